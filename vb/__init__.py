@@ -1,0 +1,1 @@
+"""vb: a voice server on Trio."""

@@ -1,0 +1,86 @@
+"""Errors that vb answers with: each class carries its HTTP status, so no central switch is needed.
+
+Protocol packages define their own named errors; commands translate them into these before they leave.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class VbError(Exception):
+    """Base of every error that a caller of vb may see.
+
+    `status` is the HTTP status and the VSI error code; `slug` is a stable word for logs and metrics.
+    """
+
+    status: ClassVar[int] = 500
+    slug: ClassVar[str] = "internal_error"
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
+
+
+class BadRequest(VbError):
+    """The request itself is wrong; nothing was done."""
+
+    status = 400
+    slug = "bad_request"
+
+
+class Forbidden(VbError):
+    """The caller may not do this."""
+
+    status = 403
+    slug = "forbidden"
+
+
+class NotFound(VbError):
+    """The named leg, room, playback or recording does not exist."""
+
+    status = 404
+    slug = "not_found"
+
+
+class Conflict(VbError):
+    """The request is fine but the state of its target does not allow it."""
+
+    status = 409
+    slug = "conflict"
+
+
+class InternalError(VbError):
+    """The server failed; the details are in its log, never in the answer."""
+
+    status = 500
+    slug = "internal_error"
+
+
+class NotAvailable(VbError):
+    """A described feature that this server does not have."""
+
+    status = 501
+    slug = "not_available"
+
+
+class Unavailable(VbError):
+    """The server has no room for this now; the caller may try again.
+
+    Args:
+        message: what is exhausted.
+        retry_after_s: seconds for the Retry-After header.
+    """
+
+    status = 503
+    slug = "unavailable"
+
+    def __init__(self, message: str, *, retry_after_s: int = 5) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class ConfigError(VbError):
+    """A setting cannot be used; the message is one line that names it."""
+
+    slug = "config_error"
