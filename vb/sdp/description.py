@@ -1,0 +1,92 @@
+"""The text of our own descriptions: one audio line that lives, every other line refused in its place."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from vb.sdp.direction import Direction
+from vb.sdp.formats import Format
+from vb.sdp.session import Attribute, MediaDescription
+
+RTP_AVP: Final = "RTP/AVP"
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """The media lines of a session, which no later description may drop or reorder.
+
+    Attributes:
+        lines: each line as we write it when refused; None where our audio is.
+        protocol: transport of the audio line, as the peer spells it.
+        mid: its identification tag, echoed when the peer uses one.
+
+    Spec: RFC 3264 §8.
+    """
+
+    lines: tuple[MediaDescription | None, ...] = (None,)
+    protocol: str = RTP_AVP
+    mid: str | None = None
+
+    @property
+    def audio_index(self) -> int:
+        """Position of our audio line."""
+        return self.lines.index(None)
+
+
+@dataclass(frozen=True, slots=True)
+class LocalAudio:
+    """What our audio line says.
+
+    Attributes:
+        rtcp_port: written as `a=rtcp` where it is not the port after `rtp_port`.
+    """
+
+    rtp_port: int
+    rtcp_port: int
+    formats: tuple[Format, ...]
+    ptime_ms: int
+    direction: Direction
+    rtcp_mux: bool
+
+
+def offer_shape(media: Sequence[MediaDescription], index: int, mid: str | None) -> Shape:
+    """Returns the shape of a session after an offer whose line `index` we take."""
+    return Shape(
+        lines=tuple(None if at == index else refused(line) for at, line in enumerate(media)),
+        protocol=media[index].protocol,
+        mid=mid,
+    )
+
+
+def refused(media: MediaDescription) -> MediaDescription:
+    """Returns the line that refuses a media line: port 0, one to many formats, its own `a=mid`.
+
+    Spec: RFC 3264 §6, RFC 5888 §6.
+    """
+    formats = ("0",) if media.media == "text" else media.formats or ("0",)
+    mid = media.attribute("mid")
+    attributes = () if mid is None else (Attribute("mid", mid),)
+    return MediaDescription(media.media, 0, media.protocol, formats, attributes=attributes)
+
+
+def media_lines(shape: Shape, audio: LocalAudio) -> tuple[MediaDescription, ...]:
+    """Returns every media line of our description."""
+    return tuple(_audio_line(shape, audio) if line is None else line for line in shape.lines)
+
+
+def _audio_line(shape: Shape, audio: LocalAudio) -> MediaDescription:
+    attributes = [attribute for item in audio.formats for attribute in item.attributes()]
+    attributes += [Attribute("ptime", str(audio.ptime_ms)), Attribute(audio.direction)]
+    if shape.mid is not None:
+        attributes.append(Attribute("mid", shape.mid))
+    if audio.rtcp_port != audio.rtp_port + 1:
+        attributes.append(Attribute("rtcp", str(audio.rtcp_port)))
+    if audio.rtcp_mux:
+        attributes.append(Attribute("rtcp-mux"))
+    return MediaDescription(
+        "audio",
+        audio.rtp_port,
+        shape.protocol,
+        tuple(str(item.payload_type) for item in audio.formats),
+        attributes=tuple(attributes),
+    )

@@ -1,0 +1,173 @@
+"""RTP payload formats of a media line, and the payload types a session has given away."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+from vb.codecs.base import CODECS, Codec, find_codec
+from vb.sdp.parser import decimal
+from vb.sdp.session import Attribute, MediaDescription
+
+TELEPHONE_EVENT: Final = "telephone-event"
+
+_EVENTS_FMTP: Final = "0-16"
+_MAX_PAYLOAD_TYPE: Final = 127
+_MAX_CLOCK_HZ: Final = 192_000
+_MIN_EVENT_CLOCK_HZ: Final = 8000
+_MAX_CHANNELS: Final = 255
+_DYNAMIC_TYPES: Final = (*range(96, 128), *range(35, 64))
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """One payload type with what it stands for.
+
+    Attributes:
+        clock_rate_hz: RTP clock of the payload type.
+        fmtp: its format parameters as text.
+    """
+
+    payload_type: int
+    name: str
+    clock_rate_hz: int
+    channels: int = 1
+    fmtp: str | None = None
+
+    @property
+    def key(self) -> tuple[str, int]:
+        """What two formats share when they are the same encoding."""
+        return self.name.lower(), self.clock_rate_hz
+
+    @property
+    def codec(self) -> Codec | None:
+        """The audio codec this is, or None for events and codecs unknown here."""
+        codec = find_codec(self.name)
+        if codec is None or codec.clock_rate_hz != self.clock_rate_hz or self.channels > codec.channels:
+            return None
+        return codec
+
+    @property
+    def is_event(self) -> bool:
+        """True for telephone-event with a clock that can time digits."""
+        return self.name.lower() == TELEPHONE_EVENT and self.clock_rate_hz >= _MIN_EVENT_CLOCK_HZ
+
+    def attributes(self) -> tuple[Attribute, ...]:
+        """Returns the `a=rtpmap` and `a=fmtp` lines of this format."""
+        channels = f"/{self.channels}" if self.channels > 1 else ""
+        rtpmap = Attribute("rtpmap", f"{self.payload_type} {self.name}/{self.clock_rate_hz}{channels}")
+        if self.fmtp is None:
+            return (rtpmap,)
+        return rtpmap, Attribute("fmtp", f"{self.payload_type} {self.fmtp}")
+
+
+def codec_format(codec: Codec, payload_type: int | None = None) -> Format:
+    """Returns the format of one of our codecs, with its own payload type unless another one is given."""
+    return Format(
+        codec.payload_type if payload_type is None else payload_type,
+        codec.name,
+        codec.clock_rate_hz,
+        codec.channels,
+        codec.fmtp,
+    )
+
+
+def event_format(payload_type: int, clock_rate_hz: int) -> Format:
+    """Returns the format of the telephone events we send and take.
+
+    Spec: RFC 4733 §2.4.1.
+    """
+    return Format(payload_type, TELEPHONE_EVENT, clock_rate_hz, 1, _EVENTS_FMTP)
+
+
+UNMAPPED: Final[Mapping[int, Format]] = {codec.payload_type: codec_format(codec) for codec in CODECS.values()}
+"""What payload types without `a=rtpmap` mean: the static ones, and 111, which peers use for Opus unsaid."""
+
+
+def read_formats(media: MediaDescription, unmapped: Mapping[int, Format]) -> tuple[Format, ...]:
+    """Returns the understandable formats of an RTP media line in its order.
+
+    Args:
+        media: the media line.
+        unmapped: meaning of payload types that have no `a=rtpmap`.
+    """
+    maps: dict[int, Format] = {}
+    parameters: dict[int, str] = {}
+    for attribute in media.attributes:
+        if attribute.name == "rtpmap" and (mapped := _rtpmap(attribute.value or "")) is not None:
+            maps.setdefault(mapped.payload_type, mapped)
+        elif attribute.name == "fmtp":
+            number, _, text = (attribute.value or "").strip().partition(" ")
+            if (payload_type := decimal(number, _MAX_PAYLOAD_TYPE)) is not None:
+                parameters.setdefault(payload_type, text.strip())
+    formats: dict[int, Format] = {}
+    for text in media.formats:
+        payload_type = decimal(text, _MAX_PAYLOAD_TYPE)
+        if payload_type is None or payload_type in formats:
+            continue
+        known = maps.get(payload_type) or unmapped.get(payload_type)
+        if known is not None:
+            formats[payload_type] = replace(
+                known, payload_type=payload_type, fmtp=parameters.get(payload_type)
+            )
+    return tuple(formats.values())
+
+
+def _rtpmap(value: str) -> Format | None:
+    words = value.split()
+    if len(words) != 2:
+        return None
+    name, *numbers = words[1].split("/")
+    payload_type = decimal(words[0], _MAX_PAYLOAD_TYPE)
+    clock_rate_hz = decimal(numbers[0], _MAX_CLOCK_HZ) if numbers else None
+    channels = decimal(numbers[1], _MAX_CHANNELS) if len(numbers) > 1 else 1
+    if payload_type is None or not clock_rate_hz or not channels or not name:
+        return None
+    return Format(payload_type, name, clock_rate_hz, channels)
+
+
+def first_format(formats: Iterable[Format], codec: Codec) -> Format | None:
+    """Returns the first of the formats that is this codec."""
+    return next((item for item in formats if item.codec and item.codec.name == codec.name), None)
+
+
+def choose_event(formats: Iterable[Format], clock_rate_hz: int) -> Format | None:
+    """Returns the telephone-event entry for a codec of this clock, else the lowest one, else None.
+
+    Spec: RFC 4733 §2.1 wants the clock of the audio; peers that offer another one still get digits.
+    """
+    events = [item for item in formats if item.is_event]
+    fitting = (event for event in events if event.clock_rate_hz == clock_rate_hz)
+    return next(fitting, None) or min(events, key=lambda event: event.payload_type, default=None)
+
+
+def wanted_formats(codecs: Sequence[Codec]) -> tuple[Format, ...]:
+    """Returns the formats of an offer of these codecs: each codec, then its telephone events."""
+    events = [event_format(101, 8000)]
+    if any(codec.clock_rate_hz == 48_000 for codec in codecs):
+        events.insert(0, event_format(100, 48_000))
+    return (*(codec_format(codec) for codec in codecs), *events)
+
+
+def bind_types(bound: dict[int, Format], formats: Iterable[Format]) -> dict[int, Format]:
+    """Returns the payload types of a session after these formats have been described in it."""
+    return {**bound, **{item.payload_type: item for item in formats}}
+
+
+def assign_types(formats: Sequence[Format], bound: dict[int, Format]) -> tuple[Format, ...]:
+    """Returns the formats with payload types that keep every meaning the session has given one.
+
+    A format that the session knows keeps its type; a new one gets its own default or a free dynamic type.
+
+    Spec: RFC 3264 §8.3.2.
+    """
+    assigned: dict[int, Format] = {}
+    known = {item.key: payload_type for payload_type, item in reversed(bound.items())}
+    reserved = {known[item.key] for item in formats if item.key in known}
+    for item in formats:
+        payload_type = known.get(item.key, item.payload_type)
+        if payload_type in assigned or (item.key not in known and payload_type in bound):
+            taken = assigned.keys() | reserved
+            unused = [number for number in _DYNAMIC_TYPES if number not in taken]
+            payload_type = next((number for number in unused if number not in bound), unused[0])
+        assigned[payload_type] = replace(item, payload_type=payload_type)
+    return tuple(assigned.values())

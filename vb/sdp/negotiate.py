@@ -1,0 +1,325 @@
+"""What a peer's description means for the audio of one call, and which of its formats we take."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from ipaddress import ip_address
+from typing import Final, Literal
+
+from vb.codecs.base import CODECS, Codec
+from vb.sdp.direction import DIRECTIONS, Direction
+from vb.sdp.errors import CodecNotOffered, OfferRejected, SdpParseError
+from vb.sdp.formats import UNMAPPED, Format, first_format, read_formats
+from vb.sdp.parser import decimal, parse_sdp
+from vb.sdp.session import Connection, MediaDescription, SessionDescription
+
+PLAIN_PROFILES: Final = frozenset({"RTP/AVP", "RTP/AVPF"})
+"""Transports we answer; secured ones are refused rather than answered in the clear."""
+
+_NOT_ACCEPTABLE: Final = "Not Acceptable Here"
+_WARN_MEDIA: Final = '304 vb "Media type not available"'
+_WARN_FORMAT: Final = '305 vb "Incompatible media format"'
+
+_MAX_PORT: Final = 65_535
+_PACKET_TIMES_MS: Final = (40, 60)
+_USUAL_PACKET_TIME_MS: Final = 20
+_SHORT_PACKET_TIME_MS: Final = 10
+
+
+@dataclass(frozen=True, slots=True)
+class MediaAddress:
+    """An IP literal and a UDP port."""
+
+    host: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class OfferedCodec:
+    """A codec of an offer that vb speaks; `priority` counts from 1 in the order of the offer."""
+
+    name: str
+    payload_type: int
+    clock_rate: int
+    priority: int
+
+
+@dataclass(frozen=True, slots=True)
+class Agreed:
+    """The audio that a completed offer/answer exchange gives us, seen from our side.
+
+    Attributes:
+        remote_rtp: where to send, or None when the peer gave no address that can be sent to.
+        remote_rtcp: where to send RTCP; equals `remote_rtp` when multiplexed.
+        rtcp_mux: RTP and RTCP share one port in both directions.
+        send_codec: what we encode with, as `send_payload_type`.
+        send_fmtp: the peer's parameters for what we send.
+        receive: payload types to decode.
+        telephone_event_send: (payload type, clock in Hz) for digits, or None when the peer takes none.
+        telephone_event_receive: payload type to clock in Hz.
+        direction: our direction.
+        remote_held: the peer's direction or address keeps us from sending.
+        ptime_ms: packet time of what we send.
+    """
+
+    remote_rtp: MediaAddress | None
+    remote_rtcp: MediaAddress | None
+    rtcp_mux: bool
+    send_codec: Codec
+    send_payload_type: int
+    receive: Mapping[int, Codec]
+    telephone_event_send: tuple[int, int] | None
+    telephone_event_receive: Mapping[int, int]
+    direction: Direction
+    remote_held: bool
+    ptime_ms: int
+    send_fmtp: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PeerAudio:
+    """One audio line of a peer, read.
+
+    Attributes:
+        index: position of its `m=` line.
+        rtcp: where it takes RTCP unless multiplexed.
+        rtcp_mux: it offers or accepts RTCP on the RTP port.
+        direction: the peer's direction; an unspecified address counts as "does not receive".
+        ptime_ms: packet time the peer gets from us.
+    """
+
+    index: int
+    protocol: str
+    mid: str | None
+    formats: tuple[Format, ...]
+    rtp: MediaAddress | None
+    rtcp: MediaAddress | None
+    rtcp_mux: bool
+    direction: Direction
+    ptime_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The audio line of an offer that we take, and the format we answer it with."""
+
+    audio: PeerAudio
+    format: Format
+    codec: Codec
+
+
+def offered_codecs(data: bytes) -> list[OfferedCodec]:
+    """Lists the codecs known to vb on the audio line of an offer that would be answered.
+
+    Raises:
+        SdpParseError: the offer cannot be read.
+    """
+    description = parse_sdp(data)
+    for index in _audio_lines(description):
+        media = description.media[index]
+        known = [item for item in read_formats(media, UNMAPPED) if item.codec is not None]
+        if known and media.protocol.upper() in PLAIN_PROFILES:
+            return [
+                OfferedCodec(item.codec.name, item.payload_type, item.clock_rate_hz, priority)
+                for priority, item in enumerate(known, 1)
+                if item.codec is not None
+            ]
+    return []
+
+
+def offer_family(data: bytes) -> Literal[4, 6] | None:
+    """Tells the IP version of the first usable audio line of an offer, or None when it has none.
+
+    Raises:
+        SdpParseError: the offer cannot be read.
+    """
+    description = parse_sdp(data)
+    for index in _audio_lines(description):
+        connection = description.media[index].connection or description.connection
+        if connection is not None:
+            return 6 if connection.address_type.upper() == "IP6" else 4
+    return None
+
+
+def check_offer(data: bytes, codecs: Sequence[Codec]) -> list[OfferedCodec]:
+    """Finds out, before a call exists, whether an offer can be answered; returns its known codecs.
+
+    Args:
+        data: the offer.
+        codecs: the codecs enabled here, best first.
+
+    Raises:
+        SdpParseError: the offer cannot be read.
+        OfferRejected: nothing in it can be accepted.
+    """
+    choose_audio(parse_sdp(data), codecs)
+    return offered_codecs(data)
+
+
+def choose_audio(
+    description: SessionDescription,
+    codecs: Sequence[Codec],
+    *,
+    codec: str | None = None,
+    current: int | None = None,
+) -> Choice:
+    """Picks the audio line and the format to answer an offer with.
+
+    Args:
+        description: the offer.
+        codecs: our codecs, best first; the first one that is offered wins.
+        codec: name that overrides our order.
+        current: index of the line in use by the session, which is preferred while it is still offered.
+
+    Raises:
+        OfferRejected: no audio, no transport or no codec in common.
+        CodecNotOffered: `codec` is not in the offer, or not among `codecs`.
+        SdpParseError: the chosen line has no address.
+
+    Spec: RFC 3264 §6.
+    """
+    usable = sorted(_audio_lines(description), key=lambda index: index != current)
+    if not usable:
+        raise _no_audio(in_session=current is not None)
+    plain = [index for index in usable if description.media[index].protocol.upper() in PLAIN_PROFILES]
+    if not plain:
+        raise OfferRejected(488, _NOT_ACCEPTABLE, _WARN_MEDIA)
+    for index in plain:
+        formats = read_formats(description.media[index], UNMAPPED)
+        found = _pick(formats, codecs)
+        if found is not None:
+            if codec is not None:
+                found = _pick_named(formats, codecs, codec)
+            return Choice(read_audio(description, index, UNMAPPED), *found)
+    raise OfferRejected(488, _NOT_ACCEPTABLE, _WARN_FORMAT)
+
+
+def read_audio(description: SessionDescription, index: int, unmapped: Mapping[int, Format]) -> PeerAudio:
+    """Reads one audio line together with the session lines that apply to it.
+
+    Raises:
+        SdpParseError: neither the line nor the session has a `c=` line.
+    """
+    media = description.media[index]
+    connection = media.connection or description.connection
+    if connection is None:
+        raise SdpParseError("no c= line for the audio")
+    host = _host(connection)
+    rtp = None if host is None else MediaAddress(host, media.port)
+    direction = _direction(description, media)
+    if _is_unspecified(connection):
+        direction = "sendonly" if direction in ("sendrecv", "sendonly") else "inactive"
+    return PeerAudio(
+        index=index,
+        protocol=media.protocol,
+        mid=media.attribute("mid"),
+        formats=read_formats(media, unmapped),
+        rtp=rtp,
+        rtcp=_rtcp_address(media, host),
+        rtcp_mux=media.attribute("rtcp-mux") is not None,
+        direction=direction,
+        ptime_ms=packet_time_ms(media.attribute("ptime"), media.attribute("maxptime")),
+    )
+
+
+def packet_time_ms(ptime: str | None, maxptime: str | None) -> int:
+    """Returns the packet time to send with: 40 or 60 where asked for, 10 where 20 is too long, else 20.
+
+    Args:
+        ptime: value of the peer's `a=ptime`.
+        maxptime: value of the peer's `a=maxptime`.
+
+    Spec: RFC 8866 §6.4.
+    """
+    wanted, limit = _milliseconds(ptime), _milliseconds(maxptime)
+    if limit is not None and limit < _USUAL_PACKET_TIME_MS:
+        return _SHORT_PACKET_TIME_MS
+    if wanted in _PACKET_TIMES_MS and (limit is None or wanted <= limit):
+        return wanted
+    return _USUAL_PACKET_TIME_MS
+
+
+def _audio_lines(description: SessionDescription) -> Iterator[int]:
+    for index, media in enumerate(description.media):
+        if media.media.lower() == "audio" and media.port != 0:
+            yield index
+
+
+def _no_audio(*, in_session: bool) -> OfferRejected:
+    """Returns the refusal of an offer without live audio: in a session 488, which leaves it as it is."""
+    if in_session:
+        return OfferRejected(488, _NOT_ACCEPTABLE, _WARN_MEDIA)
+    return OfferRejected(400, "Bad SDP")
+
+
+def _pick(formats: Sequence[Format], codecs: Sequence[Codec]) -> tuple[Format, Codec] | None:
+    for codec in codecs:
+        found = first_format(formats, codec)
+        if found is not None:
+            return found, codec
+    return None
+
+
+def _pick_named(formats: Sequence[Format], codecs: Sequence[Codec], name: str) -> tuple[Format, Codec]:
+    codec = next((item for item in codecs if item.name.lower() == name.lower()), None)
+    if codec is None:
+        known = any(item.lower() == name.lower() for item in CODECS)
+        raise CodecNotOffered(name, "not enabled" if known else "unknown")
+    found = first_format(formats, codec)
+    if found is None:
+        raise CodecNotOffered(codec.name, "not in the offer")
+    return found, codec
+
+
+def _direction(description: SessionDescription, media: MediaDescription) -> Direction:
+    for attributes in (media.attributes, description.attributes):
+        for attribute in attributes:
+            for direction in DIRECTIONS:
+                if attribute.name == direction:
+                    return direction
+    return "sendrecv"
+
+
+def _host(connection: Connection) -> str | None:
+    """Returns the address as a literal that one peer can be reached at, or None."""
+    return _literal(connection.net_type, connection.address_type, connection.address)
+
+
+def _literal(net_type: str, address_type: str, text: str) -> str | None:
+    text = text.partition("/")[0]
+    try:
+        address = ip_address(text)
+    except ValueError:
+        return None
+    unreachable = address.is_unspecified or address.is_multicast or text == "255.255.255.255"
+    named = (net_type.upper(), address_type.upper()) == ("IN", f"IP{address.version}")
+    if unreachable or not named or "%" in text:
+        return None
+    return str(address)
+
+
+def _is_unspecified(connection: Connection) -> bool:
+    """Tells whether the address is 0.0.0.0 or ::, the older way to ask for silence (RFC 3264 §8.4)."""
+    try:
+        return ip_address(connection.address.partition("/")[0]).is_unspecified
+    except ValueError:
+        return False
+
+
+def _rtcp_address(media: MediaDescription, host: str | None) -> MediaAddress | None:
+    """Returns where the peer takes RTCP: its `a=rtcp` (RFC 3605), else the port after RTP."""
+    port: int | None = media.port + 1
+    words = (media.attribute("rtcp") or "").split()
+    if words and decimal(words[0], _MAX_PORT):
+        port = decimal(words[0], _MAX_PORT)
+        if len(words) == 4:
+            host = _literal(words[1], words[2], words[3])
+    if host is None or port is None or port > _MAX_PORT:
+        return None
+    return MediaAddress(host, port)
+
+
+def _milliseconds(text: str | None) -> int | None:
+    """Returns the whole milliseconds of a packet time, or None when it is missing, zero or no number."""
+    if text is None:
+        return None
+    return decimal(text.strip().partition(".")[0], 10_000) or None

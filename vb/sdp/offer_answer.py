@@ -1,0 +1,396 @@
+"""Offer and answer for the audio of one leg: who offered what, what is in force, what we said last.
+
+Spec: RFC 3264, RFC 6337.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from ipaddress import ip_address
+from typing import Final
+
+from vb.codecs.base import Codec
+from vb.sdp.description import LocalAudio, Shape, media_lines, offer_shape
+from vb.sdp.direction import Direction, direction_of, intersect, mirror, receives, sends
+from vb.sdp.errors import AnswerRejected, OfferRejected, SdpParseError
+from vb.sdp.formats import (
+    Format,
+    assign_types,
+    bind_types,
+    choose_event,
+    codec_format,
+    event_format,
+    first_format,
+    wanted_formats,
+)
+from vb.sdp.negotiate import PLAIN_PROFILES, Agreed, Choice, PeerAudio, choose_audio, read_audio
+from vb.sdp.parser import parse_sdp
+from vb.sdp.session import Connection, Origin, SessionDescription
+
+_USUAL_PTIME_MS: Final = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Receivable:
+    """What may arrive now: the agreement in force together with an offer of ours that is open.
+
+    Attributes:
+        codecs: payload type to codec.
+        telephone_events: payload type to clock in Hz.
+    """
+
+    codecs: Mapping[int, Codec]
+    telephone_events: Mapping[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class _Offer:
+    """An offer of ours; it stays after its answer because forks may bring more answers."""
+
+    description: SessionDescription
+    formats: tuple[Format, ...]
+    direction: Direction
+    answered: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _InForce:
+    """What the last completed exchange left behind.
+
+    Attributes:
+        direction: what our description says, which the peer's may have narrowed.
+        formats: what our next offer lists unless told otherwise, with the types we receive them as.
+        described: every format our description lists.
+        bound: every payload type the session has given a meaning.
+    """
+
+    agreed: Agreed | None = None
+    description: SessionDescription | None = None
+    direction: Direction = "sendrecv"
+    shape: Shape = field(default_factory=Shape)
+    formats: tuple[Format, ...] = ()
+    described: tuple[Format, ...] = ()
+    bound: dict[int, Format] = field(default_factory=dict)
+
+
+class OfferAnswer:
+    """The session descriptions of one leg, both ours and the peer's.
+
+    A method that raises changes nothing.
+
+    Args:
+        address: IP literal that goes into our `c=` line; its version decides IP4 or IP6.
+        rtp_port: UDP port of our audio.
+        rtcp_port: UDP port of our RTCP; the one after `rtp_port` when None.
+        codecs: our codecs, best first.
+        session_id: number of the `o=` line, the same for the life of the leg.
+        session_name: the `s=` line.
+
+    Attributes:
+        hold: we hold the peer; every description from now on lets nothing in from it.
+        codecs: our codecs, best first.
+        agreed: the audio in force, or None before the first exchange is complete.
+
+    Raises:
+        ValueError: `address` is not an IP literal, `codecs` is empty, or the name holds a line end.
+    """
+
+    def __init__(
+        self,
+        *,
+        address: str,
+        rtp_port: int,
+        rtcp_port: int | None = None,
+        codecs: Sequence[Codec],
+        session_id: int,
+        session_name: str = "-",
+    ) -> None:
+        self.hold = False
+        if not codecs or any(char in session_name for char in "\r\n\0"):
+            raise ValueError("a session needs at least one codec and a name on one line")
+        self.codecs = tuple(codecs)
+        self._connection = Connection(f"IP{ip_address(address).version}", address)
+        self._rtp_port = rtp_port
+        self._rtcp_port = rtp_port + 1 if rtcp_port is None else rtcp_port
+        self._session_id = session_id
+        self._session_name = session_name
+        self._in_force = _InForce()
+        self._offer: _Offer | None = None
+        self._last_sent: SessionDescription | None = None
+        self._next_version = 0
+        self._chosen_codec: str | None = None
+
+    @property
+    def agreed(self) -> Agreed | None:
+        """The audio in force, or None before the first exchange is complete."""
+        return self._in_force.agreed
+
+    @property
+    def local_description(self) -> bytes | None:
+        """Our description in force, byte for byte, or None before the first exchange is complete."""
+        description = self._in_force.description
+        return None if description is None else description.to_bytes()
+
+    @property
+    def offer_pending(self) -> bool:
+        """True while an offer of ours waits for its first answer."""
+        return self._offer is not None and not self._offer.answered
+
+    @property
+    def receivable(self) -> Receivable:
+        """Everything that may arrive from the peer now.
+
+        Spec: RFC 3264 §5.1, an offerer must take what it offered at once.
+        """
+        formats = self._in_force.described
+        if self._offer is not None:
+            formats = (*formats, *self._offer.formats)
+        return Receivable(_codecs(formats), _events(formats))
+
+    def offer(self, direction: Direction = "sendrecv", codecs: Sequence[Codec] | None = None) -> bytes:
+        """Makes our offer; the `o=` version rises only when the text changed.
+
+        Args:
+            direction: what we want; a hold takes the peer's media out of it.
+            codecs: what to list, best first. Without it our codecs at first, afterwards what is agreed;
+                `self.codecs` puts everything on the table again, as an offerless re-INVITE asks for.
+        """
+        base = self._in_force
+        if not codecs and base.agreed is not None:
+            formats = base.formats
+        else:
+            formats = assign_types(wanted_formats(codecs or self.codecs), base.bound)
+        audio = self._local_audio(formats, self._offer_direction(direction), rtcp_mux=True)
+        description = self._stamped(base.shape, audio)
+        self._offer = _Offer(description, formats, audio.direction)
+        return description.to_bytes()
+
+    def refresh_offer(self) -> bytes:
+        """Offers the description in force once more, unchanged, for a session timer refresh.
+
+        Before the first exchange is complete this is the same as `offer()`.
+
+        Spec: RFC 4028 §7.4.
+        """
+        base = self._in_force
+        if base.description is None:
+            return self.offer()
+        self._offer = _Offer(base.description, base.described, base.direction)
+        return base.description.to_bytes()
+
+    def withdraw_offer(self) -> None:
+        """Forgets our offer after its refusal; what was in force stays in force."""
+        if self.offer_pending:
+            self._offer = None
+
+    def receive_answer(self, data: bytes) -> Agreed:
+        """Applies an answer to our offer; a later one for the same offer replaces it.
+
+        An answer that comes after an exchange begun by the peer repeats what is history, and is ignored.
+
+        Raises:
+            AnswerRejected: it cannot be read, refuses our audio, or has no codec in common.
+        """
+        offer, base = self._offer, self._in_force
+        if offer is None:
+            if base.agreed is None:
+                raise AnswerRejected("no offer of ours is open")
+            return base.agreed
+        audio = self._read_answer(data, offer)
+        accepted = [
+            (item, codec, ours)
+            for item in audio.formats
+            if (codec := item.codec) is not None and (ours := first_format(offer.formats, codec)) is not None
+        ]
+        if not accepted:
+            raise AnswerRejected("the answer has no codec of our offer")
+        clocks = _events(offer.formats).values()
+        events = [item for item in audio.formats if item.is_event and item.clock_rate_hz in clocks]
+        sent, codec, _ = accepted[0]
+        agreed = self._answered(Choice(audio, sent, codec), events, offer)
+        event_clocks = {event.clock_rate_hz for event in events}
+        self._in_force = _InForce(
+            agreed=agreed,
+            description=offer.description,
+            direction=offer.direction,
+            shape=base.shape,
+            formats=(
+                *dict.fromkeys(ours for *_, ours in accepted),
+                *(ours for ours in offer.formats if ours.is_event and ours.clock_rate_hz in event_clocks),
+            ),
+            described=offer.formats,
+            bound=bind_types(base.bound, offer.formats),
+        )
+        self._offer = replace(offer, answered=True)
+        return agreed
+
+    def receive_offer(
+        self, data: bytes, *, codec: str | None = None, direction: Direction = "sendrecv"
+    ) -> bytes:
+        """Applies the peer's offer and returns our answer; `agreed` tells what came of it.
+
+        Args:
+            data: the offer.
+            codec: name of the codec to answer with; remembered for later offers that list it. None takes
+                the first of our codecs that is offered.
+            direction: the most we are ready for.
+
+        Raises:
+            SdpParseError: the offer cannot be read.
+            OfferRejected: nothing in it can be accepted, or an offer of ours is open (491).
+            CodecNotOffered: `codec` is not in the offer or not enabled.
+        """
+        if self.offer_pending:
+            raise OfferRejected(491, "Request Pending")
+        description = parse_sdp(data)
+        base = self._in_force
+        current = None if base.agreed is None else base.shape.audio_index
+        choice = choose_audio(description, self._preference(), codec=codec, current=current)
+        shape = offer_shape(description.media, choice.audio.index, choice.audio.mid)
+        answer = self._answer_audio(choice, direction)
+        ours = self._stamped(shape, answer)
+        events = [item for item in answer.formats if item.is_event]
+        held = not receives(choice.audio.direction)
+        self._in_force = _InForce(
+            agreed=_agreement(choice, events, answer, remote_held=held),
+            description=ours,
+            direction=answer.direction,
+            shape=shape,
+            formats=answer.formats,
+            described=answer.formats,
+            bound=bind_types(bind_types(base.bound, choice.audio.formats), answer.formats),
+        )
+        self._offer = None
+        self._chosen_codec = codec or self._chosen_codec
+        return ours.to_bytes()
+
+    def _preference(self) -> list[Codec]:
+        """Returns our codecs with one that was asked for by name in front."""
+        chosen = (self._chosen_codec or "").lower()
+        return sorted(self.codecs, key=lambda item: item.name.lower() != chosen)
+
+    def _read_answer(self, data: bytes, offer: _Offer) -> PeerAudio:
+        index = self._in_force.shape.audio_index
+        try:
+            description = parse_sdp(data)
+            if len(description.media) <= index:
+                raise AnswerRejected("the answer lacks our audio line")
+            media = description.media[index]
+            if media.media.lower() != "audio" or media.protocol.upper() not in PLAIN_PROFILES:
+                raise AnswerRejected("the answer has another medium or transport in place of our audio")
+            if media.port == 0:
+                raise AnswerRejected("the answer refuses our audio")
+            ours = {item.payload_type: item for item in offer.formats}
+            return read_audio(description, index, ours)
+        except SdpParseError as error:
+            raise AnswerRejected(f"the answer cannot be read: {error}") from error
+
+    def _answered(self, choice: Choice, events: Sequence[Format], offer: _Offer) -> Agreed:
+        """Returns what an answer to our offer makes of the two descriptions."""
+        audio, before = choice.audio, self._in_force.agreed
+        # An answer to an offer that did not send cannot tell whether the peer would have listened.
+        silent_offer = not sends(offer.direction)
+        held = before is not None and before.remote_held if silent_offer else not receives(audio.direction)
+        described = LocalAudio(
+            self._rtp_port,
+            self._rtcp_port,
+            offer.formats,
+            audio.ptime_ms,
+            intersect(offer.direction, mirror(audio.direction)),
+            rtcp_mux=audio.rtcp_mux and _announces_mux(offer.description),
+        )
+        return _agreement(choice, events, described, remote_held=held)
+
+    def _answer_audio(self, choice: Choice, limit: Direction) -> LocalAudio:
+        audio = choice.audio
+        formats = [codec_format(choice.codec, choice.format.payload_type)]
+        event = choose_event(audio.formats, choice.codec.clock_rate_hz)
+        if event is not None:
+            formats.append(event_format(event.payload_type, event.clock_rate_hz))
+        direction = intersect(mirror(audio.direction), limit)
+        return LocalAudio(
+            self._rtp_port,
+            self._rtcp_port,
+            tuple(formats),
+            audio.ptime_ms,
+            self._under_hold(direction),
+            rtcp_mux=audio.rtcp_mux,
+        )
+
+    def _local_audio(
+        self, formats: tuple[Format, ...], direction: Direction, *, rtcp_mux: bool
+    ) -> LocalAudio:
+        agreed = self._in_force.agreed
+        ptime_ms = _USUAL_PTIME_MS if agreed is None else agreed.ptime_ms
+        return LocalAudio(self._rtp_port, self._rtcp_port, formats, ptime_ms, direction, rtcp_mux)
+
+    def _under_hold(self, direction: Direction) -> Direction:
+        return direction_of(send=sends(direction), receive=receives(direction) and not self.hold)
+
+    def _offer_direction(self, wanted: Direction) -> Direction:
+        """Returns the direction to offer; a stream the peer holds too is held by `inactive`.
+
+        Spec: RFC 3264 §8.4.
+        """
+        agreed = self._in_force.agreed
+        if self.hold and agreed is not None and agreed.remote_held:
+            return "inactive"
+        return self._under_hold(wanted)
+
+    def _stamped(self, shape: Shape, audio: LocalAudio) -> SessionDescription:
+        """Returns our description under the version it has, or under the next one when its text is new."""
+        draft = SessionDescription(
+            origin=self._origin(self._next_version),
+            name=self._session_name,
+            connection=self._connection,
+            media=media_lines(shape, audio),
+        )
+        for known in (self._last_sent, self._in_force.description):
+            if known is not None and replace(known, origin=draft.origin) == draft:
+                self._last_sent = known
+                return known
+        self._next_version += 1
+        self._last_sent = draft
+        return draft
+
+    def _origin(self, version: int) -> Origin:
+        connection = self._connection
+        return Origin("-", str(self._session_id), str(version), connection.address_type, connection.address)
+
+
+def _agreement(choice: Choice, events: Sequence[Format], ours: LocalAudio, *, remote_held: bool) -> Agreed:
+    """Returns the agreement between the peer's line and ours.
+
+    Args:
+        choice: the peer's line, and what we send of it.
+        events: telephone events of the peer's line that we may send.
+        ours: our line; its direction is the agreed one.
+        remote_held: see `Agreed`.
+    """
+    audio, sent, codec = choice.audio, choice.format, choice.codec
+    event = choose_event(events, codec.clock_rate_hz)
+    return Agreed(
+        remote_rtp=audio.rtp,
+        remote_rtcp=audio.rtp if ours.rtcp_mux else audio.rtcp,
+        rtcp_mux=ours.rtcp_mux,
+        send_codec=codec,
+        send_payload_type=sent.payload_type,
+        receive=_codecs(ours.formats),
+        telephone_event_send=None if event is None else (event.payload_type, event.clock_rate_hz),
+        telephone_event_receive=_events(ours.formats),
+        direction=ours.direction,
+        remote_held=remote_held,
+        ptime_ms=audio.ptime_ms,
+        send_fmtp=sent.fmtp,
+    )
+
+
+def _codecs(formats: Sequence[Format]) -> dict[int, Codec]:
+    return {item.payload_type: item.codec for item in formats if item.codec is not None}
+
+
+def _events(formats: Sequence[Format]) -> dict[int, int]:
+    return {item.payload_type: item.clock_rate_hz for item in formats if item.is_event}
+
+
+def _announces_mux(description: SessionDescription) -> bool:
+    return any(media.port != 0 and media.attribute("rtcp-mux") is not None for media in description.media)
