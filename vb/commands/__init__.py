@@ -1,0 +1,1 @@
+"""Commands: one typed function each; REST, VSI, the library and both documents are views of them."""

@@ -1,0 +1,179 @@
+"""The command registry: the one definition behind REST, VSI, the library, OpenAPI and AsyncAPI.
+
+A command is a decorated function `async def name(engine, params) -> result`. The decorator reads the models
+from the annotations, checks the route against the fields, and returns the function unchanged.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from string import Formatter
+from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_origin, get_type_hints
+
+import structlog
+from pydantic import BaseModel, Field, ValidationError
+
+from vb.errors import BadRequest, InternalError, NotAvailable, VbError
+
+if TYPE_CHECKING:
+    from pydantic.config import JsonDict
+
+    from vb.engine import Engine
+
+log = structlog.get_logger(__name__)
+
+P = TypeVar("P", bound=BaseModel)
+R = TypeVar("R")
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """Where REST serves a command.
+
+    Attributes:
+        method: HTTP method.
+        path: path with `{name}` parameters.
+        status: status of a success.
+        names: path parameter → field, where they differ.
+        body: whether the operation documents a request body.
+    """
+
+    method: str
+    path: str
+    status: int = 200
+    names: Mapping[str, str] = field(default_factory=dict)
+    body: bool = False
+
+    @property
+    def path_fields(self) -> dict[str, str]:
+        """Path parameter → field of the parameter model."""
+        found = [name for _, name, _, _ in Formatter().parse(self.path) if name]
+        return {name: self.names.get(name, name) for name in found}
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """One command as all its views see it."""
+
+    name: str
+    func: Callable[[Engine, Any], Awaitable[Any]]
+    params: type[BaseModel]
+    result: type[BaseModel]
+    result_is_list: bool
+    route: Route
+    errors: tuple[int, ...]
+    summary: str
+    description: str
+
+
+REGISTRY: dict[str, Command] = {}
+
+
+def command(
+    name: str, *, rest: Route, errors: tuple[int, ...] = ()
+) -> Callable[[Callable[[Engine, P], Awaitable[R]]], Callable[[Engine, P], Awaitable[R]]]:
+    """Register a command.
+
+    Args:
+        name: the VSI command and library name.
+        rest: its REST route.
+        errors: HTTP statuses that it may answer besides success.
+
+    Raises:
+        TypeError: the name is taken, a path parameter is no field, or annotations are missing.
+    """
+
+    def register(func: Callable[[Engine, P], Awaitable[R]]) -> Callable[[Engine, P], Awaitable[R]]:
+        if name in REGISTRY:
+            raise TypeError(f"command {name} is defined twice")
+        REGISTRY[name] = describe(name, func, rest, errors)
+        return func
+
+    return register
+
+
+def describe(
+    name: str, func: Callable[[Engine, Any], Awaitable[Any]], rest: Route, errors: tuple[int, ...]
+) -> Command:
+    """Build the definition of a command from its function's annotations and docstring."""
+    hints = get_type_hints(func, {**func.__globals__, "Engine": object})
+    names = list(inspect.signature(func).parameters)
+    params, result = hints[names[1]], hints["return"]
+    is_list = get_origin(result) is list
+    model = get_args(result)[0] if is_list else result
+    for part in rest.path_fields.values():
+        if part not in params.model_fields:
+            raise TypeError(f"command {name}: path parameter {part} is no field of {params.__name__}")
+    text = inspect.getdoc(func)
+    if not text:
+        raise TypeError(f"command {name} needs a docstring")
+    summary, _, rest_of_text = text.partition("\n")
+    return Command(
+        name=name,
+        func=func,
+        params=params,
+        result=model,
+        result_is_list=is_list,
+        route=rest,
+        errors=errors,
+        summary=summary.strip(),
+        description=rest_of_text.strip(),
+    )
+
+
+def unbuilt(meaning: str, **limits: Any) -> Any:
+    """Describe a field whose feature this server does not have: setting it is answered with 501."""
+    extra: JsonDict = {"x-available": False}
+    return Field(default=None, description=f"{meaning} (not available)", json_schema_extra=extra, **limits)
+
+
+def parse_params(model: type[P], values: Mapping[str, Any]) -> P:
+    """Validate the merged path, query and body of a command.
+
+    A null counts as absent; unknown keys are ignored.
+
+    Raises:
+        BadRequest: a field is missing or has a wrong type or value; the message names it.
+        NotAvailable: a field of a feature that is not built is set.
+    """
+    given = {key: value for key, value in values.items() if value is not None}
+    for name, info in model.model_fields.items():
+        extra = info.json_schema_extra
+        if isinstance(extra, dict) and extra.get("x-available") is False and given.get(info.alias or name):
+            raise NotAvailable(f"not available: {info.alias or name}")
+    try:
+        return model.model_validate(given)
+    except ValidationError as exc:
+        error = exc.errors(include_url=False, include_context=False, include_input=False)[0]
+        where = ".".join(str(part) for part in error["loc"])
+        what = "is required" if error["type"] == "missing" else error["msg"].removeprefix("Value error, ")
+        raise BadRequest(f"{where}: {what}" if where else what) from None
+
+
+async def call(engine: Engine, name: str, values: Mapping[str, Any]) -> BaseModel | list[BaseModel]:
+    """Run a command by name: the one door that REST, VSI and `Server.call` use.
+
+    Raises:
+        VbError: and nothing else; an unexpected fault is logged and becomes InternalError.
+    """
+    spec = REGISTRY.get(name)
+    if spec is None:
+        raise BadRequest(f"unknown command: {name}")
+    try:
+        params = parse_params(spec.params, values)
+        result: BaseModel | list[BaseModel] = await spec.func(engine, params)
+        return result
+    except VbError:
+        raise
+    except Exception:  # the dispatch boundary: a fault ends one command, never the session that asked
+        log.exception("command failed", command=name)
+        raise InternalError("internal error") from None
+
+
+def dump(result: BaseModel | list[BaseModel]) -> Any:
+    """Return a command's result as plain JSON data."""
+    if isinstance(result, list):
+        return [item.model_dump(mode="json", by_alias=True, exclude_none=True) for item in result]
+    return result.model_dump(mode="json", by_alias=True, exclude_none=True)

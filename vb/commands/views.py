@@ -1,0 +1,93 @@
+"""What commands answer: views of legs, rooms, playbacks and recordings."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from vb.events.media import ChannelInfo
+
+LegType = Literal[
+    "sip_inbound",
+    "sip_outbound",
+    "webrtc",
+    "whatsapp_in",
+    "whatsapp_out",
+    "websocket_in",
+    "websocket_out",
+    "moq_in",
+]
+LegState = Literal["ringing", "early_media", "connected", "held", "hung_up"]
+
+
+class View(BaseModel):
+    """Base of all answers."""
+
+    model_config = ConfigDict(frozen=True, populate_by_name=True)
+
+
+class Leg(View):
+    """One call leg."""
+
+    id: str = Field(description="identifier of the leg")
+    type: LegType
+    state: LegState
+    room_id: str | None = Field(default=None, description="the room it is in; absent when in none")
+    muted: bool = Field(description="whether others cannot hear it")
+    deaf: bool = Field(description="whether it cannot hear others")
+    accept_dtmf: bool = Field(description="whether digits of room mates are sent to it")
+    held: bool = Field(description="whether the call is on hold")
+    role: str | None = Field(default=None, description="routing role")
+    app_id: str | None = Field(default=None, description="word to filter events by")
+    sip_headers: dict[str, str] | None = Field(default=None, description="X- and P- headers of the INVITE")
+    headers: dict[str, str] | None = Field(default=None, description="custom headers of the leg's protocol")
+
+
+class Room(View):
+    """A room and who is in it."""
+
+    id: str
+    app_id: str | None = None
+    sample_rate: int = Field(description="mixing rate in Hz")
+    participants: list[Leg]
+
+
+class Status(View):
+    """What became of the command."""
+
+    status: str
+
+
+class AddLegResult(Status):
+    """Where a leg went."""
+
+    room_id: str
+    leg_id: str
+    from_: str | None = Field(default=None, alias="from", description="the room that it left")
+    to: str | None = Field(default=None, description="the room that it moved to")
+
+
+class PlaybackStart(Status):
+    """A playback was accepted."""
+
+    playback_id: str
+
+
+class RecordingStart(Status):
+    """A recording runs."""
+
+    file: str = Field(description="path that will exist once the recording has finished")
+
+
+class RecordingStop(Status):
+    """A recording has finished."""
+
+    file: str = Field(description="its path; empty when nothing was captured")
+
+
+class RoomRecordingStop(RecordingStop):
+    """A room's recording has finished."""
+
+    multi_channel_file: str | None = None
+    channels: dict[str, ChannelInfo] | None = None

@@ -1,0 +1,392 @@
+"""Settings: one frozen definition from which the environment, `--help` and the documentation are read.
+
+Every setting names its environment variable, default and meaning once. `Config.from_env` is called at the
+edge only (the command line); embedders build `Config(...)` directly.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, get_args
+from urllib.parse import urlsplit
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    model_validator,
+)
+from pydantic.config import JsonDict
+
+from vb.errors import ConfigError
+
+_TRUE = frozenset({"true", "1", "yes", "on"})
+_FALSE = frozenset({"false", "0", "no", "off"})
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
+_UNIT_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+KNOWN_CODECS = ("opus", "G722", "PCMU", "PCMA")
+
+
+def _parse_bool(value: object) -> object:
+    if isinstance(value, str):
+        word = value.strip().lower()
+        if word in _TRUE:
+            return True
+        if word in _FALSE:
+            return False
+        raise ValueError("must be true or false")
+    return value
+
+
+def _parse_list(value: object) -> object:
+    if isinstance(value, str):
+        return tuple(item.strip() for item in value.split(",") if item.strip())
+    return value
+
+
+def _parse_duration(value: object) -> object:
+    if isinstance(value, str):
+        text = value.strip()
+        if text == "0":
+            return 0.0
+        if text and _DURATION.sub("", text) == "":
+            return sum(float(number) * _UNIT_S[unit] for number, unit in _DURATION.findall(text))
+        raise ValueError("must be a duration such as 10s or 500ms")
+    return value
+
+
+def _check_host_port(value: str) -> str:
+    host, colon, port = value.rpartition(":")
+    if not colon or not port.isdigit() or int(port) > 65535:
+        raise ValueError("must be host:port, :port or [ipv6]:port")
+    if host and host.startswith("["):
+        ipaddress.IPv6Address(host.strip("[]"))
+    return value
+
+
+def _check_ipv4(value: str) -> str:
+    if value:
+        ipaddress.IPv4Address(value)
+    return value
+
+
+def _check_ipv6(value: str) -> str:
+    if value:
+        ipaddress.IPv6Address(value)
+    return value
+
+
+def _check_codecs(value: tuple[str, ...]) -> tuple[str, ...]:
+    canonical = {name.lower(): name for name in KNOWN_CODECS}
+    chosen = []
+    for name in value:
+        if name.lower() not in canonical:
+            raise ValueError(f"knows {', '.join(KNOWN_CODECS)}, not {name}")
+        if canonical[name.lower()] not in chosen:
+            chosen.append(canonical[name.lower()])
+    if not chosen:
+        raise ValueError("needs at least one codec")
+    return tuple(chosen)
+
+
+def _check_url(value: str) -> str:
+    if value and (urlsplit(value).scheme not in ("http", "https") or not urlsplit(value).hostname):
+        raise ValueError("must be an http or https URL")
+    return value
+
+
+_HOST_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?\.?")
+
+
+def _check_domain(value: str) -> str:
+    if value and not _HOST_NAME.fullmatch(value):
+        raise ValueError("must be a host name")
+    return value
+
+
+def _check_allow(value: tuple[str, ...]) -> tuple[str, ...]:
+    for item in value:
+        try:
+            ipaddress.ip_network(item, strict=False)
+        except ValueError:
+            if not _HOST_NAME.fullmatch(item):
+                raise ValueError(f"{item} is neither a host name nor a network") from None
+    return value
+
+
+_PRINTABLE = re.compile(r"[\x20-\x7e]+")
+
+
+def _check_user_agent(value: str) -> str:
+    if not _PRINTABLE.fullmatch(value):
+        raise ValueError("must be printable ASCII")
+    return value
+
+
+Bool = Annotated[bool, BeforeValidator(_parse_bool)]
+Words = Annotated[tuple[str, ...], BeforeValidator(_parse_list)]
+Seconds = Annotated[float, BeforeValidator(_parse_duration), Field(ge=0)]
+IPv4 = Annotated[str, AfterValidator(_check_ipv4)]
+IPv6 = Annotated[str, AfterValidator(_check_ipv6)]
+Port = Annotated[int, Field(ge=0, le=65535)]
+
+
+def setting(env: str, meaning: str, default: Any, *, shown: str | None = None, **limits: Any) -> Any:
+    """Describe one setting: its environment variable, meaning and default.
+
+    Args:
+        env: name of the environment variable.
+        meaning: one line for `--help` and the documentation.
+        default: the value when nothing is set.
+        shown: how the default reads in the documentation when the bare value would mislead.
+        **limits: pydantic limits such as ge and le.
+    """
+    extra: JsonDict = {"env": env, "shown": shown}
+    return Field(default=default, description=meaning, json_schema_extra=extra, **limits)
+
+
+class Group(BaseModel):
+    """A frozen group of settings."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=False)
+
+
+class ServerConfig(Group):
+    """The process itself."""
+
+    instance_id: str = setting(
+        "INSTANCE_ID", "identifies this process in events and bodies", "", shown="random UUID"
+    )
+    log_level: Literal["debug", "info", "warn", "error"] = setting(
+        "LOG_LEVEL", "least level that is logged", "info"
+    )
+    max_legs: Annotated[int, Field(ge=0)] = setting(
+        "VB_MAX_LEGS", "most legs at a time; further calls get 503; 0 = no cap", 0
+    )
+    stop_timeout_s: Seconds = setting(
+        "VB_STOP_TIMEOUT", "how long a stop waits for hang-ups and webhooks", 10.0, shown="10s"
+    )
+    fetch_allow: Annotated[Words, AfterValidator(_check_allow)] = setting(
+        "VB_FETCH_ALLOW", "hosts and networks that request URLs may reach although they are private", ()
+    )
+
+
+class HttpConfig(Group):
+    """REST, VSI, metrics and documents."""
+
+    addr: Annotated[str, AfterValidator(_check_host_port)] = setting(
+        "HTTP_ADDR", "listen address of REST, WebSocket and metrics", ":8080"
+    )
+    vsi_event_buffer_size: Annotated[int, Field(ge=16, le=1_000_000)] = setting(
+        "VSI_EVENT_BUFFER_SIZE", "events that wait for each VSI client", 256
+    )
+
+
+class WebhookConfig(Group):
+    """The global webhook."""
+
+    url: Annotated[str, AfterValidator(_check_url)] = setting(
+        "WEBHOOK_URL", "receives every event that no leg or room hook takes", ""
+    )
+    secret: SecretStr = setting(
+        "WEBHOOK_SECRET", "signs the bodies sent to WEBHOOK_URL", SecretStr(""), shown=""
+    )
+
+
+class SipConfig(Group):
+    """SIP signalling and what calls offer."""
+
+    bind_ip: IPv4 = setting(
+        "SIP_BIND_IP", "IPv4 address advertised in SIP and SDP; 0.0.0.0 detects it", "127.0.0.1", min_length=7
+    )
+    bind_ipv6: IPv6 = setting("SIP_BIND_IPV6", "the same for IPv6; empty turns IPv6 off, :: detects it", "")
+    listen_ip: IPv4 = setting("SIP_LISTEN_IP", "IPv4 address bound when it differs", "", shown="SIP_BIND_IP")
+    listen_ipv6: IPv6 = setting(
+        "SIP_LISTEN_IPV6", "IPv6 address bound when it differs", "", shown="SIP_BIND_IPV6"
+    )
+    external_ip: IPv4 = setting(
+        "SIP_EXTERNAL_IP", "advertised instead of SIP_BIND_IP behind a static NAT", ""
+    )
+    port: Port = setting("SIP_PORT", "UDP and TCP port; 0 binds a free one", 5060)
+    tcp_enabled: Bool = setting("SIP_TCP_ENABLED", "also listen on TCP", False)
+    debug: Bool = setting("SIP_DEBUG", "log SIP messages (at level debug)", False)
+    domain: Annotated[str, AfterValidator(_check_domain)] = setting(
+        "SIP_DOMAIN", "host in From and P-Asserted-Identity", "", shown="advertised address"
+    )
+    host: Annotated[str, AfterValidator(_check_user_agent)] = setting(
+        "SIP_HOST", "User-Agent and Server text, and the user of a default From", "voiceblender"
+    )
+    codecs: Annotated[Words, AfterValidator(_check_codecs)] = setting(
+        "SIP_CODECS", "enabled codecs in order of preference", KNOWN_CODECS, shown=",".join(KNOWN_CODECS)
+    )
+    auto_ringing: Bool = setting("SIP_AUTO_RINGING", "send 180 to every incoming call at once", False)
+    use_source_socket: Bool = setting(
+        "SIP_USE_SOURCE_SOCKET", "answer to the packet's source, whatever Via and Contact say", False
+    )
+    strict_mline_answer: Bool = setting(
+        "SIP_SDP_STRICT_MLINE_ANSWER", "accepted for compatibility: every m-line is always answered", False
+    )
+
+
+class RtpConfig(Group):
+    """Media transport."""
+
+    port_min: Port = setting("RTP_PORT_MIN", "first port of the RTP pool; 0 with RTP_PORT_MAX=0: any", 10000)
+    port_max: Port = setting("RTP_PORT_MAX", "last port of the RTP pool", 20000)
+    jitter_buffer_ms: Annotated[int, Field(ge=0, le=1000)] | None = setting(
+        "SIP_JITTER_BUFFER_MS",
+        "fixed play-out delay; 0 plays as packets come, unset adapts",
+        None,
+        shown="adaptive",
+    )
+    jitter_buffer_max_ms: Annotated[int, Field(ge=20, le=2000)] = setting(
+        "SIP_JITTER_BUFFER_MAX_MS", "most delay that play-out may build up", 300
+    )
+    timeout_s: Seconds = setting(
+        "VB_RTP_TIMEOUT",
+        "silence of the far end after which an answered call ends; 0 = never",
+        30.0,
+        shown="30s",
+    )
+    relatch: Bool = setting(
+        "VB_RTP_RELATCH", "follow a far end that goes on sending from another address", True
+    )
+
+
+class RoomConfig(Group):
+    """Rooms and mixing."""
+
+    default_sample_rate: int = setting(
+        "DEFAULT_SAMPLE_RATE", "rate of new rooms in Hz: 8000, 16000 or 48000", 16000
+    )
+    comfort_noise: Bool = setting("COMFORT_NOISE_ENABLED", "fill silent mixes with faint noise", True)
+    pass_through: Bool = setting(
+        "VB_PASS_THROUGH", "hand payloads on unmixed between two legs of one G.711 law", True
+    )
+
+    @model_validator(mode="after")
+    def _check_rate(self) -> RoomConfig:
+        if self.default_sample_rate not in (8000, 16000, 48000):
+            raise ValueError("DEFAULT_SAMPLE_RATE must be 8000, 16000 or 48000")
+        return self
+
+
+class RecordingConfig(Group):
+    """Recordings."""
+
+    dir: Annotated[str, Field(min_length=1)] = setting(
+        "RECORDING_DIR", "where recordings are written", "/tmp/recordings"
+    )
+
+
+class Config(Group):
+    """All settings of one server."""
+
+    server: ServerConfig = ServerConfig()
+    http: HttpConfig = HttpConfig()
+    webhook: WebhookConfig = WebhookConfig()
+    sip: SipConfig = SipConfig()
+    rtp: RtpConfig = RtpConfig()
+    rooms: RoomConfig = RoomConfig()
+    recording: RecordingConfig = RecordingConfig()
+
+    @model_validator(mode="after")
+    def _check_ports(self) -> Config:
+        low, high = self.rtp.port_min, self.rtp.port_max
+        if (low == 0) != (high == 0):
+            raise ValueError("RTP_PORT_MIN and RTP_PORT_MAX must both be 0 or both be set")
+        if high and (low >= high or high - low < 100):
+            raise ValueError("RTP_PORT_MIN must lie at least 100 below RTP_PORT_MAX")
+        return self
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str]) -> Config:
+        """Read the settings from a mapping of environment variables.
+
+        Raises:
+            ConfigError: a value cannot be used; the message is one line that names the setting.
+        """
+        values: dict[str, dict[str, Any]] = {}
+        for row in _SETTINGS:
+            raw = environ.get(row.name)
+            if raw is not None and raw.strip() != "":
+                values.setdefault(row.group, {})[row.field] = raw.strip()
+        if not values.get("server", {}).get("instance_id"):
+            values.setdefault("server", {})["instance_id"] = str(uuid.uuid4())
+        try:
+            return cls.model_validate(values)
+        except ValidationError as exc:
+            raise ConfigError(_one_line(exc)) from None
+
+
+@dataclass(frozen=True, slots=True)
+class SettingRow:
+    """One setting as documents show it."""
+
+    name: str
+    default: str
+    kind: str
+    meaning: str
+    group: str
+    field: str
+
+
+def _kind(annotation: Any) -> str:
+    text = str(annotation)
+    if annotation is bool or "_parse_bool" in text:
+        return "bool"
+    if "Literal" in text:
+        return " | ".join(get_args(annotation))
+    if "_parse_duration" in text:
+        return "duration"
+    if "tuple[str" in text:
+        return "list"
+    return "int" if annotation is int or "int" in text.split("|")[0] else "str"
+
+
+def _rows() -> list[SettingRow]:
+    rows = []
+    for group, info in Config.model_fields.items():
+        model = info.annotation
+        assert model is not None
+        for name, field in model.model_fields.items():
+            extra = field.json_schema_extra
+            assert isinstance(extra, dict)
+            shown = extra["shown"]
+            if shown is None:
+                default = field.default
+                shown = (
+                    str(default).lower()
+                    if isinstance(default, bool)
+                    else str(default or ("0" if default == 0 else ""))
+                )
+                shown = "" if default == () else shown
+            annotation = (field.annotation, *field.metadata)
+            kind = _kind(field.annotation if not field.metadata else annotation)
+            rows.append(SettingRow(str(extra["env"]), str(shown), kind, field.description or "", group, name))
+    return rows
+
+
+_SETTINGS = _rows()
+_BY_PATH = {(row.group, row.field): row.name for row in _SETTINGS}
+
+
+def settings_table() -> list[SettingRow]:
+    """Return every setting in the order of the documentation."""
+    return list(_SETTINGS)
+
+
+def _one_line(exc: ValidationError) -> str:
+    error = exc.errors(include_url=False)[0]
+    path = tuple(str(part) for part in error["loc"][:2])
+    name = _BY_PATH.get((path[0], path[1])) if len(path) == 2 else None
+    message = str(error["msg"]).removeprefix("Value error, ")
+    return " ".join(f"{name}: {message}".split()) if name else " ".join(message.split())

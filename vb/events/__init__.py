@@ -1,0 +1,1 @@
+"""Events: one class each; everything that a client is told comes from here."""

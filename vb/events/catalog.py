@@ -1,0 +1,13 @@
+"""All events by their dotted type; importing this module defines every one of them."""
+
+from __future__ import annotations
+
+from vb.events import leg, media, room
+from vb.events.base import CATALOG, Event
+
+EVENT_MODULES = (leg, room, media)
+
+
+def all_events() -> dict[str, type[Event]]:
+    """Return every event class by its type, in the order of definition."""
+    return dict(CATALOG)
