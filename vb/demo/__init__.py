@@ -1,0 +1,1 @@
+"""The demonstration call: what it plays and what it shows."""

@@ -1,0 +1,28 @@
+"""What can go wrong with a playback or a recording, as text fit for an event."""
+
+
+class PlaybackError(Exception):
+    """A playback cannot start or go on; the text becomes ``playback.error``.
+
+    The text never carries a query string, credentials or a resolved address.
+    """
+
+
+class UnknownTone(PlaybackError):
+    """The request names a tone that the table does not have."""
+
+
+class FetchError(PlaybackError):
+    """The audio could not be downloaded."""
+
+
+class UrlRefused(FetchError):
+    """The URL, or the address behind it, is not one the server may connect to."""
+
+
+class DecodeError(PlaybackError):
+    """The downloaded bytes are not audio this server can play."""
+
+
+class RecordingError(Exception):
+    """A recording could not be started; nothing was left on disk."""
