@@ -1,0 +1,189 @@
+from __future__ import annotations
+
+import pytest
+import trio
+from trio.testing import MockClock, wait_all_tasks_blocked
+
+from tests.support.leg_host import FarEnd, MediaLog, RecordingHost, make_leg
+from vb.events.leg import LegConnected, LegDisconnected, LegMuted
+from vb.legs.leg import CLEANUP_DEADLINE_S, Leg
+from vb.legs.state import LegState
+
+
+def disconnected(host: RecordingHost) -> LegDisconnected:
+    events = [event for event in host.published if isinstance(event, LegDisconnected)]
+    assert len(events) == 1
+    assert host.published[-1] is events[0]
+    return events[0]
+
+
+class Setup:
+    def __init__(self, *, stuck: bool = False) -> None:
+        self.host = RecordingHost()
+        self.leg = make_leg(self.host)
+        self.far = FarEnd(stuck=stuck)
+        self.media = MediaLog()
+
+    async def run(self, *, task_status: trio.TaskStatus[Leg] = trio.TASK_STATUS_IGNORED) -> None:
+        def ready() -> None:
+            self.host.admit(self.leg)
+            task_status.started(self.leg)
+
+        await self.leg.live(self.far, self.media.open, on_ready=ready)
+
+
+async def test_an_api_hangup_tells_the_far_end_and_ends_the_leg(nursery: trio.Nursery) -> None:
+    setup = Setup()
+    async with trio.open_nursery() as tasks:
+        leg: Leg = await tasks.start(setup.run)
+        assert leg.hangup("api_hangup")
+    assert setup.far.reasons == ["api_hangup"]
+    assert setup.media.notes == ["up", "down"]
+    assert disconnected(setup.host).cdr.reason == "api_hangup"
+    assert setup.host.table == {}
+    assert setup.host.forgotten == ["leg-1"]
+
+
+async def test_a_remote_bye_ends_the_leg_with_its_own_reason() -> None:
+    setup = Setup()
+    async with trio.open_nursery() as tasks:
+        leg: Leg = await tasks.start(setup.run)
+        await setup.far.inbox_send.send(lambda: leg.hangup("remote_bye"))
+    assert disconnected(setup.host).cdr.reason == "remote_bye"
+
+
+async def test_a_crash_of_signalling_ends_only_this_leg() -> None:
+    setup = Setup()
+    async with trio.open_nursery() as tasks:
+        await tasks.start(setup.run)
+        await setup.far.inbox_send.send(RuntimeError("broken"))
+    assert disconnected(setup.host).cdr.reason == "internal_error"
+
+
+async def test_a_crash_of_a_feature_leaves_the_leg_alone() -> None:
+    setup = Setup()
+
+    async def crash() -> None:
+        raise RuntimeError("broken")
+
+    async with trio.open_nursery() as tasks:
+        leg: Leg = await tasks.start(setup.run)
+        handle = leg.slots.start("playback", crash)
+        await handle.join()
+        assert handle.failed
+        assert not leg.ended
+        leg.hangup("api_hangup")
+    assert disconnected(setup.host).cdr.reason == "api_hangup"
+
+
+async def test_a_server_cancellation_still_sends_the_bye_and_the_last_event() -> None:
+    setup = Setup()
+    async with trio.open_nursery() as tasks:
+        await tasks.start(setup.run)
+        tasks.cancel_scope.cancel()
+    assert setup.far.reasons == ["server_shutdown"]
+    assert disconnected(setup.host).cdr.reason == "server_shutdown"
+
+
+async def test_a_far_end_that_never_answers_the_bye_holds_the_leg_only_until_the_deadline(
+    autojump_clock: MockClock,
+) -> None:
+    setup = Setup(stuck=True)
+    async with trio.open_nursery() as tasks:
+        leg: Leg = await tasks.start(setup.run)
+        leg.hangup("api_hangup")
+        await wait_all_tasks_blocked()
+        assert disconnected(setup.host).cdr.reason == "api_hangup"
+        began = trio.current_time()
+    assert trio.current_time() - began == pytest.approx(CLEANUP_DEADLINE_S)
+
+
+async def test_a_feature_says_its_last_word_before_the_leg_does() -> None:
+    setup = Setup()
+
+    async def feature() -> None:
+        try:
+            await trio.sleep_forever()
+        finally:
+            with trio.CancelScope(shield=True):
+                await trio.lowlevel.checkpoint()
+            setup.leg.publish(LegMuted(leg_id="leg-1"))
+
+    async with trio.open_nursery() as tasks:
+        leg: Leg = await tasks.start(setup.run)
+        leg.slots.start("recording", feature)
+        await wait_all_tasks_blocked()
+        leg.hangup("api_hangup")
+    assert setup.host.types == ["leg.muted", "leg.disconnected"]
+
+
+async def test_the_first_reason_wins() -> None:
+    setup = Setup()
+    async with trio.open_nursery() as tasks:
+        leg: Leg = await tasks.start(setup.run)
+        assert leg.hangup("max_duration")
+        assert not leg.hangup("api_hangup")
+        assert not leg.hangup("remote_bye")
+    assert setup.far.reasons == ["max_duration"]
+    assert disconnected(setup.host).cdr.reason == "max_duration"
+
+
+async def test_a_leg_is_out_of_the_table_as_soon_as_it_is_hung_up() -> None:
+    setup = Setup(stuck=True)
+    async with trio.open_nursery() as tasks:
+        leg: Leg = await tasks.start(setup.run)
+        leg.hangup("api_hangup")
+        assert setup.host.table == {}
+        tasks.cancel_scope.cancel()
+
+
+async def test_an_unanswered_leg_has_no_answered_duration(autojump_clock: MockClock) -> None:
+    setup = Setup()
+    async with trio.open_nursery() as tasks:
+        leg: Leg = await tasks.start(setup.run)
+        await trio.sleep(1.25)
+        leg.hangup("caller_cancel")
+    cdr = disconnected(setup.host).cdr
+    assert cdr.duration_total == 1.25
+    assert cdr.duration_answered == 0
+
+
+async def test_the_answered_duration_counts_from_the_answer(autojump_clock: MockClock) -> None:
+    setup = Setup()
+    async with trio.open_nursery() as tasks:
+        leg: Leg = await tasks.start(setup.run)
+        await trio.sleep(2)
+        leg.advance(LegState.CONNECTED)
+        leg.clock.answered_at = trio.current_time()
+        leg.publish(LegConnected(leg_id=leg.id))
+        await trio.sleep(3)
+        leg.hangup("remote_bye")
+    cdr = disconnected(setup.host).cdr
+    assert (cdr.duration_total, cdr.duration_answered) == (5, 3)
+
+
+async def test_mute_and_deaf_publish_only_on_a_change() -> None:
+    host = RecordingHost()
+    leg = make_leg(host)
+    leg.set_muted(True)
+    leg.set_muted(True)
+    leg.set_deaf(True)
+    leg.set_muted(False)
+    leg.set_deaf(False)
+    leg.set_deaf(False)
+    assert host.types == ["leg.muted", "leg.deaf", "leg.unmuted", "leg.undeaf"]
+    assert all(event.app_id == "shop" for event in host.published)
+
+
+async def test_hold_is_told_on_transitions_of_a_connected_leg_only() -> None:
+    host = RecordingHost()
+    leg = make_leg(host)
+    leg.set_remote_hold(True)
+    assert host.types == []
+    leg.advance(LegState.CONNECTED)
+    assert leg.shown_state is LegState.HELD
+    leg.set_remote_hold(True)
+    leg.set_remote_hold(False)
+    leg.set_remote_hold(False)
+    assert host.types == ["leg.unhold"]
+    assert leg.shown_state is LegState.CONNECTED

@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+import pytest
+import trio
+
+from vb.slots import SlotsClosed, SlotTaken, TaskSlots
+
+
+async def test_a_slot_holds_one_task_at_a_time() -> None:
+    slots = TaskSlots("test")
+    async with slots.open():
+        first = slots.start("recording", trio.sleep_forever)
+        with pytest.raises(SlotTaken):
+            slots.start("recording", trio.sleep_forever)
+        await first.stop()
+        second = slots.start("recording", trio.sleep_forever)
+        assert slots.get("recording") is second
+
+
+async def test_leaving_the_slots_cancels_and_joins_every_task() -> None:
+    ended: list[str] = []
+    slots = TaskSlots("test")
+
+    async def task() -> None:
+        try:
+            await trio.sleep_forever()
+        finally:
+            ended.append("task")
+
+    async with slots.open():
+        handle = slots.start("one", task)
+        await trio.testing.wait_all_tasks_blocked()
+    assert handle.done
+    assert ended == ["task"]
+    assert slots.names() == []
+
+
+async def test_a_failed_task_is_reported_and_leaves_its_slot_free() -> None:
+    faults: list[str] = []
+    slots = TaskSlots("test", faults.append)
+
+    async def fail() -> None:
+        raise ValueError("broken")
+
+    async with slots.open():
+        handle = slots.start("one", fail)
+        await handle.join()
+        assert handle.failed
+        assert faults == ["one"]
+        assert slots.get("one") is None
+
+
+async def test_closed_slots_take_nothing() -> None:
+    slots = TaskSlots("test")
+    with pytest.raises(SlotsClosed):
+        slots.start("one", trio.sleep_forever)

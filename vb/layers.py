@@ -1,0 +1,65 @@
+"""A layer of the server: tasks that outlive everything further in, even when all of it is cancelled."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import trio
+
+
+class Layer:
+    """Tasks that end only when the block of their layer is left.
+
+    A cancellation from outside reaches the layers further in first; what they still have to say on their
+    way out (a BYE, the end of a recording) finds this layer running.
+    """
+
+    def __init__(self, nursery: trio.Nursery) -> None:
+        self._nursery = nursery
+        self._scopes: set[trio.CancelScope] = set()
+        self._closed = False
+
+    def start_soon(self, func: Callable[[], Awaitable[None]], *, name: str) -> None:
+        """Run a task in this layer."""
+        self._nursery.start_soon(self._run, func, name=name)
+
+    async def start(self, func: Callable[..., Awaitable[None]], *, name: str) -> Any:
+        """Run a task in this layer and wait until it is ready; returns what it reports."""
+        return await self._nursery.start(self._run_started, func, name=name)
+
+    async def _run(self, func: Callable[[], Awaitable[None]]) -> None:
+        with self._scope():
+            await func()
+
+    async def _run_started(
+        self, func: Callable[..., Awaitable[None]], *, task_status: trio.TaskStatus[Any]
+    ) -> None:
+        with self._scope():
+            await func(task_status=task_status)
+
+    def _scope(self) -> trio.CancelScope:
+        scope = trio.CancelScope(shield=True)
+        self._scopes.add(scope)
+        if self._closed:
+            scope.cancel()
+        return scope
+
+    def close(self) -> None:
+        """Cancel the layer's tasks."""
+        self._closed = True
+        for scope in self._scopes:
+            scope.cancel()
+        self._scopes.clear()
+
+
+@asynccontextmanager
+async def open_layer() -> AsyncIterator[Layer]:
+    """Open a layer; leaving the block cancels its tasks and waits for them."""
+    async with trio.open_nursery() as nursery:
+        layer = Layer(nursery)
+        try:
+            yield layer
+        finally:
+            layer.close()

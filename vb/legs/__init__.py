@@ -1,0 +1,1 @@
+"""Legs: one call each, held together by one nursery."""

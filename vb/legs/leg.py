@@ -1,0 +1,279 @@
+"""A leg is one task that owns one nursery; what `hangup` cancels is one scope inside it.
+
+From the outside in: signalling lives longest, so that the far end can be told; inside it the media tasks;
+inside them the features (playbacks, recordings). Leaving them runs in the opposite order, which is the order
+in which a call has to stop. `leg.disconnected` is published exactly once, after all of that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
+from typing import Protocol
+
+import structlog
+import trio
+
+from vb.events.base import Event
+from vb.events.bus import EventBus
+from vb.events.leg import (
+    LegDeaf,
+    LegDisconnected,
+    LegHold,
+    LegMuted,
+    LegUndeaf,
+    LegUnhold,
+    LegUnmuted,
+    QualityInfo,
+)
+from vb.legs.cdr import CallClock
+from vb.legs.state import LegState, advance
+from vb.mixer.port import RtpPort
+from vb.slots import TaskSlots
+
+log = structlog.get_logger(__name__)
+
+CLEANUP_DEADLINE_S = 5.0
+"""How long the end of a leg waits for each of its last words: a room's recording, the answer to a BYE."""
+
+
+class RoomLike(Protocol):
+    """What a leg needs of the room that it is in."""
+
+    @property
+    def id(self) -> str:
+        """Identifier of the room."""
+        ...
+
+    def remove(self, leg: Leg) -> None:
+        """Take the leg out of the mix and say so."""
+        ...
+
+    async def settle(self) -> None:
+        """Finish what ends with the last participant."""
+        ...
+
+
+class LegHost(Protocol):
+    """What a leg needs of the engine that holds it."""
+
+    @property
+    def bus(self) -> EventBus:
+        """Where its events go."""
+        ...
+
+    def admit(self, leg: Leg) -> None:
+        """Enter the leg in the table."""
+        ...
+
+    def release(self, leg: Leg) -> None:
+        """Take the leg out of the table: from now on it does not exist for clients."""
+        ...
+
+    def forget(self, leg: Leg) -> None:
+        """Drop what is kept for the leg's events, such as its webhook."""
+        ...
+
+
+class Signal(Protocol):
+    """A leg's signalling: one dialog of its protocol."""
+
+    async def run(self) -> None:
+        """Serve the dialog until it is finished; calls `leg.hangup` when the far end ends the call."""
+        ...
+
+    def hang_up(self, reason: str) -> None:
+        """Tell the far end, as the state of the dialog demands. Never waits."""
+        ...
+
+    async def wait_closed(self) -> None:
+        """Wait until the far end has acknowledged the end."""
+        ...
+
+
+class Leg:
+    """One call leg.
+
+    Args:
+        host: the engine.
+        leg_id: identifier.
+        leg_type: for example sip_inbound.
+        app_id: word to filter events by.
+        now: monotonic seconds of creation.
+    """
+
+    def __init__(self, host: LegHost, *, leg_id: str, leg_type: str, app_id: str | None, now: float) -> None:
+        self.host = host
+        self.id = leg_id
+        self.type = leg_type
+        self.app_id = app_id or None
+        self.state = LegState.RINGING
+        self.clock = CallClock(now)
+        self.headers: dict[str, str] = {}
+        self.muted = False
+        self.deaf = False
+        self.accept_dtmf = True
+        self.remote_hold = False
+        self.room: RoomLike | None = None
+        self.port: RtpPort | None = None
+        self.slots = TaskSlots(f"leg {leg_id}")
+        self.connected = trio.Event()
+        self.end_reason: str | None = None
+        self._ended = trio.Event()
+        self._hangup_scope = trio.CancelScope()
+
+    # -- what clients see ----------------------------------------------------------------------------------
+
+    @property
+    def held(self) -> bool:
+        """Whether the call is on hold."""
+        return self.remote_hold
+
+    @property
+    def shown_state(self) -> LegState:
+        """The state as clients see it: a connected leg on hold is `held`."""
+        return LegState.HELD if self.held and self.state is LegState.CONNECTED else self.state
+
+    @property
+    def ended(self) -> bool:
+        """Whether somebody has already ended the leg."""
+        return self.end_reason is not None
+
+    def publish(self, event: Event) -> None:
+        """Publish an event of this leg."""
+        self.host.bus.publish(event)
+
+    # -- flags ---------------------------------------------------------------------------------------------
+
+    def set_muted(self, muted: bool) -> None:
+        """Stop or resume being heard; publishes on a change only."""
+        if muted != self.muted:
+            self.muted = muted
+            if self.port is not None:
+                self.port.muted = muted
+            kind = LegMuted if muted else LegUnmuted
+            self.publish(kind(leg_id=self.id, app_id=self.app_id))
+
+    def set_deaf(self, deaf: bool) -> None:
+        """Stop or resume hearing; publishes on a change only."""
+        if deaf != self.deaf:
+            self.deaf = deaf
+            if self.port is not None:
+                self.port.deaf = deaf
+            kind = LegDeaf if deaf else LegUndeaf
+            self.publish(kind(leg_id=self.id, app_id=self.app_id))
+
+    def set_remote_hold(self, held: bool) -> None:
+        """Follow the far end's hold; publishes on a change once the call is connected."""
+        changed = held != self.remote_hold
+        self.remote_hold = held
+        if self.port is not None:
+            self.port.remote_hold = held
+        if changed and self.state is LegState.CONNECTED:
+            self._publish_hold()
+
+    def _publish_hold(self) -> None:
+        kind = LegHold if self.held else LegUnhold
+        self.publish(kind(leg_id=self.id, app_id=self.app_id, leg_type=self.type))
+
+    def adopt_port(self, port: RtpPort) -> None:
+        """Take the media port and pass the flags on to it."""
+        self.port = port
+        port.muted, port.deaf, port.remote_hold = self.muted, self.deaf, self.remote_hold
+
+    # -- life ----------------------------------------------------------------------------------------------
+
+    def advance(self, target: LegState) -> None:
+        """Go to another state; the first arrival at `connected` stops the ringing clock."""
+        self.state = advance(self.state, target)
+        if target is LegState.CONNECTED:
+            self.connected.set()
+
+    def hangup(self, reason: str) -> bool:
+        """End the leg for a reason; the first caller wins, and every later call changes nothing.
+
+        Callable from anywhere, any number of times; never waits.
+
+        Returns:
+            Whether this call was the one that ended it.
+        """
+        if self.end_reason is not None:
+            return False
+        self.end_reason = reason
+        self.host.release(self)
+        self._ended.set()
+        self._hangup_scope.cancel(reason=reason)
+        return True
+
+    async def live(
+        self,
+        signal: Signal,
+        media: Callable[[], AbstractAsyncContextManager[None]],
+        *,
+        on_ready: Callable[[], None],
+        now: Callable[[], float] = trio.current_time,
+    ) -> None:
+        """Run the leg until it has ended and said so.
+
+        Args:
+            signal: its dialog.
+            media: context manager around the leg's media tasks.
+            on_ready: called once the leg can be hung up.
+            now: monotonic clock.
+
+        Cancellation: the far end gets its BYE, features finish, and leg.disconnected is published.
+        """
+        async with trio.open_nursery() as signalling:
+            signalling.start_soon(self.contain, "signalling", signal.run)
+            try:
+                await self._media_life(signal, media, on_ready)
+            finally:
+                self._publish_end(now())
+                with trio.move_on_after(CLEANUP_DEADLINE_S, shield=True):
+                    await signal.wait_closed()
+                signalling.cancel_scope.cancel()
+
+    async def contain(self, name: str, func: Callable[[], Awaitable[None]]) -> None:
+        """Run one of the leg's own tasks; its fault ends this leg and nothing else."""
+        try:
+            await func()
+        except Exception:  # the leg boundary: a fault of one leg's task is that leg's end
+            log.exception("leg task failed", leg_id=self.id, task=name)
+            self.hangup("internal_error")
+
+    async def _media_life(
+        self, signal: Signal, media: Callable[[], AbstractAsyncContextManager[None]], on_ready: Callable[[], None]
+    ) -> None:
+        with self._hangup_scope:
+            async with media(), self.slots.open():
+                try:
+                    on_ready()
+                    await self._ended.wait()
+                finally:
+                    await self._depart(signal)
+
+    async def _depart(self, signal: Signal) -> None:
+        """Leave the room and tell the far end, before the features end."""
+        self.end_reason = self.end_reason or "server_shutdown"
+        self.host.release(self)
+        room = self.room
+        if room is not None:
+            room.remove(self)
+        signal.hang_up(self.end_reason)
+        if room is not None:
+            with trio.move_on_after(CLEANUP_DEADLINE_S, shield=True):
+                await room.settle()
+
+    def _publish_end(self, now: float) -> None:
+        if self.state is LegState.HUNG_UP:
+            return
+        self.state = LegState.HUNG_UP
+        reason = self.end_reason or "internal_error"
+        cdr = self.clock.record(reason, now)
+        self.publish(LegDisconnected(leg_id=self.id, app_id=self.app_id, cdr=cdr, quality=self.quality()))
+        self.host.forget(self)
+
+    def quality(self) -> QualityInfo | None:
+        """Return the quality of what was received; None for a leg that received next to nothing."""
+        return None
+
