@@ -242,7 +242,10 @@ class Leg:
             self.hangup("internal_error")
 
     async def _media_life(
-        self, signal: Signal, media: Callable[[], AbstractAsyncContextManager[None]], on_ready: Callable[[], None]
+        self,
+        signal: Signal,
+        media: Callable[[], AbstractAsyncContextManager[None]],
+        on_ready: Callable[[], None],
     ) -> None:
         with self._hangup_scope:
             async with media(), self.slots.open():
@@ -276,4 +279,3 @@ class Leg:
     def quality(self) -> QualityInfo | None:
         """Return the quality of what was received; None for a leg that received next to nothing."""
         return None
-

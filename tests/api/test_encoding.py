@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from vb.api.encoding import parse_body, parse_object, to_line, to_text
+from vb.errors import BadRequest
+
+
+@pytest.mark.parametrize("body", [b"", b"  \r\n", b"null", b" null\n", b"{}"])
+def test_nothing_and_null_count_as_an_empty_object(body: bytes) -> None:
+    assert parse_body(body) == {}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"x",
+        b"[]",
+        b"7",
+        b'"text"',
+        b"true",
+        b"nullx",
+        b'{"a":1} trailing',
+        b'{"a":1}{"b":2}',
+        b'{"a":NaN}',
+        b'{"a":-Infinity}',
+        b"{'a':1}",
+        b'{"a":1,}',
+        b"\xff\xfe",
+        b'{"a":"\xff"}',
+        b"\xef\xbb\xbf{}",
+        "{}".encode("utf-16"),
+    ],
+)
+def test_what_is_not_one_json_object_is_refused(body: bytes) -> None:
+    with pytest.raises(BadRequest, match="invalid JSON"):
+        parse_body(body)
+
+
+def test_the_last_of_two_equal_keys_wins() -> None:
+    assert parse_body(b'{"a":1,"a":2}') == {"a": 2}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[" * 100_000,
+        '{"a":' * 100_000,
+        '{"a":' + "[" * 100_000 + "]" * 100_000 + "}",
+        '{"a":' + "9" * 900_000 + "}",
+    ],
+)
+def test_deep_nesting_and_huge_numbers_are_refused_at_once(text: str) -> None:
+    started = time.perf_counter()
+    with pytest.raises(BadRequest):
+        parse_object(text)
+    assert time.perf_counter() - started < 0.05
+
+
+def test_text_is_compact_and_keeps_its_letters() -> None:
+    assert to_text({"a": [1, "ü"], "b": None}) == '{"a":[1,"ü"],"b":null}'
+
+
+def test_a_lone_surrogate_goes_back_as_its_escape() -> None:
+    value = parse_object('{"a":"\\ud800é"}')["a"]
+    assert to_text(value) == '"\\ud800é"'
+
+
+def test_a_line_is_utf8_and_ends_with_a_line_feed() -> None:
+    assert to_line({"a": "ü"}) == b'{"a":"\xc3\xbc"}\n'

@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+import re
+import time
+import warnings
+
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from vb.api.patterns import MAX_TEXT_CHARS, Pattern, PatternError
+
+
+@pytest.mark.parametrize(
+    ("expression", "text", "found"),
+    [
+        ("foo", "a foo b", True),
+        ("foo", "fo", False),
+        ("^$", "", True),
+        ("^$", "x", False),
+        ("", "anything", True),
+        ("^tenant-[0-9]+$", "tenant-42", True),
+        ("^tenant-[0-9]+$", "tenant-42x", False),
+        ("a|bc|", "", True),
+        ("^(a|bc)$", "bc", True),
+        ("^(?:ab){2,3}$", "ababab", True),
+        ("^(?:ab){2,3}$", "ab", False),
+        ("^a{3}$", "aaa", True),
+        ("^a{2,}$", "aaaaa", True),
+        ("^a{0}$", "", True),
+        ("^x{,2}$", "x{,2}", True),
+        ("^a??b*?c+?$", "bbc", True),
+        ("^[^a-c]$", "d", True),
+        ("^[^a-c]$", "b", False),
+        ("^[]a]$", "]", True),
+        ("^[a-]$", "-", True),
+        (r"^[\d\-x]+$", "1-x", True),
+        (r"^[\D]$", "1", False),
+        ("^[[:upper:]]+$", "ABC", True),
+        ("^[[:^digit:]]$", "4", False),
+        (r"^\w+\s\S\W$", "ab c!", True),
+        (r"^\D\d$", "x1", True),
+        (r"\bfoo\b", "a foo.", True),
+        (r"\bfoo\b", "afoo", False),
+        (r"\Boo\b", "foo", True),
+        (r"\Afoo\z", "foo", True),
+        (r"\Qa.b\E$", "a.b", True),
+        (r"\Qa.b", "axb", False),
+        (r"^\x41\x{1F600}$", "A\U0001f600", True),
+        (r"^\.\n\t\0$", ".\n\t\0", True),
+        ("(?i)FOO", "xfoo", True),
+        ("(?i:f)oo", "Foo", True),
+        ("(?i:f)oo", "FOO", False),
+        ("(?i)[a-z]", "Q", True),
+        ("(?i)(?-i)a", "A", False),
+        ("^.$", "\n", False),
+        ("(?s)^.$", "\n", True),
+        ("(?m)^b$", "a\nb\nc", True),
+        ("(?P<name>a)(?<other>b)", "ab", True),
+        ("^(((a)*)*)*$", "aaa", True),
+    ],
+)
+def test_an_expression_finds_what_re2_finds(expression: str, text: str, found: bool) -> None:
+    assert Pattern(expression).search(text) is found
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        "(", ")", "a)", "(a", "[", "[a", "[b-a]", "[[:nope:]]", r"[a-\d]", "*", "a|*", "a**", "a+*", "+a",
+        "a{2,1}", "a{1001}", r"\1", r"(a)\1", "(?=a)", "(?!a)", "(?<=a)", "(?<!a)", r"\pL", r"\x{110000}", r"\xg0",
+        "\\", "(?P<1>a)", "(?y:a)", "(?#x)", "a" * 257, "(a{1000}){1000}", "(" * 60 + ")" * 60,
+    ],
+)  # fmt: skip
+def test_a_malformed_or_unbounded_expression_is_refused(expression: str) -> None:
+    with pytest.raises(PatternError):
+        Pattern(expression)
+
+
+@pytest.mark.parametrize(
+    "expression", ["^(a+)+$", "(a|a)*b", "^(a|aa)+$x", "a*a*a*a*a*a*b", "(.*)(.*)(.*)(.*)x$", "(x+x+)+y"]
+)
+def test_a_catastrophic_expression_takes_linear_time(expression: str) -> None:
+    started = time.perf_counter()
+    Pattern(expression).search("a" * MAX_TEXT_CHARS + "!")
+    assert time.perf_counter() - started < 0.1
+
+
+def test_many_different_texts_do_not_grow_the_memory_of_a_pattern() -> None:
+    pattern = Pattern("^a.*z$")
+    for number in range(10_000):
+        pattern.search(f"a{number}z")
+    assert len(pattern._verdicts) <= 4096
+    assert len(pattern._moves) <= 4096
+
+
+@settings(max_examples=400, deadline=None)
+@given(
+    st.text(alphabet="ab1|()*+?.^$[]{},-\\bdw ", max_size=9),
+    st.text(alphabet="ab1- ", max_size=7),
+)
+def test_what_both_engines_accept_they_judge_alike(expression: str, text: str) -> None:
+    assume("{," not in expression)  # a literal in RE2, a repetition in Python
+    assume(not re.search(r"[*+?}]\+|\?\?\d", expression))  # possessive in Python
+    try:
+        pattern = Pattern(expression)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            reference = re.compile(expression)
+    except (PatternError, re.error, FutureWarning):
+        assume(False)
+    assert pattern.search(text) is bool(reference.search(text))

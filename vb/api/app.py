@@ -1,0 +1,196 @@
+"""The web application: commands, VSI, metrics, health and documents behind one set of path rules."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Final, cast
+from urllib.parse import parse_qs, urlsplit
+
+import structlog
+from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable, Scope, WebsocketScope
+from quart import Response, request
+from quart_trio import QuartTrio
+from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
+
+from vb.api.documents import Documents
+from vb.api.edge import CommandRunner, EdgeEngine
+from vb.api.encoding import MAX_BODY_BYTES
+from vb.api.patterns import Pattern, PatternError
+from vb.api.rest import CORS_HEADERS, PREFLIGHT_HEADERS, Replies, add_commands
+from vb.api.vsi import CLOSE_GOING_AWAY, Receive, Send, VsiSession
+from vb.metrics import CONTENT_TYPE, Reading
+
+log = structlog.get_logger(__name__)
+
+VSI_PATH: Final = "/v1/vsi"
+BODY_TIMEOUT_S: Final = 30
+_NO_PATH: Final = "/-"
+"""A path that no operation has."""
+
+PAGES: Final = ("/healthz", "/readyz", "/metrics", "/openapi.json", "/asyncapi.json", "/docs", VSI_PATH)
+"""What is served besides the routes of the commands, all with GET."""
+
+
+class Application(QuartTrio):
+    """The ASGI application of one server.
+
+    Attributes:
+        runner: runs commands for REST and VSI.
+    """
+
+    def __init__(self, engine: EdgeEngine) -> None:
+        super().__init__("vb.api", static_folder=None)
+        self.engine = engine
+        self.runner = CommandRunner(engine)
+        self.replies = Replies(engine.instance_id)
+        self.documents = Documents()
+        self._sessions: set[VsiSession] = set()
+        self._closing = False
+        self.url_map.strict_slashes = True
+        self.url_map.merge_slashes = False
+        self.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
+        self.config["BODY_TIMEOUT"] = BODY_TIMEOUT_S
+        self.config["RESPONSE_TIMEOUT"] = None
+
+    async def asgi_app(self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
+        """Answer what the path rules decide at once, and hand the rest on."""
+        if scope["type"] == "websocket":
+            await self._serve_vsi(scope, cast(Receive, receive), cast(Send, send))
+        elif scope["type"] == "http" and scope["method"] == "OPTIONS":
+            await _answer_preflight(cast(Send, send))
+        elif scope["type"] == "http":
+            await super().asgi_app({**scope, "path": _origin_path(scope["path"])}, receive, send)
+        else:
+            await super().asgi_app(scope, receive, send)
+
+    def accepts_upgrade(self, path: str, query: bytes) -> bool:
+        """Say whether a request to upgrade becomes a WebSocket; if not it is answered as a plain GET."""
+        if path != VSI_PATH or self._closing:
+            return False
+        try:
+            app_filter(query)
+        except PatternError:
+            return False
+        return True
+
+    async def _serve_vsi(self, scope: WebsocketScope, receive: Receive, send: Send) -> None:
+        session = VsiSession(self.engine, self.runner, app_filter(scope["query_string"]), receive, send)
+        self._sessions.add(session)
+        try:
+            await session.run()
+        finally:
+            self._sessions.discard(session)
+
+    def close_sessions(self) -> None:
+        """Close every WebSocket because the server goes away, and take no more."""
+        self._closing = True
+        for session in tuple(self._sessions):
+            session.close(CLOSE_GOING_AWAY)
+
+    def readings(self) -> list[Reading]:
+        """Return the gauges that the edge can read off the engine."""
+        return [
+            ("active_legs", "Legs that are registered now", len(self.engine.legs), {}),
+            ("active_rooms", "Rooms that exist now", len(self.engine.rooms), {}),
+            ("vsi_clients", "VSI clients that are connected now", len(self._sessions), {}),
+        ]
+
+
+def _origin_path(path: str) -> str:
+    """Return the path to route: Quart would stumble over an empty one and drop the first of two slashes."""
+    if path.startswith(("http://", "https://")):
+        path = urlsplit(path).path
+    return path if path.startswith("/") and not path.startswith("//") else _NO_PATH
+
+
+def app_filter(query: bytes) -> Pattern | None:
+    """Return the filter in the query of a VSI request; None when there is none.
+
+    Raises:
+        PatternError: it is no valid expression.
+    """
+    values = parse_qs(query.decode("latin-1"), keep_blank_values=True).get("app_id", [""])
+    return Pattern(values[0]) if values[0] else None
+
+
+def create_app(engine: EdgeEngine) -> Application:
+    """Build the application of a server from the registered commands."""
+    app = Application(engine)
+    add_commands(app, app.runner, app.replies)
+    _add_pages(app)
+    _add_error_handlers(app)
+    for rule in app.url_map.iter_rules():
+        # HEAD is a method of its own here, and no operation has it.
+        cast(set[str], rule.methods).discard("HEAD")
+    engine.metrics.add_source(app.readings)
+    return app
+
+
+async def _answer_preflight(send: Send) -> None:
+    headers = [(name.lower().encode(), value.encode()) for name, value in PREFLIGHT_HEADERS.items()]
+    await send({"type": "http.response.start", "status": 204, "headers": headers})
+    await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+def _add_pages(app: Application) -> None:
+    async def health() -> Response:
+        return app.replies.json(200, {"status": "ok"})
+
+    async def readiness() -> Response:
+        if app.engine.ready and not app.engine.stopping:
+            return app.replies.json(200, {"status": "ready"})
+        return app.replies.json(503, {"status": "stopping" if app.engine.stopping else "starting"})
+
+    async def metrics() -> Response:
+        return _page(app.engine.metrics.render(), CONTENT_TYPE)
+
+    async def openapi() -> Response:
+        return _page(app.documents.current().openapi, "application/json")
+
+    async def asyncapi() -> Response:
+        return _page(app.documents.current().asyncapi, "application/json")
+
+    async def docs() -> Response:
+        return _page(app.documents.current().html, "text/html; charset=utf-8")
+
+    async def vsi_without_upgrade() -> Response:
+        try:
+            app_filter(request.query_string)
+        except PatternError as error:
+            return app.replies.error(400, f"invalid app_id regex: {error}")
+        headers = {"Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Version": "13"}
+        return app.replies.error(426, "a WebSocket upgrade is required", headers)
+
+    views: tuple[Callable[[], Awaitable[Response]], ...] = (
+        health, readiness, metrics, openapi, asyncapi, docs, vsi_without_upgrade,
+    )  # fmt: skip
+    for path, view in zip(PAGES, views, strict=True):
+        app.add_url_rule(
+            path, endpoint=path, view_func=view, methods=["GET"], provide_automatic_options=False
+        )
+
+
+def _page(body: bytes, content_type: str) -> Response:
+    return Response(body, 200, CORS_HEADERS, content_type=content_type)
+
+
+def _add_error_handlers(app: Application) -> None:
+    async def not_found(_error: NotFound) -> Response:
+        return Response(b"404 page not found\n", 404, CORS_HEADERS, content_type="text/plain; charset=utf-8")
+
+    async def method_not_allowed(error: MethodNotAllowed) -> Response:
+        headers = {**CORS_HEADERS, "Allow": ", ".join(sorted(error.valid_methods or ()))}
+        return Response(b"", 405, headers, content_type="application/json")
+
+    async def refused(error: HTTPException) -> Response:
+        return app.replies.error(error.code or 400, error.name.lower())
+
+    async def failed(_error: Exception) -> Response:
+        app.engine.metrics.recovered("api", "request")
+        log.exception("request failed", path=request.path)
+        return app.replies.error(500, "internal error")
+
+    app.register_error_handler(NotFound, not_found)
+    app.register_error_handler(MethodNotAllowed, method_not_allowed)
+    app.register_error_handler(HTTPException, refused)
+    app.register_error_handler(Exception, failed)

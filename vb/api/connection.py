@@ -1,0 +1,261 @@
+"""One HTTP connection: Hypercorn's protocol objects on a Trio stream, with deadlines and contained faults.
+
+Hypercorn's own Trio server waits without limit for a peer that does not read, lets a fault of one
+connection end the whole server, and speaks HTTP/2 to whoever asks. This driver keeps its protocol objects
+and replaces the rest.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Final
+
+import h11
+import structlog
+import trio
+from hypercorn.config import Config as HypercornConfig
+from hypercorn.events import Closed, Event, RawData, Updated
+from hypercorn.protocol.events import Event as StreamEvent
+from hypercorn.protocol.events import Request, Response, StreamClosed
+from hypercorn.protocol.h11 import STREAM_ID, H11Protocol, H11WSConnection
+from hypercorn.protocol.http_stream import HTTPStream
+from hypercorn.protocol.ws_stream import FrameTooLargeError, Handshake, WSStream
+from hypercorn.trio.task_group import TaskGroup
+from hypercorn.trio.worker_context import WorkerContext
+from hypercorn.typing import AppWrapper, ConnectionState
+from wsproto.connection import ConnectionState as WebSocketState
+from wsproto.events import CloseConnection, Message, Ping
+from wsproto.frame_protocol import CloseReason
+
+log = structlog.get_logger(__name__)
+
+FIRST_REQUEST_TIMEOUT_S: Final = 15.0
+KEEP_ALIVE_TIMEOUT_S: Final = 75.0
+WRITE_TIMEOUT_S: Final = 5.0
+LINGER_S: Final = 1.0
+_READ_BYTES: Final = 65_536
+_WRITE_BYTES: Final = 65_536
+
+# Compression would cost more time than it saves, yet Hypercorn accepts it whenever it is offered.
+_IGNORED_HEADERS: Final = frozenset({b"sec-websocket-extensions", b"sec-websocket-protocol"})
+
+AcceptsUpgrade = Callable[[str, bytes], bool]
+"""Decides by path and query whether a request to upgrade becomes a WebSocket."""
+
+
+class WebSocketStream(WSStream):
+    """Hypercorn's WebSocket, saying why it closes: 1009 for size, 1002 and 1007 for broken frames."""
+
+    async def _handle_events(self) -> None:
+        for event in self.connection.events():
+            if isinstance(event, Message):
+                try:
+                    self.buffer.extend(event)
+                except FrameTooLargeError:
+                    await self._end(CloseConnection(code=CloseReason.MESSAGE_TOO_BIG))
+                    return
+                if event.message_finished:
+                    message = self.buffer.to_message()
+                    self.buffer.clear()
+                    assert self.app_put is not None
+                    await self.app_put(message)
+            elif isinstance(event, Ping):
+                await self._send_wsproto_event(event.response())
+            elif isinstance(event, CloseConnection):
+                answering = self.connection.state is WebSocketState.REMOTE_CLOSING
+                await self._end(event.response() if answering else CloseConnection(code=event.code))
+                return
+
+    async def _end(self, close: CloseConnection) -> None:
+        await self._send_wsproto_event(close)
+        await self.send(StreamClosed(stream_id=self.stream_id))
+
+
+class Http1Protocol(H11Protocol):
+    """HTTP/1.1 that upgrades only what the application takes, and joins a response's head and body."""
+
+    accepts_upgrade: AcceptsUpgrade
+    holding_head = False
+
+    async def _check_protocol(self, event: h11.Request) -> None:
+        """Stay with HTTP/1.1, whatever other protocol the client asks for."""
+
+    async def _create_stream(self, request: h11.Request) -> None:
+        headers = [(name, value) for name, value in request.headers if name not in _IGNORED_HEADERS]
+        version = request.http_version.decode()
+        upgrades = self._upgrades(request.target, headers, version)
+        if upgrades:
+            assert isinstance(self.connection, h11.Connection)
+            self.connection = H11WSConnection(self.connection)
+        stream_class = WebSocketStream if upgrades else HTTPStream
+        self.stream = stream_class(
+            self.app,
+            self.config,
+            self.context,
+            self.task_group,
+            self.ssl,
+            self.client,
+            self.server,
+            self.stream_send,
+            STREAM_ID,
+        )
+        await self.stream.handle(
+            Request(
+                stream_id=STREAM_ID,
+                headers=headers,
+                http_version=version,
+                method=request.method.decode("ascii").upper(),
+                raw_path=request.target,
+                state=self.connection_state,
+            )
+        )
+
+    def _upgrades(self, target: bytes, headers: list[tuple[bytes, bytes]], version: str) -> bool:
+        """Say whether a request becomes a WebSocket; if not it is answered as an ordinary request."""
+        if not any(name == b"upgrade" and value.lower() == b"websocket" for name, value in headers):
+            return False
+        try:
+            valid = Handshake(headers, version).is_valid()
+        except UnicodeDecodeError:
+            return False
+        path, _, query = target.partition(b"?")
+        return valid and self.accepts_upgrade(path.decode("ascii"), query)
+
+    async def stream_send(self, event: StreamEvent) -> None:
+        """Write an event of the stream; the head of a response waits for what follows it."""
+        self.holding_head = isinstance(event, Response) and event.status_code >= 200
+        await super().stream_send(event)
+
+
+class HttpConnection:
+    """One accepted connection.
+
+    Args:
+        app: the ASGI application.
+        config: Hypercorn's settings.
+        context: shared state of the server, such as whether it ends.
+        accepts_upgrade: which upgrades become WebSockets.
+        stream: the connection.
+    """
+
+    def __init__(
+        self,
+        app: AppWrapper,
+        config: HypercornConfig,
+        context: WorkerContext,
+        accepts_upgrade: AcceptsUpgrade,
+        stream: trio.SocketStream,
+    ) -> None:
+        self._app = app
+        self._config = config
+        self._context = context
+        self._accepts_upgrade = accepts_upgrade
+        self._stream = stream
+        self._write_lock = trio.Lock()
+        self._held = b""
+        self._broken = False
+        self._closing = False
+        self._idle = True
+        self._read_scope = trio.CancelScope()
+        self._read_deadline = trio.current_time() + FIRST_REQUEST_TIMEOUT_S
+        self._protocol: Http1Protocol
+
+    async def run(self) -> None:
+        """Serve the connection to its end."""
+        socket = self._stream.socket
+        try:
+            client, server = socket.getpeername()[:2], socket.getsockname()[:2]
+        except OSError:
+            await self._stream.aclose()
+            return
+        try:
+            async with TaskGroup() as tasks:
+                self._protocol = Http1Protocol(
+                    self._app,
+                    self._config,
+                    self._context,
+                    tasks,
+                    ConnectionState({}),
+                    False,
+                    client,
+                    server,
+                    self._send,
+                )
+                self._protocol.accepts_upgrade = self._accepts_upgrade
+                await self._read()
+                await self._protocol.handle(Closed())
+        finally:
+            await trio.aclose_forcefully(self._stream)
+
+    def close_if_idle(self) -> None:
+        """End a connection that waits for its next request."""
+        if self._idle:
+            self._read_scope.cancel()
+
+    async def _read(self) -> None:
+        """Feed the protocol until the peer or the server closes, or nothing comes for too long."""
+        while True:
+            with trio.CancelScope(deadline=self._read_deadline) as self._read_scope:
+                try:
+                    data = await self._stream.receive_some(_READ_BYTES)
+                except (trio.BrokenResourceError, trio.ClosedResourceError):
+                    return
+            if self._read_scope.cancelled_caught or (self._closing and not data):
+                return
+            if not self._closing:
+                await self._protocol.handle(RawData(bytes(data)))
+            if not data:
+                return
+
+    async def _send(self, event: Event) -> None:
+        """Take what the protocol wants: bytes out, the connection closed, or the idle timer moved."""
+        if isinstance(event, RawData):
+            self._held += event.data
+            if self._held and not self._protocol.holding_head:
+                data, self._held = self._held, b""
+                await self._write(data)
+        elif isinstance(event, Closed):
+            await self._begin_close()
+        elif isinstance(event, Updated):
+            self._idle = event.idle
+            self._set_read_deadline(KEEP_ALIVE_TIMEOUT_S if event.idle else math.inf)
+
+    async def _write(self, data: bytes) -> None:
+        """Write everything; a peer that takes nothing for WRITE_TIMEOUT_S loses the connection.
+
+        Cancellation: the write goes on, because half a message would garble all that follows.
+        """
+        with trio.CancelScope(shield=True):
+            async with self._write_lock:
+                for start in range(0, len(data), _WRITE_BYTES):
+                    if self._broken:
+                        return
+                    await self._write_part(data[start : start + _WRITE_BYTES])
+
+    async def _write_part(self, data: bytes) -> None:
+        with trio.move_on_after(WRITE_TIMEOUT_S) as scope:
+            try:
+                await self._stream.send_all(data)
+            except (trio.BrokenResourceError, trio.ClosedResourceError):
+                self._broken = True
+        if scope.cancelled_caught:
+            log.warning("write_timeout", peer=self._protocol.client)
+            self._broken = True
+        if self._broken:
+            # The reading task sees the closed stream and tells the protocol.
+            await trio.aclose_forcefully(self._stream)
+
+    async def _begin_close(self) -> None:
+        """Say that nothing more comes, and read on a little, or the peer might lose what was written last."""
+        if self._closing:
+            return
+        self._closing = True
+        with suppress(trio.BrokenResourceError, trio.ClosedResourceError, trio.BusyResourceError):
+            await self._stream.send_eof()
+        self._set_read_deadline(LINGER_S)
+
+    def _set_read_deadline(self, timeout_s: float) -> None:
+        self._read_deadline = trio.current_time() + timeout_s
+        self._read_scope.deadline = self._read_deadline

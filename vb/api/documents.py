@@ -1,0 +1,49 @@
+"""The generated documents, rebuilt whenever a command or event has changed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib.metadata import version
+
+from vb.api.asyncapi import build_asyncapi
+from vb.api.docs_page import build_page
+from vb.api.encoding import to_line
+from vb.api.openapi import build_openapi
+from vb.commands.registry import REGISTRY, Command
+from vb.config import settings_table
+from vb.events.base import Event
+from vb.events.catalog import all_events
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentSet:
+    """All documents of one state of the registry, ready to be sent."""
+
+    openapi: bytes
+    asyncapi: bytes
+    html: bytes
+
+
+def build_documents(commands: list[Command], events: dict[str, type[Event]]) -> DocumentSet:
+    """Generate the documents."""
+    openapi = build_openapi(commands, version("vb"))
+    asyncapi = build_asyncapi(commands, events, version("vb"))
+    page = build_page(openapi, asyncapi, settings_table())
+    return DocumentSet(to_line(openapi), to_line(asyncapi), page.encode("utf-8"))
+
+
+class Documents:
+    """Keeps the documents; building them takes long enough to disturb audio, asking for them must not."""
+
+    def __init__(self) -> None:
+        self._commands = list(REGISTRY.values())
+        self._events = all_events()
+        self._built = build_documents(self._commands, self._events)
+
+    def current(self) -> DocumentSet:
+        """Return the documents of the commands and events as they are registered now."""
+        commands, events = list(REGISTRY.values()), all_events()
+        if commands != self._commands or events != self._events:
+            self._built = build_documents(commands, events)
+            self._commands, self._events = commands, events
+        return self._built

@@ -1,0 +1,67 @@
+"""JSON as this server reads and writes it: one object in, compact text out."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Final, NoReturn
+
+from vb.errors import BadRequest
+
+MAX_BODY_BYTES: Final = 1_048_576
+"""Most bytes of a request body or a WebSocket message."""
+
+INVALID_JSON: Final = "invalid JSON"
+
+
+def _refuse_constant(_name: str) -> NoReturn:
+    raise ValueError("NaN and Infinity are not JSON")
+
+
+_decoder = json.JSONDecoder(parse_constant=_refuse_constant)
+_encoder = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
+
+
+def parse_object(text: str) -> dict[str, Any]:
+    """Read text that is exactly one JSON object.
+
+    Raises:
+        BadRequest: it is anything else, or nested too deeply to be read.
+    """
+    try:
+        value = _decoder.decode(text)
+    except (ValueError, RecursionError):
+        raise BadRequest(INVALID_JSON) from None
+    if not isinstance(value, dict):
+        raise BadRequest(INVALID_JSON)
+    return value
+
+
+def parse_body(body: bytes) -> dict[str, Any]:
+    """Read a request body: one JSON object, or nothing, which counts as an empty object like null does.
+
+    Raises:
+        BadRequest: the body is anything else.
+    """
+    stripped = body.strip()
+    if stripped in (b"", b"null"):
+        return {}
+    try:
+        return parse_object(stripped.decode("utf-8"))
+    except UnicodeDecodeError:
+        raise BadRequest(INVALID_JSON) from None
+
+
+def to_text(value: object) -> str:
+    """Write a value as compact JSON that is always valid Unicode.
+
+    A lone surrogate, which JSON can carry but UTF-8 cannot, goes back as the escape that it came as.
+    """
+    text = _encoder.encode(value)
+    if text.isascii():
+        return text
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def to_line(value: object) -> bytes:
+    """Write a value as a response body: compact JSON and a line feed."""
+    return to_text(value).encode("utf-8") + b"\n"

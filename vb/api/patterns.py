@@ -1,0 +1,147 @@
+"""Regular expressions from clients, in time linear in the text: the syntax of RE2, searched unanchored.
+
+Python's own engine backtracks, so one hostile expression could hold up every call. Here an expression
+becomes a set of states that move through the text together (Thompson's construction). What that cannot do,
+look-around and back-references, is refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from vb.api.pattern_syntax import (
+    Alternatives,
+    Assertion,
+    CharSet,
+    Node,
+    PatternError,
+    Repeat,
+    Sequence,
+    parse,
+)
+
+MAX_STATES: Final = 500
+MAX_TEXT_CHARS: Final = 256
+_MAX_MEMORY: Final = 4096
+
+__all__ = ["MAX_TEXT_CHARS", "Pattern", "PatternError"]
+
+
+@dataclass(frozen=True, slots=True)
+class _Fork:
+    targets: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """A state that waits for a character or for a condition, and then goes on at `target`."""
+
+    needs: CharSet | Assertion
+    target: int
+
+
+_State = _Fork | _Step
+
+
+class Pattern:
+    """A compiled expression.
+
+    Args:
+        expression: in the syntax of RE2.
+
+    Raises:
+        PatternError: the expression is malformed, too large or beyond RE2.
+    """
+
+    def __init__(self, expression: str) -> None:
+        self.expression = expression
+        self._states: list[_State] = [_Fork(())]  # state 0 is the match
+        self._start = self._compile(parse(expression), 0)
+        self._moves: dict[tuple[frozenset[int], str, str], tuple[bool, frozenset[int]]] = {}
+        self._verdicts: dict[str, bool] = {}
+
+    def search(self, text: str) -> bool:
+        """Say whether the expression matches anywhere in the first MAX_TEXT_CHARS characters."""
+        verdict = self._verdicts.get(text)
+        if verdict is None:
+            verdict = self._search(text[:MAX_TEXT_CHARS])
+            if len(self._verdicts) >= _MAX_MEMORY:
+                self._verdicts.clear()
+            self._verdicts[text] = verdict
+        return verdict
+
+    def _search(self, text: str) -> bool:
+        states: frozenset[int] = frozenset()
+        before = ""
+        for char in text:
+            matched, states = self._move(states, before, char)
+            if matched:
+                return True
+            before = char
+        return self._move(states, before, "")[0]
+
+    def _move(self, states: frozenset[int], before: str, after: str) -> tuple[bool, frozenset[int]]:
+        """Take one character; the empty text stands for an end of the text."""
+        key = (states, before, after)
+        move = self._moves.get(key)
+        if move is None:
+            move = self._compute_move(states, before, after)
+            if len(self._moves) >= _MAX_MEMORY:
+                self._moves.clear()
+            self._moves[key] = move
+        return move
+
+    def _compute_move(self, states: frozenset[int], before: str, after: str) -> tuple[bool, frozenset[int]]:
+        reached: set[int] = set()
+        pending = [*states, self._start]
+        following: set[int] = set()
+        while pending:
+            index = pending.pop()
+            if index in reached:
+                continue
+            reached.add(index)
+            state = self._states[index]
+            if isinstance(state, _Fork):
+                pending.extend(state.targets)
+            elif isinstance(state.needs, Assertion):
+                if state.needs.holds(before, after):
+                    pending.append(state.target)
+            elif after and after in state.needs:
+                following.add(state.target)
+        return 0 in reached, frozenset(following)
+
+    def _add(self, state: _State) -> int:
+        if len(self._states) >= MAX_STATES:
+            raise PatternError("expression too large")
+        self._states.append(state)
+        return len(self._states) - 1
+
+    def _compile(self, node: Node, target: int) -> int:
+        """Add the states of `node`, after which matching goes on at `target`; return its first state."""
+        if isinstance(node, CharSet | Assertion):
+            return self._add(_Step(node, target))
+        if isinstance(node, Alternatives):
+            return self._add(_Fork(tuple(self._compile(item, target) for item in node.items)))
+        if isinstance(node, Sequence):
+            return self._compile_all(node.items, target)
+        return self._compile_repeat(node, target)
+
+    def _compile_all(self, nodes: Iterable[Node], target: int) -> int:
+        for node in reversed(tuple(nodes)):
+            target = self._compile(node, target)
+        return target
+
+    def _compile_repeat(self, node: Repeat, target: int) -> int:
+        if node.most is None:
+            loop = self._add(_Fork(()))
+            self._states[loop] = _Fork((self._compile(node.item, loop), target))
+            target = loop
+        else:
+            exit_state = target
+            for _ in range(node.most - node.least):
+                target = self._add(_Fork((self._compile(node.item, target), exit_state)))
+        for _ in range(node.least):
+            target = self._compile(node.item, target)
+        return target

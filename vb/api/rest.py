@@ -1,0 +1,80 @@
+"""REST: every registered command under its route.
+
+Path, body and query become the parameters of the command; the path wins over the body and the body over the
+query, which counts only where an operation has no body.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Final
+
+from quart import Response, request
+from quart_trio import QuartTrio
+
+from vb.api.edge import CommandRunner
+from vb.api.encoding import parse_body, to_line
+from vb.commands.registry import REGISTRY
+from vb.errors import Unavailable, VbError
+
+CORS_HEADERS: Final = {"Access-Control-Allow-Origin": "*"}
+PREFLIGHT_HEADERS: Final = {
+    **CORS_HEADERS,
+    "Access-Control-Allow-Methods": "GET, POST, PUT, PATCH, DELETE, OPTIONS",
+    "Access-Control-Allow-Headers": "Content-Type, Authorization",
+}
+
+
+class Replies:
+    """Builds JSON responses, which all say which instance gave them.
+
+    Args:
+        instance_id: first key of every object.
+    """
+
+    def __init__(self, instance_id: str) -> None:
+        self._instance_id = instance_id
+
+    def json(self, status: int, data: Any, headers: Mapping[str, str] | None = None) -> Response:
+        """Return a response of JSON data; lists go out as they are."""
+        body = {"instance_id": self._instance_id, **data} if isinstance(data, dict) else data
+        return Response(
+            to_line(body), status, {**CORS_HEADERS, **(headers or {})}, content_type="application/json"
+        )
+
+    def error(self, status: int, message: str, headers: Mapping[str, str] | None = None) -> Response:
+        """Return an error."""
+        return self.json(status, {"error": message}, headers)
+
+    def failure(self, error: VbError) -> Response:
+        """Return a refused or failed command."""
+        headers = {"Retry-After": str(error.retry_after_s)} if isinstance(error, Unavailable) else None
+        return self.error(error.status, error.message, headers)
+
+
+def add_commands(app: QuartTrio, runner: CommandRunner, replies: Replies) -> None:
+    """Add a route for every registered command."""
+    for name, command in REGISTRY.items():
+        app.add_url_rule(
+            command.route.path.replace("{", "<").replace("}", ">"),
+            endpoint=name,
+            view_func=_operation(name, runner, replies),
+            methods=[command.route.method],
+            provide_automatic_options=False,
+        )
+
+
+def _operation(name: str, runner: CommandRunner, replies: Replies) -> Callable[..., Awaitable[Response]]:
+    async def operation(**path: str) -> Response:
+        try:
+            route = REGISTRY[name].route
+            body = parse_body(await request.get_data(cache=False, as_text=False, parse_form_data=False))
+            query = {} if route.body else request.args.to_dict()
+            fields = route.path_fields
+            named = {fields[parameter]: value for parameter, value in path.items()}
+            data = await runner.run(name, {**query, **body, **named})
+        except VbError as error:
+            return replies.failure(error)
+        return replies.json(route.status, data)
+
+    return operation

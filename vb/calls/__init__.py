@@ -1,0 +1,1 @@
+"""Calls: how an INVITE becomes a leg, in either direction."""

@@ -1,0 +1,44 @@
+"""What an INVITE says beside the call itself: custom headers, the app id, a webhook."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from vb.sip.message import Headers
+
+_HIDDEN = frozenset({"x-webhook-url", "x-webhook-secret"})
+
+
+@dataclass(frozen=True, slots=True)
+class CallHeaders:
+    """The custom headers of an INVITE.
+
+    Attributes:
+        shown: X- and P- headers as clients see them; of a repeated one the last value counts.
+        app_id: X-App-ID.
+        webhook_url: X-Webhook-URL, which together with its secret never leaves the server.
+        webhook_secret: X-Webhook-Secret.
+    """
+
+    shown: dict[str, str] = field(default_factory=dict)
+    app_id: str | None = None
+    webhook_url: str | None = None
+    webhook_secret: str | None = None
+
+
+def read_headers(headers: Headers) -> CallHeaders:
+    """Pick the custom headers out of an INVITE."""
+    shown: dict[str, tuple[str, str]] = {}
+    hidden: dict[str, str] = {}
+    for name, value in headers:
+        key = name.lower()
+        if key in _HIDDEN:
+            hidden[key] = value
+        elif key.startswith(("x-", "p-")):
+            shown[key] = (name, value)
+    return CallHeaders(
+        shown=dict(shown.values()),
+        app_id=shown["x-app-id"][1] if "x-app-id" in shown else None,
+        webhook_url=hidden.get("x-webhook-url") or None,
+        webhook_secret=hidden.get("x-webhook-secret") or None,
+    )

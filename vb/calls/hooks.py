@@ -1,0 +1,28 @@
+"""Webhooks named by a request or an INVITE, checked before anything is created."""
+
+from __future__ import annotations
+
+from vb.engine import Engine
+from vb.errors import BadRequest
+from vb.events.hooks import Hook
+from vb.media.errors import UrlRefused
+from vb.media.fetch_policy import parse_url
+
+
+def make_hook(engine: Engine, url: str | None, secret: str | None) -> Hook | None:
+    """Return the hook for a URL, or None when there is none.
+
+    An address literal is judged at once; a name is judged with every delivery, when it is resolved.
+
+    Raises:
+        BadRequest: the URL is malformed or points where the server may not connect to.
+    """
+    if not url:
+        return None
+    try:
+        target = parse_url(url)
+        if target.address is not None:
+            engine.fetch_policy.choose(target, [target.host])
+    except UrlRefused as exc:
+        raise BadRequest(f"webhook_url: {exc}") from None
+    return Hook(url, secret or "")

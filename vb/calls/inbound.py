@@ -1,0 +1,121 @@
+"""Calls that come in: from an INVITE to a ringing leg."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import structlog
+import trio
+
+from vb.calls.headers import CallHeaders, read_headers
+from vb.calls.hooks import make_hook
+from vb.calls.media import MediaUnavailable, open_media
+from vb.codecs.base import Codec
+from vb.engine import Engine
+from vb.errors import BadRequest, Unavailable
+from vb.events.hooks import Hook
+from vb.events.leg import LegRinging, OfferedCodecInfo
+from vb.legs.sip import SipLeg, SipLegOptions
+from vb.sdp.errors import OfferRejected, SdpParseError
+from vb.sdp.negotiate import OfferedCodec, check_offer
+from vb.sip.headers import NameAddr
+from vb.sip.tasks.endpoint import SipCall
+from vb.sip.uri import parse_uri
+
+log = structlog.get_logger(__name__)
+
+Refusal = tuple[int, str, list[tuple[str, str]]]
+
+
+def refusal(engine: Engine) -> Refusal | None:
+    """Return the answer to a new INVITE that there is no room for, or None when it may come in."""
+    try:
+        engine.check_capacity()
+    except Unavailable as exc:
+        return 503, "Service Unavailable", [("Retry-After", str(exc.retry_after_s))]
+    return None
+
+
+def accept_call(engine: Engine, call: SipCall) -> None:
+    """Take a new INVITE: refuse an offer that cannot be answered, else start a leg for it."""
+    codecs = engine.codecs
+    try:
+        offered = check_offer(call.offer, codecs) if call.offer is not None else []
+    except SdpParseError:
+        call.reject(400, "Bad SDP")
+        return
+    except OfferRejected as exc:
+        call.reject(exc.status, exc.reason, [("Warning", exc.warning)] if exc.warning else [])
+        return
+    engine.start_leg(partial(_run, engine, call, codecs, offered), name=f"call {call.call_id}")
+
+
+async def _run(engine: Engine, call: SipCall, codecs: tuple[Codec, ...], offered: list[OfferedCodec]) -> None:
+    try:
+        async with open_media(engine, call.local_host, codecs) as media:
+            headers = read_headers(call.invite.headers)
+            leg = SipLeg(
+                engine,
+                call,
+                media,
+                SipLegOptions(codecs=codecs),
+                leg_id=engine.ids.uuid(),
+                app_id=headers.app_id,
+                now=trio.current_time(),
+            )
+            leg.headers = headers.shown
+            hook = _hook(engine, headers)
+            if hook is not None:
+                engine.hooks.set_leg(leg.id, hook)
+
+            def announce() -> None:
+                engine.admit(leg)
+                leg.publish(_ringing(leg, call, offered))
+                if engine.config.sip.auto_ringing and not leg.ended:
+                    call.ring()
+
+            await leg.serve(announce)
+    except MediaUnavailable as exc:
+        log.warning("call refused", problem=str(exc))
+        call.reject(503, "Service Unavailable", [("Retry-After", "5")])
+
+
+def _hook(engine: Engine, headers: CallHeaders) -> Hook | None:
+    """Return where the leg's events go: the hook of the INVITE, else the global one."""
+    try:
+        hook = make_hook(engine, headers.webhook_url, headers.webhook_secret)
+    except BadRequest as exc:
+        log.warning("webhook of an INVITE ignored", problem=exc.message)
+        hook = None
+    return hook or engine.hooks.global_hook
+
+
+def _ringing(leg: SipLeg, call: SipCall, offered: list[OfferedCodec]) -> LegRinging:
+    host, port = call.source
+    return LegRinging(
+        leg_id=leg.id,
+        app_id=leg.app_id,
+        leg_type=leg.type,
+        from_=_user(call.invite.from_) or None,
+        to=_user(call.invite.to) or None,
+        sip_headers=leg.headers or None,
+        offered_codecs=tuple(
+            OfferedCodecInfo(
+                name=item.name,
+                payload_type=item.payload_type,
+                clock_rate=item.clock_rate,
+                priority=item.priority,
+            )
+            for item in offered
+        )
+        or None,
+        source_address=f"[{host}]:{port}" if ":" in host else f"{host}:{port}",
+    )
+
+
+def _user(address: NameAddr) -> str:
+    """Return the user part of a header's URI; the whole of a tel URI's number."""
+    scheme, _, rest = address.uri.partition(":")
+    if scheme.lower() == "tel":
+        return rest.partition(";")[0]
+    return parse_uri(address.uri).user or ""

@@ -1,0 +1,146 @@
+"""Calls that go out: from a request to a ringing leg."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import trio
+
+from vb.calls.media import MediaUnavailable, open_media
+from vb.calls.rooms import put_into_room
+from vb.codecs.base import Codec, find_codec
+from vb.engine import Engine, check_id
+from vb.errors import BadRequest, Unavailable
+from vb.events.hooks import Hook
+from vb.events.leg import LegRinging
+from vb.legs.sip import SipLeg, SipLegOptions
+from vb.sip.tasks.endpoint import DialRequest
+
+
+@dataclass(frozen=True, slots=True)
+class CallRequest:
+    """What a client asked for.
+
+    Attributes:
+        to: SIP URI to call.
+        from_: caller as a user, number or SIP URI.
+        codecs: names to offer, in order; None offers the server's.
+        auth: user name and password for a digest challenge.
+        room_id: room to join once media flows.
+        hook: receives the leg's events.
+    """
+
+    to: str
+    from_: str | None = None
+    privacy: str | None = None
+    codecs: tuple[str, ...] | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+    auth: tuple[str, str] | None = None
+    ring_timeout_s: float = 0.0
+    max_duration_s: float = 0.0
+    room_id: str | None = None
+    app_id: str | None = None
+    accept_dtmf: bool = True
+    hook: Hook | None = None
+
+
+async def place_call(engine: Engine, request: CallRequest) -> SipLeg:
+    """Start an outgoing call and return its ringing leg; the call itself goes on by itself.
+
+    Raises:
+        BadRequest: something in the request cannot be used; nothing was sent or created.
+        Unavailable: there is no room for another leg.
+    """
+    codecs = _codecs(engine, request.codecs)
+    if request.room_id:
+        check_id(request.room_id, "room_id")
+    engine.check_capacity()
+    outgoing = _Outgoing(engine, request, codecs)
+    leg: SipLeg = await engine.start_leg_ready(outgoing.run, name=f"call to {request.to}")
+    return leg
+
+
+def _codecs(engine: Engine, names: tuple[str, ...] | None) -> tuple[Codec, ...]:
+    if not names:
+        return engine.codecs
+    enabled = {codec.name: codec for codec in engine.codecs}
+    chosen: list[Codec] = []
+    for name in names:
+        codec = find_codec(name)
+        if codec is None or codec.name not in enabled:
+            raise BadRequest(f"codecs: {name} is {'unknown' if codec is None else 'not enabled'}")
+        if codec not in chosen:
+            chosen.append(codec)
+    return tuple(chosen)
+
+
+@dataclass(frozen=True, slots=True)
+class _Outgoing:
+    """One outgoing call on its way."""
+
+    engine: Engine
+    request: CallRequest
+    codecs: tuple[Codec, ...]
+
+    async def run(self, *, task_status: trio.TaskStatus[SipLeg]) -> None:
+        """Open media, send the INVITE, and run the leg to its end."""
+        engine, request = self.engine, self.request
+        local_host = await engine.sip.local_host_for(request.to)
+        try:
+            async with open_media(engine, local_host, self.codecs) as media:
+                call = engine.sip.dial(self._dial_request(media.negotiation.offer()))
+                leg = SipLeg(
+                    engine,
+                    call,
+                    media,
+                    SipLegOptions(
+                        codecs=self.codecs,
+                        ring_timeout_s=request.ring_timeout_s,
+                        max_duration_s=request.max_duration_s,
+                        on_media=lambda: self._join(leg),
+                    ),
+                    leg_id=engine.ids.uuid(),
+                    app_id=request.app_id,
+                    now=trio.current_time(),
+                )
+                leg.accept_dtmf = request.accept_dtmf
+                leg.headers = dict(request.headers)
+                if request.hook is not None:
+                    engine.hooks.set_leg(leg.id, request.hook)
+
+                def announce() -> None:
+                    engine.admit(leg)
+                    if request.room_id and request.room_id not in engine.rooms:
+                        engine.open_room(request.room_id, app_id=request.app_id)
+                    leg.publish(self._ringing(leg))
+                    task_status.started(leg)
+
+                await leg.serve(announce)
+        except MediaUnavailable as exc:
+            raise Unavailable(str(exc)) from None
+
+    def _dial_request(self, sdp: bytes) -> DialRequest:
+        request = self.request
+        return DialRequest(
+            to=request.to,
+            sdp=sdp,
+            from_=request.from_,
+            privacy=request.privacy,
+            headers=request.headers,
+            auth=request.auth,
+        )
+
+    def _join(self, leg: SipLeg) -> None:
+        if self.request.room_id:
+            put_into_room(self.engine, leg, self.request.room_id)
+
+    def _ringing(self, leg: SipLeg) -> LegRinging:
+        return LegRinging(
+            leg_id=leg.id,
+            app_id=leg.app_id,
+            leg_type=leg.type,
+            uri=self.request.to,
+            from_=self.request.from_,
+            sip_headers=dict(self.request.headers) or None,
+        )

@@ -1,0 +1,139 @@
+"""Commands on legs."""
+
+from __future__ import annotations
+
+from vb.calls.hooks import make_hook
+from vb.calls.outbound import CallRequest, place_call
+from vb.commands.params import AnswerLeg, CreateLeg, DeleteLeg, EarlyMedia, LegRef, NoParams
+from vb.commands.registry import Route, command
+from vb.commands.show import show_leg
+from vb.commands.views import Leg, Status
+from vb.engine import Engine
+from vb.errors import BadRequest, NotAvailable
+from vb.legs.cdr import REJECTIONS
+from vb.legs.leg import Leg as LiveLeg
+from vb.legs.sip import SipLeg
+from vb.legs.state import UNANSWERED
+
+
+@command("create_leg", rest=Route("POST", "/v1/legs", status=201, body=True), errors=(400, 501, 503))
+async def create_leg(engine: Engine, p: CreateLeg) -> Leg:
+    """Place an outgoing call.
+
+    Answered at once with the ringing leg; what becomes of the call is told by events.
+    """
+    if p.type != "sip":
+        raise NotAvailable("not available: type")
+    target = p.to or p.uri
+    if not target:
+        raise BadRequest("to: is required")
+    request = CallRequest(
+        to=target,
+        from_=p.from_ or None,
+        privacy=p.privacy or None,
+        codecs=tuple(p.codecs) if p.codecs else None,
+        headers=p.headers or {},
+        auth=(p.auth.username or p.from_ or "", p.auth.password) if p.auth is not None else None,
+        ring_timeout_s=float(p.ring_timeout),
+        max_duration_s=float(p.max_duration),
+        room_id=p.room_id or None,
+        app_id=p.app_id or None,
+        accept_dtmf=p.accept_dtmf,
+        hook=make_hook(engine, p.webhook_url, p.webhook_secret),
+    )
+    return show_leg(await place_call(engine, request))
+
+
+@command("list_legs", rest=Route("GET", "/v1/legs"))
+async def list_legs(engine: Engine, p: NoParams) -> list[Leg]:
+    """List the live legs in the order of their creation."""
+    return [show_leg(leg) for leg in engine.legs]
+
+
+@command("get_leg", rest=Route("GET", "/v1/legs/{id}"), errors=(404,))
+async def get_leg(engine: Engine, p: LegRef) -> Leg:
+    """Show a leg."""
+    return show_leg(engine.legs.get(p.id))
+
+
+@command("delete_leg", rest=Route("DELETE", "/v1/legs/{id}", status=202, body=True), errors=(400, 404))
+async def delete_leg(engine: Engine, p: DeleteLeg) -> Status:
+    """Hang up.
+
+    An unanswered incoming call is refused, with the final answer that `reason` names; on any other leg the
+    reason is ignored.
+    """
+    leg = engine.legs.get(p.id)
+    leg.hangup(_hangup_reason(leg, p.reason))
+    return Status(status="hanging_up")
+
+
+def _hangup_reason(leg: LiveLeg, reason: str | None) -> str:
+    if not (isinstance(leg, SipLeg) and leg.inbound and leg.state in UNANSWERED and leg.call.is_unanswered):
+        return "api_hangup"
+    if not reason:
+        return "caller_cancel"
+    if reason not in REJECTIONS:
+        raise BadRequest(f"reason: must be one of {', '.join(REJECTIONS)}")
+    return reason
+
+
+@command(
+    "answer_leg", rest=Route("POST", "/v1/legs/{id}/answer", status=202, body=True), errors=(400, 404, 409)
+)
+async def answer_leg(engine: Engine, p: AnswerLeg) -> Status:
+    """Answer an incoming call."""
+    _sip(engine.legs.get(p.id)).answer(p.codec)
+    return Status(status="answering")
+
+
+@command("leg_ring", rest=Route("POST", "/v1/legs/{id}/ring", status=202), errors=(400, 404, 409))
+async def leg_ring(engine: Engine, p: LegRef) -> Status:
+    """Tell the caller that it rings; may be repeated."""
+    _sip(engine.legs.get(p.id)).ring()
+    return Status(status="ringing")
+
+
+@command(
+    "leg_early_media",
+    rest=Route("POST", "/v1/legs/{id}/early-media", status=202, body=True),
+    errors=(400, 404, 409),
+)
+async def leg_early_media(engine: Engine, p: EarlyMedia) -> Status:
+    """Start media with an incoming call before it is answered."""
+    _sip(engine.legs.get(p.id)).start_early_media(p.codec)
+    return Status(status="early_media")
+
+
+def _sip(leg: LiveLeg) -> SipLeg:
+    if not isinstance(leg, SipLeg):
+        raise BadRequest("Not a SIP inbound leg")
+    return leg
+
+
+@command("mute_leg", rest=Route("POST", "/v1/legs/{id}/mute"), errors=(404,))
+async def mute_leg(engine: Engine, p: LegRef) -> Status:
+    """Keep others from hearing a leg."""
+    engine.legs.get(p.id).set_muted(True)
+    return Status(status="muted")
+
+
+@command("unmute_leg", rest=Route("DELETE", "/v1/legs/{id}/mute"), errors=(404,))
+async def unmute_leg(engine: Engine, p: LegRef) -> Status:
+    """Let others hear a leg again."""
+    engine.legs.get(p.id).set_muted(False)
+    return Status(status="unmuted")
+
+
+@command("deaf_leg", rest=Route("POST", "/v1/legs/{id}/deaf"), errors=(404,))
+async def deaf_leg(engine: Engine, p: LegRef) -> Status:
+    """Keep a leg from hearing others."""
+    engine.legs.get(p.id).set_deaf(True)
+    return Status(status="deaf")
+
+
+@command("undeaf_leg", rest=Route("DELETE", "/v1/legs/{id}/deaf"), errors=(404,))
+async def undeaf_leg(engine: Engine, p: LegRef) -> Status:
+    """Let a leg hear others again."""
+    engine.legs.get(p.id).set_deaf(False)
+    return Status(status="undeaf")

@@ -1,0 +1,179 @@
+"""Commands that play into and record legs and rooms."""
+
+from __future__ import annotations
+
+from vb.commands.params import LegRef, Play, PlaybackRef, PlaybackVolume, Record, RoomRef
+from vb.commands.registry import Route, command
+from vb.commands.views import PlaybackStart, RecordingStart, RecordingStop, RoomRecordingStop, Status
+from vb.engine import Engine
+from vb.errors import BadRequest, Conflict
+from vb.features.owner import Owner
+from vb.features.playback import check_volume
+from vb.legs.state import LegState
+from vb.media.player import PlaybackRequest
+
+
+def _leg(engine: Engine, leg_id: str) -> Owner:
+    return Owner(leg=engine.legs.get(leg_id))
+
+
+def _room(engine: Engine, room_id: str) -> Owner:
+    return Owner(room=engine.rooms.get(room_id))
+
+
+def _start_playback(engine: Engine, owner: Owner, p: Play) -> PlaybackStart:
+    if bool(p.url) == bool(p.tone):
+        raise BadRequest("exactly one of url and tone is required")
+    check_volume(p.volume)
+    if owner.room is not None and not owner.room.members:
+        raise Conflict("room has no participants")
+    leg = owner.leg
+    if leg is not None and leg.state is LegState.RINGING and leg.type != "sip_inbound":
+        raise Conflict("leg has no audio yet")
+    request = PlaybackRequest(
+        url=p.url or None, tone=p.tone or None, mime_type=p.mime_type, repeat=p.repeat, volume=p.volume
+    )
+    playback_id = engine.players.start(owner, p.id, request)
+    return PlaybackStart(status="playing", playback_id=playback_id)
+
+
+@command("leg_play_start", rest=Route("POST", "/v1/legs/{id}/play", body=True), errors=(400, 404, 409))
+async def leg_play_start(engine: Engine, p: Play) -> PlaybackStart:
+    """Play a URL or a tone to a leg; others in its room do not hear it."""
+    return _start_playback(engine, _leg(engine, p.id), p)
+
+
+@command("room_play_start", rest=Route("POST", "/v1/rooms/{id}/play", body=True), errors=(400, 404, 409))
+async def room_play_start(engine: Engine, p: Play) -> PlaybackStart:
+    """Play a URL or a tone to everybody in a room."""
+    return _start_playback(engine, _room(engine, p.id), p)
+
+
+@command(
+    "leg_play_stop",
+    rest=Route("DELETE", "/v1/legs/{id}/play/{playbackID}", names={"playbackID": "playback_id"}),
+    errors=(404,),
+)
+async def leg_play_stop(engine: Engine, p: PlaybackRef) -> Status:
+    """Stop a playback on a leg."""
+    engine.legs.get(p.id)
+    engine.players.stop(p.id, p.playback_id)
+    return Status(status="stopped")
+
+
+@command(
+    "room_play_stop",
+    rest=Route("DELETE", "/v1/rooms/{id}/play/{playbackID}", names={"playbackID": "playback_id"}),
+    errors=(404,),
+)
+async def room_play_stop(engine: Engine, p: PlaybackRef) -> Status:
+    """Stop a playback in a room."""
+    engine.rooms.get(p.id)
+    engine.players.stop(p.id, p.playback_id)
+    return Status(status="stopped")
+
+
+@command(
+    "leg_play_volume",
+    rest=Route("PATCH", "/v1/legs/{id}/play/{playbackID}", names={"playbackID": "playback_id"}, body=True),
+    errors=(400, 404),
+)
+async def leg_play_volume(engine: Engine, p: PlaybackVolume) -> Status:
+    """Change the volume of a playback on a leg while it plays."""
+    check_volume(p.volume)
+    engine.legs.get(p.id)
+    engine.players.set_volume(p.id, p.playback_id, p.volume)
+    return Status(status="ok")
+
+
+@command(
+    "room_play_volume",
+    rest=Route("PATCH", "/v1/rooms/{id}/play/{playbackID}", names={"playbackID": "playback_id"}, body=True),
+    errors=(400, 404),
+)
+async def room_play_volume(engine: Engine, p: PlaybackVolume) -> Status:
+    """Change the volume of a playback in a room while it plays."""
+    check_volume(p.volume)
+    engine.rooms.get(p.id)
+    engine.players.set_volume(p.id, p.playback_id, p.volume)
+    return Status(status="ok")
+
+
+def _check_storage(p: Record) -> None:
+    storage = p.storage or "file"
+    if storage in ("s3", "gcs"):
+        raise BadRequest(f"{storage.upper()} storage not configured")
+    if storage != "file":
+        raise BadRequest(f"unknown storage type: {storage}")
+
+
+@command(
+    "leg_record_start",
+    rest=Route("POST", "/v1/legs/{id}/record", body=True),
+    errors=(400, 404, 409, 500, 501),
+)
+async def leg_record_start(engine: Engine, p: Record) -> RecordingStart:
+    """Record a leg in stereo: left what it says, right what it hears."""
+    owner = _leg(engine, p.id)
+    _check_storage(p)
+    assert owner.leg is not None
+    if owner.leg.state is LegState.RINGING:
+        raise Conflict("leg has no audio yet")
+    return RecordingStart(status="recording", file=await engine.recorders.start(owner, p.id))
+
+
+@command(
+    "room_record_start",
+    rest=Route("POST", "/v1/rooms/{id}/record", body=True),
+    errors=(400, 404, 409, 500, 501),
+)
+async def room_record_start(engine: Engine, p: Record) -> RecordingStart:
+    """Record the full mix of a room in mono."""
+    owner = _room(engine, p.id)
+    _check_storage(p)
+    assert owner.room is not None
+    if not owner.room.members:
+        raise Conflict("room has no participants")
+    return RecordingStart(status="recording", file=await engine.recorders.start(owner, p.id))
+
+
+@command("leg_record_stop", rest=Route("DELETE", "/v1/legs/{id}/record"), errors=(404,))
+async def leg_record_stop(engine: Engine, p: LegRef) -> RecordingStop:
+    """Finish a leg's recording; answered when its file is safe."""
+    _leg(engine, p.id)
+    return RecordingStop(status="stopped", file=await engine.recorders.stop(p.id))
+
+
+@command("room_record_stop", rest=Route("DELETE", "/v1/rooms/{id}/record"), errors=(404,))
+async def room_record_stop(engine: Engine, p: RoomRef) -> RoomRecordingStop:
+    """Finish a room's recording; answered when its file is safe."""
+    _room(engine, p.id)
+    return RoomRecordingStop(status="stopped", file=await engine.recorders.stop(p.id))
+
+
+@command("leg_record_pause", rest=Route("POST", "/v1/legs/{id}/record/pause"), errors=(404,))
+async def leg_record_pause(engine: Engine, p: LegRef) -> Status:
+    """Record silence until the recording is resumed."""
+    _leg(engine, p.id)
+    return Status(status="paused" if engine.recorders.pause(p.id) else "already_paused")
+
+
+@command("room_record_pause", rest=Route("POST", "/v1/rooms/{id}/record/pause"), errors=(404,))
+async def room_record_pause(engine: Engine, p: RoomRef) -> Status:
+    """Record silence until the recording is resumed."""
+    _room(engine, p.id)
+    return Status(status="paused" if engine.recorders.pause(p.id) else "already_paused")
+
+
+@command("leg_record_resume", rest=Route("POST", "/v1/legs/{id}/record/resume"), errors=(404,))
+async def leg_record_resume(engine: Engine, p: LegRef) -> Status:
+    """Record audio again."""
+    _leg(engine, p.id)
+    return Status(status="resumed" if engine.recorders.resume(p.id) else "not_paused")
+
+
+@command("room_record_resume", rest=Route("POST", "/v1/rooms/{id}/record/resume"), errors=(404,))
+async def room_record_resume(engine: Engine, p: RoomRef) -> Status:
+    """Record audio again."""
+    _room(engine, p.id)
+    return Status(status="resumed" if engine.recorders.resume(p.id) else "not_paused")

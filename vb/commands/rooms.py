@@ -1,0 +1,143 @@
+"""Commands on rooms and their members."""
+
+from __future__ import annotations
+
+import trio
+
+from vb.calls.hooks import make_hook
+from vb.calls.rooms import put_into_room
+from vb.commands.params import AddLeg, CreateRoom, NoParams, RemoveLeg, RoomRef
+from vb.commands.registry import Route, command
+from vb.commands.show import show_room
+from vb.commands.views import AddLegResult, Room, Status
+from vb.engine import Engine, check_id
+from vb.errors import BadRequest, Conflict, NotFound
+from vb.events.leg import LegCommandFailed
+from vb.events.room import RoomDeleted
+from vb.legs.leg import Leg
+from vb.legs.sip import SipLeg
+from vb.legs.state import LegState
+
+ANSWER_DEADLINE_S = 30.0
+"""How long a leg that is answered on its way into a room may take to connect."""
+
+
+@command("create_room", rest=Route("POST", "/v1/rooms", status=201, body=True), errors=(400, 409))
+async def create_room(engine: Engine, p: CreateRoom) -> Room:
+    """Create a room."""
+    hook = make_hook(engine, p.webhook_url, p.webhook_secret)
+    room = engine.open_room(p.id, app_id=p.app_id, sample_rate_hz=p.sample_rate or None, hook=hook)
+    await trio.lowlevel.checkpoint()
+    return show_room(room)
+
+
+@command("list_rooms", rest=Route("GET", "/v1/rooms"))
+async def list_rooms(engine: Engine, p: NoParams) -> list[Room]:
+    """List the rooms in the order of their creation."""
+    return [show_room(room) for room in engine.rooms]
+
+
+@command("get_room", rest=Route("GET", "/v1/rooms/{id}"), errors=(404,))
+async def get_room(engine: Engine, p: RoomRef) -> Room:
+    """Show a room."""
+    return show_room(engine.rooms.get(p.id))
+
+
+@command("delete_room", rest=Route("DELETE", "/v1/rooms/{id}"), errors=(404,))
+async def delete_room(engine: Engine, p: RoomRef) -> Status:
+    """Delete a room and hang up everybody in it."""
+    room = engine.rooms.pop(p.id)
+    if room is None:
+        raise NotFound(f"room {p.id} not found")
+    await room.stop_features()
+    legs = list(room.members.values())
+    for leg in legs:
+        room.remove(leg)
+    room.publish(RoomDeleted(room_id=room.id, app_id=room.app_id))
+    if engine.rooms.find(room.id) is None:
+        engine.hooks.drop_room(room.id)
+    for leg in legs:
+        leg.hangup("room_deleted")
+    room.close()
+    return Status(status="deleted")
+
+
+@command(
+    "add_leg_to_room",
+    rest=Route("POST", "/v1/rooms/{id}/legs", names={"id": "room_id"}, body=True),
+    errors=(400, 409),
+)
+async def add_leg_to_room(engine: Engine, p: AddLeg) -> AddLegResult:
+    """Put a leg into a room, answering or moving it as needed.
+
+    A ringing incoming call is answered first. A room that does not exist is created.
+    """
+    leg = engine.legs.find(p.leg_id)
+    if leg is None:
+        raise BadRequest(f"leg {p.leg_id} not found")
+    if leg.room is not None and leg.room.id == p.room_id:
+        raise BadRequest("leg already in this room")
+    check_id(p.room_id, "room_id")
+    if leg.state is LegState.RINGING and isinstance(leg, SipLeg) and leg.inbound:
+        return _answer_into(engine, leg, p)
+    if leg.state not in (LegState.CONNECTED, LegState.EARLY_MEDIA):
+        raise BadRequest(f"leg is {leg.shown_state}, expected connected or early_media")
+    _apply_flags(leg, p)
+    old = leg.room
+    put_into_room(engine, leg, p.room_id)
+    if old is None:
+        return AddLegResult(status="added", room_id=p.room_id, leg_id=leg.id)
+    await old.settle()
+    return AddLegResult(status="moved", room_id=p.room_id, leg_id=leg.id, from_=old.id, to=p.room_id)
+
+
+def _apply_flags(leg: Leg, p: AddLeg) -> None:
+    if p.mute is not None:
+        leg.set_muted(p.mute)
+    if p.deaf is not None:
+        leg.set_deaf(p.deaf)
+    if p.accept_dtmf is not None:
+        leg.accept_dtmf = p.accept_dtmf
+
+
+def _answer_into(engine: Engine, leg: SipLeg, p: AddLeg) -> AddLegResult:
+    if leg.slots.get("add_to_room") is not None:
+        raise Conflict("leg is on its way into a room")
+
+    async def wait_and_join() -> None:
+        with trio.move_on_after(ANSWER_DEADLINE_S):
+            await leg.connected.wait()
+            if leg.room is None:
+                put_into_room(engine, leg, p.room_id)
+            return
+        failed = LegCommandFailed(
+            leg_id=leg.id,
+            app_id=leg.app_id,
+            command="add_to_room",
+            error="the call was not connected in time",
+        )
+        leg.publish(failed)
+
+    if leg.call.is_unanswered:
+        leg.answer(None)
+    _apply_flags(leg, p)
+    leg.slots.start("add_to_room", wait_and_join)
+    return AddLegResult(status="adding", room_id=p.room_id, leg_id=leg.id)
+
+
+@command(
+    "remove_leg_from_room",
+    rest=Route("DELETE", "/v1/rooms/{id}/legs/{legID}", names={"id": "room_id", "legID": "leg_id"}),
+    errors=(400, 404),
+)
+async def remove_leg_from_room(engine: Engine, p: RemoveLeg) -> Status:
+    """Take a leg out of a room; the call goes on alone."""
+    room = engine.rooms.find(p.room_id)
+    if room is None:
+        raise BadRequest(f"room {p.room_id} not found")
+    leg = room.members.get(p.leg_id)
+    if leg is None:
+        raise NotFound(f"leg {p.leg_id} is not in room {p.room_id}")
+    room.remove(leg)
+    await room.settle()
+    return Status(status="removed")

@@ -1,0 +1,145 @@
+"""Who heard whom: voices found in audio by correlation.
+
+A voice is found by sliding it along the track until both fit best. It is then followed second by second,
+because a jitter buffer may move it by some milliseconds on the way. What fits is taken out, so that a second
+voice below it can be measured on its own, however faint.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vb.codecs.pcm import Pcm
+from vb.demo.track import RATE_HZ
+
+Samples = NDArray[np.float64]
+
+MIN_LIKENESS: Final = 0.8
+"""A voice was heard when it fits the track at least this well; 1 is a copy."""
+MAX_ECHO: Final = 0.1
+"""A voice was not heard when less than this part of its amplitude is in the track: -20 dB."""
+_PIECE_SAMPLES: Final = RATE_HZ
+_SLACK_SAMPLES: Final = RATE_HZ // 10
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """A voice as it was found in a track.
+
+    Attributes:
+        likeness: normalised correlation of the voice with the track where it lies; 1 for a copy.
+        lag_samples: where it begins, negative if the track begins later.
+        rest: the track without it.
+    """
+
+    likeness: float
+    lag_samples: int
+    rest: Samples
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One fact, whether it holds, and the figure that it was judged by."""
+
+    fact: str
+    holds: bool
+    figure: str
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """All audio of a demonstration, at 8 kHz.
+
+    Attributes:
+        said: speech of each of the two phones, by name.
+        heard: what each of them received.
+        recording: the room's recording.
+    """
+
+    said: Mapping[str, Pcm]
+    heard: Mapping[str, Pcm]
+    recording: Pcm
+
+
+def find_voice(track: Pcm | Samples, voice: Pcm | Samples) -> Match:
+    """Find a voice in a track by normalised cross-correlation."""
+    spoken = voice.astype(np.float64)
+    margin = spoken.size + _SLACK_SAMPLES
+    padded = np.pad(track.astype(np.float64), margin)
+    if not padded.any() or not spoken.any():
+        return Match(0.0, 0, padded[margin:-margin])
+    rest = padded.copy()
+    lag = _best_lag(padded, spoken)
+    likeness = 0.0
+    for start in range(0, spoken.size, _PIECE_SAMPLES):
+        piece = spoken[start : start + _PIECE_SAMPLES]
+        energy = float(piece @ piece)
+        if not energy:
+            continue
+        place = _follow(padded, piece, lag + start)
+        found = padded[place : place + piece.size]
+        product = float(piece @ found)
+        weight = energy / float(spoken @ spoken)  # loud pieces decide, pauses tell nothing
+        likeness += weight * product / (float(np.sqrt(energy * (found @ found))) or 1.0)
+        rest[place : place + piece.size] -= product / energy * piece
+    return Match(likeness, lag - margin, rest[margin:-margin])
+
+
+def echo_of(track: Pcm | Samples, voice: Pcm | Samples) -> float:
+    """Return how much of a voice is in a track: 1 at its own loudness, 0 when absent; the sign is dropped."""
+    spoken = voice.astype(np.float64)
+    energy = float(spoken @ spoken)
+    if not energy or not track.size:
+        return 0.0
+    padded = np.pad(track.astype(np.float64), spoken.size)
+    return float(np.abs(_correlate(padded, spoken)).max()) / energy
+
+
+def judge(evidence: Evidence) -> list[Check]:
+    """Return what has to hold after two phones talked to each other in a recorded room."""
+    first, second = evidence.said
+    checks = []
+    for own, other in ((first, second), (second, first)):
+        match = find_voice(evidence.heard[own], evidence.said[other])
+        echo = echo_of(match.rest, evidence.said[own])
+        checks.append(_likeness_check(f"phone {own} heard {other}", match.likeness))
+        checks.append(
+            Check(
+                f"phone {own} did not hear itself",
+                echo <= MAX_ECHO,
+                f"own voice at {echo:.2f} of its amplitude, at most {MAX_ECHO:.2f}",
+            )
+        )
+    for own, other in ((first, second), (second, first)):
+        alone = find_voice(evidence.recording, evidence.said[other]).rest
+        match = find_voice(alone, evidence.said[own])
+        checks.append(_likeness_check(f"the recording holds {own}", match.likeness))
+    return checks
+
+
+def _likeness_check(fact: str, likeness: float) -> Check:
+    return Check(fact, likeness >= MIN_LIKENESS, f"correlation {likeness:.2f}, at least {MIN_LIKENESS:.2f}")
+
+
+def _correlate(track: Samples, voice: Samples) -> Samples:
+    """Return the product of the voice with the track at every place where it lies inside, (places,)."""
+    size = 1 << (track.size + voice.size).bit_length()
+    spectrum = np.fft.rfft(track, size) * np.conj(np.fft.rfft(voice, size))
+    products: Samples = np.fft.irfft(spectrum, size)[: track.size - voice.size + 1]
+    return products
+
+
+def _best_lag(track: Samples, voice: Samples) -> int:
+    return int(np.argmax(_correlate(track, voice)))
+
+
+def _follow(track: Samples, piece: Samples, expected: int) -> int:
+    """Return where a piece fits best near the place where it is expected."""
+    start = min(max(0, expected - _SLACK_SAMPLES), track.size - piece.size)
+    end = min(expected + _SLACK_SAMPLES, track.size - piece.size) + piece.size
+    return start + _best_lag(track[start:end], piece)

@@ -1,0 +1,162 @@
+"""`vb demo`: starts a server, lets two phones talk in a recorded room, and gives the verdict."""
+
+from __future__ import annotations
+
+import signal
+import tempfile
+from pathlib import Path
+from typing import Final
+
+import httpx
+import trio
+from rich.console import Console
+from trio_websocket import ConnectionClosed, HandshakeError
+
+from vb.config import Config
+from vb.demo.application import Application
+from vb.demo.check import Evidence, judge
+from vb.demo.phone import Phone
+from vb.demo.problem import DemoFailed, within
+from vb.demo.screen import Screen, show_checks
+from vb.demo.track import RATE_HZ, load_recording, load_speech
+from vb.log import configure_logging
+from vb.media.errors import DecodeError
+from vb.server import open_server
+
+SECOND_VOICE_AFTER_S: Final = 1.5
+"""The phones talk in turn at first, and then at once: an echo could not hide in either part."""
+LISTEN_ON_S: Final = 0.4
+"""The last words are still on their way when the speech has ended."""
+GATHER_S: Final = 5.0
+TALK_S: Final = 10.0
+FINISH_S: Final = 5.0
+INTERRUPTED: Final = 130
+
+
+async def run_demo(keep: str | None) -> int:
+    """Run the demonstration.
+
+    Args:
+        keep: directory for the recording; a new temporary one if None. It stays in either case.
+
+    Returns:
+        Exit status: 0 if everybody heard the other and not themselves, 1 if not, 130 after Ctrl-C.
+    """
+    configure_logging("warn")
+    console = Console(highlight=False)
+    talk = trio.CancelScope()
+    holds, problem = False, ""
+    try:
+        folder = _make_folder(keep)
+        async with trio.open_nursery() as nursery:
+            await nursery.start(_watch_signals, talk, nursery.cancel_scope)
+            phones, recording = await _hold_calls(console, folder, talk)
+            if recording is not None:
+                holds = await _give_verdict(console, phones, recording)
+            nursery.cancel_scope.cancel()
+    except* (DemoFailed, DecodeError, OSError, httpx.HTTPError, ConnectionClosed, HandshakeError) as group:
+        problem = str(_first(group))
+    if talk.cancel_called:
+        console.print("vb demo: interrupted", soft_wrap=True)
+        return INTERRUPTED
+    if problem:
+        console.print(f"vb demo: FAILED: {problem}", soft_wrap=True, markup=False)
+    return 0 if holds and not problem else 1
+
+
+async def _watch_signals(
+    talk: trio.CancelScope, everything: trio.CancelScope, *, task_status: trio.TaskStatus[None]
+) -> None:
+    """End the talk on the first signal, so that the phones hang up properly, and everything on the second."""
+    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        task_status.started()
+        async for _ in signals:
+            if talk.cancel_called:
+                everything.cancel()
+            talk.cancel()
+
+
+async def _hold_calls(
+    console: Console, folder: Path, talk: trio.CancelScope
+) -> tuple[tuple[Phone, Phone], Path | None]:
+    """Hold two calls in a recorded room; returns the phones, and the recording unless interrupted."""
+    phones = (Phone("A", load_speech("caller_a.wav")), Phone("B", load_speech("caller_b.wav")))
+    screen = Screen(console, phones)
+    async with open_server(_config(folder)) as server, trio.open_nursery() as nursery:
+        assert server.url is not None
+        sip = server.addresses.sip[0].removeprefix("udp:")
+        screen.note("server", f"listens on {server.url} and sip:{sip}")
+        nursery.start_soon(screen.run)
+        application = Application(server.url, callers=len(phones), note=screen.note)
+        with talk:
+            await nursery.start(application.run)
+            for phone in phones:
+                nursery.start_soon(phone.run, f"sip:demo@{sip}")
+            await _converse(application, phones)
+        for phone in phones:
+            phone.hang_up()
+        if not talk.cancel_called:
+            with within(FINISH_S, "the recording to be completed"):
+                await application.over.wait()
+        nursery.cancel_scope.cancel()
+    return phones, application.recording
+
+
+async def _converse(application: Application, phones: tuple[Phone, Phone]) -> None:
+    with within(GATHER_S, "both calls to be answered and recorded"):
+        await application.gathered.wait()
+    first, second = phones
+    first.said.talk()
+    await trio.sleep(SECOND_VOICE_AFTER_S)
+    second.said.talk()
+    with within(TALK_S, "the phones to finish their speech"):
+        for phone in phones:
+            await phone.spoken.wait()
+    await trio.sleep(LISTEN_ON_S)
+
+
+async def _give_verdict(console: Console, phones: tuple[Phone, Phone], recording: Path) -> bool:
+    pcm, rate_hz = await trio.to_thread.run_sync(load_recording, recording)
+    evidence = Evidence(
+        said={phone.name: phone.said.speech for phone in phones},
+        heard={phone.name: phone.heard.samples for phone in phones},
+        recording=pcm,
+    )
+    checks = await trio.to_thread.run_sync(judge, evidence)
+    show_checks(console, checks)
+    console.print(
+        f"recording: {recording} ({pcm.size / RATE_HZ:.1f} s at {rate_hz} Hz)", soft_wrap=True, markup=False
+    )
+    for check in checks:
+        if not check.holds:
+            raise DemoFailed(f"not so: {check.fact} ({check.figure})")
+    return True
+
+
+def _make_folder(keep: str | None) -> Path:
+    if keep is None:
+        return Path(tempfile.mkdtemp(prefix="vb-demo-"))
+    folder = Path(keep)
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def _config(folder: Path) -> Config:
+    """Return settings for a server on free loopback ports."""
+    return Config.from_env(
+        {
+            "HTTP_ADDR": "127.0.0.1:0",
+            "SIP_BIND_IP": "127.0.0.1",
+            "SIP_PORT": "0",
+            "RTP_PORT_MIN": "0",
+            "RTP_PORT_MAX": "0",
+            "RECORDING_DIR": str(folder),
+        }
+    )
+
+
+def _first(group: BaseExceptionGroup[Exception]) -> BaseException:
+    exc: BaseException = group
+    while isinstance(exc, BaseExceptionGroup):
+        exc = exc.exceptions[0]
+    return exc

@@ -1,0 +1,271 @@
+"""The engine: the tables of legs and rooms, and the tasks that they live in.
+
+Every state change is a plain method, atomic between two checkpoints, so there are no locks. A leg or room
+that fails is contained here and takes nothing else with it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Generic, TypeVar
+
+import httpx
+import structlog
+import trio
+
+from vb.codecs.base import Codec
+from vb.config import Config
+from vb.errors import BadRequest, Conflict, NotFound, Unavailable
+from vb.events.bus import EventBus
+from vb.events.hooks import Hook, HookTable
+from vb.events.room import RoomCreated
+from vb.features.playback import Players
+from vb.features.recording import Recorders
+from vb.ids import IdSource, SystemIds
+from vb.layers import Layer
+from vb.legs.leg import Leg
+from vb.media.fetch_policy import FetchPolicy
+from vb.metrics import Metrics
+from vb.mixer.plane import Plane
+from vb.rooms.room import Room
+from vb.rtp.ports import PortPool
+from vb.sip.tasks.endpoint import SipEndpoint
+
+log = structlog.get_logger(__name__)
+
+T = TypeVar("T")
+_ID = re.compile(r"[A-Za-z0-9._~:@-]{1,128}")
+MIXING_RATES_HZ = (8000, 16000, 48000)
+
+
+class _Readiness:
+    """Passes a task's readiness on and remembers it."""
+
+    def __init__(self, status: trio.TaskStatus[Any]) -> None:
+        self._status = status
+        self.ready = False
+
+    def started(self, value: Any = None) -> None:
+        self.ready = True
+        self._status.started(value)
+
+
+def _first(group: BaseExceptionGroup[Exception]) -> BaseException:
+    exc: BaseException = group
+    while isinstance(exc, BaseExceptionGroup):
+        exc = exc.exceptions[0]
+    return exc
+
+
+class Table(Generic[T]):
+    """Things by id, in the order of their creation."""
+
+    def __init__(self, kind: str) -> None:
+        self._kind = kind
+        self._items: dict[str, T] = {}
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def __iter__(self) -> Iterator[T]:
+        return iter(list(self._items.values()))
+
+    def __contains__(self, item_id: str) -> bool:
+        return item_id in self._items
+
+    def add(self, item_id: str, item: T) -> None:
+        """Enter an item under a free id."""
+        self._items[item_id] = item
+
+    def find(self, item_id: str) -> T | None:
+        """Return the item, or None."""
+        return self._items.get(item_id)
+
+    def get(self, item_id: str) -> T:
+        """Return the item.
+
+        Raises:
+            NotFound: there is none.
+        """
+        item = self._items.get(item_id)
+        if item is None:
+            raise NotFound(f"{self._kind} not found")
+        return item
+
+    def pop(self, item_id: str) -> T | None:
+        """Take the item out, if it is there."""
+        return self._items.pop(item_id, None)
+
+
+def check_id(value: str, name: str) -> str:
+    """Return an identifier chosen by a client.
+
+    Raises:
+        BadRequest: it has characters that do not fit into a path, or is too long.
+    """
+    if not _ID.fullmatch(value):
+        raise BadRequest(f"{name}: must be 1 to 128 of A-Z a-z 0-9 . _ ~ : @ -")
+    return value
+
+
+@dataclass
+class Engine:
+    """Everything that commands work on.
+
+    Attributes:
+        legs: live legs by id; one that was hung up is no longer in it.
+        running_legs: legs whose task has not ended, hung up or not.
+        stopping: no new call is taken.
+        ready: everything is up.
+    """
+
+    config: Config
+    instance_id: str
+    bus: EventBus
+    hooks: HookTable
+    metrics: Metrics
+    http: httpx.AsyncClient
+    plane: Plane
+    ports: PortPool
+    codecs: tuple[Codec, ...]
+    fetch_policy: FetchPolicy
+    players: Players
+    recorders: Recorders
+    leg_nursery: trio.Nursery
+    room_layer: Layer
+    ids: IdSource = field(default_factory=SystemIds)
+    legs: Table[Leg] = field(default_factory=lambda: Table("leg"))
+    rooms: Table[Room] = field(default_factory=lambda: Table("room"))
+    running_legs: int = 0
+    stopping: bool = False
+    ready: bool = False
+    _sip: SipEndpoint | None = None
+    _idle: trio.Event = field(default_factory=trio.Event)
+
+    @property
+    def sip(self) -> SipEndpoint:
+        """The SIP endpoint; there from the moment that the server listens."""
+        assert self._sip is not None
+        return self._sip
+
+    @sip.setter
+    def sip(self, endpoint: SipEndpoint) -> None:
+        self._sip = endpoint
+
+    # -- legs ----------------------------------------------------------------------------------------------
+
+    def check_capacity(self) -> None:
+        """Refuse a new leg when there is no room for it.
+
+        Raises:
+            Unavailable: the server stops, or the cap on legs is reached.
+        """
+        if self.stopping:
+            raise Unavailable("server is shutting down", retry_after_s=10)
+        cap = self.config.server.max_legs
+        if cap and self.running_legs >= cap:
+            raise Unavailable(f"the cap of {cap} legs is reached")
+
+    def admit(self, leg: Leg) -> None:
+        """Enter a leg in the table; from now on clients can see it."""
+        self.legs.add(leg.id, leg)
+
+    def release(self, leg: Leg) -> None:
+        """Take a leg out of the table; harmless when it is gone already."""
+        self.legs.pop(leg.id)
+
+    def forget(self, leg: Leg) -> None:
+        """Drop the leg's webhook, after its last event."""
+        self.hooks.drop_leg(leg.id)
+
+    def start_leg(self, run: Callable[[], Awaitable[None]], *, name: str) -> None:
+        """Run a leg's task; its fault is logged and ends nothing else."""
+        self.leg_nursery.start_soon(self._contain, run, name=name)
+
+    async def start_leg_ready(self, run: Callable[..., Awaitable[None]], *, name: str) -> Any:
+        """Run a leg's task and return what it reports once it is ready; a failure before that is raised."""
+        return await self.leg_nursery.start(self._contain_started, run, name=name)
+
+    async def _contain(self, run: Callable[[], Awaitable[None]]) -> None:
+        self.running_legs += 1
+        try:
+            await run()
+        except* Exception:  # the leg boundary: one call fails alone
+            log.exception("leg failed")
+        finally:
+            self._leg_over()
+
+    async def _contain_started(
+        self, run: Callable[..., Awaitable[None]], *, task_status: trio.TaskStatus[Any]
+    ) -> None:
+        self.running_legs += 1
+        status = _Readiness(task_status)
+        problem: BaseException | None = None
+        try:
+            await run(task_status=status)
+        except* Exception as group:  # the leg boundary: one call fails alone
+            problem = _first(group)
+            if status.ready:
+                log.exception("leg failed")
+        finally:
+            self._leg_over()
+        if problem is not None and not status.ready:
+            raise problem
+
+    def _leg_over(self) -> None:
+        self.running_legs -= 1
+        if self.running_legs == 0:
+            self._idle.set()
+            self._idle = trio.Event()
+
+    async def wait_idle(self) -> None:
+        """Wait until no leg's task is left."""
+        while self.running_legs:
+            await self._idle.wait()
+
+    # -- rooms ---------------------------------------------------------------------------------------------
+
+    def open_room(
+        self,
+        room_id: str | None,
+        *,
+        app_id: str | None = None,
+        sample_rate_hz: int | None = None,
+        hook: Hook | None = None,
+    ) -> Room:
+        """Create a room and start its task.
+
+        Raises:
+            BadRequest: the id or rate cannot be used.
+            Conflict: the id is taken.
+        """
+        rate_hz = sample_rate_hz or self.config.rooms.default_sample_rate
+        if rate_hz not in MIXING_RATES_HZ:
+            raise BadRequest("invalid sample_rate: must be 8000, 16000, or 48000")
+        name = check_id(room_id, "id") if room_id else self.ids.uuid()
+        if name in self.rooms:
+            raise Conflict(f"room {name} already exists")
+        room = Room(
+            self,
+            room_id=name,
+            app_id=app_id,
+            sample_rate_hz=rate_hz,
+            comfort_noise=self.config.rooms.comfort_noise,
+        )
+        if hook is not None:
+            self.hooks.set_room(name, hook)
+        self.rooms.add(name, room)
+        room.publish(RoomCreated(room_id=name, app_id=room.app_id))
+        self.room_layer.start_soon(partial(self._run_room, room), name=f"room {name}")
+        return room
+
+    async def _run_room(self, room: Room) -> None:
+        try:
+            await room.run()
+        except* Exception:  # the room boundary: a fault ends this room's mix, never the server
+            log.exception("room failed", room_id=room.id)
+            for leg in list(room.members.values()):
+                leg.hangup("mixer_panic")

@@ -1,0 +1,49 @@
+"""Figures of the media plane and of SIP for the metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from vb.engine import Engine
+from vb.metrics import Reading
+from vb.mixer.ticks import TickGrid
+
+
+def add_figures(engine: Engine, grid: TickGrid) -> None:
+    """Let the metrics read the plane, its clock, the port pool and the SIP endpoint at every scrape."""
+
+    def plane() -> Iterator[Reading]:
+        lateness = grid.lateness()
+        text = "How late the ticks of the last minute began"
+        yield "tick_lateness_seconds", text, lateness.p50_ms / 1000, {"quantile": "0.5"}
+        yield "tick_lateness_seconds", text, lateness.p99_ms / 1000, {"quantile": "0.99"}
+        yield "tick_lateness_seconds", text, lateness.max_ms / 1000, {"quantile": "1"}
+        yield "ticks_late", "Ticks that began more than 5 ms late", grid.late, {}
+        yield (
+            "ticks_skipped",
+            "Ticks that were given up because they were five periods late",
+            grid.skipped,
+            {},
+        )
+        totals = engine.plane.statistics
+        yield "ticks", "Ticks of the media plane", totals.ticks, {}
+        yield "rtp_packets_in", "Datagrams taken from media sockets", totals.packets_in, {}
+        yield "rtp_packets_out", "RTP packets handed to media sockets", totals.packets_out, {}
+        yield "mixer_faults", "Legs, sources and taps that failed inside the mixer", totals.faults, {}
+        for reason, count in totals.dropped.items():
+            yield "rtp_packets_dropped", "Media datagrams that were not used", count, {"reason": reason}
+        yield "media_ports", "Places taken in the media plane", engine.plane.ports, {}
+        yield "rtp_port_pairs_free", "Port pairs left in the pool", engine.ports.free, {}
+
+    def sip() -> Iterator[Reading]:
+        endpoint = engine.sip
+        yield "sip_messages", "SIP messages received", endpoint.stats.messages, {}
+        yield "sip_malformed", "SIP messages that could not be read", endpoint.stats.malformed, {}
+        yield "sip_refused", "INVITEs refused for lack of room", endpoint.stats.refused_overload, {}
+        yield "sip_calls", "SIP calls that are not closed", endpoint.calls, {}
+        yield "sip_transactions", "SIP transactions, lingering ones included", endpoint.transactions, {}
+        yield "sip_faults", "Faults contained in SIP", endpoint.faults, {}
+        yield "sip_dropped", "SIP messages lost because a send queue was full", endpoint.dropped, {}
+
+    engine.metrics.add_source(plane)
+    engine.metrics.add_source(sip)

@@ -1,0 +1,327 @@
+"""SIP legs: what the events of one dialog mean for the leg, and what its commands do to the dialog."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import structlog
+import trio
+
+from vb.codecs.base import Codec
+from vb.errors import BadRequest, Conflict
+from vb.events.leg import DtmfReceived, LegConnected, LegEarlyMedia, QualityInfo
+from vb.legs.cdr import REJECTIONS, refusal_reason
+from vb.legs.leg import Leg, LegHost
+from vb.legs.sip_media import SipMedia
+from vb.legs.state import UNANSWERED, LegState
+from vb.sdp.errors import AnswerRejected, CodecNotOffered, OfferRejected, SdpParseError
+from vb.sdp.negotiate import Agreed
+from vb.sip import call as sip
+from vb.sip.tasks.endpoint import SipCall
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class SipLegOptions:
+    """What was asked of one SIP leg.
+
+    Attributes:
+        on_media: called once, when media can flow for the first time (early or answered).
+    """
+
+    codecs: tuple[Codec, ...]
+    ring_timeout_s: float = 0.0
+    max_duration_s: float = 0.0
+    on_media: Callable[[], None] | None = None
+
+
+class SipLeg(Leg):
+    """A leg whose far end is a SIP user agent; it is its own signalling."""
+
+    def __init__(
+        self,
+        host: LegHost,
+        call: SipCall,
+        media: SipMedia,
+        options: SipLegOptions,
+        *,
+        leg_id: str,
+        app_id: str | None,
+        now: float,
+    ) -> None:
+        kind = "sip_inbound" if call.direction == "inbound" else "sip_outbound"
+        super().__init__(host, leg_id=leg_id, leg_type=kind, app_id=app_id, now=now)
+        self.call = call
+        self.media = media
+        self.options = options
+        self._media_started = False
+        self._digits = 0
+        self._late_offer = False
+        self.adopt_port(media.port)
+
+    @property
+    def inbound(self) -> bool:
+        """Whether the far end called us."""
+        return self.call.direction == "inbound"
+
+    # -- the leg's tasks -----------------------------------------------------------------------------------
+
+    async def serve(self, on_ready: Callable[[], None]) -> None:
+        """Run the leg to its end."""
+        await self.live(self, self._media_tasks, on_ready=on_ready)
+
+    @asynccontextmanager
+    async def _media_tasks(self) -> AsyncIterator[None]:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self.contain, "rtp", self._run_rtp)
+            if self.options.ring_timeout_s:
+                nursery.start_soon(self.contain, "ring timer", self._ring_timer)
+            if self.options.max_duration_s:
+                nursery.start_soon(self.contain, "duration timer", self._duration_timer)
+            try:
+                yield
+            finally:
+                self.media.close()
+                nursery.cancel_scope.cancel()
+
+    async def _run_rtp(self) -> None:
+        await self.media.run(self._digit)
+        self.hangup("rtp_timeout")
+
+    async def _ring_timer(self) -> None:
+        with trio.move_on_after(self.options.ring_timeout_s):
+            await self.connected.wait()
+            return
+        self.hangup("ring_timeout")
+
+    async def _duration_timer(self) -> None:
+        await self.connected.wait()
+        await trio.sleep(self.options.max_duration_s)
+        self.hangup("max_duration")
+
+    def _digit(self, digit: str) -> None:
+        self._digits += 1
+        self.publish(DtmfReceived(leg_id=self.id, app_id=self.app_id, digit=digit, seq=self._digits))
+
+    def quality(self) -> QualityInfo | None:
+        """Return the quality of the received RTP; None below two packets."""
+        found = self.media.quality()
+        if found is None or found.rtp_packets_received < 2:
+            return None
+        return QualityInfo(
+            mos_score=found.mos_score,
+            rtp_packets_received=found.rtp_packets_received,
+            rtp_packets_lost=found.rtp_packets_lost,
+            rtp_jitter_ms=found.rtp_jitter_ms,
+        )
+
+    # -- commands ------------------------------------------------------------------------------------------
+
+    def ring(self) -> None:
+        """Send 180.
+
+        Raises:
+            BadRequest: the leg is not an incoming call.
+            Conflict: it is not ringing.
+        """
+        self._require_inbound()
+        if self.state is not LegState.RINGING:
+            raise Conflict(f"leg is {self.shown_state}, not ringing")
+        self.call.ring()
+
+    def start_early_media(self, codec: str | None) -> None:
+        """Send 183 with our answer and start media.
+
+        Raises:
+            BadRequest: not an incoming call, or the codec cannot be answered with.
+            Conflict: not ringing, or the call brought no offer to answer.
+        """
+        self._require_inbound()
+        if self.state is not LegState.RINGING:
+            raise Conflict(f"leg is {self.shown_state}, not ringing")
+        offer = self.call.offer
+        if offer is None:
+            raise Conflict("the call brought no offer; early media needs one")
+        self.call.progress(self._answer(offer, codec))
+        self._follow(self.media.negotiation.agreed)
+        self.advance(LegState.EARLY_MEDIA)
+        self.publish(LegEarlyMedia(leg_id=self.id, app_id=self.app_id, leg_type=self.type))
+        self._media_is_up()
+
+    def answer(self, codec: str | None) -> None:
+        """Send 200; media flows at once, `leg.connected` follows the ACK.
+
+        Raises:
+            BadRequest: not an incoming call, or the codec cannot be answered with.
+            Conflict: already answered.
+        """
+        self._require_inbound()
+        if self.state not in UNANSWERED or not self.call.is_unanswered:
+            raise Conflict(f"leg is {self.shown_state}, expected ringing or early_media")
+        offer = self.call.offer
+        early = self.media.negotiation.local_description if self.state is LegState.EARLY_MEDIA else None
+        if early is not None:
+            self.call.accept(early)
+        elif offer is None:
+            self._late_offer = True
+            self.call.accept(self.media.negotiation.offer())
+        else:
+            self.call.accept(self._answer(offer, codec))
+            self._follow(self.media.negotiation.agreed)
+
+    def _answer(self, offer: bytes, codec: str | None) -> bytes:
+        try:
+            return self.media.negotiation.receive_offer(offer, codec=codec)
+        except CodecNotOffered as exc:
+            raise BadRequest(f"codec: {exc}") from None
+
+    def _require_inbound(self) -> None:
+        if not self.inbound:
+            raise BadRequest("Not a SIP inbound leg")
+
+    # -- signalling ----------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Consume the events of the call until it is closed."""
+        while True:
+            event = await self.call.next_event()
+            if isinstance(event, sip.Closed):
+                self.hangup("internal_error")
+                return
+            self._handle(event)
+
+    def hang_up(self, reason: str) -> None:
+        """Tell the far end what the state of the dialog demands: BYE, CANCEL or a final answer."""
+        status = REJECTIONS.get(reason)
+        if self.inbound and self.state in UNANSWERED and self.call.is_unanswered:
+            if status is None and reason == "not_acceptable":
+                status = 488
+            if status is not None:
+                self.call.reject(status)
+                return
+        self.call.hangup()
+
+    async def wait_closed(self) -> None:
+        """Wait until the call's transactions are done."""
+        await self.call.wait_closed()
+
+    def _handle(self, event: sip.CallEvent) -> None:
+        match event:
+            case sip.EarlyMedia(sdp=sdp):
+                self._on_early_media(sdp)
+            case sip.Answered(sdp=sdp):
+                self._on_answered(sdp)
+            case sip.Refused(status=status):
+                self.hangup(refusal_reason(status))
+            case sip.DialFailed():
+                self.hangup("invite_failed")
+            case sip.Acknowledged(sdp=sdp):
+                self._on_acknowledged(sdp)
+            case sip.NotAcknowledged():
+                self.hangup("timeout")
+            case sip.Cancelled():
+                self.hangup("caller_cancel")
+            case sip.RemoteHangup():
+                before_answer = self.inbound and self.state in UNANSWERED and self.call.is_unanswered
+                self.hangup("caller_cancel" if before_answer else "remote_bye")
+            case sip.OfferReceived(sdp=sdp):
+                self._on_offer(sdp)
+            case sip.OfferRequested():
+                negotiation = self.media.negotiation
+                self.call.answer_offer(negotiation.offer(codecs=negotiation.codecs))
+            case sip.OfferAnswered(sdp=sdp):
+                self._on_offer_answered(sdp)
+            case sip.OfferRefused():
+                self.media.negotiation.withdraw_offer()
+            case sip.DialogLost():
+                self.hangup("timeout")
+            case _:
+                pass
+
+    def _on_early_media(self, sdp: bytes) -> None:
+        if self.ended or self.state not in UNANSWERED:
+            return
+        try:
+            self._follow(self.media.negotiation.receive_answer(sdp))
+        except AnswerRejected as exc:
+            log.info("early media answer ignored", leg_id=self.id, problem=str(exc))
+            return
+        if self.state is LegState.RINGING:
+            self.advance(LegState.EARLY_MEDIA)
+            self.publish(LegEarlyMedia(leg_id=self.id, app_id=self.app_id, leg_type=self.type))
+            self._media_is_up()
+
+    def _on_answered(self, sdp: bytes | None) -> None:
+        if self.ended:
+            return
+        if sdp is None and self.media.negotiation.agreed is None:
+            self.hangup("invite_failed")
+            return
+        if sdp is not None:
+            try:
+                self._follow(self.media.negotiation.receive_answer(sdp))
+            except AnswerRejected as exc:
+                log.info("answer cannot be used", leg_id=self.id, problem=str(exc))
+                self.hangup("connect_failed")
+                return
+        self._connect()
+
+    def _on_acknowledged(self, sdp: bytes | None) -> None:
+        if self.ended or self.state not in UNANSWERED:
+            return
+        if self._late_offer:
+            try:
+                if sdp is None:
+                    raise AnswerRejected("the ACK brought no answer")
+                self._follow(self.media.negotiation.receive_answer(sdp))
+            except AnswerRejected as exc:
+                log.info("late answer cannot be used", leg_id=self.id, problem=str(exc))
+                self.hangup("connect_failed")
+                return
+        self._connect()
+
+    def _connect(self) -> None:
+        self.clock.answered_at = trio.current_time()
+        self.advance(LegState.CONNECTED)
+        self.media.answered()
+        self.publish(LegConnected(leg_id=self.id, app_id=self.app_id, leg_type=self.type))
+        if self.held:
+            self._publish_hold()
+        self._media_is_up()
+
+    def _on_offer(self, sdp: bytes) -> None:
+        try:
+            answer = self.media.negotiation.receive_offer(sdp)
+        except SdpParseError:
+            self.call.refuse_offer(488)
+        except OfferRejected as exc:
+            headers = [("Warning", exc.warning)] if exc.warning else []
+            self.call.refuse_offer(exc.status, exc.reason, headers)
+        else:
+            self.call.answer_offer(answer)
+            self._follow(self.media.negotiation.agreed)
+
+    def _on_offer_answered(self, sdp: bytes | None) -> None:
+        negotiation = self.media.negotiation
+        if sdp is None:
+            negotiation.withdraw_offer()
+            return
+        try:
+            self._follow(negotiation.receive_answer(sdp))
+        except AnswerRejected as exc:
+            log.info("answer to our offer ignored", leg_id=self.id, problem=str(exc))
+            negotiation.withdraw_offer()
+
+    def _follow(self, agreed: Agreed | None) -> None:
+        if agreed is not None:
+            self.media.follow(agreed)
+            self.set_remote_hold(agreed.remote_held)
+
+    def _media_is_up(self) -> None:
+        if not self._media_started:
+            self._media_started = True
+            if self.options.on_media is not None:
+                self.options.on_media()

@@ -1,0 +1,154 @@
+"""Metrics: one registry per server, filled from the event bus and read by Prometheus."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import ClassVar, Final, Protocol
+
+from prometheus_client import CollectorRegistry, Counter, Histogram, PlatformCollector, ProcessCollector
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.exposition import generate_latest
+from prometheus_client.registry import Collector
+
+CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
+PREFIX: Final = "voiceblender"
+LEG_TYPES: Final = ("sip_inbound", "sip_outbound")
+LEG_STATES: Final = {
+    "leg.ringing": "ringing",
+    "leg.connected": "connected",
+    "leg.disconnected": "disconnected",
+}
+OUTCOMES: Final = ("success", "exhausted", "marshal_error", "request_error", "undelivered")
+CALL_BUCKETS_S: Final = (5, 15, 30, 60, 120, 300, 600, 1800, 3600)
+
+Reading = tuple[str, str, float, Mapping[str, str]]
+"""Name without prefix, help text, value and labels of a gauge."""
+
+Source = Callable[[], Iterable[Reading]]
+
+
+class _Kind(Protocol):
+    type: ClassVar[str]
+
+
+class Observation(Protocol):
+    """What metrics need to know of a published event."""
+
+    @property
+    def event(self) -> _Kind:
+        """Return the event, whose class knows its type."""
+        ...
+
+    @property
+    def leg_id(self) -> str | None:
+        """Return the leg it is about."""
+        ...
+
+    def as_dict(self) -> Mapping[str, object]:
+        """Return all its fields."""
+        ...
+
+
+class _Gauges(Collector):
+    """Collects the gauges of all sources when Prometheus asks."""
+
+    def __init__(self) -> None:
+        self.sources: list[Source] = []
+
+    def collect(self) -> Iterable[Metric]:
+        families: dict[str, GaugeMetricFamily] = {}
+        for source in self.sources:
+            for name, text, value, labels in source():
+                family = families.get(name)
+                if family is None:
+                    family = GaugeMetricFamily(f"{PREFIX}_{name}", text, labels=tuple(labels))
+                    families[name] = family
+                family.add_metric(tuple(labels.values()), value)
+        return families.values()
+
+
+class _Current(Collector):
+    """The registry without the times of creation, which the format 0.0.4 can only show as further gauges."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._registry = registry
+
+    def collect(self) -> Iterable[Metric]:
+        for metric in self._registry.collect():
+            metric.samples = [item for item in metric.samples if not item.name.endswith("_created")]
+            yield metric
+
+
+class Metrics:
+    """Counters, histograms and gauges of one server."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self._gauges = _Gauges()
+        self._leg_types: dict[str, str] = {}
+        self._legs = self._counter("legs", "Legs by the state that they reached", "type", "state")
+        self._reasons = self._counter("disconnect_reasons", "Ended legs by reason", "type", "reason")
+        self._answered = self._histogram("call_duration_seconds", "Time from the answer to the end")
+        self._total = self._histogram("call_total_duration_seconds", "Time from the creation to the end")
+        self._deliveries = self._counter("webhook_deliveries", "Webhook jobs by outcome", "outcome")
+        self._panics = self._counter(
+            "recovered_panics", "Faults that were contained where they happened", "component", "site"
+        )
+        self.webhooks_enqueued = self._counter("webhook_enqueued", "Events queued for webhooks")
+        self.webhooks_dropped = self._counter("webhook_dropped", "Events dropped before a webhook was tried")
+        self.vsi_events_dropped = self._counter("vsi_events_dropped", "Events that slow VSI clients missed")
+        self._register_at_zero()
+        self.registry.register(self._gauges)
+        ProcessCollector(registry=self.registry)
+        PlatformCollector(registry=self.registry)
+
+    def _counter(self, name: str, text: str, *labels: str) -> Counter:
+        return Counter(f"{PREFIX}_{name}", text, labels, registry=self.registry)
+
+    def _histogram(self, name: str, text: str) -> Histogram:
+        return Histogram(f"{PREFIX}_{name}", text, ("type",), buckets=CALL_BUCKETS_S, registry=self.registry)
+
+    def _register_at_zero(self) -> None:
+        for kind in LEG_TYPES:
+            self._answered.labels(kind)
+            self._total.labels(kind)
+            for state in LEG_STATES.values():
+                self._legs.labels(kind, state)
+        for outcome in OUTCOMES:
+            self._deliveries.labels(outcome)
+
+    def add_source(self, source: Source) -> None:
+        """Read more gauges from `source` at every scrape; readings of one name share their labels."""
+        self._gauges.sources.append(source)
+
+    def delivered(self, outcome: str) -> None:
+        """Count the outcome of one webhook job: one of OUTCOMES."""
+        self._deliveries.labels(outcome).inc()
+
+    def recovered(self, component: str, site: str) -> None:
+        """Count a fault that was contained at `site` of `component`."""
+        self._panics.labels(component, site).inc()
+
+    def observe(self, published: Observation) -> None:
+        """Count an event; subscribe this to the bus."""
+        state = LEG_STATES.get(published.event.type)
+        leg_id = published.leg_id
+        if state is None or leg_id is None:
+            return
+        fields = published.as_dict()
+        kind = str(fields.get("leg_type") or self._leg_types.get(leg_id) or "unknown")
+        self._legs.labels(kind, state).inc()
+        if state != "disconnected":
+            self._leg_types[leg_id] = kind
+            return
+        self._leg_types.pop(leg_id, None)
+        cdr = fields.get("cdr")
+        if isinstance(cdr, Mapping):
+            self._reasons.labels(kind, str(cdr["reason"])).inc()
+            self._total.labels(kind).observe(float(cdr["duration_total"]))
+            if cdr["duration_answered"]:
+                self._answered.labels(kind).observe(float(cdr["duration_answered"]))
+
+    def render(self) -> bytes:
+        """Return everything in the Prometheus text format 0.0.4."""
+        return generate_latest(_Current(self.registry))

@@ -1,0 +1,1 @@
+"""The media plane: all legs' audio moved, mixed and sent once per tick by arithmetic on arrays."""

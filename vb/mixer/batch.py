@@ -1,0 +1,88 @@
+"""The packets of one tick as rows of one matrix, and the sockets' side of the plane.
+
+The plane never touches a socket: it is handed an `Io`, so tests drive it with packets and a clock of their
+own.
+"""
+
+from __future__ import annotations
+
+from typing import Final, Protocol
+
+import numpy as np
+
+from vb.rtp.latching import Address
+
+ROW_BYTES: Final = 2048
+"""A longer datagram is dropped and counted (rule 3)."""
+MAX_ROUNDS: Final = 8
+"""Packets taken from one socket in one tick; the rest waits for the next one and counts."""
+
+
+class Batch:
+    """Packets received in one tick.
+
+    Attributes:
+        matrix: (rows, 2048) one packet a row.
+        lengths: (rows,) bytes of each.
+        slots: (rows,) the leg of each.
+        stamps_ns: (rows,) wall time of arrival, 0 when the kernel gave none.
+        sources: address of each.
+        rounds: end row of each round; a leg has at most one packet in a round.
+        rtcp: what came to RTCP sockets, as (slot, datagram, source, wall time of arrival).
+        wall_offset_s: wall time less monotonic time, sampled with this batch.
+
+    Args:
+        rows: most packets of one tick.
+    """
+
+    def __init__(self, rows: int) -> None:
+        self.rows = rows
+        self.matrix = np.empty((rows, ROW_BYTES), np.uint8)
+        self.lengths = np.zeros(rows, np.int64)
+        self.slots = np.zeros(rows, np.int64)
+        self.stamps_ns = np.zeros(rows, np.int64)
+        self.sources: list[Address] = []
+        self.rounds: list[int] = []
+        self.rtcp: list[tuple[int, bytes, Address, int]] = []
+        self.wall_offset_s = 0.0
+
+
+class Endpoint(Protocol):
+    """A leg's pair of sockets."""
+
+    @property
+    def rtp_port(self) -> int:
+        """Local port of RTP."""
+        ...
+
+
+class Io(Protocol):
+    """Moves packets between the plane and the network; nothing in it waits."""
+
+    def attach(self, slot: int, endpoint: Endpoint) -> None:
+        """Take part in this leg's traffic."""
+        ...
+
+    def detach(self, slot: int) -> None:
+        """Leave this leg's sockets alone from now on."""
+        ...
+
+    def aim(self, slot: int, address: Address | None) -> None:
+        """Receive from anybody and send to `address`, or nowhere."""
+        ...
+
+    def lock(self, slot: int, address: Address) -> None:
+        """Receive from and send to `address` only."""
+        ...
+
+    def listen(self, slot: int) -> None:
+        """Receive from anybody, still sending to the present address."""
+        ...
+
+    def drain(self, batch: Batch) -> int:
+        """Fill `batch` with what has arrived and return the number of its rows."""
+        ...
+
+    def send(self, slots: list[int], packets: list[memoryview]) -> None:
+        """Send one packet on each of these legs; what the network refuses is counted, never raised."""
+        ...

@@ -1,0 +1,104 @@
+"""What the plane knows of each leg, as columns indexed by slot."""
+
+from __future__ import annotations
+
+import heapq
+from typing import Final
+
+import numpy as np
+
+from vb.errors import Unavailable
+
+NO_TYPE: Final = 0
+ULAW: Final = 1
+ALAW: Final = 2
+STREAM: Final = 3
+"""Audio of a codec with state, or of a rate other than the leg's."""
+EVENT: Final = 4
+NOISE: Final = 5
+COMFORT_NOISE_TYPE: Final = 13
+"""Static payload type of comfort noise, accepted even when not negotiated (rule 7)."""
+
+GAP_CONCEAL: Final = 0
+GAP_NOISE: Final = 1
+GAP_SILENCE: Final = 2
+
+MAX_PACKET_BYTES: Final = 1280
+HEADER_BYTES: Final = 12
+
+
+class PlaneFull(Unavailable):
+    """The plane serves as many legs as it was made for."""
+
+    slug = "plane_full"
+
+
+class LegColumns:
+    """Flags, payload types and outgoing headers of all legs.
+
+    Most of it is address space: a slot costs memory once it is used.
+
+    Args:
+        capacity: number of slots.
+    """
+
+    def __init__(self, capacity: int) -> None:
+        self.capacity = capacity
+        self._free = list(range(capacity))
+        # Receiving.
+        self.listening = np.zeros(capacity, np.bool_)
+        self.verify = np.zeros(capacity, np.bool_)
+        self.trusted = np.zeros(capacity, np.bool_)
+        self.kinds = np.zeros((capacity, 128), np.uint8)
+        self.gap = np.zeros(capacity, np.uint8)
+        self.heard_at = np.zeros(capacity, np.float64)
+        self.concealed = np.zeros(capacity, np.int64)
+        self.damaged = np.zeros(capacity, np.int64)
+        # Mixing.
+        self.rate_hz = np.zeros(capacity, np.int64)
+        self.mix_hz = np.zeros(capacity, np.int64)
+        self.silent = np.zeros(capacity, np.bool_)
+        self.shut = np.zeros(capacity, np.bool_)
+        # Sending.
+        self.packets = np.zeros((capacity, MAX_PACKET_BYTES), np.uint8)
+        self.payload_type = np.zeros(capacity, np.uint8)
+        self.marker = np.zeros(capacity, np.bool_)
+        self.sending = np.zeros(capacity, np.bool_)
+        self.sequence = np.zeros(capacity, np.uint16)
+        self.timestamp = np.zeros(capacity, np.uint32)
+        self.step = np.zeros(capacity, np.uint32)
+        self.sent_packets = np.zeros(capacity, np.int64)
+        self.sent_octets = np.zeros(capacity, np.int64)
+
+    def claim(self) -> int:
+        """Take the lowest free slot.
+
+        Raises:
+            PlaneFull: there is none.
+        """
+        if not self._free:
+            raise PlaneFull(f"all {self.capacity} media slots are in use")
+        slot = heapq.heappop(self._free)
+        for column in (self.verify, self.gap, self.concealed, self.damaged, self.marker, self.step):
+            column[slot] = 0
+        for flags in (self.silent, self.shut, self.listening, self.sending):
+            flags[slot] = False
+        self.rate_hz[slot] = 0
+        self.mix_hz[slot] = 0
+        self.kinds[slot] = NO_TYPE
+        self.heard_at[slot] = 0.0
+        self.sent_packets[slot] = 0
+        self.sent_octets[slot] = 0
+        return slot
+
+    def release(self, slot: int) -> None:
+        """Give a slot back."""
+        self.listening[slot] = False
+        self.kinds[slot] = NO_TYPE
+        self.step[slot] = 0
+        heapq.heappush(self._free, slot)
+
+    @property
+    def used(self) -> int:
+        """How many slots are taken."""
+        return self.capacity - len(self._free)

@@ -1,0 +1,80 @@
+"""The state that the stages of the plane share: ports, columns, rings and the way to the network."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from vb.ids import IdSource
+from vb.mixer.batch import Io
+from vb.mixer.columns import LegColumns
+from vb.mixer.frames import RATES_HZ
+from vb.mixer.stats import PlaneStatistics
+from vb.mixer.streams import StreamReceiver
+from vb.rtp.arrival import Arrivals
+from vb.rtp.latching import SourceLatch
+from vb.rtp.playout import Playout, PlayoutSettings
+from vb.rtp.ring import PcmRings
+
+if TYPE_CHECKING:
+    from vb.mixer.packetizer import Packetizer
+    from vb.mixer.port import Port
+
+FaultHandler = Callable[["Port", Exception], None]
+RoomFaultHandler = Callable[[str, Exception], None]
+
+
+class PlaneCore:
+    """Shared state of one plane.
+
+    Args:
+        io: the way to the network.
+        ids: source of SSRCs and first sequence numbers.
+        capacity: most ports at once.
+        playout: jitter buffer setting.
+        pass_through: whether plain pairs of legs skip the room's rate.
+        relearn: whether a silent source may be replaced without new SDP.
+    """
+
+    def __init__(
+        self,
+        io: Io,
+        ids: IdSource,
+        *,
+        capacity: int,
+        playout: PlayoutSettings,
+        pass_through: bool,
+        relearn: bool,
+    ) -> None:
+        self.io = io
+        self.ids = ids
+        self.pass_through = pass_through
+        self.relearn = relearn
+        self.columns = LegColumns(capacity)
+        self.arrivals = Arrivals(capacity)
+        self.playout = Playout(capacity, playout)
+        self.rings = {rate: PcmRings(capacity, rate * playout.ring_ms // 1000) for rate in RATES_HZ}
+        self.statistics = PlaneStatistics()
+        self.ports: list[Port | None] = [None] * capacity
+        self.latches: list[SourceLatch | None] = [None] * capacity
+        self.streams: list[StreamReceiver | None] = [None] * capacity
+        self.packetizers: list[Packetizer | None] = [None] * capacity
+        self.on_fault: FaultHandler | None = None
+        self.on_room_fault: RoomFaultHandler | None = None
+        self.now = 0.0
+        self.tick = 0
+        self.dirty = True
+
+    def touch(self) -> None:
+        """Say that ports or plans changed; the next tick works out its arrays anew."""
+        self.dirty = True
+
+    def fault(self, port: Port, error: Exception) -> None:
+        """Take a port out of the plane because its codec, source or sink failed."""
+        if port.faulted:
+            return
+        port.faulted = True
+        self.statistics.faults += 1
+        self.dirty = True
+        if self.on_fault is not None:
+            self.on_fault(port, error)

@@ -1,0 +1,165 @@
+"""From what legs hear to packets on the wire: the sending half of a tick (rule 9)."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vb.codecs import g711
+from vb.mixer.columns import HEADER_BYTES, MAX_PACKET_BYTES
+from vb.mixer.core import PlaneCore
+from vb.mixer.frames import Pcm, Slots
+from vb.mixer.layout import Bank, Layout
+from vb.mixer.port import RtpPort
+from vb.rtp.dtmf import TelephoneEventSender
+
+_TABLED_BYTES: Final = 160
+_TABLES: Final = {"PCMU": g711.PCM_TO_ULAW, "PCMA": g711.PCM_TO_ALAW}
+_MARKER: Final = 0x80
+
+
+class _TableGroup:
+    """Legs of a bank that are sent one table look-up per tick."""
+
+    def __init__(self, core: PlaneCore, table: NDArray[np.uint8], rows: list[int], slots: list[int]) -> None:
+        self.table = table
+        self.rows = np.array(rows, np.int64)
+        self.slots = np.array(slots, np.int64)
+        self.slot_list = slots
+        size = HEADER_BYTES + _TABLED_BYTES
+        whole = core.columns.packets.reshape(-1).data
+        self.packets = [whole[at : at + size] for at in (self.slots * MAX_PACKET_BYTES).tolist()]
+
+
+class Egress:
+    """Sends each tick's packets.
+
+    Args:
+        core: the plane.
+    """
+
+    def __init__(self, core: PlaneCore) -> None:
+        self._core = core
+        packets = core.columns.packets
+        self._sequence = packets[:, 2:4].view(">u2")[:, 0]
+        self._timestamp = packets[:, 4:8].view(">u4")[:, 0]
+        self._groups: list[tuple[Bank, list[_TableGroup], list[tuple[int, RtpPort]]]] = []
+
+    def adopt(self, layout: Layout) -> None:
+        """Work out who is sent what."""
+        core = self._core
+        sending: list[int] = []
+        self._groups = []
+        for bank in layout.banks:
+            tabled: dict[str, tuple[list[int], list[int]]] = {}
+            single: list[tuple[int, RtpPort]] = []
+            for row, slot in enumerate(bank.slots.tolist()):
+                port = core.ports[slot]
+                if not isinstance(port, RtpPort) or not port.transmitting or port.agreed is None:
+                    continue
+                sending.append(slot)
+                if core.packetizers[slot] is not None or (port.digits is not None and port.digits.active):
+                    single.append((row, port))
+                else:
+                    rows, slots = tabled.setdefault(port.agreed.send_codec.name, ([], []))
+                    rows.append(row)
+                    slots.append(slot)
+            groups = [_TableGroup(core, _TABLES[name], *lists) for name, lists in tabled.items()]
+            self._groups.append((bank, groups, single))
+        self._mark_resumed(np.array(sending, np.int64))
+
+    def _mark_resumed(self, sending: Slots) -> None:
+        """Set the marker on the first packet after a pause."""
+        columns = self._core.columns
+        now = np.zeros_like(columns.sending)
+        now[sending] = True
+        columns.marker |= now & ~columns.sending
+        columns.sending = now
+
+    def send(self) -> None:
+        """Encode and send what every leg hears in this tick."""
+        columns = self._core.columns
+        for bank, groups, single in self._groups:
+            for group in groups:
+                self._send_group(bank, group)
+            for row, port in single:
+                if not port.faulted and not port.closed:
+                    self._send_single(port, bank.told[row])
+        # Timestamps advance with time, whether or not anything was sent.
+        columns.timestamp += columns.step
+
+    def skip(self, ticks: int) -> None:
+        """Let time pass without packets; the next ones are marked."""
+        columns = self._core.columns
+        columns.timestamp += columns.step * np.uint32(ticks)
+        columns.marker |= columns.sending
+
+    def _send_group(self, bank: Bank, group: _TableGroup) -> None:
+        columns, slots = self._core.columns, group.slots
+        told = bank.told if group.rows.size == bank.slots.size else bank.told[group.rows]
+        codes = group.table.take(told.view(np.uint16))
+        columns.packets[slots, HEADER_BYTES : HEADER_BYTES + _TABLED_BYTES] = codes
+        sequence, marker = columns.sequence[slots], columns.marker[slots]
+        types = columns.payload_type[slots]
+        columns.packets[slots, 1] = np.where(marker, types | _MARKER, types)
+        self._sequence[slots] = sequence
+        self._timestamp[slots] = columns.timestamp[slots]
+        self._core.io.send(group.slot_list, group.packets)
+        columns.sequence[slots] = sequence + np.uint16(1)
+        columns.marker[slots] = False
+        columns.sent_packets[slots] += 1
+        columns.sent_octets[slots] += _TABLED_BYTES
+        self._core.statistics.packets_out += slots.size
+
+    def _send_single(self, port: RtpPort, frame: Pcm) -> None:
+        """Send one leg's frame, or a telephone-event in its place."""
+        core, columns, slot = self._core, self._core.columns, port.slot
+        timestamp = int(columns.timestamp[slot])
+        packetizer = core.packetizers[slot]
+        if port.digits is not None and port.digits.active:
+            if packetizer is not None:
+                packetizer.pause()
+            self._send_event(port, port.digits, timestamp)
+            return
+        if packetizer is None:
+            return
+        try:
+            payloads = packetizer.push(frame)
+        except Exception as error:  # the named boundary: one leg's codec must not stop the tick
+            core.fault(port, error)
+            return
+        payload_type = int(columns.payload_type[slot])
+        for payload in payloads:
+            begun = timestamp - payload.ticks_ago * packetizer.step + payload.part * packetizer.step // 2
+            marker = bool(columns.marker[slot])
+            self._transmit(slot, payload_type, begun & 0xFFFF_FFFF, payload.data, marker=marker)
+            columns.marker[slot] = False
+
+    def _send_event(self, port: RtpPort, digits: TelephoneEventSender, timestamp: int) -> None:
+        """Send a telephone-event's packet of this tick, if it has one."""
+        event = digits.tick(timestamp)
+        agreed = port.agreed
+        if event is not None and agreed is not None and agreed.telephone_event_send is not None:
+            payload_type = agreed.telephone_event_send[0]
+            self._transmit(port.slot, payload_type, event.timestamp, event.payload, marker=event.marker)
+        if not digits.active:
+            self._core.columns.marker[port.slot] = True
+            self._core.touch()
+
+    def _transmit(
+        self, slot: int, payload_type: int, timestamp: int, payload: bytes, *, marker: bool
+    ) -> None:
+        columns = self._core.columns
+        size = HEADER_BYTES + len(payload)
+        packet = columns.packets[slot]
+        packet[1] = payload_type | (_MARKER if marker else 0)
+        self._sequence[slot] = columns.sequence[slot]
+        self._timestamp[slot] = timestamp
+        packet[HEADER_BYTES:size] = np.frombuffer(payload, np.uint8)
+        self._core.io.send([slot], [packet[:size].data])
+        columns.sequence[slot] += np.uint16(1)
+        columns.sent_packets[slot] += 1
+        columns.sent_octets[slot] += len(payload)
+        self._core.statistics.packets_out += 1

@@ -1,0 +1,293 @@
+"""From received packets to samples in rings: the receiving half of a tick.
+
+The columns of a batch are worked on as vectors. Only packets that are not plain audio of a known source, or
+whose codec has state, are looked at one by one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vb.codecs import g711
+from vb.mixer.batch import Batch
+from vb.mixer.columns import (
+    ALAW,
+    EVENT,
+    GAP_CONCEAL,
+    GAP_NOISE,
+    GAP_SILENCE,
+    HEADER_BYTES,
+    NO_TYPE,
+    NOISE,
+    STREAM,
+    ULAW,
+)
+from vb.mixer.core import PlaneCore
+from vb.mixer.demux import MAX_AGE_S, PLAIN_FIRST_BYTE, Demux
+from vb.mixer.frames import TICKS_PER_S, Slots
+from vb.mixer.port import RtpPort
+from vb.rtp.arrival import Headers
+from vb.rtp.media_port import EventPacket
+
+_TABLED_HZ: Final = 8000
+_MAX_OFFSET_STEP_S: Final = 0.001
+_TABLES: Final = {ULAW: g711.ULAW_TO_PCM, ALAW: g711.ALAW_TO_PCM}
+_RTCP_TYPES_MASK: Final = 0x60
+_RTCP_TYPES: Final = 0x40
+"""Second bytes 192 to 223, and 64 to 95 with the marker off: never audio."""
+
+
+@dataclass(slots=True)
+class _Audio:
+    """Audio packets of distinct legs.
+
+    Attributes:
+        rows: (n,) their rows in the batch.
+        slots: their legs.
+        kinds: ULAW, ALAW or STREAM.
+        types: payload types.
+        lengths: bytes of payload, then samples of the leg's ring.
+        positions: first sample.
+        arrival_s: monotonic arrival time.
+    """
+
+    rows: Slots
+    slots: Slots
+    kinds: NDArray[np.uint8]
+    types: NDArray[np.uint8]
+    lengths: Slots
+    positions: Slots
+    arrival_s: NDArray[np.float64]
+
+    def at(self, chosen: Slots | NDArray[np.bool_]) -> _Audio:
+        """Return the chosen packets only."""
+        return _Audio(
+            self.rows[chosen],
+            self.slots[chosen],
+            self.kinds[chosen],
+            self.types[chosen],
+            self.lengths[chosen],
+            self.positions[chosen],
+            self.arrival_s[chosen],
+        )
+
+
+class Ingest:
+    """Takes the packets of each tick.
+
+    Args:
+        core: the plane.
+        demux: judge of the packets that are not plain.
+    """
+
+    def __init__(self, core: PlaneCore, demux: Demux) -> None:
+        self._core = core
+        self._demux = demux
+        self._offset_s: float | None = None
+        self._steady_clock = True
+
+    def receive(self, batch: Batch, count: int, tick_at: float) -> None:
+        """Place the first `count` packets of a batch.
+
+        Args:
+            batch: what arrived.
+            count: how many rows of it hold a packet.
+            tick_at: nominal time of the present tick.
+        """
+        self._demux.finish_locking()
+        if batch.rtcp:
+            self._demux.receive_rtcp(batch)
+        if not count:
+            return
+        self._core.statistics.packets_in += count
+        arrival_s = self._arrival_times(batch, count)
+        start = 0
+        for stop in batch.rounds:
+            if stop > start:
+                self._receive_round(batch, start, stop, arrival_s[start:stop], tick_at)
+            start = stop
+
+    def _arrival_times(self, batch: Batch, count: int) -> NDArray[np.float64]:
+        """Convert the kernel's wall time to monotonic time (rule 10)."""
+        offset_s, now = batch.wall_offset_s, self._core.now
+        self._steady_clock = self._offset_s is None or abs(offset_s - self._offset_s) <= _MAX_OFFSET_STEP_S
+        self._offset_s = offset_s
+        stamps = batch.stamps_ns[:count]
+        arrival_s = stamps * 1e-9 - offset_s
+        arrival_s[stamps == 0] = now
+        np.maximum(arrival_s, now - MAX_AGE_S, out=arrival_s)
+        np.minimum(arrival_s, now, out=arrival_s)
+        return arrival_s
+
+    def _receive_round(
+        self, batch: Batch, start: int, stop: int, arrival_s: NDArray[np.float64], tick_at: float
+    ) -> None:
+        """Count the packets of a round, one per leg at most, and find their place in time."""
+        columns, arrivals = self._core.columns, self._core.arrivals
+        slots, lengths = batch.slots[start:stop], batch.lengths[start:stop]
+        heads = batch.matrix[start:stop, :HEADER_BYTES].copy()
+        plain = (
+            (heads[:, 0] == PLAIN_FIRST_BYTE)
+            & ((heads[:, 1] & _RTCP_TYPES_MASK) != _RTCP_TYPES)
+            & (lengths >= HEADER_BYTES)
+            & columns.trusted[slots]
+        )
+        rows = np.arange(start, stop)
+        if not plain.all():
+            for i in np.flatnonzero(~plain).tolist():
+                plain[i] = self._demux.examine(batch, start + i, float(arrival_s[i]))
+            chosen = np.flatnonzero(plain)
+            if not chosen.size:
+                return
+            rows, slots, arrival_s = rows[chosen], slots[chosen], arrival_s[chosen]
+            lengths, heads = batch.lengths[rows], heads[chosen]
+        types = heads[:, 1] & np.uint8(0x7F)
+        kinds = columns.kinds[slots, types]
+        tabled = (kinds - np.uint8(1)) < np.uint8(ALAW)
+        all_tabled = bool(tabled.all())
+        if not all_tabled:
+            self._follow_clocks(slots, types, kinds)
+        words = heads.view(">u4")
+        headers = Headers(
+            slots=slots,
+            sequence=heads.view(">u2")[:, 1].astype(np.uint16),
+            timestamp=words[:, 1].astype(np.uint32),
+            ssrc=words[:, 2].astype(np.uint32),
+            arrival_s=arrival_s,
+            audio=tabled if all_tabled else (kinds != NO_TYPE) & (kinds <= STREAM),
+        )
+        keep, fresh, positions = arrivals.receive(headers, steady_clock=self._steady_clock)
+        columns.heard_at[slots] = arrival_s
+        lengths = lengths - HEADER_BYTES
+        arrivals.octets[slots] += lengths
+        if fresh.any():
+            for slot in slots[fresh].tolist():
+                self._restart(slot)
+        audio = _Audio(rows, slots, kinds, types, lengths, positions, arrival_s)
+        usable = keep & (lengths > 0)
+        if not (all_tabled and usable.all()):
+            self._sort_out(batch, rows, headers, kinds, keep)
+            audio = audio.at(usable & headers.audio)
+            audio = self._measure_streams(batch, audio)
+        if audio.slots.size:
+            self._place(batch, audio, tick_at)
+
+    def _place(self, batch: Batch, audio: _Audio, tick_at: float) -> None:
+        """Give audio its place in the playout and store it."""
+        core = self._core
+        core.columns.gap[audio.slots] = GAP_CONCEAL
+        placement = core.playout.place(
+            audio.slots, audio.positions, audio.lengths, audio.arrival_s, tick_at
+        )
+        for slot, start, stop in placement.holes:
+            rate_hz = int(core.playout.width[slot]) * TICKS_PER_S
+            core.rings[rate_hz].punch(slot, start, stop)
+        if not placement.keep.all():
+            audio = audio.at(placement.keep)
+        for kind in sorted(set(audio.kinds.tolist())):
+            same = audio.kinds == kind
+            part = audio if same.all() else audio.at(same)
+            if kind == STREAM:
+                self._keep_payloads(batch, part)
+            else:
+                self._write(batch, kind, part)
+
+    def _write(self, batch: Batch, kind: int, audio: _Audio) -> None:
+        """Decode payloads of one law by table, those of equal length at once."""
+        table, ring = _TABLES[kind], self._core.rings[_TABLED_HZ]
+        length = int(audio.lengths[0])
+        if not (audio.lengths == length).all():
+            for length in sorted(set(audio.lengths.tolist())):
+                self._write(batch, kind, audio.at(audio.lengths == length))
+            return
+        rows = audio.rows
+        payload_columns = slice(HEADER_BYTES, HEADER_BYTES + length)
+        first, last = int(rows[0]), int(rows[-1]) + 1
+        consecutive = last - first == rows.size
+        payload = batch.matrix[first:last, payload_columns] if consecutive else batch.matrix[rows, payload_columns]
+        ring.write(audio.slots, audio.positions, table.take(payload))
+
+    def _keep_payloads(self, batch: Batch, audio: _Audio) -> None:
+        """Hand payloads of codecs with state to their decoders."""
+        for i, slot in enumerate(audio.slots.tolist()):
+            stream = self._core.streams[slot]
+            if stream is not None:
+                payload = self._payload(batch, int(audio.rows[i]))
+                stream.push(int(audio.positions[i]), int(audio.types[i]), payload)
+
+    def _restart(self, slot: int) -> None:
+        """Play a new source from its first packet on (rule 6)."""
+        self._core.playout.stop(slot)
+        stream = self._core.streams[slot]
+        if stream is not None:
+            stream.reset()
+
+    def _payload(self, batch: Batch, row: int) -> bytes:
+        return batch.matrix[row, HEADER_BYTES : int(batch.lengths[row])].tobytes()
+
+    def _follow_clocks(self, slots: Slots, types: NDArray[np.uint8], kinds: NDArray[np.uint8]) -> None:
+        """Start a stream anew whose codec's clock differs from that of the packets before."""
+        core = self._core
+        for i in np.flatnonzero(kinds == STREAM).tolist():
+            slot = int(slots[i])
+            stream = core.streams[slot]
+            if stream is None:
+                continue
+            clock_hz = stream.codec(int(types[i])).clock_rate_hz
+            if clock_hz != core.arrivals.clock_hz[slot]:
+                core.arrivals.configure(slot, clock_hz, int(core.playout.width[slot]) * TICKS_PER_S)
+                core.arrivals.active[slot] = False
+
+    def _measure_streams(self, batch: Batch, audio: _Audio) -> _Audio:
+        """Turn payload lengths of codecs with state into samples; leave out what holds no audio."""
+        streams = np.flatnonzero(audio.kinds == STREAM)
+        if not streams.size:
+            return audio
+        audio.lengths = audio.lengths.copy()
+        for i in streams.tolist():
+            payload = self._payload(batch, int(audio.rows[i]))
+            audio.lengths[i] = self._stream_length(
+                int(audio.slots[i]), int(audio.types[i]), payload, int(audio.positions[i])
+            )
+        return audio if audio.lengths.all() else audio.at(audio.lengths > 0)
+
+    def _stream_length(self, slot: int, payload_type: int, payload: bytes, position: int) -> int:
+        core = self._core
+        stream = core.streams[slot]
+        if stream is None:
+            return 0
+        if stream.is_pause(payload_type, payload):
+            core.columns.gap[slot] = GAP_NOISE
+            return 0
+        samples = stream.length(payload_type, payload)
+        if not samples:
+            core.columns.damaged[slot] += 1
+        elif stream.codec(payload_type).name == "G722" and core.arrivals.note_double_clock(
+            slot, samples, position
+        ):
+            self._restart(slot)
+        return samples
+
+    def _sort_out(
+        self, batch: Batch, rows: Slots, headers: Headers, kinds: NDArray[np.uint8], keep: NDArray[np.bool_]
+    ) -> None:
+        """Handle the packets of a round that are not audio."""
+        core = self._core
+        for i in np.flatnonzero(~headers.audio).tolist():
+            slot, kind = int(headers.slots[i]), int(kinds[i])
+            if kind == NOISE:
+                core.columns.gap[slot] = GAP_NOISE
+            elif kind == EVENT:
+                core.columns.gap[slot] = GAP_SILENCE
+                port = core.ports[slot]
+                if isinstance(port, RtpPort) and keep[i]:
+                    payload = self._payload(batch, int(rows[i]))
+                    packet = EventPacket(payload, int(headers.timestamp[i]), float(headers.arrival_s[i]))
+                    port.events.append(packet)
+                    port.wake()
+            else:
+                core.statistics.dropped["unknown_payload_type"] += 1

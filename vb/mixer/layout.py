@@ -1,0 +1,263 @@
+"""Which leg is which row of which matrix: index arrays worked out once after each change.
+
+Legs are grouped twice. A *bank* holds the legs of one sample rate, whose rings are read and whose payloads are
+coded together. A *mix class* holds the participants that are mixed at one rate: rooms row by row, first those
+of two members who simply hear each other, then full meshes, then routed rooms, then participants who are
+alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vb.mixer.core import PlaneCore
+from vb.mixer.frames import RATES_HZ, Mix, Pcm, Slots, samples_per_tick
+from vb.mixer.plan import MixPlan
+from vb.mixer.port import Port, RtpPort, StreamPort
+
+Rows: TypeAlias = Slots | slice
+_PASS_HZ = 8000
+
+
+@dataclass(slots=True)
+class Bank:
+    """The legs of one sample rate.
+
+    Attributes:
+        rate_hz: their rate.
+        slots: (n,) the legs.
+        heard: (n, samples) what they say in this tick.
+        told: (n, samples) what they hear in this tick.
+    """
+
+    rate_hz: int
+    slots: Slots
+    heard: Pcm
+    told: Pcm
+
+
+@dataclass(slots=True)
+class Block:
+    """The legs of one bank that are mixed in one class."""
+
+    bank: Bank
+    bank_rows: slice
+    class_rows: Rows
+    slots: Slots
+
+
+@dataclass(slots=True)
+class RoomRows:
+    """A room with more to it than two members: its rows in the class and its number among the meshes."""
+
+    plan: MixPlan
+    start: int
+    stop: int
+    mesh: int
+    hears: Mix | None
+
+
+@dataclass(slots=True)
+class MixClass:
+    """The participants that are mixed at one rate.
+
+    Attributes:
+        rate_hz: mixing rate.
+        slots: (n,) participants, room by room.
+        pair_rows: the first so many rows are rooms of two.
+        mesh_rows: row after the last of a full mesh.
+        mesh_starts: first row of each mesh, counted from `pair_rows`.
+        mesh_of_row: mesh of each of these rows.
+        rooms: rooms with sources, taps or routing.
+        comfort: (n,) whether silence is replaced by noise.
+        blocks: where rows come from and go to.
+        streams: rows of participants without RTP.
+        private: rows with playback of their own.
+        taps_in: rows whose speech somebody listens to.
+        taps_out: rows whose hearing somebody listens to.
+    """
+
+    rate_hz: int
+    slots: Slots
+    pair_rows: int
+    mesh_rows: int
+    mesh_starts: Slots
+    mesh_of_row: Slots
+    rooms: list[RoomRows]
+    comfort: NDArray[np.bool_]
+    blocks: list[Block] = field(default_factory=list)
+    streams: list[tuple[int, StreamPort]] = field(default_factory=list)
+    private: list[tuple[int, Port]] = field(default_factory=list)
+    taps_in: list[tuple[int, Port]] = field(default_factory=list)
+    taps_out: list[tuple[int, Port]] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Layout:
+    """All banks and mix classes, valid until the next change."""
+
+    banks: list[Bank]
+    classes: list[MixClass]
+
+
+@dataclass(slots=True)
+class _Draft:
+    """The rooms of one rate while they are gathered."""
+
+    pairs: list[int] = field(default_factory=list)
+    pair_comfort: list[bool] = field(default_factory=list)
+    meshes: list[tuple[MixPlan, list[int]]] = field(default_factory=list)
+    routed: list[tuple[MixPlan, list[int], list[int]]] = field(default_factory=list)
+    alone: list[int] = field(default_factory=list)
+
+
+def compile_layout(core: PlaneCore, plans: Mapping[str, MixPlan], owners: Mapping[int, str]) -> Layout:
+    """Work out the arrays for the present ports and plans.
+
+    Args:
+        core: the plane.
+        plans: each room's plan.
+        owners: the room that each slot belongs to, so that a move is never heard twice.
+    """
+    drafts = {rate: _Draft() for rate in RATES_HZ}
+    placed: set[int] = set()
+    for room_id, plan in plans.items():
+        present = [
+            i
+            for i, member in enumerate(plan.members)
+            if _usable(member.port) and owners.get(member.port.slot) == room_id
+        ]
+        if present:
+            slots = [plan.members[i].port.slot for i in present]
+            placed.update(slots)
+            _draft_room(core, drafts, plan, slots, present)
+    for port in core.ports:
+        if port is not None and port.slot not in placed and _usable(port):
+            drafts[port.rate_hz].alone.append(port.slot)
+    classes = [_finish_class(rate, draft) for rate, draft in drafts.items()]
+    classes = [mix_class for mix_class in classes if mix_class.slots.size]
+    for mix_class in classes:
+        _list_extras(core, mix_class)
+    return Layout(_make_banks(core, classes), classes)
+
+
+def _usable(port: Port) -> bool:
+    return not port.closed and not port.faulted and port.rate_hz > 0
+
+
+def _draft_room(
+    core: PlaneCore, drafts: dict[int, _Draft], plan: MixPlan, slots: list[int], present: list[int]
+) -> None:
+    if plan.hears is not None:
+        drafts[plan.rate_hz].routed.append((plan, slots, present))
+    elif len(slots) == 2 and plan.plain:
+        through = core.pass_through and _passes_through(core.ports[slots[0]], core.ports[slots[1]])
+        draft = drafts[_PASS_HZ if through else plan.rate_hz]
+        draft.pairs += slots
+        draft.pair_comfort += (plan.comfort_noise, plan.comfort_noise)
+    else:
+        drafts[plan.rate_hz].meshes.append((plan, slots))
+
+
+def _passes_through(one: Port | None, other: Port | None) -> bool:
+    """Whether two legs may have each other's audio without a detour through the room's rate (rule 11)."""
+    if not (isinstance(one, RtpPort) and isinstance(other, RtpPort) and one.plain and other.plain):
+        return False
+    if one.agreed is None or other.agreed is None:
+        return False
+    codec = one.agreed.send_codec
+    return codec.tabled and codec == other.agreed.send_codec
+
+
+def _finish_class(rate_hz: int, draft: _Draft) -> MixClass:
+    """Lay rooms out row by row."""
+    rows = list(draft.pairs)
+    comfort = list(draft.pair_comfort)
+    starts: list[int] = []
+    mesh_of_row: list[int] = []
+    rooms: list[RoomRows] = []
+    for mesh, (plan, slots) in enumerate(draft.meshes):
+        start = len(rows)
+        starts.append(start - len(draft.pairs))
+        rows += slots
+        mesh_of_row += [mesh] * len(slots)
+        comfort += [plan.comfort_noise] * len(slots)
+        if not plan.plain:
+            rooms.append(RoomRows(plan, start, len(rows), mesh, None))
+    mesh_rows = len(rows)
+    for plan, slots, present in draft.routed:
+        start = len(rows)
+        rows += slots
+        comfort += [plan.comfort_noise] * len(slots)
+        rooms.append(RoomRows(plan, start, len(rows), -1, _hearing(plan, present)))
+    rows += draft.alone
+    comfort += [False] * len(draft.alone)
+    return MixClass(
+        rate_hz=rate_hz,
+        slots=np.array(rows, np.int64),
+        pair_rows=len(draft.pairs),
+        mesh_rows=mesh_rows,
+        mesh_starts=np.array(starts, np.int64),
+        mesh_of_row=np.array(mesh_of_row, np.int64),
+        rooms=rooms,
+        comfort=np.array(comfort, np.bool_),
+    )
+
+
+def _hearing(plan: MixPlan, present: list[int]) -> Mix:
+    """Return the hears-matrix of the members present, nobody hearing itself."""
+    assert plan.hears is not None
+    hears = plan.hears[np.ix_(present, present)].astype(np.float32)
+    np.fill_diagonal(hears, 0.0)
+    return hears
+
+
+def _list_extras(core: PlaneCore, mix_class: MixClass) -> None:
+    """Note the rows that need more than arithmetic."""
+    for row, slot in enumerate(mix_class.slots.tolist()):
+        port = core.ports[slot]
+        if port is None:
+            continue
+        if port.private:
+            mix_class.private.append((row, port))
+        if port.tap_in:
+            mix_class.taps_in.append((row, port))
+        if port.tap_out:
+            mix_class.taps_out.append((row, port))
+        if isinstance(port, StreamPort):
+            mix_class.streams.append((row, port))
+
+
+def _make_banks(core: PlaneCore, classes: Iterable[MixClass]) -> list[Bank]:
+    """Order each bank by class and row, so that most index arrays are plain slices."""
+    banks: list[Bank] = []
+    for rate_hz in RATES_HZ:
+        parts = []
+        for mix_class in classes:
+            rows = np.flatnonzero(core.columns.rate_hz[mix_class.slots] == rate_hz)
+            if rows.size:
+                parts.append((mix_class, rows))
+        if not parts:
+            continue
+        slots = np.concatenate([mix_class.slots[rows] for mix_class, rows in parts])
+        shape = (slots.size, samples_per_tick(rate_hz))
+        bank = Bank(rate_hz, slots, np.zeros(shape, np.int16), np.zeros(shape, np.int16))
+        banks.append(bank)
+        start = 0
+        for mix_class, rows in parts:
+            bank_rows = slice(start, start + rows.size)
+            start += rows.size
+            mix_class.blocks.append(Block(bank, bank_rows, compact(rows), mix_class.slots[rows]))
+    return banks
+
+
+def compact(rows: Slots) -> Rows:
+    """Return consecutive rows as a slice, which costs no copy."""
+    if rows.size and int(rows[-1]) - int(rows[0]) + 1 == rows.size:
+        return slice(int(rows[0]), int(rows[-1]) + 1)
+    return rows

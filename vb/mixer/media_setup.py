@@ -1,0 +1,139 @@
+"""Turning an agreed session description into a port's columns: what is received how, and what is sent where."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from vb.codecs.base import Codec
+from vb.mixer.columns import (
+    ALAW,
+    COMFORT_NOISE_TYPE,
+    EVENT,
+    GAP_CONCEAL,
+    HEADER_BYTES,
+    NO_TYPE,
+    NOISE,
+    STREAM,
+    ULAW,
+)
+from vb.mixer.core import PlaneCore
+from vb.mixer.frames import TICKS_PER_S
+from vb.mixer.packetizer import Packetizer
+from vb.mixer.streams import StreamReceiver
+from vb.rtp.dtmf import TelephoneEventSender
+from vb.sdp.negotiate import Agreed
+
+if TYPE_CHECKING:
+    from vb.mixer.port import RtpPort
+
+_TABLED_HZ = 8000
+_USUAL_PTIME_MS = 20
+
+
+class MediaSetup:
+    """Applies each agreed description of one RTP port.
+
+    Args:
+        core: the plane.
+        port: the port.
+    """
+
+    def __init__(self, core: PlaneCore, port: RtpPort) -> None:
+        self._core = core
+        self._port = port
+
+    def apply(self, agreed: Agreed) -> None:
+        """Take over what changed against the description before.
+
+        Raises:
+            CodecError: the library of a codec is missing; nothing was changed.
+        """
+        port, before = self._port, self._port.agreed
+        if port.closed:
+            return
+        packetizer = self._packetizer(agreed, before)
+        self._receive(agreed, before)
+        self._send(agreed, before, packetizer)
+        self._address(agreed, before)
+        port.agreed = agreed
+        port.remote_hold = agreed.remote_held
+
+    def _packetizer(self, agreed: Agreed, before: Agreed | None) -> Packetizer | None:
+        codec = agreed.send_codec
+        if codec.tabled and agreed.ptime_ms == _USUAL_PTIME_MS:
+            return None
+        if before is not None and (before.send_codec, before.ptime_ms) == (codec, agreed.ptime_ms):
+            return self._core.packetizers[self._port.slot]
+        return Packetizer(codec, agreed.ptime_ms)
+
+    def _receive(self, agreed: Agreed, before: Agreed | None) -> None:
+        """Set payload types, ring rate and decoders."""
+        core, port = self._core, self._port
+        slot, rate_hz = port.slot, agreed.send_codec.pcm_rate_hz
+        kinds = core.columns.kinds[slot]
+        kinds[:] = NO_TYPE
+        kinds[COMFORT_NOISE_TYPE] = NOISE
+        for payload_type in agreed.telephone_event_receive:
+            kinds[payload_type] = EVENT
+        for payload_type, codec in agreed.receive.items():
+            kinds[payload_type] = _kind(codec, rate_hz)
+        same_codecs = before is not None and dict(before.receive) == dict(agreed.receive)
+        if port.rate_hz == rate_hz and same_codecs:
+            return
+        streams = {
+            payload_type: codec
+            for payload_type, codec in agreed.receive.items()
+            if kinds[payload_type] == STREAM
+        }
+        core.streams[slot] = StreamReceiver(streams, rate_hz) if streams else None
+        if port.rate_hz != rate_hz:
+            port.rate_hz = rate_hz
+            core.columns.rate_hz[slot] = rate_hz
+            core.playout.configure(slot, rate_hz)
+            core.columns.gap[slot] = GAP_CONCEAL
+        else:
+            core.playout.stop(slot)
+        first = agreed.send_codec
+        if agreed.receive and first not in agreed.receive.values():
+            first = next(iter(agreed.receive.values()))
+        core.arrivals.configure(slot, first.clock_rate_hz, rate_hz)
+
+    def _send(self, agreed: Agreed, before: Agreed | None, packetizer: Packetizer | None) -> None:
+        """Set encoder and header; the source changes only with the clock (rule 9, RFC 7160)."""
+        core, port = self._core, self._port
+        slot, columns = port.slot, core.columns
+        core.packetizers[slot] = packetizer
+        columns.payload_type[slot] = agreed.send_payload_type
+        clock_hz = agreed.send_codec.clock_rate_hz
+        if before is None or before.send_codec.clock_rate_hz != clock_hz:
+            if before is not None:
+                port.ssrc = core.ids.u32()
+            columns.step[slot] = clock_hz // TICKS_PER_S
+            columns.sequence[slot] = core.ids.u16()
+            columns.timestamp[slot] = core.ids.u32()
+            columns.marker[slot] = True
+            header = columns.packets[slot, :HEADER_BYTES]
+            header[0] = 0x80
+            header[8:12] = list(port.ssrc.to_bytes(4, "big"))
+        if before is None or before.telephone_event_send != agreed.telephone_event_send:
+            event = agreed.telephone_event_send
+            port.digits = None if event is None else TelephoneEventSender(event[1])
+
+    def _address(self, agreed: Agreed, before: Agreed | None) -> None:
+        """Learn a new remote address; an unchanged one keeps its lock (rule 5)."""
+        core, port = self._core, self._port
+        remote = agreed.remote_rtp
+        if before is not None and before.remote_rtp == remote:
+            return
+        address = None if remote is None else (remote.host, remote.port)
+        port.latch.expect(address, core.now)
+        core.columns.verify[port.slot] = True
+        core.columns.listening[port.slot] = True
+        core.io.aim(port.slot, address)
+
+
+def _kind(codec: Codec, rate_hz: int) -> int:
+    """Return the column value for a received codec."""
+    if codec.tabled and rate_hz == _TABLED_HZ:
+        return ULAW if codec.name == "PCMU" else ALAW
+    return STREAM

@@ -1,0 +1,257 @@
+"""Mixed-minus-self for all rooms of one rate at once.
+
+Samples are float32 with int16's scale: sums of up to 512 full-scale talkers are exact, and nothing is
+converted between resampling and mixing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vb.codecs.resample import Resampler, to_pcm
+from vb.mixer.core import PlaneCore
+from vb.mixer.frames import RATES_HZ, FrameSink, FrameSource, Mix, Pcm, samples_per_tick
+from vb.mixer.layout import Block, Layout, MixClass, RoomRows
+from vb.mixer.noise import comfort_noise
+
+_LOWEST: Final = -32768.0
+_HIGHEST: Final = 32767.0
+_PROBE: Final = 16
+"""Every so many samples are looked at to find rows that may be all zero."""
+_ROOM_NOISE_SLOT: Final = np.zeros(1, np.int64)
+
+
+class Mixer:
+    """Mixes every class of a layout.
+
+    Args:
+        core: the plane.
+    """
+
+    def __init__(self, core: PlaneCore) -> None:
+        self._core = core
+        capacity = core.columns.capacity
+        pairs = [(a, b) for a in RATES_HZ for b in RATES_HZ if a != b]
+        self._up = {pair: Resampler(*pair, capacity) for pair in pairs}
+        self._down = {pair: Resampler(*pair, capacity) for pair in pairs}
+        self._broken: list[object] = []
+
+    def adopt(self, layout: Layout) -> None:
+        """Clear the filters of legs that are mixed at another rate than before."""
+        columns = self._core.columns
+        for mix_class in layout.classes:
+            slots = mix_class.slots
+            moved = slots[columns.mix_hz[slots] != mix_class.rate_hz]
+            if moved.size:
+                for resampler in (*self._up.values(), *self._down.values()):
+                    if resampler.history[moved].any():
+                        resampler.reset(moved)
+                columns.mix_hz[moved] = mix_class.rate_hz
+
+    def mix(self, mix_class: MixClass) -> None:
+        """Take what the members of a class say and give each bank what they hear."""
+        columns, slots = self._core.columns, mix_class.slots
+        said = self._gather(mix_class)
+        for row, port in mix_class.taps_in:
+            frame = _pcm(said[row])
+            for sink in port.tap_in:
+                self._push(sink, frame, mix_class.rate_hz, port.remove_tap)
+        silent = columns.silent[slots]
+        if silent.any():
+            said[silent] = 0.0
+        heard = self._sum(mix_class, said)
+        np.clip(heard, _LOWEST, _HIGHEST, out=heard)
+        shut = columns.shut[slots]
+        if shut.any():
+            heard[shut] = 0.0
+        self._fill_silence(mix_class, heard, shut)
+        self._add_private(mix_class, heard, shut)
+        for row, port in mix_class.taps_out:
+            if not shut[row]:
+                frame = _pcm(heard[row])
+                for sink in port.tap_out:
+                    self._push(sink, frame, mix_class.rate_hz, port.remove_tap)
+        for row, stream in mix_class.streams:
+            if stream.sink is not None and not shut[row]:
+                try:
+                    stream.sink.push(_pcm(heard[row]), mix_class.rate_hz)
+                except Exception as error:  # the named boundary: one participant must not stop the tick
+                    self._core.fault(stream, error)
+        for block in mix_class.blocks:
+            self._hand_out(mix_class.rate_hz, block, heard)
+
+    def _gather(self, mix_class: MixClass) -> Mix:
+        """Return what each member says, at the class's rate."""
+        rate_hz = mix_class.rate_hz
+        count = mix_class.slots.size
+        said: Mix | None = None
+        for block in mix_class.blocks:
+            frames = block.bank.heard[block.bank_rows]
+            from_hz = block.bank.rate_hz
+            part: Mix | Pcm = frames
+            if from_hz != rate_hz:
+                resampler = self._up[from_hz, rate_hz]
+                history = resampler.history[block.slots]
+                part, resampler.history[block.slots] = resampler.kernel.process_float(frames, history)
+            if len(mix_class.blocks) == 1 and block.slots.size == count:
+                said = part.astype(np.float32, copy=False)
+            else:
+                if said is None:
+                    said = np.zeros((count, samples_per_tick(rate_hz)), np.float32)
+                said[block.class_rows] = part
+        if said is None:
+            said = np.zeros((count, samples_per_tick(rate_hz)), np.float32)
+        for row, stream in mix_class.streams:
+            if stream.source is not None:
+                try:
+                    frame = take_frame(stream.source, rate_hz)
+                except Exception as error:  # the named boundary: one participant must not stop the tick
+                    self._core.fault(stream, error)
+                    continue
+                if frame is not None:
+                    said[row] = frame
+        return said
+
+    def _sum(self, mix_class: MixClass, said: Mix) -> Mix:
+        """Return what each row hears of its room, unlimited."""
+        heard = np.zeros_like(said)
+        pairs, meshes = mix_class.pair_rows, mix_class.mesh_rows
+        if pairs:
+            width = said.shape[1]
+            heard[:pairs].reshape(-1, 2, width)[:] = said[:pairs].reshape(-1, 2, width)[:, ::-1]
+        totals = said[:0]
+        if meshes > pairs:
+            spoken = said[pairs:meshes]
+            if mix_class.mesh_starts.size == 1:
+                totals = spoken.sum(axis=0, keepdims=True)
+            else:
+                totals = np.add.reduceat(spoken, mix_class.mesh_starts, axis=0)
+        for room in mix_class.rooms:
+            self._sum_room(mix_class.rate_hz, room, said, totals, heard)
+        if meshes > pairs:
+            np.subtract(totals[mix_class.mesh_of_row], said[pairs:meshes], out=heard[pairs:meshes])
+        return heard
+
+    def _sum_room(self, rate_hz: int, room: RoomRows, said: Mix, totals: Mix, heard: Mix) -> None:
+        """Add a room's playback, apply its routing and serve its taps."""
+        plan = room.plan
+        played = self._room_playback(room, rate_hz)
+        if room.hears is not None:
+            members = said[room.start : room.stop]
+            heard[room.start : room.stop] = room.hears @ members
+            if played is not None:
+                heard[room.start : room.stop] += played
+            total = members.sum(axis=0) if plan.taps else members[0]
+            if plan.taps and played is not None:
+                total = total + played
+        else:
+            total = totals[room.mesh]
+            if played is not None:
+                total += played
+        if not plan.taps:
+            return
+        frame = _pcm(np.clip(total, _LOWEST, _HIGHEST))
+        if plan.comfort_noise and not frame.any():
+            frame = comfort_noise(_ROOM_NOISE_SLOT, self._core.tick, rate_hz)[0]
+        for tap in plan.taps:
+            if not any(tap is broken for broken in self._broken):
+                self._push_room(tap, frame, rate_hz, plan.room_id)
+
+    def _room_playback(self, room: RoomRows, rate_hz: int) -> Mix | None:
+        played: Mix | None = None
+        for source in room.plan.sources:
+            if any(source is broken for broken in self._broken):
+                continue
+            try:
+                frame = take_frame(source, rate_hz)
+            except (
+                Exception
+            ) as error:  # the named boundary: a source that fails is taken out, the tick goes on
+                self._break(source, room.plan.room_id, error)
+                continue
+            if frame is not None:
+                played = frame.astype(np.float32) if played is None else played + frame
+        return played
+
+    def _fill_silence(self, mix_class: MixClass, heard: Mix, shut: NDArray[np.bool_]) -> None:
+        """Put faint noise where a listener would hear nothing at all."""
+        wanted = mix_class.comfort & ~shut
+        if not wanted.any():
+            return
+        rows = np.flatnonzero(wanted & ~heard[:, ::_PROBE].any(axis=1))
+        if not rows.size:
+            return
+        rows = rows[~heard[rows].any(axis=1)]
+        heard[rows] = comfort_noise(mix_class.slots[rows], self._core.tick, mix_class.rate_hz)
+
+    def _add_private(self, mix_class: MixClass, heard: Mix, shut: NDArray[np.bool_]) -> None:
+        """Add each leg's own playback; it goes on unheard while the leg is deaf or held."""
+        for row, port in mix_class.private:
+            for source in port.private:
+                try:
+                    frame = take_frame(source, mix_class.rate_hz)
+                except Exception as error:  # the named boundary: one leg's source must not stop the tick
+                    port.remove_private(source)
+                    self._core.fault(port, error)
+                    continue
+                if frame is not None and not shut[row]:
+                    heard[row] += frame
+            np.clip(heard[row], _LOWEST, _HIGHEST, out=heard[row])
+
+    def _hand_out(self, rate_hz: int, block: Block, heard: Mix) -> None:
+        """Convert what a block's legs hear to their own rate."""
+        to_hz, mixed = block.bank.rate_hz, heard[block.class_rows]
+        if to_hz == rate_hz:
+            block.bank.told[block.bank_rows] = mixed
+            return
+        resampler = self._down[rate_hz, to_hz]
+        history = resampler.history[block.slots]
+        told, resampler.history[block.slots] = resampler.kernel.process(mixed, history)
+        block.bank.told[block.bank_rows] = told
+
+    def _push(self, sink: FrameSink, frame: Pcm, rate_hz: int, remove: Callable[[FrameSink], None]) -> None:
+        try:
+            sink.push(frame, rate_hz)
+        except Exception:  # the named boundary: a tap that fails is taken out, its leg and the tick go on
+            remove(sink)
+            self._core.statistics.faults += 1
+
+    def _push_room(self, tap: FrameSink, frame: Pcm, rate_hz: int, room_id: str) -> None:
+        try:
+            tap.push(frame, rate_hz)
+        except Exception as error:  # the named boundary: a tap that fails is taken out, the tick goes on
+            self._break(tap, room_id, error)
+
+    def _break(self, part: object, room_id: str, error: Exception) -> None:
+        """Use a room's source or tap no more, whatever plans still name it."""
+        self._broken.append(part)
+        self._core.statistics.faults += 1
+        if self._core.on_room_fault is not None:
+            self._core.on_room_fault(room_id, error)
+
+    def forget_broken(self, used: Iterable[object]) -> None:
+        """Let go of failed sources and taps that no plan names any more."""
+        if self._broken:
+            alive = {id(part) for part in used}
+            self._broken = [part for part in self._broken if id(part) in alive]
+
+
+def take_frame(source: FrameSource, rate_hz: int) -> Pcm | None:
+    """Ask a source for its next frame.
+
+    Raises:
+        ValueError: it gave another length than 20 ms.
+    """
+    frame = source.take(rate_hz)
+    if frame is not None and frame.shape != (samples_per_tick(rate_hz),):
+        raise ValueError(f"a source gave {frame.shape} at {rate_hz} Hz")
+    return frame
+
+
+def _pcm(samples: Mix) -> Pcm:
+    """Return a saturated copy."""
+    return to_pcm(samples.copy())

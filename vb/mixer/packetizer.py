@@ -1,0 +1,67 @@
+"""Outgoing audio that is not one table look-up per 20 ms: codecs with state and other packet times."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from vb.codecs.base import Codec, Encoder, make_encoder
+from vb.mixer.frames import TICKS_PER_S, Pcm
+
+_TICK_MS = 1000 // TICKS_PER_S
+
+
+@dataclass(frozen=True, slots=True)
+class Payload:
+    """One packet's payload and how far before the end of this tick's audio it begins.
+
+    Attributes:
+        data: encoded audio.
+        ticks_ago: ticks that began the packet's audio before this one.
+        part: which part of this tick it is, in 10 ms packets.
+    """
+
+    data: bytes
+    ticks_ago: int
+    part: int
+
+
+class Packetizer:
+    """Turns 20 ms frames into payloads of 10, 20, 40 or 60 ms.
+
+    Args:
+        codec: what to encode with.
+        ptime_ms: packet time.
+
+    Raises:
+        CodecError: the codec's library is missing.
+    """
+
+    def __init__(self, codec: Codec, ptime_ms: int) -> None:
+        self._encoder: Encoder = make_encoder(codec)
+        self._ticks = max(1, ptime_ms // _TICK_MS)
+        self._parts = 2 if ptime_ms < _TICK_MS else 1
+        self.step = codec.clock_rate_hz // TICKS_PER_S
+        self._frames: list[Pcm] = []
+
+    def push(self, frame: Pcm) -> list[Payload]:
+        """Take a frame and return the payloads that are complete with it."""
+        if self._parts == 2:
+            half = frame.size // 2
+            return [
+                Payload(self._encoder.encode(frame[:half]), 0, 0),
+                Payload(self._encoder.encode(frame[half:]), 0, 1),
+            ]
+        if self._ticks == 1:
+            return [Payload(self._encoder.encode(frame), 0, 0)]
+        self._frames.append(frame.copy())
+        if len(self._frames) < self._ticks:
+            return []
+        pcm = np.concatenate(self._frames)
+        self._frames.clear()
+        return [Payload(self._encoder.encode(pcm), self._ticks - 1, 0)]
+
+    def pause(self) -> None:
+        """Give up an unfinished packet: its audio was interrupted."""
+        self._frames.clear()

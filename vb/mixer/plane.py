@@ -1,0 +1,228 @@
+"""The media plane: every leg's audio, received, mixed and sent in one pass per tick.
+
+It is synchronous arithmetic on arrays indexed by leg; `vb.mixer.tasks` gives it a clock and sockets. It never
+waits and calls nothing but sources, sinks and the fault handlers that it was given.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Final
+
+import numpy as np
+
+from vb.ids import IdSource
+from vb.mixer.batch import Batch, Endpoint, Io
+from vb.mixer.core import FaultHandler, PlaneCore, RoomFaultHandler
+from vb.mixer.demux import Demux
+from vb.mixer.egress import Egress
+from vb.mixer.frames import RATES_HZ, TICKS_PER_S, FrameSink, FrameSource
+from vb.mixer.ingest import Ingest
+from vb.mixer.layout import Layout, compile_layout
+from vb.mixer.mix import Mixer
+from vb.mixer.noise import noise_loop
+from vb.mixer.plan import MixPlan
+from vb.mixer.playback import Playback, decode_due
+from vb.mixer.port import Port, RtpPort, StreamPort
+from vb.mixer.stats import PlaneStatistics
+from vb.rtp.latching import SILENCE_S
+from vb.rtp.playout import PlayoutSettings
+
+CAPACITY: Final = 4096
+_CONTROL_TICKS: Final = 2 * TICKS_PER_S
+"""How often each leg's delay is looked at."""
+_SILENCE_DBOV: Final = -127.0
+
+
+class Plane:
+    """All rooms and legs of one process.
+
+    Args:
+        io: the way to the network.
+        ids: source of SSRCs and first sequence numbers.
+        capacity: most ports at once.
+        batch_rows: most packets taken in one tick.
+        playout: jitter buffer setting.
+        pass_through: whether plain pairs of legs skip the room's rate (rule 11).
+        relearn: whether a silent source may be replaced without new SDP (rule 5).
+    """
+
+    def __init__(
+        self,
+        io: Io,
+        ids: IdSource,
+        *,
+        capacity: int = CAPACITY,
+        batch_rows: int = CAPACITY,
+        playout: PlayoutSettings | None = None,
+        pass_through: bool = True,
+        relearn: bool = True,
+    ) -> None:
+        self._core = PlaneCore(
+            io,
+            ids,
+            capacity=capacity,
+            playout=playout or PlayoutSettings(),
+            pass_through=pass_through,
+            relearn=relearn,
+        )
+        self._batch = Batch(batch_rows)
+        self._demux = Demux(self._core)
+        self._ingest = Ingest(self._core, self._demux)
+        self._playback = Playback(self._core)
+        self._mixer = Mixer(self._core)
+        self._egress = Egress(self._core)
+        self._layout = Layout([], [])
+        self._plans: dict[str, MixPlan] = {}
+        self._owners: dict[int, str] = {}
+        for rate_hz in RATES_HZ:
+            noise_loop(rate_hz)
+
+    @property
+    def statistics(self) -> PlaneStatistics:
+        """Totals since the plane was made."""
+        return self._core.statistics
+
+    @property
+    def ports(self) -> int:
+        """How many ports are open."""
+        return self._core.columns.used
+
+    def set_fault_handlers(
+        self, on_fault: FaultHandler, on_room_fault: RoomFaultHandler | None = None
+    ) -> None:
+        """Say who is told of legs, and of rooms' sources and taps, that failed. They must not wait."""
+        self._core.on_fault = on_fault
+        self._core.on_room_fault = on_room_fault
+
+    def set_time(self, now: float) -> None:
+        """Tell the time before the first tick."""
+        self._core.now = now
+
+    def open_port(self, endpoint: Endpoint) -> RtpPort:
+        """Attach an RTP leg; it is in no room, and nothing is sent until it is configured and `sending`.
+
+        Raises:
+            PlaneFull: there are as many ports as the plane was made for.
+        """
+        core = self._core
+        slot = core.columns.claim()
+        port = RtpPort(core, slot)
+        core.arrivals.forget(slot)
+        core.playout.forget(slot)
+        core.columns.heard_at[slot] = core.now
+        core.latches[slot] = port.latch
+        core.ports[slot] = port
+        core.io.attach(slot, endpoint)
+        core.touch()
+        return port
+
+    def open_stream(
+        self, source: FrameSource | None, sink: FrameSink | None, *, rate_hz: int = 16000
+    ) -> StreamPort:
+        """Attach a participant whose audio does not come by RTP.
+
+        Args:
+            source: what it says, or None.
+            sink: gets what it hears, or None.
+            rate_hz: rate of its audio while it is in no room.
+
+        Raises:
+            PlaneFull: there are as many ports as the plane was made for.
+        """
+        slot = self._core.columns.claim()
+        port = StreamPort(self._core, slot, source, sink, rate_hz)
+        self._core.ports[slot] = port
+        self._core.touch()
+        return port
+
+    def publish(self, plan: MixPlan) -> None:
+        """Replace a room's plan; the next tick sees it whole.
+
+        A participant who is new in the plan leaves any other room by it, so that a move is never heard twice.
+        """
+        before = self._plans.get(plan.room_id)
+        known = {member.port.slot for member in before.members} if before is not None else set()
+        for member in plan.members:
+            slot = member.port.slot
+            if slot not in known or slot not in self._owners:
+                self._owners[slot] = plan.room_id
+        self._plans[plan.room_id] = plan
+        staying = {member.port.slot for member in plan.members}
+        self._disown(plan.room_id, known - staying)
+        self._core.touch()
+
+    def withdraw(self, room_id: str) -> None:
+        """Forget a room; its members are in no room then."""
+        plan = self._plans.pop(room_id, None)
+        if plan is not None:
+            self._disown(room_id, {member.port.slot for member in plan.members})
+            self._core.touch()
+
+    def _disown(self, room_id: str, slots: set[int]) -> None:
+        for slot in slots:
+            if self._owners.get(slot) == room_id:
+                del self._owners[slot]
+
+    def tick(self, now: float, tick_at: float) -> None:
+        """Run one tick.
+
+        Args:
+            now: monotonic time.
+            tick_at: nominal time of this tick, on the 20 ms grid.
+        """
+        core = self._core
+        core.now = now
+        core.tick += 1
+        core.statistics.ticks += 1
+        if core.dirty:
+            self._adopt()
+        count = core.io.drain(self._batch)
+        self._ingest.receive(self._batch, count, tick_at)
+        for bank in self._layout.banks:
+            decode_due(core, bank)
+            self._playback.play(bank)
+        for mix_class in self._layout.classes:
+            self._mixer.mix(mix_class)
+        self._egress.send()
+        self._control(now)
+
+    def skip(self, ticks: int) -> None:
+        """Let ticks pass unplayed: the process was held up for too long to make them up."""
+        self._egress.skip(ticks)
+        playout = self._core.playout
+        playout.next[playout.started] += playout.width[playout.started] * ticks
+
+    def _adopt(self) -> None:
+        """Work out the arrays anew after changes."""
+        core = self._core
+        core.dirty = False
+        self._layout = compile_layout(core, self._plans, self._owners)
+        self._mixer.adopt(self._layout)
+        self._egress.adopt(self._layout)
+        self._mixer.forget_broken(
+            part for plan in self._plans.values() for part in (*plan.sources, *plan.taps)
+        )
+
+    def _control(self, now: float) -> None:
+        """Look at every hundredth leg: its delay, and whether its source fell silent."""
+        core = self._core
+        turn = np.arange(core.tick % _CONTROL_TICKS, core.columns.capacity, _CONTROL_TICKS)
+        turn = turn[core.columns.listening[turn]]
+        if not turn.size:
+            return
+        silent = now - core.columns.heard_at[turn] >= SILENCE_S
+        if silent.any():
+            self._demux.watch_silent(turn[silent].tolist())
+        started = turn[core.playout.started[turn]]
+        jitter_s = core.arrivals.jitter[started] / core.arrivals.clock_hz[started]
+        core.playout.control(started, jitter_s, now)
+
+    def level_dbov(self, port: Port) -> float:
+        """Return the level of what a leg says in the last tick: 0 is the loudest sine, silence −127."""
+        for bank in self._layout.banks:
+            rows = np.flatnonzero(bank.slots == port.slot)
+            if rows.size:
+                power = float(np.mean(bank.heard[int(rows[0])].astype(np.float64) ** 2))
+                return max(_SILENCE_DBOV, 10 * math.log10(power / 2**29)) if power else _SILENCE_DBOV
+        return _SILENCE_DBOV

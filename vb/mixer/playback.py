@@ -1,0 +1,136 @@
+"""From rings to this tick's frames: reading, covering gaps, and following the sender's clock."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+
+from vb.mixer.columns import GAP_CONCEAL, GAP_NOISE
+from vb.mixer.core import PlaneCore
+from vb.mixer.frames import Pcm, Slots
+from vb.mixer.layout import Bank
+from vb.mixer.noise import comfort_noise
+from vb.rtp.playout import DROP, INSERT
+from vb.rtp.ring import HOLE, PcmRings
+
+FADE_MS: Final = 60
+"""Lost audio is covered up for this long, then there is silence."""
+_QUIET: Final = 100
+"""Mean amplitude below which nobody hears a frame go missing, about −50 dBFS."""
+_INSERT_PATIENCE_S: Final = 0.5
+_DROP_PATIENCE_S: Final = 5.0
+"""How long a change of delay waits for a quiet frame before any frame will do."""
+
+
+class Playback:
+    """Reads each leg's next 20 ms.
+
+    Args:
+        core: the plane.
+    """
+
+    def __init__(self, core: PlaneCore) -> None:
+        self._core = core
+
+    def play(self, bank: Bank) -> None:
+        """Fill `bank.heard` and move the bank's legs on by one tick."""
+        playout, slots = self._core.playout, bank.slots
+        ring = self._core.rings[bank.rate_hz]
+        width = bank.heard.shape[1]
+        first = playout.next[slots]
+        frames = ring.read(slots, first, width)
+        last = first + width
+        whole = (last <= playout.end[slots]) & (playout.holes_until[slots] <= first) & playout.started[slots]
+        if whole.all():
+            playout.heard_end[slots] = last
+        else:
+            rows = np.flatnonzero(~whole)
+            playout.heard_end[slots[whole]] = last[whole]
+            frames[rows] = self._cover(ring, slots[rows], first[rows], frames[rows])
+        bank.heard = frames
+        playout.advance(slots)
+        shifting = np.flatnonzero(playout.want[slots])
+        for row in shifting.tolist():
+            self._shift(ring, int(slots[row]), int(first[row]), frames[row], whole=bool(whole[row]))
+
+    def _cover(self, ring: PcmRings, slots: Slots, first: Slots, frames: Pcm) -> Pcm:
+        """Return frames that were not received whole, their gaps covered up (rule 7)."""
+        playout, columns = self._core.playout, self._core.columns
+        width = frames.shape[1]
+        fade = width * FADE_MS // 20
+        covered = np.zeros_like(frames)
+        noisy = playout.started[slots] & (columns.gap[slots] == GAP_NOISE)
+        # Most legs that miss audio have had none for long: they are silent without further ado.
+        alive = playout.started[slots] & (
+            (playout.end[slots] > first) | (playout.heard_end[slots] > first - fade) | noisy
+        )
+        rows = np.flatnonzero(alive)
+        if not rows.size:
+            return covered
+        slots, first, frames, noisy = slots[rows], first[rows], frames[rows], noisy[rows]
+        steps = np.arange(width)
+        valid = (frames != HOLE) & (first[:, None] + steps < playout.end[slots][:, None])
+        latest = np.maximum.accumulate(np.where(valid, steps, -1), axis=1)
+        heard_end = playout.heard_end[slots] - first
+        gap_start = np.where(latest >= 0, latest + 1, heard_end[:, None])
+        distance = steps - gap_start
+        # The last frame before the gap is repeated.
+        origin = first[:, None] + gap_start - width + distance % width
+        repeated = ring.pick(slots, origin).astype(np.float32)
+        repeated[repeated == HOLE] = 0.0
+        conceal = columns.gap[slots] == GAP_CONCEAL
+        gain = np.clip(1.0 - (distance + 1) / fade, 0.0, 1.0) * conceal[:, None]
+        columns.concealed[slots] += (~valid & (gain > 0)).any(axis=1)
+        fill = (repeated * gain).astype(np.int16)
+        if noisy.any():
+            fill[noisy] = comfort_noise(slots[noisy], self._core.tick, width * 50)
+        covered[rows] = np.where(valid, frames, fill)
+        newest = latest[:, -1]
+        playout.heard_end[slots] = np.where(newest >= 0, first + newest + 1, playout.heard_end[slots])
+        return covered
+
+    def _shift(self, ring: PcmRings, slot: int, first: int, frame: Pcm, *, whole: bool) -> None:
+        """Insert or drop one frame, cross-faded, as soon as the leg is quiet or cannot wait (rule 8)."""
+        playout, now = self._core.playout, self._core.now
+        width, want = frame.size, int(playout.want[slot])
+        patience_s = _INSERT_PATIENCE_S if want == INSERT else _DROP_PATIENCE_S
+        quiet = float(np.abs(frame.astype(np.float32)).mean()) < _QUIET
+        if not whole or not (quiet or now - playout.want_since[slot] >= patience_s):
+            return
+        row = np.array([slot])
+        if want == DROP:
+            if first + 2 * width > playout.end[slot] or playout.holes_until[slot] > first:
+                return
+            other = ring.read(row, np.array([first + width]), width)[0]
+            move = width
+        else:
+            other = ring.read(row, np.array([first - width]), width)[0]
+            other[other == HOLE] = 0
+            move = -width
+        ramp = np.arange(1, width + 1, dtype=np.float32) / width
+        frame[:] = (frame * (1 - ramp) + other * ramp).astype(np.int16)
+        playout.next[slot] += move
+        playout.heard_end[slot] = playout.next[slot]
+        playout.shifted(slot, -move, now)
+
+
+def decode_due(core: PlaneCore, bank: Bank) -> None:
+    """Decode the waiting packets of a bank's legs that this tick plays; a failing codec ends its leg."""
+    ring, playout = core.rings[bank.rate_hz], core.playout
+    width = bank.heard.shape[1]
+    for slot in bank.slots.tolist():
+        stream = core.streams[slot]
+        if stream is None or not playout.started[slot]:
+            continue
+        try:
+            decoded = stream.advance(int(playout.next[slot]) + width)
+        except Exception as error:  # the named boundary: one leg's codec must not stop the tick
+            port = core.ports[slot]
+            if port is not None:
+                core.fault(port, error)
+            continue
+        row = np.array([slot])
+        for position, pcm in decoded:
+            if pcm.size:
+                ring.write(row, np.array([position]), np.maximum(pcm, HOLE + 1)[None, :])

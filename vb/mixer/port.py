@@ -1,0 +1,310 @@
+"""A participant's attachment to the plane: what it is, what it hears and what is heard of it."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import Final
+
+import numpy as np
+
+from vb.mixer.columns import GAP_CONCEAL
+from vb.mixer.core import PlaneCore
+from vb.mixer.frames import FrameSink, FrameSource
+from vb.mixer.media_setup import MediaSetup
+from vb.mixer.stats import PortStatistics
+from vb.rtp.dtmf import TelephoneEventSender
+from vb.rtp.latching import SourceLatch
+from vb.rtp.media_port import EventPacket, RtcpDatagram
+from vb.rtp.packet import build_header
+from vb.rtp.rtcp_session import SentSnapshot
+from vb.rtp.stats import ReceptionSnapshot
+from vb.sdp.negotiate import Agreed
+
+MAX_EVENTS: Final = 64
+MAX_RTCP: Final = 16
+
+
+class Port:
+    """A participant, in a room or alone. Flags and lists may be changed any time; the next tick sees them.
+
+    Attributes:
+        slot: its place in the plane.
+        rate_hz: rate of its audio while it is in no room, 0 before it is known.
+        faulted: whether the plane took it out because it failed.
+    """
+
+    def __init__(self, core: PlaneCore, slot: int) -> None:
+        self._core = core
+        self.slot = slot
+        self.rate_hz = 0
+        self.closed = False
+        self.faulted = False
+        self._muted = False
+        self._deaf = False
+        self._local_hold = False
+        self._remote_hold = False
+        self.private: tuple[FrameSource, ...] = ()
+        self.tap_in: tuple[FrameSink, ...] = ()
+        self.tap_out: tuple[FrameSink, ...] = ()
+
+    @property
+    def muted(self) -> bool:
+        """Whether others don't hear it; its taps still do."""
+        return self._muted
+
+    @muted.setter
+    def muted(self, value: bool) -> None:
+        self._muted = value
+        self._apply_flags()
+
+    @property
+    def deaf(self) -> bool:
+        """Whether it hears nothing, private playback included."""
+        return self._deaf
+
+    @deaf.setter
+    def deaf(self, value: bool) -> None:
+        self._deaf = value
+        self._apply_flags()
+
+    @property
+    def local_hold(self) -> bool:
+        """Whether we hold it: it neither contributes nor hears, and is sent silence."""
+        return self._local_hold
+
+    @local_hold.setter
+    def local_hold(self, value: bool) -> None:
+        self._local_hold = value
+        self._apply_flags()
+
+    @property
+    def remote_hold(self) -> bool:
+        """Whether the peer holds us: nothing is sent, it neither contributes nor hears."""
+        return self._remote_hold
+
+    @remote_hold.setter
+    def remote_hold(self, value: bool) -> None:
+        self._remote_hold = value
+        self._apply_flags()
+
+    @property
+    def held(self) -> bool:
+        """Whether either side holds."""
+        return self._local_hold or self._remote_hold
+
+    @property
+    def plain(self) -> bool:
+        """Whether nothing but its own audio goes in and out."""
+        return not (self._muted or self._deaf or self.held or self.private or self.tap_in or self.tap_out)
+
+    def _apply_flags(self) -> None:
+        if self.closed:
+            return
+        self._core.columns.silent[self.slot] = self._muted or self.held
+        self._core.columns.shut[self.slot] = self._deaf or self.held
+        self._core.touch()
+
+    def add_private(self, source: FrameSource) -> None:
+        """Play to this participant only; several sources are summed."""
+        self.private = (*self.private, source)
+        self._core.touch()
+
+    def remove_private(self, source: FrameSource) -> None:
+        """Stop playing; a source that is not there changes nothing."""
+        self.private = tuple(other for other in self.private if other is not source)
+        self._core.touch()
+
+    def add_tap_in(self, sink: FrameSink) -> None:
+        """Listen to what it says, muted or not."""
+        self.tap_in = (*self.tap_in, sink)
+        self._core.touch()
+
+    def add_tap_out(self, sink: FrameSink) -> None:
+        """Listen to what it hears; nothing comes while it is deaf or held."""
+        self.tap_out = (*self.tap_out, sink)
+        self._core.touch()
+
+    def remove_tap(self, sink: FrameSink) -> None:
+        """Stop listening either way; a sink that is not there changes nothing."""
+        self.tap_in = tuple(other for other in self.tap_in if other is not sink)
+        self.tap_out = tuple(other for other in self.tap_out if other is not sink)
+        self._core.touch()
+
+    def close(self) -> None:
+        """Leave the plane; nothing is sent or heard from the moment of the call. Closing again is fine."""
+        if self.closed:
+            return
+        self.closed = True
+        self._detach()
+        self._core.ports[self.slot] = None
+        self._core.columns.release(self.slot)
+        self._core.touch()
+
+    def _detach(self) -> None:
+        """Let go of what else belongs to this kind of participant."""
+
+
+class StreamPort(Port):
+    """A participant whose audio does not come by RTP: a WebSocket client, an agent, a bridge.
+
+    Args:
+        core: the plane.
+        slot: its place there.
+        source: what it says, asked at the room's rate.
+        sink: gets what it hears, the room less itself.
+        rate_hz: rate of its audio while it is in no room.
+    """
+
+    def __init__(
+        self, core: PlaneCore, slot: int, source: FrameSource | None, sink: FrameSink | None, rate_hz: int
+    ) -> None:
+        super().__init__(core, slot)
+        self.source = source
+        self.sink = sink
+        self.rate_hz = rate_hz
+
+
+class RtpPort(Port):
+    """An RTP leg's attachment.
+
+    Attributes:
+        events: telephone-event packets, the newest 64.
+        rtcp: RTCP datagrams, the newest 16.
+        wake: called when one of the two has got something.
+        ssrc: our source.
+        supervised: whether the peer's silence ends the leg; set when it is answered.
+    """
+
+    def __init__(self, core: PlaneCore, slot: int) -> None:
+        super().__init__(core, slot)
+        self.events: deque[EventPacket] = deque(maxlen=MAX_EVENTS)
+        self.rtcp: deque[RtcpDatagram] = deque(maxlen=MAX_RTCP)
+        self.wake: Callable[[], None] = _nothing
+        self.ssrc = core.ids.u32()
+        self.agreed: Agreed | None = None
+        self.digits: TelephoneEventSender | None = None
+        self.supervised = False
+        self.latch = SourceLatch(relearn=core.relearn)
+        self._sending = False
+        self._setup = MediaSetup(core, self)
+
+    def configure(self, agreed: Agreed) -> None:
+        """Follow a completed offer/answer, the first or a later one.
+
+        A new remote address is learnt for five seconds; codecs, payload types, packet time and direction
+        change with the next tick.
+
+        Raises:
+            CodecError: the library of a codec is missing; the port stays as it was.
+        """
+        self._setup.apply(agreed)
+
+    @property
+    def sending(self) -> bool:
+        """Whether audio may go out at all; direction and hold decide too. Off until set."""
+        return self._sending
+
+    @sending.setter
+    def sending(self, value: bool) -> None:
+        if value and not self._sending and not self.closed:
+            self._core.columns.marker[self.slot] = True
+        self._sending = value
+        self._core.touch()
+
+    @property
+    def transmitting(self) -> bool:
+        """Whether packets go out in each tick."""
+        agreed = self.agreed
+        return (
+            self._sending
+            and agreed is not None
+            and agreed.remote_rtp is not None
+            and agreed.direction in ("sendrecv", "sendonly")
+            and not self._remote_hold
+        )
+
+    @property
+    def peer_may_send(self) -> bool:
+        """Whether the peer's direction lets it send; only then is its silence a fault."""
+        return self.agreed is not None and self.agreed.direction in ("sendrecv", "recvonly")
+
+    def send_digits(self, digits: str) -> bool:
+        """Send telephone-events in place of audio.
+
+        Returns:
+            False when the peer takes none or too many digits wait; then nothing is sent.
+        """
+        if self.digits is None or self.closed or not self.digits.queue(digits):
+            return False
+        self._core.touch()
+        return True
+
+    @property
+    def last_arrival_s(self) -> float:
+        """Monotonic time of the last packet from the leg's source, or of its opening."""
+        return float(self._core.columns.heard_at[self.slot])
+
+    def sent(self) -> SentSnapshot:
+        """Return the state of our own stream."""
+        columns, slot = self._core.columns, self.slot
+        return SentSnapshot(
+            packets=int(columns.sent_packets[slot]),
+            octets=int(columns.sent_octets[slot]),
+            timestamp=int(columns.timestamp[slot]),
+        )
+
+    def reception(self) -> ReceptionSnapshot | None:
+        """Return the state of the incoming source, or None before its first packet."""
+        return self._core.arrivals.snapshot(self.slot)
+
+    def keep_alive(self) -> bytes:
+        """Return a packet that opens a NAT's way to us: no payload, and a type that nobody negotiated.
+
+        Spec: RFC 6263 §4.6.
+        """
+        columns, slot = self._core.columns, self.slot
+        unused = next(
+            t for t in range(127, 95, -1) if not columns.kinds[slot, t] and t != columns.payload_type[slot]
+        )
+        sequence = int(columns.sequence[slot])
+        columns.sequence[slot] += np.uint16(1)
+        return build_header(unused, sequence, int(columns.timestamp[slot]), self.ssrc)
+
+    def statistics(self) -> PortStatistics:
+        """Return the figures of this moment; after `close` those of nobody."""
+        core, slot = self._core, self.slot
+        columns, arrivals, playout = core.columns, core.arrivals, core.playout
+        stream = core.streams[slot]
+        return PortStatistics(
+            reception=self.reception(),
+            sent=self.sent(),
+            ssrc=self.ssrc,
+            received_octets=int(arrivals.octets[slot]),
+            last_arrival_s=self.last_arrival_s,
+            jitter_ms=float(arrivals.jitter[slot]) * 1000 / int(arrivals.clock_hz[slot]),
+            delay_ms=playout.delay_ms(slot),
+            late=int(playout.late[slot]),
+            discarded=int(playout.discarded[slot]),
+            duplicates=int(arrivals.duplicates[slot]),
+            strays=int(arrivals.strays[slot]),
+            refused=self.latch.refused,
+            damaged=int(columns.damaged[slot]) + (stream.damaged if stream else 0),
+            underruns=int(playout.underruns[slot]),
+            concealed=int(columns.concealed[slot]),
+            shifts=int(playout.shifts[slot]),
+        )
+
+    def _detach(self) -> None:
+        core, slot = self._core, self.slot
+        core.io.detach(slot)
+        core.latches[slot] = None
+        core.streams[slot] = None
+        core.packetizers[slot] = None
+        core.arrivals.forget(slot)
+        core.playout.forget(slot)
+        core.columns.gap[slot] = GAP_CONCEAL
+
+
+def _nothing() -> None:
+    """Wake nobody."""

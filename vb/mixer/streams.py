@@ -1,0 +1,168 @@
+"""Incoming audio of codecs with state: packets wait undecoded and are decoded in order when they are due.
+
+Decoding at playout instead of at arrival keeps reordered packets from upsetting the decoder, and lets the
+error correction in one packet restore the one before it.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Mapping
+from typing import Final
+
+import numpy as np
+
+from vb.codecs.base import Codec, CodecError, Decoder, make_decoder
+from vb.codecs.opus import DTX_MAX_BYTES, OpusDecoder
+from vb.codecs.resample import StreamResampler
+from vb.mixer.frames import Pcm
+
+_MAX_WAITING: Final = 64
+_MAX_CONCEALED_S: Final = 0.06
+_OPUS_FRAME_MS: Final = (10, 20, 40, 60, 10, 20, 10, 20, 2.5, 5, 10, 20)
+"""Frame length by configuration: three bands of SILK by 4, two of hybrid by 2, CELT by 4 (RFC 6716 §3.1)."""
+
+
+def opus_duration_ms(payload: bytes) -> float:
+    """Return how much audio an Opus packet holds, 0 when it is damaged.
+
+    Spec: RFC 6716 §3.1, §3.2.
+    """
+    if not payload:
+        return 0.0
+    config, code = payload[0] >> 3, payload[0] & 3
+    if config < 12:
+        frame_ms = _OPUS_FRAME_MS[config & 3]
+    elif config < 16:
+        frame_ms = _OPUS_FRAME_MS[4 + (config & 1)]
+    else:
+        frame_ms = _OPUS_FRAME_MS[8 + (config & 3)]
+    counted = payload[1] & 0x3F if len(payload) > 1 else 0
+    frames = (1, 2, 2, counted)[code]
+    duration_ms = frames * frame_ms
+    return duration_ms if duration_ms <= 120 else 0.0
+
+
+class StreamReceiver:
+    """The decoders of one leg and the packets that wait for them.
+
+    Args:
+        codecs: codec of each payload type.
+        rate_hz: sample rate of the leg's ring.
+    """
+
+    def __init__(self, codecs: Mapping[int, Codec], rate_hz: int) -> None:
+        self._codecs = dict(codecs)
+        self._rate_hz = rate_hz
+        self._decoders: dict[str, Decoder] = {}
+        self._resamplers: dict[int, StreamResampler] = {}
+        self._waiting: list[tuple[int, int, bytes]] = []
+        self._decoded_end: int | None = None
+        self.damaged = 0
+
+    def codec(self, payload_type: int) -> Codec:
+        """Return the codec of a negotiated payload type."""
+        return self._codecs[payload_type]
+
+    def is_pause(self, payload_type: int, payload: bytes) -> bool:
+        """Whether a packet says that its sender is silent and stops sending (Opus DTX)."""
+        return self._codecs[payload_type].name == "opus" and len(payload) <= DTX_MAX_BYTES
+
+    def length(self, payload_type: int, payload: bytes) -> int:
+        """Return how many ring samples a payload holds, 0 when it is damaged."""
+        codec = self._codecs[payload_type]
+        if codec.name == "opus":
+            return int(opus_duration_ms(payload) * self._rate_hz / 1000)
+        samples = len(payload) * 2 if codec.name == "G722" else len(payload)
+        return samples * self._rate_hz // codec.pcm_rate_hz
+
+    def reset(self) -> None:
+        """Forget what waits: the stream starts anew."""
+        self._waiting.clear()
+        self._decoders.clear()
+        self._resamplers.clear()
+        self._decoded_end = None
+
+    def push(self, position: int, payload_type: int, payload: bytes) -> None:
+        """Keep a packet until it is due; beyond 64 the oldest is given up."""
+        heapq.heappush(self._waiting, (position, payload_type, payload))
+        if len(self._waiting) > _MAX_WAITING:
+            heapq.heappop(self._waiting)
+
+    def advance(self, until: int) -> list[tuple[int, Pcm]]:
+        """Decode what is due before `until` and return it as (position, samples).
+
+        Holes in front of a packet that has arrived are filled by error correction or concealment.
+        """
+        decoded: list[tuple[int, Pcm]] = []
+        while self._waiting:
+            position, payload_type, payload = self._waiting[0]
+            end = position if self._decoded_end is None else self._decoded_end
+            gap = position - end
+            if position >= until:
+                # The next packet may restore the one that is due now and did not come.
+                if gap > 0 and end < until and gap <= self.length(payload_type, payload):
+                    self._fill(decoded, end, position, payload_type, payload)
+                break
+            heapq.heappop(self._waiting)
+            if gap < 0:
+                continue
+            if gap:
+                self._fill(decoded, end, position, payload_type, payload)
+            self._decode(decoded, position, payload_type, payload)
+        return decoded
+
+    def _decoder(self, codec: Codec) -> Decoder:
+        decoder = self._decoders.get(codec.name)
+        if decoder is None:
+            decoder = self._decoders[codec.name] = make_decoder(codec)
+        return decoder
+
+    def _to_ring(self, codec: Codec, pcm: Pcm) -> Pcm:
+        if codec.pcm_rate_hz == self._rate_hz or not pcm.size:
+            return pcm
+        resampler = self._resamplers.get(codec.pcm_rate_hz)
+        if resampler is None:
+            resampler = StreamResampler(codec.pcm_rate_hz, self._rate_hz)
+            self._resamplers[codec.pcm_rate_hz] = resampler
+        return resampler.process(pcm)
+
+    def _decode(
+        self, decoded: list[tuple[int, Pcm]], position: int, payload_type: int, payload: bytes
+    ) -> None:
+        codec = self._codecs[payload_type]
+        decoder = self._decoder(codec)
+        samples = self.length(payload_type, payload) * codec.pcm_rate_hz // self._rate_hz
+        try:
+            pcm = decoder.decode(payload)
+        except CodecError:
+            self.damaged += 1
+            pcm = decoder.conceal(samples)
+        pcm = self._to_ring(codec, pcm)
+        decoded.append((position, pcm))
+        self._decoded_end = position + pcm.size
+
+    def _fill(
+        self, decoded: list[tuple[int, Pcm]], start: int, stop: int, payload_type: int, payload: bytes
+    ) -> None:
+        """Cover the samples before a packet, when they are few."""
+        gap = stop - start
+        self._decoded_end = stop
+        if gap > _MAX_CONCEALED_S * self._rate_hz:
+            return
+        codec = self._codecs[payload_type]
+        decoder = self._decoder(codec)
+        missing = gap * codec.pcm_rate_hz // self._rate_hz
+        carried = self.length(payload_type, payload) * codec.pcm_rate_hz // self._rate_hz
+        parts: list[Pcm] = []
+        try:
+            if isinstance(decoder, OpusDecoder) and missing % carried == 0:
+                if missing > carried:
+                    parts.append(decoder.conceal(missing - carried))
+                parts.append(decoder.decode_fec(payload, carried))
+            else:
+                parts.append(decoder.conceal(missing))
+        except CodecError:
+            self.damaged += 1
+            return
+        decoded.append((start, self._to_ring(codec, np.concatenate(parts))))

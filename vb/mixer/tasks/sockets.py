@@ -1,0 +1,214 @@
+"""The plane's way to the network: all media sockets behind one epoll, each packet one call.
+
+Python touches a packet in exactly one receive and one send call; everything else is columns.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import select
+import socket
+import time
+from collections import Counter
+from collections.abc import Callable
+from typing import Any, Final
+
+import numpy as np
+import trio
+
+from vb.mixer.batch import MAX_ROUNDS, ROW_BYTES, Batch, Endpoint
+from vb.rtp.latching import Address
+from vb.rtp.tasks.endpoint import SO_TIMESTAMPNS, RtpEndpoint
+
+_ANCILLARY_BYTES: Final = socket.CMSG_SPACE(16)
+_NO_STAMP: Final = bytes(16)
+_SOCKADDR_BYTES: Final = 16
+_NS_PER_S: Final = 1_000_000_000
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_Send = Callable[[memoryview], object]
+
+
+def disconnect(sock: socket.socket) -> None:
+    """Let a UDP socket receive from anybody again; it keeps its port.
+
+    Raises:
+        OSError: the system refused.
+    """
+    unspecified = ctypes.create_string_buffer(_SOCKADDR_BYTES)
+    if (
+        _libc.connect(sock.fileno(), unspecified, _SOCKADDR_BYTES)
+        and ctypes.get_errno() != errno.EAFNOSUPPORT
+    ):
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code))
+
+
+class SocketIo:
+    """Receives from and sends to the sockets of all legs.
+
+    Args:
+        clock: monotonic time, the plane's.
+    """
+
+    def __init__(self, clock: Callable[[], float] = trio.current_time) -> None:
+        self.errors: Counter[str] = Counter()
+        self._clock = clock
+        self._epoll = select.epoll()
+        self._receivers: dict[int, tuple[int, Callable[..., Any]]] = {}
+        self._rtcp: dict[int, tuple[int, socket.socket]] = {}
+        self._endpoints: dict[int, RtpEndpoint] = {}
+        self._targets: dict[int, Address | None] = {}
+        self._senders: dict[int, _Send] = {}
+        self._buffers: list[list[memoryview]] = []
+        self._batch: Batch | None = None
+
+    def close(self) -> None:
+        """Stop watching sockets; they stay open."""
+        self._epoll.close()
+
+    def attach(self, slot: int, endpoint: Endpoint) -> None:
+        """Watch a leg's sockets."""
+        if not isinstance(endpoint, RtpEndpoint):
+            raise TypeError(f"{endpoint!r} has no sockets")
+        self._endpoints[slot] = endpoint
+        self._receivers[endpoint.rtp.fileno()] = (slot, endpoint.rtp.recvmsg_into)
+        self._rtcp[endpoint.rtcp.fileno()] = (slot, endpoint.rtcp)
+        self._senders[slot] = self._send_nowhere
+        self._epoll.register(endpoint.rtp.fileno(), select.EPOLLIN)
+        self._epoll.register(endpoint.rtcp.fileno(), select.EPOLLIN)
+
+    def detach(self, slot: int) -> None:
+        """Leave a leg's sockets alone; call it before they are closed."""
+        endpoint = self._endpoints.pop(slot, None)
+        if endpoint is None:
+            return
+        self._targets.pop(slot, None)
+        self._senders.pop(slot, None)
+        for sock, watched in ((endpoint.rtp, self._receivers), (endpoint.rtcp, self._rtcp)):
+            watched.pop(sock.fileno(), None)
+            if sock.fileno() >= 0:
+                self._epoll.unregister(sock.fileno())
+
+    def aim(self, slot: int, address: Address | None) -> None:
+        """Receive from anybody and send to `address`, or nowhere."""
+        self._targets[slot] = address
+        self.listen(slot)
+
+    def listen(self, slot: int) -> None:
+        """Receive from anybody, still sending to the present address."""
+        sock = self._endpoints[slot].rtp
+        address = self._targets.get(slot)
+        try:
+            disconnect(sock)
+        except OSError as error:
+            self._count(error)
+        if address is None:
+            self._senders[slot] = self._send_nowhere
+            return
+        target = address
+
+        def send(packet: memoryview) -> None:
+            sock.sendto(packet, target)
+
+        self._senders[slot] = send
+
+    def lock(self, slot: int, address: Address) -> None:
+        """Receive from and send to `address` only; the kernel drops what others send."""
+        sock = self._endpoints[slot].rtp
+        self._targets[slot] = address
+        try:
+            sock.connect(address)
+        except OSError as error:
+            self._count(error)
+            self.listen(slot)
+            return
+        self._senders[slot] = sock.send
+
+    def _send_nowhere(self, packet: memoryview) -> None:
+        self.errors["no_address"] += 1
+
+    def _count(self, error: OSError) -> None:
+        self.errors[errno.errorcode.get(error.errno or 0, "unknown")] += 1
+
+    def send(self, slots: list[int], packets: list[memoryview]) -> None:
+        """Send one packet on each of these legs; what the network refuses is counted, never raised."""
+        senders = self._senders
+        for slot, packet in zip(slots, packets, strict=True):
+            try:
+                senders[slot](packet)
+            except OSError as error:
+                self._count(error)
+
+    def drain(self, batch: Batch) -> int:
+        """Take at most one packet of each socket per round, at most eight rounds.
+
+        Returns:
+            The number of rows filled.
+        """
+        if batch is not self._batch:
+            self._batch = batch
+            self._buffers = [[batch.matrix[row].data] for row in range(batch.rows)]
+        poll, receivers, buffers = self._epoll.poll, self._receivers, self._buffers
+        lengths: list[int] = []
+        slots: list[int] = []
+        stamps: list[bytes] = []
+        sources: list[Address] = []
+        batch.rounds.clear()
+        batch.rtcp.clear()
+        count, rows = 0, batch.rows
+        for _ in range(MAX_ROUNDS):
+            ready = poll(0, rows)
+            if not ready:
+                break
+            for fd, _event in ready:
+                receiver = receivers.get(fd)
+                if receiver is None:
+                    self._drain_rtcp(fd, batch)
+                    continue
+                if count == rows:
+                    self.errors["batch_full"] += 1
+                    break
+                try:
+                    size, ancillary, flags, source = receiver[1](buffers[count], _ANCILLARY_BYTES)
+                except OSError as error:
+                    self._count(error)
+                    continue
+                if flags & socket.MSG_TRUNC:
+                    self.errors["too_long"] += 1
+                    continue
+                lengths.append(size)
+                slots.append(receiver[0])
+                stamps.append(ancillary[0][2] if ancillary else _NO_STAMP)
+                sources.append(source if len(source) == 2 else source[:2])
+                count += 1
+            batch.rounds.append(count)
+        else:
+            self.errors["deferred"] += len(poll(0, rows))
+        batch.wall_offset_s = time.time() - self._clock()
+        batch.sources = sources
+        if count:
+            batch.lengths[:count] = lengths
+            batch.slots[:count] = slots
+            times = np.frombuffer(b"".join(stamps), np.int64).reshape(count, 2)
+            batch.stamps_ns[:count] = times[:, 0] * _NS_PER_S + times[:, 1]
+        return count
+
+    def _drain_rtcp(self, fd: int, batch: Batch) -> None:
+        """Take one datagram of an RTCP socket."""
+        slot, sock = self._rtcp[fd]
+        try:
+            data, ancillary, flags, source = sock.recvmsg(ROW_BYTES, _ANCILLARY_BYTES)
+        except OSError as error:
+            self._count(error)
+            return
+        if flags & socket.MSG_TRUNC:
+            self.errors["too_long"] += 1
+            return
+        stamp_ns = 0
+        if ancillary and ancillary[0][1] == SO_TIMESTAMPNS:
+            seconds, nanoseconds = np.frombuffer(ancillary[0][2], np.int64).tolist()
+            stamp_ns = seconds * _NS_PER_S + nanoseconds
+        batch.rtcp.append((slot, data, (source[0], source[1]), stamp_ns))

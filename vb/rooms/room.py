@@ -1,0 +1,134 @@
+"""A room: its members, its mix, and the one task that owns both."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import structlog
+import trio
+
+from vb.events.base import Event
+from vb.events.bus import EventBus
+from vb.events.leg import LegJoinedRoom, LegLeftRoom
+from vb.legs.leg import Leg
+from vb.mixer.plane import Plane
+from vb.mixer.room import RoomMix
+from vb.mixer.tasks import run_room
+from vb.slots import TaskSlots
+
+log = structlog.get_logger(__name__)
+
+RECORDING_SLOT = "recording"
+
+
+class RoomHost(Protocol):
+    """What a room needs of the engine that holds it."""
+
+    @property
+    def bus(self) -> EventBus:
+        """Where its events go."""
+        ...
+
+    @property
+    def plane(self) -> Plane:
+        """Where its mix plan is carried out."""
+        ...
+
+
+class Room:
+    """One room.
+
+    Args:
+        host: the engine.
+        room_id: identifier.
+        app_id: word to filter events by.
+        sample_rate_hz: 8000, 16000 or 48000; fixed for life.
+        comfort_noise: whether silent mixes are filled with faint noise.
+    """
+
+    def __init__(
+        self, host: RoomHost, *, room_id: str, app_id: str | None, sample_rate_hz: int, comfort_noise: bool
+    ) -> None:
+        self.host = host
+        self.id = room_id
+        self.app_id = app_id or None
+        self.sample_rate_hz = sample_rate_hz
+        self.members: dict[str, Leg] = {}
+        self.mix = RoomMix(room_id, sample_rate_hz, comfort_noise=comfort_noise)
+        self.slots = TaskSlots(f"room {room_id}")
+        self._closed = trio.Event()
+
+    def publish(self, event: Event) -> None:
+        """Publish an event of this room."""
+        self.host.bus.publish(event)
+
+    # -- members -------------------------------------------------------------------------------------------
+
+    def add(self, leg: Leg) -> None:
+        """Put a leg into the mix; it is heard and hears from the next tick on.
+
+        A leg that sits in another room leaves it in the same step.
+        """
+        old = leg.room
+        if isinstance(old, Room):
+            old._take_out(leg)
+        leg.room = self
+        self.members[leg.id] = leg
+        if leg.port is not None:
+            self.mix.join(leg.id, leg.port)
+        if isinstance(old, Room):
+            old._publish_left(leg)
+        self.publish(LegJoinedRoom(leg_id=leg.id, room_id=self.id, app_id=leg.app_id))
+
+    def remove(self, leg: Leg) -> None:
+        """Take a leg out of the mix and say so; harmless for a leg that is not in the room."""
+        if leg.room is self:
+            self._take_out(leg)
+            self._publish_left(leg)
+
+    def _take_out(self, leg: Leg) -> None:
+        self.mix.leave(leg.id)
+        self.members.pop(leg.id, None)
+        leg.room = None
+
+    def _publish_left(self, leg: Leg) -> None:
+        self.publish(LegLeftRoom(leg_id=leg.id, room_id=self.id, app_id=leg.app_id))
+
+    async def settle(self) -> None:
+        """Finish the room's recording once nobody is left in it."""
+        if not self.members:
+            await self.stop_recording()
+
+    async def stop_recording(self) -> None:
+        """Finish the recording, if one runs, and wait until its file is safe."""
+        handle = self.slots.get(RECORDING_SLOT)
+        if handle is not None:
+            await handle.stop()
+
+    async def stop_features(self) -> None:
+        """End the recording first, then everything else that runs in the room."""
+        await self.stop_recording()
+        for name in self.slots.names():
+            handle = self.slots.get(name)
+            if handle is not None:
+                await handle.stop()
+
+    # -- life ----------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Mix until the room is closed.
+
+        Cancellation: recordings are finished before the mix ends.
+        """
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._mix)
+            async with self.slots.open():
+                await self._closed.wait()
+            nursery.cancel_scope.cancel()
+
+    async def _mix(self) -> None:
+        await run_room(self.mix, self.host.plane)
+
+    def close(self) -> None:
+        """Let the room's task end."""
+        self._closed.set()

@@ -1,0 +1,1 @@
+"""RTP and RTCP: packets, statistics, telephone-events, ports and the sockets of a leg."""

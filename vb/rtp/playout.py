@@ -1,0 +1,279 @@
+"""When each leg's audio is played: a delay per leg that follows the measured arrival times.
+
+All legs are columns. `next` is the position of the first sample that the next tick plays; it advances with
+the ticks, whether audio came or not. A packet that comes too late for its tick, while nothing newer has been
+heard, pulls `next` back to it: the delay grows at once by what was missing and nothing is lost. The delay
+shrinks by a frame at most every five seconds, once the slowest packets of the last ten seconds allow it.
+
+Slack is the time between a packet's arrival and the tick that first needs it. It is kept per packet, less the
+shifts made since, so that a change of delay does not spoil what was measured before it.
+
+Spec: media rules 7 and 8.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
+Floats = NDArray[np.float64]
+
+TICK_S: Final = 0.02
+HISTORY: Final = 512
+"""Packets whose slack is remembered: ten seconds of 20 ms packets."""
+_TRUSTED: Final = HISTORY // 2
+_MEASURED: Final = 25
+"""Packets without which nothing is decided."""
+START_GUARD_S: Final = 0.005
+"""A first packet this close to the tick waits for the next one: its successors may come a little later."""
+GUARD_S: Final = 0.001
+"""Least slack kept beyond the measured jitter."""
+_MAX_GUARD_S: Final = 0.02
+_HYSTERESIS_S: Final = 0.010
+_FALL_INTERVAL_S: Final = 5.0
+_FIXED_TOLERANCE_S: Final = 0.015
+_LATE_PART: Final = 0.02
+_PASS_THROUGH_MAX_MS: Final = 60
+
+INSERT: Final = 1
+DROP: Final = -1
+
+
+@dataclass(frozen=True, slots=True)
+class PlayoutSettings:
+    """How long audio waits before it is played.
+
+    Attributes:
+        target_ms: None adapts to each leg, 0 plays each packet at the next tick, more is a fixed delay.
+        max_ms: most audio that may wait.
+    """
+
+    target_ms: int | None = None
+    max_ms: int = 300
+
+    @property
+    def ring_ms(self) -> int:
+        """Length of ring that holds the longest wait and the packets ahead of it."""
+        return max(512, self.max_ms + 200)
+
+
+@dataclass(slots=True)
+class Placement:
+    """Where packets may be written: which of them, and the holes in front of some.
+
+    Attributes:
+        keep: (n,) whether the packet is to be played.
+        holes: (slot, start, stop) of samples that did not arrive.
+    """
+
+    keep: Bools
+    holes: list[tuple[int, int, int]]
+
+
+class Playout:
+    """The play positions of all legs.
+
+    Args:
+        capacity: number of legs.
+        settings: the delay wanted.
+    """
+
+    def __init__(self, capacity: int, settings: PlayoutSettings) -> None:
+        self.settings = settings
+        self.next = np.zeros(capacity, np.int64)
+        self.end = np.zeros(capacity, np.int64)
+        self.holes_until = np.zeros(capacity, np.int64)
+        self.heard_end = np.zeros(capacity, np.int64)
+        self.started = np.zeros(capacity, np.bool_)
+        self.width = np.full(capacity, 160, np.int64)
+        self.want = np.zeros(capacity, np.int8)
+        self.want_since = np.zeros(capacity, np.float64)
+        self.late = np.zeros(capacity, np.int64)
+        self.discarded = np.zeros(capacity, np.int64)
+        self.underruns = np.zeros(capacity, np.int64)
+        self.shifts = np.zeros(capacity, np.int64)
+        self._shift_s = np.zeros(capacity, np.float64)
+        self._changed_at = np.zeros(capacity, np.float64)
+        self._slack = np.zeros((capacity, HISTORY), np.float32)
+        self._count = np.zeros(capacity, np.int64)
+
+    def configure(self, slot: int, rate_hz: int) -> None:
+        """Set the sample rate of a leg's ring and forget what was playing."""
+        self.width[slot] = rate_hz // 50
+        self.stop(slot)
+
+    def forget(self, slot: int) -> None:
+        """Start a leg anew, its counters too."""
+        self.stop(slot)
+        for column in (self.late, self.discarded, self.underruns, self.shifts):
+            column[slot] = 0
+
+    def stop(self, slot: int) -> None:
+        """Play silence until the next packet."""
+        self.started[slot] = False
+        self.want[slot] = 0
+
+    def place(
+        self, slots: Ints, positions: Ints, lengths: Ints, arrival_s: Floats, tick_at: float
+    ) -> Placement:
+        """Fit one packet of each of several legs into their playout.
+
+        Args:
+            slots: the legs, none twice.
+            positions: first sample of each packet.
+            lengths: samples of each packet, more than none.
+            arrival_s: monotonic arrival times.
+            tick_at: nominal time of the tick that plays `next`.
+        """
+        holes: list[tuple[int, int, int]] = []
+        fresh = ~self.started[slots]
+        if fresh.any():
+            self._start(slots[fresh], positions[fresh], lengths[fresh], arrival_s[fresh], tick_at, holes)
+        ahead = positions - self.next[slots]
+        late = ahead + lengths <= 0
+        behind = ahead < 0
+        if behind.any():
+            back = behind & (positions >= self.heard_end[slots])
+            if back.any():
+                self._pull_back(slots[back], -ahead[back], tick_at)
+                late &= ~back
+                ahead[back] = 0
+            self.late[slots[late]] += 1
+        self._measure(slots, ahead, arrival_s, tick_at)
+        over = ahead + lengths > self._limit(slots)
+        if over.any():
+            self._skip_ahead(slots[over], positions[over] + lengths[over], tick_at)
+        keep = ~late
+        end = self.end[slots]
+        gap = keep & (positions > end)
+        if gap.any():
+            for i in np.flatnonzero(gap).tolist():
+                slot = int(slots[i])
+                start = max(int(end[i]), int(self.next[slot] - 2 * self.width[slot]))
+                holes.append((slot, start, int(positions[i])))
+            self.holes_until[slots[gap]] = positions[gap]
+        reach = positions + lengths
+        self.end[slots] = np.where(keep & (reach > end), reach, end)
+        return Placement(keep, holes)
+
+    def _limit(self, slots: Ints) -> Ints:
+        limit_ms = _PASS_THROUGH_MAX_MS if self.settings.target_ms == 0 else self.settings.max_ms
+        return self.width[slots] * limit_ms // 20
+
+    def _start(
+        self,
+        slots: Ints,
+        positions: Ints,
+        lengths: Ints,
+        arrival_s: Floats,
+        tick_at: float,
+        holes: list[tuple[int, int, int]],
+    ) -> None:
+        """Choose the first play position: the least delay that the arrival phase allows, or the fixed one."""
+        width = self.width[slots]
+        rate = width / TICK_S
+        target_ms = self.settings.target_ms
+        if target_ms is None:
+            spare = np.minimum(tick_at - arrival_s, TICK_S) - START_GUARD_S
+            coming = lengths * (1 + np.floor(spare * rate / lengths).astype(np.int64))
+            first = np.minimum(positions, positions + coming - width)
+        else:
+            first = positions - width * target_ms // 20
+        self.started[slots] = True
+        self.next[slots] = first
+        self.end[slots] = positions
+        self.holes_until[slots] = positions
+        self.heard_end[slots] = first
+        self._restart_measuring(slots, tick_at)
+        self.want[slots] = 0
+        for slot, start, stop in zip(
+            slots.tolist(), (first - 2 * width).tolist(), positions.tolist(), strict=True
+        ):
+            holes.append((slot, start, stop))
+
+    def _restart_measuring(self, slots: Ints, tick_at: float) -> None:
+        self._count[slots] = 0
+        self._slack[slots] = np.inf
+        self._shift_s[slots] = 0.0
+        self._changed_at[slots] = tick_at
+
+    def _pull_back(self, slots: Ints, samples: Ints, tick_at: float) -> None:
+        """Play late audio after all: the delay grows by it."""
+        self.next[slots] -= samples
+        self.underruns[slots] += 1
+        self.want[slots] = 0
+        self._restart_measuring(slots, tick_at)
+
+    def _skip_ahead(self, slots: Ints, reach: Ints, tick_at: float) -> None:
+        """Discard the oldest audio of legs that have more waiting than they may."""
+        width = self.width[slots]
+        target_ms = self.settings.target_ms
+        waiting = width * (2 + (target_ms or 0) // 20)
+        newest = np.maximum(reach - waiting, self.next[slots])
+        self.discarded[slots] += (newest - self.next[slots]) // width
+        self.next[slots] = newest
+        self.heard_end[slots] = newest
+        self.want[slots] = 0
+        self._restart_measuring(slots, tick_at)
+
+    def _measure(self, slots: Ints, ahead: Ints, arrival_s: Floats, tick_at: float) -> None:
+        needed_at = tick_at + (ahead // self.width[slots]) * TICK_S
+        count = self._count[slots]
+        self._slack[slots, count & (HISTORY - 1)] = needed_at - arrival_s - self._shift_s[slots]
+        self._count[slots] = count + 1
+
+    def advance(self, slots: Ints) -> None:
+        """Move on by one tick."""
+        self.next[slots] += self.width[slots]
+
+    def shifted(self, slot: int, samples: int, now: float) -> None:
+        """Take note that `samples` were inserted into a leg's playout, or dropped when negative."""
+        self._shift_s[slot] += samples * TICK_S / int(self.width[slot])
+        self._changed_at[slot] = now
+        self.want[slot] = 0
+        self.shifts[slot] += 1
+
+    def control(self, slots: Ints, jitter_s: Floats, now: float) -> None:
+        """Decide which legs should have their delay changed; call it about every two seconds per leg.
+
+        Args:
+            slots: legs that have started.
+            jitter_s: their interarrival jitter.
+            now: monotonic time.
+        """
+        if self.settings.target_ms == 0:
+            return
+        measured = self._count[slots] >= _MEASURED
+        if not measured.any():
+            return
+        slots, jitter_s = slots[measured], jitter_s[measured]
+        filled = np.minimum(self._count[slots], HISTORY)
+        slack = np.sort(self._slack[slots], axis=1)
+        rows = np.arange(slots.size)
+        since = now - self._changed_at[slots]
+        want = np.zeros(slots.size, np.int8)
+        if self.settings.target_ms is None:
+            guard = np.minimum(GUARD_S + jitter_s, _MAX_GUARD_S)
+            lowest = slack[rows, (filled * _LATE_PART).astype(np.int64)] + self._shift_s[slots]
+            margin = lowest - guard
+            settled = (filled >= _TRUSTED) & (since >= _FALL_INTERVAL_S)
+            want[(margin > TICK_S + _HYSTERESIS_S) & settled] = DROP
+            want[margin < 0] = INSERT
+        else:
+            middle = slack[rows, filled // 2] + self._shift_s[slots]
+            margin = middle - self.settings.target_ms / 1000
+            want[margin > TICK_S / 2 + _FIXED_TOLERANCE_S] = DROP
+            want[margin < TICK_S / 2 - _FIXED_TOLERANCE_S - 0.01] = INSERT
+        changed = slots[want != self.want[slots]]
+        self.want_since[changed] = now
+        self.want[slots] = want
+
+    def delay_ms(self, slot: int) -> float:
+        """Return how much audio of a leg waits, in milliseconds."""
+        waiting = max(0, int(self.end[slot] - self.next[slot]))
+        return waiting * 20.0 / int(self.width[slot])

@@ -1,0 +1,98 @@
+"""Sample rings addressed by stream position: the jitter buffer's memory, one row per leg.
+
+A packet's audio is written at its RTP timestamp for its own length and a tick reads the samples at the play
+position, so 10, 20, 30, 40 and 60 ms packets and odd last ones need no case of their own.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+from numpy.lib.stride_tricks import as_strided
+from numpy.typing import NDArray
+
+Pcm = NDArray[np.int16]
+Ints = NDArray[np.int64]
+
+HOLE: Final = -32768
+"""Marks a sample that did not arrive. No G.711 code decodes to it and `write` keeps other audio off it."""
+
+
+class PcmRings:
+    """The rings of all legs of one sample rate.
+
+    Rows are allocated as address space only: a row costs memory from the first packet of its leg on.
+
+    Args:
+        capacity: number of rows.
+        min_samples: shortest length; rounded up to a power of two.
+    """
+
+    def __init__(self, capacity: int, min_samples: int) -> None:
+        self.size = 1 << (min_samples - 1).bit_length()
+        self._mask = self.size - 1
+        self._pcm = np.empty((capacity, self.size), np.int16)
+        self._windows: dict[int, Pcm] = {}
+
+    def _window_view(self, width: int) -> Pcm:
+        """Return every run of `width` samples that does not wrap: (rows, size − width + 1, width)."""
+        view = self._windows.get(width)
+        if view is None:
+            pcm = self._pcm
+            shape = (pcm.shape[0], self.size - width + 1, width)
+            view = as_strided(pcm, shape, (pcm.strides[0], pcm.itemsize, pcm.itemsize))
+            if len(self._windows) < 64:
+                self._windows[width] = view
+        return view
+
+    def write(self, rows: Ints, positions: Ints, frames: Pcm) -> None:
+        """Store frames of one length; a position may lie anywhere, also behind an earlier one.
+
+        Args:
+            rows: (n,) distinct rows.
+            positions: (n,) position of each frame's first sample.
+            frames: (n, width) samples.
+        """
+        width = frames.shape[1]
+        start = positions & self._mask
+        wraps = start > self.size - width
+        if not wraps.any():
+            self._window_view(width)[rows, start] = frames
+            return
+        whole = ~wraps
+        self._window_view(width)[rows[whole], start[whole]] = frames[whole]
+        columns = (start[wraps, None] + np.arange(width)) & self._mask
+        self._pcm[rows[wraps, None], columns] = frames[wraps]
+
+    def read(self, rows: Ints, positions: Ints, width: int) -> Pcm:
+        """Return (n, width) samples from each position on, whatever they hold."""
+        start = positions & self._mask
+        wraps = start > self.size - width
+        if not wraps.any():
+            whole: Pcm = self._window_view(width)[rows, start]
+            return whole
+        frames: Pcm = self._window_view(width)[rows, np.where(wraps, 0, start)]
+        columns = (start[wraps, None] + np.arange(width)) & self._mask
+        frames[wraps] = self._pcm[rows[wraps, None], columns]
+        return frames
+
+    def pick(self, rows: Ints, positions: Ints) -> Pcm:
+        """Return single samples: `positions` is (n, k), row i of it taken from ring `rows[i]`."""
+        picked: Pcm = self._pcm[rows[:, None], positions & self._mask]
+        return picked
+
+    def punch(self, row: int, start: int, stop: int) -> None:
+        """Mark the samples from `start` to before `stop` as not arrived."""
+        if stop <= start:
+            return
+        ring = self._pcm[row]
+        if stop - start >= self.size:
+            ring[:] = HOLE
+            return
+        first, last = start & self._mask, stop & self._mask
+        if first < last:
+            ring[first:last] = HOLE
+        else:
+            ring[first:] = HOLE
+            ring[:last] = HOLE

@@ -1,0 +1,181 @@
+"""A leg's slow RTP task: digits, RTCP reports, keep-alives and the watch for silence."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import trio
+
+from vb.ids import IdSource
+from vb.rtp.dtmf import TelephoneEventReceiver
+from vb.rtp.latching import Address
+from vb.rtp.media_port import MediaPort
+from vb.rtp.rtcp_session import RtcpSession
+from vb.rtp.tasks.endpoint import RtpEndpoint
+
+
+@dataclass(frozen=True, slots=True)
+class RtpTiming:
+    """Timers of an RTP leg.
+
+    Attributes:
+        timeout_s: silence that ends the leg, 0 for never.
+        keep_alive_s: how often a way through NATs is kept open while we may not send.
+    """
+
+    timeout_s: float = 30.0
+    keep_alive_s: float = 15.0
+
+
+class _RtpSession:
+    """The state of one leg's task.
+
+    Args:
+        endpoint: the leg's sockets.
+        port: its attachment to the plane.
+        cname: our RTCP name of this leg.
+        ids: source of random report intervals.
+        on_digit: told each digit once.
+        timing: timers.
+    """
+
+    def __init__(
+        self,
+        endpoint: RtpEndpoint,
+        port: MediaPort,
+        cname: str,
+        ids: IdSource,
+        on_digit: Callable[[str], None],
+        timing: RtpTiming,
+    ) -> None:
+        now = trio.current_time()
+        self._endpoint = endpoint
+        self._port = port
+        self._cname = cname
+        self._ids = ids
+        self._on_digit = on_digit
+        self._timing = timing
+        self._digits = TelephoneEventReceiver()
+        self._rtcp = RtcpSession(port.ssrc, cname, ids, now)
+        self._rtcp_source: Address | None = None
+        self._keep_alive_at = now + timing.keep_alive_s
+        self._watched_since: float | None = None
+
+    def step(self, now: float) -> float | None:
+        """Do what is due and return when to come back, or None when the leg was silent for too long."""
+        port = self._port
+        while port.events:
+            packet = port.events.popleft()
+            self._report_digits(self._digits.receive(packet.payload, packet.timestamp, packet.arrival_s))
+        self._report_digits(self._digits.expire(now))
+        while port.rtcp:
+            datagram = port.rtcp.popleft()
+            self._rtcp_source = datagram.source
+            self._rtcp.receive(datagram.data, datagram.arrival_s)
+        if self._rtcp.ssrc != port.ssrc:
+            self._rtcp = RtcpSession(port.ssrc, self._cname, self._ids, now)
+        if now >= self._rtcp.deadline:
+            self._send_rtcp(self._rtcp.report(now, time.time(), port.sent(), port.reception()))
+        self._keep_alive(now)
+        silent_at = self._silence_deadline(now)
+        if silent_at is not None and now >= silent_at:
+            return None
+        deadlines = (self._rtcp.deadline, self._keep_alive_at, self._digits.deadline, silent_at)
+        return min(deadline for deadline in deadlines if deadline is not None)
+
+    def goodbye(self, now: float) -> None:
+        """Say that our source leaves, if it was ever heard of."""
+        if self._port.sent().packets:
+            self._send_rtcp(self._rtcp.goodbye(now, time.time(), self._port.sent(), self._port.reception()))
+
+    def _report_digits(self, digits: str) -> None:
+        for digit in digits:
+            self._on_digit(digit)
+
+    def _silence_deadline(self, now: float) -> float | None:
+        """Return when the peer has been silent for too long, None while it may be silent."""
+        port = self._port
+        if not self._timing.timeout_s or not port.supervised or not port.peer_may_send:
+            self._watched_since = None
+            return None
+        if self._watched_since is None:
+            self._watched_since = now
+        return max(port.last_arrival_s, self._watched_since) + self._timing.timeout_s
+
+    def _rtp_address(self) -> Address | None:
+        port = self._port
+        if port.latch.locked is not None:
+            return port.latch.locked
+        if port.agreed is None or port.agreed.remote_rtp is None:
+            return None
+        return port.agreed.remote_rtp.host, port.agreed.remote_rtp.port
+
+    def _send_rtcp(self, data: bytes) -> None:
+        agreed = self._port.agreed
+        if agreed is None:
+            return
+        if agreed.rtcp_mux:
+            address = self._rtp_address()
+            if address is not None:
+                self._endpoint.send_rtp(data, address)
+        elif self._rtcp_source is not None and self._port.latch.locked is not None:
+            self._endpoint.send_rtcp(data, self._rtcp_source)
+        elif agreed.remote_rtcp is not None:
+            self._endpoint.send_rtcp(data, (agreed.remote_rtcp.host, agreed.remote_rtcp.port))
+
+    def _keep_alive(self, now: float) -> None:
+        """Keep the way open while we may not send; with multiplexing the reports do (RFC 6263 §5)."""
+        if now < self._keep_alive_at:
+            return
+        self._keep_alive_at = now + self._timing.keep_alive_s
+        port = self._port
+        address = self._rtp_address()
+        if address is None or port.transmitting or port.agreed is None or port.agreed.rtcp_mux:
+            return
+        self._endpoint.send_rtp(port.keep_alive(), address)
+
+
+async def run_rtp(
+    endpoint: RtpEndpoint,
+    port: MediaPort,
+    *,
+    cname: str,
+    ids: IdSource,
+    on_digit: Callable[[str], None],
+    timing: RtpTiming | None = None,
+    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Serve a leg's RTP until it is cancelled; returns when the peer was silent for too long.
+
+    Args:
+        endpoint: the leg's sockets.
+        port: its attachment to the plane.
+        cname: our RTCP name of this leg.
+        ids: source of random report intervals.
+        on_digit: told each received digit once, in order; must not wait.
+        timing: timers.
+        task_status: started when digits and RTCP are taken.
+
+    Cancellation: a goodbye goes out without waiting.
+    """
+    woken = trio.Event()
+
+    def wake() -> None:
+        woken.set()
+
+    port.wake = wake
+    session = _RtpSession(endpoint, port, cname, ids, on_digit, timing or RtpTiming())
+    task_status.started()
+    try:
+        while True:
+            deadline = session.step(trio.current_time())
+            if deadline is None:
+                return
+            with trio.move_on_at(deadline):
+                await woken.wait()
+            if woken.is_set():
+                woken = trio.Event()
+    finally:
+        session.goodbye(trio.current_time())

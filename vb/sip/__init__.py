@@ -1,0 +1,1 @@
+"""SIP: messages, transactions, dialogs and calls as plain computation; `vb.sip.tasks` runs them."""

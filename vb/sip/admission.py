@@ -1,0 +1,61 @@
+"""Checks that a request passes before any dialog or call sees it.  Spec: RFC 3261 §8.2."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from vb.sip.errors import SipParseError
+from vb.sip.message import Request
+from vb.sip.settings import AgentSettings
+from vb.sip.uri import parse_uri
+
+# Option tags that we implement; each extension adds its own.
+SUPPORTED_OPTIONS: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A final response to a request that gets no further."""
+
+    status: int
+    reason: str | None = None
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+def check_request(request: Request, settings: AgentSettings) -> Refusal | None:
+    """Return why a request is refused, None if it may pass.
+
+    ACK and CANCEL do not come here: the one is never answered, the other only finds its INVITE.
+    Max-Forwards 0 is no fault at the end of the route (RFC 4475 §3.3.11).
+    """
+    if request.method not in settings.allow.split(", "):
+        return Refusal(405, headers=(("Allow", settings.allow),))
+    try:
+        if parse_uri(request.uri).headers is not None:
+            return Refusal(400, "Bad Request (headers in the Request-URI)")
+        required = request.headers.get_list("Require")
+    except SipParseError as error:
+        return Refusal(error.status)
+    unsupported = [option for option in required if option.lower() not in SUPPORTED_OPTIONS]
+    if unsupported:
+        return Refusal(420, headers=(("Unsupported", ", ".join(unsupported)),))
+    return None
+
+
+def check_outside_dialog(request: Request) -> Refusal | None:
+    """Return the answer to a request without a To tag, None for an INVITE that may become a call."""
+    method = request.method
+    if method == "OPTIONS":
+        return Refusal(200)
+    if method == "REFER":
+        return Refusal(603)
+    if method != "INVITE":
+        return Refusal(481)  # BYE, UPDATE, NOTIFY and INFO need a dialog
+    if not request.from_.tag:
+        return Refusal(400, "From tag is missing")
+    try:
+        if request.contact() is None:
+            return Refusal(400, "Contact is missing")
+    except SipParseError:
+        return Refusal(400, "Bad Contact")
+    return None

@@ -1,0 +1,406 @@
+"""The user agent: one object that owns every transaction, dialog and call.
+
+Bytes, orders and time go in; bytes, events and the next deadline come out. The driver in
+`vb.sip.tasks` feeds it, so no socket and no clock is needed to test any of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from hashlib import blake2s
+
+from vb.errors import Unavailable
+from vb.ids import IdSource
+from vb.sip.admission import Refusal, check_outside_dialog, check_request
+from vb.sip.call import Call, CallEvent, Incoming, add_response_headers
+from vb.sip.errors import SipParseError
+from vb.sip.exchange import unsupported_body_headers
+from vb.sip.headers import Via
+from vb.sip.hop import DEFAULT_PORT, Hop, Outgoing
+from vb.sip.inbound import InboundCall
+from vb.sip.message import Request, Response, response_to
+from vb.sip.multipart import sdp_of
+from vb.sip.outbound import DialPlan, OutboundCall
+from vb.sip.parser import parse_message
+from vb.sip.settings import AgentSettings
+from vb.sip.timers import Timed, TimerQueue
+from vb.sip.transaction import (
+    ClientTransaction,
+    FailureKind,
+    InviteClientTransaction,
+    InviteServerTransaction,
+    NonInviteClientTransaction,
+    NonInviteServerTransaction,
+    ServerTransaction,
+    Transaction,
+    TransactionKey,
+    server_key,
+)
+from vb.sip.uri import bracketed
+
+RETRY_AFTER_S = 5
+_KEEP_ALIVE_BYTES = b"\r\n\0 \t"
+
+
+@dataclass(slots=True)
+class AgentStats:
+    """What happened since the start, for metrics."""
+
+    messages: int = 0
+    malformed: int = 0
+    keep_alives: int = 0
+    stray: int = 0
+    refused_overload: int = 0
+    calls_inbound: int = 0
+    calls_outbound: int = 0
+
+
+class UserAgent:
+    """A SIP user agent without I/O.
+
+    Attributes:
+        refuse_new: asked before a new INVITE becomes a call; status, reason and headers refuse it.
+    """
+
+    def __init__(self, settings: AgentSettings, ids: IdSource) -> None:
+        self.settings = settings
+        self.ids = ids
+        self.stats = AgentStats()
+        self.refuse_new: Callable[[], tuple[int, str | None, Sequence[tuple[str, str]]] | None] | None = None
+        self._secret = ids.token(16).encode()
+        self._clients: dict[TransactionKey, ClientTransaction] = {}
+        self._servers: dict[TransactionKey, ServerTransaction] = {}
+        self._by_peer: dict[tuple[str, str, int], dict[TransactionKey, ClientTransaction]] = {}
+        self._invites: dict[tuple[str, str, int], TransactionKey] = {}
+        self._calls: dict[tuple[str, str], Call] = {}
+        self._flows: dict[int, dict[Call, None]] = {}
+        self._timers = TimerQueue()
+        self._outgoing: list[Outgoing] = []
+        self._events: list[tuple[Call, CallEvent]] = []
+        self._unanswered: list[InviteServerTransaction] = []
+
+    # -- the six verbs --------------------------------------------------------------------------
+
+    def receive(self, data: bytes, source: Hop, now: float) -> None:
+        """Take one message; nothing that a peer sends raises."""
+        if not data.strip(_KEEP_ALIVE_BYTES):
+            self.stats.keep_alives += 1
+            return
+        self.stats.messages += 1
+        try:
+            message = parse_message(data)
+            if isinstance(message, Response):
+                self._receive_response(message, now)
+            else:
+                self._receive_request(message, source, now)
+        except SipParseError as error:
+            self._answer_malformed(error, source)
+
+    def refuse_unframed(self, data: bytes, status: int, source: Hop) -> None:
+        """Answer a request from a stream that cannot be cut into messages, as far as it is readable."""
+        try:
+            message = parse_message(data)
+        except SipParseError as error:
+            self._answer_malformed(error, source)
+            return
+        if isinstance(message, Request) and message.method != "ACK":
+            self._answer_malformed(SipParseError("bad framing", status=status, request=message), source)
+
+    def dial(self, plan: DialPlan) -> OutboundCall:
+        """Make an outbound call; its `start` sends the INVITE.
+
+        Raises:
+            Unavailable: if there are too many calls or transactions.
+        """
+        if self._is_full():
+            self.stats.refused_overload += 1
+            raise Unavailable("too many SIP calls", retry_after_s=RETRY_AFTER_S)
+        call = OutboundCall(self, plan, self.ids.token(16), self.ids.token(8))
+        self._calls[call.call_id, call.local_tag] = call
+        self.stats.calls_outbound += 1
+        return call
+
+    def outgoing(self) -> list[Outgoing]:
+        """Return what is to be sent; new calls that were not refused at once get their 100 here."""
+        for transaction in self._unanswered:
+            transaction.send_trying()
+        self._unanswered.clear()
+        outgoing, self._outgoing = self._outgoing, []
+        return outgoing
+
+    def events(self) -> list[tuple[Call, CallEvent]]:
+        """Return what happened since the last time; `Incoming` brings a new call."""
+        events, self._events = self._events, []
+        return events
+
+    def deadline(self) -> float | None:
+        """Return when `expire` should be called next."""
+        return self._timers.deadline()
+
+    def expire(self, now: float) -> None:
+        """Run the timers that are due."""
+        self._timers.expire(now)
+
+    def transport_failed(self, transport: str, host: str, port: int, now: float) -> None:
+        """The transport reports that a peer cannot be reached: requests that wait for it fail."""
+        for transaction in list(self._by_peer.get((transport, host, port), {}).values()):
+            transaction.transport_failed(now)
+
+    def flow_lost(self, flow: int, now: float) -> None:
+        """A TCP connection of a peer is gone: its unanswered calls are as good as cancelled."""
+        for call in list(self._flows.get(flow, ())):
+            if isinstance(call, InboundCall):
+                call.transport_lost(now)
+
+    @property
+    def calls(self) -> int:
+        """Number of calls that are not closed."""
+        return len(self._calls)
+
+    @property
+    def transactions(self) -> int:
+        """Number of transactions, lingering ones included."""
+        return len(self._clients) + len(self._servers)
+
+    # -- for transactions and calls (CallHost, TransactionHost) -----------------------------------
+
+    def send(self, data: bytes, hop: Hop) -> None:
+        """Queue bytes for a hop."""
+        self._outgoing.append(Outgoing(data, hop))
+
+    def schedule(self, item: Timed) -> None:
+        """Take note of a changed deadline."""
+        self._timers.schedule(item)
+
+    def start_client(
+        self,
+        request: Request,
+        hop: Hop,
+        on_response: Callable[[ClientTransaction, Response, float], None],
+        on_failure: Callable[[ClientTransaction, FailureKind, float], None],
+        now: float,
+    ) -> ClientTransaction:
+        """Send a request in a transaction of its own."""
+        kind = InviteClientTransaction if request.method == "INVITE" else NonInviteClientTransaction
+        transaction = kind(self, request, hop, on_response, on_failure)
+        self._clients[transaction.key] = transaction
+        self._by_peer.setdefault(_peer(hop), {})[transaction.key] = transaction
+        transaction.start(now)
+        return transaction
+
+    def forget(self, transaction: Transaction) -> None:
+        """Drop a terminated transaction."""
+        if isinstance(transaction, ClientTransaction):
+            self._clients.pop(transaction.key, None)
+            peers = self._by_peer.get(_peer(transaction.hop))
+            if peers is not None:
+                peers.pop(transaction.key, None)
+                if not peers:
+                    del self._by_peer[_peer(transaction.hop)]
+        elif isinstance(transaction, ServerTransaction):
+            self._servers.pop(transaction.key, None)
+            if transaction.request.method == "INVITE":
+                identity = _identity(transaction.request)
+                if self._invites.get(identity) == transaction.key:
+                    del self._invites[identity]
+
+    def emit(self, call: Call, event: CallEvent) -> None:
+        """Queue an event for the owner of a call."""
+        self._events.append((call, event))
+
+    def closed(self, call: Call) -> None:
+        """Forget a call."""
+        self._calls.pop((call.call_id, call.local_tag), None)
+        if call.peer is not None and call.peer.flow in self._flows:
+            calls = self._flows[call.peer.flow]
+            calls.pop(call, None)
+            if not calls:
+                del self._flows[call.peer.flow]
+
+    def local_via(self, hop: Hop) -> str:
+        """Return a Via value with a new branch for a request to a hop."""
+        host = bracketed(self.settings.host(hop.family))
+        branch = f"z9hG4bK{self.ids.token(8)}"
+        return f"SIP/2.0/{hop.transport.upper()} {host}:{self.settings.port};branch={branch};rport"
+
+    def local_contact(self, hop: Hop) -> str:
+        """Return our Contact for a peer at a hop."""
+        host = bracketed(self.settings.host(hop.family))
+        transport = "" if hop.transport == "udp" else f";transport={hop.transport}"
+        return f"<sip:{host}:{self.settings.port}{transport}>"
+
+    # -- responses ------------------------------------------------------------------------------
+
+    def _receive_response(self, response: Response, now: float) -> None:
+        via = response.via
+        transaction = self._clients.get((via.branch, response.cseq.method))
+        # A second Via means that the response was meant for somebody else (RFC 3261 §8.1.3.3).
+        ours = (
+            via.host in (self.settings.host4, self.settings.host6)
+            and len(response.headers.get_list("Via")) == 1
+        )
+        if transaction is None or not ours or (via.port or DEFAULT_PORT) != self.settings.port:
+            self.stats.stray += 1
+            return
+        transaction.receive(response, now)
+
+    # -- requests -------------------------------------------------------------------------------
+
+    def _receive_request(self, request: Request, source: Hop, now: float) -> None:
+        hop = self._response_hop(request, source)
+        if request.method == "CANCEL":
+            self._receive_cancel(request, hop, now)
+            return
+        key = server_key(request)
+        transaction = self._servers.get(key)
+        if transaction is not None:
+            transaction.receive(request, now)
+            return
+        tag = request.to.tag
+        if request.method == "ACK":
+            call = self._calls.get((request.call_id, tag))
+            if call is not None and call.has_dialog(request.from_.tag):
+                call.receive_ack(request, now)
+            return
+        refusal = check_request(request, self.settings)
+        call = self._calls.get((request.call_id, tag)) if tag else None
+        if refusal is None and tag and (call is None or not call.has_dialog(request.from_.tag)):
+            refusal = Refusal(481)
+        if refusal is None and not tag:
+            refusal = check_outside_dialog(request)
+        if refusal is None and self._is_full(in_dialog=call is not None):
+            self.stats.refused_overload += 1
+            refusal = Refusal(503, headers=(("Retry-After", str(RETRY_AFTER_S)),))
+        if refusal is not None:
+            self._refuse(request, refusal, hop, local_tag=call.local_tag if call is not None else None)
+        elif call is not None:
+            call.receive_request(
+                request, self._new_server(key, request, hop, call.local_tag, now), source, now
+            )
+        else:
+            self._receive_invite(key, request, hop, source, now)
+
+    def _receive_invite(
+        self, key: TransactionKey, request: Request, hop: Hop, source: Hop, now: float
+    ) -> None:
+        """Make a call of an INVITE outside any dialog, or refuse it."""
+        refusal = self._refusal_of_invite(request)
+        offer = None
+        if refusal is None:
+            try:
+                offer = sdp_of(request)
+            except SipParseError as error:
+                refusal = Refusal(error.status, headers=tuple(unsupported_body_headers(error)))
+        if refusal is not None:
+            self._refuse(request, refusal, hop)
+            return
+        local_tag = self.ids.token(8)
+        transaction = self._new_server(key, request, hop, local_tag, now)
+        assert isinstance(transaction, InviteServerTransaction)
+        try:
+            call = InboundCall(self, transaction, local_tag, offer, source, now)
+        except SipParseError as error:
+            transaction.terminate()
+            self._refuse(request, Refusal(400, f"Bad Request ({error})"), hop)
+            return
+        self._calls[call.call_id, local_tag] = call
+        self._invites[_identity(request)] = key
+        if source.flow:
+            self._flows.setdefault(source.flow, {})[call] = None
+        self.stats.calls_inbound += 1
+        self._unanswered.append(transaction)
+        self.emit(call, Incoming())
+
+    def _refusal_of_invite(self, request: Request) -> Refusal | None:
+        if _identity(request) in self._invites:
+            return Refusal(482)  # the same request over another path: RFC 3261 §8.2.2.2
+        refused = self.refuse_new() if self.refuse_new is not None else None
+        return None if refused is None else Refusal(refused[0], refused[1], tuple(refused[2]))
+
+    def _receive_cancel(self, request: Request, hop: Hop, now: float) -> None:
+        """Answer a CANCEL without a transaction of its own: while its INVITE is known, always the same."""
+        transaction = self._servers.get(server_key(request))
+        if transaction is None:
+            self._refuse(request, Refusal(481), hop)
+            return
+        self._refuse(request, Refusal(200), hop, local_tag=transaction.local_tag)
+        call = self._calls.get((request.call_id, transaction.local_tag))
+        if call is not None:
+            call.receive_cancel(transaction, now)
+
+    def _new_server(
+        self, key: TransactionKey, request: Request, hop: Hop, local_tag: str, now: float
+    ) -> ServerTransaction:
+        transaction: ServerTransaction
+        if request.method == "INVITE":
+            trying = response_to(request, 100, to_tag=local_tag)
+            add_response_headers(trying, request, self, hop)
+            transaction = InviteServerTransaction(self, key, request, hop, local_tag, trying, now)
+        else:
+            transaction = NonInviteServerTransaction(self, key, request, hop, local_tag)
+        self._servers[key] = transaction
+        return transaction
+
+    def _response_hop(self, request: Request, source: Hop) -> Hop:
+        """Mark the top Via with what we saw and return where responses go.
+
+        Spec: RFC 3261 §18.2.1, §18.2.2; RFC 3581 §4.
+        """
+        via = request.via
+        wants_rport = "rport" in via.params
+        if wants_rport or via.host != source.host:
+            params = dict(via.params)
+            if wants_rport:
+                params["rport"] = str(source.port)
+            params["received"] = source.host
+            request.replace_top_via(Via(via.transport, via.host, via.port, params))
+        if source.transport == "udp" and (wants_rport or self.settings.use_source_socket):
+            return source
+        return Hop(source.transport, source.host, via.port or DEFAULT_PORT, source.flow)
+
+    # -- answers without a transaction ------------------------------------------------------------
+
+    def _refuse(self, request: Request, refusal: Refusal, hop: Hop, *, local_tag: str | None = None) -> None:
+        """Respond without keeping any state, so that a flood costs no memory.
+
+        A repeated request gets the same response with the same tag (RFC 3261 §8.2.7).
+        """
+        tag = local_tag or self._stateless_tag(request)
+        response = response_to(request, refusal.status, refusal.reason, to_tag=tag)
+        add_response_headers(response, request, self, hop)
+        for name, value in refusal.headers:
+            response.headers.set(name, value)
+        self.send(response.to_bytes(), hop)
+
+    def _stateless_tag(self, request: Request) -> str:
+        text = f"{request.via.branch}|{request.headers.get('Call-ID')}".encode("utf-8", "replace")
+        return blake2s(text, key=self._secret, digest_size=8).hexdigest()
+
+    def _answer_malformed(self, error: SipParseError, source: Hop) -> None:
+        self.stats.malformed += 1
+        request = error.request
+        if request is None or request.method == "ACK":
+            return
+        try:
+            hop = self._response_hop(request, source)
+            self._refuse(
+                request, Refusal(error.status, f"Bad Request ({error})" if error.status == 400 else None), hop
+            )
+        except SipParseError:
+            self.stats.stray += 1
+
+    def _is_full(self, *, in_dialog: bool = False) -> bool:
+        """Whether a new call, or a new transaction of a known call, has no place."""
+        if self.transactions >= self.settings.max_transactions:
+            return True
+        return not in_dialog and len(self._calls) >= self.settings.max_calls
+
+
+def _peer(hop: Hop) -> tuple[str, str, int]:
+    return (hop.transport, hop.host, hop.port)
+
+
+def _identity(request: Request) -> tuple[str, str, int]:
+    """Return what is the same in every copy of a forked request.  Spec: RFC 3261 §8.2.2.2."""
+    return (request.call_id, request.from_.tag, request.cseq.number)

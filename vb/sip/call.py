@@ -1,0 +1,401 @@
+"""One call: the INVITE usage of a dialog, what both directions share.  Spec: RFC 3261 §12, §15.
+
+The owner of a call gives orders (`hangup`, `answer_offer`, …) and reads events; `Closed` is always the
+last. `vb.sip.inbound` and `vb.sip.outbound` add how a call comes about, `vb.sip.exchange` what changes
+its session later. 100rel, session timers and REFER attach at `_in_dialog`, by method.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from enum import Enum
+from functools import partial
+from typing import Literal, Protocol
+
+from vb.ids import IdSource
+from vb.sip.call_events import (
+    Acknowledged,
+    Answered,
+    CallEvent,
+    Cancelled,
+    Closed,
+    DialFailed,
+    DialogLost,
+    EarlyMedia,
+    Incoming,
+    InfoReceived,
+    NotAcknowledged,
+    OfferAnswered,
+    OfferReceived,
+    OfferRefused,
+    OfferRequested,
+    Refused,
+    RemoteHangup,
+    Ringing,
+)
+from vb.sip.dialog import Dialog
+from vb.sip.digest import DigestClient
+from vb.sip.exchange import Offer, OfferExchange
+from vb.sip.headers import media_type
+from vb.sip.hop import Hop
+from vb.sip.message import Request, Response, response_to
+from vb.sip.settings import AgentSettings
+from vb.sip.timers import Timed
+from vb.sip.transaction import ClientTransaction, FailureKind, ServerTransaction
+
+__all__ = [
+    "Call",
+    "CallHost",
+    "CallState",
+    "HeaderList",
+    "Acknowledged",
+    "Answered",
+    "CallEvent",
+    "Cancelled",
+    "Closed",
+    "DialFailed",
+    "DialogLost",
+    "EarlyMedia",
+    "Incoming",
+    "InfoReceived",
+    "NotAcknowledged",
+    "OfferAnswered",
+    "OfferReceived",
+    "OfferRefused",
+    "OfferRequested",
+    "Refused",
+    "RemoteHangup",
+    "Ringing",
+]
+
+HeaderList = Sequence[tuple[str, str]]
+Done = Callable[[ClientTransaction, Response | FailureKind, float], None]
+
+
+class CallState(Enum):
+    """Where a call is; a call only moves down this list."""
+
+    EARLY = "early"
+    ANSWERED = "answered"
+    CONFIRMED = "confirmed"
+    ENDING = "ending"
+    CLOSED = "closed"
+
+
+class CallHost(Protocol):
+    """What a call needs from its agent."""
+
+    ids: IdSource
+    settings: AgentSettings
+
+    def send(self, data: bytes, hop: Hop) -> None:
+        """Queue bytes for a hop."""
+        ...
+
+    def schedule(self, item: Timed) -> None:
+        """Take note of a changed deadline."""
+        ...
+
+    def start_client(
+        self,
+        request: Request,
+        hop: Hop,
+        on_response: Callable[[ClientTransaction, Response, float], None],
+        on_failure: Callable[[ClientTransaction, FailureKind, float], None],
+        now: float,
+    ) -> ClientTransaction:
+        """Send a request in a transaction of its own."""
+        ...
+
+    def emit(self, call: Call, event: CallEvent) -> None:
+        """Queue an event for the owner of a call."""
+        ...
+
+    def local_via(self, hop: Hop) -> str:
+        """Return a Via value with a new branch for a request to a hop."""
+        ...
+
+    def local_contact(self, hop: Hop) -> str:
+        """Return our Contact for a peer at a hop."""
+        ...
+
+    def closed(self, call: Call) -> None:
+        """Forget a call."""
+        ...
+
+
+class Call:
+    """What inbound and outbound calls share.
+
+    Attributes:
+        dialog: the confirmed dialog, or the callee's early one; None before there is any.
+        peer: where the peer's messages come from; names family and transport of the call.
+        is_answered: a 2xx to the INVITE was sent or received.
+    """
+
+    direction: Literal["inbound", "outbound"]
+
+    def __init__(self, host: CallHost, call_id: str, local_tag: str, peer: Hop | None) -> None:
+        self.host = host
+        self.call_id = call_id
+        self.local_tag = local_tag
+        self.peer = peer
+        self.state = CallState.EARLY
+        self.is_answered = False
+        self.dialog: Dialog | None = None
+        self.digest: DigestClient | None = None
+        self.queued_for: float | None = None
+        self.exchange = OfferExchange(self)
+        self._timers: dict[Callable[[float], None], float] = {}
+
+    # -- timers ---------------------------------------------------------------------------------
+
+    @property
+    def deadline(self) -> float | None:
+        """When the next timer of the call is due."""
+        return min(self._timers.values()) if self._timers else None
+
+    def expire(self, now: float) -> None:
+        """Run the timers that are due."""
+        for action, at in list(self._timers.items()):
+            if at <= now and self._timers.get(action) == at:
+                del self._timers[action]
+                action(now)
+
+    def set_timer(self, action: Callable[[float], None], at: float) -> None:
+        """Run an action once at a time; the same action's earlier wish is replaced."""
+        self._timers[action] = at
+        self.host.schedule(self)
+
+    def clear_timer(self, action: Callable[[float], None]) -> None:
+        """Forget a timer."""
+        self._timers.pop(action, None)
+
+    # -- orders ---------------------------------------------------------------------------------
+
+    def hangup(self, now: float, *, headers: HeaderList = ()) -> None:
+        """End the call the way its state demands; any number of times."""
+        raise NotImplementedError
+
+    def answer_offer(self, sdp: bytes, now: float) -> None:
+        """Answer the peer's offer, or give the offer it asked for.
+
+        Raises:
+            NoPendingOffer: if there is none.
+        """
+        self.exchange.answer(sdp, now)
+
+    def refuse_offer(
+        self, status: int, now: float, *, reason: str | None = None, headers: HeaderList = ()
+    ) -> None:
+        """Refuse the peer's offer; the session stays as it was.
+
+        Raises:
+            NoPendingOffer: if there is none.
+        """
+        self.exchange.refuse(status, reason, headers, now)
+
+    def reoffer(self, offer: Offer, now: float) -> None:
+        """Offer a new session by re-INVITE; `OfferAnswered`, `OfferRefused` or `DialogLost` follows.
+
+        While another exchange runs the offer waits for its end; a function is asked for its text at the
+        moment of sending, so that it fits what was agreed meanwhile.
+
+        Raises:
+            CallStateError: if the call is not confirmed, or an offer is waiting already.
+        """
+        self.exchange.offer(offer, now)
+
+    # -- requests of the peer -------------------------------------------------------------------
+
+    def has_dialog(self, remote_tag: str) -> bool:
+        """Whether a request with this From tag belongs to the call."""
+        return self.dialog is not None and self.dialog.remote_tag == remote_tag
+
+    def receive_ack(self, ack: Request, now: float) -> None:
+        """Take the ACK of a 2xx of ours."""
+        self.exchange.receive_ack(ack, now)
+
+    def receive_cancel(self, transaction: ServerTransaction, now: float) -> None:
+        """Take a CANCEL, answered already, for a pending request of the peer."""
+        self.exchange.cancel(transaction, now)
+
+    def receive_request(
+        self, request: Request, transaction: ServerTransaction, source: Hop, now: float
+    ) -> None:
+        """Take a request inside the dialog; it has passed the checks that need no dialog."""
+        dialog = self._dialog_of(request)
+        if dialog is None or self.state is CallState.CLOSED:
+            self.respond(transaction, 481, now)
+            return
+        if not dialog.accept_sequence(request):
+            self.respond(transaction, 500, now)
+            return
+        dialog.source = source
+        self._in_dialog(request, transaction, dialog, now)
+
+    def _dialog_of(self, request: Request) -> Dialog | None:
+        return self.dialog if self.has_dialog(request.from_.tag) else None
+
+    def _in_dialog(
+        self, request: Request, transaction: ServerTransaction, dialog: Dialog, now: float
+    ) -> None:
+        method = request.method
+        if method == "BYE":
+            self.respond(transaction, 200, now)
+            self._remote_hangup(dialog, now)
+        elif method in ("INVITE", "UPDATE"):
+            dialog.refresh_target(request)
+            self.exchange.receive_offer(request, transaction, now)
+        elif method == "OPTIONS":
+            self.respond(transaction, 200, now)
+        elif method == "INFO":
+            self.respond(transaction, 200, now)
+            kind = media_type(request.headers.get("Content-Type") or "")
+            self.emit(InfoReceived(kind, request.body))
+        elif method == "REFER":
+            known = "Refer-To" in request.headers
+            self.respond(transaction, 603 if known else 400, now)
+        else:
+            self.respond(transaction, 481, now)  # NOTIFY: no subscription matches
+
+    def _remote_hangup(self, dialog: Dialog, now: float) -> None:
+        """The peer's BYE was answered."""
+        ending = self.state is CallState.ENDING
+        self.exchange.abort(now)
+        if not ending:
+            self.emit(RemoteHangup())
+        self.close()
+
+    # -- for the parts of a call ----------------------------------------------------------------
+
+    def emit(self, event: CallEvent) -> None:
+        """Report an event unless the call is closed."""
+        if self.state is not CallState.CLOSED:
+            self.host.emit(self, event)
+
+    def respond(
+        self,
+        transaction: ServerTransaction,
+        status: int,
+        now: float,
+        *,
+        reason: str | None = None,
+        headers: HeaderList = (),
+        body: bytes | None = None,
+    ) -> None:
+        """Respond to a request of the peer."""
+        request = transaction.request
+        response = response_to(request, status, reason, to_tag=self.local_tag)
+        add_response_headers(response, request, self.host, transaction.hop)
+        for name, value in headers:
+            response.headers.add(name, value)
+        if body is not None:
+            response.headers.add("Content-Type", "application/sdp")
+            response.body = body
+        transaction.respond(response, now)
+
+    def send(
+        self,
+        method: str,
+        done: Done,
+        now: float,
+        *,
+        dialog: Dialog | None = None,
+        headers: HeaderList = (),
+        body: bytes = b"",
+    ) -> ClientTransaction:
+        """Send a request inside the dialog.
+
+        Challenges are answered with the call's credentials.
+
+        Args:
+            done: called once with the final response, or with the way it failed; for an INVITE also
+                with every further 2xx.
+        """
+        dialog = dialog or self.dialog
+        assert dialog is not None
+        dialog.local_cseq += 1
+        hop = dialog.next_hop(to_source=self.host.settings.use_source_socket)
+        uri, routes = dialog.request_target()
+        all_headers = dialog.headers(self.host.local_via(hop), dialog.local_cseq, method, routes)
+        if method == "INVITE":
+            all_headers.add("Contact", self.host.local_contact(hop))
+            all_headers.add("Allow", self.host.settings.allow)
+            all_headers.add("User-Agent", self.host.settings.product)
+        for name, value in headers:
+            all_headers.add(name, value)
+        if body:
+            all_headers.set("Content-Type", "application/sdp")
+        retry = partial(self.send, method, done, dialog=dialog, body=body)
+        return self.host.start_client(
+            Request(method, uri, all_headers, body),
+            hop,
+            partial(self._response, retry, done, list(headers)),
+            done,
+            now,
+        )
+
+    def _response(
+        self,
+        retry: Callable[..., ClientTransaction],
+        done: Done,
+        headers: list[tuple[str, str]],
+        transaction: ClientTransaction,
+        response: Response,
+        now: float,
+    ) -> None:
+        if response.status < 200:
+            return
+        if response.status in (401, 407) and self.digest is not None:
+            request = transaction.request
+            answers = self.digest.answer(response, request.method, request.uri, request.headers)
+            if answers is not None:
+                names = {name for name, _ in answers}
+                retry(now, headers=[h for h in headers if h[0] not in names] + answers)
+                return
+        done(transaction, response, now)
+
+    def send_bye(self, now: float, headers: HeaderList = ()) -> None:
+        """Send BYE and close when it is answered."""
+        self.state = CallState.ENDING
+        self._timers.clear()
+        self.exchange.abort(now)
+        self.send("BYE", self._bye_done, now, headers=headers)
+
+    def _bye_done(self, transaction: ClientTransaction, outcome: Response | FailureKind, now: float) -> None:
+        self.close()
+
+    def lost(self, status: int, now: float) -> None:
+        """The peer has lost the dialog: say so, and send BYE all the same.  Spec: RFC 3261 §12.2.1.2."""
+        if self.state is CallState.CONFIRMED:
+            self.emit(DialogLost(status))
+            self.send_bye(now)
+
+    def close(self) -> None:
+        """Report `Closed` and leave the agent; any number of times."""
+        if self.state is CallState.CLOSED:
+            return
+        self.emit(Closed())
+        self.state = CallState.CLOSED
+        self._timers.clear()
+        self.host.closed(self)
+
+
+def add_response_headers(response: Response, request: Request, host: CallHost, hop: Hop) -> None:
+    """Add what our responses carry besides the copied headers.
+
+    A response that makes or refreshes a dialog names our Contact, one that makes it also the route
+    (RFC 3261 §12.1.1); Contact means something else in 3xx.
+    """
+    headers = response.headers
+    if request.method in ("INVITE", "UPDATE") and not 300 <= response.status < 400:
+        headers.add("Contact", host.local_contact(hop))
+        if 100 < response.status < 300:
+            for route in request.headers.get_all("Record-Route"):
+                headers.add("Record-Route", route)
+    if request.method in ("INVITE", "UPDATE", "OPTIONS") or response.status == 405:
+        headers.add("Allow", host.settings.allow)
+    if request.method == "OPTIONS" and response.status == 200:
+        headers.add("Accept", "application/sdp")
+    headers.add("Server", host.settings.product)

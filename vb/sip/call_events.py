@@ -1,0 +1,145 @@
+"""What happens to a call, as its owner sees it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from vb.sip.message import Headers
+
+DialFailure = Literal["timeout", "transport", "resolve"]
+
+
+@dataclass(frozen=True, slots=True)
+class Incoming:
+    """A new inbound call; unless it is refused at once, the caller gets 100."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ringing:
+    """A provisional response above 100 without a session description."""
+
+    status: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class EarlyMedia:
+    """A provisional response with a session description; another `to_tag` is another fork."""
+
+    status: int
+    sdp: bytes
+    to_tag: str
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """The first 2xx to our INVITE; it is acknowledged already. `sdp` is None if it carried none."""
+
+    sdp: bytes | None
+    headers: Headers
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A final 3xx..6xx to our INVITE."""
+
+    status: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class DialFailed:
+    """No final response to our INVITE: nobody answered in time, or the peer cannot be reached."""
+
+    kind: DialFailure
+
+
+@dataclass(frozen=True, slots=True)
+class Acknowledged:
+    """The ACK to our 200 came; `sdp` is the answer when our 200 carried the offer."""
+
+    sdp: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class NotAcknowledged:
+    """No ACK to a 200 of ours in 64·T1; BYE follows by itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cancelled:
+    """The caller gave up before an answer; the INVITE is answered 487 already."""
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteHangup:
+    """The peer sent BYE; it is answered already."""
+
+
+@dataclass(frozen=True, slots=True)
+class OfferReceived:
+    """The peer offers a new session; waits for `answer_offer` or `refuse_offer`."""
+
+    sdp: bytes
+    method: str
+
+
+@dataclass(frozen=True, slots=True)
+class OfferRequested:
+    """A re-INVITE without a session description; waits for our offer in `answer_offer`."""
+
+
+@dataclass(frozen=True, slots=True)
+class OfferAnswered:
+    """The answer to an offer of ours; None if the message that should carry it did not."""
+
+    sdp: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class OfferRefused:
+    """Our offer inside the dialog was refused; the session stays as it was."""
+
+    status: int
+
+
+@dataclass(frozen=True, slots=True)
+class DialogLost:
+    """The peer does not know the dialog any more (481), or is silent (408); BYE follows by itself."""
+
+    status: int
+
+
+@dataclass(frozen=True, slots=True)
+class InfoReceived:
+    """An INFO request inside the dialog; it is answered already."""
+
+    content_type: str
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """Always the last event: nothing more will be sent or reported for this call."""
+
+
+CallEvent = (
+    Incoming
+    | Ringing
+    | EarlyMedia
+    | Answered
+    | Refused
+    | DialFailed
+    | Acknowledged
+    | NotAcknowledged
+    | Cancelled
+    | RemoteHangup
+    | OfferReceived
+    | OfferRequested
+    | OfferAnswered
+    | OfferRefused
+    | DialogLost
+    | InfoReceived
+    | Closed
+)

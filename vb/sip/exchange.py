@@ -1,0 +1,272 @@
+"""Offers and answers inside a dialog: re-INVITE and UPDATE, one exchange at a time.
+
+Spec: RFC 3261 §14, RFC 3311 §5, RFC 3264 §4, RFC 6337.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from vb.sip.answer import PendingAck
+from vb.sip.call_events import (
+    NotAcknowledged,
+    OfferAnswered,
+    OfferReceived,
+    OfferRefused,
+    OfferRequested,
+)
+from vb.sip.errors import CallStateError, NoPendingOffer, SipParseError
+from vb.sip.hop import Hop
+from vb.sip.message import Request, Response
+from vb.sip.multipart import sdp_of
+from vb.sip.transaction import ClientTransaction, FailureKind, InviteServerTransaction, ServerTransaction
+
+if TYPE_CHECKING:
+    from vb.sip.call import Call, CallHost, HeaderList
+    from vb.sip.dialog import Dialog
+
+Offer = bytes | Callable[[], bytes]
+
+
+class OfferExchange:
+    """Who has offered what and still waits for an answer.
+
+    Attributes:
+        initial_pending: the INVITE that makes the dialog has no answer yet: offers have to wait.
+    """
+
+    __slots__ = (
+        "_ack",
+        "_ack_brings_answer",
+        "_backing_off",
+        "_call",
+        "_local",
+        "_local_offer",
+        "_pending_ack",
+        "_remote",
+        "_remote_offered",
+        "_waiting",
+        "initial_pending",
+    )
+
+    def __init__(self, call: Call) -> None:
+        self._call = call
+        self.initial_pending = True
+        self._remote: ServerTransaction | None = None  # a request of the peer that waits for the owner
+        self._remote_offered = False  # False: it asks for our offer
+        self._local: ClientTransaction | None = None  # our re-INVITE under way
+        self._local_offer: Offer = b""
+        self._waiting: Offer | None = None  # an offer that has not been sent yet
+        self._backing_off = False  # a 491 came: wait before the next try
+        self._pending_ack: PendingAck | None = None
+        self._ack = 0  # CSeq of the ACK that `_pending_ack` waits for
+        self._ack_brings_answer = False
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing is under way."""
+        return self._remote is None and self._local is None and self._pending_ack is None
+
+    @property
+    def has_waiting(self) -> bool:
+        """Whether an offer of ours waits to be sent."""
+        return self._waiting is not None
+
+    # -- the peer offers ------------------------------------------------------------------------
+
+    def receive_offer(self, request: Request, transaction: ServerTransaction, now: float) -> None:
+        """Take a re-INVITE or UPDATE."""
+        call = self._call
+        try:
+            sdp = sdp_of(request)
+        except SipParseError as error:
+            call.respond(transaction, error.status, now, headers=unsupported_body_headers(error))
+            return
+        if sdp is None and request.method == "UPDATE":
+            call.respond(transaction, 200, now)
+            return
+        refusal = self._glare(request.method)
+        if refusal == 500:
+            delay = call.host.ids.u16() % 11
+            call.respond(transaction, 500, now, headers=[("Retry-After", str(delay))])
+        elif refusal:
+            call.respond(transaction, refusal, now)
+        else:
+            self._remote = transaction
+            self._remote_offered = sdp is not None
+            call.emit(OfferRequested() if sdp is None else OfferReceived(sdp, request.method))
+
+    def _glare(self, method: str) -> int:
+        """Return the status that refuses an offer now, 0 if it may come.  Spec: RFC 3311 §5.2."""
+        from_us = self._call.direction == "outbound"
+        if self._local is not None or (self.initial_pending and from_us):
+            return 491
+        if self._remote is not None or self.initial_pending:
+            return 500
+        if self._pending_ack is not None and self._ack_brings_answer:
+            return 491
+        return 500 if self._pending_ack is not None and method == "INVITE" else 0
+
+    def answer(self, sdp: bytes, now: float) -> None:
+        """Accept the peer's request with our answer, or with the offer it asked for."""
+        transaction = self._take_remote()
+        self._call.respond(transaction, 200, now, body=sdp)
+        if isinstance(transaction, InviteServerTransaction):
+            self.await_ack(transaction, brings_answer=not self._remote_offered, now=now)
+        else:
+            self._send_waiting(now)
+
+    def refuse(self, status: int, reason: str | None, headers: HeaderList, now: float) -> None:
+        """Refuse the peer's request."""
+        self._call.respond(self._take_remote(), status, now, reason=reason, headers=headers)
+        self._send_waiting(now)
+
+    def cancel(self, transaction: ServerTransaction, now: float) -> None:
+        """The peer takes its re-INVITE back; an answer that the owner still gives finds no offer."""
+        if transaction is self._remote:
+            self.refuse(487, None, (), now)
+
+    def _take_remote(self) -> ServerTransaction:
+        transaction, self._remote = self._remote, None
+        if transaction is None:
+            raise NoPendingOffer("the peer has no offer waiting")
+        return transaction
+
+    def await_ack(self, transaction: InviteServerTransaction, *, brings_answer: bool, now: float) -> None:
+        """Repeat a 2xx until its ACK; used for the first INVITE of a callee as well."""
+        self._ack = transaction.request.cseq.number
+        self._ack_brings_answer = brings_answer
+        transaction.on_ack = self._call.receive_ack
+        self._pending_ack = PendingAck(
+            self._call.host, transaction.last_response, transaction.hop, self._no_ack, now
+        )
+
+    def take_ack(self, ack: Request) -> bool:
+        """Tell whether an ACK is the one waited for; if so, stop waiting."""
+        if self._pending_ack is None or ack.cseq.number != self._ack:
+            return False
+        self._pending_ack.stop()
+        self._pending_ack = None
+        return True
+
+    def receive_ack(self, ack: Request, now: float) -> None:
+        """Take the ACK of a 2xx to a re-INVITE."""
+        if not self.take_ack(ack):
+            return
+        if self._ack_brings_answer:
+            self._call.emit(OfferAnswered(readable_sdp(ack)))
+        self._send_waiting(now)
+
+    def _no_ack(self, now: float) -> None:
+        self._pending_ack = None
+        if self._call.state.value != "ending":
+            self._call.emit(NotAcknowledged())
+        self._call.send_bye(now)
+
+    # -- we offer -------------------------------------------------------------------------------
+
+    def offer(self, offer: Offer, now: float) -> None:
+        """Send an offer by re-INVITE, now or when the exchange under way is over."""
+        if self._call.state.value not in ("answered", "confirmed"):
+            raise CallStateError("the call is not connected")
+        if self._waiting is not None:
+            raise CallStateError("another offer is waiting already")
+        self._waiting = offer
+        self._send_waiting(now)
+
+    def _send_waiting(self, now: float) -> None:
+        call = self._call
+        if self._waiting is None or self._backing_off or not self.is_idle or call.state.value != "confirmed":
+            return
+        offer, self._waiting = self._waiting, None
+        self._local_offer = offer
+        body = offer if isinstance(offer, bytes) else offer()
+        self._local = call.send("INVITE", self._offer_done, now, body=body)
+
+    def resume(self, now: float) -> None:
+        """The dialog is confirmed: send what waited for that."""
+        self._send_waiting(now)
+
+    def _offer_done(
+        self, transaction: ClientTransaction, outcome: Response | FailureKind, now: float
+    ) -> None:
+        """Our re-INVITE has a final response; a 2xx may come again."""
+        if isinstance(outcome, Response) and outcome.status < 300:
+            self._accepted(transaction, outcome, now)
+            return
+        self._local = None
+        call = self._call
+        status = outcome.status if isinstance(outcome, Response) else 408
+        if status in (408, 481):
+            call.lost(status, now)
+        elif status == 491 and self._waiting is None and call.state.value == "confirmed":
+            self._waiting = self._local_offer
+            self._backing_off = True
+            call.set_timer(self._try_again, now + self._glare_delay_s())
+        else:
+            call.emit(OfferRefused(status))
+            self._send_waiting(now)
+
+    def _accepted(self, transaction: ClientTransaction, response: Response, now: float) -> None:
+        call = self._call
+        if transaction.ack_sent is not None:
+            call.host.send(*transaction.ack_sent)
+            return
+        assert call.dialog is not None
+        call.dialog.refresh_target(response)
+        transaction.ack_sent = build_ack_in(call.dialog, call.host, transaction.request)
+        call.host.send(*transaction.ack_sent)
+        self._local = None
+        call.emit(OfferAnswered(readable_sdp(response)))
+        self._send_waiting(now)
+
+    def _try_again(self, now: float) -> None:
+        self._backing_off = False
+        self._send_waiting(now)
+
+    def _glare_delay_s(self) -> float:
+        """Return how long to wait after a 491: the owner of the Call-ID longer.  Spec: RFC 3261 §14.1."""
+        part = self._call.host.ids.u16() / 65535
+        return 2.1 + 1.9 * part if self._call.direction == "outbound" else 2.0 * part
+
+    def abort(self, now: float) -> None:
+        """The call ends: stop repeating, answer what the peer still waits for.  Spec: §15.1.2."""
+        if self._pending_ack is not None:
+            self._pending_ack.stop()
+            self._pending_ack = None
+        self._waiting = None
+        if self._remote is not None:
+            self._call.respond(self._take_remote(), 487, now)
+
+
+def build_ack_in(dialog: Dialog, host: CallHost, invite: Request) -> tuple[bytes, Hop]:
+    """Build the ACK of a 2xx to an INVITE of ours in its dialog, and say where it goes.
+
+    Credentials of the INVITE are repeated (RFC 3261 §22.1).
+
+    Spec: RFC 3261 §13.2.2.4.
+    """
+    hop = dialog.next_hop(to_source=host.settings.use_source_socket)
+    uri, routes = dialog.request_target()
+    headers = dialog.headers(host.local_via(hop), invite.cseq.number, "ACK", routes)
+    headers.add("Contact", host.local_contact(hop))
+    for name in ("Authorization", "Proxy-Authorization"):
+        for value in invite.headers.get_all(name):
+            headers.add(name, value)
+    return Request("ACK", uri, headers).to_bytes(), hop
+
+
+def readable_sdp(message: Request | Response) -> bytes | None:
+    """Return the SDP of an answer; None if there is none that can be read."""
+    try:
+        return sdp_of(message)
+    except SipParseError:
+        return None
+
+
+def unsupported_body_headers(error: SipParseError) -> list[tuple[str, str]]:
+    """Return what a 415 must say.  Spec: RFC 3261 §8.2.3."""
+    if error.status != 415:
+        return []
+    return [("Accept", "application/sdp, multipart/mixed"), ("Accept-Encoding", "identity")]

@@ -1,0 +1,180 @@
+"""Typed header values, parsed only when they are needed.  Spec: RFC 3261 §20, §25.1."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+
+from vb.sip.errors import SipParseError
+from vb.sip.uri import bracketed, parse_host
+
+TOKEN = r"[A-Za-z0-9\-.!%*_+`'~]+"
+_QUOTED = r'"(?:[^"\\]|\\.)*"'
+_VIA = re.compile(
+    rf"SIP\s*/\s*2\.0\s*/\s*(?P<transport>{TOKEN})\s+"
+    r"(?P<host>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9.])?)"
+    r"\s*(?::\s*(?P<port>[0-9]{1,5}))?\s*(?P<params>;.*)?",
+    re.IGNORECASE | re.DOTALL,
+)
+_PARAM = re.compile(rf"\s*;\s*({TOKEN})\s*(?:=\s*({_QUOTED}|[^\s;,\"=]*))?\s*", re.DOTALL)
+_NAME_ADDR = re.compile(
+    rf"\s*(?P<display>{_QUOTED}|[^\"<>]*?)\s*<(?P<uri>[^<>\"]*)>\s*(?P<params>;.*)?\s*", re.DOTALL
+)
+_ADDR_SPEC = re.compile(r"\s*(?P<uri>[^\s<>\";?,]+)\s*(?P<params>;.*)?\s*", re.DOTALL)
+_URI_SHAPE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:\S+")
+_CSEQ = re.compile(rf"([0-9]{{1,20}})\s+({TOKEN})")
+_LIST_ITEM = re.compile(rf"(?:{_QUOTED}|<[^<>]*>|[^,\"<])+")
+_ESCAPED = re.compile(r"\\(.)", re.DOTALL)
+_BRANCH_COOKIE = "z9hG4bK"
+
+
+@dataclass(frozen=True, slots=True)
+class Via:
+    """The topmost Via of a message.  Spec: RFC 3261 §20.42, RFC 3581 §3 (rport)."""
+
+    transport: str
+    host: str
+    port: int | None
+    params: dict[str, str | None] = field(default_factory=dict)
+
+    @property
+    def branch(self) -> str:
+        """Branch parameter, empty when absent."""
+        return self.params.get("branch") or ""
+
+    @property
+    def has_magic_branch(self) -> bool:
+        """Whether the branch is unique as RFC 3261 demands; older peers repeat theirs."""
+        branch = self.branch
+        return branch[:7].lower() == _BRANCH_COOKIE.lower() and len(branch) > 7
+
+    def __str__(self) -> str:
+        port = "" if self.port is None else f":{self.port}"
+        return f"SIP/2.0/{self.transport} {bracketed(self.host)}{port}{format_params(self.params)}"
+
+
+@dataclass(frozen=True, slots=True)
+class NameAddr:
+    """Value of From, To, Contact, Route: `"Display" <uri>;params`; the URI stays text."""
+
+    uri: str
+    display: str | None = None
+    params: dict[str, str | None] = field(default_factory=dict)
+
+    @property
+    def tag(self) -> str:
+        """Tag parameter, empty when absent."""
+        return self.params.get("tag") or ""
+
+    def __str__(self) -> str:
+        display = "" if self.display is None else f"{quote(self.display)} "
+        return f"{display}<{self.uri}>{format_params(self.params)}"
+
+
+@dataclass(frozen=True, slots=True)
+class CSeq:
+    """Sequence number and method.  Spec: RFC 3261 §8.1.1.5 (below 2**31)."""
+
+    number: int
+    method: str
+
+
+def parse_via(value: str) -> Via:
+    """Parse one Via value.
+
+    Raises:
+        SipParseError: and nothing else, for any text.
+    """
+    match = _VIA.fullmatch(value.strip())
+    if match is None:
+        raise SipParseError(f"bad Via: {value[:80]!r}")
+    port = int(match["port"]) if match["port"] else None
+    if port is not None and not 0 < port < 65536:
+        raise SipParseError("Via port out of range")
+    return Via(
+        match["transport"].upper(), parse_host(match["host"]), port, parse_params(match["params"] or "")
+    )
+
+
+def parse_name_addr(value: str) -> NameAddr:
+    """Parse a name-addr or addr-spec with header parameters.
+
+    Without angle brackets every `;` starts a header parameter (RFC 3261 §20).
+
+    Raises:
+        SipParseError: and nothing else, for any text.
+    """
+    match = _NAME_ADDR.fullmatch(value)
+    display = None
+    if match is not None:
+        display = match["display"] or None
+        if display is not None and display[0] == '"':
+            display = _ESCAPED.sub(r"\1", display[1:-1])
+    else:
+        match = _ADDR_SPEC.fullmatch(value)
+    if match is None or _URI_SHAPE.fullmatch(match["uri"]) is None:
+        raise SipParseError(f"bad address: {value[:80]!r}")
+    return NameAddr(match["uri"], display, parse_params(match["params"] or ""))
+
+
+def parse_cseq(value: str) -> CSeq:
+    """Parse a CSeq value.
+
+    Raises:
+        SipParseError: and nothing else, for any text.
+    """
+    match = _CSEQ.fullmatch(value)
+    if match is None or int(match[1]) >= 1 << 31:
+        raise SipParseError(f"bad CSeq: {value[:60]!r}")
+    return CSeq(int(match[1]), match[2])
+
+
+def parse_params(text: str) -> dict[str, str | None]:
+    """Parse `;name=value;name…`; names in lower case, quoted values keep their quotes.
+
+    Raises:
+        SipParseError: if the text is not such a list, or a name occurs twice.
+    """
+    params: dict[str, str | None] = {}
+    position, end = 0, len(text)
+    while position < end:
+        match = _PARAM.match(text, position)
+        if match is None:
+            raise SipParseError(f"bad parameter: {text[position : position + 60]!r}")
+        name = match[1].lower()
+        if name in params:
+            raise SipParseError(f"parameter {name!r} occurs twice")
+        params[name] = match[2]
+        position = match.end()
+    return params
+
+
+def format_params(params: dict[str, str | None]) -> str:
+    """Return parameters as they stand behind a header value."""
+    return "".join(f";{name}" if value is None else f";{name}={value}" for name, value in params.items())
+
+
+def split_list(value: str) -> list[str]:
+    """Split a header value at the commas that are outside quotes and angle brackets."""
+    if "," not in value:
+        return [value.strip()] if value.strip() else []
+    if '"' not in value and "<" not in value:
+        return [item.strip() for item in value.split(",") if item.strip()]
+    return [item.strip() for item in _LIST_ITEM.findall(value) if item.strip()]
+
+
+def quote(text: str) -> str:
+    """Return text as a quoted-string.  Spec: RFC 3261 §25.1."""
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def unquote(text: str) -> str:
+    """Return the content of a quoted-string, or the text itself when it is not quoted."""
+    if len(text) >= 2 and text[0] == text[-1] == '"':
+        return _ESCAPED.sub(r"\1", text[1:-1])
+    return text
+
+
+def media_type(value: str) -> str:
+    """Return `type/subtype` of a Content-Type in lower case, without parameters."""
+    return "".join(value.partition(";")[0].split()).lower()

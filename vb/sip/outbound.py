@@ -1,0 +1,262 @@
+"""Calls that go out: the caller's side of an INVITE, with its forks.  Spec: RFC 3261 §13.2, §9.1."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from vb.sip.call import (
+    Answered,
+    Call,
+    CallHost,
+    CallState,
+    DialFailed,
+    EarlyMedia,
+    HeaderList,
+    Refused,
+    RemoteHangup,
+    Ringing,
+)
+from vb.sip.call_events import DialFailure
+from vb.sip.dialog import Dialog
+from vb.sip.digest import Credentials, DigestClient
+from vb.sip.exchange import build_ack_in, readable_sdp
+from vb.sip.hop import Hop
+from vb.sip.identity import Identity
+from vb.sip.message import Headers, Request, Response
+from vb.sip.timers import TIMEOUT_S
+from vb.sip.transaction import ClientTransaction, FailureKind
+from vb.sip.uri import SipUri
+
+MAX_FORKS = 32
+
+
+@dataclass(frozen=True, slots=True)
+class DialPlan:
+    """What an INVITE of ours says.
+
+    Attributes:
+        to: value of the To header.
+        headers: further headers, checked already.
+    """
+
+    target: SipUri
+    to: str
+    identity: Identity
+    headers: tuple[tuple[str, str], ...] = ()
+    credentials: Credentials | None = None
+
+
+class OutboundCall(Call):
+    """An INVITE of ours and the dialogs that come of it; the first 2xx decides which one is the call's.
+
+    Attributes:
+        invite: the request as sent last; None until `start`.
+    """
+
+    direction: Literal["inbound", "outbound"] = "outbound"
+
+    def __init__(self, host: CallHost, plan: DialPlan, call_id: str, local_tag: str) -> None:
+        super().__init__(host, call_id, local_tag, None)
+        self.plan = plan
+        self.invite: Request | None = None
+        self._sdp = b""
+        self._cseq = 0
+        self._transaction: ClientTransaction | None = None
+        self._early: dict[str, Dialog] = {}
+        self._acks: dict[str, tuple[bytes, Hop]] = {}
+        self._cancel_sent = False
+        if plan.credentials is not None:
+            self.digest = DigestClient(plan.credentials, lambda: host.ids.token(8))
+
+    # -- orders ---------------------------------------------------------------------------------
+
+    def start(self, hop: Hop, sdp: bytes, now: float) -> None:
+        """Send the INVITE; without effect if the call was hung up meanwhile."""
+        if self.state is not CallState.EARLY or self._transaction is not None:
+            return
+        self.peer = hop
+        self._sdp = sdp
+        self._send_invite(hop, [], now)
+
+    def fail(self, kind: DialFailure) -> None:
+        """The call cannot be set up: report it and close."""
+        if self.state is CallState.EARLY:
+            self.emit(DialFailed(kind))
+        self.close()
+
+    def hangup(self, now: float, *, headers: HeaderList = ()) -> None:
+        """Not answered: CANCEL, held back until the first provisional response. Else BYE."""
+        if self.state is CallState.CONFIRMED:
+            self.send_bye(now, headers)
+        elif self.state is CallState.EARLY:
+            self.state = CallState.ENDING
+            self._timers.clear()
+            if self._transaction is None:
+                self.close()
+            elif self._transaction.state == "proceeding":
+                self._send_cancel(now)
+
+    def _send_invite(self, hop: Hop, authorization: list[tuple[str, str]], now: float) -> None:
+        host, plan = self.host, self.plan
+        self._cseq += 1
+        custom = {name.lower() for name, _ in plan.headers}
+        headers = Headers(
+            [
+                ("Via", host.local_via(hop)),
+                ("Max-Forwards", "70"),
+                ("From", f"{plan.identity.from_};tag={self.local_tag}"),
+                ("To", plan.to),
+                ("Call-ID", self.call_id),
+                ("CSeq", f"{self._cseq} INVITE"),
+                ("Contact", host.local_contact(hop)),
+                ("Allow", host.settings.allow),
+            ]
+        )
+        defaults = [
+            ("User-Agent", host.settings.product),
+            ("P-Asserted-Identity", plan.identity.asserted),
+            ("Privacy", plan.identity.privacy),
+        ]
+        for name, value in defaults:
+            if value is not None and name.lower() not in custom:
+                headers.add(name, value)
+        for name, value in [*plan.headers, *authorization]:
+            headers.add(name, value)
+        if self._sdp:
+            headers.add("Content-Type", "application/sdp")
+        self.invite = Request("INVITE", plan.target.as_request_uri(), headers, self._sdp)
+        self._transaction = host.start_client(self.invite, hop, self._on_response, self._on_failure, now)
+
+    def _send_cancel(self, now: float) -> None:
+        """Send CANCEL once; without a final response in 64·T1 the call is over.  Spec: RFC 3261 §9.1."""
+        invite, transaction = self.invite, self._transaction
+        if self._cancel_sent or invite is None or transaction is None:
+            return
+        self._cancel_sent = True
+        headers = Headers([("Via", str(invite.via)), ("Max-Forwards", "70")])
+        for route in invite.headers.get_all("Route"):
+            headers.add("Route", route)
+        for name in ("From", "To", "Call-ID"):
+            headers.add(name, invite.required(name))
+        headers.add("CSeq", f"{invite.cseq.number} CANCEL")
+        cancel = Request("CANCEL", invite.uri, headers)
+        self.set_timer(self._give_up, now + TIMEOUT_S)
+        self.host.start_client(cancel, transaction.hop, _ignore_response, _ignore_failure, now)
+
+    def _give_up(self, now: float) -> None:
+        if self._transaction is not None:
+            self._transaction.terminate()
+        self.close()
+
+    # -- responses to the INVITE ----------------------------------------------------------------
+
+    def _on_failure(self, transaction: ClientTransaction, kind: FailureKind, now: float) -> None:
+        if transaction is self._transaction:
+            self.fail(kind)
+
+    def _on_response(self, transaction: ClientTransaction, response: Response, now: float) -> None:
+        if response.status < 200:
+            self._on_provisional(response, now)
+        elif response.status < 300:
+            self._on_success(transaction, response, now)
+        else:
+            self._on_refusal(transaction, response, now)
+
+    def _on_provisional(self, response: Response, now: float) -> None:
+        if self.state is CallState.ENDING:
+            self._send_cancel(now)
+            return
+        tag = response.to.tag
+        if response.status == 100 or self.state is not CallState.EARLY:
+            return
+        if tag and (tag in self._early or len(self._early) < MAX_FORKS):
+            self._early[tag] = self._dialog_from(response)
+        sdp = readable_sdp(response)
+        if sdp is None:
+            self.emit(Ringing(response.status, response.reason))
+        else:
+            self.emit(EarlyMedia(response.status, sdp, tag))
+
+    def _dialog_from(self, response: Response) -> Dialog:
+        assert self.invite is not None
+        assert self.peer is not None
+        known = self._early.get(response.to.tag)
+        dialog = Dialog.from_response(self.invite, response, self.plan.target, self.peer)
+        if known is not None:
+            # The fork may have used its early dialog: its numbers go on (RFC 3261 §13.2.2.4).
+            dialog.remote_cseq, dialog.local_cseq = known.remote_cseq, known.local_cseq
+            dialog.source = known.source
+        return dialog
+
+    def _on_success(self, transaction: ClientTransaction, response: Response, now: float) -> None:
+        """Acknowledge every 2xx; the first is the call, every other fork gets BYE."""
+        tag = response.to.tag
+        if tag not in self._acks:
+            if len(self._acks) >= MAX_FORKS:
+                return
+            dialog = self._dialog_from(response)
+            self._acks[tag] = build_ack_in(dialog, self.host, transaction.request)
+            self.host.send(*self._acks[tag])
+            self._take_fork(dialog, response, now)
+            return
+        self.host.send(*self._acks[tag])
+
+    def _take_fork(self, dialog: Dialog, response: Response, now: float) -> None:
+        if self.dialog is not None or self.state is CallState.CLOSED:
+            self.send("BYE", _ignore_outcome, now, dialog=dialog)
+            return
+        self.dialog = dialog
+        self.is_answered = True
+        self._early.clear()
+        self.exchange.initial_pending = False
+        if self.state is CallState.ENDING:
+            self.send_bye(now)
+            return
+        self.state = CallState.CONFIRMED
+        self.emit(Answered(readable_sdp(response), response.headers))
+
+    def _on_refusal(self, transaction: ClientTransaction, response: Response, now: float) -> None:
+        if self.dialog is not None or transaction is not self._transaction:
+            return
+        if self.state is CallState.EARLY:
+            if self.digest is not None and response.status in (401, 407):
+                request = transaction.request
+                answers = self.digest.answer(response, "INVITE", request.uri, request.headers)
+                if answers is not None:
+                    self._early.clear()
+                    self._send_invite(transaction.hop, answers, now)
+                    return
+            self.emit(Refused(response.status, response.reason))
+        self.close()
+
+    # -- requests of the peer before the answer ---------------------------------------------------
+
+    def has_dialog(self, remote_tag: str) -> bool:
+        """Whether a request with this From tag belongs to the call or to a fork of it."""
+        return super().has_dialog(remote_tag) or remote_tag in self._early
+
+    def _dialog_of(self, request: Request) -> Dialog | None:
+        return super()._dialog_of(request) or self._early.get(request.from_.tag)
+
+    def _remote_hangup(self, dialog: Dialog, now: float) -> None:
+        """A callee that ends its early dialog: the call goes on while other forks ring."""
+        if dialog is self.dialog:
+            super()._remote_hangup(dialog, now)
+            return
+        self._early.pop(dialog.remote_tag, None)
+        if not self._early and self.state is CallState.EARLY:
+            self.emit(RemoteHangup())
+            self.hangup(now)
+
+
+def _ignore_response(transaction: ClientTransaction, response: Response, now: float) -> None:
+    """The INVITE's own final response tells how the CANCEL went."""
+
+
+def _ignore_failure(transaction: ClientTransaction, kind: FailureKind, now: float) -> None:
+    """The INVITE's own final response, or its absence, tells how the CANCEL went."""
+
+
+def _ignore_outcome(transaction: ClientTransaction, outcome: Response | FailureKind, now: float) -> None:
+    """A surplus fork is gone, whatever it says to BYE."""

@@ -1,0 +1,157 @@
+"""Bytes to messages: total, bounded, one reading only.  Spec: RFC 3261 §7, §18.3, §25.1; RFC 4475."""
+
+from __future__ import annotations
+
+import re
+
+from vb.sip.errors import SipParseError
+from vb.sip.message import Headers, Message, Request, Response
+
+MAX_MESSAGE_BYTES = 65535
+MAX_HEADER_LINE_BYTES = 8192
+MAX_HEADERS = 256
+MAX_VIAS = 70
+
+_TOKEN = r"[A-Za-z0-9\-.!%*_+`'~]+"
+_REQUEST_LINE = re.compile(rf"({_TOKEN}) ([^\s\x00-\x20<>\"]+) SIP/([0-9]+\.[0-9]+)", re.IGNORECASE)
+_STATUS_LINE = re.compile(r"SIP/([0-9]+\.[0-9]+) ([0-9]{3}) ?([^\r\n]*)", re.IGNORECASE)
+_LOOSE_REQUEST_LINE = re.compile(rf"({_TOKEN})\s+(.+?)\s+SIP/([0-9]+\.[0-9]+)\s*", re.IGNORECASE)
+_HEADER = re.compile(rf"^({_TOKEN})[ \t]*:[ \t]*([^\r\n]*?)[ \t]*\r\n", re.MULTILINE)
+_FOLD = re.compile(r"[ \t]*\r\n[ \t]+")
+# A control character may only stand behind a backslash (quoted-pair).
+_STRAY_CONTROL = re.compile(r"(?<!\\)[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+_SINGLE = (
+    "from",
+    "to",
+    "call-id",
+    "cseq",
+    "content-length",
+    "content-type",
+    "max-forwards",
+    "content-disposition",
+    "event",
+    "refer-to",
+    "replaces",
+    "min-se",
+    "session-expires",
+    "expires",
+)
+_DIGITS = re.compile(r"[0-9]{1,10}")
+
+
+def parse_message(data: bytes) -> Request | Response:
+    """Parse one message that fills `data` (a datagram, or what the stream framing cut out).
+
+    A body longer than Content-Length is cut, a shorter one is an error (RFC 3261 §18.3).
+
+    Raises:
+        SipParseError: and nothing else, for any bytes.
+    """
+    data = data.lstrip(b"\r\n")
+    head, separator, body = data.partition(b"\r\n\r\n")
+    encoding = "utf-8"
+    try:
+        text = head.decode()
+    except UnicodeDecodeError:
+        text, encoding = head.decode("latin-1"), "latin-1"
+    start, _, header_text = text.partition("\r\n")
+    message, fault = _start(start, encoding)
+    message.body = body
+    try:
+        if fault is not None:
+            _read_headers(message, header_text)
+            raise fault
+        if not separator:
+            raise SipParseError("no empty line behind the headers")
+        if len(data) > MAX_MESSAGE_BYTES:
+            raise SipParseError("message too large", status=513)
+        _read_headers(message, header_text)
+        _check(message)
+    except SipParseError as error:
+        raise _with_request(error, message) from None
+    return message
+
+
+def _start(line: str, encoding: str) -> tuple[Request | Response, SipParseError | None]:
+    """Read the start line; a request line with a fault still yields a request to answer."""
+    status = _STATUS_LINE.fullmatch(line)
+    if status is not None:
+        if status[1] != "2.0" or not 100 <= int(status[2]) <= 699:
+            raise SipParseError("bad status line")
+        return Response(int(status[2]), status[3].strip(), Headers(), b"", encoding), None
+    request = _REQUEST_LINE.fullmatch(line)
+    fault = None
+    if request is None:
+        request = _LOOSE_REQUEST_LINE.fullmatch(line)
+        if request is None:
+            raise SipParseError("not a SIP message")
+        fault = SipParseError("bad request line")
+    elif request[3] != "2.0":
+        fault = SipParseError("unknown SIP version", status=505)
+    return Request(request[1], request[2], Headers(), b"", encoding), fault
+
+
+def _read_headers(message: Message, text: str) -> None:
+    if text.startswith((" ", "\t")):
+        raise SipParseError("folded start line")
+    text += "\r\n"
+    if len(text) > MAX_HEADER_LINE_BYTES and max(map(len, text.split("\r\n"))) > MAX_HEADER_LINE_BYTES:
+        raise SipParseError("header line too long", status=513)
+    if "\r\n " in text or "\r\n\t" in text:
+        text = _FOLD.sub(" ", text)
+    lines = text.count("\r\n")
+    if lines > MAX_HEADERS:
+        raise SipParseError("too many headers", status=513)
+    pairs = _HEADER.findall(text)
+    message.headers = Headers(pairs)
+    # The pattern takes whole lines and skips what it cannot read, so the counts tell whether it read all.
+    if not len(pairs) == lines == text.count("\n") == text.count("\r"):
+        raise SipParseError("bad header line")
+    if _STRAY_CONTROL.search(text):
+        raise SipParseError("control character in a header")
+
+
+def _check(message: Request | Response) -> None:
+    headers = message.headers
+    keys = headers.keys()
+    if len(set(keys)) != len(keys):
+        for name in _SINGLE:
+            if keys.count(name) > 1:
+                raise SipParseError(f"{name} occurs more than once")
+    via, cseq = message.via, message.cseq
+    if not message.from_.uri or not message.to.uri or not message.call_id.strip():
+        raise SipParseError("empty mandatory header")
+    if len(headers.get_list("Via")) > MAX_VIAS:
+        raise SipParseError("too many Via values", status=513)
+    if isinstance(message, Request):
+        if cseq.method != message.method:
+            raise SipParseError("CSeq names another method")
+        if not via.host:
+            raise SipParseError("Via without a host")
+        hops = headers.get("Max-Forwards")
+        if hops is not None and (_DIGITS.fullmatch(hops) is None or int(hops) > 255):
+            raise SipParseError("bad Max-Forwards")
+    _cut_body(message)
+
+
+def _cut_body(message: Message) -> None:
+    value = message.headers.get("Content-Length")
+    if value is None:
+        return
+    if _DIGITS.fullmatch(value) is None:
+        raise SipParseError("bad Content-Length")
+    length = int(value)
+    if length > len(message.body):
+        raise SipParseError("body shorter than Content-Length")
+    message.body = message.body[:length]
+
+
+def _with_request(error: SipParseError, message: Message) -> SipParseError:
+    """Attach the request to an error if there is enough of it to answer; an ACK is never answered."""
+    if isinstance(message, Request) and message.method != "ACK":
+        try:
+            if message.via.host:
+                error.request = message
+        except SipParseError:
+            error.request = None
+    return error

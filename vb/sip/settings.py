@@ -1,0 +1,42 @@
+"""What an agent must know about its surroundings."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+ALLOWED = "INVITE, ACK, CANCEL, BYE, UPDATE, REFER, NOTIFY, OPTIONS"
+
+
+@dataclass(frozen=True, slots=True)
+class AgentSettings:
+    """Addresses, names and limits of one agent.
+
+    Attributes:
+        host4, host6: addresses advertised in Via and Contact; host6 is None without IPv6.
+        port: SIP port of both families and of UDP and TCP.
+        domain: host part of From and P-Asserted-Identity; None = the advertised address.
+        product: text of User-Agent and Server, user of the default From.
+        use_source_socket: answer to the packet's source and send in-dialog requests to the source of
+            the peer's last message, whatever Via and Contact say.
+        accept_info: take INFO inside dialogs instead of refusing it.
+    """
+
+    host4: str = "127.0.0.1"
+    host6: str | None = None
+    port: int = 5060
+    domain: str | None = None
+    product: str = "voiceblender"
+    use_source_socket: bool = False
+    accept_info: bool = False
+    max_calls: int = 5000
+    max_transactions: int = 50000
+
+    @property
+    def allow(self) -> str:
+        """Value of the Allow header: the methods that we take."""
+        return f"{ALLOWED}, INFO" if self.accept_info else ALLOWED
+
+    def host(self, family: Literal[4, 6]) -> str:
+        """Return the advertised address of a family."""
+        return self.host6 or self.host4 if family == 6 else self.host4

@@ -1,0 +1,1 @@
+"""What runs the SIP cores: sockets, clock and tasks."""

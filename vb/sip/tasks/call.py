@@ -1,0 +1,190 @@
+"""A call as its owner holds it: orders are plain calls, events are awaited."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Literal
+
+import trio
+
+from vb.channels import Channel, ChannelClosed, ChannelFull
+from vb.sip.call import CallEvent, Closed
+from vb.sip.errors import CallStateError
+from vb.sip.exchange import Offer
+from vb.sip.inbound import InboundCall
+from vb.sip.message import Request
+from vb.sip.outbound import OutboundCall
+from vb.sip.settings import AgentSettings
+
+EVENTS = 64
+HeaderList = Sequence[tuple[str, str]]
+
+
+class SipCall:
+    """One call, inbound or outbound, for as long as its owner keeps it.
+
+    Orders raise `CallStateError` where the state of the call does not allow them.
+    """
+
+    def __init__(
+        self, call: InboundCall | OutboundCall, settings: AgentSettings, flush: Callable[[], None]
+    ) -> None:
+        self._call = call
+        self._settings = settings
+        self._flush = flush
+        self._events: Channel[CallEvent] = Channel(EVENTS, overflow="refuse", name="sip_call_events")
+        self._closed = trio.Event()
+
+    # -- what is known --------------------------------------------------------------------------
+
+    @property
+    def direction(self) -> Literal["inbound", "outbound"]:
+        """Who called."""
+        return self._call.direction
+
+    @property
+    def call_id(self) -> str:
+        """Call-ID of the dialog."""
+        return self._call.call_id
+
+    @property
+    def local_tag(self) -> str:
+        """Our tag."""
+        return self._call.local_tag
+
+    @property
+    def remote_tag(self) -> str:
+        """The peer's tag, empty while it is unknown."""
+        return self._call.dialog.remote_tag if self._call.dialog is not None else ""
+
+    @property
+    def invite(self) -> Request:
+        """The INVITE as received or as sent last.
+
+        Raises:
+            CallStateError: while the target of an outbound call is being resolved.
+        """
+        if self._call.invite is None:
+            raise CallStateError("the INVITE has not been sent yet")
+        return self._call.invite
+
+    @property
+    def offer(self) -> bytes | None:
+        """The caller's session description; None if it asks for ours, and for outbound calls."""
+        return self._call.offer if isinstance(self._call, InboundCall) else None
+
+    @property
+    def answered(self) -> bool:
+        """Whether a 2xx to the INVITE was sent or received; stays true when the call ends."""
+        return self._call.is_answered
+
+    @property
+    def source(self) -> tuple[str, int]:
+        """Host and port of the peer's signalling; ("", 0) while an outbound target is being resolved."""
+        peer = self._call.peer
+        return (peer.host, peer.port) if peer is not None else ("", 0)
+
+    @property
+    def family(self) -> Literal[4, 6]:
+        """IP family of the peer's signalling."""
+        return self._call.peer.family if self._call.peer is not None else 4
+
+    @property
+    def transport(self) -> str:
+        """Transport of the peer's signalling."""
+        return self._call.peer.transport if self._call.peer is not None else "udp"
+
+    @property
+    def local_host(self) -> str:
+        """Address to advertise to this peer."""
+        return self._settings.host(self.family)
+
+    @property
+    def is_unanswered(self) -> bool:
+        """Whether an inbound call still waits for a final response of ours."""
+        return isinstance(self._call, InboundCall) and self._call.is_unanswered
+
+    # -- events ---------------------------------------------------------------------------------
+
+    async def next_event(self) -> CallEvent:
+        """Wait for the next event; `Closed` is the last one and is returned from then on."""
+        try:
+            return await self._events.get()
+        except ChannelClosed:
+            return Closed()
+
+    async def wait_closed(self) -> None:
+        """Wait until nothing more will be sent for this call."""
+        await self._closed.wait()
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether nothing more will be sent for this call."""
+        return self._closed.is_set()
+
+    def put(self, event: CallEvent) -> bool:
+        """Queue an event; False if the owner left too many unread."""
+        try:
+            return self._events.put(event)
+        except ChannelFull:
+            return False
+
+    def finish(self) -> None:
+        """The call is closed: its owner reads what is left, then `Closed`."""
+        self._closed.set()
+        self._events.close()
+
+    # -- orders ---------------------------------------------------------------------------------
+
+    def ring(self, *, headers: HeaderList = ()) -> None:
+        """Send 180."""
+        self._inbound().ring(trio.current_time(), headers=headers)
+        self._flush()
+
+    def progress(self, sdp: bytes, *, headers: HeaderList = ()) -> None:
+        """Send 183 with a session description."""
+        self._inbound().progress(sdp, trio.current_time(), headers=headers)
+        self._flush()
+
+    def accept(self, sdp: bytes, *, headers: HeaderList = ()) -> None:
+        """Send 200 with our answer, or with our offer if the INVITE had none."""
+        self._inbound().accept(sdp, trio.current_time(), headers=headers)
+        self._flush()
+
+    def reject(self, status: int, reason: str | None = None, headers: HeaderList = ()) -> None:
+        """Send a final response of 300 or more; without effect if the call is over already."""
+        self._inbound().reject(status, trio.current_time(), reason=reason, headers=headers)
+        self._flush()
+
+    def answer_offer(self, sdp: bytes) -> None:
+        """Answer the peer's offer inside the dialog, or give the offer that it asked for.
+
+        Raises:
+            NoPendingOffer: if there is none.
+        """
+        self._call.answer_offer(sdp, trio.current_time())
+        self._flush()
+
+    def refuse_offer(self, status: int, reason: str | None = None, headers: HeaderList = ()) -> None:
+        """Refuse the peer's offer inside the dialog.
+
+        Raises:
+            NoPendingOffer: if there is none.
+        """
+        self._call.refuse_offer(status, trio.current_time(), reason=reason, headers=headers)
+        self._flush()
+
+    def reoffer(self, offer: Offer) -> None:
+        """Offer a new session by re-INVITE; a function is asked for its text when it is sent."""
+        self._call.reoffer(offer, trio.current_time())
+        self._flush()
+
+    def hangup(self, *, headers: HeaderList = ()) -> None:
+        """End the call the way its state demands; any number of times."""
+        self._call.hangup(trio.current_time(), headers=headers)
+        self._flush()
+
+    def _inbound(self) -> InboundCall:
+        if not isinstance(self._call, InboundCall):
+            raise CallStateError("not an inbound call")
+        return self._call

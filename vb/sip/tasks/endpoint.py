@@ -1,0 +1,382 @@
+"""The SIP endpoint: drives one `UserAgent` with sockets and a clock, and hands out its calls.
+
+sockets ─ received() ─▶ agent ─ events() ─▶ SipCall.next_event()
+   ▲                      │
+   └─── send() ◀─ outgoing()       every order, batch and timer ends in one `flush`
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import structlog
+import trio
+
+from vb.errors import NotAvailable, Unavailable
+from vb.ids import IdSource
+from vb.sip.agent import AgentStats, UserAgent
+from vb.sip.call import Call, CallEvent, Closed, Incoming
+from vb.sip.dialog import uri_hop
+from vb.sip.digest import Credentials
+from vb.sip.errors import SipParseError, SipTargetError
+from vb.sip.headers import parse_name_addr, quote
+from vb.sip.hop import Hop
+from vb.sip.identity import caller_identity, check_custom_headers
+from vb.sip.inbound import InboundCall
+from vb.sip.outbound import DialPlan, OutboundCall
+from vb.sip.settings import AgentSettings
+from vb.sip.tasks.call import SipCall
+from vb.sip.tasks.resolve import ResolveError, advertised_host
+from vb.sip.tasks.transport import BoundAddress, SipTransport
+from vb.sip.uri import SipUri, parse_uri
+
+log = structlog.get_logger()
+_SECRET_LINE = re.compile(r"(?im)^((?:proxy-)?authorization|x-webhook-secret)[ \t]*:.*$")
+_NOT_IN_TO = {"transport", "lr", "maddr", "ttl", "method"}
+
+__all__ = ["DialRequest", "SipCall", "SipEndpoint", "SipSettings"]
+
+RefuseNew = Callable[[], tuple[int, str | None, Sequence[tuple[str, str]]] | None]
+
+
+@dataclass(frozen=True, slots=True)
+class SipSettings:
+    """Settings of an endpoint; names and meanings are those of the environment variables SIP_*."""
+
+    bind_ip: str = "127.0.0.1"
+    listen_ip: str = ""
+    port: int = 5060
+    bind_ipv6: str = ""
+    listen_ipv6: str = ""
+    external_ip: str = ""
+    domain: str = ""
+    product: str = "voiceblender"
+    tcp_enabled: bool = False
+    use_source_socket: bool = False
+    accept_info: bool = False
+    debug: bool = False
+    max_calls: int = 5000
+    max_transactions: int = 50000
+
+
+@dataclass(frozen=True, slots=True)
+class DialRequest:
+    """An outbound call as asked for.
+
+    Attributes:
+        to: a SIP URI or name-addr.
+        sdp: our offer, or a function that makes it for the address we advertise to this peer, called
+            once the peer's address is known.
+        headers: custom headers of the INVITE.
+        auth: user name and password for challenges.
+    """
+
+    to: str
+    sdp: bytes | Callable[[str], bytes] = b""
+    from_: str | None = None
+    privacy: str | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+    auth: tuple[str, str] | None = None
+
+
+class SipEndpoint:
+    """Listens, dials, and reports inbound calls.
+
+    Args:
+        on_invite: called with each new inbound call, without waiting; if it refuses the call at once,
+            the caller gets no 100 before that. A fault in it refuses the call with 500.
+
+    Attributes:
+        refuse_new: asked before a new INVITE reaches `on_invite`; status, reason and headers refuse it.
+        faults: datagrams, timers and callbacks whose handling failed.
+        overflows: calls ended because their owner left too many events unread.
+    """
+
+    def __init__(self, settings: SipSettings, ids: IdSource, on_invite: Callable[[SipCall], None]) -> None:
+        self.settings = settings
+        self.refuse_new: RefuseNew | None = None
+        self.faults = 0
+        self.overflows = 0
+        self._ids = ids
+        self._on_invite = on_invite
+        self._agent: UserAgent | None = None
+        self._transport: SipTransport | None = None
+        self._nursery: trio.Nursery | None = None
+        self._handles: dict[Call, SipCall] = {}
+        self._timer_scope: trio.CancelScope | None = None
+        self._is_flushing = False
+
+    # -- running --------------------------------------------------------------------------------
+
+    async def run(
+        self, *, task_status: trio.TaskStatus[list[BoundAddress]] = trio.TASK_STATUS_IGNORED
+    ) -> None:
+        """Bind and serve until cancelled; started with the bound addresses.
+
+        Raises:
+            OSError: if an address cannot be bound.
+        """
+        settings = self.settings
+        hosts = [settings.listen_ip or settings.bind_ip]
+        if settings.bind_ipv6:
+            hosts.append(settings.listen_ipv6 or settings.bind_ipv6)
+        self._transport = SipTransport(self, hosts, settings.port, tcp=settings.tcp_enabled)
+        self._agent = UserAgent(self._agent_settings(self._transport.port), self._ids)
+        self._agent.refuse_new = self._ask_refuse_new
+        try:
+            async with trio.open_nursery() as nursery:
+                self._nursery = nursery
+                await nursery.start(self._transport.run)
+                nursery.start_soon(self._run_timers, self._agent)
+                task_status.started(self._transport.bound)
+        finally:
+            self._nursery = None
+
+    def _agent_settings(self, port: int) -> AgentSettings:
+        settings = self.settings
+        return AgentSettings(
+            host4=settings.external_ip or advertised_host(settings.bind_ip),
+            host6=advertised_host(settings.bind_ipv6) if settings.bind_ipv6 else None,
+            port=port,
+            domain=settings.domain or None,
+            product=settings.product,
+            use_source_socket=settings.use_source_socket,
+            accept_info=settings.accept_info,
+            max_calls=settings.max_calls,
+            max_transactions=settings.max_transactions,
+        )
+
+    async def _run_timers(self, agent: UserAgent) -> None:
+        while True:
+            with trio.CancelScope() as scope:
+                scope.deadline = agent.deadline() or float("inf")
+                self._timer_scope = scope
+                await trio.sleep_forever()
+            self._contained("timer", lambda: agent.expire(trio.current_time()))
+            self.flush()
+
+    def _ask_refuse_new(self) -> tuple[int, str | None, Sequence[tuple[str, str]]] | None:
+        return self.refuse_new() if self.refuse_new is not None else None
+
+    # -- dialling -------------------------------------------------------------------------------
+
+    def check(self, request: DialRequest) -> None:
+        """Check what can be known of a request before it is dialled; nothing is sent.
+
+        Raises:
+            SipTargetError: if `to`, `from` or `privacy` cannot be used.
+            HeaderRefused: if a custom header may not be set.
+            NotAvailable: if the target asks for a transport that this server lacks.
+        """
+        _plan(request, self.settings.domain or self.settings.bind_ip, self.settings.product)
+
+    async def local_host_for(self, to: str) -> str:
+        """Return the address that is advertised to a target, after looking its name up.
+
+        Raises:
+            SipTargetError: if `to` cannot be used.
+            NotAvailable: if the target asks for a transport that this server lacks.
+            Unavailable: if the endpoint is not running.
+        """
+        agent, transport = self._agent, self._transport
+        if agent is None or transport is None:
+            raise Unavailable("SIP is not running")
+        hop = uri_hop(_target(to)[0])
+        found = transport.resolver.cached(hop)
+        if found is None:
+            try:
+                found = await transport.resolver.resolve(hop)
+            except ResolveError:
+                return agent.settings.host(4)  # the dial itself will fail, and say so
+        return agent.settings.host(found.family)
+
+    def dial(self, request: DialRequest) -> SipCall:
+        """Start an outbound call.
+
+        Raises:
+            SipTargetError: if `to`, `from` or `privacy` cannot be used.
+            HeaderRefused: if a custom header may not be set.
+            NotAvailable: if the target asks for a transport that this server lacks.
+            Unavailable: if the endpoint is not running or too many calls are up.
+        """
+        agent, nursery, transport = self._agent, self._nursery, self._transport
+        if agent is None or nursery is None or transport is None:
+            raise Unavailable("SIP is not running")
+        plan = _plan(request, agent.settings.domain or agent.settings.host4, self.settings.product)
+        first_hop = uri_hop(plan.target)
+        call = agent.dial(plan)
+        handle = self._handle(call)
+        hop = transport.resolver.cached(first_hop)
+        if hop is not None:
+            self._start(call, hop, request)
+            self.flush()
+        else:
+            nursery.start_soon(self._resolve_and_start, call, first_hop, request, transport)
+        return handle
+
+    async def _resolve_and_start(
+        self, call: OutboundCall, hop: Hop, request: DialRequest, transport: SipTransport
+    ) -> None:
+        try:
+            self._start(call, await transport.resolver.resolve(hop), request)
+        except ResolveError:
+            call.fail("resolve")
+        self.flush()
+
+    def _start(self, call: OutboundCall, hop: Hop, request: DialRequest) -> None:
+        if callable(request.sdp):
+            assert self._agent is not None
+            sdp = request.sdp(self._agent.settings.host(hop.family))
+        else:
+            sdp = request.sdp
+        call.start(hop, sdp, trio.current_time())
+
+    # -- from the sockets (StreamHandler) -------------------------------------------------------
+
+    def received(self, data: bytes, source: Hop) -> None:
+        """Take one message; a fault in its handling touches nothing else."""
+        agent = self._agent
+        if agent is None:
+            return
+        if self.settings.debug:
+            _dump("received", data, source)
+        self._contained("datagram", lambda: agent.receive(data, source, trio.current_time()))
+
+    def unframed(self, data: bytes, status: int, source: Hop) -> None:
+        """Answer what cannot be framed, if a request can be made out in it."""
+        agent = self._agent
+        if agent is not None:
+            self._contained("stream", lambda: agent.refuse_unframed(data, status, source))
+
+    def failed(self, transport: str, host: str, port: int) -> None:
+        """Take note that a peer cannot be reached."""
+        if self._agent is not None:
+            self._agent.transport_failed(transport, host, port, trio.current_time())
+
+    def flow_lost(self, flow: int) -> None:
+        """Take note that a connection is gone."""
+        if self._agent is not None:
+            self._agent.flow_lost(flow, trio.current_time())
+
+    def flush(self) -> None:
+        """Deliver events, send what is due, and set the timer; orders given meanwhile are included."""
+        agent, transport = self._agent, self._transport
+        if agent is None or transport is None or self._is_flushing:
+            return
+        self._is_flushing = True
+        try:
+            while True:
+                events = agent.events()
+                for call, event in events:
+                    self._deliver(call, event)
+                outgoing = agent.outgoing()
+                for message in outgoing:
+                    if self.settings.debug:
+                        _dump("sent", message.data, message.hop)
+                    transport.send(message)
+                if not events and not outgoing:
+                    break
+        finally:
+            self._is_flushing = False
+        deadline, scope = agent.deadline(), self._timer_scope
+        if deadline is not None and scope is not None and deadline < scope.deadline:
+            scope.deadline = deadline
+
+    def _deliver(self, call: Call, event: CallEvent) -> None:
+        if isinstance(event, Incoming):
+            handle = self._handle(call)
+            if not self._contained("invite", lambda: self._on_invite(handle)):
+                call.hangup(trio.current_time())
+            return
+        known = self._handles.get(call)
+        if known is None:
+            return
+        if isinstance(event, Closed):
+            del self._handles[call]
+            known.finish()
+        elif not known.put(event):
+            self.overflows += 1
+            call.hangup(trio.current_time())
+
+    def _handle(self, call: Call) -> SipCall:
+        assert isinstance(call, InboundCall | OutboundCall)
+        assert self._agent is not None
+        handle = SipCall(call, self._agent.settings, self.flush)
+        self._handles[call] = handle
+        return handle
+
+    def _contained(self, what: str, action: Callable[[], None]) -> bool:
+        """Run an action; a fault in it is logged and counted, and everything else goes on."""
+        try:
+            action()
+        except Exception:
+            self.faults += 1
+            log.exception("sip_fault", what=what)
+            return False
+        return True
+
+    # -- figures --------------------------------------------------------------------------------
+
+    @property
+    def stats(self) -> AgentStats:
+        """Counters of the agent."""
+        return self._agent.stats if self._agent is not None else AgentStats()
+
+    @property
+    def calls(self) -> int:
+        """Number of calls that are not closed."""
+        return self._agent.calls if self._agent is not None else 0
+
+    @property
+    def transactions(self) -> int:
+        """Number of transactions, lingering ones included."""
+        return self._agent.transactions if self._agent is not None else 0
+
+    @property
+    def dropped(self) -> int:
+        """Messages lost because a send queue was full."""
+        return self._transport.dropped if self._transport is not None else 0
+
+    @property
+    def connections(self) -> int:
+        """Number of TCP connections."""
+        return self._transport.tcp.connections if self._transport is not None else 0
+
+
+def _plan(request: DialRequest, public_host: str, product: str) -> DialPlan:
+    target, to = _target(request.to)
+    check_custom_headers(request.headers)
+    return DialPlan(
+        target=target,
+        to=to,
+        identity=caller_identity(request.from_, request.privacy, host=public_host, product=product),
+        headers=tuple(request.headers.items()),
+        credentials=Credentials(*request.auth) if request.auth is not None else None,
+    )
+
+
+def _target(text: str) -> tuple[SipUri, str]:
+    """Return the URI to dial and the value of To."""
+    display = None
+    try:
+        if "<" in text:
+            address = parse_name_addr(text)
+            text, display = address.uri, address.display
+        uri = parse_uri(text.strip())
+    except SipParseError:
+        raise SipTargetError(f"to: {text!r} is not a SIP URI") from None
+    if uri.transport not in ("udp", "tcp"):
+        raise NotAvailable(f"to: SIP over {uri.transport.upper()}")
+    params = tuple(item for item in uri.params if item[0] not in _NOT_IN_TO)
+    shown = SipUri(uri.scheme, uri.user, uri.host, uri.port, params)
+    prefix = "" if display is None else f"{quote(display)} "
+    return uri, f"{prefix}<{shown}>"
+
+
+def _dump(direction: str, data: bytes, hop: Hop) -> None:
+    text = _SECRET_LINE.sub(r"\1: ***", data.decode("utf-8", "replace"))
+    log.debug(
+        "sip_message", direction=direction, transport=hop.transport, peer=f"{hop.host}:{hop.port}", text=text
+    )

@@ -1,0 +1,264 @@
+"""TCP connections: bounded in number, in queue and in patience with slow peers.
+
+Spec: RFC 3261 §18, RFC 5626 §3.5.1.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections import Counter, deque
+from collections.abc import Callable
+from typing import Protocol
+
+import trio
+
+from vb.sip.errors import SipParseError
+from vb.sip.framing import PING, PONG, StreamFramer
+from vb.sip.hop import Hop
+
+MAX_CONNECTIONS = 1024
+MAX_CONNECTIONS_PER_PEER = 64
+MAX_QUEUED = 64
+CONNECT_TIMEOUT_S = 5.0
+SEND_TIMEOUT_S = 10.0
+IDLE_TIMEOUT_S = 3600.0
+FLUSH_TIMEOUT_S = 1.0
+_CHUNK_BYTES = 16384
+
+
+class StreamHandler(Protocol):
+    """Where connections deliver."""
+
+    def received(self, data: bytes, source: Hop) -> None:
+        """Take one message."""
+        ...
+
+    def unframed(self, data: bytes, status: int, source: Hop) -> None:
+        """Take what could not be framed; the connection is closed after the answer."""
+        ...
+
+    def failed(self, transport: str, host: str, port: int) -> None:
+        """Take note that a peer cannot be reached."""
+        ...
+
+    def flow_lost(self, flow: int) -> None:
+        """Take note that a connection is gone."""
+        ...
+
+    def flush(self) -> None:
+        """Act on what was delivered."""
+        ...
+
+
+class Connection:
+    """One connection, open or being opened."""
+
+    def __init__(self, peer: Hop) -> None:
+        self.peer = peer
+        self.queue: deque[bytes] = deque()
+        self.wakeup = trio.Event()
+        self.scope = trio.CancelScope()
+        self.is_closing = False
+
+    def put(self, data: bytes) -> bool:
+        """Queue bytes; False if the peer takes too little."""
+        if len(self.queue) >= MAX_QUEUED:
+            return False
+        self.queue.append(data)
+        self.wakeup.set()
+        return True
+
+    def finish(self) -> None:
+        """Close once the queue is sent."""
+        self.is_closing = True
+        self.wakeup.set()
+
+
+class TcpTransport:
+    """Every TCP connection of an endpoint, inbound and outbound.
+
+    Attributes:
+        refused: connections beyond a limit.
+        dropped: messages for connections whose queue was full.
+    """
+
+    def __init__(self, handler: StreamHandler) -> None:
+        self.refused = 0
+        self.dropped = 0
+        self._handler = handler
+        self._listeners: list[trio.SocketListener] = []
+        self._flows: dict[int, Connection] = {}
+        self._by_peer: dict[tuple[str, int], Connection] = {}
+        self._per_host: Counter[str] = Counter()
+        self._next_flow = 1
+        self._spawn: Callable[[Connection], None] | None = None
+
+    def bind(self, host: str, port: int) -> None:
+        """Listen on an address.
+
+        Raises:
+            OSError: if it cannot be bound.
+        """
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        sock = trio.socket.socket(family, socket.SOCK_STREAM)
+        raw = socket.socket(fileno=sock.detach())
+        try:
+            raw.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if family == socket.AF_INET6:
+                raw.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            raw.bind((host, port))
+            raw.listen(128)
+            raw.setblocking(False)
+        except OSError:
+            raw.close()
+            raise
+        self._listeners.append(trio.SocketListener(trio.socket.from_stdlib_socket(raw)))
+
+    def close(self) -> None:
+        """Close the listening sockets."""
+        for listener in self._listeners:
+            listener.socket.close()
+        self._listeners.clear()
+
+    @property
+    def connections(self) -> int:
+        """Number of connections."""
+        return len(self._flows)
+
+    def send(self, data: bytes, hop: Hop) -> None:
+        """Send over the hop's connection, another one to the same address, or a new one."""
+        connection = self._flows.get(hop.flow) or self._by_peer.get((hop.host, hop.port))
+        if connection is None or connection.is_closing:
+            connection = self._open(hop)
+        if connection is None:
+            self._handler.failed("tcp", hop.host, hop.port)
+        elif not connection.put(data):
+            self.dropped += 1
+            connection.scope.cancel()
+
+    def _open(self, hop: Hop) -> Connection | None:
+        if self._spawn is None or len(self._flows) >= MAX_CONNECTIONS:
+            self.refused += 1
+            return None
+        connection = self._register(hop.host, hop.port)
+        self._spawn(connection)
+        return connection
+
+    def _register(self, host: str, port: int) -> Connection:
+        connection = Connection(Hop("tcp", host, port, self._next_flow))
+        self._next_flow += 1
+        self._flows[connection.peer.flow] = connection
+        self._by_peer[host, port] = connection
+        self._per_host[host] += 1
+        return connection
+
+    def _forget(self, connection: Connection) -> None:
+        peer = connection.peer
+        del self._flows[peer.flow]
+        if self._by_peer.get((peer.host, peer.port)) is connection:
+            del self._by_peer[peer.host, peer.port]
+        self._per_host[peer.host] -= 1
+        if not self._per_host[peer.host]:
+            del self._per_host[peer.host]
+        self._handler.failed("tcp", peer.host, peer.port)
+        self._handler.flow_lost(peer.flow)
+        self._handler.flush()
+
+    async def run(self) -> None:
+        """Accept and serve until cancelled."""
+        async with trio.open_nursery() as nursery:
+            self._spawn = lambda connection: nursery.start_soon(self._run_outbound, connection)
+            try:
+                if self._listeners:
+                    await trio.serve_listeners(self._run_inbound, self._listeners, handler_nursery=nursery)
+                await trio.sleep_forever()
+            finally:
+                self._spawn = None
+
+    async def _run_inbound(self, stream: trio.SocketStream) -> None:
+        try:
+            address = stream.socket.getpeername()
+        except OSError:
+            await trio.aclose_forcefully(stream)
+            return
+        host = str(address[0]).partition("%")[0]
+        if len(self._flows) >= MAX_CONNECTIONS or self._per_host[host] >= MAX_CONNECTIONS_PER_PEER:
+            self.refused += 1
+            await trio.aclose_forcefully(stream)
+            return
+        await self._run(self._register(host, int(address[1])), stream)
+
+    async def _run_outbound(self, connection: Connection) -> None:
+        stream = None
+        peer = connection.peer
+        try:
+            with connection.scope, trio.move_on_after(CONNECT_TIMEOUT_S):
+                stream = await trio.open_tcp_stream(peer.host, peer.port)
+        except OSError:
+            stream = None
+        finally:
+            if stream is None:
+                self._forget(connection)
+        if stream is not None:
+            connection.scope = trio.CancelScope()
+            await self._run(connection, stream)
+
+    async def _run(self, connection: Connection, stream: trio.SocketStream) -> None:
+        stream.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        try:
+            with connection.scope:
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(self._write, connection, stream)
+                    await self._read(connection, stream)
+                    connection.finish()
+                    nursery.cancel_scope.deadline = trio.current_time() + FLUSH_TIMEOUT_S
+        finally:
+            self._forget(connection)
+            await trio.aclose_forcefully(stream)
+
+    async def _write(self, connection: Connection, stream: trio.SocketStream) -> None:
+        while True:
+            while connection.queue:
+                data = connection.queue.popleft()
+                with trio.move_on_after(SEND_TIMEOUT_S) as scope:
+                    try:
+                        await stream.send_all(data)
+                    except (trio.BrokenResourceError, trio.ClosedResourceError):
+                        scope.cancel()
+                if scope.cancel_called:
+                    connection.scope.cancel()
+                    return
+            if connection.is_closing:
+                return
+            connection.wakeup = trio.Event()
+            await connection.wakeup.wait()
+
+    async def _read(self, connection: Connection, stream: trio.SocketStream) -> None:
+        """Deliver messages until the peer closes, is too slow or sends what cannot be framed."""
+        framer = StreamFramer()
+        while True:
+            deadline = framer.deadline() or trio.current_time() + IDLE_TIMEOUT_S
+            data: bytes | bytearray = b""
+            with trio.move_on_at(deadline):
+                try:
+                    data = await stream.receive_some(_CHUNK_BYTES)
+                except (trio.BrokenResourceError, trio.ClosedResourceError):
+                    return
+            if not data:
+                return
+            now = trio.current_time()
+            framer.feed(bytes(data), now)
+            try:
+                self._deliver(connection, framer, now)
+            except SipParseError as error:
+                self._handler.unframed(framer.rest(), error.status, connection.peer)
+                self._handler.flush()
+                return
+            self._handler.flush()
+
+    def _deliver(self, connection: Connection, framer: StreamFramer, now: float) -> None:
+        while (item := framer.next(now)) is not None:
+            if item == PING:
+                connection.put(PONG)
+            else:
+                self._handler.received(item, connection.peer)

@@ -1,0 +1,141 @@
+"""Every socket of an endpoint: binds them on one port number, routes outgoing messages to them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import trio
+
+from vb.sip.hop import Hop, Outgoing
+from vb.sip.tasks.resolve import ResolveError, Resolver
+from vb.sip.tasks.tcp import StreamHandler, TcpTransport
+from vb.sip.tasks.udp import UdpSocket
+
+MAX_RESOLVING = 64
+_BIND_TRIES = 20
+
+
+class BoundAddress(NamedTuple):
+    """One listening address."""
+
+    transport: str
+    host: str
+    port: int
+
+
+class SipTransport:
+    """UDP and TCP over IPv4 and IPv6.
+
+    Args:
+        handler: where messages and failures go.
+        hosts: addresses to bind, one for each family.
+        port: for all of them; 0 = a free one.
+
+    Attributes:
+        port: the port bound.
+        unresolved: messages dropped because too many names were being looked up.
+    """
+
+    def __init__(self, handler: StreamHandler, hosts: Sequence[str], port: int, *, tcp: bool) -> None:
+        """Bind.
+
+        Raises:
+            OSError: if an address cannot be bound.
+        """
+        self.unresolved = 0
+        self.resolver = Resolver(tuple(6 if ":" in host else 4 for host in hosts))
+        self.tcp = TcpTransport(handler)
+        self._handler = handler
+        self._hosts = tuple(hosts)
+        self._has_tcp = tcp
+        self._udp: dict[int, UdpSocket] = {}
+        self._resolving = 0
+        self._nursery: trio.Nursery | None = None
+        self.port = self._bind(port)
+
+    def _bind(self, port: int) -> int:
+        for tries_left in reversed(range(_BIND_TRIES if port == 0 else 1)):
+            try:
+                return self._bind_all(port)
+            except OSError:
+                self.close()
+                if not tries_left:
+                    raise
+        raise AssertionError("unreachable")
+
+    def _bind_all(self, port: int) -> int:
+        """Bind every address on one port; a free one is found by the first socket."""
+        for host in self._hosts:
+            sock = UdpSocket(host, port)
+            self._udp[6 if ":" in host else 4] = sock
+            port = sock.address[1]
+        if self._has_tcp:
+            for host in self._hosts:
+                self.tcp.bind(host, port)
+        return port
+
+    @property
+    def bound(self) -> list[BoundAddress]:
+        """Addresses that are listened on."""
+        found = [BoundAddress("udp", host, self.port) for host in self._hosts]
+        if self._has_tcp:
+            found += [BoundAddress("tcp", host, self.port) for host in self._hosts]
+        return found
+
+    @property
+    def dropped(self) -> int:
+        """Messages lost because a send queue was full."""
+        return sum(sock.dropped for sock in self._udp.values()) + self.tcp.dropped + self.unresolved
+
+    def close(self) -> None:
+        """Close the sockets that listen."""
+        for sock in self._udp.values():
+            sock.close()
+        self._udp.clear()
+        self.tcp.close()
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Serve until cancelled."""
+        try:
+            async with trio.open_nursery() as nursery:
+                self._nursery = nursery
+                for sock in self._udp.values():
+                    nursery.start_soon(sock.run, self._handler)
+                    nursery.start_soon(sock.run_backlog, self._handler)
+                nursery.start_soon(self.tcp.run)
+                task_status.started()
+        finally:
+            self._nursery = None
+            self.close()
+
+    def send(self, outgoing: Outgoing) -> None:
+        """Send a message; what fails is reported to the handler, now or later."""
+        hop = self.resolver.cached(outgoing.hop)
+        if hop is not None:
+            self._send(outgoing.data, hop)
+        elif self._nursery is None or self._resolving >= MAX_RESOLVING:
+            self.unresolved += 1
+        else:
+            self._resolving += 1
+            self._nursery.start_soon(self._resolve_and_send, outgoing)
+
+    def _send(self, data: bytes, hop: Hop) -> None:
+        if hop.transport == "tcp":
+            self.tcp.send(data, hop)
+            return
+        sock = self._udp.get(hop.family)
+        if sock is None:
+            self._handler.failed("udp", hop.host, hop.port)
+        else:
+            sock.send(data, hop, self._handler)
+
+    async def _resolve_and_send(self, outgoing: Outgoing) -> None:
+        hop = outgoing.hop
+        try:
+            self._send(outgoing.data, await self.resolver.resolve(hop))
+        except ResolveError:
+            self._handler.failed(hop.transport, hop.host, hop.port)
+        finally:
+            self._resolving -= 1
+        self._handler.flush()

@@ -1,0 +1,145 @@
+"""One UDP socket: drains in batches, sends without waiting, hears of unreachable peers."""
+
+from __future__ import annotations
+
+import errno
+import socket
+import struct
+from collections import deque
+from typing import Protocol
+
+import trio
+
+from vb.sip.hop import Hop
+
+BATCH = 64
+BACKLOG = 1024
+_RECEIVE_BUFFER_BYTES = 1 << 20
+_IP_RECVERR, _IPV6_RECVERR = 11, 25  # linux/in.h, linux/in6.h
+_UNREACHABLE = {errno.ECONNREFUSED, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EHOSTDOWN}
+
+
+class DatagramHandler(Protocol):
+    """Where a socket delivers."""
+
+    def received(self, data: bytes, source: Hop) -> None:
+        """Take one message."""
+        ...
+
+    def failed(self, transport: str, host: str, port: int) -> None:
+        """Take note that a peer cannot be reached."""
+        ...
+
+    def flush(self) -> None:
+        """Act on what was delivered."""
+        ...
+
+
+class UdpSocket:
+    """A bound, non-blocking UDP socket.
+
+    Attributes:
+        dropped: datagrams that found the backlog full.
+    """
+
+    def __init__(self, host: str, port: int) -> None:
+        """Bind.
+
+        Raises:
+            OSError: if the address cannot be bound.
+        """
+        is_v6 = ":" in host
+        self.dropped = 0
+        self._backlog: deque[tuple[bytes, Hop]] = deque()
+        self._backlogged = trio.Event()
+        self._socket = socket.socket(socket.AF_INET6 if is_v6 else socket.AF_INET, socket.SOCK_DGRAM)
+        try:
+            self._socket.setblocking(False)
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER_BYTES)
+            if is_v6:
+                self._socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            level = socket.IPPROTO_IPV6 if is_v6 else socket.IPPROTO_IP
+            # Without this an unconnected socket never hears of a refused port.
+            self._socket.setsockopt(level, _IPV6_RECVERR if is_v6 else _IP_RECVERR, 1)
+            self._socket.bind((host, port))
+        except OSError:
+            self._socket.close()
+            raise
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Bound host and port."""
+        name = self._socket.getsockname()
+        return str(name[0]), int(name[1])
+
+    def close(self) -> None:
+        """Close the socket."""
+        self._socket.close()
+
+    def send(self, data: bytes, hop: Hop, handler: DatagramHandler) -> None:
+        """Send a datagram, or queue it while the socket is full; a full queue drops it."""
+        if self._backlog:
+            self._queue(data, hop)
+            return
+        for _ in range(2):  # the first try may report an older failure instead
+            try:
+                self._socket.sendto(data, (hop.host, hop.port))
+            except BlockingIOError:
+                self._queue(data, hop)
+                return
+            except OSError as error:
+                if error.errno not in _UNREACHABLE:
+                    break
+                self._take_errors(handler)
+            else:
+                return
+        handler.failed("udp", hop.host, hop.port)
+
+    def _queue(self, data: bytes, hop: Hop) -> None:
+        if len(self._backlog) >= BACKLOG:
+            self.dropped += 1
+            return
+        self._backlog.append((data, hop))
+        self._backlogged.set()
+
+    async def run_backlog(self, handler: DatagramHandler) -> None:
+        """Send what had to wait, whenever the socket has room."""
+        while True:
+            await self._backlogged.wait()
+            await trio.lowlevel.wait_writable(self._socket)
+            waiting, self._backlog = self._backlog, deque()
+            self._backlogged = trio.Event()
+            for data, hop in waiting:
+                self.send(data, hop, handler)
+            handler.flush()
+
+    async def run(self, handler: DatagramHandler) -> None:
+        """Deliver what arrives, in batches with a checkpoint between them."""
+        sock = self._socket
+        while True:
+            await trio.lowlevel.wait_readable(sock)
+            count = 0
+            for _ in range(BATCH):
+                try:
+                    data, address = sock.recvfrom(65536)
+                except BlockingIOError:
+                    break
+                except OSError:
+                    continue  # the failure of an earlier send; the queue below tells which
+                count += 1
+                host = str(address[0]).partition("%")[0]
+                handler.received(data, Hop("udp", host, int(address[1])))
+            if count == 0:
+                self._take_errors(handler)
+            handler.flush()
+
+    def _take_errors(self, handler: DatagramHandler) -> None:
+        """Empty the socket's error queue: each entry names the peer it is about."""
+        for _ in range(BATCH):
+            try:
+                _, ancillary, _, address = self._socket.recvmsg(64, 512, socket.MSG_ERRQUEUE)
+            except OSError:
+                return
+            for _, _, payload in ancillary:
+                if len(payload) >= 4 and struct.unpack_from("=I", payload)[0] in _UNREACHABLE and address:
+                    handler.failed("udp", str(address[0]).partition("%")[0], int(address[1]))

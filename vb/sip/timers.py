@@ -1,0 +1,71 @@
+"""Timer values and the queue that holds every timer of an agent.  Spec: RFC 3261 §17, appendix A."""
+
+from __future__ import annotations
+
+import heapq
+from itertools import count
+from typing import Protocol
+
+T1_S = 0.5
+T2_S = 4.0
+T4_S = 5.0
+TIMEOUT_S = 64 * T1_S
+
+
+class Timed(Protocol):
+    """Something with at most one next deadline; `queued_for` belongs to the queue."""
+
+    queued_for: float | None
+
+    @property
+    def deadline(self) -> float | None:
+        """When `expire` is due; None = not at all."""
+        ...
+
+    def expire(self, now: float) -> None:
+        """Do what is due; the deadline afterwards is later than `now`."""
+        ...
+
+
+class TimerQueue:
+    """A heap with lazy deletion: moving a deadline later or dropping it costs nothing.
+
+    An entry whose item has a later deadline by now is pushed again when it comes up; an item is
+    pushed early only when its deadline moved forward.
+    """
+
+    __slots__ = ("_heap", "_serial")
+
+    def __init__(self) -> None:
+        self._heap: list[tuple[float, int, Timed]] = []
+        self._serial = count()
+
+    def __len__(self) -> int:
+        return len(self._heap)
+
+    def schedule(self, item: Timed) -> None:
+        """Take note of an item's deadline; call after everything that may have changed it."""
+        deadline = item.deadline
+        if deadline is None:
+            return
+        queued = item.queued_for
+        if queued is None or deadline < queued:
+            item.queued_for = deadline
+            heapq.heappush(self._heap, (deadline, next(self._serial), item))
+
+    def deadline(self) -> float | None:
+        """Return when `expire` should be called next; it may turn out that nothing is due."""
+        return self._heap[0][0] if self._heap else None
+
+    def expire(self, now: float) -> None:
+        """Expire every item whose deadline has come."""
+        heap = self._heap
+        while heap and heap[0][0] <= now:
+            at, _, item = heapq.heappop(heap)
+            if item.queued_for != at:
+                continue
+            item.queued_for = None
+            deadline = item.deadline
+            if deadline is not None and deadline <= now:
+                item.expire(now)
+            self.schedule(item)

@@ -1,0 +1,389 @@
+"""Transactions: the four state machines of RFC 3261 §17 with the Accepted state of RFC 6026.
+
+    INVITE client       calling → proceeding → completed | accepted → terminated
+    non-INVITE client   trying → proceeding → completed → terminated
+    INVITE server       proceeding → completed → confirmed | accepted → terminated
+    non-INVITE server   trying → completed → terminated
+
+A transaction sends through its host, keeps at most two timers (when to repeat, when to end) and
+tells its user what happened by two callbacks. It never reads a clock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal, Protocol
+
+from vb.sip.hop import Hop
+from vb.sip.message import Headers, Request, Response
+from vb.sip.timers import T1_S, T2_S, T4_S, TIMEOUT_S, Timed
+
+FailureKind = Literal["timeout", "transport"]
+TransactionKey = tuple[str, ...]
+# A UAS that needs longer than this for its first response lets the transaction send 100.
+TRYING_DELAY_S = 0.2
+COMPLETED_LINGER_S = 32.0
+
+
+class TransactionHost(Protocol):
+    """What a transaction needs from the agent that owns it."""
+
+    def send(self, data: bytes, hop: Hop) -> None:
+        """Queue bytes for a hop."""
+        ...
+
+    def schedule(self, item: Timed) -> None:
+        """Take note of a changed deadline."""
+        ...
+
+    def forget(self, transaction: Transaction) -> None:
+        """Drop a terminated transaction."""
+        ...
+
+
+class Transaction:
+    """State shared by all four kinds."""
+
+    __slots__ = ("_end_at", "_host", "_interval_s", "_repeat_at", "hop", "key", "queued_for", "state")
+
+    def __init__(self, host: TransactionHost, key: TransactionKey, hop: Hop, state: str) -> None:
+        self._host = host
+        self.key = key
+        self.hop = hop
+        self.state = state
+        self.queued_for: float | None = None
+        self._repeat_at: float | None = None
+        self._end_at: float | None = None
+        self._interval_s = T1_S
+
+    @property
+    def deadline(self) -> float | None:
+        """When `expire` is due."""
+        if self._repeat_at is None:
+            return self._end_at
+        if self._end_at is None:
+            return self._repeat_at
+        return min(self._repeat_at, self._end_at)
+
+    def expire(self, now: float) -> None:
+        """Repeat or end, whatever is due."""
+        if self._end_at is not None and now >= self._end_at:
+            self._end(now)
+        elif self._repeat_at is not None and now >= self._repeat_at:
+            self._repeat(now)
+
+    @property
+    def is_terminated(self) -> bool:
+        """Whether the host has forgotten this transaction."""
+        return self.state == "terminated"
+
+    def terminate(self) -> None:
+        """End at once, without telling the user."""
+        self.state = "terminated"
+        self._repeat_at = self._end_at = None
+        self._host.forget(self)
+
+    def _linger(self, state: str, seconds: float, now: float) -> None:
+        """Go to a state that only absorbs repetitions for a while."""
+        self.state = state
+        self._repeat_at = None
+        if seconds <= 0:
+            self.terminate()
+            return
+        self._end_at = now + seconds
+        self._host.schedule(self)
+
+    def _end(self, now: float) -> None:
+        self.terminate()
+
+    def _repeat(self, now: float) -> None:
+        raise NotImplementedError
+
+
+class ClientTransaction(Transaction):
+    """A request of ours and the responses to it.
+
+    Args:
+        on_response: called with every response that is not a repetition; of an INVITE also with
+            every further 2xx.
+        on_failure: called at most once, when no final response will come.
+
+    Attributes:
+        ack_sent: the user's ACK of a 2xx, for the 2xx that come again.
+    """
+
+    __slots__ = ("_data", "_on_failure", "_on_response", "ack_sent", "request")
+
+    def __init__(
+        self,
+        host: TransactionHost,
+        request: Request,
+        hop: Hop,
+        on_response: Callable[[ClientTransaction, Response, float], None],
+        on_failure: Callable[[ClientTransaction, FailureKind, float], None],
+    ) -> None:
+        super().__init__(host, (request.via.branch, request.method), hop, "trying")
+        self.request = request
+        self.ack_sent: tuple[bytes, Hop] | None = None
+        self._data = request.to_bytes()
+        self._on_response = on_response
+        self._on_failure = on_failure
+
+    def start(self, now: float) -> None:
+        """Send the request; timers A/E and B/F begin."""
+        self._host.send(self._data, self.hop)
+        if not self.hop.is_reliable:
+            self._repeat_at = now + T1_S
+        self._end_at = now + TIMEOUT_S
+        self._host.schedule(self)
+
+    @property
+    def is_pending(self) -> bool:
+        """Whether a final response may still come."""
+        return self.state in ("trying", "proceeding")
+
+    def receive(self, response: Response, now: float) -> None:
+        """Take a response that matches this transaction."""
+        raise NotImplementedError
+
+    def transport_failed(self, now: float) -> None:
+        """The transport cannot deliver (ICMP refusal, broken connection); a ringing peer is believed more."""
+        if self.state == "trying" or (self.state == "proceeding" and self.hop.is_reliable):
+            self._fail("transport", now)
+
+    def _end(self, now: float) -> None:
+        if self.is_pending:
+            self._fail("timeout", now)
+        else:
+            self.terminate()
+
+    def _fail(self, kind: FailureKind, now: float) -> None:
+        self.terminate()
+        self._on_failure(self, kind, now)
+
+    def _repeat(self, now: float) -> None:
+        self._host.send(self._data, self.hop)
+        self._interval_s *= 2
+        self._repeat_at = now + self._interval_s
+
+
+class InviteClientTransaction(ClientTransaction):
+    """Spec: RFC 3261 §17.1.1, RFC 6026 §7.2."""
+
+    __slots__ = ("_ack",)
+
+    _ack: bytes
+
+    def receive(self, response: Response, now: float) -> None:
+        """Take a response; the ACK of a 3xx..6xx is sent from here, that of a 2xx by the user."""
+        if response.status < 200:
+            if self.is_pending:
+                self.state = "proceeding"
+                self._repeat_at = self._end_at = None
+                self._on_response(self, response, now)
+        elif response.status < 300:
+            if self.is_pending:
+                self._linger("accepted", TIMEOUT_S, now)
+            if self.state == "accepted":
+                self._on_response(self, response, now)
+        elif self.is_pending:
+            self._ack = self._build_ack(response).to_bytes()
+            self._host.send(self._ack, self.hop)
+            self._linger("completed", 0 if self.hop.is_reliable else COMPLETED_LINGER_S, now)
+            self._on_response(self, response, now)
+        elif self.state == "completed":
+            self._host.send(self._ack, self.hop)
+
+    def _build_ack(self, response: Response) -> Request:
+        """Build the ACK of a non-2xx final response.  Spec: RFC 3261 §17.1.1.3."""
+        invite = self.request
+        headers = Headers()
+        headers.add("Via", str(invite.via))
+        for route in invite.headers.get_all("Route"):
+            headers.add("Route", route)
+        headers.add("Max-Forwards", "70")
+        headers.add("From", invite.required("From"))
+        headers.add("To", response.required("To"))
+        headers.add("Call-ID", invite.call_id)
+        headers.add("CSeq", f"{invite.cseq.number} ACK")
+        return Request("ACK", invite.uri, headers)
+
+
+class NonInviteClientTransaction(ClientTransaction):
+    """Spec: RFC 3261 §17.1.2."""
+
+    __slots__ = ()
+
+    def receive(self, response: Response, now: float) -> None:
+        """Take a response; repeated finals are dropped."""
+        if not self.is_pending:
+            return
+        if response.status < 200:
+            self.state = "proceeding"
+        else:
+            self._linger("completed", 0 if self.hop.is_reliable else T4_S, now)
+        self._on_response(self, response, now)
+
+    def _repeat(self, now: float) -> None:
+        self._host.send(self._data, self.hop)
+        self._interval_s = T2_S if self.state == "proceeding" else min(self._interval_s * 2, T2_S)
+        self._repeat_at = now + self._interval_s
+
+
+class ServerTransaction(Transaction):
+    """A request from a peer and our responses to it; `hop` is where responses go.
+
+    Attributes:
+        local_tag: our tag in the dialog that the request belongs to.
+    """
+
+    __slots__ = ("_last", "local_tag", "request")
+
+    def __init__(
+        self, host: TransactionHost, key: TransactionKey, request: Request, hop: Hop, local_tag: str
+    ) -> None:
+        super().__init__(host, key, hop, "proceeding")
+        self.request = request
+        self.local_tag = local_tag
+        self._last: bytes | None = None
+
+    def receive(self, request: Request, now: float) -> None:
+        """Take a repetition of the request, or an ACK."""
+        raise NotImplementedError
+
+    def respond(self, response: Response, now: float) -> None:
+        """Send a response; one after the final response is not sent."""
+        raise NotImplementedError
+
+    @property
+    def is_pending(self) -> bool:
+        """Whether no final response was sent yet."""
+        return self.state == "proceeding"
+
+    @property
+    def last_response(self) -> bytes:
+        """The last response as sent, empty before the first."""
+        return self._last or b""
+
+    def _send_last(self) -> None:
+        if self._last is not None:
+            self._host.send(self._last, self.hop)
+
+
+class InviteServerTransaction(ServerTransaction):
+    """Spec: RFC 3261 §17.2.1, RFC 6026 §7.1.
+
+    Attributes:
+        on_ack: called with an ACK that reuses the INVITE's branch although a 2xx was sent.
+        on_settled: called once a final response is out of our hands: the ACK of a 3xx..6xx came,
+            or nobody sent one.
+    """
+
+    __slots__ = ("_trying", "on_ack", "on_settled")
+
+    def __init__(
+        self,
+        host: TransactionHost,
+        key: TransactionKey,
+        request: Request,
+        hop: Hop,
+        local_tag: str,
+        trying: Response,
+        now: float,
+    ) -> None:
+        super().__init__(host, key, request, hop, local_tag)
+        self.on_ack: Callable[[Request, float], None] | None = None
+        self.on_settled: Callable[[float], None] | None = None
+        self._trying: Response | None = trying
+        self._repeat_at = now + TRYING_DELAY_S
+        host.schedule(self)
+
+    def send_trying(self) -> None:
+        """Send the 100 unless any response was sent."""
+        if self._trying is not None and self.state == "proceeding":
+            self._provisional(self._trying)
+
+    def _provisional(self, response: Response) -> None:
+        self._trying = None
+        self._repeat_at = None
+        self._last = response.to_bytes()
+        self._send_last()
+
+    def respond(self, response: Response, now: float) -> None:
+        """Send a response and keep it for repetitions of the INVITE; a 2xx is repeated by the user."""
+        if self.state != "proceeding":
+            return
+        self._provisional(response)
+        if response.status < 200:
+            return
+        if response.status < 300:
+            self._linger("accepted", TIMEOUT_S, now)
+            return
+        self.state = "completed"
+        if not self.hop.is_reliable:
+            self._repeat_at = now + T1_S
+        self._end_at = now + TIMEOUT_S
+        self._host.schedule(self)
+
+    def receive(self, request: Request, now: float) -> None:
+        """Answer a repeated INVITE with the last response; take an ACK."""
+        if request.method != "ACK":
+            if self.state in ("proceeding", "completed"):
+                self._send_last()
+        elif self.state == "completed":
+            self._linger("confirmed", 0 if self.hop.is_reliable else T4_S, now)
+            self._settle(now)
+        elif self.state == "accepted" and self.on_ack is not None:
+            self.on_ack(request, now)
+
+    def _repeat(self, now: float) -> None:
+        if self.state == "proceeding":
+            self.send_trying()
+            return
+        self._send_last()
+        self._interval_s = min(self._interval_s * 2, T2_S)
+        self._repeat_at = now + self._interval_s
+
+    def _end(self, now: float) -> None:
+        unsettled = self.state == "completed"
+        self.terminate()
+        if unsettled:
+            self._settle(now)
+
+    def _settle(self, now: float) -> None:
+        settled, self.on_settled = self.on_settled, None
+        if settled is not None:
+            settled(now)
+
+
+class NonInviteServerTransaction(ServerTransaction):
+    """Spec: RFC 3261 §17.2.2."""
+
+    __slots__ = ()
+
+    def respond(self, response: Response, now: float) -> None:
+        """Send a response and keep it for repetitions of the request."""
+        if self.state != "proceeding":
+            return
+        self._last = response.to_bytes()
+        self._send_last()
+        if response.status >= 200:
+            self._linger("completed", 0 if self.hop.is_reliable else TIMEOUT_S, now)
+
+    def receive(self, request: Request, now: float) -> None:
+        """Answer a repetition with the last response."""
+        self._send_last()
+
+
+def server_key(request: Request) -> TransactionKey:
+    """Return the key by which requests match a server transaction; ACK and CANCEL find their INVITE.
+
+    Spec: RFC 3261 §17.2.3, with the fallback for branches of RFC 2543 peers.
+    """
+    via = request.via
+    method = "INVITE" if request.method in ("ACK", "CANCEL") else request.method
+    port = str(via.port or 5060)
+    if via.has_magic_branch:
+        return (via.branch.lower(), via.host, port, method)
+    cseq = str(request.cseq.number)
+    return (via.branch, via.host, port, method, request.call_id, request.from_.tag, cseq)

@@ -1,0 +1,158 @@
+"""SIP and SIPS URIs.  Spec: RFC 3261 §19.1, §25.1."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from ipaddress import AddressValueError, IPv4Address, IPv6Address
+
+from vb.sip.errors import SipUriError
+
+_HOST = r"\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9.])?"
+_SIP_URI = re.compile(
+    r"(?P<scheme>[sS][iI][pP][sS]?):"
+    r"(?:(?P<user>[A-Za-z0-9\-_.!~*'()%&=+$,;?/#]+)(?::(?P<password>[A-Za-z0-9\-_.!~*'()%&=+$,]*))?@)?"
+    rf"(?P<host>{_HOST})"
+    r"(?::(?P<port>[0-9]{1,5}))?"
+    r"(?P<params>(?:;[A-Za-z0-9\-_.!~*'()%\[\]/:&+$]+(?:=[A-Za-z0-9\-_.!~*'()%\[\]/:&+$]*)?)*)"
+    r"(?:\?(?P<headers>[A-Za-z0-9\-_.!~*'()%\[\]/?:+$=&]*))?"
+)
+_BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):\S")
+_USER_SAFE = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.!~*'()&=+$,;?/")
+
+
+@dataclass(frozen=True, slots=True)
+class SipUri:
+    """A SIP or SIPS URI.
+
+    Attributes:
+        host: lower case, an IPv6 address without its brackets.
+        params: URI parameters in order, names in lower case; None for a name without a value.
+        headers: the text after `?`, or None.
+    """
+
+    scheme: str
+    user: str | None
+    host: str
+    port: int | None = None
+    params: tuple[tuple[str, str | None], ...] = ()
+    headers: str | None = None
+    password: str | None = None
+
+    def param(self, name: str) -> str | None:
+        """Return the value of a URI parameter; "" if it has none, None if it is absent."""
+        for key, value in self.params:
+            if key == name:
+                return value or ""
+        return None
+
+    @property
+    def transport(self) -> str:
+        """Transport that the URI asks for: "tls" for sips, the parameter, else "udp"."""
+        if self.scheme == "sips":
+            return "tls"
+        return (self.param("transport") or "udp").lower()
+
+    @property
+    def transport_or_none(self) -> str | None:
+        """Transport named by the scheme or the parameter, None where the URI leaves it open."""
+        if self.scheme == "sips":
+            return "tls"
+        return (self.param("transport") or "").lower() or None
+
+    @property
+    def is_loose_router(self) -> bool:
+        """Whether the URI carries `lr`.  Spec: RFC 3261 §16.12."""
+        return self.param("lr") is not None
+
+    def __str__(self) -> str:
+        parts = [self.scheme, ":"]
+        if self.user is not None:
+            parts += [self.user, f":{self.password}@" if self.password is not None else "@"]
+        parts.append(bracketed(self.host))
+        if self.port is not None:
+            parts.append(f":{self.port}")
+        parts += [f";{name}" if value is None else f";{name}={value}" for name, value in self.params]
+        if self.headers is not None:
+            parts.append(f"?{self.headers}")
+        return "".join(parts)
+
+    def as_request_uri(self) -> str:
+        """Return the URI as it may stand in a request line: no headers, no `method`.
+
+        Spec: RFC 3261 §19.1.1 table 1.
+        """
+        params = tuple(item for item in self.params if item[0] != "method")
+        return str(SipUri(self.scheme, self.user, self.host, self.port, params, None, self.password))
+
+
+def parse_uri(text: str) -> SipUri:
+    """Parse a SIP or SIPS URI.
+
+    Raises:
+        SipUriError: for anything else; `status` is 416 when it is a URI of another scheme.
+    """
+    match = _SIP_URI.fullmatch(text)
+    if match is None:
+        scheme = _SCHEME.match(text)
+        other = scheme is not None and scheme[1].lower() not in ("sip", "sips")
+        raise SipUriError(f"not a SIP URI: {text[:80]!r}", status=416 if other else 400)
+    port = int(match["port"]) if match["port"] is not None else None
+    if port is not None and not 0 < port < 65536:
+        raise SipUriError(f"port out of range: {port}")
+    user, params, headers = match["user"], match["params"], match["headers"]
+    if "%" in text and _BAD_ESCAPE.search(text):
+        raise SipUriError("incomplete escape in a URI")
+    return SipUri(
+        scheme=match["scheme"].lower(),
+        user=user,
+        host=parse_host(match["host"]),
+        port=port,
+        params=tuple(_params(params)) if params else (),
+        headers=headers,
+        password=match["password"],
+    )
+
+
+def _params(text: str) -> list[tuple[str, str | None]]:
+    found: list[tuple[str, str | None]] = []
+    for item in text[1:].split(";"):
+        name, equals, value = item.partition("=")
+        found.append((name.lower(), value if equals else None))
+    if len({name for name, _ in found}) != len(found):
+        raise SipUriError("a URI parameter occurs twice")
+    return found
+
+
+def parse_host(text: str) -> str:
+    """Return a host in lower case and without brackets.
+
+    Raises:
+        SipUriError: if brackets do not hold an IPv6 address, or digits and dots no IPv4 address.
+    """
+    try:
+        if text.startswith("["):
+            return str(IPv6Address(text[1:-1]))
+        if text[-1].isdigit() and text.replace(".", "").isdigit():
+            return str(IPv4Address(text))
+    except AddressValueError as error:
+        raise SipUriError(f"bad address: {text[:60]!r}") from error
+    return text.lower()
+
+
+def is_ip_address(host: str) -> bool:
+    """Tell whether a host (without brackets) is a literal IPv4 or IPv6 address."""
+    if ":" in host:
+        return True
+    return host.replace(".", "").isdigit()
+
+
+def bracketed(host: str) -> str:
+    """Return a host as it stands in URIs and Via: IPv6 addresses in brackets."""
+    return f"[{host}]" if ":" in host else host
+
+
+def escape_user(text: str) -> str:
+    """Escape text for the user part of a URI.  Spec: RFC 3261 §19.1.2."""
+    return "".join(chr(b) if b in _USER_SAFE else f"%{b:02X}" for b in text.encode())
