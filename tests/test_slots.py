@@ -50,7 +50,23 @@ async def test_a_failed_task_is_reported_and_leaves_its_slot_free() -> None:
         assert slots.get("one") is None
 
 
+async def test_a_task_given_early_runs_once_the_slots_are_open() -> None:
+    slots = TaskSlots("test")
+    ran = trio.Event()
+
+    async def task() -> None:
+        ran.set()
+
+    handle = slots.start("one", task)
+    assert slots.get("one") is handle
+    async with slots.open():
+        await handle.join()
+    assert ran.is_set()
+
+
 async def test_closed_slots_take_nothing() -> None:
     slots = TaskSlots("test")
+    async with slots.open():
+        pass
     with pytest.raises(SlotsClosed):
         slots.start("one", trio.sleep_forever)

@@ -64,16 +64,21 @@ class TaskSlots:
         self._on_fault = on_fault
         self._tasks: dict[str, TaskHandle] = {}
         self._nursery: trio.Nursery | None = None
+        self._waiting: list[tuple[TaskHandle, Callable[[], Awaitable[None]]]] = []
+        self._closed = False
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[TaskSlots]:
-        """Accept tasks inside the block; leaving it cancels and joins all of them."""
+        """Run tasks inside the block, those first that were given before; leaving it ends all of them."""
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
+            for handle, func in self._waiting:
+                nursery.start_soon(self._run, handle, func, name=f"{self._owner} {handle.name}")
+            self._waiting.clear()
             try:
                 yield self
             finally:
-                self._nursery = None
+                self._closed = True
                 nursery.cancel_scope.cancel()
 
     def get(self, name: str) -> TaskHandle | None:
@@ -85,18 +90,21 @@ class TaskSlots:
         return list(self._tasks)
 
     def start(self, name: str, func: Callable[[], Awaitable[None]]) -> TaskHandle:
-        """Run `func` in the named slot.
+        """Run `func` in the named slot, as soon as the slots are open.
 
         Raises:
             SlotTaken: the slot is occupied.
             SlotsClosed: the owner is ending.
         """
-        if self._nursery is None:
+        if self._closed:
             raise SlotsClosed(self._owner)
         if name in self._tasks:
             raise SlotTaken(name)
         handle = self._tasks[name] = TaskHandle(name)
-        self._nursery.start_soon(self._run, handle, func, name=f"{self._owner} {name}")
+        if self._nursery is None:
+            self._waiting.append((handle, func))
+        else:
+            self._nursery.start_soon(self._run, handle, func, name=f"{self._owner} {name}")
         return handle
 
     async def _run(self, handle: TaskHandle, func: Callable[[], Awaitable[None]]) -> None:

@@ -63,9 +63,18 @@ def test_text_is_compact_and_keeps_its_letters() -> None:
     assert to_text({"a": [1, "ü"], "b": None}) == '{"a":[1,"ü"],"b":null}'
 
 
-def test_a_lone_surrogate_goes_back_as_its_escape() -> None:
-    value = parse_object('{"a":"\\ud800é"}')["a"]
-    assert to_text(value) == '"\\ud800é"'
+@pytest.mark.parametrize("text", ['{"a":"\\ud800"}', '{"\\udc00":1}', '{"a":["\\udc00\\ud800"]}'])
+def test_half_a_surrogate_pair_is_refused(text: str) -> None:
+    with pytest.raises(BadRequest):
+        parse_object(text)
+
+
+def test_a_whole_surrogate_pair_is_one_character() -> None:
+    assert parse_object('{"a":"\\ud83d\\ude00"}') == {"a": "\U0001f600"}
+
+
+def test_half_a_surrogate_pair_is_written_as_its_escape() -> None:
+    assert to_text("\ud800é") == '"\\ud800é"'
 
 
 def test_a_line_is_utf8_and_ends_with_a_line_feed() -> None:

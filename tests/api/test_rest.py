@@ -1,15 +1,19 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import TYPE_CHECKING
 
 import pytest
 import structlog
 import trio
+from trio.testing import MockClock
 
-from tests.api.harness import Params, SmallEngine, Status, ask, register
+from tests.api.harness import SmallEngine, ask, register
 from vb.api.app import PAGES, Application, create_app
+from vb.commands.params import NoParams
 from vb.commands.registry import REGISTRY, Route
+from vb.commands.views import Status
 
 if TYPE_CHECKING:
     from vb.engine import Engine
@@ -65,7 +69,9 @@ async def test_the_query_does_not_count_where_there_is_a_body(app: Application) 
     assert json.loads(reply.body)["colour"] == "red"
 
 
-@pytest.mark.parametrize("body", [b"{", b"[]", b'{"colour":"red"} x', b'{"colour":NaN}', b"\xff", b"5"])
+@pytest.mark.parametrize(
+    "body", [b"{", b"[]", b'{"colour":"red"} x', b'{"colour":NaN}', b"\xff", b"5", b'{"colour":"\\ud800"}']
+)
 async def test_a_body_that_is_not_one_object_gets_400(app: Application, body: bytes) -> None:
     reply = await ask(app, "POST", "/v1/legs/a/paint", body)
     assert reply.status == 400
@@ -92,7 +98,6 @@ async def test_a_missing_field_is_named(app: Application, body: bytes) -> None:
         (b'{"colour":"red","coats":2.5}', "coats"),
         (b'{"colour":"red","coats":true}', "coats"),
         (b'{"colour":"red","coats":1e999}', "coats"),
-        (b'{"colour":"\\ud800"}', "colour"),
         (b'{"colour":["red"]}', "colour"),
     ],
 )
@@ -211,11 +216,11 @@ async def test_the_routes_are_those_of_the_registry_and_the_listed_pages(app: Ap
 
 
 async def test_a_client_that_leaves_does_not_cut_a_command_short(
-    engine: SmallEngine, monkeypatch: pytest.MonkeyPatch, autojump_clock: trio.abc.Clock
+    engine: SmallEngine, monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
 ) -> None:
     steps: list[str] = []
 
-    async def slow(engine: Engine, p: Params) -> Status:
+    async def slow(engine: Engine, p: NoParams) -> Status:
         """Do two things."""
         steps.append("first")
         await trio.sleep(3)
@@ -230,11 +235,11 @@ async def test_a_client_that_leaves_does_not_cut_a_command_short(
 
 
 async def test_a_released_runner_lets_commands_be_cancelled(
-    engine: SmallEngine, monkeypatch: pytest.MonkeyPatch, autojump_clock: trio.abc.Clock
+    engine: SmallEngine, monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
 ) -> None:
-    async def endless(engine: Engine, p: Params) -> Status:
+    async def endless(engine: Engine, p: NoParams) -> Status:
         """Never end."""
-        await trio.sleep_forever()
+        await trio.sleep(math.inf)
         return Status(status="")
 
     register(monkeypatch, "endless", endless, Route("POST", "/v1/endless"), ())
@@ -242,9 +247,9 @@ async def test_a_released_runner_lets_commands_be_cancelled(
     async with trio.open_nursery() as nursery:
         nursery.start_soon(ask, app, "POST", "/v1/endless")
         await trio.sleep(1)
-        nursery.cancel_scope.cancel()
         app.runner.release()
-    assert nursery.cancel_scope.cancelled_caught
+        nursery.cancel_scope.cancel()
+    assert trio.current_time() == 1
 
 
 async def test_health_is_always_ok(app: Application, engine: SmallEngine) -> None:

@@ -389,6 +389,15 @@ def test_bye_answers_a_pending_reinvite_with_487(peer: RawPeer) -> None:
     assert is_closed(peer.side.take())
 
 
+def test_a_reinvite_that_crosses_our_bye_gets_481(peer: RawPeer) -> None:
+    call = peer.connected()
+    call.hangup(0.0)
+    peer.collect()
+    crossing = peer.request("INVITE", to_tag=call.local_tag, cseq=2, body=OFFER)
+    assert statuses(peer.send(crossing)) == [481]
+    assert peer.side.take() == []
+
+
 def test_a_reinvite_moves_the_remote_target(peer: RawPeer) -> None:
     call = peer.connected()
     moved = {"Contact": "<sip:alice@127.0.0.1:5099>"}

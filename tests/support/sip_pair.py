@@ -242,6 +242,21 @@ class RawPeer:
         headers: Mapping[str, str | None] | None = None,
     ) -> list[Request | Response]:
         """Respond to a request of the agent and return what comes back."""
+        return self.send(
+            self.response(request, status, to_tag=to_tag, body=body, reason=reason, headers=headers)
+        )
+
+    def response(
+        self,
+        request: Request | Response,
+        status: int,
+        *,
+        to_tag: str = "callee",
+        body: bytes = b"",
+        reason: str | None = None,
+        headers: Mapping[str, str | None] | None = None,
+    ) -> bytes:
+        """Write a response to a request of the agent."""
         assert isinstance(request, Request)
         response = response_to(request, status, reason, to_tag="" if status == 100 else to_tag)
         if 100 < status < 300:
@@ -253,7 +268,7 @@ class RawPeer:
             if value is not None:
                 response.headers.add(name, value)
         response.body = body
-        return self.send(response.to_bytes())
+        return response.to_bytes()
 
     def dialled(self, *, credentials: Credentials | None = None) -> OutboundCall:
         """Set an outbound call up, with its messages and events forgotten."""

@@ -35,6 +35,7 @@ FIRST_REQUEST_TIMEOUT_S: Final = 15.0
 KEEP_ALIVE_TIMEOUT_S: Final = 75.0
 WRITE_TIMEOUT_S: Final = 5.0
 LINGER_S: Final = 1.0
+_STREAM_ERRORS: Final = (trio.BrokenResourceError, trio.ClosedResourceError, trio.BusyResourceError)
 _READ_BYTES: Final = 65_536
 _WRITE_BYTES: Final = 65_536
 
@@ -252,9 +253,10 @@ class HttpConnection:
         if self._closing:
             return
         self._closing = True
-        with suppress(trio.BrokenResourceError, trio.ClosedResourceError, trio.BusyResourceError):
-            await self._stream.send_eof()
         self._set_read_deadline(LINGER_S)
+        # The request that asks for this may have been cancelled already.
+        with trio.move_on_after(LINGER_S, shield=True), suppress(*_STREAM_ERRORS):
+            await self._stream.send_eof()
 
     def _set_read_deadline(self, timeout_s: float) -> None:
         self._read_deadline = trio.current_time() + timeout_s

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any, Final, NoReturn
 
 from vb.errors import BadRequest
@@ -17,6 +18,8 @@ def _refuse_constant(_name: str) -> NoReturn:
     raise ValueError("NaN and Infinity are not JSON")
 
 
+_SURROGATE_ESCAPE: Final = re.compile(r"\\u[dD][89a-fA-F]")
+
 _decoder = json.JSONDecoder(parse_constant=_refuse_constant)
 _encoder = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
@@ -25,10 +28,12 @@ def parse_object(text: str) -> dict[str, Any]:
     """Read text that is exactly one JSON object.
 
     Raises:
-        BadRequest: it is anything else, or nested too deeply to be read.
+        BadRequest: it is anything else, nested too deeply to be read, or holds half a surrogate pair.
     """
     try:
         value = _decoder.decode(text)
+        if _SURROGATE_ESCAPE.search(text):
+            _encoder.encode(value).encode("utf-8")
     except (ValueError, RecursionError):
         raise BadRequest(INVALID_JSON) from None
     if not isinstance(value, dict):
@@ -52,10 +57,7 @@ def parse_body(body: bytes) -> dict[str, Any]:
 
 
 def to_text(value: object) -> str:
-    """Write a value as compact JSON that is always valid Unicode.
-
-    A lone surrogate, which JSON can carry but UTF-8 cannot, goes back as the escape that it came as.
-    """
+    """Write a value as compact JSON that is always valid Unicode: half a surrogate pair becomes an escape."""
     text = _encoder.encode(value)
     if text.isascii():
         return text

@@ -139,7 +139,9 @@ def _best_lag(track: Samples, voice: Samples) -> int:
 
 
 def _follow(track: Samples, piece: Samples, expected: int) -> int:
-    """Return where a piece fits best near the place where it is expected."""
+    """Return where a piece fits best near the place where it is expected, however loud the track is there."""
     start = min(max(0, expected - _SLACK_SAMPLES), track.size - piece.size)
-    end = min(expected + _SLACK_SAMPLES, track.size - piece.size) + piece.size
-    return start + _best_lag(track[start:end], piece)
+    near = track[start : min(expected + _SLACK_SAMPLES, track.size - piece.size) + piece.size]
+    sums = np.concatenate(([0.0], np.cumsum(near**2)))
+    energies = sums[piece.size :] - sums[: -piece.size]
+    return start + int(np.argmax(_correlate(near, piece) / np.sqrt(energies + 1.0)))

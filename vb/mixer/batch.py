@@ -6,6 +6,7 @@ own.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final, Protocol
 
 import numpy as np
@@ -26,7 +27,7 @@ class Batch:
         lengths: (rows,) bytes of each.
         slots: (rows,) the leg of each.
         stamps_ns: (rows,) wall time of arrival, 0 when the kernel gave none.
-        sources: address of each.
+        sources: address of each, host and port first.
         rounds: end row of each round; a leg has at most one packet in a round.
         rtcp: what came to RTCP sockets, as (slot, datagram, source, wall time of arrival).
         wall_offset_s: wall time less monotonic time, sampled with this batch.
@@ -41,7 +42,7 @@ class Batch:
         self.lengths = np.zeros(rows, np.int64)
         self.slots = np.zeros(rows, np.int64)
         self.stamps_ns = np.zeros(rows, np.int64)
-        self.sources: list[Address] = []
+        self.sources: Sequence[tuple[str, int] | tuple[str, int, int, int]] = ()
         self.rounds: list[int] = []
         self.rtcp: list[tuple[int, bytes, Address, int]] = []
         self.wall_offset_s = 0.0

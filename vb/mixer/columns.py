@@ -47,7 +47,6 @@ class LegColumns:
         self._free = list(range(capacity))
         # Receiving.
         self.listening = np.zeros(capacity, np.bool_)
-        self.verify = np.zeros(capacity, np.bool_)
         self.trusted = np.zeros(capacity, np.bool_)
         self.kinds = np.zeros((capacity, 128), np.uint8)
         self.gap = np.zeros(capacity, np.uint8)
@@ -79,9 +78,9 @@ class LegColumns:
         if not self._free:
             raise PlaneFull(f"all {self.capacity} media slots are in use")
         slot = heapq.heappop(self._free)
-        for column in (self.verify, self.gap, self.concealed, self.damaged, self.marker, self.step):
+        for column in (self.gap, self.concealed, self.damaged, self.marker, self.step):
             column[slot] = 0
-        for flags in (self.silent, self.shut, self.listening, self.sending):
+        for flags in (self.silent, self.shut, self.listening, self.trusted, self.sending):
             flags[slot] = False
         self.rate_hz[slot] = 0
         self.mix_hz[slot] = 0
@@ -93,7 +92,7 @@ class LegColumns:
 
     def release(self, slot: int) -> None:
         """Give a slot back."""
-        self.listening[slot] = False
+        self.listening[slot] = self.trusted[slot] = False
         self.kinds[slot] = NO_TYPE
         self.step[slot] = 0
         heapq.heappush(self._free, slot)

@@ -44,7 +44,7 @@ class Demux:
             dropped["not_listening"] += 1
             return False
         data = batch.matrix[row, : int(batch.lengths[row])].tobytes()
-        source = batch.sources[row]
+        source = batch.sources[row][:2]
         kind = classify(data)
         if kind is PacketKind.RTCP:
             self._take_rtcp(port, data, source, arrival_s)
@@ -57,7 +57,7 @@ class Demux:
             dropped["damaged"] += 1
             core.columns.damaged[slot] += 1
             return False
-        if core.columns.verify[slot] and not self._admit(port, packet, source, arrival_s):
+        if not core.columns.trusted[slot] and not self._admit(port, packet, source, arrival_s):
             dropped["foreign_source"] += 1
             return False
         if data[0] != PLAIN_FIRST_BYTE:
@@ -109,7 +109,7 @@ class Demux:
             if not isinstance(port, RtpPort) or port.latch.locked is None:
                 del self._settling[slot]
             elif core.tick >= tick:
-                core.columns.verify[slot] = False
+                core.columns.trusted[slot] = True
                 del self._settling[slot]
 
     def watch_silent(self, slots: list[int]) -> None:
@@ -117,9 +117,9 @@ class Demux:
         core = self._core
         for slot in slots:
             port = core.ports[slot]
-            if not isinstance(port, RtpPort) or port.latch.locked is None or core.columns.verify[slot]:
+            if not isinstance(port, RtpPort) or not core.columns.trusted[slot]:
                 continue
             port.latch.heard(float(core.columns.heard_at[slot]))
             if port.latch.may_relearn(core.now):
-                core.columns.verify[slot] = True
+                core.columns.trusted[slot] = False
                 core.io.listen(slot)

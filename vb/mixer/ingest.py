@@ -117,7 +117,7 @@ class Ingest:
         self._steady_clock = self._offset_s is None or abs(offset_s - self._offset_s) <= _MAX_OFFSET_STEP_S
         self._offset_s = offset_s
         stamps = batch.stamps_ns[:count]
-        arrival_s = stamps * 1e-9 - offset_s
+        arrival_s: NDArray[np.float64] = stamps * 1e-9 - offset_s
         arrival_s[stamps == 0] = now
         np.maximum(arrival_s, now - MAX_AGE_S, out=arrival_s)
         np.minimum(arrival_s, now, out=arrival_s)
@@ -180,9 +180,7 @@ class Ingest:
         """Give audio its place in the playout and store it."""
         core = self._core
         core.columns.gap[audio.slots] = GAP_CONCEAL
-        placement = core.playout.place(
-            audio.slots, audio.positions, audio.lengths, audio.arrival_s, tick_at
-        )
+        placement = core.playout.place(audio.slots, audio.positions, audio.lengths, audio.arrival_s, tick_at)
         for slot, start, stop in placement.holes:
             rate_hz = int(core.playout.width[slot]) * TICKS_PER_S
             core.rings[rate_hz].punch(slot, start, stop)
@@ -208,7 +206,8 @@ class Ingest:
         payload_columns = slice(HEADER_BYTES, HEADER_BYTES + length)
         first, last = int(rows[0]), int(rows[-1]) + 1
         consecutive = last - first == rows.size
-        payload = batch.matrix[first:last, payload_columns] if consecutive else batch.matrix[rows, payload_columns]
+        taken = slice(first, last) if consecutive else rows
+        payload = batch.matrix[taken, payload_columns]
         ring.write(audio.slots, audio.positions, table.take(payload))
 
     def _keep_payloads(self, batch: Batch, audio: _Audio) -> None:

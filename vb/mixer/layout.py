@@ -1,9 +1,9 @@
 """Which leg is which row of which matrix: index arrays worked out once after each change.
 
-Legs are grouped twice. A *bank* holds the legs of one sample rate, whose rings are read and whose payloads are
-coded together. A *mix class* holds the participants that are mixed at one rate: rooms row by row, first those
-of two members who simply hear each other, then full meshes, then routed rooms, then participants who are
-alone.
+Legs are grouped twice. A *bank* holds the legs of one sample rate, whose rings are read and whose payloads
+are coded together. A *mix class* holds the participants that are mixed at one rate: rooms row by row, first
+those of two members who simply hear each other, then full meshes, then routed rooms, then participants who
+are alone.
 """
 
 from __future__ import annotations
@@ -31,12 +31,14 @@ class Bank:
     Attributes:
         rate_hz: their rate.
         slots: (n,) the legs.
+        decoded: those of them whose packets wait for a decoder.
         heard: (n, samples) what they say in this tick.
         told: (n, samples) what they hear in this tick.
     """
 
     rate_hz: int
     slots: Slots
+    decoded: list[int]
     heard: Pcm
     told: Pcm
 
@@ -246,7 +248,8 @@ def _make_banks(core: PlaneCore, classes: Iterable[MixClass]) -> list[Bank]:
             continue
         slots = np.concatenate([mix_class.slots[rows] for mix_class, rows in parts])
         shape = (slots.size, samples_per_tick(rate_hz))
-        bank = Bank(rate_hz, slots, np.zeros(shape, np.int16), np.zeros(shape, np.int16))
+        decoded = [slot for slot in slots.tolist() if core.streams[slot] is not None]
+        bank = Bank(rate_hz, slots, decoded, np.zeros(shape, np.int16), np.zeros(shape, np.int16))
         banks.append(bank)
         start = 0
         for mix_class, rows in parts:

@@ -1,4 +1,4 @@
-"""Turning an agreed session description into a port's columns: what is received how, and what is sent where."""
+"""Turning an agreed session description into a port's columns: what is received how, what is sent where."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ class MediaSetup:
             return
         address = None if remote is None else (remote.host, remote.port)
         port.latch.expect(address, core.now)
-        core.columns.verify[port.slot] = True
+        core.columns.trusted[port.slot] = False
         core.columns.listening[port.slot] = True
         core.io.aim(port.slot, address)
 

@@ -168,9 +168,7 @@ class Mixer:
                 continue
             try:
                 frame = take_frame(source, rate_hz)
-            except (
-                Exception
-            ) as error:  # the named boundary: a source that fails is taken out, the tick goes on
+            except Exception as error:  # the named boundary: a failing source is taken out, the tick goes on
                 self._break(source, room.plan.room_id, error)
                 continue
             if frame is not None:

@@ -119,7 +119,7 @@ def decode_due(core: PlaneCore, bank: Bank) -> None:
     """Decode the waiting packets of a bank's legs that this tick plays; a failing codec ends its leg."""
     ring, playout = core.rings[bank.rate_hz], core.playout
     width = bank.heard.shape[1]
-    for slot in bank.slots.tolist():
+    for slot in bank.decoded:
         stream = core.streams[slot]
         if stream is None or not playout.started[slot]:
             continue

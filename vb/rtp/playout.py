@@ -143,7 +143,8 @@ class Playout:
                 self._pull_back(slots[back], -ahead[back], tick_at)
                 late &= ~back
                 ahead[back] = 0
-            self.late[slots[late]] += 1
+            if late.any():
+                self._miss(slots[late], -ahead[late])
         self._measure(slots, ahead, arrival_s, tick_at)
         over = ahead + lengths > self._limit(slots)
         if over.any():
@@ -208,6 +209,15 @@ class Playout:
         self.underruns[slots] += 1
         self.want[slots] = 0
         self._restart_measuring(slots, tick_at)
+
+    def _miss(self, slots: Ints, samples: Ints) -> None:
+        """Note packets that came after newer audio was heard: a frame is inserted at once, up to the limit."""
+        self.late[slots] += 1
+        if self.settings.target_ms is None:
+            waiting = np.maximum(self.end[slots] - self.next[slots], 0)
+            raised = slots[samples + waiting < self._limit(slots)]
+            self.want[raised] = INSERT
+            self.want_since[raised] = -np.inf
 
     def _skip_ahead(self, slots: Ints, reach: Ints, tick_at: float) -> None:
         """Discard the oldest audio of legs that have more waiting than they may."""

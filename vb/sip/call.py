@@ -244,6 +244,8 @@ class Call:
         if method == "BYE":
             self.respond(transaction, 200, now)
             self._remote_hangup(dialog, now)
+        elif method in ("INVITE", "UPDATE") and self.state is CallState.ENDING:
+            self.respond(transaction, 481, now)  # for us the session is over: nobody would answer
         elif method in ("INVITE", "UPDATE"):
             dialog.refresh_target(request)
             self.exchange.receive_offer(request, transaction, now)

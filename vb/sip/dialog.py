@@ -174,9 +174,9 @@ def uri_hop(uri: SipUri, source: Hop | None = None) -> Hop:
     A URI that names no transport stays on that of `source` when it names the same host, so that a
     dialog set up over TCP is not torn apart; the open connection is used where it leads there.
 
-    Spec: RFC 3263 §4 without NAPTR and SRV.
+    Spec: RFC 3263 §4 without NAPTR and SRV, and without `maddr`, which nobody but multicast needs.
     """
-    host = uri.param("maddr") or uri.host
+    host = uri.host
     named = uri.transport_or_none
     transport: Transport = "tcp" if named == "tcp" else "udp"
     flow = 0

@@ -11,7 +11,7 @@ from vb.sip.uri import bracketed, parse_host
 TOKEN = r"[A-Za-z0-9\-.!%*_+`'~]+"
 _QUOTED = r'"(?:[^"\\]|\\.)*"'
 _VIA = re.compile(
-    rf"SIP\s*/\s*2\.0\s*/\s*(?P<transport>{TOKEN})\s+"
+    rf"SIP\s*/\s*[0-9]+\.[0-9]+\s*/\s*(?P<transport>{TOKEN})\s+"
     r"(?P<host>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9.])?)"
     r"\s*(?::\s*(?P<port>[0-9]{1,5}))?\s*(?P<params>;.*)?",
     re.IGNORECASE | re.DOTALL,

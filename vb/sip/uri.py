@@ -134,7 +134,7 @@ def parse_host(text: str) -> str:
     try:
         if text.startswith("["):
             return str(IPv6Address(text[1:-1]))
-        if text[-1].isdigit() and text.replace(".", "").isdigit():
+        if _looks_like_ipv4(text):
             return str(IPv4Address(text))
     except AddressValueError as error:
         raise SipUriError(f"bad address: {text[:60]!r}") from error
@@ -143,9 +143,12 @@ def parse_host(text: str) -> str:
 
 def is_ip_address(host: str) -> bool:
     """Tell whether a host (without brackets) is a literal IPv4 or IPv6 address."""
-    if ":" in host:
-        return True
-    return host.replace(".", "").isdigit()
+    return ":" in host or _looks_like_ipv4(host)
+
+
+def _looks_like_ipv4(text: str) -> bool:
+    """Digits and dots that end in a digit are never a name (RFC 1123 §2.1)."""
+    return text[-1:].isdigit() and text.replace(".", "").isdigit()
 
 
 def bracketed(host: str) -> str:

@@ -10,6 +10,7 @@ import errno
 import os
 import select
 import socket
+import struct
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -20,15 +21,20 @@ import trio
 
 from vb.mixer.batch import MAX_ROUNDS, ROW_BYTES, Batch, Endpoint
 from vb.rtp.latching import Address
-from vb.rtp.tasks.endpoint import SO_TIMESTAMPNS, RtpEndpoint
+from vb.rtp.tasks.endpoint import RtpEndpoint
 
 _ANCILLARY_BYTES: Final = socket.CMSG_SPACE(16)
 _NO_STAMP: Final = bytes(16)
+_TIMESPEC: Final = struct.Struct("=qq")
+_MAX_RTCP: Final = 256
+"""RTCP datagrams taken in one tick."""
 _SOCKADDR_BYTES: Final = 16
 _NS_PER_S: Final = 1_000_000_000
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _Send = Callable[[memoryview], object]
+_Received = tuple[int, list[tuple[int, int, bytes]], int, Any]
+"""Length, ancillary data, flags and source of a packet, as `recvmsg_into` returns them."""
 
 
 def disconnect(sock: socket.socket) -> None:
@@ -57,7 +63,9 @@ class SocketIo:
         self.errors: Counter[str] = Counter()
         self._clock = clock
         self._epoll = select.epoll()
-        self._receivers: dict[int, tuple[int, Callable[..., Any]]] = {}
+        self._rtcp_epoll = select.epoll()
+        self._receivers: dict[int, Callable[[list[memoryview], int], _Received]] = {}
+        self._slots = np.zeros(1024, np.int64)
         self._rtcp: dict[int, tuple[int, socket.socket]] = {}
         self._endpoints: dict[int, RtpEndpoint] = {}
         self._targets: dict[int, Address | None] = {}
@@ -68,17 +76,22 @@ class SocketIo:
     def close(self) -> None:
         """Stop watching sockets; they stay open."""
         self._epoll.close()
+        self._rtcp_epoll.close()
 
     def attach(self, slot: int, endpoint: Endpoint) -> None:
         """Watch a leg's sockets."""
         if not isinstance(endpoint, RtpEndpoint):
             raise TypeError(f"{endpoint!r} has no sockets")
         self._endpoints[slot] = endpoint
-        self._receivers[endpoint.rtp.fileno()] = (slot, endpoint.rtp.recvmsg_into)
-        self._rtcp[endpoint.rtcp.fileno()] = (slot, endpoint.rtcp)
+        fd, rtcp_fd = endpoint.rtp.fileno(), endpoint.rtcp.fileno()
+        if fd >= self._slots.size:
+            self._slots = np.resize(self._slots, 2 * fd)
+        self._slots[fd] = slot
+        self._receivers[fd] = endpoint.rtp.recvmsg_into
+        self._rtcp[rtcp_fd] = (slot, endpoint.rtcp)
         self._senders[slot] = self._send_nowhere
-        self._epoll.register(endpoint.rtp.fileno(), select.EPOLLIN)
-        self._epoll.register(endpoint.rtcp.fileno(), select.EPOLLIN)
+        self._epoll.register(fd, select.EPOLLIN)
+        self._rtcp_epoll.register(rtcp_fd, select.EPOLLIN)
 
     def detach(self, slot: int) -> None:
         """Leave a leg's sockets alone; call it before they are closed."""
@@ -87,10 +100,10 @@ class SocketIo:
             return
         self._targets.pop(slot, None)
         self._senders.pop(slot, None)
-        for sock, watched in ((endpoint.rtp, self._receivers), (endpoint.rtcp, self._rtcp)):
-            watched.pop(sock.fileno(), None)
-            if sock.fileno() >= 0:
-                self._epoll.unregister(sock.fileno())
+        self._receivers.pop(endpoint.rtp.fileno())
+        self._rtcp.pop(endpoint.rtcp.fileno())
+        self._epoll.unregister(endpoint.rtp.fileno())
+        self._rtcp_epoll.unregister(endpoint.rtcp.fileno())
 
     def aim(self, slot: int, address: Address | None) -> None:
         """Receive from anybody and send to `address`, or nowhere."""
@@ -152,63 +165,56 @@ class SocketIo:
             self._batch = batch
             self._buffers = [[batch.matrix[row].data] for row in range(batch.rows)]
         poll, receivers, buffers = self._epoll.poll, self._receivers, self._buffers
-        lengths: list[int] = []
-        slots: list[int] = []
-        stamps: list[bytes] = []
-        sources: list[Address] = []
+        received: list[_Received] = []
+        fds: list[int] = []
         batch.rounds.clear()
-        batch.rtcp.clear()
-        count, rows = 0, batch.rows
         for _ in range(MAX_ROUNDS):
-            ready = poll(0, rows)
+            ready = poll(0, batch.rows)
             if not ready:
                 break
-            for fd, _event in ready:
-                receiver = receivers.get(fd)
-                if receiver is None:
-                    self._drain_rtcp(fd, batch)
-                    continue
-                if count == rows:
-                    self.errors["batch_full"] += 1
-                    break
+            for fd, _event in ready[: batch.rows - len(received)]:
                 try:
-                    size, ancillary, flags, source = receiver[1](buffers[count], _ANCILLARY_BYTES)
+                    received.append(receivers[fd](buffers[len(received)], _ANCILLARY_BYTES))
+                    fds.append(fd)
                 except OSError as error:
                     self._count(error)
-                    continue
-                if flags & socket.MSG_TRUNC:
-                    self.errors["too_long"] += 1
-                    continue
-                lengths.append(size)
-                slots.append(receiver[0])
-                stamps.append(ancillary[0][2] if ancillary else _NO_STAMP)
-                sources.append(source if len(source) == 2 else source[:2])
-                count += 1
-            batch.rounds.append(count)
+            batch.rounds.append(len(received))
         else:
-            self.errors["deferred"] += len(poll(0, rows))
+            self.errors["deferred"] += len(poll(0, batch.rows))
         batch.wall_offset_s = time.time() - self._clock()
-        batch.sources = sources
-        if count:
-            batch.lengths[:count] = lengths
-            batch.slots[:count] = slots
-            times = np.frombuffer(b"".join(stamps), np.int64).reshape(count, 2)
-            batch.stamps_ns[:count] = times[:, 0] * _NS_PER_S + times[:, 1]
-        return count
+        self._drain_rtcp(batch)
+        if received:
+            self._tabulate(batch, received, fds)
+        return len(received)
 
-    def _drain_rtcp(self, fd: int, batch: Batch) -> None:
-        """Take one datagram of an RTCP socket."""
-        slot, sock = self._rtcp[fd]
-        try:
-            data, ancillary, flags, source = sock.recvmsg(ROW_BYTES, _ANCILLARY_BYTES)
-        except OSError as error:
-            self._count(error)
-            return
-        if flags & socket.MSG_TRUNC:
-            self.errors["too_long"] += 1
-            return
-        stamp_ns = 0
-        if ancillary and ancillary[0][1] == SO_TIMESTAMPNS:
-            seconds, nanoseconds = np.frombuffer(ancillary[0][2], np.int64).tolist()
+    def _tabulate(self, batch: Batch, received: list[_Received], fds: list[int]) -> None:
+        """Write what the receive calls returned as columns."""
+        count = len(received)
+        sizes, ancillaries, flags, batch.sources = zip(*received, strict=True)
+        batch.lengths[:count] = sizes
+        batch.slots[:count] = self._slots[fds]
+        stamps = [ancillary[0][2] if ancillary else _NO_STAMP for ancillary in ancillaries]
+        times = np.frombuffer(b"".join(stamps), np.int64).reshape(count, 2)
+        batch.stamps_ns[:count] = times[:, 0] * _NS_PER_S + times[:, 1]
+        if any(flags):
+            for row in np.flatnonzero(np.array(flags) & socket.MSG_TRUNC).tolist():
+                # A length that is no packet: the plane drops the row.
+                batch.lengths[row] = 0
+                self.errors["too_long"] += 1
+
+    def _drain_rtcp(self, batch: Batch) -> None:
+        """Take one datagram of each RTCP socket that has some."""
+        batch.rtcp.clear()
+        for fd, _event in self._rtcp_epoll.poll(0, _MAX_RTCP):
+            slot, sock = self._rtcp[fd]
+            try:
+                data, ancillary, flags, source = sock.recvmsg(ROW_BYTES, _ANCILLARY_BYTES)
+            except OSError as error:
+                self._count(error)
+                continue
+            if flags & socket.MSG_TRUNC:
+                self.errors["too_long"] += 1
+                continue
+            seconds, nanoseconds = _TIMESPEC.unpack(ancillary[0][2] if ancillary else _NO_STAMP)
             stamp_ns = seconds * _NS_PER_S + nanoseconds
-        batch.rtcp.append((slot, data, (source[0], source[1]), stamp_ns))
+            batch.rtcp.append((slot, data, (source[0], source[1]), stamp_ns))

@@ -118,7 +118,7 @@ def _family(host: str) -> socket.AddressFamily:
 def _free_even_port(host: str) -> int:
     """Return an even port that was free a moment ago.
 
-    It is bound by number afterwards: a port that the system chose would be lost when a socket is disconnected.
+    It is bound by number afterwards: a port that the system chose is lost when a socket is disconnected.
     """
     with socket.socket(_family(host), socket.SOCK_DGRAM) as probe:
         probe.bind((host, 0))

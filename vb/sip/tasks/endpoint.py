@@ -206,32 +206,37 @@ class SipEndpoint:
             raise Unavailable("SIP is not running")
         plan = _plan(request, agent.settings.domain or agent.settings.host4, self.settings.product)
         first_hop = uri_hop(plan.target)
+        hop = transport.resolver.cached(first_hop)
+        sdp = b"" if hop is None else self._offer(request, hop)
         call = agent.dial(plan)
         handle = self._handle(call)
-        hop = transport.resolver.cached(first_hop)
-        if hop is not None:
-            self._start(call, hop, request)
-            self.flush()
-        else:
+        if hop is None:
             nursery.start_soon(self._resolve_and_start, call, first_hop, request, transport)
+        else:
+            call.start(hop, sdp, trio.current_time())
+            self.flush()
         return handle
 
     async def _resolve_and_start(
         self, call: OutboundCall, hop: Hop, request: DialRequest, transport: SipTransport
     ) -> None:
         try:
-            self._start(call, await transport.resolver.resolve(hop), request)
+            resolved = await transport.resolver.resolve(hop)
         except ResolveError:
             call.fail("resolve")
+        else:
+            started = self._contained(
+                "offer", lambda: call.start(resolved, self._offer(request, resolved), trio.current_time())
+            )
+            if not started:
+                call.fail("transport")
         self.flush()
 
-    def _start(self, call: OutboundCall, hop: Hop, request: DialRequest) -> None:
-        if callable(request.sdp):
-            assert self._agent is not None
-            sdp = request.sdp(self._agent.settings.host(hop.family))
-        else:
-            sdp = request.sdp
-        call.start(hop, sdp, trio.current_time())
+    def _offer(self, request: DialRequest, hop: Hop) -> bytes:
+        if isinstance(request.sdp, bytes):
+            return request.sdp
+        assert self._agent is not None
+        return request.sdp(self._agent.settings.host(hop.family))
 
     # -- from the sockets (StreamHandler) -------------------------------------------------------
 

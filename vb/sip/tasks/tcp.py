@@ -121,6 +121,11 @@ class TcpTransport:
         self._listeners.clear()
 
     @property
+    def listening_ports(self) -> list[int]:
+        """Ports listened on, in the order of binding."""
+        return [int(listener.socket.getsockname()[1]) for listener in self._listeners]
+
+    @property
     def connections(self) -> int:
         """Number of connections."""
         return len(self._flows)

@@ -81,7 +81,7 @@ class UdpSocket:
         if self._backlog:
             self._queue(data, hop)
             return
-        for _ in range(2):  # the first try may report an older failure instead
+        for _ in range(3):  # a try may report an older failure instead
             try:
                 self._socket.sendto(data, (hop.host, hop.port))
             except BlockingIOError:

@@ -1,0 +1,116 @@
+"""Every check of this project, one nox session each; `./run test` runs the default ones.
+
+The sessions share the virtual environment that nox itself runs in, so nothing is installed twice and a second
+run starts at once.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2025.5"
+nox.options.default_venv_backend = "none"
+nox.options.error_on_missing_interpreters = True
+nox.options.sessions = ["lint", "types", "imports", "tests", "conformance", "interop", "docs"]
+
+ROOT = Path(__file__).parent
+CODE = [name for name in ("vb", "tests", "conformance", "interop", "bench", "docs") if (ROOT / name).is_dir()]
+MAX_MODULE_LINES = 500
+
+
+def tool(session: nox.Session, module: str, *arguments: str) -> None:
+    """Run a Python tool of this environment as a module."""
+    session.run(sys.executable, "-m", module, *arguments)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Style, spelling and Trio's own traps."""
+    tool(session, "ruff", "check", *CODE, "noxfile.py")
+    tool(session, "ruff", "format", "--check", *CODE, "noxfile.py")
+    tool(session, "codespell_lib", *CODE, "noxfile.py", "README.md", "CONTRIBUTING.md", "CHANGELOG.md", "run")
+    # Not wanted: 109, callers may decide how long to wait; 114, a list of names to keep; 124, commands are
+    # async all alike; 127, our HTTP client is chosen; 128, blind to a task_status that is passed on.
+    ignored = "--extend-ignore=ASYNC109,ASYNC114,ASYNC124,ASYNC127,ASYNC128"
+    tool(session, "flake8", "--isolated", "--select=ASYNC1,ASYNC2", ignored, *CODE)
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Full static types."""
+    tool(session, "mypy")
+
+
+@nox.session
+def imports(session: nox.Session) -> None:
+    """Who may import whom (.importlinter), and no module over 500 lines."""
+    session.run(str(Path(sys.executable).with_name("lint-imports")), "--no-logo", external=True)
+    lengths = {
+        path.relative_to(ROOT): len(path.read_text(encoding="utf-8").splitlines())
+        for name in CODE
+        for path in sorted((ROOT / name).rglob("*.py"))
+    }
+    long = [
+        f"{path}: {lines} lines (at most {MAX_MODULE_LINES})"
+        for path, lines in lengths.items()
+        if lines > MAX_MODULE_LINES
+    ]
+    if long:
+        session.error("split these modules:\n" + "\n".join(long))
+    session.log(f"{len(lengths)} modules, the longest has {max(lengths.values())} lines")
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """The unit and loopback tests; arguments go to pytest."""
+    tool(session, "pytest", *session.posargs)
+
+
+@nox.session
+def conformance(session: nox.Session) -> None:
+    """Black-box scenarios against a server of this checkout."""
+    tool(session, "conformance", *session.posargs)
+
+
+@nox.session
+def interop(session: nox.Session) -> None:
+    """Third-party peers against a server of this checkout; an absent one prints `not run`."""
+    tool(session, "interop", *session.posargs)
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Generated pages are fresh, every path a page names exists, the site builds without a warning."""
+    session.run(sys.executable, "docs/generate.py", "--check")
+    with tempfile.TemporaryDirectory() as site:
+        tool(session, "mkdocs", "build", "--quiet", "--strict", "--site-dir", site)
+
+
+@nox.session(default=False)
+def generate(session: nox.Session) -> None:
+    """Write the generated parts of the documentation again."""
+    session.run(sys.executable, "docs/generate.py")
+
+
+@nox.session(default=False)
+def bench(session: nox.Session) -> None:
+    """Cost per leg, tick lateness and memory, printed as a table."""
+    tool(session, "bench", *session.posargs)
+
+
+@nox.session(default=False)
+def lock(session: nox.Session) -> None:
+    """Write requirements/*.txt from pyproject.toml: versions with hashes, wheels only, no index address."""
+    common = ["pip", "compile", "--quiet", "pyproject.toml", "--universal", "--python-version", "3.11"]
+    common += ["--fork-strategy", "fewest", "--generate-hashes", "--only-binary", ":all:", "--group", "build"]
+    common += ["--no-emit-index-url", "--no-emit-find-links", "--no-annotate", "--no-header"]
+    development = [
+        part for group in ("test", "lint", "nox", "docs", "interop") for part in ("--group", group)
+    ]
+    dev, serve = "requirements/dev.txt", "requirements/serve.txt"
+    tool(session, "uv", *common, *development, "--output-file", dev)
+    tool(session, "uv", *common, "--constraint", dev, "--output-file", serve)

@@ -1,0 +1,139 @@
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+import pytest
+
+from vb.codecs.pcm import Pcm
+from vb.demo.check import Check, Evidence, echo_of, find_voice, judge
+from vb.demo.track import RATE_HZ, load_speech
+
+A: Final = load_speech("caller_a.wav")
+B: Final = load_speech("caller_b.wav")
+TRACK_SAMPLES: Final = 9 * RATE_HZ
+
+
+def track(*voices: tuple[Pcm, float, float]) -> Pcm:
+    """Return a track of voices, each with its start in seconds and its gain."""
+    mix = np.zeros(TRACK_SAMPLES)
+    for voice, start_s, gain in voices:
+        start = int(start_s * RATE_HZ)
+        mix[start : start + voice.size] += gain * voice
+    return mix.clip(-32768, 32767).astype(np.int16)
+
+
+def evidence(
+    *, heard_a: Pcm | None = None, heard_b: Pcm | None = None, recording: Pcm | None = None
+) -> Evidence:
+    """Return what a flawless call leaves behind, except for what is given."""
+    return Evidence(
+        said={"A": A, "B": B},
+        heard={
+            "A": track((B, 2.5, 1.0)) if heard_a is None else heard_a,
+            "B": track((A, 1.0, 1.0)) if heard_b is None else heard_b,
+        },
+        recording=track((A, 1.0, 1.0), (B, 2.5, 1.0)) if recording is None else recording,
+    )
+
+
+def failed(checks: list[Check]) -> set[str]:
+    return {check.fact for check in checks if not check.holds}
+
+
+def test_flawless_call_passes_every_check() -> None:
+    checks = judge(evidence())
+    assert len(checks) == 6
+    assert not failed(checks)
+
+
+@pytest.mark.parametrize("gain", [1.0, 0.5, 0.2])
+def test_own_echo_below_the_other_voice_is_caught(gain: float) -> None:
+    checks = judge(evidence(heard_a=track((B, 2.5, 1.0), (A, 1.0, gain))))
+    assert failed(checks) == {"phone A did not hear itself"}
+
+
+def test_own_echo_in_opposite_phase_is_caught() -> None:
+    checks = judge(evidence(heard_b=track((A, 1.0, 1.0), (B, 2.6, -0.3))))
+    assert failed(checks) == {"phone B did not hear itself"}
+
+
+def test_silence_is_not_the_other_voice() -> None:
+    assert failed(judge(evidence(heard_b=track()))) == {"phone B heard A"}
+
+
+def test_nothing_received_is_not_the_other_voice() -> None:
+    assert failed(judge(evidence(heard_b=np.zeros(0, np.int16)))) == {"phone B heard A"}
+
+
+def test_swapped_audio_fails_both_ways_for_both_phones() -> None:
+    checks = judge(evidence(heard_a=track((A, 1.0, 1.0)), heard_b=track((B, 2.5, 1.0))))
+    assert failed(checks) == {
+        "phone A heard B",
+        "phone A did not hear itself",
+        "phone B heard A",
+        "phone B did not hear itself",
+    }
+
+
+def test_two_seconds_of_lost_speech_are_caught() -> None:
+    cut = track((B, 2.5, 1.0))
+    cut[4 * RATE_HZ : 6 * RATE_HZ] = 0
+    assert failed(judge(evidence(heard_a=cut))) == {"phone A heard B"}
+
+
+def test_noise_as_loud_as_the_voice_is_caught() -> None:
+    noise = np.random.default_rng(1).normal(0, 3000, TRACK_SAMPLES)
+    noisy = (track((B, 2.5, 1.0)) + noise).clip(-32768, 32767).astype(np.int16)
+    assert failed(judge(evidence(heard_a=noisy))) == {"phone A heard B"}
+
+
+@pytest.mark.parametrize(("voice", "missing"), [(A, "B"), (B, "A")])
+def test_recording_without_a_voice_is_caught(voice: Pcm, missing: str) -> None:
+    checks = judge(evidence(recording=track((voice, 1.0, 1.0))))
+    assert failed(checks) == {f"the recording holds {missing}"}
+
+
+def test_empty_recording_is_caught() -> None:
+    checks = judge(evidence(recording=np.zeros(0, np.int16)))
+    assert failed(checks) == {"the recording holds A", "the recording holds B"}
+
+
+def test_faint_comfort_noise_does_no_harm() -> None:
+    noise = np.random.default_rng(1).normal(0, 20, TRACK_SAMPLES)
+    heard = (track((B, 2.5, 1.0)) + noise).astype(np.int16)
+    assert not failed(judge(evidence(heard_a=heard)))
+
+
+def test_voice_moved_by_a_jitter_buffer_on_the_way_is_still_found() -> None:
+    heard = track((B, 2.5, 1.0))
+    middle = 4 * RATE_HZ
+    moved = np.concatenate((heard[:middle], np.zeros(320, np.int16), heard[middle:]))
+    assert not failed(judge(evidence(heard_a=moved)))
+
+
+def test_lag_tells_where_the_voice_begins() -> None:
+    assert find_voice(track((A, 1.25, 0.5)), A).lag_samples == 10_000
+
+
+def test_lag_of_a_voice_whose_start_was_missed_is_negative() -> None:
+    assert find_voice(A[800:], A).lag_samples == -800
+
+
+def test_copy_has_likeness_one_at_any_loudness() -> None:
+    assert find_voice(track((A, 1.0, 0.25)), A).likeness == pytest.approx(1.0, abs=0.001)
+
+
+def test_rest_is_the_track_without_the_voice() -> None:
+    rest = find_voice(track((A, 1.0, 1.0)), A).rest
+    assert rest.size == TRACK_SAMPLES
+    assert np.abs(rest).max() < 1.0
+
+
+def test_echo_is_measured_in_amplitude() -> None:
+    assert echo_of(track((A, 2.0, 0.5)), A) == pytest.approx(0.5, abs=0.01)
+
+
+def test_the_two_voices_are_unlike_each_other() -> None:
+    assert find_voice(track((A, 1.0, 1.0)), B).likeness < 0.4
+    assert echo_of(track((A, 1.0, 1.0)), B) < 0.1

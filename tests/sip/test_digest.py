@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+import pytest
+
+from vb.sip.digest import Challenge, Credentials, DigestClient, authorization, parse_challenge
+from vb.sip.errors import SipParseError
+from vb.sip.message import Headers, Response
+
+MUFASA = Credentials("Mufasa", "Circle of Life")
+URI = "/dir/index.html"
+
+
+def test_md5_vector_of_rfc7616_3_9_1() -> None:
+    challenge = parse_challenge(
+        'Digest realm="http-auth@example.org", qop="auth, auth-int", algorithm=MD5, '
+        'nonce="7ypf/xlj9XXwfDPEoM4URrv/xwf94BcCAzFZH4GiTo0v", '
+        'opaque="FQhe/qaU925kfnzjCev0ciny7QMkPqMAFRtzCUYo5tdS"'
+    )
+    value = authorization(
+        challenge, MUFASA, "GET", URI, cnonce="f2/wE4q74E6zIJEtWaHKaf5wv/H5QzzpXusqGemxURZJ", nonce_count=1
+    )
+    assert 'response="8ca523f5e9506fed4657c9700eebdbec"' in value
+    assert "qop=auth, nc=00000001" in value
+    assert 'opaque="FQhe/qaU925kfnzjCev0ciny7QMkPqMAFRtzCUYo5tdS"' in value
+
+
+def test_sha_256_vector_of_rfc7616_3_9_1() -> None:
+    challenge = Challenge(
+        "http-auth@example.org", "7ypf/xlj9XXwfDPEoM4URrv/xwf94BcCAzFZH4GiTo0v", "SHA-256", qop=("auth",)
+    )
+    value = authorization(
+        challenge, MUFASA, "GET", URI, cnonce="f2/wE4q74E6zIJEtWaHKaf5wv/H5QzzpXusqGemxURZJ", nonce_count=1
+    )
+    assert 'response="753927fa0e85d155564e2e272a28d1802ca10daf4496794697cf8db5856cb6c1"' in value
+
+
+def test_a_challenge_without_qop_is_answered_as_in_rfc2069() -> None:
+    value = authorization(
+        Challenge("r", "n"), Credentials("u", "p"), "INVITE", "sip:a", cnonce="c", nonce_count=1
+    )
+    assert "qop" not in value
+    assert "nc=" not in value
+    assert "algorithm" not in value
+
+
+def test_session_algorithms_depend_on_the_cnonce() -> None:
+    challenge = Challenge("r", "n", "MD5-sess", qop=("auth",))
+    one, two = (
+        authorization(challenge, MUFASA, "INVITE", "sip:a", cnonce=c, nonce_count=1) for c in ("c1", "c2")
+    )
+    assert one != two
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "Basic realm=x",
+        "Digest",
+        'Digest realm="x"',
+        'Digest realm="x", realm="y", nonce="n"',
+        "Digest ,,",
+        "Digest a",
+    ],
+)
+def test_what_is_no_challenge(value: str) -> None:
+    with pytest.raises(SipParseError):
+        parse_challenge(value)
+
+
+def challenged(*values: str) -> Response:
+    return Response(401, "", Headers([("WWW-Authenticate", value) for value in values]))
+
+
+def client() -> DigestClient:
+    return DigestClient(MUFASA, lambda: "cnonce")
+
+
+def test_the_first_usable_challenge_of_a_realm_is_answered() -> None:
+    response = challenged(
+        'Digest realm="a", nonce="1", algorithm=SHA-512-256',
+        'Digest realm="a", nonce="2", algorithm=SHA-256',
+        'Digest realm="a", nonce="3", algorithm=MD5',
+        'Digest realm="b", nonce="4"',
+    )
+    answers = client().answer(response, "INVITE", "sip:a", Headers())
+    assert answers is not None
+    assert ['nonce="2"' in answers[0][1], 'nonce="4"' in answers[1][1]] == [True, True]
+
+
+def test_auth_int_alone_is_not_answered() -> None:
+    response = challenged('Digest realm="a", nonce="1", qop="auth-int"')
+    assert client().answer(response, "INVITE", "sip:a", Headers()) is None
+
+
+def test_the_nonce_count_rises_with_each_use() -> None:
+    digest, response = client(), challenged('Digest realm="a", nonce="1", qop="auth"')
+    for count in ("00000001", "00000002"):
+        answers = digest.answer(response, "BYE", "sip:a", Headers())
+        assert answers is not None
+        assert f"nc={count}" in answers[0][1]
+
+
+def test_a_refused_realm_is_not_tried_again_unless_stale() -> None:
+    digest = client()
+    sent = Headers([("Authorization", 'Digest username="x", realm="a", nonce="1"')])
+    assert digest.answer(challenged('Digest realm="a", nonce="2"'), "BYE", "sip:a", sent) is None
+    stale = challenged('Digest realm="a", nonce="2", stale=TRUE')
+    assert digest.answer(stale, "BYE", "sip:a", sent) is not None
+
+
+def test_a_password_is_not_shown() -> None:
+    assert "Circle" not in repr(MUFASA)

@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.support.sip_pair import OFFER
+from vb.sip.errors import SipParseError
+from vb.sip.message import Headers, Request
+from vb.sip.multipart import UnsupportedBody, sdp_of
+
+
+def message(body: bytes, content_type: str | None, **headers: str) -> Request:
+    pairs = [(name.replace("_", "-"), value) for name, value in headers.items()]
+    if content_type is not None:
+        pairs.append(("Content-Type", content_type))
+    return Request("INVITE", "sip:a", Headers(pairs), body)
+
+
+def part(kind: str, content: bytes) -> bytes:
+    return b"--b\r\nContent-Type: " + kind.encode() + b"\r\n\r\n" + content + b"\r\n"
+
+
+def test_a_plain_body_is_taken_as_it_is() -> None:
+    assert sdp_of(message(OFFER, "Application/SDP ;charset=utf-8")) == OFFER
+
+
+def test_no_body_is_no_offer() -> None:
+    assert sdp_of(message(b"", "application/sdp")) is None
+
+
+def test_the_first_sdp_part_is_found_byte_for_byte() -> None:
+    body = b"preamble\r\n" + part("text/plain", b"x") + part("application/sdp", OFFER) + b"--b--\r\nepilogue"
+    assert sdp_of(message(body, 'multipart/mixed; boundary="b"')) == OFFER
+
+
+def test_a_part_without_headers_is_text() -> None:
+    body = b"--b\r\n\r\nhello\r\n" + part("application/sdp", OFFER) + b"--b--"
+    assert sdp_of(message(body, "multipart/alternative;boundary=b")) == OFFER
+
+
+def test_nothing_behind_the_closing_delimiter_counts() -> None:
+    body = part("text/plain", b"x") + b"--b--\r\n" + part("application/sdp", OFFER)
+    with pytest.raises(UnsupportedBody):
+        sdp_of(message(body, "multipart/mixed;boundary=b"))
+
+
+@pytest.mark.parametrize("kind", ["text/plain", None, "multipart/mixed;boundary=zz"])
+def test_other_bodies_are_refused_with_415(kind: str | None) -> None:
+    with pytest.raises(UnsupportedBody) as caught:
+        sdp_of(message(b"x", kind))
+    assert caught.value.status == 415
+
+
+def test_a_body_marked_optional_is_passed_over() -> None:
+    optional = "render;handling=optional"
+    assert sdp_of(message(b"x", "text/plain", Content_Disposition=optional)) is None
+    encoded = message(OFFER, "application/sdp", Content_Encoding="gzip", Content_Disposition=optional)
+    assert sdp_of(encoded) is None
+
+
+@given(st.binary(max_size=200), st.text(max_size=40))
+def test_any_body_raises_nothing_but_sip_parse_error(body: bytes, kind: str) -> None:
+    for content_type in (kind, "multipart/mixed;boundary=b", f"multipart/mixed;{kind}"):
+        try:
+            sdp_of(message(body + b"--b\r\n" + body, content_type))
+        except SipParseError:
+            continue

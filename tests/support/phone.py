@@ -1,0 +1,142 @@
+"""A softphone for integration tests: our own SIP endpoint and one RTP socket, playing a tone."""
+
+from __future__ import annotations
+
+import math
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import numpy as np
+import trio
+
+from vb.codecs.base import PCMU
+from vb.codecs.g711 import PCM_TO_ULAW, ULAW_TO_PCM
+from vb.ids import SystemIds
+from vb.rtp.packet import build_header, parse_rtp
+from vb.sdp.offer_answer import OfferAnswer
+from vb.sip import call as sip
+from vb.sip.tasks.endpoint import DialRequest, SipCall, SipEndpoint, SipSettings
+
+
+class Phone:
+    """One user agent on loopback; it calls or is called, plays a tone and hears."""
+
+    def __init__(self, tone_hz: float) -> None:
+        self.tone_hz = tone_hz
+        self.endpoint = SipEndpoint(SipSettings(port=0), SystemIds(), self._incoming)
+        self.port = 0
+        self.calls: list[SipCall] = []
+        self.arrived = trio.Event()
+        self.heard: list[np.ndarray[Any, np.dtype[np.int16]]] = []
+        self._socket = trio.socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self._nursery: trio.Nursery | None = None
+        self.negotiation: OfferAnswer | None = None
+
+    def _incoming(self, call: SipCall) -> None:
+        self.calls.append(call)
+        self.arrived.set()
+
+    async def open(self, nursery: trio.Nursery) -> None:
+        await self._socket.bind(("127.0.0.1", 0))
+        bound = await nursery.start(self.endpoint.run)
+        self.port = bound[0].port
+        self._nursery = nursery
+        self.negotiation = OfferAnswer(
+            address="127.0.0.1", rtp_port=self._socket.getsockname()[1], codecs=[PCMU], session_id=1
+        )
+
+    @property
+    def uri(self) -> str:
+        return f"sip:phone@127.0.0.1:{self.port}"
+
+    def dial(self, uri: str, headers: dict[str, str] | None = None) -> SipCall:
+        assert self.negotiation is not None
+        call = self.endpoint.dial(
+            DialRequest(to=uri, sdp=self.negotiation.offer(), from_="tester", headers=headers or {})
+        )
+        self.calls.append(call)
+        return call
+
+    async def wait_for(self, call: SipCall, kind: type[Any]) -> Any:
+        with trio.fail_after(5):
+            while True:
+                event = await call.next_event()
+                if isinstance(event, kind):
+                    return event
+                assert not isinstance(event, sip.Closed), f"closed while waiting for {kind.__name__}"
+
+    def answer(self, call: SipCall) -> None:
+        assert self.negotiation is not None
+        assert call.offer is not None
+        call.accept(self.negotiation.receive_offer(call.offer))
+        self.talk()
+
+    def use_answer(self, sdp: bytes) -> None:
+        assert self.negotiation is not None
+        self.negotiation.receive_answer(sdp)
+        self.talk()
+
+    def talk(self) -> None:
+        assert self._nursery is not None
+        self._nursery.start_soon(self._send)
+        self._nursery.start_soon(self._receive)
+
+    async def _send(self) -> None:
+        assert self.negotiation is not None
+        agreed = self.negotiation.agreed
+        assert agreed is not None
+        assert agreed.remote_rtp is not None
+        target = (agreed.remote_rtp.host, agreed.remote_rtp.port)
+        due = trio.current_time()
+        step = 2 * math.pi * self.tone_hz / 8000
+        for index in range(10_000):
+            phase = step * np.arange(index * 160, (index + 1) * 160)
+            pcm = (8000 * np.sin(phase)).astype(np.int16)
+            payload = PCM_TO_ULAW[pcm.view(np.uint16)].tobytes()
+            await self._socket.sendto(build_header(0, index & 0xFFFF, index * 160, 7) + payload, target)
+            due += 0.02
+            await trio.sleep_until(due)
+
+    async def _receive(self) -> None:
+        while True:
+            data, _ = await self._socket.recvfrom(2048)
+            packet = parse_rtp(data)
+            if packet is not None and packet.payload_type == 0:
+                self.heard.append(ULAW_TO_PCM[np.frombuffer(packet.payload, np.uint8)])
+
+    def tones(self, last_frames: int = 40) -> set[int]:
+        """Frequencies (on a 50 Hz grid) that stand out in what was heard last."""
+        audio = np.concatenate(self.heard[-last_frames:]).astype(np.float64)
+        spectrum = np.abs(np.fft.rfft(audio * np.hanning(audio.size)))
+        peaks = np.flatnonzero(spectrum > max(spectrum.max() * 0.2, 1e5))
+        return {int(50 * round(peak * 8000 / audio.size / 50)) for peak in peaks}
+
+    async def hear(self, frames: int) -> None:
+        """Wait until this many more frames have come in."""
+        goal = len(self.heard) + frames
+        with trio.fail_after(10):
+            while len(self.heard) < goal:
+                await trio.sleep(0.02)
+
+    def close(self) -> None:
+        self._socket.close()
+
+
+@asynccontextmanager
+async def open_phone(tone_hz: float) -> AsyncIterator[Phone]:
+    """A phone for as long as the block lasts."""
+    phone = Phone(tone_hz)
+    async with trio.open_nursery() as nursery:
+        await phone.open(nursery)
+        try:
+            yield phone
+        finally:
+            for call in phone.calls:
+                call.hangup()
+            with trio.move_on_after(1, shield=True):
+                for call in phone.calls:
+                    await call.wait_closed()
+            nursery.cancel_scope.cancel()
+            phone.close()
