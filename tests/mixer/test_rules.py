@@ -79,7 +79,7 @@ class TestRule1PlayOutByTimestamp:
         heard = listener.pcm(60)
         assert min(level(heard[i : i + 160]) for i in range(0, heard.size, 160)) > 5000
         assert talker.port.statistics().reception is not None
-        assert talker.port.statistics().reception.lost == 0
+        assert talker.port.statistics().reception.lost <= 0
 
 
 class TestRule2SeveralPacketsInOneDrain:

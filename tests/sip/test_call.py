@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.support.sip_pair import ANSWER, OFFER, Pair, is_closed, kinds
 from vb.sip.call import OfferReceived
+from vb.sip.errors import NoPendingOffer
+
+ORDERS = ["ring", "accept", "hang_a", "hang_b", "offer_a", "offer_b", "wait"]
+ORDERS += ["answer_a", "answer_b", "refuse_a", "refuse_b", "wait", "accept"]
 
 
 def test_a_whole_call_on_the_wire() -> None:
@@ -115,11 +121,7 @@ def test_every_call_ends_closed_once_whatever_is_lost(lost: set[int], order: int
 
 
 @settings(max_examples=100, deadline=None)
-@given(
-    st.lists(
-        st.sampled_from(["ring", "accept", "hang_a", "hang_b", "offer_a", "offer_b", "wait"]), max_size=12
-    )
-)
+@given(st.lists(st.sampled_from(ORDERS), max_size=14))
 def test_any_order_of_orders_ends_in_one_closed_on_each_side(orders: list[str]) -> None:
     pair = Pair()
     outbound = pair.dial()
@@ -140,6 +142,13 @@ def test_any_order_of_orders_ends_in_one_closed_on_each_side(orders: list[str]) 
             call = outbound if order == "offer_a" else inbound
             if call.state.value == "confirmed" and not call.exchange.has_waiting:
                 call.reoffer(OFFER, pair.now)
+        elif order.startswith(("answer", "refuse")):
+            call = outbound if order.endswith("a") else inbound
+            with contextlib.suppress(NoPendingOffer):
+                if order.startswith("answer"):
+                    call.answer_offer(ANSWER, pair.now)
+                else:
+                    call.refuse_offer(488, pair.now)
     outbound.hangup(pair.now)
     inbound.hangup(pair.now)
     pair.advance(200)

@@ -71,7 +71,7 @@ class Pair:
         self.wire: list[tuple[str, bytes]] = []
 
     def settle(self) -> None:
-        """Carry datagrams to and fro until both are silent."""
+        """Carry datagrams both ways until both sides are silent."""
         moved = True
         while moved:
             moved = False

@@ -17,14 +17,14 @@ import structlog
 import trio
 from hypercorn.config import Config as HypercornConfig
 from hypercorn.events import Closed, Event, RawData, Updated
+from hypercorn.protocol.events import Data, Request, Response, StreamClosed
 from hypercorn.protocol.events import Event as StreamEvent
-from hypercorn.protocol.events import Request, Response, StreamClosed
 from hypercorn.protocol.h11 import STREAM_ID, H11Protocol, H11WSConnection
 from hypercorn.protocol.http_stream import HTTPStream
 from hypercorn.protocol.ws_stream import FrameTooLargeError, Handshake, WSStream
 from hypercorn.trio.task_group import TaskGroup
 from hypercorn.trio.worker_context import WorkerContext
-from hypercorn.typing import AppWrapper, ConnectionState
+from hypercorn.typing import AppWrapper, ASGISendEvent, ConnectionState
 from wsproto.connection import ConnectionState as WebSocketState
 from wsproto.events import CloseConnection, Message, Ping
 from wsproto.frame_protocol import CloseReason
@@ -48,6 +48,23 @@ AcceptsUpgrade = Callable[[str, bytes], bool]
 
 class WebSocketStream(WSStream):
     """Hypercorn's WebSocket, saying why it closes: 1009 for size, 1002 and 1007 for broken frames."""
+
+    _decided: trio.Event
+
+    async def handle(self, event: StreamEvent) -> None:
+        """Take an event of the connection; frames wait until the application has accepted the upgrade."""
+        if isinstance(event, Request):
+            self._decided = trio.Event()
+        elif isinstance(event, Data) and not self.handshake.accepted:
+            await self._decided.wait()
+        await super().handle(event)
+
+    async def app_send(self, message: ASGISendEvent | None) -> None:
+        """Take a message of the application; its first one accepts or refuses the upgrade."""
+        try:
+            await super().app_send(message)
+        finally:
+            self._decided.set()
 
     async def _handle_events(self) -> None:
         for event in self.connection.events():

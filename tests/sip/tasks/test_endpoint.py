@@ -156,7 +156,7 @@ async def test_a_request_that_cannot_be_dialled(request_: DialRequest, error: ty
         assert alice.calls == 0
 
 
-async def test_dialling_before_the_start_is_unavailable() -> None:
+def test_dialling_before_the_start_is_unavailable() -> None:
     with pytest.raises(Unavailable):
         SipEndpoint(LOOPBACK, SystemIds(), ignore).dial(DialRequest("sip:a@127.0.0.1", OFFER))
 

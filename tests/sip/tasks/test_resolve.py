@@ -10,7 +10,7 @@ from vb.sip.tasks.resolve import ResolveError, Resolver, advertised_host
 pytestmark = pytest.mark.integration
 
 
-async def test_numeric_hosts_need_no_look_up() -> None:
+def test_numeric_hosts_need_no_look_up() -> None:
     for host in ("127.0.0.1", "::1"):
         assert Resolver((4, 6)).cached(Hop("udp", host, 5060)) == Hop("udp", host, 5060)
 

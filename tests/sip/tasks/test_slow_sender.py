@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import pytest
 import trio
 import trio.testing
 
 from vb.sip.hop import Hop
 from vb.sip.tasks.tcp import TcpTransport
+
+pytestmark = pytest.mark.integration
 
 
 class Handler:

@@ -1,0 +1,253 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import structlog
+import trio
+from trio.testing import MockClock
+
+from tests.api.harness import SmallEngine
+from vb.api import webhooks
+from vb.api.webhook_sender import Outcome, WebhookSender
+from vb.api.webhooks import WebhookDispatcher
+from vb.events.hooks import Hook, HookTable
+from vb.events.leg import LegMuted
+
+Answer = Callable[[Hook, int], Outcome]
+
+
+class Receiver(WebhookSender):
+    """Stands for the network: notes what would be posted and when, and answers as it is told."""
+
+    def __init__(self, answer: Answer, takes_s: float = 0.0) -> None:
+        self.posts: list[tuple[str, str, float]] = []
+        self._answer = answer
+        self._takes_s = takes_s
+
+    async def post(self, hook: Hook, event_id: str, body: bytes) -> Outcome:
+        assert event_id.encode() in body
+        self.posts.append((hook.url, event_id, trio.current_time()))
+        if self._takes_s:
+            await trio.sleep(self._takes_s)
+        else:
+            await trio.lowlevel.checkpoint()
+        return self._answer(hook, len(self.posts))
+
+
+def outcomes(engine: SmallEngine) -> dict[str, int]:
+    counts: dict[str, int] = {}
+    for line in engine.metrics.render().decode().splitlines():
+        if line.startswith("voiceblender_webhook_deliveries_total"):
+            counts[line.partition('"')[2].partition('"')[0]] = int(float(line.rpartition(" ")[2]))
+    return {name: count for name, count in counts.items() if count}
+
+
+def counter(engine: SmallEngine, name: str) -> float:
+    value = engine.metrics.registry.get_sample_value(f"voiceblender_{name}")
+    assert value is not None
+    return value
+
+
+def publish(engine: SmallEngine, count: int, leg_id: str = "a") -> list[str]:
+    return [engine.bus.publish(LegMuted(leg_id=leg_id)).event_id for _ in range(count)]
+
+
+@pytest.fixture
+def hooked(engine: SmallEngine) -> SmallEngine:
+    engine.hooks = HookTable(Hook("http://global/"))
+    return engine
+
+
+async def test_events_reach_a_target_in_their_order(
+    hooked: SmallEngine, nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    receiver = Receiver(lambda _hook, _n: "success", takes_s=0.5)
+    nursery.start_soon(WebhookDispatcher(hooked, receiver).run)
+    ids = publish(hooked, 20)
+    await trio.sleep(30)
+    assert [event_id for _, event_id, _ in receiver.posts] == ids
+    assert outcomes(hooked) == {"success": 20}
+    assert counter(hooked, "webhook_enqueued_total") == 20
+
+
+async def test_a_failing_event_is_tried_at_0_2_and_6_seconds_and_then_given_up(
+    hooked: SmallEngine, nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    receiver = Receiver(lambda _hook, _n: "retry")
+    nursery.start_soon(WebhookDispatcher(hooked, receiver).run)
+    (event_id,) = publish(hooked, 1)
+    with structlog.testing.capture_logs() as logs:
+        await trio.sleep(30)
+    assert [(post[1], post[2]) for post in receiver.posts] == [(event_id, 0), (event_id, 2), (event_id, 6)]
+    assert outcomes(hooked) == {"exhausted": 1}
+    assert [line["event_id"] for line in logs] == [event_id]
+
+
+async def test_a_later_attempt_may_succeed(
+    hooked: SmallEngine, nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    receiver = Receiver(lambda _hook, n: "success" if n == 2 else "retry")
+    nursery.start_soon(WebhookDispatcher(hooked, receiver).run)
+    publish(hooked, 1)
+    await trio.sleep(30)
+    assert outcomes(hooked) == {"success": 1}
+
+
+async def test_a_request_that_can_never_succeed_is_not_repeated(
+    hooked: SmallEngine, nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    receiver = Receiver(lambda _hook, _n: "request_error")
+    nursery.start_soon(WebhookDispatcher(hooked, receiver).run)
+    publish(hooked, 1)
+    await trio.sleep(30)
+    assert len(receiver.posts) == 1
+    assert outcomes(hooked) == {"request_error": 1}
+
+
+async def test_a_dead_target_delays_no_other(
+    hooked: SmallEngine, nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    def answer(hook: Hook, _n: int) -> Outcome:
+        return "retry" if hook.url == "http://dead/" else "success"
+
+    receiver = Receiver(answer)
+    hooked.hooks.set_leg("dead", Hook("http://dead/"))
+    nursery.start_soon(WebhookDispatcher(hooked, receiver).run)
+    publish(hooked, 50, "dead")
+    publish(hooked, 3, "other")
+    await trio.sleep(1)
+    assert [time for url, _, time in receiver.posts if url == "http://global/"] == [0, 0, 0]
+
+
+async def test_the_target_is_the_one_at_the_time_of_publication(
+    hooked: SmallEngine, nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    receiver = Receiver(lambda _hook, _n: "success")
+    hooked.hooks.set_leg("a", Hook("http://leg/"))
+    nursery.start_soon(WebhookDispatcher(hooked, receiver).run)
+    publish(hooked, 1)
+    hooked.hooks.drop_leg("a")
+    await trio.sleep(1)
+    assert [url for url, _, _ in receiver.posts] == ["http://leg/"]
+
+
+async def test_two_secrets_are_two_targets(
+    hooked: SmallEngine, nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    receiver = Receiver(lambda _hook, _n: "success", takes_s=5)
+    hooked.hooks.set_leg("a", Hook("http://same/", "one"))
+    hooked.hooks.set_leg("b", Hook("http://same/", "two"))
+    nursery.start_soon(WebhookDispatcher(hooked, receiver).run)
+    publish(hooked, 1, "a")
+    publish(hooked, 1, "b")
+    await trio.sleep(1)
+    assert [time for _, _, time in receiver.posts] == [0, 0]
+
+
+async def test_without_a_hook_nothing_is_queued(
+    engine: SmallEngine, nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    receiver = Receiver(lambda _hook, _n: "success")
+    nursery.start_soon(WebhookDispatcher(engine, receiver).run)
+    publish(engine, 1)
+    await trio.sleep(1)
+    assert receiver.posts == []
+    assert counter(engine, "webhook_enqueued_total") == 0
+
+
+async def test_a_full_queue_drops_the_newest_counts_and_logs_it(
+    hooked: SmallEngine, nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    receiver = Receiver(lambda _hook, _n: "success")
+    dispatcher = WebhookDispatcher(hooked, receiver)
+    with structlog.testing.capture_logs() as logs:
+        ids = publish(hooked, 1003)
+    nursery.start_soon(dispatcher.run)
+    await trio.sleep(1)
+    assert [event_id for _, event_id, _ in receiver.posts] == ids[:1000]
+    assert [line["event_id"] for line in logs] == ids[1000:]
+    assert counter(hooked, "webhook_dropped_total") == 3
+
+
+async def test_targets_and_queued_events_are_capped_overall(
+    hooked: SmallEngine,
+    nursery: trio.Nursery,
+    autojump_clock: MockClock,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(webhooks, "MAX_TARGETS", 2)
+    monkeypatch.setattr(webhooks, "MAX_QUEUED_EVENTS", 5)
+    receiver = Receiver(lambda _hook, _n: "success")
+    nursery.start_soon(WebhookDispatcher(hooked, receiver).run)
+    for leg in ("a", "b", "c"):
+        hooked.hooks.set_leg(leg, Hook(f"http://{leg}/"))
+        publish(hooked, 3, leg)
+    await trio.sleep(1)
+    assert sorted(url for url, _, _ in receiver.posts) == ["http://a/"] * 3 + ["http://b/"] * 2
+    assert counter(hooked, "webhook_dropped_total") == 4
+
+
+async def test_an_idle_target_ends_and_starts_again(
+    hooked: SmallEngine, nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    receiver = Receiver(lambda _hook, _n: "success")
+    dispatcher = WebhookDispatcher(hooked, receiver)
+    nursery.start_soon(dispatcher.run)
+    publish(hooked, 1)
+    await trio.sleep(61)
+    assert dispatcher._targets == {}
+    publish(hooked, 1)
+    await trio.sleep(1)
+    assert len(receiver.posts) == 2
+
+
+async def test_draining_waits_for_what_is_queued(
+    hooked: SmallEngine, nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    receiver = Receiver(lambda _hook, _n: "success", takes_s=1)
+    dispatcher = WebhookDispatcher(hooked, receiver)
+    nursery.start_soon(dispatcher.run)
+    publish(hooked, 4)
+    await dispatcher.drain(trio.current_time() + 10)
+    assert trio.current_time() == 4
+    assert outcomes(hooked) == {"success": 4}
+
+
+async def test_draining_without_anything_returns_at_once(
+    hooked: SmallEngine, nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    dispatcher = WebhookDispatcher(hooked, Receiver(lambda _hook, _n: "success"))
+    nursery.start_soon(dispatcher.run)
+    await dispatcher.drain(trio.current_time() + 10)
+    assert trio.current_time() == 0
+
+
+async def test_what_cannot_be_delivered_in_time_is_counted_and_logged(
+    hooked: SmallEngine, nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    receiver = Receiver(lambda _hook, _n: "retry")
+    dispatcher = WebhookDispatcher(hooked, receiver)
+    nursery.start_soon(dispatcher.run)
+    ids = publish(hooked, 3)
+    with structlog.testing.capture_logs() as logs:
+        await dispatcher.drain(trio.current_time() + 5)
+    assert trio.current_time() == 5
+    assert outcomes(hooked) == {"undelivered": 3}
+    assert [line["event_id"] for line in logs if line["event"] == "webhook_undelivered"] == ids
+    await trio.sleep(30)
+    assert len(receiver.posts) == 2
+    assert outcomes(hooked) == {"undelivered": 3}
+
+
+async def test_a_cancelled_dispatcher_reports_what_is_left_and_leaves_the_bus(
+    hooked: SmallEngine, autojump_clock: MockClock
+) -> None:
+    dispatcher = WebhookDispatcher(hooked, Receiver(lambda _hook, _n: "success", takes_s=60))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(dispatcher.run)
+        publish(hooked, 3)
+        await trio.sleep(1)
+        nursery.cancel_scope.cancel()
+    assert outcomes(hooked) == {"undelivered": 3}
+    assert hooked.bus._subscribers == []

@@ -1,0 +1,44 @@
+from __future__ import annotations
+
+from bench.cases import CallCase
+from bench.figures import Spread
+from bench.generator import LoadLateness
+from bench.report import Row, case_text, rows_of
+from bench.run import CallFigures, Outcome
+
+LOAD = LoadLateness(p50_ms=0.1, p95_ms=0.2, p99_ms=0.3, max_ms=0.4, cpu_share=0.1)
+CASE = CallCase()
+
+
+def outcome(p99_ms: float, *faults: str) -> Outcome:
+    setup = Spread(p50_ms=5.0, p95_ms=8.0, p99_ms=p99_ms, max_ms=p99_ms + 1)
+    figures = CallFigures(setup, offered=10, answered=10, resent=0, events_dropped=0, cpu_ms=2.0, load=LOAD)
+    return Outcome(figures, faults)
+
+
+def row(rows: list[Row], name: str) -> Row:
+    return next(row for row in rows if row.name == name)
+
+
+def test_the_best_of_all_runs_is_shown() -> None:
+    rows = rows_of(CASE, [outcome(120.0), outcome(80.0)])
+    assert row(rows, "INVITE to 200 p99, ms").value == 80.0
+
+
+def test_a_figure_over_its_bar_says_so() -> None:
+    assert "OVER" in row(rows_of(CASE, [outcome(120.0)]), "INVITE to 200 p99, ms").text()
+    assert "OVER" not in row(rows_of(CASE, [outcome(80.0)]), "INVITE to 200 p99, ms").text()
+
+
+def test_a_figure_is_divided_by_the_best_of_the_baseline() -> None:
+    rows = rows_of(CASE, [outcome(80.0)], [outcome(200.0), outcome(160.0)])
+    assert row(rows, "INVITE to 200 p99, ms").ratio == 0.5
+
+
+def test_without_a_baseline_there_is_no_ratio() -> None:
+    assert all(row.ratio is None for row in rows_of(CASE, [outcome(80.0)]))
+
+
+def test_a_fault_of_any_run_is_printed() -> None:
+    text = case_text(CASE, [outcome(80.0), outcome(80.0, "9 of 10 calls are up")])
+    assert "  WRONG 9 of 10 calls are up" in text.splitlines()

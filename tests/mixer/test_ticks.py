@@ -1,0 +1,35 @@
+import pytest
+
+from vb.mixer.ticks import TickGrid
+
+
+def test_the_grid_is_absolute() -> None:
+    grid = TickGrid(100.0)
+    for k in range(1, 1001):
+        assert grid.begin(grid.due + 0.0012) == 0
+        assert grid.finish() == pytest.approx(100.0 + k * 0.02)
+
+
+def test_fewer_than_five_late_ticks_are_made_up() -> None:
+    grid = TickGrid(100.0)
+    assert grid.begin(100.0 + 4.9 * 0.02) == 0
+    assert grid.finish() == pytest.approx(100.02)
+    assert (grid.late, grid.skipped) == (1, 0)
+
+
+def test_five_periods_late_skips_forward_and_says_so() -> None:
+    grid = TickGrid(100.0)
+    assert grid.begin(100.0 + 7.5 * 0.02) == 7
+    assert grid.due == pytest.approx(100.14)
+    assert grid.skipped == 7
+
+
+def test_lateness_is_that_of_the_last_minute() -> None:
+    grid = TickGrid(0.0)
+    assert grid.lateness().max_ms == 0
+    for k in range(4000):
+        grid.begin(grid.due + (0.050 if k == 10 else 0.001))
+        grid.finish()
+    lateness = grid.lateness()
+    assert lateness.p50_ms == pytest.approx(1, abs=0.01)
+    assert lateness.max_ms == pytest.approx(1, abs=0.01)
