@@ -1,0 +1,1 @@
+"""Black-box conformance suite: peers and expectations of its own, no import of the server."""

@@ -1,0 +1,73 @@
+"""``python -m conformance``: runs the suite against a server of its own or one that runs already."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+import trio
+
+from conformance.registry import load_all
+from conformance.runner import as_json, run_all
+from conformance.targets import remote
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    made = argparse.ArgumentParser(prog="conformance", description=__doc__)
+    made.add_argument("--url", help="base URL of a running server; without it one is started")
+    made.add_argument("--sip", help="HOST:PORT of its SIP over UDP; goes with --url")
+    made.add_argument(
+        "--webhook-port", type=int, default=0, help="port of the receiver its WEBHOOK_URL names (/hook)"
+    )
+    made.add_argument("--webhook-secret", help="its WEBHOOK_SECRET")
+    made.add_argument("--recording-dir", help="its RECORDING_DIR, when it can be read from here")
+    made.add_argument(
+        "--only", nargs="+", metavar="NAME", help="scenarios to run; a trailing * matches any rest"
+    )
+    made.add_argument("--json", metavar="FILE", help="write the report there as JSON")
+    made.add_argument("--list", action="store_true", help="print the scenario names and end")
+    return made
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs the suite; returns 0 when nothing failed."""
+    arguments = parser().parse_args(argv)
+    if (arguments.url is None) != (arguments.sip is None):
+        parser().error("--url and --sip go together")
+    scenarios = load_all()
+    chosen = list(scenarios.values())
+    if arguments.only:
+        chosen = [
+            item
+            for item in chosen
+            if any(
+                item.name == name or (name.endswith("*") and item.name.startswith(name[:-1]))
+                for name in arguments.only
+            )
+        ]
+        if not chosen:
+            parser().error(f"no scenario is named {' '.join(arguments.only)}")
+    if arguments.list:
+        for item in chosen:
+            print(f"{item.name:<24} {item.what}")
+        return 0
+    target = None
+    if arguments.url:
+        target = remote(
+            arguments.url, arguments.sip, recordings=arguments.recording_dir, secret=arguments.webhook_secret
+        )
+    outcomes = trio.run(lambda: run_all(chosen, target, webhook_port=arguments.webhook_port))
+    failed = sum(outcome.failed for outcome in outcomes)
+    print(
+        f"\n{sum(o.passed for o in outcomes)} passed, {failed} failed, "
+        f"{sum(bool(o.not_run) for o in outcomes)} not run"
+    )
+    if arguments.json:
+        Path(arguments.json).write_text(as_json(outcomes) + "\n", encoding="utf-8")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,127 @@
+"""A VSI client: commands with their results, and every event in the order it came."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from urllib.parse import urlsplit
+
+import trio
+from trio_websocket import ConnectionClosed, HandshakeError, WebSocketConnection, wrap_client_stream
+
+from conformance.expect import Difference
+from conformance.peers.mailbox import Mailbox
+
+Frame = dict[str, object]
+
+
+class Vsi:
+    """One connection."""
+
+    def __init__(self, socket: WebSocketConnection, name: str) -> None:
+        self.name = name
+        self.frames: Mailbox[Frame] = Mailbox()
+        self.closed = trio.Event()
+        self.close_code: int | None = None
+        self._socket = socket
+        self._number = 0
+
+    async def read(self) -> None:
+        """Collects frames until the connection ends."""
+        try:
+            while True:
+                message = await self._socket.get_message()
+                try:
+                    frame = json.loads(message)
+                except ValueError:
+                    frame = {"type": "(unreadable)", "raw": repr(message)}
+                self.frames.put(
+                    frame if isinstance(frame, dict) else {"type": "(not an object)", "raw": frame}
+                )
+        except ConnectionClosed as closed:
+            self.close_code = closed.reason.code if closed.reason is not None else None
+            self.closed.set()
+
+    async def send(self, frame: Frame | str | bytes) -> None:
+        """Sends an object as JSON, or text and bytes as they are."""
+        await self._socket.send_message(json.dumps(frame) if isinstance(frame, dict) else frame)
+
+    async def frame(self, kind: str, within_s: float = 2.0) -> Frame:
+        """The next frame of a type.
+
+        Raises:
+            Difference: when none comes in time.
+        """
+        found = await self.frames.take(lambda f: f.get("type") == kind, within_s)
+        if found is None:
+            seen = [f.get("type") for f in self.frames.unread()[-8:]]
+            raise Difference(
+                f"vsi {self.name}", f"a {kind} frame", f"none within {within_s} s; unread {seen}"
+            )
+        return found
+
+    async def command(self, kind: str, payload: Frame | None = None, within_s: float = 5.0) -> Frame:
+        """Sends a command and returns its result or error frame.
+
+        Raises:
+            Difference: when no reply comes in time.
+        """
+        self._number += 1
+        request_id = f"{self.name}-{self._number}"
+        await self.send({"type": kind, "request_id": request_id, "payload": payload or {}})
+        found = await self.frames.take(lambda f: f.get("request_id") == request_id, within_s)
+        if found is None:
+            raise Difference(f"vsi {self.name}: {kind}", "a reply", f"none within {within_s} s")
+        return found
+
+    async def wait_closed(self, within_s: float = 2.0) -> int | None:
+        """Waits for the server to close and returns the close code.
+
+        Raises:
+            Difference: when it stays open.
+        """
+        with trio.move_on_after(within_s):
+            await self.closed.wait()
+        if not self.closed.is_set():
+            raise Difference(f"vsi {self.name}", "closed", "still open")
+        return self.close_code
+
+
+async def _close_at_end(stream: trio.SocketStream) -> None:
+    try:
+        await trio.sleep_forever()
+    finally:
+        await trio.aclose_forcefully(stream)
+
+
+@asynccontextmanager
+async def open_vsi(url: str, name: str = "main") -> AsyncIterator[Vsi]:
+    """A client that has seen its ``connected`` frame.
+
+    Raises:
+        Difference: when the connection is refused or the first frame is another.
+    """
+    parts = urlsplit(url)
+    resource = parts.path + (f"?{parts.query}" if parts.query else "")
+    async with trio.open_nursery() as nursery:
+        try:
+            with trio.fail_after(5):
+                stream = await trio.open_tcp_stream(parts.hostname or "127.0.0.1", parts.port or 80)
+                nursery.start_soon(_close_at_end, stream)
+                socket = await wrap_client_stream(
+                    nursery, stream, parts.netloc, resource, message_queue_size=1000
+                )
+        except (HandshakeError, OSError, trio.TooSlowError) as problem:
+            raise Difference(f"vsi {name}", "an open connection", repr(problem)) from problem
+        client = Vsi(socket, name)
+        nursery.start_soon(client.read)
+        try:
+            first = await client.frame("connected", 5.0)
+            if first != {"type": "connected"} or client.frames.items()[0] is not first:
+                raise Difference(f"vsi {name}: first frame", {"type": "connected"}, client.frames.items()[0])
+            yield client
+        finally:
+            with trio.CancelScope(shield=True, deadline=trio.current_time() + 1):
+                await socket.aclose()
+            nursery.cancel_scope.cancel()

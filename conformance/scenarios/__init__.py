@@ -1,0 +1,1 @@
+"""One module per family of features; every function marked as a scenario is one flow."""

@@ -1,0 +1,272 @@
+"""Recording of legs and rooms, checked by reading the files."""
+
+from __future__ import annotations
+
+import stat
+import wave
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import trio
+
+from conformance.expect import ABSENT, Difference, between, check, containing, one_of, require
+from conformance.peers.measure import QUIET_DB, Pcm, level_db, tones_of
+from conformance.phones import answered
+from conformance.registry import scenario
+from conformance.world import World
+
+
+@dataclass
+class Recorded:
+    """A recording as read from disk."""
+
+    path: Path
+    rate_hz: int
+    seconds: float
+    channels: list[Pcm]
+    mode: int
+
+    def has(self, channel: int, *tones: int, level: float | None = None) -> None:
+        """Checks the tones of a channel, and its level in dBFS if given.
+
+        Raises:
+            Difference: when they differ.
+        """
+        pcm = self.channels[channel]
+        found = tones_of(pcm, self.rate_hz)
+        near = len(found) == len(tones) and all(
+            abs(a - b) <= 8 for a, b in zip(found, sorted(tones), strict=True)
+        )
+        if not near:
+            raise Difference(f"{self.path.name}: tones of channel {channel}", sorted(tones), found)
+        if level is not None:
+            check(
+                f"{self.path.name}: level of channel {channel}", level_db(pcm), between(level - 3, level + 3)
+            )
+
+    def is_quiet(self, channel: int) -> None:
+        """Checks that a channel holds no more than comfort noise.
+
+        Raises:
+            Difference: when it does.
+        """
+        got = level_db(self.channels[channel])
+        require(got <= QUIET_DB, f"{self.path.name}: channel {channel}", "quiet", f"{got:.1f} dBFS")
+
+
+def read_recording(path: str, channels: int, rate_hz: int) -> Recorded:
+    """Reads a finished recording and checks its format.
+
+    Raises:
+        Difference: when it is missing or has another format.
+    """
+    file = Path(path)
+    require(file.is_absolute(), "recording.file", "an absolute path", path)
+    require(file.exists(), "recording.file", "a file", f"{path} is missing")
+    with wave.open(path) as sound:
+        check(
+            "recording",
+            {"channels": sound.getnchannels(), "rate": sound.getframerate(), "bytes": sound.getsampwidth()},
+            {"channels": channels, "rate": rate_hz, "bytes": 2},
+        )
+        data = np.frombuffer(sound.readframes(sound.getnframes()), "<i2").reshape(-1, channels)
+    columns = [np.ascontiguousarray(data[:, index]).astype(np.int16) for index in range(channels)]
+    return Recorded(file, rate_hz, len(data) / rate_hz, columns, stat.S_IMODE(file.stat().st_mode))
+
+
+async def _record(world: World, path: str, body: dict[str, object] | None = None, **scope: object) -> str:
+    answer = await world.rest("POST", f"{path}/record", body, status=200, expect={"status": "recording"})
+    file = str(answer["file"])
+    event = await world.event("recording.started", scope)
+    check("recording.started.file", event["file"], file)
+    return file
+
+
+async def _stopped(world: World, path: str, file: str, **scope: object) -> None:
+    await world.rest("DELETE", f"{path}/record", status=200, expect={"status": "stopped", "file": file})
+    await world.event("recording.finished", {**scope, "file": file})
+
+
+def _check_paused_file(file: str) -> None:
+    """Checks the recording of ``rec_leg``: both tones, silence in the pause, nothing left beside it."""
+    sound = read_recording(file, 2, 8000)
+    check("mode", oct(sound.mode), "0o644")
+    check("seconds", sound.seconds, between(1.7, 3.5))
+    sound.has(0, 700)
+    sound.has(1, 425)
+    pause = level_db(sound.channels[0][int(0.75 * 8000) : int(0.95 * 8000)])
+    require(pause < -50, "the pause", "silence", f"{pause:.1f} dBFS")
+    left = [p.name for p in Path(file).parent.iterdir() if p.suffix == ".tmp"]
+    check("temporary files left", left, [])
+
+
+async def _refused_recordings(world: World, record: str) -> None:
+    """Stop, pause and resume without a recording, and bodies that start none."""
+    nothing = {"error": "no recording in progress"}
+    await world.rest("DELETE", record, status=404, expect=nothing)
+    for action in ("pause", "resume"):
+        await world.rest("POST", f"{record}/{action}", status=404, expect=nothing)
+    s3: dict[str, object] = {"storage": "s3", "s3_bucket": "b"}
+    await world.rest("POST", record, s3, status=501, expect={"error": containing("not available: ")})
+    for body, allowed in (
+        ({"storage": "tape"}, (400,)),
+        ({"storage": "s3"}, (400, 501)),
+        ({"storage": "gcs"}, (400, 501)),
+        ({"filename": "../x"}, (400, 501)),
+    ):
+        reply = await world.http.ask("POST", record, body)
+        check(f"status for {body}", reply.status, one_of(*allowed))
+    await world.rest("POST", record, "{", status=400)
+
+
+@scenario(
+    "Recording of a leg alone: stereo, pause and resume, stop twice, start twice, options",
+    needs=("recordings",),
+)
+async def rec_leg(world: World) -> None:
+    phone = await answered(world, tone=700.0)
+    leg: dict[str, object] = {"leg_id": phone.leg_id, "room_id": ABSENT}
+    record = f"{phone.path}/record"
+    await world.rest("POST", f"{phone.path}/play", {"tone": "de_dial"}, status=200)
+    file = await _record(world, phone.path, {}, **leg)
+    await trio.sleep(0.6)
+    for action, first, second in (("pause", "paused", "already_paused"), ("resume", "resumed", "not_paused")):
+        await world.rest("POST", f"{record}/{action}", status=200, expect={"status": first})
+        await world.event(f"recording.{first}", leg, file=file)
+        await world.rest("POST", f"{record}/{action}", status=200, expect={"status": second})
+        await world.no_event(f"recording.{first}", for_s=0.4)
+    require(not await trio.Path(file).exists(), "the path while recording", "absent", "there")
+    await world.rest("POST", record, status=409)
+    await world.command_fails("leg_record_start", {"id": phone.leg_id}, 409)
+    await trio.sleep(0.5)
+    await _stopped(world, phone.path, file, **leg)
+    _check_paused_file(file)
+    await _refused_recordings(world, record)
+    file = await _record(world, phone.path, None, **leg)
+    await trio.sleep(0.5)
+    await phone.call.bye()
+    await world.event("recording.finished", leg, file=file)
+    await world.disconnected(phone.leg_id, "remote_bye", answered=True)
+    world.order(("recording.finished", phone.leg_id), ("leg.disconnected", phone.leg_id))
+    read_recording(file, 2, 8000).has(0, 700)
+
+
+@scenario("Recording over VSI: start, pause, resume, stop; unknown ids", needs=("recordings",))
+async def rec_vsi(world: World) -> None:
+    phone = await answered(world, tone=700.0)
+    data = await world.command("leg_record_start", {"id": phone.leg_id}, {"status": "recording"})
+    assert isinstance(data, dict)
+    await trio.sleep(0.4)
+    for command, status in (
+        ("pause", "paused"),
+        ("pause", "already_paused"),
+        ("resume", "resumed"),
+        ("resume", "not_paused"),
+    ):
+        await world.command(f"leg_record_{command}", {"id": phone.leg_id}, {"status": status})
+    await world.command("leg_record_stop", {"id": phone.leg_id}, {"status": "stopped", "file": data["file"]})
+    await world.command_fails("leg_record_stop", {"id": phone.leg_id}, 404)
+    await world.command_fails("leg_record_start", {"id": "nobody"}, 404, "leg not found")
+    await world.command_fails("room_record_start", {"id": "nowhere"}, 404)
+    read_recording(str(data["file"]), 2, 8000)
+    await phone.hang_up()
+
+
+@scenario(
+    "Recording of a leg in a room: left what it says though muted, right what it hears, at the room's rate",
+    needs=("recordings",),
+)
+async def rec_leg_in_room(world: World) -> None:
+    phone = await answered(world, "call1", tone=700.0)
+    other = await answered(world, "call2", tone=1000.0)
+    for each in (phone, other):
+        await each.join("sc-rec")
+    await world.rest("POST", f"{phone.path}/mute", status=200)
+    await trio.sleep(0.2)
+    file = await _record(world, phone.path, None, leg_id=phone.leg_id, room_id=ABSENT)
+    await trio.sleep(0.8)
+    await _stopped(world, phone.path, file, leg_id=phone.leg_id)
+    sound = read_recording(file, 2, 16000)
+    sound.has(0, 700, level=-18)
+    sound.has(1, 1000, level=-18)
+    await phone.hang_up()
+    await other.hang_up()
+
+
+@scenario(
+    "Recording of a room: mono, full mix without muted ones; ends when the last leg leaves or the room goes",
+    needs=("recordings",),
+)
+async def rec_room(world: World) -> None:
+    await world.rest("POST", "/v1/rooms", {"id": "sc-rec", "app_id": "shop"}, status=201)
+    await world.rest("POST", "/v1/rooms/sc-rec/record", status=409)
+    first = await answered(world, "call1", tone=700.0)
+    second = await answered(world, "call2", tone=1000.0)
+    for phone in (first, second):
+        await phone.join("sc-rec")
+    await trio.sleep(0.2)
+    room = "/v1/rooms/sc-rec"
+    scope: dict[str, object] = {"room_id": "sc-rec", "leg_id": ABSENT, "app_id": "shop"}
+    file = await _record(world, room, None, **scope)
+    await world.rest("POST", f"{room}/record", status=409)
+    await trio.sleep(0.7)
+    await _stopped(world, room, file, **scope)
+    sound = read_recording(file, 1, 16000)
+    sound.has(0, 700, 1000, level=-15)
+    check("seconds", sound.seconds, between(0.6, 1.2))
+
+    await world.rest("POST", f"{first.path}/mute", status=200)
+    await trio.sleep(0.2)
+    file = await _record(world, room, {"storage": "file"}, **scope)
+    await trio.sleep(0.5)
+    await second.hang_up()
+    await trio.sleep(0.3)
+    await world.rest("DELETE", f"{room}/legs/{first.leg_id}", status=200)
+    await world.event("recording.finished", scope, file=file)
+    world.order(("leg.left_room", first.leg_id), ("recording.finished", "sc-rec"))
+    sound = read_recording(file, 1, 16000)
+    sound.has(0, 1000)
+    await world.rest("DELETE", f"{room}/record", status=404)
+
+    await first.join("sc-rec")
+    file = await _record(world, room, None, **scope)
+    await trio.sleep(0.4)
+    await world.rest("DELETE", room, status=200)
+    await world.event("recording.finished", scope, file=file)
+    await first.is_hung_up("room_deleted")
+    read_recording(file, 1, 16000)
+
+
+@scenario(
+    "A recording follows its leg into and out of rooms and stays aligned while the peer sends nothing",
+    needs=("recordings",),
+)
+async def rec_follows(world: World) -> None:
+    phone = await answered(world, "call1", tone=700.0)
+    other = await answered(world, "call2", tone=1000.0)
+    await other.join("sc-rec")
+    file = await _record(world, phone.path, None, leg_id=phone.leg_id)
+    await trio.sleep(0.5)
+    await phone.join("sc-rec")
+    await trio.sleep(0.6)
+    phone.rtp.stop_talking()
+    await trio.sleep(0.5)
+    phone.rtp.talk(700.0)
+    await trio.sleep(0.5)
+    await world.rest("DELETE", f"/v1/rooms/sc-rec/legs/{phone.leg_id}", status=200)
+    await trio.sleep(0.4)
+    await _stopped(world, phone.path, file, leg_id=phone.leg_id)
+    sound = read_recording(file, 2, 8000)
+    check("seconds", sound.seconds, between(2.4, 3.2))
+    sound.has(0, 700)
+    sound.has(1, 1000)
+    stalled = sound.channels[0][int(1.35 * 8000) : int(1.5 * 8000)]
+    require(
+        level_db(stalled) < -50,
+        "left channel while the peer stalls",
+        "silence",
+        f"{level_db(stalled):.1f} dBFS",
+    )
+    await phone.hang_up()
+    await other.hang_up()

@@ -1,0 +1,153 @@
+"""The runner, the target and the VSI client against stand-ins."""
+
+import json
+import sys
+from functools import partial
+from pathlib import Path
+
+import pytest
+import trio
+from trio_websocket import WebSocketRequest, serve_websocket
+
+from conformance.expect import Difference
+from conformance.peers.vsi import open_vsi
+from conformance.registry import Scenario, load_all
+from conformance.runner import as_json, first_problem, outcome_of
+from conformance.targets import environment, read_bound, started
+from conformance.world import World
+
+FOUNDATION = {
+    "hook_call",
+    "hook_routing",
+    "in_bad_offer",
+    "in_cancel",
+    "in_delete_connected",
+    "in_delete_unanswered",
+    "in_dialog_methods",
+    "in_early_media",
+    "in_headers",
+    "in_late_offer",
+    "in_reinvite",
+    "in_reinvite_move",
+    "in_reject",
+    "in_rest",
+    "in_retransmit",
+    "in_vsi",
+    "out_auth",
+    "out_cancel",
+    "out_codecs",
+    "out_full",
+    "out_header_injection",
+    "out_identity",
+    "out_redirect",
+    "out_refused",
+    "out_ring_timeout",
+    "out_unreachable",
+    "play_leg",
+    "play_room",
+    "play_tones",
+    "rec_leg",
+    "rest_paths",
+    "room_crud",
+    "room_membership",
+    "room_mute",
+    "room_rates",
+    "room_three",
+    "sip_out_of_dialog",
+    "vsi_frames",
+}
+
+SERVER = """
+import json, signal, sys
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+print("not the line", flush=True)
+sip = ["udp:127.0.0.1:5060", "udp:[::1]:5062", "tcp:127.0.0.1:5061"]
+print(json.dumps({"http": "http://127.0.0.1:4711", "sip": sip}), flush=True)
+signal.pause()
+"""
+
+
+async def _nothing(world: World) -> None:
+    del world
+
+
+ITEM = Scenario("name", "what", _nothing)
+
+
+def test_every_flow_of_the_foundation_is_a_scenario() -> None:
+    assert set(load_all()) >= FOUNDATION
+
+
+def test_a_difference_within_groups_is_the_problem() -> None:
+    difference = Difference("here", 1, 2)
+    group = ExceptionGroup("outer", [ValueError("x"), ExceptionGroup("inner", [difference])])
+    assert first_problem(group) is difference
+    outcome = outcome_of(ITEM, 0.1, group)
+    assert (outcome.failed, outcome.where, outcome.expected, outcome.got) == (True, "here", "1", "2")
+
+
+def test_the_report_counts_what_passed_and_failed() -> None:
+    outcomes = [outcome_of(ITEM, 0.1, None), outcome_of(ITEM, 0.1, Difference("here", 1, 2))]
+    report = json.loads(as_json(outcomes))
+    assert (report["passed"], report["failed"]) == (1, 1)
+    assert report["scenarios"][1]["where"] == "here"
+
+
+def test_an_exception_of_the_scenario_fails_it() -> None:
+    assert outcome_of(ITEM, 0.1, KeyError("x")).failed
+
+
+def test_the_line_of_addresses_is_told_from_log_lines() -> None:
+    assert read_bound(b'{"level": "info", "event": "up"}') is None
+    assert read_bound(b"Traceback") is None
+    bound = read_bound(b'{"http": "http://127.0.0.1:1", "sip": ["udp:[::1]:2"]}')
+    assert bound == (("127.0.0.1", 1), {"udp6": ("::1", 2)})
+
+
+def test_the_environment_is_fresh_and_settings_can_be_unset(tmp_path: Path) -> None:
+    made = environment(tmp_path, {"VB_FETCH_ALLOW": "(unset)", "SIP_PORT": "5099"})
+    assert "VB_FETCH_ALLOW" not in made
+    assert made["SIP_PORT"] == "5099"
+    assert "PYTHONPATH" not in made
+
+
+@pytest.mark.integration
+async def test_a_server_is_started_and_stopped_by_signal(tmp_path: Path) -> None:
+    async with started(tmp_path, {}, argv=[sys.executable, "-c", SERVER]) as target:
+        assert target.http == ("127.0.0.1", 4711)
+        assert target.sip_address() == ("127.0.0.1", 5060)
+        assert target.sip_address("udp", ipv6=True) == ("::1", 5062)
+        assert not target.has_crashed()
+        assert await target.stop() == 0
+        assert target.has_crashed()
+
+
+@pytest.mark.integration
+async def test_a_server_that_does_not_come_up_is_a_difference(tmp_path: Path) -> None:
+    with pytest.raises(BaseExceptionGroup) as caught:
+        async with started(tmp_path, {}, argv=[sys.executable, "-c", "print('boom')"]):
+            pass
+    problem = first_problem(caught.value)
+    assert isinstance(problem, Difference)
+    assert "boom" in str(problem.got)
+
+
+async def _server_side(request: WebSocketRequest) -> None:
+    socket = await request.accept()
+    await socket.send_message('{"type":"connected"}')
+    await socket.send_message('{"type":"leg.ringing","leg_id":"x"}')
+    command = json.loads(await socket.get_message())
+    await socket.send_message(
+        json.dumps({"type": "fly.result", "request_id": command["request_id"], "data": 7})
+    )
+    await socket.aclose(1000)
+
+
+@pytest.mark.integration
+async def test_the_vsi_client_pairs_results_and_keeps_events(nursery: trio.Nursery) -> None:
+    server = await nursery.start(partial(serve_websocket, _server_side, "127.0.0.1", 0, None))
+    async with open_vsi(f"ws://127.0.0.1:{server.port}/v1/vsi") as vsi:
+        assert (await vsi.command("fly"))["data"] == 7
+        assert (await vsi.frame("leg.ringing"))["leg_id"] == "x"
+        assert await vsi.wait_closed() == 1000
+    nursery.cancel_scope.cancel()

@@ -1,0 +1,287 @@
+"""What a scenario works with: the peers, and verbs that say and check one thing each."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import TypeVar
+
+import trio
+
+from conformance.expect import ABSENT, ANY, TEXT, TIME, UUID, Difference, Matcher, check, require
+from conformance.peers.http import Body, HttpClient, Reply
+from conformance.peers.media_server import MediaServer
+from conformance.peers.rtp_peer import RtpPeer, open_rtp
+from conformance.peers.sip_ua import SipUa, open_udp
+from conformance.peers.vsi import Frame, Vsi, open_vsi
+from conformance.peers.webhook_sink import WebhookSink
+from conformance.targets import Target
+
+T = TypeVar("T")
+
+ID_FIELDS = ("leg_id", "room_id", "playback_id", "command")
+
+
+async def _opened(nursery: trio.Nursery, context: AbstractAsyncContextManager[T]) -> T:
+    """Enters a context in a task of ``nursery``, which leaves it when the nursery ends."""
+
+    async def keep(*, task_status: trio.TaskStatus[T] = trio.TASK_STATUS_IGNORED) -> None:
+        async with context as peer:
+            task_status.started(peer)
+            await trio.sleep_forever()
+
+    peer: T = await nursery.start(keep)
+    return peer
+
+
+class World:
+    """One scenario's surroundings; everything opened through it is closed at its end."""
+
+    def __init__(
+        self,
+        target: Target,
+        http: HttpClient,
+        vsi: Vsi,
+        ua: SipUa,
+        sink: WebhookSink,
+        media: MediaServer,
+        nursery: trio.Nursery,
+    ) -> None:
+        self.target = target
+        self.http = http
+        self.vsi = vsi
+        self.ua = ua
+        self.sink = sink
+        self.media = media
+        self._nursery = nursery
+
+    async def _open(self, context: AbstractAsyncContextManager[T]) -> T:
+        """Keeps a peer open until the scenario's end, in a task of its own."""
+        return await _opened(self._nursery, context)
+
+    # -- more peers -----------------------------------------------------------------------------------
+
+    async def rtp(self, who: str, host: str = "127.0.0.1") -> RtpPeer:
+        """One more media address."""
+        return await self._open(open_rtp(who, host))
+
+    async def another_vsi(self, name: str, query: str = "") -> Vsi:
+        """One more VSI client."""
+        return await self._open(open_vsi(self.target.vsi_url + query, name))
+
+    async def another_ua(self) -> SipUa:
+        """One more SIP peer with an address of its own."""
+        return await self._open(open_udp(self.target.sip_address()))
+
+    # -- REST -----------------------------------------------------------------------------------------
+
+    async def rest(
+        self,
+        method: str,
+        path: str,
+        body: Body = None,
+        *,
+        status: int,
+        expect: object = ANY,
+    ) -> dict[str, object]:
+        """Asks the server and checks status, envelope and the fields of the answer.
+
+        Raises:
+            Difference: at the first thing that differs.
+        """
+        reply = await self.http.ask(method, path, body)
+        name = f"{method} {path}"
+        if reply.status != status:
+            raise Difference(f"{name}: status", status, f"{reply.status} {reply.body[:300]!r}")
+        answer = self.json_of(reply)
+        check(name, answer, expect)
+        if status >= 400:
+            check(name, answer, {"error": TEXT})
+        return answer if isinstance(answer, dict) else {}
+
+    async def rest_list(self, path: str) -> list[object]:
+        """Asks for a list and checks that it is a bare array."""
+        answer = self.json_of(await self.http.ask("GET", path))
+        if not isinstance(answer, list):
+            raise Difference(f"GET {path}", "an array", answer)
+        return answer
+
+    @staticmethod
+    def json_of(reply: Reply) -> object:
+        """The JSON of a reply, its envelope checked: type, line end, instance_id first in objects."""
+        content_type = (reply.header("content-type") or "").split(";")[0]
+        check(f"{reply.request}: Content-Type", content_type, "application/json")
+        require(
+            reply.body.endswith(b"\n"), f"{reply.request}: body", "a line end at its end", reply.body[-20:]
+        )
+        answer = reply.json
+        if isinstance(answer, dict):
+            first = next(iter(answer), None)
+            check(f"{reply.request}: first key", first, "instance_id")
+            check(f"{reply.request}: instance_id", answer["instance_id"], TEXT)
+        return answer
+
+    async def leg_state(self, leg_id: str, **fields: object) -> dict[str, object]:
+        """Checks what a leg shows over REST."""
+        return await self.rest("GET", f"/v1/legs/{leg_id}", status=200, expect={"id": leg_id, **fields})
+
+    async def leg_is_gone(self, leg_id: str) -> None:
+        """Checks that a leg is not there any more."""
+        await self.rest("GET", f"/v1/legs/{leg_id}", status=404, expect={"error": "leg not found"})
+
+    async def no_legs(self) -> None:
+        """Checks that the server lists no leg."""
+        check("GET /v1/legs", await self.rest_list("/v1/legs"), [])
+
+    # -- events ---------------------------------------------------------------------------------------
+
+    async def event(
+        self,
+        kind: str,
+        expect: Mapping[str, object] | None = None,
+        *,
+        within_s: float = 3.0,
+        vsi: Vsi | None = None,
+        **fields: object,
+    ) -> Frame:
+        """The next event of a type; ids among the fields choose it, all fields are checked.
+
+        Raises:
+            Difference: when none comes in time, or a field differs.
+        """
+        client = vsi or self.vsi
+        pattern = {**(expect or {}), **fields}
+        ids = {key: value for key, value in pattern.items() if key in ID_FIELDS and isinstance(value, str)}
+
+        def wanted(frame: Frame) -> bool:
+            return frame.get("type") == kind and all(frame.get(key) == value for key, value in ids.items())
+
+        found = await client.frames.take(wanted, within_s)
+        if found is None:
+            seen = [json.dumps(f)[:160] for f in client.frames.unread()[-6:]]
+            raise Difference(
+                f"vsi {client.name}", f"{kind} {ids}", f"none within {within_s} s; unread {seen}"
+            )
+        check(kind, found, {"timestamp": TIME, "instance_id": TEXT, "event_id": UUID})
+        check(kind, found, pattern)
+        return found
+
+    async def no_event(self, kind: str, *, for_s: float = 0.3, vsi: Vsi | None = None, **ids: str) -> None:
+        """Checks that an event does not come for a while.
+
+        Raises:
+            Difference: when it does.
+        """
+        client = vsi or self.vsi
+        found = await client.frames.take(
+            lambda f: f.get("type") == kind and all(f.get(k) == v for k, v in ids.items()), for_s
+        )
+        if found is not None:
+            raise Difference(f"vsi {client.name}", f"no {kind} {ids}", found)
+
+    async def disconnected(
+        self,
+        leg_id: str,
+        reason: str,
+        *,
+        answered: bool = False,
+        within_s: float = 3.0,
+        quality: object = None,
+    ) -> Frame:
+        """The leg's end: reason, durations and, when told, the quality object.
+
+        Raises:
+            Difference: when it does not come or differs.
+        """
+        frame = await self.event("leg.disconnected", leg_id=leg_id, within_s=within_s, cdr={"reason": reason})
+        cdr = frame["cdr"]
+        assert isinstance(cdr, dict)
+        total, talk = cdr.get("duration_total"), cdr.get("duration_answered")
+        if not isinstance(total, int | float) or not isinstance(talk, int | float):
+            raise Difference("leg.disconnected.cdr", "numbers as durations", cdr)
+        require(0 <= talk <= total, "cdr.duration_answered", f"0..{total}", talk)
+        require(answered or talk == 0, "cdr.duration_answered", 0, talk)
+        if quality is not None:
+            check("leg.disconnected", frame, {"quality": quality})
+        return frame
+
+    def order(self, *expected: tuple[str, str], vsi: Vsi | None = None) -> None:
+        """Checks that pairs of event type and id came in this order, others between them allowed.
+
+        Raises:
+            Difference: when one is missing or came out of order.
+        """
+        client = vsi or self.vsi
+        seen = [
+            (str(frame.get("type")), str(frame[key]))
+            for frame in client.frames.items()
+            for key in ID_FIELDS
+            if key in frame
+        ]
+        position = 0
+        for pair in expected:
+            if pair not in seen[position:]:
+                raise Difference("order of events", list(expected), [p for p in seen if p in expected])
+            position = seen.index(pair, position) + 1
+
+    def count(self, kind: str, **ids: str) -> int:
+        """How many events of a type came so far."""
+        return sum(
+            frame.get("type") == kind and all(frame.get(k) == v for k, v in ids.items())
+            for frame in self.vsi.frames.items()
+        )
+
+    async def command(self, kind: str, payload: Frame | None = None, expect: object = ANY) -> object:
+        """Sends a VSI command and checks the data of its result.
+
+        Raises:
+            Difference: when it fails or differs.
+        """
+        frame = await self.vsi.command(kind, payload)
+        check(kind, frame, {"type": f"{kind}.result"})
+        check(f"{kind}.result", frame.get("data"), expect)
+        return frame.get("data")
+
+    async def command_fails(
+        self, kind: str, payload: Frame | None, code: int, message: object = TEXT
+    ) -> None:
+        """Sends a VSI command and checks that it fails with a code.
+
+        Raises:
+            Difference: when it does not.
+        """
+        frame = await self.vsi.command(kind, payload)
+        check(f"{kind} {payload}", frame, {"type": "error", "data": {"code": code, "message": message}})
+
+
+async def clean_up(http: HttpClient) -> None:
+    """Removes every room and leg, so that the next scenario starts on an empty server."""
+    for path in ("/v1/rooms", "/v1/legs"):
+        reply = await http.ask("GET", path)
+        for item in reply.json if isinstance(reply.json, list) else []:
+            await http.ask("DELETE", f"{path}/{item['id']}")
+    for _ in range(40):
+        if (await http.ask("GET", "/v1/legs")).json == []:
+            break
+        await trio.sleep(0.05)
+
+
+def leg_view(**fields: object) -> dict[str, object]:
+    """The Leg object, with its booleans at rest and its optional keys absent unless given."""
+    optional: dict[str, Matcher] = dict.fromkeys(("room_id", "role", "app_id"), ABSENT)
+    return {"muted": False, "deaf": False, "held": False, "accept_dtmf": True, **optional, **fields}
+
+
+@asynccontextmanager
+async def open_world(target: Target, sink: WebhookSink, media: MediaServer) -> AsyncIterator[World]:
+    """Fresh peers for one scenario.
+
+    Raises:
+        Difference: when the server does not let them in.
+    """
+    async with trio.open_nursery() as nursery:
+        ua = await _opened(nursery, open_udp(target.sip_address()))
+        vsi = await _opened(nursery, open_vsi(target.vsi_url))
+        yield World(target, HttpClient(*target.http), vsi, ua, sink, media, nursery)
+        nursery.cancel_scope.cancel()
