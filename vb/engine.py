@@ -27,6 +27,7 @@ from vb.features.recording import Recorders
 from vb.ids import IdSource, SystemIds
 from vb.layers import Layer
 from vb.legs.leg import Leg
+from vb.limits import legs_that_fit
 from vb.media.fetch_policy import FetchPolicy
 from vb.metrics import Metrics
 from vb.mixer.plane import Plane
@@ -168,6 +169,8 @@ class Engine:
         cap = self.config.server.max_legs
         if cap and self.running_legs >= cap:
             raise Unavailable(f"the cap of {cap} legs is reached")
+        if self.running_legs >= legs_that_fit():
+            raise Unavailable("the limit of open files is reached")
 
     def admit(self, leg: Leg) -> None:
         """Enter a leg in the table; from now on clients can see it."""

@@ -11,53 +11,15 @@ from typing import Any
 import pytest
 import trio
 
-from tests.support.phone import Phone, open_phone
-from vb.channels import Channel
+from tests.support.phone import open_phone
+from tests.support.world import call_in, rest_of, sip_uri, wait_for
 from vb.commands.views import Leg, RecordingStart
 from vb.config import Config
 from vb.errors import NotFound
-from vb.events.base import Published
-from vb.server import Server, open_server
+from vb.server import open_server
 from vb.sip import call as sip
 
 pytestmark = pytest.mark.integration
-
-
-async def wait_for(events: Channel[Published], kind: str, **fields: object) -> dict[str, Any]:
-    with trio.fail_after(10):
-        while True:
-            found = (await events.get()).as_dict()
-            if found["type"] == kind and all(found.get(name) == value for name, value in fields.items()):
-                return found
-
-
-async def rest_of(events: Channel[Published], quiet_s: float = 0.2) -> list[dict[str, Any]]:
-    """Everything that still comes until nothing does for a while."""
-    found: list[dict[str, Any]] = []
-    while True:
-        with trio.move_on_after(quiet_s) as scope:
-            found.append((await events.get()).as_dict())
-        if scope.cancelled_caught:
-            return found
-
-
-def sip_uri(server: Server) -> str:
-    transport, host, port = server.addresses.sip[0].split(":")
-    assert transport == "udp"
-    return f"sip:room@{host}:{port}"
-
-
-async def call_in(server: Server, phone: Phone, events: Channel[Published], room: str | None = None) -> str:
-    call = phone.dial(sip_uri(server))
-    leg_id = str((await wait_for(events, "leg.ringing"))["leg_id"])
-    if room is None:
-        await server.call("answer_leg", id=leg_id)
-    else:
-        await server.call("add_leg_to_room", room_id=room, leg_id=leg_id)
-    answered = await phone.wait_for(call, sip.Answered)
-    phone.use_answer(answered.sdp)
-    await wait_for(events, "leg.connected" if room is None else "leg.joined_room", leg_id=leg_id)
-    return leg_id
 
 
 async def test_two_phones_hear_each_other_and_not_themselves(config: Config) -> None:
@@ -87,7 +49,9 @@ async def test_a_room_recording_holds_both_voices(config: Config, tmp_path: Path
         assert 0.8 < file.getnframes() / 16000 < 1.6
 
 
-async def test_the_last_leg_to_leave_finishes_the_rooms_recording_before_it_disconnects(config: Config) -> None:
+async def test_the_last_leg_finishes_the_rooms_recording_before_it_disconnects(
+    config: Config,
+) -> None:
     async with open_server(config) as server, open_phone(600) as phone:
         with server.events() as events:
             leg_id = await call_in(server, phone, events, "r")

@@ -14,6 +14,7 @@ import trio
 from vb.codecs.base import PCMU
 from vb.codecs.g711 import PCM_TO_ULAW, ULAW_TO_PCM
 from vb.ids import SystemIds
+from vb.rtp.dtmf import TelephoneEventReceiver, TelephoneEventSender
 from vb.rtp.packet import build_header, parse_rtp
 from vb.sdp.offer_answer import OfferAnswer
 from vb.sip import call as sip
@@ -33,6 +34,10 @@ class Phone:
         self._socket = trio.socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self._nursery: trio.Nursery | None = None
         self.negotiation: OfferAnswer | None = None
+        self.digits = ""
+        self._received = trio.Event()
+        self._event_receiver = TelephoneEventReceiver()
+        self._event_sender = TelephoneEventSender(8000)
 
     def _incoming(self, call: SipCall) -> None:
         self.calls.append(call)
@@ -95,16 +100,33 @@ class Phone:
             phase = step * np.arange(index * 160, (index + 1) * 160)
             pcm = (8000 * np.sin(phase)).astype(np.int16)
             payload = PCM_TO_ULAW[pcm.view(np.uint16)].tobytes()
-            await self._socket.sendto(build_header(0, index & 0xFFFF, index * 160, 7) + payload, target)
+            event = self._event_sender.tick(index * 160)
+            if event is not None:
+                header = build_header(101, index & 0xFFFF, event.timestamp, 7, marker=event.marker)
+                await self._socket.sendto(header + event.payload, target)
+            else:
+                await self._socket.sendto(build_header(0, index & 0xFFFF, index * 160, 7) + payload, target)
             due += 0.02
             await trio.sleep_until(due)
 
     async def _receive(self) -> None:
         while True:
             data, _ = await self._socket.recvfrom(2048)
+            self._received.set()
+            self._received = trio.Event()
             packet = parse_rtp(data)
+            if packet is not None and packet.payload_type == 101:
+                now = trio.current_time()
+                self.digits += self._event_receiver.receive(packet.payload, packet.timestamp, now)
             if packet is not None and packet.payload_type == 0:
                 self.heard.append(ULAW_TO_PCM[np.frombuffer(packet.payload, np.uint8)])
+
+    async def press(self, digits: str) -> None:
+        """Send digits and wait until they are out."""
+        assert self._event_sender.queue(digits)
+        with trio.fail_after(5):
+            while self._event_sender.active:
+                await self._next_packet()
 
     def tones(self, last_frames: int = 40) -> set[int]:
         """Frequencies (on a 50 Hz grid) that stand out in what was heard last."""
@@ -118,7 +140,10 @@ class Phone:
         goal = len(self.heard) + frames
         with trio.fail_after(10):
             while len(self.heard) < goal:
-                await trio.sleep(0.02)
+                await self._next_packet()
+
+    async def _next_packet(self) -> None:
+        await self._received.wait()
 
     def close(self) -> None:
         self._socket.close()

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from vb.commands import legs, media, rooms
+from vb.commands import dtmf, legs, media, rooms
 from vb.commands.registry import REGISTRY, Command, call, dump
 
-COMMAND_MODULES = (legs, rooms, media)
+COMMAND_MODULES = (legs, rooms, media, dtmf)
 
 __all__ = ["COMMAND_MODULES", "REGISTRY", "Command", "call", "dump"]

@@ -105,6 +105,26 @@ async def leg_early_media(engine: Engine, p: EarlyMedia) -> Status:
     return Status(status="early_media")
 
 
+@command("hold_leg", rest=Route("POST", "/v1/legs/{id}/hold", status=202), errors=(400, 404, 409))
+async def hold_leg(engine: Engine, p: LegRef) -> Status:
+    """Put a call on hold."""
+    _holdable(engine.legs.get(p.id)).set_hold(True)
+    return Status(status="holding")
+
+
+@command("unhold_leg", rest=Route("DELETE", "/v1/legs/{id}/hold", status=202), errors=(400, 404, 409))
+async def unhold_leg(engine: Engine, p: LegRef) -> Status:
+    """Take a call off hold."""
+    _holdable(engine.legs.get(p.id)).set_hold(False)
+    return Status(status="unholding")
+
+
+def _holdable(leg: LiveLeg) -> SipLeg:
+    if not isinstance(leg, SipLeg):
+        raise BadRequest("not a SIP leg")
+    return leg
+
+
 def _sip(leg: LiveLeg) -> SipLeg:
     if not isinstance(leg, SipLeg):
         raise BadRequest("Not a SIP inbound leg")

@@ -4,11 +4,18 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from vb.commands.registry import unbuilt
 
-CodecName = Literal["PCMU", "PCMA", "G722", "opus"]
+_CODEC_NAMES = {name.lower(): name for name in ("PCMU", "PCMA", "G722", "opus")}
+
+
+def _canonical_codec(value: object) -> object:
+    return _CODEC_NAMES.get(value.lower(), value) if isinstance(value, str) else value
+
+
+CodecName = Annotated[Literal["PCMU", "PCMA", "G722", "opus"], BeforeValidator(_canonical_codec)]
 HangupReason = Literal[
     "busy", "declined", "rejected", "unavailable", "not_found", "forbidden", "server_error"
 ]

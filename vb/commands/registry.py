@@ -141,8 +141,12 @@ def parse_params(model: type[P], values: Mapping[str, Any]) -> P:
     given = {key: value for key, value in values.items() if value is not None}
     for name, info in model.model_fields.items():
         extra = info.json_schema_extra
-        if isinstance(extra, dict) and extra.get("x-available") is False and given.get(info.alias or name):
-            raise NotAvailable(f"not available: {info.alias or name}")
+        if isinstance(extra, dict) and extra.get("x-available") is False:
+            value = given.get(info.alias or name)
+            if (
+                value or value == {}
+            ):  # an empty object asks for the defaults; "", 0, false and [] ask for nothing
+                raise NotAvailable(f"not available: {info.alias or name}")
     try:
         return model.model_validate(given)
     except ValidationError as exc:

@@ -29,12 +29,16 @@ from vb.events.leg import (
 from vb.legs.cdr import CallClock
 from vb.legs.state import LegState, advance
 from vb.mixer.port import RtpPort
-from vb.slots import TaskSlots
+from vb.slots import TaskHandle, TaskSlots
 
 log = structlog.get_logger(__name__)
 
 CLEANUP_DEADLINE_S = 5.0
 """How long the end of a leg waits for each of its last words: a room's recording, the answer to a BYE."""
+
+
+HOLD_LIMIT_S = 2 * 3600.0
+"""A call that stays on hold for this long is ended."""
 
 
 class RoomLike(Protocol):
@@ -47,6 +51,10 @@ class RoomLike(Protocol):
 
     def remove(self, leg: Leg) -> None:
         """Take the leg out of the mix and say so."""
+        ...
+
+    def relay_digit(self, leg: Leg, digit: str) -> None:
+        """Pass a digit on to the leg's room mates."""
         ...
 
     async def settle(self) -> None:
@@ -113,7 +121,10 @@ class Leg:
         self.muted = False
         self.deaf = False
         self.accept_dtmf = True
+        self.local_hold = False
         self.remote_hold = False
+        self._holds = 0
+        self._hold_limit_task: TaskHandle | None = None
         self.room: RoomLike | None = None
         self.port: RtpPort | None = None
         self.slots = TaskSlots(f"leg {leg_id}")
@@ -127,7 +138,7 @@ class Leg:
     @property
     def held(self) -> bool:
         """Whether the call is on hold."""
-        return self.remote_hold
+        return self.local_hold or self.remote_hold
 
     @property
     def shown_state(self) -> LegState:
@@ -170,11 +181,30 @@ class Leg:
         if self.port is not None:
             self.port.remote_hold = held
         if changed and self.state is LegState.CONNECTED:
-            self._publish_hold()
+            self._hold_changed(held)
 
-    def _publish_hold(self) -> None:
-        kind = LegHold if self.held else LegUnhold
+    def set_local_hold(self, held: bool) -> None:
+        """Our own hold is in force, or no longer; publishes on a change."""
+        changed = held != self.local_hold
+        self.local_hold = held
+        if self.port is not None:
+            self.port.local_hold = held
+        if changed:
+            self._hold_changed(held)
+
+    def _hold_changed(self, held: bool) -> None:
+        kind = LegHold if held else LegUnhold
         self.publish(kind(leg_id=self.id, app_id=self.app_id, leg_type=self.type))
+        if self._hold_limit_task is not None and not self.held:
+            self._hold_limit_task.cancel()
+            self._hold_limit_task = None
+        elif self._hold_limit_task is None and self.held and not self.ended:
+            self._holds += 1
+            self._hold_limit_task = self.slots.start(f"hold limit {self._holds}", self._hold_limit)
+
+    async def _hold_limit(self) -> None:
+        await trio.sleep(HOLD_LIMIT_S)
+        self.hangup("rtp_timeout")
 
     def adopt_port(self, port: RtpPort) -> None:
         """Take the media port and pass the flags on to it."""

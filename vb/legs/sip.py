@@ -10,13 +10,14 @@ import structlog
 import trio
 
 from vb.codecs.base import Codec
-from vb.errors import BadRequest, Conflict
-from vb.events.leg import DtmfReceived, LegConnected, LegEarlyMedia, QualityInfo
+from vb.errors import BadRequest, Conflict, InternalError
+from vb.events.leg import DtmfReceived, LegCommandFailed, LegConnected, LegEarlyMedia, QualityInfo
 from vb.legs.cdr import REJECTIONS, refusal_reason
 from vb.legs.leg import Leg, LegHost
+from vb.legs.session import Session
 from vb.legs.sip_media import SipMedia
 from vb.legs.state import UNANSWERED, LegState
-from vb.sdp.errors import AnswerRejected, CodecNotOffered, OfferRejected, SdpParseError
+from vb.sdp.errors import AnswerRejected, CodecNotOffered
 from vb.sdp.negotiate import Agreed
 from vb.sip import call as sip
 from vb.sip.tasks.endpoint import SipCall
@@ -60,6 +61,7 @@ class SipLeg(Leg):
         self._media_started = False
         self._digits = 0
         self._late_offer = False
+        self.session = Session(self, call, media)
         self.adopt_port(media.port)
 
     @property
@@ -105,6 +107,8 @@ class SipLeg(Leg):
     def _digit(self, digit: str) -> None:
         self._digits += 1
         self.publish(DtmfReceived(leg_id=self.id, app_id=self.app_id, digit=digit, seq=self._digits))
+        if self.room is not None:
+            self.room.relay_digit(self, digit)
 
     def quality(self) -> QualityInfo | None:
         """Return the quality of the received RTP; None below two packets."""
@@ -146,7 +150,7 @@ class SipLeg(Leg):
         if offer is None:
             raise Conflict("the call brought no offer; early media needs one")
         self.call.progress(self._answer(offer, codec))
-        self._follow(self.media.negotiation.agreed)
+        self._follow_agreed()
         self.advance(LegState.EARLY_MEDIA)
         self.publish(LegEarlyMedia(leg_id=self.id, app_id=self.app_id, leg_type=self.type))
         self._media_is_up()
@@ -170,7 +174,28 @@ class SipLeg(Leg):
             self.call.accept(self.media.negotiation.offer())
         else:
             self.call.accept(self._answer(offer, codec))
-            self._follow(self.media.negotiation.agreed)
+            self._follow_agreed()
+
+    def set_hold(self, held: bool) -> None:
+        """Put the call on hold or resume it; told by leg.hold, leg.unhold or leg.command_failed.
+
+        Raises:
+            Conflict: the call is not connected.
+        """
+        if self.state is not LegState.CONNECTED:
+            raise Conflict(f"leg is {self.shown_state}, expected connected or held")
+        self.session.set_hold(held)
+
+    def send_digits(self, digits: str) -> None:
+        """Queue digits as telephone-events, in place of audio.
+
+        Raises:
+            InternalError: the far end takes none, or too many wait already.
+        """
+        if not self.media.port.send_digits(digits):
+            raise InternalError(
+                "DTMF cannot be sent: the call has no telephone-event, or too many digits wait"
+            )
 
     def _answer(self, offer: bytes, codec: str | None) -> bytes:
         try:
@@ -228,14 +253,13 @@ class SipLeg(Leg):
                 before_answer = self.inbound and self.state in UNANSWERED and self.call.is_unanswered
                 self.hangup("caller_cancel" if before_answer else "remote_bye")
             case sip.OfferReceived(sdp=sdp):
-                self._on_offer(sdp)
+                self.session.offer_received(sdp)
             case sip.OfferRequested():
-                negotiation = self.media.negotiation
-                self.call.answer_offer(negotiation.offer(codecs=negotiation.codecs))
+                self.session.offer_requested()
             case sip.OfferAnswered(sdp=sdp):
-                self._on_offer_answered(sdp)
-            case sip.OfferRefused():
-                self.media.negotiation.withdraw_offer()
+                self.session.offer_answered(sdp)
+            case sip.OfferRefused(status=status):
+                self.session.offer_refused(status)
             case sip.DialogLost():
                 self.hangup("timeout")
             case _:
@@ -245,7 +269,7 @@ class SipLeg(Leg):
         if self.ended or self.state not in UNANSWERED:
             return
         try:
-            self._follow(self.media.negotiation.receive_answer(sdp))
+            self.follow(self.media.negotiation.receive_answer(sdp))
         except AnswerRejected as exc:
             log.info("early media answer ignored", leg_id=self.id, problem=str(exc))
             return
@@ -262,7 +286,7 @@ class SipLeg(Leg):
             return
         if sdp is not None:
             try:
-                self._follow(self.media.negotiation.receive_answer(sdp))
+                self.follow(self.media.negotiation.receive_answer(sdp))
             except AnswerRejected as exc:
                 log.info("answer cannot be used", leg_id=self.id, problem=str(exc))
                 self.hangup("connect_failed")
@@ -276,7 +300,7 @@ class SipLeg(Leg):
             try:
                 if sdp is None:
                     raise AnswerRejected("the ACK brought no answer")
-                self._follow(self.media.negotiation.receive_answer(sdp))
+                self.follow(self.media.negotiation.receive_answer(sdp))
             except AnswerRejected as exc:
                 log.info("late answer cannot be used", leg_id=self.id, problem=str(exc))
                 self.hangup("connect_failed")
@@ -288,37 +312,24 @@ class SipLeg(Leg):
         self.advance(LegState.CONNECTED)
         self.media.answered()
         self.publish(LegConnected(leg_id=self.id, app_id=self.app_id, leg_type=self.type))
-        if self.held:
-            self._publish_hold()
+        if self.remote_hold:
+            self._hold_changed(True)
         self._media_is_up()
 
-    def _on_offer(self, sdp: bytes) -> None:
-        try:
-            answer = self.media.negotiation.receive_offer(sdp)
-        except SdpParseError:
-            self.call.refuse_offer(488)
-        except OfferRejected as exc:
-            headers = [("Warning", exc.warning)] if exc.warning else []
-            self.call.refuse_offer(exc.status, exc.reason, headers)
-        else:
-            self.call.answer_offer(answer)
-            self._follow(self.media.negotiation.agreed)
+    def follow(self, agreed: Agreed) -> None:
+        """Let media and remote hold follow what was agreed."""
+        self.media.follow(agreed)
+        self.set_remote_hold(agreed.remote_held)
 
-    def _on_offer_answered(self, sdp: bytes | None) -> None:
-        negotiation = self.media.negotiation
-        if sdp is None:
-            negotiation.withdraw_offer()
-            return
-        try:
-            self._follow(negotiation.receive_answer(sdp))
-        except AnswerRejected as exc:
-            log.info("answer to our offer ignored", leg_id=self.id, problem=str(exc))
-            negotiation.withdraw_offer()
-
-    def _follow(self, agreed: Agreed | None) -> None:
+    def _follow_agreed(self) -> None:
+        agreed = self.media.negotiation.agreed
         if agreed is not None:
-            self.media.follow(agreed)
-            self.set_remote_hold(agreed.remote_held)
+            self.follow(agreed)
+
+    def command_failed(self, command: str, error: str) -> None:
+        """Tell that a command that had been accepted failed; silent once the leg has ended."""
+        if not self.ended:
+            self.publish(LegCommandFailed(leg_id=self.id, app_id=self.app_id, command=command, error=error))
 
     def _media_is_up(self) -> None:
         if not self._media_started:

@@ -12,6 +12,7 @@ from vb.events.bus import EventBus
 from vb.events.leg import LegJoinedRoom, LegLeftRoom
 from vb.legs.leg import Leg
 from vb.mixer.plane import Plane
+from vb.mixer.port import RtpPort
 from vb.mixer.room import RoomMix
 from vb.mixer.tasks import run_room
 from vb.slots import TaskSlots
@@ -93,6 +94,12 @@ class Room:
 
     def _publish_left(self, leg: Leg) -> None:
         self.publish(LegLeftRoom(leg_id=leg.id, room_id=self.id, app_id=leg.app_id))
+
+    def relay_digit(self, leg: Leg, digit: str) -> None:
+        """Send a digit that a leg received to every other leg that takes them."""
+        for mate in self.members.values():
+            if mate is not leg and mate.accept_dtmf and isinstance(mate.port, RtpPort):
+                mate.port.send_digits(digit)
 
     async def settle(self) -> None:
         """Finish the room's recording once nobody is left in it."""

@@ -1,0 +1,48 @@
+"""Commands that send digits, and say whose digits reach whom."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from vb.commands.params import LegRef
+from vb.commands.registry import Route, command
+from vb.commands.views import Status
+from vb.engine import Engine
+from vb.errors import BadRequest, InternalError
+from vb.legs.sip import SipLeg
+
+DIGITS = frozenset("0123456789*#ABCD")
+
+
+class SendDtmf(LegRef):
+    """Digits to send."""
+
+    digits: str = Field(description="of 0-9 * # A-D; anything else is skipped", max_length=256)
+
+
+@command("send_leg_dtmf", rest=Route("POST", "/v1/legs/{id}/dtmf", body=True), errors=(400, 404, 500))
+async def send_leg_dtmf(engine: Engine, p: SendDtmf) -> Status:
+    """Send digits to the far end of a call; answered when they are queued."""
+    leg = engine.legs.get(p.id)
+    if not p.digits:
+        raise BadRequest("digits: is required")
+    digits = "".join(digit for digit in p.digits.upper() if digit in DIGITS)
+    if not isinstance(leg, SipLeg):
+        raise InternalError("DTMF is not supported by this leg")
+    if digits:
+        leg.send_digits(digits)
+    return Status(status="sent")
+
+
+@command("accept_leg_dtmf", rest=Route("POST", "/v1/legs/{id}/dtmf/accept"), errors=(404,))
+async def accept_leg_dtmf(engine: Engine, p: LegRef) -> Status:
+    """Let a leg get the digits of its room mates."""
+    engine.legs.get(p.id).accept_dtmf = True
+    return Status(status="dtmf_accepting")
+
+
+@command("reject_leg_dtmf", rest=Route("POST", "/v1/legs/{id}/dtmf/reject"), errors=(404,))
+async def reject_leg_dtmf(engine: Engine, p: LegRef) -> Status:
+    """Keep the digits of its room mates from a leg; its own are still told and passed on."""
+    engine.legs.get(p.id).accept_dtmf = False
+    return Status(status="dtmf_rejecting")

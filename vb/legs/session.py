@@ -1,0 +1,153 @@
+"""A SIP leg's session after it is agreed: offers from either side, and hold.
+
+Local and remote hold are kept apart. Our own hold is a wish that becomes true when the far end has taken our
+offer; a wish that changes while an offer is under way is carried out after it.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import structlog
+
+from vb.legs.sip_media import SipMedia
+from vb.sdp.errors import AnswerRejected, OfferRejected, SdpParseError
+from vb.sdp.negotiate import Agreed
+from vb.sip.errors import CallStateError, NoPendingOffer
+from vb.sip.tasks.call import SipCall
+
+log = structlog.get_logger(__name__)
+
+
+class SessionOwner(Protocol):
+    """The leg, as its session sees it."""
+
+    @property
+    def id(self) -> str:
+        """Identifier for the log."""
+        ...
+
+    def follow(self, agreed: Agreed) -> None:
+        """Let media and remote hold follow what was agreed."""
+        ...
+
+    def set_local_hold(self, held: bool) -> None:
+        """Our hold is in force, or no longer."""
+        ...
+
+    def command_failed(self, command: str, error: str) -> None:
+        """A command that had been accepted failed."""
+        ...
+
+
+class Session:
+    """Offers and answers inside the dialog of one leg.
+
+    Args:
+        owner: the leg.
+        call: its dialog.
+        media: what follows the agreement.
+    """
+
+    def __init__(self, owner: SessionOwner, call: SipCall, media: SipMedia) -> None:
+        self._owner = owner
+        self._call = call
+        self._media = media
+        self._wanted_hold = False
+        self._held = False
+        self._offering = False
+
+    @property
+    def wants_hold(self) -> bool:
+        """Whether the call is held by us, or about to be."""
+        return self._wanted_hold
+
+    def set_hold(self, wanted: bool) -> None:
+        """Hold or resume the call by a re-INVITE; nothing is sent when it is so already."""
+        self._wanted_hold = wanted
+        self._pursue()
+
+    def _pursue(self) -> None:
+        """Offer what is wanted, unless an offer is under way: its end comes back here."""
+        if self._offering or self._wanted_hold == self._held:
+            return
+        self._offering = True
+        try:
+            self._call.reoffer(self._make_offer)
+        except CallStateError as exc:
+            self._failed(str(exc))
+
+    def _make_offer(self) -> bytes:
+        negotiation = self._media.negotiation
+        negotiation.hold = self._wanted_hold
+        return negotiation.offer()
+
+    def _failed(self, error: str) -> None:
+        command = "hold" if self._wanted_hold else "unhold"
+        self._offering = False
+        self._wanted_hold = self._held
+        self._media.negotiation.hold = self._held
+        self._owner.command_failed(command, error)
+
+    # -- what comes in -------------------------------------------------------------------------------------
+
+    def offer_received(self, sdp: bytes) -> None:
+        """Answer the far end's offer; one that cannot be accepted leaves the session as it was."""
+        negotiation = self._media.negotiation
+        try:
+            try:
+                answer = negotiation.receive_offer(sdp)
+            except SdpParseError:
+                self._call.refuse_offer(488)
+            except OfferRejected as exc:
+                self._call.refuse_offer(
+                    exc.status, exc.reason, [("Warning", exc.warning)] if exc.warning else []
+                )
+            else:
+                self._call.answer_offer(answer)
+                self._follow()
+        except NoPendingOffer:
+            log.info("offer was taken back", leg_id=self._owner.id)
+
+    def offer_requested(self) -> None:
+        """Make the offer that a re-INVITE without one asks for."""
+        negotiation = self._media.negotiation
+        try:
+            self._call.answer_offer(negotiation.offer(codecs=negotiation.codecs))
+        except NoPendingOffer:
+            negotiation.withdraw_offer()
+
+    def offer_answered(self, sdp: bytes | None) -> None:
+        """Take the answer to an offer of ours."""
+        negotiation = self._media.negotiation
+        problem: str | None = None
+        if sdp is None:
+            problem = "the answer has no session description"
+        else:
+            try:
+                negotiation.receive_answer(sdp)
+            except AnswerRejected as exc:
+                problem = str(exc)
+        if problem is not None:
+            negotiation.withdraw_offer()
+            log.info("answer to our offer cannot be used", leg_id=self._owner.id, problem=problem)
+            if self._offering:
+                self._failed(problem)
+            return
+        self._follow()
+        if self._offering:
+            self._offering = False
+            self._held = negotiation.hold
+            self._owner.set_local_hold(self._held)
+            self._pursue()
+
+    def offer_refused(self, status: int) -> None:
+        """Our offer was refused: the session stays as it was."""
+        self._media.negotiation.withdraw_offer()
+        if self._offering:
+            self._failed(f"re-INVITE refused with {status}")
+
+    def _follow(self) -> None:
+        agreed = self._media.negotiation.agreed
+        if agreed is not None:
+            self._owner.follow(agreed)
