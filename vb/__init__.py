@@ -1,7 +1,8 @@
 """vb: a voice server on Trio.
 
-The public names are those below, plus the commands (`vb.commands`) and the events (`vb.events`); every other
-module is internal, underscore or not. The server is imported on first use, so that importing `vb` stays cheap.
+The public names are those below, plus the commands (`vb.commands`) and the events (`vb.events`); every
+other module is internal, underscore or not. The server is imported on first use, so that importing `vb`
+stays cheap.
 """
 
 from __future__ import annotations

@@ -32,7 +32,8 @@ def build_parser() -> argparse.ArgumentParser:
     commands.add_parser(
         "serve",
         help="run the server",
-        description="Run the server. It prints where it listens as one JSON line, and stops on SIGTERM or SIGINT.",
+        description="Run the server. It prints where it listens as one JSON line, and stops on SIGTERM "
+        "or SIGINT.",
         epilog=_settings_text(),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from functools import partial
 
 import httpx
 import pytest
@@ -41,8 +42,25 @@ def sender(handler: Handler, allow: Sequence[str] = ()) -> tuple[WebhookSender, 
     return WebhookSender(client, allow, resolve), seen
 
 
+class Body(httpx.AsyncByteStream):
+    """A response body; without a length it never ends."""
+
+    def __init__(self, length: int | None) -> None:
+        self.length = length
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        if self.length is None:
+            raise AssertionError("nobody reads what has no end")
+        yield b"x" * self.length
+
+
+def answer(status: int, headers: Mapping[str, str] | None = None, length: int | None = 2) -> httpx.Response:
+    sized = {"content-length": str(length)} if length is not None else {}
+    return httpx.Response(status, headers={**sized, **(headers or {})}, stream=Body(length))
+
+
 def answering(status: int, **headers: str) -> Handler:
-    return lambda _request: httpx.Response(status, headers=headers)
+    return lambda _request: answer(status, headers)
 
 
 async def test_a_request_is_a_signed_post_of_the_exact_body() -> None:
@@ -129,8 +147,8 @@ async def test_the_hook_of_the_operator_is_not_judged() -> None:
 async def test_a_redirect_that_keeps_the_post_is_followed(status: int) -> None:
     def handler(request: httpx.Request) -> httpx.Response:
         if request.url.path == "/a":
-            return httpx.Response(status, headers={"location": "/b"})
-        return httpx.Response(200)
+            return answer(status, {"location": "/b"})
+        return answer(200)
 
     post, seen = sender(handler)
     assert await post.post(Hook("http://public.example/a", "k"), "e", b"body") == "success"
@@ -151,11 +169,7 @@ async def test_a_redirect_into_a_private_network_is_refused(location: str, trust
 
 async def test_the_operators_hook_may_redirect_within_its_host() -> None:
     def handler(request: httpx.Request) -> httpx.Response:
-        return (
-            httpx.Response(308, headers={"location": "/b"})
-            if request.url.path == "/a"
-            else httpx.Response(200)
-        )
+        return answer(308, {"location": "/b"}) if request.url.path == "/a" else answer(200)
 
     post, _ = sender(handler)
     assert await post.post(Hook("http://127.0.0.1:9/a", trusted=True), "e", b"{}") == "success"
@@ -176,6 +190,21 @@ async def test_an_unknown_host_or_a_broken_connection_is_a_failed_attempt() -> N
     assert await post.post(Hook("http://public.example/"), "e", b"{}") == "retry"
 
 
+async def test_the_next_address_is_tried_when_one_cannot_be_connected_to(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(NAMES, "two.example", ["2606:2800:21f::1", "93.184.215.14"])
+
+    def only_ipv4(request: httpx.Request) -> httpx.Response:
+        if ":" in request.url.host:
+            raise httpx.ConnectError("unreachable", request=request)
+        return answer(200)
+
+    post, seen = sender(only_ipv4)
+    assert await post.post(Hook("http://two.example/"), "e", b"{}") == "success"
+    assert [item.url.host for item in seen] == ["2606:2800:21f::1", "93.184.215.14"]
+
+
 async def test_an_attempt_takes_ten_seconds_at_most(autojump_clock: MockClock) -> None:
     async def slow(host: str, port: int) -> Sequence[str]:
         await trio.sleep(60)
@@ -187,13 +216,8 @@ async def test_an_attempt_takes_ten_seconds_at_most(autojump_clock: MockClock) -
     assert trio.current_time() == 10
 
 
-async def test_an_endless_answer_is_not_read_to_its_end() -> None:
-    class Endless(httpx.AsyncByteStream):
-        async def __aiter__(self):  # type: ignore[no-untyped-def]  # the base class leaves it open
-            while True:
-                yield b"x" * 10_000
-
-    post, _ = sender(lambda _request: httpx.Response(200, stream=Endless()))
+async def test_an_answer_of_unknown_length_is_not_read() -> None:
+    post, _ = sender(lambda _request: answer(200, length=None))
     assert await post.post(Hook("http://public.example/"), "e", b"{}") == "success"
 
 
@@ -211,3 +235,29 @@ async def test_no_secret_is_logged() -> None:
     assert len(logs) == 2
     assert not any(word in str(logs) for word in ("passw0rd", "t0ken", "s3cret"))
     assert "s3cret" not in repr(Hook("http://x/", "s3cret"))
+
+
+@pytest.mark.integration
+async def test_a_post_reaches_a_real_receiver_and_the_connection_is_used_again(
+    nursery: trio.Nursery,
+) -> None:
+    connections: list[str] = []
+
+    async def receiver(stream: trio.SocketStream) -> None:
+        connections.append("")
+        async with stream:
+            while data := await stream.receive_some(65536):
+                connections[-1] += data.decode()
+                if data.endswith(b"{}"):
+                    await stream.send_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+
+    serve = partial(trio.serve_tcp, receiver, 0, host="127.0.0.1", handler_nursery=nursery)
+    (listener,) = await nursery.start(serve)
+    port = listener.socket.getsockname()[1]
+    async with httpx.AsyncClient(verify=False, trust_env=False) as client:
+        post = WebhookSender(client, ["localhost"])
+        for event_id in ("one", "two"):
+            assert await post.post(Hook(f"http://localhost:{port}/hook", "k"), event_id, b"{}") == "success"
+    assert len(connections) == 1
+    assert connections[0].count(f"Host: localhost:{port}\r\n") == 2
+    nursery.cancel_scope.cancel()

@@ -131,10 +131,9 @@ def test_hanging_up_ends_with_the_200_to_the_bye(wire: Wire) -> None:
 
 
 def test_a_bye_of_the_server_is_agreed_to(wire: Wire) -> None:
+    request = b"BYE sip:17@127.0.0.1:7000 SIP/2.0\r\nVia: x\r\nCall-ID: 17-ab\r\nCSeq: 9 BYE\r\n\r\n"
     wire.calls.receive(response(200, body=ANSWER), 10.25)
-    wire.calls.receive(
-        b"BYE sip:17@127.0.0.1:7000 SIP/2.0\r\nVia: x\r\nCall-ID: 17-ab\r\nCSeq: 9 BYE\r\n\r\n", 12.0
-    )
+    wire.calls.receive(request, 12.0)
     assert wire.sent[-1].startswith(b"SIP/2.0 200 OK\r\nvia: x\r\n")
     assert wire.calls.by_number[17].state == "ended"
 

@@ -22,7 +22,7 @@ def test_a_client_frame_is_masked_and_has_its_length(size: int, head: int) -> No
 
 @pytest.mark.parametrize(
     ("header", "size"),
-    [(b"\x81\x03", 3), (b"\x81\x7e\x00\x80", 128), (b"\x81\x7f" + bytes(5) + b"\x01\x00\x00", 65536)],
+    [(b"\x81\x03", 3), (b"\x81\x7e\x00\x80", 128), (b"\x81\x7f\x00\x00\x00\x00\x00\x01\x00\x00", 65536)],
 )
 def test_a_server_frame_is_taken_when_it_is_whole(header: bytes, size: int) -> None:
     data = bytearray()

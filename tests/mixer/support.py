@@ -6,7 +6,7 @@ import struct
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -297,7 +297,7 @@ class World:
         self.phones: list[Phone] = []
         self.plane.set_time(START)
 
-    def phone(self, hz: float | None = None, *, configured: bool = True, **settings: float) -> Phone:
+    def phone(self, hz: float | None = None, *, configured: bool = True, **settings: Any) -> Phone:
         """Add a PCMU phone; `settings` are Phone's."""
         port = self.plane.open_port(MemoryEndpoint())
         number = 4000 + 2 * port.slot

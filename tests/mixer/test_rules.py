@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import struct
+from typing import Any
 
 import numpy as np
 import pytest
@@ -30,7 +31,7 @@ from vb.codecs.base import make_encoder
 from vb.rtp.playout import PlayoutSettings
 
 
-def pair(world: World, **talker: float) -> tuple[Phone, Phone]:
+def pair(world: World, **talker: Any) -> tuple[Phone, Phone]:
     """Return a talker with a 400 Hz tone and a silent listener in a room of two."""
     one, other = world.phone(400, **talker), world.phone()
     world.room(one, other)
@@ -78,8 +79,9 @@ class TestRule1PlayOutByTimestamp:
             world.run(2)
         heard = listener.pcm(60)
         assert min(level(heard[i : i + 160]) for i in range(0, heard.size, 160)) > 5000
-        assert talker.port.statistics().reception is not None
-        assert talker.port.statistics().reception.lost <= 0
+        reception = talker.port.statistics().reception
+        assert reception is not None
+        assert reception.lost <= 0
 
 
 class TestRule2SeveralPacketsInOneDrain:
@@ -697,3 +699,65 @@ def test_pcmu_and_pcma_of_one_stream_are_told_apart_by_payload_type() -> None:
         world.io.arrive(talker.port.slot, data, talker.source, world.tick_at + 0.010)
         world.run(1)
     assert strength(listener.pcm(20), 400) > 7500
+
+
+class TestHoldUps:
+    def test_a_stall_of_ours_leaves_the_delay_as_it_was(self) -> None:
+        world = World()
+        talker, listener = pair(world)
+        world.run(100)
+        before = talker.port.statistics().delay_ms
+        stall = 15
+        for _ in range(stall):
+            world.tick_at += TICK_S
+            for phone in world.phones:
+                phone.produce(world.tick_at)
+        world.plane.skip(stall)
+        world.run(20)
+        after = talker.port.statistics()
+        assert after.delay_ms == before
+        assert after.shifts == 0
+        assert strength(listener.pcm(10), 400) > 7500
+        world.run(500)
+        assert talker.port.statistics().delay_ms == before
+        assert talker.port.statistics().shifts == 0
+
+    @pytest.mark.parametrize("leap", [1600, 6400, -1600, -6400])
+    def test_a_leap_of_timestamps_below_a_second_becomes_neither_delay_nor_silence(self, leap: int) -> None:
+        world = World()
+        talker, listener = pair(world)
+        world.run(100)
+        before = talker.port.statistics().delay_ms
+        talker.timestamp += leap
+        world.run(12)
+        assert talker.port.statistics().delay_ms <= before + 20
+        assert strength(listener.pcm(6), 400) > 7000
+
+    def test_a_burst_after_a_stall_of_the_network_is_played_whole(self) -> None:
+        world = World()
+        talker, _ = pair(world)
+        world.run(100)
+        talker.sending = False
+        held = []
+        for _ in range(7):
+            held.append(talker.packet())
+            talker.timestamp -= 160
+            talker.sample -= 160
+            world.run(1)
+        for data in held:
+            world.io.arrive(talker.port.slot, data, talker.source, world.tick_at + 0.001)
+        talker.sending = True
+        world.run(20)
+        statistics = talker.port.statistics()
+        assert (statistics.late, statistics.discarded, statistics.underruns) == (0, 0, 1)
+
+
+def test_sequences_wrap_in_every_way_of_sending() -> None:
+    world = World()
+    plain, slow = world.phone(), world.phone()
+    slow.port.configure(agreed(slow.source[1], ptime_ms=40))
+    for phone in (plain, slow):
+        world.plane._core.columns.sequence[phone.port.slot] = 65533
+    world.run(12)
+    assert [packet.sequence for packet in plain.heard[:5]] == [65533, 65534, 65535, 0, 1]
+    assert [packet.sequence for packet in slow.heard[:5]] == [65533, 65534, 65535, 0, 1]

@@ -29,6 +29,8 @@ Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
 ATTEMPT_TIMEOUT_S: Final = 10.0
 MAX_REDIRECTS: Final = 5
 _KEEPING_REDIRECTS: Final = frozenset({307, 308})
+_MAX_ADDRESSES: Final = 3
+_CONNECT_TIMEOUT_S: Final = 4.0
 _MAX_RESPONSE_BYTES: Final = 65_536
 
 
@@ -96,24 +98,23 @@ class WebhookSender:
         trusted_host = urlsplit(url).netloc if hook.trusted else None
         for _ in range(MAX_REDIRECTS + 1):
             trusted = trusted_host is not None and urlsplit(url).netloc == trusted_host
-            request = await self._request(url, headers, body, trusted)
-            status, location = await self._send(request)
+            requests = await self._requests(url, headers, body, trusted)
+            status, location = await self._send_first(requests)
             if status not in _KEEPING_REDIRECTS or location is None:
                 return status
             url = urljoin(url, location)
         return status
 
-    async def _request(self, url: str, headers: dict[str, str], body: bytes, trusted: bool) -> httpx.Request:
-        """Build a request that connects to an address that is permitted."""
-        timeout = httpx.Timeout(None)  # the attempt as a whole has a deadline
+    async def _requests(
+        self, url: str, headers: dict[str, str], body: bytes, trusted: bool
+    ) -> list[httpx.Request]:
+        """Build the requests to try, each to one address that is permitted."""
         if trusted:
-            return self._client.build_request("POST", url, headers=headers, content=body, timeout=timeout)
+            return [self._build(url, headers, body, {})]
         target = parse_url(url)
-        if target.address is not None:
-            addresses = self._policy.choose(target, [target.host])
-        else:
-            addresses = self._policy.choose(target, await self._resolve(target.host, target.port))
-        extensions: dict[str, object] = {}
+        resolved = [target.host] if target.address else await self._resolve(target.host, target.port)
+        addresses = self._policy.choose(target, resolved)
+        extensions: dict[str, str] = {}
         pinned = {**headers, "Host": target.authority}
         if target.address is None and target.scheme == "https":
             # The pool keeps connections by address; one made for this name must not serve another.
@@ -121,24 +122,36 @@ class WebhookSender:
             pinned["Connection"] = "close"
         if target.credentials is not None:
             pinned["Authorization"] = _basic(*target.credentials)
+        return [
+            self._build(target.pinned_url(address), pinned, body, extensions)
+            for address in addresses[:_MAX_ADDRESSES]
+        ]
+
+    def _build(
+        self, url: str, headers: dict[str, str], body: bytes, extensions: dict[str, str]
+    ) -> httpx.Request:
+        timeout = httpx.Timeout(None, connect=_CONNECT_TIMEOUT_S)  # the attempt as a whole has a deadline
         return self._client.build_request(
-            "POST",
-            target.pinned_url(addresses[0]),
-            headers=pinned,
-            content=body,
-            timeout=timeout,
-            extensions=extensions,
+            "POST", url, headers=headers, content=body, timeout=timeout, extensions=extensions
         )
 
+    async def _send_first(self, requests: list[httpx.Request]) -> tuple[int, str | None]:
+        """Send the first request whose address can be connected to."""
+        for request in requests[:-1]:
+            try:
+                return await self._send(request)
+            except (httpx.ConnectError, httpx.ConnectTimeout):
+                continue
+        return await self._send(requests[-1])
+
     async def _send(self, request: httpx.Request) -> tuple[int, str | None]:
-        """Send a request; read a little of the answer so that the connection can be used again."""
+        """Send a request; a short answer is read, so that the connection can be used again."""
         response = await self._client.send(request, stream=True, follow_redirects=False)
         try:
-            received = 0
-            async for chunk in response.aiter_raw():
-                received += len(chunk)
-                if received > _MAX_RESPONSE_BYTES:
-                    break
+            length = response.headers.get("Content-Length", "0" if response.status_code == 204 else "")
+            if length.isdecimal() and len(length) < 10 and int(length) <= _MAX_RESPONSE_BYTES:
+                async for _ in response.aiter_raw():
+                    pass
             return response.status_code, response.headers.get("Location")
         finally:
             await response.aclose()

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from vb.events import leg, media, room
+from vb.events import leg, media, room, speech
 from vb.events.base import CATALOG, Event
 
-EVENT_MODULES = (leg, room, media)
+EVENT_MODULES = (leg, room, media, speech)
 
 
 def all_events() -> dict[str, type[Event]]:

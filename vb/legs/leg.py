@@ -283,19 +283,20 @@ class Leg:
                     on_ready()
                     await self._ended.wait()
                 finally:
-                    await self._depart(signal)
+                    room = self._depart(signal)
+                    with trio.move_on_after(CLEANUP_DEADLINE_S, shield=True):
+                        if room is not None:
+                            await room.settle()
 
-    async def _depart(self, signal: Signal) -> None:
-        """Leave the room and tell the far end, before the features end."""
+    def _depart(self, signal: Signal) -> RoomLike | None:
+        """Leave the room and tell the far end, before the features end; returns the room."""
         self.end_reason = self.end_reason or "server_shutdown"
         self.host.release(self)
         room = self.room
         if room is not None:
             room.remove(self)
         signal.hang_up(self.end_reason)
-        if room is not None:
-            with trio.move_on_after(CLEANUP_DEADLINE_S, shield=True):
-                await room.settle()
+        return room
 
     def _publish_end(self, now: float) -> None:
         if self.state is LegState.HUNG_UP:

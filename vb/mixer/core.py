@@ -9,6 +9,7 @@ from vb.ids import IdSource
 from vb.mixer.batch import Io
 from vb.mixer.columns import LegColumns
 from vb.mixer.frames import RATES_HZ
+from vb.mixer.speaking import Speaking
 from vb.mixer.stats import PlaneStatistics
 from vb.mixer.streams import StreamReceiver
 from vb.rtp.arrival import Arrivals
@@ -54,6 +55,7 @@ class PlaneCore:
         self.arrivals = Arrivals(capacity)
         self.playout = Playout(capacity, playout)
         self.rings = {rate: PcmRings(capacity, rate * playout.ring_ms // 1000) for rate in RATES_HZ}
+        self.speaking = Speaking(capacity, self._tell_speaking)
         self.statistics = PlaneStatistics()
         self.ports: list[Port | None] = [None] * capacity
         self.latches: list[SourceLatch | None] = [None] * capacity
@@ -68,6 +70,15 @@ class PlaneCore:
     def touch(self) -> None:
         """Say that ports or plans changed; the next tick works out its arrays anew."""
         self.dirty = True
+
+    def _tell_speaking(self, slot: int, speaking: bool) -> None:
+        port = self.ports[slot]
+        if port is None:
+            return
+        try:
+            port.on_speaking(speaking)
+        except Exception as error:  # the named boundary: one leg's listener must not stop the tick
+            self.fault(port, error)
 
     def fault(self, port: Port, error: Exception) -> None:
         """Take a port out of the plane because its codec, source or sink failed."""

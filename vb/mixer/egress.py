@@ -159,7 +159,7 @@ class Egress:
         self._timestamp[slot] = timestamp
         packet[HEADER_BYTES:size] = np.frombuffer(payload, np.uint8)
         self._core.io.send([slot], [packet[:size].data])
-        columns.sequence[slot] += np.uint16(1)
+        columns.sequence[slot] = (int(columns.sequence[slot]) + 1) & 0xFFFF
         columns.sent_packets[slot] += 1
         columns.sent_octets[slot] += len(payload)
         self._core.statistics.packets_out += 1

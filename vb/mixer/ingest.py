@@ -52,6 +52,7 @@ class _Audio:
         types: payload types.
         lengths: bytes of payload, then samples of the leg's ring.
         positions: first sample.
+        steps: distance in sequence from the packet before.
         arrival_s: monotonic arrival time.
     """
 
@@ -61,6 +62,7 @@ class _Audio:
     types: NDArray[np.uint8]
     lengths: Slots
     positions: Slots
+    steps: NDArray[np.int16]
     arrival_s: NDArray[np.float64]
 
     def at(self, chosen: Slots | NDArray[np.bool_]) -> _Audio:
@@ -72,6 +74,7 @@ class _Audio:
             self.types[chosen],
             self.lengths[chosen],
             self.positions[chosen],
+            self.steps[chosen],
             self.arrival_s[chosen],
         )
 
@@ -117,11 +120,9 @@ class Ingest:
         self._steady_clock = self._offset_s is None or abs(offset_s - self._offset_s) <= _MAX_OFFSET_STEP_S
         self._offset_s = offset_s
         stamps = batch.stamps_ns[:count]
-        arrival_s: NDArray[np.float64] = stamps * 1e-9 - offset_s
-        arrival_s[stamps == 0] = now
-        np.maximum(arrival_s, now - MAX_AGE_S, out=arrival_s)
-        np.minimum(arrival_s, now, out=arrival_s)
-        return arrival_s
+        arrival_s = np.where(stamps == 0, now, stamps * 1e-9 - offset_s)
+        clipped: NDArray[np.float64] = np.minimum(np.maximum(arrival_s, now - MAX_AGE_S), now)
+        return clipped
 
     def _receive_round(
         self, batch: Batch, start: int, stop: int, arrival_s: NDArray[np.float64], tick_at: float
@@ -160,14 +161,14 @@ class Ingest:
             arrival_s=arrival_s,
             audio=tabled if all_tabled else (kinds != NO_TYPE) & (kinds <= STREAM),
         )
-        keep, fresh, positions = arrivals.receive(headers, steady_clock=self._steady_clock)
+        keep, fresh, positions, steps = arrivals.receive(headers, steady_clock=self._steady_clock)
         columns.heard_at[slots] = arrival_s
         lengths = lengths - HEADER_BYTES
         arrivals.octets[slots] += lengths
         if fresh.any():
             for slot in slots[fresh].tolist():
                 self._restart(slot)
-        audio = _Audio(rows, slots, kinds, types, lengths, positions, arrival_s)
+        audio = _Audio(rows, slots, kinds, types, lengths, positions, steps, arrival_s)
         usable = keep & (lengths > 0)
         if not (all_tabled and usable.all()):
             self._sort_out(batch, rows, headers, kinds, keep)
@@ -180,7 +181,9 @@ class Ingest:
         """Give audio its place in the playout and store it."""
         core = self._core
         core.columns.gap[audio.slots] = GAP_CONCEAL
-        placement = core.playout.place(audio.slots, audio.positions, audio.lengths, audio.arrival_s, tick_at)
+        placement = core.playout.place(
+            audio.slots, audio.positions, audio.lengths, audio.steps, audio.arrival_s, tick_at
+        )
         for slot, start, stop in placement.holes:
             rate_hz = int(core.playout.width[slot]) * TICKS_PER_S
             core.rings[rate_hz].punch(slot, start, stop)

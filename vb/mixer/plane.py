@@ -129,7 +129,10 @@ class Plane:
 
         Raises:
             PlaneFull: there are as many ports as the plane was made for.
+            ValueError: the plane has no such rate.
         """
+        if rate_hz not in RATES_HZ:
+            raise ValueError(f"no participant is mixed at {rate_hz} Hz")
         slot = self._core.columns.claim()
         port = StreamPort(self._core, slot, source, sink, rate_hz)
         self._core.ports[slot] = port
@@ -175,6 +178,7 @@ class Plane:
         core.now = now
         core.tick += 1
         core.statistics.ticks += 1
+        core.playout.tick()
         if core.dirty:
             self._adopt()
         count = core.io.drain(self._batch)
@@ -182,16 +186,18 @@ class Plane:
         for bank in self._layout.banks:
             decode_due(core, bank)
             self._playback.play(bank)
+            if core.speaking.active:
+                core.speaking.hear(bank.slots, bank.heard, self._playback.arrived(bank))
         for mix_class in self._layout.classes:
             self._mixer.mix(mix_class)
         self._egress.send()
+        core.speaking.tell_changes()
         self._control(now)
 
     def skip(self, ticks: int) -> None:
         """Let ticks pass unplayed: the process was held up for too long to make them up."""
         self._egress.skip(ticks)
-        playout = self._core.playout
-        playout.next[playout.started] += playout.width[playout.started] * ticks
+        self._core.playout.skip(ticks)
 
     def _adopt(self) -> None:
         """Work out the arrays anew after changes."""

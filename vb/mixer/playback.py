@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from vb.mixer.columns import GAP_CONCEAL, GAP_NOISE
 from vb.mixer.core import PlaneCore
@@ -53,6 +54,12 @@ class Playback:
         shifting = np.flatnonzero(playout.want[slots])
         for row in shifting.tolist():
             self._shift(ring, int(slots[row]), int(first[row]), frames[row], whole=bool(whole[row]))
+
+    def arrived(self, bank: Bank) -> NDArray[np.bool_]:
+        """Whether each leg's frame of this tick holds audio that was received, (n,)."""
+        playout, slots = self._core.playout, bank.slots
+        begun = playout.next[slots] - bank.heard.shape[1]
+        return playout.started[slots] & (playout.heard_end[slots] > begun)
 
     def _cover(self, ring: PcmRings, slots: Slots, first: Slots, frames: Pcm) -> Pcm:
         """Return frames that were not received whole, their gaps covered up (rule 7)."""

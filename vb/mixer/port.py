@@ -6,8 +6,6 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final
 
-import numpy as np
-
 from vb.mixer.columns import GAP_CONCEAL
 from vb.mixer.core import PlaneCore
 from vb.mixer.frames import FrameSink, FrameSource
@@ -32,6 +30,7 @@ class Port:
         slot: its place in the plane.
         rate_hz: rate of its audio while it is in no room, 0 before it is known.
         faulted: whether the plane took it out because it failed.
+        on_speaking: told when it starts and stops to speak; must not wait.
     """
 
     def __init__(self, core: PlaneCore, slot: int) -> None:
@@ -44,6 +43,8 @@ class Port:
         self._deaf = False
         self._local_hold = False
         self._remote_hold = False
+        self._detect_speaking = False
+        self.on_speaking: Callable[[bool], None] = _ignore
         self.private: tuple[FrameSource, ...] = ()
         self.tap_in: tuple[FrameSink, ...] = ()
         self.tap_out: tuple[FrameSink, ...] = ()
@@ -89,6 +90,16 @@ class Port:
         self._apply_flags()
 
     @property
+    def detect_speaking(self) -> bool:
+        """Whether `on_speaking` is told; switched off, or muted, it has stopped speaking at once."""
+        return self._detect_speaking
+
+    @detect_speaking.setter
+    def detect_speaking(self, value: bool) -> None:
+        self._detect_speaking = value
+        self._apply_flags()
+
+    @property
     def held(self) -> bool:
         """Whether either side holds."""
         return self._local_hold or self._remote_hold
@@ -103,6 +114,7 @@ class Port:
             return
         self._core.columns.silent[self.slot] = self._muted or self.held
         self._core.columns.shut[self.slot] = self._deaf or self.held
+        self._core.speaking.watch(self.slot, self._detect_speaking and not self._muted)
         self._core.touch()
 
     def add_private(self, source: FrameSource) -> None:
@@ -135,6 +147,7 @@ class Port:
         """Leave the plane; nothing is sent or heard from the moment of the call. Closing again is fine."""
         if self.closed:
             return
+        self.detect_speaking = False
         self.closed = True
         self._detach()
         self._core.ports[self.slot] = None
@@ -173,7 +186,6 @@ class RtpPort(Port):
         rtcp: RTCP datagrams, the newest 16.
         wake: called when one of the two has got something.
         ssrc: our source.
-        supervised: whether the peer's silence ends the leg; set when it is answered.
     """
 
     def __init__(self, core: PlaneCore, slot: int) -> None:
@@ -184,7 +196,7 @@ class RtpPort(Port):
         self.ssrc = core.ids.u32()
         self.agreed: Agreed | None = None
         self.digits: TelephoneEventSender | None = None
-        self.supervised = False
+        self._supervised = False
         self.latch = SourceLatch(relearn=core.relearn)
         self._sending = False
         self._setup = MediaSetup(core, self)
@@ -199,6 +211,17 @@ class RtpPort(Port):
             CodecError: the library of a codec is missing; the port stays as it was.
         """
         self._setup.apply(agreed)
+        self.wake()
+
+    @property
+    def supervised(self) -> bool:
+        """Whether the peer's silence ends the leg; set when it is answered."""
+        return self._supervised
+
+    @supervised.setter
+    def supervised(self, value: bool) -> None:
+        self._supervised = value
+        self.wake()
 
     @property
     def sending(self) -> bool:
@@ -268,7 +291,7 @@ class RtpPort(Port):
             t for t in range(127, 95, -1) if not columns.kinds[slot, t] and t != columns.payload_type[slot]
         )
         sequence = int(columns.sequence[slot])
-        columns.sequence[slot] += np.uint16(1)
+        columns.sequence[slot] = (sequence + 1) & 0xFFFF
         return build_header(unused, sequence, int(columns.timestamp[slot]), self.ssrc)
 
     def statistics(self) -> PortStatistics:
@@ -308,3 +331,7 @@ class RtpPort(Port):
 
 def _nothing() -> None:
     """Wake nobody."""
+
+
+def _ignore(speaking: bool) -> None:
+    """Tell nobody."""

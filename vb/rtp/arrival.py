@@ -113,7 +113,9 @@ class Arrivals:
         self._suspects.pop(slot, None)
         self._double.pop(slot, None)
 
-    def receive(self, headers: Headers, *, steady_clock: bool) -> tuple[Bools, Bools, Ints]:
+    def receive(
+        self, headers: Headers, *, steady_clock: bool
+    ) -> tuple[Bools, Bools, Ints, NDArray[np.int16]]:
         """Count packets and place them on their streams.
 
         Args:
@@ -122,7 +124,7 @@ class Arrivals:
 
         Returns:
             Per packet: whether to use it (not a duplicate, not a stray), whether its stream starts anew with
-            it, and its position.
+            it, its position, and how far its sequence number is from the highest before it.
         """
         slots = headers.slots
         fresh = ~self.active[slots] | (headers.ssrc != self.ssrc[slots])
@@ -146,7 +148,7 @@ class Arrivals:
         self._count(headers, step, keep)
         self._advance(headers, step, positions, keep)
         self._update_jitter(headers, keep, steady_clock)
-        return keep, fresh, positions
+        return keep, fresh, positions, step
 
     def _start(self, headers: Headers) -> None:
         """Begin to count new sources (rule 6); their first packet then looks like the next in sequence."""

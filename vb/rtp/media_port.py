@@ -40,7 +40,11 @@ class MediaPort(Protocol):
     ssrc: int
     agreed: Agreed | None
     latch: SourceLatch
-    supervised: bool
+
+    @property
+    def supervised(self) -> bool:
+        """Whether the peer's silence ends the leg."""
+        ...
 
     @property
     def transmitting(self) -> bool:

@@ -39,6 +39,9 @@ _FALL_INTERVAL_S: Final = 5.0
 _FIXED_TOLERANCE_S: Final = 0.015
 _LATE_PART: Final = 0.02
 _PASS_THROUGH_MAX_MS: Final = 60
+_STARVED_FRAMES: Final = 3
+_FORGIVEN_TICKS: Final = 5
+"""Ticks after a hold-up of ours in which packets are late without their sender's fault."""
 
 INSERT: Final = 1
 DROP: Final = -1
@@ -89,6 +92,8 @@ class Playout:
         self.end = np.zeros(capacity, np.int64)
         self.holes_until = np.zeros(capacity, np.int64)
         self.heard_end = np.zeros(capacity, np.int64)
+        self._lead = np.zeros(capacity, np.int64)
+        self._forgiven = 0
         self.started = np.zeros(capacity, np.bool_)
         self.width = np.full(capacity, 160, np.int64)
         self.want = np.zeros(capacity, np.int8)
@@ -119,7 +124,13 @@ class Playout:
         self.want[slot] = 0
 
     def place(
-        self, slots: Ints, positions: Ints, lengths: Ints, arrival_s: Floats, tick_at: float
+        self,
+        slots: Ints,
+        positions: Ints,
+        lengths: Ints,
+        steps: NDArray[np.int16],
+        arrival_s: Floats,
+        tick_at: float,
     ) -> Placement:
         """Fit one packet of each of several legs into their playout.
 
@@ -127,6 +138,7 @@ class Playout:
             slots: the legs, none twice.
             positions: first sample of each packet.
             lengths: samples of each packet, more than none.
+            steps: how far its sequence number is from the highest before it.
             arrival_s: monotonic arrival times.
             tick_at: nominal time of the tick that plays `next`.
         """
@@ -138,14 +150,15 @@ class Playout:
         late = ahead + lengths <= 0
         behind = ahead < 0
         if behind.any():
-            back = behind & (positions >= self.heard_end[slots])
+            back = behind & self._may_go_back(slots, positions, steps)
             if back.any():
-                self._pull_back(slots[back], -ahead[back], tick_at)
+                self._pull_back(slots[back], positions[back], tick_at)
                 late &= ~back
                 ahead[back] = 0
             if late.any():
                 self._miss(slots[late], -ahead[late])
-        self._measure(slots, ahead, arrival_s, tick_at)
+        if not self._forgiven:
+            self._measure(slots, ahead, arrival_s, tick_at)
         over = ahead + lengths > self._limit(slots)
         if over.any():
             self._skip_ahead(slots[over], positions[over] + lengths[over], tick_at)
@@ -153,6 +166,8 @@ class Playout:
         end = self.end[slots]
         gap = keep & (positions > end)
         if gap.any():
+            leaping = gap & (steps == 1)
+            self._close_up(slots[leaping], positions[leaping], tick_at)
             for i in np.flatnonzero(gap).tolist():
                 slot = int(slots[i])
                 start = max(int(end[i]), int(self.next[slot] - 2 * self.width[slot]))
@@ -160,6 +175,7 @@ class Playout:
             self.holes_until[slots[gap]] = positions[gap]
         reach = positions + lengths
         self.end[slots] = np.where(keep & (reach > end), reach, end)
+        self._lead[slots] = positions - self.next[slots]
         return Placement(keep, holes)
 
     def _limit(self, slots: Ints) -> Ints:
@@ -192,6 +208,7 @@ class Playout:
         self.heard_end[slots] = first
         self._restart_measuring(slots, tick_at)
         self.want[slots] = 0
+        self._lead[slots] = positions - first
         for slot, start, stop in zip(
             slots.tolist(), (first - 2 * width).tolist(), positions.tolist(), strict=True
         ):
@@ -203,17 +220,45 @@ class Playout:
         self._shift_s[slots] = 0.0
         self._changed_at[slots] = tick_at
 
-    def _pull_back(self, slots: Ints, samples: Ints, tick_at: float) -> None:
+    def _may_go_back(self, slots: Ints, positions: Ints, steps: NDArray[np.int16]) -> Bools:
+        """Tell which late packets follow what was heard, or come from a sender that set its clock back.
+
+        The latter are next in sequence, and their leg is without audio.
+        """
+        following: Bools = positions >= self.heard_end[slots]
+        if self._forgiven:
+            return following
+        starved = self.next[slots] - self.end[slots] >= _STARVED_FRAMES * self.width[slots]
+        return following | (starved & (steps == 1))
+
+    def _close_up(self, slots: Ints, positions: Ints, tick_at: float) -> None:
+        """Leave out a gap in the timestamps that was none in time, instead of waiting it out.
+
+        It shows where nothing waits and the packet after the gap has more lead than the one before it.
+        """
+        lead = self._lead[slots]
+        leap = (positions - self.next[slots] > lead + self.width[slots]) & (
+            self.end[slots] <= self.next[slots]
+        )
+        if leap.any():
+            slots = slots[leap]
+            self.next[slots] = positions[leap] - np.maximum(lead[leap], 0)
+            self.heard_end[slots] = self.next[slots]
+            self._restart_measuring(slots, tick_at)
+
+    def _pull_back(self, slots: Ints, positions: Ints, tick_at: float) -> None:
         """Play late audio after all: the delay grows by it."""
-        self.next[slots] -= samples
+        self.next[slots] = positions
+        self.end[slots] = np.minimum(self.end[slots], positions)
+        self.heard_end[slots] = np.minimum(self.heard_end[slots], positions)
         self.underruns[slots] += 1
         self.want[slots] = 0
         self._restart_measuring(slots, tick_at)
 
     def _miss(self, slots: Ints, samples: Ints) -> None:
-        """Note packets that came after newer audio was heard: a frame is inserted at once, up to the limit."""
+        """Note packets that came after newer audio was heard: a frame is inserted at once, up to a limit."""
         self.late[slots] += 1
-        if self.settings.target_ms is None:
+        if self.settings.target_ms is None and not self._forgiven:
             waiting = np.maximum(self.end[slots] - self.next[slots], 0)
             raised = slots[samples + waiting < self._limit(slots)]
             self.want[raised] = INSERT
@@ -236,6 +281,17 @@ class Playout:
         count = self._count[slots]
         self._slack[slots, count & (HISTORY - 1)] = needed_at - arrival_s - self._shift_s[slots]
         self._count[slots] = count + 1
+
+    def tick(self) -> None:
+        """Begin a tick."""
+        self._forgiven = max(0, self._forgiven - 1)
+
+    def skip(self, ticks: int) -> None:
+        """Leave out what the ticks of a hold-up would have played; the delay stays as it was."""
+        playing = self.started
+        self.next[playing] += self.width[playing] * ticks
+        self.heard_end[playing] = self.next[playing]
+        self._forgiven = _FORGIVEN_TICKS
 
     def advance(self, slots: Ints) -> None:
         """Move on by one tick."""

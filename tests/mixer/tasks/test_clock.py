@@ -1,0 +1,45 @@
+import trio
+from trio.testing import MockClock
+
+from tests.mixer.support import MemoryIo
+from vb.ids import SequentialIds
+from vb.mixer.plane import Plane
+from vb.mixer.tasks import run_plane
+from vb.mixer.ticks import TickGrid
+
+
+def plane() -> Plane:
+    return Plane(MemoryIo(), SequentialIds(), capacity=4, batch_rows=16)
+
+
+async def test_the_plane_ticks_fifty_times_a_second(autojump_clock: MockClock) -> None:
+    subject = plane()
+    async with trio.open_nursery() as nursery:
+        await nursery.start(run_plane, subject)
+        await trio.sleep(2.01)
+        nursery.cancel_scope.cancel()
+    assert subject.statistics.ticks == 100
+
+
+async def test_a_short_hold_up_is_made_up(mock_clock: MockClock) -> None:
+    subject = plane()
+    async with trio.open_nursery() as nursery:
+        grid: TickGrid = await nursery.start(run_plane, subject)
+        mock_clock.jump(0.095)
+        for _ in range(20):
+            await trio.testing.wait_all_tasks_blocked()
+        assert subject.statistics.ticks == 4
+        assert grid.skipped == 0
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_long_hold_up_is_skipped_and_counted(mock_clock: MockClock) -> None:
+    subject = plane()
+    async with trio.open_nursery() as nursery:
+        grid: TickGrid = await nursery.start(run_plane, subject)
+        mock_clock.jump(0.330)
+        for _ in range(20):
+            await trio.testing.wait_all_tasks_blocked()
+        assert grid.skipped == 15
+        assert subject.statistics.ticks == 1
+        nursery.cancel_scope.cancel()

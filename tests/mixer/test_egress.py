@@ -1,0 +1,185 @@
+"""What leaves a leg: packet times, codecs with state, and telephone-events in place of audio."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+from tests.mixer.support import (
+    G722,
+    OPUS,
+    PCMA,
+    PCMU,
+    Phone,
+    ToneSource,
+    World,
+    agreed,
+    from_alaw,
+    level,
+    rtp,
+    strength,
+)
+from vb.codecs.base import Codec, make_decoder, make_encoder
+
+
+def listener(world: World, *, codec: Codec = PCMU, ptime_ms: int = 20, events: int | None = None) -> Phone:
+    """Return a phone that is played a 400 Hz tone."""
+    phone = world.phone(sending=False)
+    phone.port.configure(agreed(phone.source[1], codec=codec, ptime_ms=ptime_ms, events=events))
+    phone.port.add_private(ToneSource(400))
+    return phone
+
+
+@pytest.mark.parametrize(("ptime_ms", "packets"), [(10, 240), (20, 120), (40, 60), (60, 40)])
+@pytest.mark.parametrize("codec", [PCMU, PCMA, G722, OPUS], ids=lambda codec: codec.name)
+def test_packet_times_are_kept_with_every_codec(codec: Codec, ptime_ms: int, packets: int) -> None:
+    world = World()
+    phone = listener(world, codec=codec, ptime_ms=ptime_ms)
+    world.run(120)
+    assert len(phone.heard) == packets
+    step = codec.clock_rate_hz * ptime_ms // 1000
+    for before, after in pairwise(phone.heard):
+        assert (after.timestamp - before.timestamp) % 2**32 == step
+        assert (after.sequence - before.sequence) % 65536 == 1
+    decoder = make_decoder(codec)
+    pcm = np.concatenate([decoder.decode(packet.payload) for packet in phone.heard])
+    assert pcm.size == 120 * codec.pcm_rate_hz // 50
+    assert strength(pcm[pcm.size // 2 :], 400, codec.pcm_rate_hz) > 6500
+    statistics = phone.port.statistics()
+    assert statistics.sent.packets == packets
+    assert statistics.sent.octets == sum(len(packet.payload) for packet in phone.heard)
+
+
+def test_media_follows_a_codec_change() -> None:
+    world = World()
+    phone = listener(world)
+    world.run(20)
+    phone.port.configure(agreed(phone.source[1], codec=PCMA))
+    world.run(20)
+    assert [packet.payload_type for packet in phone.heard] == [0] * 20 + [8] * 20
+    assert strength(from_alaw(b"".join(packet.payload for packet in phone.heard[25:])), 400) > 7500
+    assert not phone.heard[20].marker
+
+
+def test_a_codec_of_another_clock_gets_a_source_of_its_own() -> None:
+    world = World()
+    phone = listener(world)
+    world.run(5)
+    phone.port.configure(agreed(phone.source[1], codec=OPUS))
+    world.run(5)
+    before, after = phone.heard[4], phone.heard[5]
+    assert before.ssrc != after.ssrc == phone.port.ssrc
+    assert after.marker
+    assert after.payload_type == 111
+
+
+@pytest.mark.parametrize("codec", [G722, OPUS], ids=lambda codec: codec.name)
+def test_codecs_with_state_are_heard(codec: Codec) -> None:
+    world = World()
+    talker, other = world.phone(sending=False), world.phone()
+    talker.port.configure(agreed(talker.source[1], codec=codec))
+    world.room(talker, other)
+    encoder = make_encoder(codec)
+    source = ToneSource(400)
+    for k in range(100):
+        payload = encoder.encode(source.take(codec.pcm_rate_hz))
+        data = rtp(k, k * codec.clock_rate_hz // 50, payload, payload_type=codec.payload_type)
+        world.io.arrive(talker.port.slot, data, talker.source, world.tick_at + 0.010)
+        world.run(1)
+    heard = other.pcm(50)
+    assert strength(heard, 400) > 6500
+    assert min(level(heard[i : i + 160]) for i in range(0, heard.size, 160)) > 4500
+
+
+def test_opus_dtx_is_followed_by_quiet_noise() -> None:
+    world = World()
+    talker, other = world.phone(sending=False), world.phone()
+    talker.port.configure(agreed(talker.source[1], codec=OPUS))
+    world.room(talker, other)
+    encoder = make_encoder(OPUS)
+    source = ToneSource(400)
+    for k in range(60):
+        payload = encoder.encode(source.take(48000)) if k < 50 else b"\x08"
+        data = rtp(k, k * 960, payload, payload_type=111)
+        world.io.arrive(talker.port.slot, data, talker.source, world.tick_at + 0.010)
+        world.run(1)
+    assert 5 < level(other.pcm(5)) < 60
+
+
+def test_a_damaged_payload_is_counted_and_the_stream_goes_on() -> None:
+    world = World()
+    talker, other = world.phone(sending=False), world.phone()
+    talker.port.configure(agreed(talker.source[1], codec=OPUS))
+    world.room(talker, other)
+    encoder = make_encoder(OPUS)
+    source = ToneSource(400)
+    for k in range(80):
+        payload = encoder.encode(source.take(48000)) if k % 10 else b"\xff\xff\xff\xff"
+        data = rtp(k, k * 960, payload, payload_type=111)
+        world.io.arrive(talker.port.slot, data, talker.source, world.tick_at + 0.010)
+        world.run(1)
+    assert talker.port.statistics().damaged >= 6
+    assert strength(other.pcm(30), 400) > 4000
+
+
+class TestDigits:
+    def test_a_digit_takes_the_place_of_audio(self) -> None:
+        world = World()
+        phone = listener(world, events=101)
+        world.run(10)
+        assert phone.port.send_digits("5")
+        world.run(30)
+        events = [packet for packet in phone.heard if packet.payload_type == 101]
+        assert [packet.payload[0] for packet in events] == [5] * 7
+        assert [packet.marker for packet in events] == [True] + [False] * 6
+        assert len({packet.timestamp for packet in events}) == 1
+        durations = [int.from_bytes(packet.payload[2:4], "big") for packet in events]
+        assert durations == [160, 320, 480, 640, 800, 800, 800]
+        sequences = [packet.sequence for packet in phone.heard]
+        assert all((b - a) % 65536 == 1 for a, b in pairwise(sequences))
+
+    def test_audio_comes_back_marked_and_in_time(self) -> None:
+        world = World()
+        phone = listener(world, events=101)
+        world.run(10)
+        phone.port.send_digits("1")
+        world.run(30)
+        audio = [packet for packet in phone.heard if packet.payload_type == 0]
+        resumed = audio[10]
+        assert resumed.marker
+        ticks = (resumed.timestamp - audio[9].timestamp) % 2**32 // 160
+        assert len(audio) == 40 - ticks + 1
+        assert ticks == 11
+
+    def test_a_peer_that_takes_no_events_is_sent_none(self) -> None:
+        world = World()
+        phone = listener(world)
+        assert not phone.port.send_digits("5")
+        world.run(5)
+        assert {packet.payload_type for packet in phone.heard} == {0}
+
+
+def test_a_keep_alive_is_an_empty_packet_of_the_same_stream() -> None:
+    world = World()
+    phone = listener(world, events=101)
+    world.run(3)
+    data = phone.port.keep_alive()
+    assert len(data) == 12
+    assert data[1] & 0x7F not in (0, 8, 9, 13, 101, 111)
+    assert data[8:12] == phone.port.ssrc.to_bytes(4, "big")
+    assert int.from_bytes(data[2:4], "big") == (phone.heard[-1].sequence + 1) % 65536
+    world.run(1)
+    assert phone.heard[-1].sequence == (phone.heard[-2].sequence + 2) % 65536
+
+
+def test_nothing_is_sent_until_sending_is_switched_on() -> None:
+    world = World()
+    phone = listener(world)
+    phone.port.sending = False
+    world.run(5)
+    assert phone.heard == []
+    phone.port.sending = True
+    world.run(2)
+    assert [packet.marker for packet in phone.heard] == [True, False]

@@ -1,0 +1,116 @@
+"""Decoding at playout: order, error correction and concealment."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.mixer.support import G722, OPUS, PCMU, Pcm, level, strength, to_ulaw, tone
+from vb.codecs.base import make_encoder
+from vb.mixer.streams import StreamReceiver, opus_duration_ms
+
+
+def opus_packets(count: int) -> list[bytes]:
+    encoder = make_encoder(OPUS)
+    return [encoder.encode(tone(400, 960, start=k * 960, rate_hz=48000)) for k in range(count)]
+
+
+def joined(parts: list[tuple[int, Pcm]], samples: int) -> Pcm:
+    pcm = np.zeros(samples, np.int16)
+    for position, part in parts:
+        pcm[position : position + part.size] = part
+    return pcm
+
+
+def test_packets_are_decoded_in_order_whatever_order_they_come_in() -> None:
+    packets = opus_packets(20)
+    straight, shuffled = (StreamReceiver({111: OPUS}, 48000) for _ in range(2))
+    for k, packet in enumerate(packets):
+        straight.push(k * 960, 111, packet)
+    for k in (3, 1, 0, 2, *range(19, 3, -1)):
+        shuffled.push(k * 960, 111, packets[k])
+    want, got = straight.advance(20 * 960), shuffled.advance(20 * 960)
+    assert [position for position, _ in got] == [k * 960 for k in range(20)]
+    assert all((a[1] == b[1]).all() for a, b in zip(want, got, strict=True))
+
+
+def test_nothing_is_decoded_before_it_is_due() -> None:
+    stream = StreamReceiver({9: G722}, 16000)
+    for k in range(3):
+        stream.push(k * 320, 9, bytes(160))
+    assert [position for position, _ in stream.advance(320)] == [0]
+    assert [position for position, _ in stream.advance(321)] == [320]
+
+
+def test_a_lost_packet_is_restored_from_the_one_after_it() -> None:
+    packets = opus_packets(30)
+    stream = StreamReceiver({111: OPUS}, 48000)
+    parts: list[tuple[int, Pcm]] = []
+    for k, packet in enumerate(packets):
+        if k != 20:
+            stream.push(k * 960, 111, packet)
+    for k in range(30):
+        parts += stream.advance((k + 1) * 960)
+    pcm = joined(parts, 30 * 960)
+    assert strength(pcm[20 * 960 : 21 * 960], 400, 48000) > 5000
+
+
+def test_a_long_hole_is_left_to_the_playout() -> None:
+    packets = opus_packets(30)
+    stream = StreamReceiver({111: OPUS}, 48000)
+    for k in (0, 1, 20):
+        stream.push(k * 960, 111, packets[k])
+    parts = stream.advance(21 * 960)
+    assert [position for position, _ in parts] == [0, 960, 20 * 960]
+
+
+def test_a_codec_of_another_rate_is_brought_to_the_ring() -> None:
+    stream = StreamReceiver({0: PCMU}, 48000)
+    for k in range(20):
+        stream.push(k * 960, 0, to_ulaw(tone(400, 160, start=k * 160)))
+    pcm = joined(stream.advance(20 * 960), 20 * 960)
+    assert strength(pcm[4800:], 400, 48000) > 7500
+
+
+def test_what_waits_is_bounded() -> None:
+    stream = StreamReceiver({9: G722}, 16000)
+    for k in range(1000):
+        stream.push(k * 320, 9, bytes(160))
+    assert len(stream.advance(10**9)) <= 65
+
+
+def test_a_stream_that_starts_anew_forgets_what_waited() -> None:
+    stream = StreamReceiver({9: G722}, 16000)
+    stream.push(0, 9, bytes(160))
+    stream.reset()
+    assert stream.advance(10**6) == []
+
+
+@pytest.mark.parametrize(
+    ("toc", "ms"),
+    [(0x00, 10), (0x08, 20), (0x18, 60), (0x60, 10), (0x68, 20), (0x80, 2.5), (0x98, 20), (0x99, 40)],
+)
+def test_duration_of_an_opus_packet(toc: int, ms: float) -> None:
+    assert opus_duration_ms(bytes([toc, 0, 0])) == ms
+
+
+def test_duration_of_a_counted_opus_packet() -> None:
+    assert opus_duration_ms(bytes([0x9B, 3])) == 60
+    assert opus_duration_ms(bytes([0x9B, 63])) == 0
+    assert opus_duration_ms(bytes([0x9B])) == 0
+    assert opus_duration_ms(b"") == 0
+
+
+@given(st.lists(st.binary(max_size=40), max_size=12))
+def test_any_payloads_are_decoded_or_counted(payloads: list[bytes]) -> None:
+    stream = StreamReceiver({111: OPUS}, 48000)
+    position = 0
+    for payload in payloads:
+        length = stream.length(111, payload)
+        if length and not stream.is_pause(111, payload):
+            stream.push(position, 111, payload)
+            position += length
+    for _, pcm in stream.advance(position + 1):
+        assert level(pcm) <= 32768

@@ -1,0 +1,162 @@
+"""A leg's slow task in virtual time."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import trio
+from trio.testing import MockClock, wait_all_tasks_blocked
+
+from tests.mixer.support import World, agreed
+from vb.ids import SequentialIds
+from vb.mixer.port import RtpPort
+from vb.rtp.media_port import EventPacket, RtcpDatagram
+from vb.rtp.ports import PortPool
+from vb.rtp.rtcp import parse_rtcp
+from vb.rtp.tasks import RtpEndpoint, RtpTiming, bind_endpoint, run_rtp
+
+HOST = "127.0.0.1"
+
+
+class Leg:
+    def __init__(self, timing: RtpTiming | None) -> None:
+        self.peer = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.peer.bind((HOST, 0))
+        self.peer.setblocking(False)
+        self.endpoint: RtpEndpoint = bind_endpoint(PortPool(0, 0), HOST)
+        self.world = World()
+        self.world.tick_at = trio.current_time()
+        self.world.plane.set_time(trio.current_time())
+        self.port: RtpPort = self.world.phone(configured=False).port
+        self.digits: list[str] = []
+        self.timing = timing
+        self.ended_at = -1.0
+
+    async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
+        await run_rtp(
+            self.endpoint,
+            self.port,
+            cname="leg@vb",
+            ids=SequentialIds(),
+            on_digit=self.digits.append,
+            timing=self.timing,
+            task_status=task_status,
+        )
+        self.ended_at = trio.current_time()
+
+    def received(self) -> list[bytes]:
+        packets = []
+        while True:
+            try:
+                packets.append(self.peer.recv(2048))
+            except BlockingIOError:
+                return packets
+
+    def close(self) -> None:
+        self.peer.close()
+        self.endpoint.close()
+
+
+@asynccontextmanager
+async def leg(timing: RtpTiming | None = None, **settings: bool | str) -> AsyncIterator[Leg]:
+    subject = Leg(timing)
+    number = subject.peer.getsockname()[1]
+    description = agreed(number - 1, host=HOST)
+    if settings.get("direction") == "sendonly":
+        description = agreed(number - 1, host=HOST, direction="sendonly")
+    if settings.get("direction") == "recvonly":
+        description = agreed(number, host=HOST, direction="recvonly", remote_held=True)
+    subject.port.configure(description)
+    subject.port.sending = True
+    async with trio.open_nursery() as nursery:
+        await nursery.start(subject.run)
+        yield subject
+        nursery.cancel_scope.cancel()
+    subject.close()
+
+
+async def test_reports_go_out_about_every_five_seconds(autojump_clock: MockClock) -> None:
+    async with leg(RtpTiming(timeout_s=0)) as subject:
+        await trio.sleep(60)
+        reports = [parse_rtcp(data) for data in subject.received()]
+        assert 8 <= len(reports) <= 25
+        assert all(report is not None for report in reports)
+
+
+async def test_digits_are_told_once_in_order(autojump_clock: MockClock) -> None:
+    async with leg() as subject:
+        for timestamp, event in ((0, 1), (3000, 2)):
+            for flags in (0, 0x80, 0x80):
+                payload = bytes((event, flags, 3, 0x20))
+                subject.port.events.append(EventPacket(payload, timestamp, trio.current_time()))
+                subject.port.wake()
+        await wait_all_tasks_blocked()
+        assert subject.digits == ["1", "2"]
+
+
+async def test_a_digit_whose_end_is_lost_is_told_after_its_time_out(autojump_clock: MockClock) -> None:
+    async with leg() as subject:
+        subject.port.events.append(EventPacket(bytes((7, 0, 3, 0x20)), 0, trio.current_time()))
+        subject.port.wake()
+        await trio.sleep(0.1)
+        assert subject.digits == []
+        await trio.sleep(0.1)
+        assert subject.digits == ["7"]
+
+
+async def test_silence_ends_the_task_once_the_leg_is_supervised(autojump_clock: MockClock) -> None:
+    async with leg() as subject:
+        await trio.sleep(100)
+        assert subject.ended_at == -1
+        subject.port.supervised = True
+        since = trio.current_time()
+        await trio.sleep(29.9)
+        assert subject.ended_at == -1
+        await trio.sleep(0.2)
+        assert abs(subject.ended_at - since - 30) < 0.1
+
+
+async def test_a_peer_that_may_not_send_may_be_silent(autojump_clock: MockClock) -> None:
+    async with leg(direction="sendonly") as subject:
+        subject.port.supervised = True
+        await trio.sleep(200)
+        assert subject.ended_at == -1
+
+
+async def test_the_limit_can_be_turned_off(autojump_clock: MockClock) -> None:
+    async with leg(RtpTiming(timeout_s=0)) as subject:
+        subject.port.supervised = True
+        await trio.sleep(1000)
+        assert subject.ended_at == -1
+
+
+async def test_a_way_is_kept_open_while_we_may_not_send(autojump_clock: MockClock) -> None:
+    async with leg(RtpTiming(timeout_s=0), direction="recvonly") as subject:
+        await trio.sleep(46)
+        alive = [data for data in subject.received() if len(data) == 12]
+        assert len(alive) == 3
+        assert {data[8:12] for data in alive} == {subject.port.ssrc.to_bytes(4, "big")}
+
+
+async def test_rtcp_from_the_peer_is_taken_and_a_goodbye_ends_nothing(autojump_clock: MockClock) -> None:
+    async with leg(RtpTiming(timeout_s=0)) as subject:
+        goodbye = bytes((0x81, 203, 0, 1, 0, 0, 0, 9))
+        subject.port.rtcp.append(RtcpDatagram(goodbye, (HOST, 5), trio.current_time()))
+        subject.port.wake()
+        await trio.sleep(1)
+        assert not subject.port.rtcp
+        assert subject.ended_at == -1
+
+
+async def test_the_end_is_said_with_a_goodbye_when_something_was_sent(autojump_clock: MockClock) -> None:
+    async with leg(RtpTiming(timeout_s=0)) as subject:
+        subject.world.run(3)
+        nothing_yet = [data for data in subject.received() if b"\xcb" in data]
+        assert nothing_yet == []
+        peer = subject.peer.dup()
+    packets = parse_rtcp(peer.recv(2048))
+    peer.close()
+    assert packets is not None
+    assert type(packets[-1]).__name__ == "Goodbye"

@@ -1,0 +1,155 @@
+from __future__ import annotations
+
+import uuid
+
+import pytest
+from pydantic import ValidationError
+
+from vb.config import Config, settings_table
+from vb.errors import ConfigError
+
+
+def test_defaults_are_those_of_the_documentation() -> None:
+    config = Config.from_env({})
+    assert config.http.addr == ":8080"
+    assert config.http.vsi_event_buffer_size == 256
+    assert config.sip.bind_ip == "127.0.0.1"
+    assert config.sip.port == 5060
+    assert config.sip.codecs == ("opus", "G722", "PCMU", "PCMA")
+    assert (config.rtp.port_min, config.rtp.port_max) == (10000, 20000)
+    assert config.rtp.jitter_buffer_ms is None
+    assert config.rooms.default_sample_rate == 16000
+    assert config.recording.dir == "/tmp/recordings"
+    assert config.server.stop_timeout_s == 10.0
+
+
+def test_an_instance_without_a_name_draws_one() -> None:
+    one, other = Config.from_env({}), Config.from_env({"INSTANCE_ID": "  "})
+    assert uuid.UUID(one.server.instance_id).version == 4
+    assert one.server.instance_id != other.server.instance_id
+    assert Config.from_env({"INSTANCE_ID": "edge-1"}).server.instance_id == "edge-1"
+
+
+def test_an_empty_value_counts_as_unset() -> None:
+    assert Config.from_env({"SIP_PORT": "", "HTTP_ADDR": "   "}).sip.port == 5060
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("0", 0), ("500ms", 0.5), ("10s", 10), ("1m30s", 90), ("1.5h", 5400)]
+)
+def test_durations_have_units(text: str, seconds: float) -> None:
+    assert Config.from_env({"VB_STOP_TIMEOUT": text}).server.stop_timeout_s == seconds
+
+
+@pytest.mark.parametrize(
+    ("text", "value"), [("true", True), ("1", True), ("YES", True), ("off", False), ("0", False)]
+)
+def test_booleans_have_several_words(text: str, value: bool) -> None:
+    assert Config.from_env({"SIP_TCP_ENABLED": text}).sip.tcp_enabled is value
+
+
+def test_codecs_are_recognised_in_any_case_and_kept_once_in_order() -> None:
+    config = Config.from_env({"SIP_CODECS": "pcma, OPUS,PCMA , g722"})
+    assert config.sip.codecs == ("PCMA", "opus", "G722")
+
+
+def test_lists_are_split_at_commas() -> None:
+    config = Config.from_env({"VB_FETCH_ALLOW": "10.0.0.0/8, media.internal,,::1"})
+    assert config.server.fetch_allow == ("10.0.0.0/8", "media.internal", "::1")
+
+
+@pytest.mark.parametrize("addr", [":0", "127.0.0.1:8080", "[::]:0", "[::1]:8080", "localhost:80"])
+def test_addresses_have_several_forms(addr: str) -> None:
+    assert Config.from_env({"HTTP_ADDR": addr}).http.addr == addr
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("HTTP_ADDR", "8080"),
+        ("HTTP_ADDR", "127.0.0.1:http"),
+        ("HTTP_ADDR", "127.0.0.1:70000"),
+        ("HTTP_ADDR", "[::zz]:80"),
+        ("SIP_PORT", "sip"),
+        ("SIP_PORT", "-1"),
+        ("SIP_PORT", "65536"),
+        ("SIP_BIND_IP", "localhost"),
+        ("SIP_BIND_IP", "::1"),
+        ("SIP_BIND_IPV6", "127.0.0.1"),
+        ("SIP_EXTERNAL_IP", "300.1.1.1"),
+        ("SIP_TCP_ENABLED", "maybe"),
+        ("SIP_CODECS", "PCMU,MP3"),
+        ("SIP_CODECS", ","),
+        ("SIP_DOMAIN", "a b"),
+        ("SIP_HOST", "vb\nX: y"),
+        ("LOG_LEVEL", "loud"),
+        ("VB_MAX_LEGS", "-1"),
+        ("VB_STOP_TIMEOUT", "10"),
+        ("VB_STOP_TIMEOUT", "soon"),
+        ("VB_FETCH_ALLOW", "10.0.0.0/99"),
+        ("WEBHOOK_URL", "ftp://x/"),
+        ("WEBHOOK_URL", "http://"),
+        ("VSI_EVENT_BUFFER_SIZE", "0"),
+        ("SIP_JITTER_BUFFER_MS", "-5"),
+        ("SIP_JITTER_BUFFER_MAX_MS", "9999"),
+        ("DEFAULT_SAMPLE_RATE", "44100"),
+        ("RTP_PORT_MIN", "0"),
+        ("RTP_PORT_MIN", "19950"),
+    ],
+)
+def test_an_unusable_value_is_one_line_that_names_its_setting(name: str, text: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        Config.from_env({name: text})
+    assert name in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_any_ports_are_asked_for_with_two_zeros() -> None:
+    config = Config.from_env({"RTP_PORT_MIN": "0", "RTP_PORT_MAX": "0"})
+    assert (config.rtp.port_min, config.rtp.port_max) == (0, 0)
+
+
+def test_a_jitter_buffer_of_zero_is_not_the_adaptive_one() -> None:
+    assert Config.from_env({"SIP_JITTER_BUFFER_MS": "0"}).rtp.jitter_buffer_ms == 0
+
+
+def test_secrets_do_not_show() -> None:
+    config = Config.from_env({"WEBHOOK_SECRET": "hush"})
+    assert config.webhook.secret.get_secret_value() == "hush"
+    assert "hush" not in repr(config)
+    assert "hush" not in config.model_dump_json()
+
+
+def test_a_configuration_cannot_be_changed() -> None:
+    config = Config()
+    with pytest.raises(ValidationError):
+        config.sip.port = 1  # type: ignore[misc]  # the assignment is the test
+
+
+def test_unknown_variables_are_ignored_but_unknown_fields_are_not() -> None:
+    Config.from_env({"PATH": "/bin", "UNKNOWN": "1"})
+    with pytest.raises(ValidationError):
+        Config.model_validate({"sip": {"unknown": 1}})
+
+
+def test_every_setting_has_one_row_with_a_meaning() -> None:
+    rows = settings_table()
+    assert len({row.name for row in rows}) == len(rows)
+    assert all(row.meaning and row.kind for row in rows)
+    shown = {row.name: row.default for row in rows}
+    assert shown["SIP_JITTER_BUFFER_MS"] == "adaptive"
+    assert shown["INSTANCE_ID"] == "random UUID"
+    assert shown["VB_MAX_LEGS"] == "0"
+    assert shown["COMFORT_NOISE_ENABLED"] == "true"
+    assert shown["WEBHOOK_SECRET"] == ""
+
+
+def test_rows_tell_what_kind_of_value_is_wanted() -> None:
+    kinds = {row.name: row.kind for row in settings_table()}
+    assert kinds["SIP_TCP_ENABLED"] == "bool"
+    assert kinds["SIP_PORT"] == "int"
+    assert kinds["SIP_JITTER_BUFFER_MS"] == "int"
+    assert kinds["SIP_CODECS"] == "list"
+    assert kinds["VB_STOP_TIMEOUT"] == "duration"
+    assert kinds["LOG_LEVEL"] == "debug | info | warn | error"
+    assert kinds["HTTP_ADDR"] == "str"

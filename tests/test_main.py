@@ -1,0 +1,97 @@
+"""The command line as a process: settings, addresses, signals and exit codes."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from urllib.request import urlopen
+
+import pytest
+
+from vb.config import settings_table
+
+FREE_PORTS = {"HTTP_ADDR": "127.0.0.1:0", "SIP_PORT": "0", "RTP_PORT_MIN": "0", "RTP_PORT_MAX": "0"}
+
+
+def run(*args: str, **environ: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "vb", *args],
+        env={"PATH": os.defpath, **environ},  # noqa: TID251
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+
+
+@contextmanager
+def serve(**environ: str) -> Iterator[tuple[subprocess.Popen[str], dict[str, object]]]:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "vb", "serve"],
+        env={"PATH": os.defpath, **FREE_PORTS, **environ},  # noqa: TID251
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    try:
+        assert process.stdout is not None
+        yield process, json.loads(process.stdout.readline())
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_the_help_of_serve_shows_every_setting() -> None:
+    text = run("serve", "--help").stdout
+    assert [row.name for row in settings_table() if row.name not in text] == []
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("SIP_PORT", "many"),
+        ("SIP_PORT", "70000"),
+        ("SIP_BIND_IP", "localhost"),
+        ("SIP_CODECS", "PCMU,GSM"),
+        ("HTTP_ADDR", "here"),
+        ("DEFAULT_SAMPLE_RATE", "44100"),
+        ("LOG_LEVEL", "loud"),
+        ("SIP_TCP_ENABLED", "perhaps"),
+        ("RTP_PORT_MIN", "19950"),
+        ("VSI_EVENT_BUFFER_SIZE", "3"),
+        ("VB_STOP_TIMEOUT", "soon"),
+        ("VB_FETCH_ALLOW", "not a host!"),
+        ("WEBHOOK_URL", "ftp://example.com"),
+    ],
+)
+def test_a_bad_setting_ends_the_start_with_one_line_that_names_it(name: str, value: str) -> None:
+    done = run("serve", **{name: value})
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert name in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.integration
+def test_a_taken_port_ends_the_start_with_one_line() -> None:
+    with serve() as (_, listening):
+        taken = str(listening["sip"]).rpartition(":")[2].rstrip("']")
+        done = run("serve", **{**FREE_PORTS, "SIP_PORT": taken})
+    assert done.returncode == 1
+    assert done.stderr.startswith("vb: cannot start:")
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_stops_the_server_with_status_0(number: signal.Signals) -> None:
+    with serve() as (process, listening):
+        with urlopen(f"{listening['http']}/readyz", timeout=5) as response:
+            assert response.status == 200
+        process.send_signal(number)
+        assert process.wait(timeout=15) == 0
