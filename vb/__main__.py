@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import os
 import signal
@@ -67,23 +68,32 @@ def main(argv: list[str] | None = None) -> int:
 def _serve(config: Config) -> int:
     from threadpoolctl import threadpool_limits
 
+    from vb import server  # noqa: F401 -- loads numpy, whose threads can only be limited once it is there
     from vb.limits import raise_open_files
 
     configure_logging(config.server.log_level)
     raise_open_files()
     sys.setswitchinterval(0.0005)  # a thread that decodes must not make the tick late
+    _calm_collector()
     with threadpool_limits(limits=1, user_api="blas"):  # a second BLAS thread only spins beside the tick
         try:
             return trio.run(_serve_until_signal, config)
         except BaseExceptionGroup as group:
-            refused, rest = group.split(OSError)
+            refused, rest = group.split((OSError, ConfigError))
             if refused is None or rest is not None:
                 raise
             print(f"vb: cannot start: {_first(refused)}", file=sys.stderr)
             return 1
 
 
-def _first(group: BaseExceptionGroup[OSError]) -> BaseException:
+def _calm_collector() -> None:
+    """Keep the garbage collector from walking what was loaded for good, and from running in every tick."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 50)
+
+
+def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
     exc: BaseException = group
     while isinstance(exc, BaseExceptionGroup):
         exc = exc.exceptions[0]

@@ -18,6 +18,7 @@ from vb.events.bus import EventBus
 from vb.events.hooks import Hook, HookTable
 from vb.features.playback import Players
 from vb.features.recording import Recorders
+from vb.features.storage import RecordingStorage
 from vb.ids import SystemIds
 from vb.layers import Layer
 from vb.media.fetch_policy import FetchPolicy
@@ -27,6 +28,7 @@ from vb.metrics import Metrics
 from vb.mixer.plane import Plane
 from vb.mixer.port import Port
 from vb.mixer.tasks import SocketIo
+from vb.rate import RateLimit
 from vb.rtp.playout import PlayoutSettings
 from vb.rtp.ports import PortPool
 from vb.sip.tasks.endpoint import SipEndpoint, SipSettings
@@ -72,7 +74,8 @@ def build_engine(config: Config, http: httpx.AsyncClient, rooms: Layer, legs: tr
         codecs=enabled_codecs(config.sip),
         fetch_policy=policy,
         players=Players(ids, Fetcher(http, policy, blocking=decoders), decoders),
-        recorders=Recorders(config.recording.dir, ids, disk),
+        recorders=Recorders(config.recording.dir, ids, disk, RecordingStorage(config.s3)),
+        call_rate=RateLimit(config.server.max_calls_per_second),
         leg_nursery=legs,
         room_layer=rooms,
         ids=ids,
@@ -113,7 +116,10 @@ def sip_settings(config: SipConfig) -> SipSettings:
 
 
 def _leg_fault(engine: Engine, port: Port, error: Exception) -> None:
-    """A leg's codec, source or tap failed inside the mixer: that leg ends."""
+    """A leg's codec, source or tap failed inside the mixer: that leg ends, or the bridge that it was."""
+    if engine.bridges.port_failed(port):
+        log.error("bridge taken down", exc_info=error)
+        return
     log.error("leg taken out of the mixer", exc_info=error)
     for leg in engine.legs:
         if leg.port is port:

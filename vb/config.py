@@ -122,6 +122,15 @@ def _check_allow(value: tuple[str, ...]) -> tuple[str, ...]:
     return value
 
 
+def _check_networks(value: tuple[str, ...]) -> tuple[str, ...]:
+    for item in value:
+        try:
+            ipaddress.ip_network(item, strict=False)
+        except ValueError:
+            raise ValueError(f"{item} is neither an address nor a network") from None
+    return value
+
+
 _PRINTABLE = re.compile(r"[\x20-\x7e]+")
 
 
@@ -171,6 +180,12 @@ class ServerConfig(Group):
     max_legs: Annotated[int, Field(ge=0)] = setting(
         "VB_MAX_LEGS", "most legs at a time; further calls get 503; 0 = no cap", 0
     )
+    max_calls_per_second: Annotated[int, Field(ge=0, le=100_000)] = setting(
+        "VB_MAX_CPS", "most new calls a second; further ones get 503; 0 = no cap", 0
+    )
+    drain_timeout_s: Seconds = setting(
+        "VB_DRAIN_TIMEOUT", "how long a stop lets calls finish before it hangs them up", 0.0, shown="0"
+    )
     stop_timeout_s: Seconds = setting(
         "VB_STOP_TIMEOUT", "how long a stop waits for hang-ups and webhooks", 10.0, shown="10s"
     )
@@ -185,6 +200,15 @@ class HttpConfig(Group):
     addr: Annotated[str, AfterValidator(_check_host_port)] = setting(
         "HTTP_ADDR", "listen address of REST, WebSocket and metrics", ":8080"
     )
+    allowed_ips: Annotated[Words, AfterValidator(_check_networks)] = setting(
+        "ALLOWED_IPS", "addresses and networks that may connect to HTTP; empty = all", ()
+    )
+    trust_proxy_headers: Bool = setting(
+        "TRUST_PROXY_HEADERS", "take the client's address from X-Forwarded-For", False
+    )
+    api_tokens: Annotated[tuple[SecretStr, ...], BeforeValidator(_parse_list)] = setting(
+        "VB_API_TOKENS", "bearer tokens, any of which opens REST, VSI and metrics; empty = none needed", ()
+    )
     vsi_event_buffer_size: Annotated[int, Field(ge=16, le=1_000_000)] = setting(
         "VSI_EVENT_BUFFER_SIZE", "events that wait for each VSI client", 256
     )
@@ -195,6 +219,9 @@ class WebhookConfig(Group):
 
     url: Annotated[str, AfterValidator(_check_url)] = setting(
         "WEBHOOK_URL", "receives every event that no leg or room hook takes", ""
+    )
+    spool_dir: str = setting(
+        "VB_SPOOL_DIR", "folder that keeps undelivered webhooks over a stop or a crash; empty = none", ""
     )
     secret: SecretStr = setting(
         "WEBHOOK_SECRET", "signs the bodies sent to WEBHOOK_URL", SecretStr(""), shown=""
@@ -279,11 +306,49 @@ class RoomConfig(Group):
         return self
 
 
+class SpeechConfig(Group):
+    """What is told from how legs sound."""
+
+    detection: Bool = setting(
+        "SPEECH_DETECTION_ENABLED", "tell when far ends speak, unless a call says otherwise", False
+    )
+
+
 class RecordingConfig(Group):
     """Recordings."""
 
     dir: Annotated[str, Field(min_length=1)] = setting(
         "RECORDING_DIR", "where recordings are written", "/tmp/recordings"
+    )
+
+
+class S3Config(Group):
+    """Where recordings go with the storage `s3`, unless a request says otherwise."""
+
+    bucket: str = setting("S3_BUCKET", "bucket for recordings; empty = none", "")
+    region: str = setting("S3_REGION", "its region", "us-east-1", min_length=1)
+    endpoint: str = setting(
+        "S3_ENDPOINT", "URL of an S3-compatible server; requests are path-style", "", shown="Amazon's"
+    )
+    prefix: str = setting("S3_PREFIX", "what every key begins with; no slash is added", "")
+    allow_insecure_endpoint: Bool = setting(
+        "S3_ALLOW_INSECURE_ENDPOINT", "allow http:// endpoints on public hosts", False
+    )
+    preflight_timeout_s: Seconds = setting(
+        "S3_PREFLIGHT_TIMEOUT",
+        "how long the start waits for a check of the bucket; 0 = no check",
+        10.0,
+        shown="10s",
+    )
+    request_preflight_timeout_s: Seconds = setting(
+        "S3_REQUEST_PREFLIGHT_TIMEOUT", "the same when a recording starts; 0 = no check", 2.0, shown="2s"
+    )
+    access_key: SecretStr = setting(
+        "AWS_ACCESS_KEY_ID", "access key for the bucket", SecretStr(""), shown="as Amazon's tools find it"
+    )
+    secret_key: SecretStr = setting("AWS_SECRET_ACCESS_KEY", "its secret key", SecretStr(""), shown="")
+    session_token: SecretStr = setting(
+        "AWS_SESSION_TOKEN", "token of temporary credentials", SecretStr(""), shown=""
     )
 
 
@@ -296,7 +361,9 @@ class Config(Group):
     sip: SipConfig = SipConfig()
     rtp: RtpConfig = RtpConfig()
     rooms: RoomConfig = RoomConfig()
+    speech: SpeechConfig = SpeechConfig()
     recording: RecordingConfig = RecordingConfig()
+    s3: S3Config = S3Config()
 
     @model_validator(mode="after")
     def _check_ports(self) -> Config:

@@ -18,7 +18,7 @@ import trio
 
 from vb.codecs.base import Codec
 from vb.config import Config
-from vb.errors import BadRequest, Conflict, NotFound, Unavailable
+from vb.errors import BadRequest, Conflict, InvalidField, NotFound, Unavailable
 from vb.events.bus import EventBus
 from vb.events.hooks import Hook, HookTable
 from vb.events.room import RoomCreated
@@ -31,6 +31,8 @@ from vb.limits import legs_that_fit
 from vb.media.fetch_policy import FetchPolicy
 from vb.metrics import Metrics
 from vb.mixer.plane import Plane
+from vb.rooms.bridges import Bridges
+from vb.rate import RateLimit
 from vb.rooms.room import Room
 from vb.rtp.ports import PortPool
 from vb.sip.tasks.endpoint import SipEndpoint
@@ -108,7 +110,7 @@ def check_id(value: str, name: str) -> str:
         BadRequest: it has characters that do not fit into a path, or is too long.
     """
     if not _ID.fullmatch(value):
-        raise BadRequest(f"{name}: must be 1 to 128 of A-Z a-z 0-9 . _ ~ : @ -")
+        raise InvalidField(name, "must be 1 to 128 of A-Z a-z 0-9 . _ ~ : @ -")
     return value
 
 
@@ -140,6 +142,8 @@ class Engine:
     ids: IdSource = field(default_factory=SystemIds)
     legs: Table[Leg] = field(default_factory=lambda: Table("leg"))
     rooms: Table[Room] = field(default_factory=lambda: Table("room"))
+    bridges: Bridges = field(default_factory=Bridges)
+    call_rate: RateLimit = field(default_factory=lambda: RateLimit(0))
     running_legs: int = 0
     stopping: bool = False
     ready: bool = False
@@ -171,6 +175,8 @@ class Engine:
             raise Unavailable(f"the cap of {cap} legs is reached")
         if self.running_legs >= legs_that_fit():
             raise Unavailable("the limit of open files is reached")
+        if not self.call_rate.take(trio.current_time()):
+            raise Unavailable("too many calls a second", retry_after_s=1)
 
     def admit(self, leg: Leg) -> None:
         """Enter a leg in the table; from now on clients can see it."""
@@ -270,5 +276,6 @@ class Engine:
             await room.run()
         except* Exception:  # the room boundary: a fault ends this room's mix, never the server
             log.exception("room failed", room_id=room.id)
+            self.bridges.close_all(room)
             for leg in list(room.members.values()):
                 leg.hangup("mixer_panic")

@@ -5,6 +5,7 @@ Protocol packages define their own named errors; commands translate them into th
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import ClassVar
 
 
@@ -27,6 +28,25 @@ class BadRequest(VbError):
 
     status = 400
     slug = "bad_request"
+
+
+class InvalidField(BadRequest):
+    """One field of the request is missing or has a wrong type or value.
+
+    Args:
+        field: its name; dots lead to what lies inside it.
+        problem: what is wrong with it.
+    """
+
+    def __init__(self, field: str, problem: str) -> None:
+        super().__init__(f"{field}: {problem}")
+        self.field = field
+        self.problem = problem
+
+    def renamed(self, names: Mapping[str, str]) -> InvalidField:
+        """Return the same error in other words: `names` maps fields to what the caller calls them."""
+        outer, dot, inner = self.field.partition(".")
+        return InvalidField(f"{names.get(outer, outer)}{dot}{inner}", self.problem)
 
 
 class Forbidden(VbError):

@@ -32,6 +32,8 @@ def add_figures(engine: Engine, grid: TickGrid) -> None:
         yield "mixer_faults", "Legs, sources and taps that failed inside the mixer", totals.faults, {}
         for reason, count in totals.dropped.items():
             yield "rtp_packets_dropped", "Media datagrams that were not used", count, {"reason": reason}
+        yield "bridges", "Bridges between rooms", len(engine.bridges), {}
+        yield "bridge_frames_dropped", "Frames that bridges dropped", engine.bridges.dropped, {}
         yield "media_ports", "Places taken in the media plane", engine.plane.ports, {}
         yield "rtp_port_pairs_free", "Port pairs left in the pool", engine.ports.free, {}
 

@@ -16,6 +16,7 @@ import trio
 from pydantic import BaseModel
 
 from vb.api.serve import serve_http
+from vb.api.spool import Spool
 from vb.api.webhooks import WebhookDispatcher
 from vb.build import build_engine
 from vb.channels import Channel
@@ -24,6 +25,7 @@ from vb.config import Config
 from vb.engine import Engine
 from vb.events.base import Event, Published
 from vb.figures import add_figures
+from vb.ids import SystemIds
 from vb.layers import open_layer
 from vb.media.tasks.fetch import new_http_client
 from vb.mixer.tasks import run_plane
@@ -103,10 +105,12 @@ async def open_server(config: Config | None = None, *, http: bool = True) -> Asy
     Cancellation: stops at once; legs still get their BYE and recordings their end.
 
     Raises:
+        ConfigError: settings that cannot be used together, or a bucket that does not exist.
         OSError: an address cannot be bound.
     """
     config = config or Config()
     client = await trio.to_thread.run_sync(new_http_client, config.sip.host)
+    spool = _open_spool(config)
     async with (
         client,
         open_layer() as transports,
@@ -115,7 +119,9 @@ async def open_server(config: Config | None = None, *, http: bool = True) -> Asy
         open_layer() as edge,
     ):
         engine = build_engine(config, client, rooms, legs)
-        webhooks = WebhookDispatcher(engine)
+        await engine.recorders.storage.check_server_bucket()
+        transports.start_soon(engine.recorders.recover, name="recovery of recordings")
+        webhooks = WebhookDispatcher(engine, spool=spool)
         transports.start_soon(webhooks.run, name="webhooks")
         grid = await transports.start(partial(run_plane, engine.plane), name="media plane")
         add_figures(engine, grid)
@@ -131,9 +137,16 @@ async def open_server(config: Config | None = None, *, http: bool = True) -> Asy
             legs.cancel_scope.cancel()
 
 
+def _open_spool(config: Config) -> Spool | None:
+    directory = config.webhook.spool_dir
+    return Spool(directory, token=SystemIds().token(8)) if directory else None
+
+
 async def _stop(engine: Engine, webhooks: WebhookDispatcher) -> None:
     """Refuse new calls, end all others, and deliver what is queued, within the stop time-out."""
     engine.stopping = True
+    with trio.move_on_after(engine.config.server.drain_timeout_s):
+        await engine.wait_idle()
     deadline = trio.current_time() + engine.config.server.stop_timeout_s
     with trio.move_on_at(deadline):
         for leg in engine.legs:

@@ -1,9 +1,13 @@
 from __future__ import annotations
 
+import json
+import math
+from pathlib import Path
+
 from bench.cases import CallCase
 from bench.figures import Spread
 from bench.generator import LoadLateness
-from bench.report import Row, case_text, rows_of
+from bench.report import Row, case_text, rows_of, write_json
 from bench.run import CallFigures, Outcome
 
 LOAD = LoadLateness(p50_ms=0.1, p95_ms=0.2, p99_ms=0.3, max_ms=0.4, cpu_share=0.1)
@@ -39,6 +43,18 @@ def test_without_a_baseline_there_is_no_ratio() -> None:
     assert all(row.ratio is None for row in rows_of(CASE, [outcome(80.0)]))
 
 
+def test_what_was_not_measured_is_null_in_json(tmp_path: Path) -> None:
+    write_json(tmp_path / "bench.json", [(CASE, [outcome(math.nan)], [])])
+    (case,) = json.loads((tmp_path / "bench.json").read_text())
+    assert case["runs"][0]["figures"]["setup"]["p99_ms"] is None
+    assert case["case"]["name"] == "calls"
+
+
 def test_a_fault_of_any_run_is_printed() -> None:
     text = case_text(CASE, [outcome(80.0), outcome(80.0, "9 of 10 calls are up")])
     assert "  WRONG 9 of 10 calls are up" in text.splitlines()
+
+
+def test_how_the_measurement_went_has_no_ratio() -> None:
+    rows = rows_of(CASE, [outcome(80.0)], [outcome(160.0)])
+    assert row(rows, "generator lateness p99, ms").ratio is None

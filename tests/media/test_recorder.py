@@ -1,10 +1,8 @@
-from datetime import datetime
-
 import numpy as np
 import pytest
 
 from vb.codecs.pcm import Pcm
-from vb.media.recorder import MAX_AHEAD_SLOTS, Recorder, recording_name
+from vb.media.recorder import MAX_AHEAD_SLOTS, Recorder
 
 TICK_S = 0.02
 
@@ -56,10 +54,6 @@ class Rig:
                 slots.append(tuple(int(chunk[0][0]) if chunk else 0 for chunk in slot))
         assert self.recorder.duration_ms == 20 * len(slots)
         return slots
-
-
-def test_the_name_is_the_local_time_of_the_start_and_a_token() -> None:
-    assert recording_name(datetime(2026, 3, 4, 5, 6, 7), "0a1b2c3d") == "20260304_050607_0a1b2c3d.wav"
 
 
 def test_both_channels_share_their_slots() -> None:
@@ -223,3 +217,66 @@ def test_a_recording_without_frames_is_empty() -> None:
     rig = Rig()
     rig.wait(1000)
     assert rig.recorded() == []
+
+
+def test_a_channel_that_comes_later_is_silent_before() -> None:
+    rig = Rig(channels=1)
+    rig.tick(1)
+    rig.tick(2)
+    late = rig.recorder.add_channel()
+    for value in (3, 4):
+        rig.tick(value, value + 10)
+    assert late is rig.recorder.sinks[1]
+    rig.recorder.stop()
+    assert [len(slot) for slot in rig.recorder.queue if not isinstance(slot, int)] == [1, 1, 2, 2]
+    last = rig.recorder.queue[-1]
+    assert not isinstance(last, int)
+    assert [int(chunk[0][0]) for chunk in last if chunk] == [4, 14]
+
+
+def test_a_channel_added_within_a_tick_fits_into_its_slot() -> None:
+    rig = Rig(channels=1)
+    rig.recorder.sinks[0].push(frame(1), 8000)
+    rig.recorder.add_channel().push(frame(2), 8000)
+    rig.recorder.stop()
+    (slot,) = rig.recorder.queue
+    assert not isinstance(slot, int)
+    assert [int(chunk[0][0]) for chunk in slot if chunk] == [1, 2]
+
+
+def test_a_pause_silences_every_channel_and_those_to_come() -> None:
+    rig = Rig()
+    rig.tick(1, 1)
+    rig.recorder.pause()
+    rig.recorder.add_channel()
+    rig.tick(2, 2, 2)
+    rig.recorder.resume()
+    rig.tick(3, 3, 3)
+    rig.recorder.stop()
+    slots = [slot for slot in rig.recorder.queue if not isinstance(slot, int)]
+    assert [[int(chunk[0][0]) if chunk else 0 for chunk in slot] for slot in slots] == [
+        [1, 1],
+        [0, 0, 0],
+        [3, 3, 3],
+    ]
+
+
+def test_the_position_is_where_the_next_frame_goes() -> None:
+    rig = Rig(channels=1)
+    assert rig.recorder.position_ms == 0
+    rig.wait(100)
+    assert rig.recorder.position_ms == 0
+    rig.tick(1)
+    assert rig.recorder.position_ms == 20
+    rig.wait(50)
+    assert rig.recorder.position_ms == 51 * 20
+
+
+def test_a_tick_that_takes_most_of_its_time_is_one_slot() -> None:
+    rig = Rig()
+    for value in range(1, 6):
+        rig.recorder.sinks[0].push(frame(value), 8000)
+        rig.clock.now += 0.014
+        rig.recorder.sinks[1].push(frame(value), 8000)
+        rig.clock.now += 0.006
+    assert rig.recorded() == [(value, value) for value in range(1, 6)]

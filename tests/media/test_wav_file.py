@@ -1,210 +1,30 @@
+import errno
+import fcntl
 import os
-import shutil
-import stat
 import wave
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from tests.media.support import peaks_hz, sine
-from vb.media.recorder import Recorder
 from vb.media.wav import MAX_DATA_BYTES
-from vb.media.wav_file import RecordingWriter, WavFile
+from vb.media.wav_file import WavFile
 
 NAME = "20260304_050607_0a1b2c3d.wav"
-
-
-def start(directory: Path, channels: int = 2) -> tuple[Recorder, RecordingWriter]:
-    recorder = Recorder(channels=channels, clock=lambda: 0.0, max_queued_slots=10_000)
-    writer = RecordingWriter(directory / NAME, token="0a1b2c3d", recorder=recorder)
-    writer.open()
-    return recorder, writer
-
-
-def queue(recorder: Recorder, *channels: np.ndarray, rate_hz: int = 8000) -> None:
-    """Queue whole channels of audio, frame by frame."""
-    if recorder.rate_hz is None:
-        recorder.rate_hz = rate_hz
-    for row in zip(*(channel.reshape(-1, rate_hz // 50) for channel in channels), strict=True):
-        recorder.queue.append(tuple((frame, rate_hz) for frame in row))
-
-
-def load(path: Path) -> tuple[int, np.ndarray]:
-    with wave.open(str(path)) as file:
-        assert file.getsampwidth() == 2
-        data = np.frombuffer(file.readframes(file.getnframes()), "<i2")
-        return file.getframerate(), data.reshape(-1, file.getnchannels())
 
 
 def names(directory: Path) -> list[str]:
     return sorted(os.listdir(directory))
 
 
-def test_a_finished_file_has_both_channels_and_nothing_is_left_over(tmp_path: Path) -> None:
-    directory = tmp_path / "new" / "recordings"
-    recorder, writer = start(directory)
-    left, right = sine(500, 8000, 1.0), sine(900, 8000, 1.0)
-    queue(recorder, left, right)
-    assert [name for name in names(directory) if name.endswith(".wav")] == []
-    result = writer.finish()
-    rate_hz, pcm = load(directory / NAME)
-    assert (result.file, result.duration_ms, result.error) == (str(directory / NAME), 1000, None)
-    assert rate_hz == 8000
-    assert np.array_equal(pcm[:, 0], left)
-    assert np.array_equal(pcm[:, 1], right)
-    assert names(directory) == [NAME]
-    assert stat.S_IMODE((directory / NAME).stat().st_mode) == 0o644
-    assert stat.S_IMODE(directory.stat().st_mode) == 0o755
+def ramp(frames: int, channels: int = 1) -> np.ndarray:
+    return np.arange(frames * channels, dtype=np.int16).reshape(frames, channels)
 
 
-def test_the_temporary_file_is_hidden_and_private(tmp_path: Path) -> None:
-    _, writer = start(tmp_path)
-    (name,) = names(tmp_path)
-    assert name.startswith(".rec-")
-    assert name.endswith(".tmp")
-    assert stat.S_IMODE((tmp_path / name).stat().st_mode) == 0o600
-    writer.finish()
-
-
-def test_audio_written_in_pieces_is_one_stream(tmp_path: Path) -> None:
-    recorder, writer = start(tmp_path, channels=1)
-    pcm = sine(440, 16000, 2.0)
-    for part in np.split(pcm, 4):
-        queue(recorder, part, rate_hz=16000)
-        writer.write_pending()
-    writer.finish()
-    assert np.array_equal(load(tmp_path / NAME)[1][:, 0], pcm)
-
-
-def test_gaps_and_stalled_sides_are_silent(tmp_path: Path) -> None:
-    recorder, writer = start(tmp_path)
-    recorder.rate_hz = 8000
-    tone = np.full(160, 9, np.int16)
-    recorder.queue.extend([((tone, 8000), None), 123, (None, (tone, 8000))])
-    result = writer.finish()
-    _, pcm = load(tmp_path / NAME)
-    assert result.duration_ms == 125 * 20
-    assert pcm[:160].sum(axis=0).tolist() == [1440, 0]
-    assert not pcm[160:-160].any()
-    assert pcm[-160:].sum(axis=0).tolist() == [0, 1440]
-
-
-@pytest.mark.parametrize("other_hz", [16000, 48000])
-def test_frames_of_another_rate_are_resampled_to_the_rate_of_the_file(tmp_path: Path, other_hz: int) -> None:
-    recorder, writer = start(tmp_path, channels=1)
-    queue(recorder, sine(500, 8000, 1.0), rate_hz=8000)
-    queue(recorder, sine(700, other_hz, 1.2), rate_hz=other_hz)
-    writer.finish()
-    rate_hz, pcm = load(tmp_path / NAME)
-    assert rate_hz == 8000
-    assert pcm.shape == (17_600, 1)
-    assert peaks_hz(pcm[:8000, 0], 8000, above=100) == {500}
-    assert peaks_hz(pcm[-8000:, 0], 8000, above=100) == {700}
-
-
-def test_nothing_captured_leaves_nothing(tmp_path: Path) -> None:
-    _, writer = start(tmp_path)
-    assert writer.finish().file == ""
-    assert names(tmp_path) == []
-
-
-def test_another_file_of_that_name_is_never_overwritten(tmp_path: Path) -> None:
-    recorder, writer = start(tmp_path, channels=1)
-    (tmp_path / NAME).write_text("precious")
-    queue(recorder, sine(500, 8000, 0.2))
-    result = writer.finish()
-    assert result.file == ""
-    assert result.error is not None
-    assert (tmp_path / NAME).read_text() == "precious"
-    assert names(tmp_path) == [NAME]
-
-
-def test_a_temporary_file_of_somebody_else_is_not_touched(tmp_path: Path) -> None:
-    (tmp_path / "target").write_text("precious")
-    (tmp_path / ".rec-0a1b2c3d.tmp").symlink_to(tmp_path / "target")
-    with pytest.raises(FileExistsError):
-        start(tmp_path)
-    assert (tmp_path / "target").read_text() == "precious"
-
-
-def test_a_directory_that_vanishes_is_made_again_with_the_whole_recording(tmp_path: Path) -> None:
-    directory = tmp_path / "recordings"
-    recorder, writer = start(directory, channels=1)
-    pcm = sine(500, 8000, 2.0)
-    queue(recorder, pcm[:8000])
-    writer.write_pending()
-    shutil.rmtree(directory)
-    queue(recorder, pcm[8000:])
-    result = writer.finish()
-    assert (result.file, result.error) == (str(directory / NAME), None)
-    assert np.array_equal(load(directory / NAME)[1][:, 0], pcm)
-    assert names(directory) == [NAME]
-
-
-def test_a_directory_that_becomes_a_file_loses_the_recording_with_an_error(tmp_path: Path) -> None:
-    directory = tmp_path / "recordings"
-    recorder, writer = start(directory, channels=1)
-    queue(recorder, sine(500, 8000, 0.2))
-    shutil.rmtree(directory)
-    directory.write_text("not a directory")
-    result = writer.finish()
-    assert result.file == ""
-    assert "cannot write the recording" in (result.error or "")
-
-
-def test_a_full_disk_keeps_what_was_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    recorder, writer = start(tmp_path, channels=1)
-    pcm = sine(500, 8000, 1.0)
-    queue(recorder, pcm)
-    writer.write_pending()
-    room = iter([1000])
-    real_write = os.pwrite
-
-    def pwrite(fd: int, data: memoryview, offset: int) -> int:
-        if offset == 0:
-            return real_write(fd, data, offset)
-        if (left := next(room, None)) is None:
-            raise OSError(28, "No space left on device")
-        return real_write(fd, data[:left], offset)
-
-    monkeypatch.setattr(os, "pwrite", pwrite)
-    queue(recorder, pcm)
-    writer.write_pending()
-    assert "No space left" in (writer.error or "")
-    queue(recorder, pcm)
-    result = writer.finish()
-    assert result.file == str(tmp_path / NAME)
-    assert "No space left" in (result.error or "")
-    assert np.array_equal(load(tmp_path / NAME)[1][:8000, 0], pcm)
-    assert result.duration_ms == 1062
-    assert not recorder.queue
-
-
-def test_a_disk_that_takes_nothing_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    recorder, writer = start(tmp_path, channels=1)
-
-    def pwrite(fd: int, data: memoryview, offset: int) -> int:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(os, "pwrite", pwrite)
-    queue(recorder, sine(500, 8000, 1.0))
-    result = writer.finish()
-    assert (result.file, result.duration_ms) == ("", 0)
-    assert "No space left" in (result.error or "")
-    assert names(tmp_path) == []
-
-
-def test_a_disk_that_is_full_from_the_start_is_an_error_without_residue(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def pwrite(fd: int, data: memoryview, offset: int) -> int:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(os, "pwrite", pwrite)
-    with pytest.raises(OSError, match="No space"):
-        start(tmp_path)
-    assert names(tmp_path) == []
+def load(path: Path) -> np.ndarray:
+    with wave.open(str(path)) as file:
+        data = np.frombuffer(file.readframes(file.getnframes()), "<i2")
+        return data.reshape(-1, file.getnchannels())
 
 
 def test_the_size_limit_of_the_format_is_an_error(tmp_path: Path) -> None:
@@ -215,20 +35,79 @@ def test_the_size_limit_of_the_format_is_an_error(tmp_path: Path) -> None:
     file.discard()
 
 
-def test_writing_after_the_finish_does_nothing(tmp_path: Path) -> None:
-    recorder, writer = start(tmp_path, channels=1)
-    queue(recorder, sine(500, 8000, 0.2))
-    writer.finish()
-    queue(recorder, sine(500, 8000, 0.2))
-    writer.write_pending()
-    writer.open()
-    assert load(tmp_path / NAME)[1].shape == (1600, 1)
+def test_skipped_frames_are_silent_and_take_no_space(tmp_path: Path) -> None:
+    file = WavFile(tmp_path / NAME, token="0a1b2c3d", channels=2)
+    file.skip(1_000_000)
+    file.append(ramp(160, 2))
+    file.finish(8000)
+    pcm = load(tmp_path / NAME)
+    assert pcm.shape == (1_000_160, 2)
+    assert not pcm[:1_000_000].any()
+    assert np.array_equal(pcm[1_000_000:], ramp(160, 2))
+    assert (tmp_path / NAME).stat().st_blocks * 512 < 100_000
+
+
+def test_skipping_beyond_the_format_is_an_error(tmp_path: Path) -> None:
+    file = WavFile(tmp_path / NAME, token="0a1b2c3d", channels=1)
+    with pytest.raises(OSError, match="size limit"):
+        file.skip(MAX_DATA_BYTES)
+    file.discard()
+
+
+def test_what_was_skipped_can_be_filled_in_and_read_back(tmp_path: Path) -> None:
+    file = WavFile(tmp_path / NAME, token="0a1b2c3d", channels=2)
+    file.skip(100)
+    file.overwrite(40, ramp(20, 2))
+    assert np.array_equal(file.read(40, 20), ramp(20, 2))
+    assert not file.read(60, 100).any()
+    assert file.frames == 100
+    file.discard()
+
+
+def test_the_temporary_file_is_locked_until_it_is_gone(tmp_path: Path) -> None:
+    file = WavFile(tmp_path / NAME, token="0a1b2c3d", channels=1)
+    with open(tmp_path / ".rec-0a1b2c3d.tmp", "rb") as other:
+        with pytest.raises(BlockingIOError):
+            fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        file.discard()
+        fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    assert names(tmp_path) == []
+
+
+def test_a_disk_without_hard_links_gets_the_file_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def link(*args: object, **kwargs: object) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", link)
+    file = WavFile(tmp_path / NAME, token="0a1b2c3d", channels=1)
+    file.append(ramp(160))
+    assert file.finish(8000) == tmp_path / NAME
+    assert np.array_equal(load(tmp_path / NAME), ramp(160))
     assert names(tmp_path) == [NAME]
 
 
-def test_the_error_of_an_overrun_is_reported_with_the_file(tmp_path: Path) -> None:
-    recorder, writer = start(tmp_path, channels=1)
-    queue(recorder, sine(500, 8000, 0.2))
-    recorder.fail("the disk cannot keep up")
-    result = writer.finish()
-    assert (result.file, result.error) == (str(tmp_path / NAME), "the disk cannot keep up")
+def test_a_disk_without_hard_links_overwrites_nothing_either(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def link(*args: object, **kwargs: object) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", link)
+    (tmp_path / NAME).write_text("precious")
+    file = WavFile(tmp_path / NAME, token="0a1b2c3d", channels=1)
+    file.append(ramp(160))
+    beside = file.finish(8000)
+    assert beside.name == "20260304_050607_0a1b2c3d_0a1b2c3d.wav"
+    assert (tmp_path / NAME).read_text() == "precious"
+
+
+def test_both_names_taken_is_an_error(tmp_path: Path) -> None:
+    for name in (NAME, "20260304_050607_0a1b2c3d_0a1b2c3d.wav"):
+        (tmp_path / name).write_text("precious")
+    file = WavFile(tmp_path / NAME, token="0a1b2c3d", channels=1)
+    file.append(ramp(160))
+    with pytest.raises(FileExistsError):
+        file.finish(8000)
+    assert len(names(tmp_path)) == 2

@@ -153,15 +153,17 @@ class Phone:
 async def open_phone(tone_hz: float) -> AsyncIterator[Phone]:
     """A phone for as long as the block lasts."""
     phone = Phone(tone_hz)
-    async with trio.open_nursery() as nursery:
-        await phone.open(nursery)
-        try:
-            yield phone
-        finally:
-            for call in phone.calls:
-                call.hangup()
-            with trio.move_on_after(1, shield=True):
+    try:
+        async with trio.open_nursery() as nursery:
+            await phone.open(nursery)
+            try:
+                yield phone
+            finally:
                 for call in phone.calls:
-                    await call.wait_closed()
-            nursery.cancel_scope.cancel()
-            phone.close()
+                    call.hangup()
+                with trio.move_on_after(1, shield=True):
+                    for call in phone.calls:
+                        await call.wait_closed()
+                nursery.cancel_scope.cancel()
+    finally:
+        phone.close()

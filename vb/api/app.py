@@ -7,11 +7,12 @@ from typing import Final, cast
 from urllib.parse import parse_qs, urlsplit
 
 import structlog
-from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable, Scope, WebsocketScope
+from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable, HTTPScope, Scope, WebsocketScope
 from quart import Response, request
 from quart_trio import QuartTrio
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
 
+from vb.api.access import Access, AccessRefusal, parse_networks
 from vb.api.documents import Documents
 from vb.api.edge import CommandRunner, EdgeEngine
 from vb.api.encoding import MAX_BODY_BYTES
@@ -44,6 +45,12 @@ class Application(QuartTrio):
         self.runner = CommandRunner(engine)
         self.replies = Replies(engine.instance_id)
         self.documents = Documents()
+        http = engine.config.http
+        self.access = Access(
+            parse_networks(http.allowed_ips),
+            trust_proxy_headers=http.trust_proxy_headers,
+            tokens=[token.get_secret_value() for token in http.api_tokens],
+        )
         self._sessions: set[VsiSession] = set()
         self._closing = False
         self.url_map.strict_slashes = True
@@ -58,14 +65,27 @@ class Application(QuartTrio):
             await self._serve_vsi(scope, cast(Receive, receive), cast(Send, send))
         elif scope["type"] == "http" and scope["method"] == "OPTIONS":
             await _answer_preflight(cast(Send, send))
+        elif scope["type"] == "http" and (refusal := self._refusal(scope)) is not None:
+            await _answer_refusal(refusal, self.replies.error_body(refusal.message), cast(Send, send))
         elif scope["type"] == "http":
             await super().asgi_app({**scope, "path": _origin_path(scope["path"])}, receive, send)
         else:
             await super().asgi_app(scope, receive, send)
 
-    def accepts_upgrade(self, path: str, query: bytes) -> bool:
+    def _refusal(self, scope: HTTPScope) -> AccessRefusal | None:
+        headers = list(scope["headers"])
+        client = scope["client"]
+        upgrade = any(name == b"upgrade" for name, _ in headers)
+        path = _origin_path(scope["path"])
+        return self.access.refuse(path, client[0] if client else None, headers, upgrade=upgrade)
+
+    def accepts_upgrade(
+        self, path: str, query: bytes, headers: list[tuple[bytes, bytes]], client_host: str | None
+    ) -> bool:
         """Say whether a request to upgrade becomes a WebSocket; if not it is answered as a plain GET."""
         if path != VSI_PATH or self._closing:
+            return False
+        if self.access.refuse(path, client_host, headers, upgrade=True) is not None:
             return False
         try:
             app_filter(query)
@@ -124,6 +144,14 @@ def create_app(engine: EdgeEngine) -> Application:
         cast(set[str], rule.methods).discard("HEAD")
     engine.metrics.add_source(app.readings)
     return app
+
+
+async def _answer_refusal(refusal: AccessRefusal, body: bytes, send: Send) -> None:
+    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+    headers += [(name.lower().encode(), value.encode()) for name, value in refusal.headers]
+    headers += [(name.lower().encode(), value.encode()) for name, value in CORS_HEADERS.items()]
+    await send({"type": "http.response.start", "status": refusal.status, "headers": headers})
+    await send({"type": "http.response.body", "body": body, "more_body": False})
 
 
 async def _answer_preflight(send: Send) -> None:

@@ -42,8 +42,8 @@ _WRITE_BYTES: Final = 65_536
 # Compression would cost more time than it saves, yet Hypercorn accepts it whenever it is offered.
 _IGNORED_HEADERS: Final = frozenset({b"sec-websocket-extensions", b"sec-websocket-protocol"})
 
-AcceptsUpgrade = Callable[[str, bytes], bool]
-"""Decides by path and query whether a request to upgrade becomes a WebSocket."""
+AcceptsUpgrade = Callable[[str, bytes, list[tuple[bytes, bytes]], str | None], bool]
+"""Decides by path, query, headers and client address whether a request to upgrade becomes a WebSocket."""
 
 
 class WebSocketStream(WSStream):
@@ -139,7 +139,8 @@ class Http1Protocol(H11Protocol):
         except UnicodeDecodeError:
             return False
         path, _, query = target.partition(b"?")
-        return valid and self.accepts_upgrade(path.decode("ascii"), query)
+        client_host = self.client[0] if self.client else None
+        return valid and self.accepts_upgrade(path.decode("ascii"), query, headers, client_host)
 
     async def stream_send(self, event: StreamEvent) -> None:
         """Write an event of the stream; the head of a response waits for what follows it."""

@@ -15,7 +15,7 @@ from quart_trio import QuartTrio
 from vb.api.edge import CommandRunner
 from vb.api.encoding import parse_body, to_line
 from vb.commands.registry import REGISTRY
-from vb.errors import Unavailable, VbError
+from vb.errors import InvalidField, Unavailable, VbError
 
 CORS_HEADERS: Final = {"Access-Control-Allow-Origin": "*"}
 PREFLIGHT_HEADERS: Final = {
@@ -46,6 +46,10 @@ class Replies:
         """Return an error."""
         return self.json(status, {"error": message}, headers)
 
+    def error_body(self, message: str) -> bytes:
+        """Return the bytes of an error's body."""
+        return to_line({"instance_id": self._instance_id, "error": message})
+
     def failure(self, error: VbError) -> Response:
         """Return a refused or failed command."""
         headers = {"Retry-After": str(error.retry_after_s)} if isinstance(error, Unavailable) else None
@@ -66,13 +70,15 @@ def add_commands(app: QuartTrio, runner: CommandRunner, replies: Replies) -> Non
 
 def _operation(name: str, runner: CommandRunner, replies: Replies) -> Callable[..., Awaitable[Response]]:
     async def operation(**path: str) -> Response:
+        route = REGISTRY[name].route
         try:
-            route = REGISTRY[name].route
             body = parse_body(await request.get_data(cache=False, as_text=False, parse_form_data=False))
             query = {} if route.body else request.args.to_dict()
             fields = route.path_fields
             named = {fields[parameter]: value for parameter, value in path.items()}
-            data = await runner.run(name, {**query, **body, **named})
+            data = await runner.run(name, {**query, **route.from_body(body), **named})
+        except InvalidField as error:
+            return replies.failure(error.renamed(route.body_keys))
         except VbError as error:
             return replies.failure(error)
         return replies.json(route.status, data)

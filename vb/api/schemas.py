@@ -60,8 +60,8 @@ class SchemaBook:
 
     def body(self, command: Command) -> Schema:
         """Return a reference to the request body of a command: its parameters without those in the path."""
-        path_fields = set(command.route.path_fields.values())
-        if not path_fields:
+        path_fields, keys = set(command.route.path_fields.values()), command.route.body_keys
+        if not path_fields and not keys:
             return self.params(command)
         name = f"{command.params.__name__}Body"
         properties, required = self.fields(command)
@@ -69,9 +69,13 @@ class SchemaBook:
             "type": "object",
             "title": name,
             "description": self.components[self._names[command.params, "validation"]].get("description", ""),
-            "properties": {key: value for key, value in properties.items() if key not in path_fields},
+            "properties": {
+                keys.get(field, field): value
+                for field, value in properties.items()
+                if field not in path_fields
+            },
         }
-        needed = [key for key in required if key not in path_fields]
+        needed = [keys.get(field, field) for field in required if field not in path_fields]
         if needed:
             schema["required"] = needed
         if self.components.setdefault(name, schema) != schema:

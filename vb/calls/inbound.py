@@ -58,7 +58,7 @@ async def _run(engine: Engine, call: SipCall, codecs: tuple[Codec, ...], offered
                 engine,
                 call,
                 media,
-                SipLegOptions(codecs=codecs),
+                SipLegOptions(codecs=codecs, speech_detection=engine.config.speech.detection),
                 leg_id=engine.ids.uuid(),
                 app_id=headers.app_id,
                 now=trio.current_time(),

@@ -14,8 +14,10 @@ from vb.engine import Engine, check_id
 from vb.errors import BadRequest, Unavailable
 from vb.events.hooks import Hook
 from vb.events.leg import LegRinging
+from vb.features.amd import start_amd
 from vb.legs.sip import SipLeg, SipLegOptions
 from vb.sip.tasks.endpoint import DialRequest
+from vb.speech.amd_parameters import AmdParameters
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +31,8 @@ class CallRequest:
         auth: user name and password for a digest challenge.
         room_id: room to join once media flows.
         hook: receives the leg's events.
+        amd: limits of the answering machine detection that starts with the answer; None starts none.
+        speech_detection: whether speaking events are told; None as the server is set.
     """
 
     to: str
@@ -43,6 +47,8 @@ class CallRequest:
     app_id: str | None = None
     accept_dtmf: bool = True
     hook: Hook | None = None
+    amd: AmdParameters | None = None
+    speech_detection: bool | None = None
 
 
 async def place_call(engine: Engine, request: CallRequest) -> SipLeg:
@@ -98,6 +104,8 @@ class _Outgoing:
                         codecs=self.codecs,
                         ring_timeout_s=request.ring_timeout_s,
                         max_duration_s=request.max_duration_s,
+                        speech_detection=self._speech_detection,
+                        on_connected=lambda: self._connected(leg),
                         on_media=lambda: self._join(leg),
                     ),
                     leg_id=engine.ids.uuid(),
@@ -130,6 +138,15 @@ class _Outgoing:
             headers=request.headers,
             auth=request.auth,
         )
+
+    @property
+    def _speech_detection(self) -> bool:
+        wanted = self.request.speech_detection
+        return self.engine.config.speech.detection if wanted is None else wanted
+
+    def _connected(self, leg: SipLeg) -> None:
+        if self.request.amd is not None and not leg.ended:
+            start_amd(leg, self.request.amd)
 
     def _join(self, leg: SipLeg) -> None:
         if self.request.room_id:

@@ -7,6 +7,7 @@ from vb.calls.outbound import CallRequest, place_call
 from vb.commands.params import AnswerLeg, CreateLeg, DeleteLeg, EarlyMedia, LegRef, NoParams
 from vb.commands.registry import Route, command
 from vb.commands.show import show_leg
+from vb.commands.speech import amd_parameters
 from vb.commands.views import Leg, Status
 from vb.engine import Engine
 from vb.errors import BadRequest, NotAvailable
@@ -39,6 +40,8 @@ async def create_leg(engine: Engine, p: CreateLeg) -> Leg:
         room_id=p.room_id or None,
         app_id=p.app_id or None,
         accept_dtmf=p.accept_dtmf,
+        amd=amd_parameters(p.amd) if p.amd is not None else None,
+        speech_detection=p.speech_detection,
         hook=make_hook(engine, p.webhook_url, p.webhook_secret),
     )
     return show_leg(await place_call(engine, request))
@@ -83,7 +86,7 @@ def _hangup_reason(leg: LiveLeg, reason: str | None) -> str:
 )
 async def answer_leg(engine: Engine, p: AnswerLeg) -> Status:
     """Answer an incoming call."""
-    _sip(engine.legs.get(p.id)).answer(p.codec)
+    _sip(engine.legs.get(p.id)).answer(p.codec, speech_detection=p.speech_detection)
     return Status(status="answering")
 
 

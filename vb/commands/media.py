@@ -9,6 +9,9 @@ from vb.engine import Engine
 from vb.errors import BadRequest, Conflict
 from vb.features.owner import Owner
 from vb.features.playback import check_volume
+from vb.features.recording import check_name
+from vb.features.recording_task import RecordingOptions
+from vb.features.storage import S3Choice
 from vb.legs.state import LegState
 from vb.media.player import PlaybackRequest
 
@@ -99,12 +102,31 @@ async def room_play_volume(engine: Engine, p: PlaybackVolume) -> Status:
     return Status(status="ok")
 
 
-def _check_storage(p: Record) -> None:
+def _recording_options(engine: Engine, p: Record) -> RecordingOptions:
+    """Read where a recording goes and what it is called.
+
+    Raises:
+        BadRequest: a storage that is unknown or not set up, or a name that cannot be one.
+        NotAvailable: a storage whose package is not installed.
+    """
     storage = p.storage or "file"
-    if storage in ("s3", "gcs"):
-        raise BadRequest(f"{storage.upper()} storage not configured")
-    if storage != "file":
+    if storage == "gcs":
+        raise BadRequest("GCS storage not configured")
+    if storage not in ("file", "s3"):
         raise BadRequest(f"unknown storage type: {storage}")
+    target = engine.recorders.storage.s3_target(_s3_choice(p)) if storage == "s3" else None
+    return RecordingOptions(target=target, name=check_name(p.filename), multi_channel=p.multi_channel)
+
+
+def _s3_choice(p: Record) -> S3Choice:
+    return S3Choice(
+        bucket=p.s3_bucket,
+        region=p.s3_region,
+        endpoint=p.s3_endpoint,
+        prefix=p.s3_prefix,
+        access_key=p.s3_access_key.get_secret_value(),
+        secret_key=p.s3_secret_key.get_secret_value(),
+    )
 
 
 @command(
@@ -115,11 +137,11 @@ def _check_storage(p: Record) -> None:
 async def leg_record_start(engine: Engine, p: Record) -> RecordingStart:
     """Record a leg in stereo: left what it says, right what it hears."""
     owner = _leg(engine, p.id)
-    _check_storage(p)
+    options = _recording_options(engine, p)
     assert owner.leg is not None
     if owner.leg.state is LegState.RINGING:
         raise Conflict("leg has no audio yet")
-    return RecordingStart(status="recording", file=await engine.recorders.start(owner, p.id))
+    return RecordingStart(status="recording", file=await engine.recorders.start(owner, p.id, options))
 
 
 @command(
@@ -128,27 +150,36 @@ async def leg_record_start(engine: Engine, p: Record) -> RecordingStart:
     errors=(400, 404, 409, 500, 501),
 )
 async def room_record_start(engine: Engine, p: Record) -> RecordingStart:
-    """Record the full mix of a room in mono."""
+    """Record the full mix of a room in mono, and on request each participant on a channel of its own."""
     owner = _room(engine, p.id)
-    _check_storage(p)
+    options = _recording_options(engine, p)
     assert owner.room is not None
     if not owner.room.members:
         raise Conflict("room has no participants")
-    return RecordingStart(status="recording", file=await engine.recorders.start(owner, p.id))
+    return RecordingStart(status="recording", file=await engine.recorders.start(owner, p.id, options))
 
 
 @command("leg_record_stop", rest=Route("DELETE", "/v1/legs/{id}/record"), errors=(404,))
 async def leg_record_stop(engine: Engine, p: LegRef) -> RecordingStop:
     """Finish a leg's recording; answered when its file is safe."""
     _leg(engine, p.id)
-    return RecordingStop(status="stopped", file=await engine.recorders.stop(p.id))
+    outcome = await engine.recorders.stop(p.id)
+    return RecordingStop(status="stopped", file=outcome.file, error=outcome.error)
 
 
 @command("room_record_stop", rest=Route("DELETE", "/v1/rooms/{id}/record"), errors=(404,))
 async def room_record_stop(engine: Engine, p: RoomRef) -> RoomRecordingStop:
-    """Finish a room's recording; answered when its file is safe."""
+    """Finish a room's recording; answered when its files are safe."""
     _room(engine, p.id)
-    return RoomRecordingStop(status="stopped", file=await engine.recorders.stop(p.id))
+    outcome = await engine.recorders.stop(p.id)
+    return RoomRecordingStop(
+        status="stopped",
+        file=outcome.file,
+        multi_channel_file=outcome.multi_channel_file,
+        channels=outcome.channels,
+        omitted_legs=outcome.omitted_legs,
+        error=outcome.error,
+    )
 
 
 @command("leg_record_pause", rest=Route("POST", "/v1/legs/{id}/record/pause"), errors=(404,))

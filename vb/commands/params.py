@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
 
-from vb.commands.registry import unbuilt
+from vb.commands.registry import shown_as_required, unbuilt
+from vb.rooms.bridge import Direction
+from vb.rooms.routing import MAX_ROLE_CHARS, MAX_ROWS, MAX_SOURCES
 
 _CODEC_NAMES = {name.lower(): name for name in ("PCMU", "PCMA", "G722", "opus")}
 
@@ -20,7 +22,11 @@ HangupReason = Literal[
     "busy", "declined", "rejected", "unavailable", "not_found", "forbidden", "server_error"
 ]
 Seconds = Annotated[int, Field(ge=0, le=10_000_000)]
+Milliseconds = Annotated[int, Field(ge=0, le=3_600_000)]
 Url = Annotated[str, Field(max_length=4096, json_schema_extra={"format": "uri"})]
+
+Role = Annotated[str, Field(max_length=MAX_ROLE_CHARS)]
+Sources = Annotated[list[Role], Field(max_length=MAX_SOURCES)]
 
 
 class Params(BaseModel):
@@ -53,14 +59,20 @@ class SipAuth(Params):
 
 
 class AmdParams(Params):
-    """How an answering machine is told from a person, in milliseconds."""
+    """How an answering machine is told from a person, in milliseconds; 0 is the default."""
 
-    initial_silence_timeout: int = 2500
-    greeting_duration: int = 1500
-    after_greeting_silence: int = 800
-    total_analysis_time: int = 5000
-    minimum_word_length: int = 100
-    beep_timeout: int = 0
+    initial_silence_timeout: Milliseconds = Field(
+        default=2500, description="silence from the start after which nobody is there"
+    )
+    greeting_duration: Milliseconds = Field(default=1500, description="speech that makes it a machine")
+    after_greeting_silence: Milliseconds = Field(
+        default=800, description="silence after less speech that makes it a person"
+    )
+    total_analysis_time: Milliseconds = Field(default=5000, description="when to give up as not_sure")
+    minimum_word_length: Milliseconds = Field(default=100, description="shorter sounds are no speech")
+    beep_timeout: Milliseconds = Field(
+        default=0, description="how long to wait for the beep of a machine; 0 = not at all"
+    )
 
 
 class CreateLeg(Params):
@@ -83,10 +95,14 @@ class CreateLeg(Params):
     auth: SipAuth | None = Field(default=None, description="credentials for a digest challenge")
     webhook_url: Url | None = Field(default=None, description="receives this leg's events")
     webhook_secret: str | None = Field(default=None, description="signs them")
-    amd: AmdParams | None = unbuilt("tells answering machines from people")
+    amd: AmdParams | None = Field(
+        default=None, description="tells answering machines from people once the call is answered"
+    )
     accept_dtmf: bool = Field(default=True, description="whether digits of room mates are sent to it")
-    app_id: str | None = Field(default=None, description="word to filter events by")
-    speech_detection: bool | None = unbuilt("speaking events")
+    app_id: str | None = Field(default=None, description="word to filter events by", max_length=256)
+    speech_detection: bool | None = Field(
+        default=None, description="whether to tell when the far end speaks; absent: as the server is set"
+    )
     rtt: bool | None = unbuilt("real-time text")
     url: Url | None = unbuilt("WebSocket address")
     sample_rate: Literal[8000, 16000, 24000, 48000] | None = unbuilt("rate of a WebSocket leg")
@@ -99,7 +115,9 @@ class CreateLeg(Params):
 class AnswerLeg(LegRef):
     """How to answer."""
 
-    speech_detection: bool | None = unbuilt("speaking events")
+    speech_detection: bool | None = Field(
+        default=None, description="whether to tell when the far end speaks; absent: as the server is set"
+    )
     codec: CodecName | None = Field(default=None, description="codec of the answer; must have been offered")
     streams: list[dict[str, Any]] | None = unbuilt("further audio streams")
 
@@ -126,7 +144,7 @@ class CreateRoom(Params):
     """A new room."""
 
     id: str | None = Field(default=None, description="identifier; drawn when absent")
-    app_id: str | None = Field(default=None, description="word to filter events by")
+    app_id: str | None = Field(default=None, description="word to filter events by", max_length=256)
     sample_rate: int | None = Field(
         default=None,
         description="mixing rate in Hz",
@@ -144,7 +162,9 @@ class AddLeg(Params):
     mute: bool | None = Field(default=None, description="set before the leg is heard")
     deaf: bool | None = Field(default=None, description="set before the leg hears")
     accept_dtmf: bool | None = Field(default=None, description="whether digits of room mates are sent to it")
-    role: str | None = unbuilt("routing role")
+    role: Role | None = Field(
+        default=None, description="routing role, taken with the join; empty for none, absent for no change"
+    )
     streams: list[dict[str, Any]] | None = unbuilt("further audio streams")
 
 
@@ -188,13 +208,104 @@ class Record(Params):
 
     id: str = Field(description="id of the leg or room")
     storage: str | None = Field(
-        default=None, description="where to keep it", json_schema_extra={"enum": ["file", "s3"]}
+        default=None,
+        description="where to keep it; file when absent",
+        json_schema_extra={"enum": ["file", "s3", "gcs"]},
     )
-    multi_channel: bool | None = unbuilt("one channel for each participant")
-    s3_bucket: str | None = unbuilt("bucket")
-    s3_region: str | None = unbuilt("region")
-    s3_endpoint: str | None = unbuilt("endpoint")
-    s3_prefix: str | None = unbuilt("key prefix")
-    s3_access_key: str | None = unbuilt("access key")
-    s3_secret_key: str | None = unbuilt("secret key")
-    filename: str | None = unbuilt("name of the file")
+    multi_channel: bool = Field(
+        default=False, description="for a room: a second file with one channel for each participant"
+    )
+    s3_bucket: str = Field(default="", description="bucket; the server's when absent", max_length=255)
+    s3_region: str = Field(default="", description="region of the bucket, else us-east-1", max_length=64)
+    s3_endpoint: str = Field(
+        default="", description="URL of an S3-compatible server, else Amazon's", max_length=2048
+    )
+    s3_prefix: str = Field(
+        default="", description="what the key begins with; no slash is added", max_length=512
+    )
+    s3_access_key: SecretStr = Field(default=SecretStr(""), description="access key, else the server's")
+    s3_secret_key: SecretStr = Field(default=SecretStr(""), description="secret key, else the server's")
+    gcs_bucket: str | None = unbuilt("bucket at Google")
+    gcs_object_name_prefix: str | None = unbuilt("key prefix at Google")
+    filename: str = Field(
+        default="",
+        description="name of the file: letters, digits and -_. ; drawn when absent",
+        max_length=256,
+    )
+
+
+class SetLegRole(Params):
+    """A routing role."""
+
+    model_config = ConfigDict(json_schema_extra=shown_as_required("leg_id", "role"))
+
+    leg_id: str = Field(description="leg id")
+    role: Role = Field(default="", description="for example customer, agent or supervisor; empty for none")
+
+
+class RoutingSet(Params):
+    """A whole routing matrix."""
+
+    model_config = ConfigDict(json_schema_extra=shown_as_required("room_id", "matrix"))
+
+    room_id: str = Field(description="room id")
+    matrix: Annotated[dict[Role, Sources], Field(max_length=MAX_ROWS)] = Field(
+        default_factory=dict,
+        description="listener role to the roles that it hears; a role without a row hears everybody",
+    )
+
+
+class RoutingRowUpdate(Params):
+    """One row of a routing matrix."""
+
+    model_config = ConfigDict(json_schema_extra=shown_as_required("listener_role", "sources"))
+
+    listener_role: Role = Field(default="", description="who listens")
+    sources: Sources | None = Field(
+        default=None, description="roles that it hears: none of them for [], everybody for null"
+    )
+
+
+class RoutingUpdate(Params):
+    """Rows to replace; the others stay."""
+
+    model_config = ConfigDict(json_schema_extra=shown_as_required("room_id", "updates"))
+
+    room_id: str = Field(description="room id")
+    updates: Annotated[list[RoutingRowUpdate], Field(max_length=MAX_ROWS)] = Field(
+        default_factory=list, description="rows, applied together"
+    )
+
+
+class BridgeCreate(Params):
+    """A bridge to another room."""
+
+    room_id: str = Field(description="room id")
+    peer_room_id: str = Field(description="the room at the other end")
+    bridge_id: str | None = Field(default=None, description="identifier; drawn when absent")
+    direction: Direction = Field(
+        default="bidirectional", description="where audio goes, as seen from the room of the request"
+    )
+
+
+class BridgeList(Params):
+    """Names the room whose bridges are meant."""
+
+    room_id: str = Field(description="room id")
+
+
+class BridgeRef(Params):
+    """Names a bridge of a room."""
+
+    room_id: str = Field(description="room id")
+    bridge_id: str = Field(description="bridge id")
+
+
+class BridgeUpdate(BridgeRef):
+    """Where a bridge carries audio."""
+
+    model_config = ConfigDict(json_schema_extra=shown_as_required("room_id", "bridge_id", "direction"))
+
+    direction: Direction | None = Field(
+        default=None, description="where audio goes, as seen from the room of the request"
+    )

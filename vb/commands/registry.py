@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_origin, get_type_h
 import structlog
 from pydantic import BaseModel, Field, ValidationError
 
-from vb.errors import BadRequest, InternalError, NotAvailable, VbError
+from vb.errors import BadRequest, InternalError, InvalidField, NotAvailable, VbError
 
 if TYPE_CHECKING:
     from pydantic.config import JsonDict
@@ -38,6 +38,7 @@ class Route:
         status: status of a success.
         names: path parameter → field, where they differ.
         body: whether the operation documents a request body.
+        body_names: key of the body → field, where they differ.
     """
 
     method: str
@@ -45,6 +46,21 @@ class Route:
     status: int = 200
     names: Mapping[str, str] = field(default_factory=dict)
     body: bool = False
+    body_names: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def body_keys(self) -> dict[str, str]:
+        """Field → key of the body, where they differ."""
+        return {name: key for key, name in self.body_names.items()}
+
+    def from_body(self, body: Mapping[str, Any]) -> dict[str, Any]:
+        """Return a body by field; a key that only other views know is unknown here and left out."""
+        hidden = self.body_keys
+        return {
+            self.body_names.get(key, key): value
+            for key, value in body.items()
+            if key in self.body_names or key not in hidden
+        }
 
     @property
     def path_fields(self) -> dict[str, str]:
@@ -103,9 +119,9 @@ def describe(
     params, result = hints[names[1]], hints["return"]
     is_list = get_origin(result) is list
     model = get_args(result)[0] if is_list else result
-    for part in rest.path_fields.values():
+    for part in (*rest.path_fields.values(), *rest.body_names.values()):
         if part not in params.model_fields:
-            raise TypeError(f"command {name}: path parameter {part} is no field of {params.__name__}")
+            raise TypeError(f"command {name}: {part} is no field of {params.__name__}")
     text = inspect.getdoc(func)
     if not text:
         raise TypeError(f"command {name} needs a docstring")
@@ -127,6 +143,15 @@ def unbuilt(meaning: str, **limits: Any) -> Any:
     """Describe a field whose feature this server does not have: setting it is answered with 501."""
     extra: JsonDict = {"x-available": False}
     return Field(default=None, description=f"{meaning} (not available)", json_schema_extra=extra, **limits)
+
+
+def shown_as_required(*names: str) -> Callable[[JsonDict], None]:
+    """Describe optional fields as required ones: clients should set them, a request without is understood."""
+
+    def add(schema: JsonDict) -> None:
+        schema["required"] = [*names]
+
+    return add
 
 
 def parse_params(model: type[P], values: Mapping[str, Any]) -> P:
@@ -153,7 +178,7 @@ def parse_params(model: type[P], values: Mapping[str, Any]) -> P:
         error = exc.errors(include_url=False, include_context=False, include_input=False)[0]
         where = ".".join(str(part) for part in error["loc"])
         what = "is required" if error["type"] == "missing" else error["msg"].removeprefix("Value error, ")
-        raise BadRequest(f"{where}: {what}" if where else what) from None
+        raise (InvalidField(where, what) if where else BadRequest(what)) from None
 
 
 async def call(engine: Engine, name: str, values: Mapping[str, Any]) -> BaseModel | list[BaseModel]:

@@ -50,9 +50,8 @@ async def delete_room(engine: Engine, p: RoomRef) -> Status:
     if room is None:
         raise NotFound(f"room {p.id} not found")
     await room.stop_features()
-    legs = list(room.members.values())
-    for leg in legs:
-        room.remove(leg)
+    engine.bridges.close_all(room, "room_deleted")
+    legs = room.dissolve()
     room.publish(RoomDeleted(room_id=room.id, app_id=room.app_id))
     if engine.rooms.find(room.id) is None:
         engine.hooks.drop_room(room.id)
@@ -84,7 +83,7 @@ async def add_leg_to_room(engine: Engine, p: AddLeg) -> AddLegResult:
         raise BadRequest(f"leg is {leg.shown_state}, expected connected or early_media")
     _apply_flags(leg, p)
     old = leg.room
-    put_into_room(engine, leg, p.room_id)
+    put_into_room(engine, leg, p.room_id, p.role)
     if old is None:
         return AddLegResult(status="added", room_id=p.room_id, leg_id=leg.id)
     await old.settle()
@@ -108,7 +107,7 @@ def _answer_into(engine: Engine, leg: SipLeg, p: AddLeg) -> AddLegResult:
         with trio.move_on_after(ANSWER_DEADLINE_S):
             await leg.connected.wait()
             if leg.room is None:
-                put_into_room(engine, leg, p.room_id)
+                put_into_room(engine, leg, p.room_id, p.role)
             return
         failed = LegCommandFailed(
             leg_id=leg.id,

@@ -6,6 +6,7 @@ from typing import cast
 
 from vb.commands import views
 from vb.legs.leg import Leg
+from vb.rooms.bridge import Bridge
 from vb.rooms.room import Room
 
 
@@ -20,6 +21,7 @@ def show_leg(leg: Leg) -> views.Leg:
         deaf=leg.deaf,
         accept_dtmf=leg.accept_dtmf,
         held=leg.held,
+        role=leg.role or None,
         app_id=leg.app_id,
         sip_headers=leg.headers if leg.headers and leg.type == "sip_inbound" else None,
         headers=leg.headers or None,
@@ -33,4 +35,14 @@ def show_room(room: Room) -> views.Room:
         app_id=room.app_id,
         sample_rate=room.sample_rate_hz,
         participants=[show_leg(leg) for leg in room.members.values() if not leg.ended],
+    )
+
+
+def show_bridge(bridge: Bridge, room: Room) -> views.Bridge:
+    """Return a bridge as one of its rooms sees it."""
+    return views.Bridge(
+        id=bridge.id,
+        room_id=bridge.peer_of(room).id,
+        direction=bridge.direction_from(room),
+        sample_rate=bridge.sample_rate_hz,
     )

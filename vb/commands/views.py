@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from vb.events.media import ChannelInfo
+from vb.rooms.bridge import Direction
 
 LegType = Literal[
     "sip_inbound",
@@ -53,6 +54,21 @@ class Room(View):
     participants: list[Leg]
 
 
+class Bridge(View):
+    """A bridge as one of its rooms sees it."""
+
+    id: str
+    room_id: str = Field(description="the room at the other end")
+    direction: Direction = Field(description="where audio goes, as seen from the room of the request")
+    sample_rate: int = Field(description="mixing rate of both rooms in Hz")
+
+
+class Routing(View):
+    """Who hears whom in a room."""
+
+    matrix: dict[str, list[str]] = Field(description="listener role to the roles that it hears")
+
+
 class Status(View):
     """What became of the command."""
 
@@ -83,11 +99,15 @@ class RecordingStart(Status):
 class RecordingStop(Status):
     """A recording has finished."""
 
-    file: str = Field(description="its path; empty when nothing was captured")
+    file: str = Field(description="its path or s3:// address; empty when nothing was captured")
+    error: str | None = Field(default=None, description="why it ended early, was lost or was not uploaded")
 
 
 class RoomRecordingStop(RecordingStop):
     """A room's recording has finished."""
 
-    multi_channel_file: str | None = None
-    channels: dict[str, ChannelInfo] | None = None
+    multi_channel_file: str | None = Field(
+        default=None, description="the file with a channel per participant"
+    )
+    channels: dict[str, ChannelInfo] | None = Field(default=None, description="where each leg is in it")
+    omitted_legs: list[str] | None = Field(default=None, description="legs that have no channel in it")

@@ -52,6 +52,19 @@ class RoomEvent(Event):
     room_id: str
 
 
+class BridgeEvent(Event):
+    """An event of a bridge between two rooms."""
+
+    bridge_id: str
+    room_a_id: str
+    room_b_id: str
+
+    @property
+    def room_id(self) -> str:
+        """Room A, at which the bridge was created: its webhook gets the event."""
+        return self.room_a_id
+
+
 class LegOrRoomEvent(Event):
     """An event of a leg's operation or a room's operation: exactly one of both ids is set."""
 

@@ -98,6 +98,14 @@ class LegUndeaf(LegEvent, type="leg.undeaf"):
     """The leg hears others again."""
 
 
+class LegRoleChanged(LegEvent, type="leg.role_changed"):
+    """The leg's routing role changed; an empty role is none."""
+
+    room_id: str | None = None
+    old_role: str
+    new_role: str
+
+
 class LegHold(LegEvent, type="leg.hold"):
     """The call is on hold."""
 

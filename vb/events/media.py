@@ -50,6 +50,7 @@ class RecordingFinished(LegOrRoomEvent, type="recording.finished"):
     file: str
     multi_channel_file: str | None = None
     channels: dict[str, ChannelInfo] | None = None
+    omitted_legs: list[str] | None = None
     error: str | None = None
 
 

@@ -1,4 +1,4 @@
-"""Recordings of a leg or a room: one at a time for each, finished durably however they end."""
+"""Recordings of legs and rooms: one at a time for each, finished durably however they end."""
 
 from __future__ import annotations
 
@@ -6,59 +6,39 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 
+import structlog
 import trio
 
-from vb.errors import Conflict, InternalError, NotFound
-from vb.events.media import RecordingFinished, RecordingPaused, RecordingResumed, RecordingStarted
+from vb.errors import BadRequest, Conflict, NotFound
+from vb.events.media import RecordingPaused, RecordingResumed
 from vb.features.owner import Owner
+from vb.features.recording_task import Outcome, RecordingOptions, RecordingTask
+from vb.features.storage import RecordingStorage
 from vb.ids import IdSource
-from vb.media.errors import RecordingError
-from vb.media.recorder import Recorded, Recorder, recording_name
+from vb.media.recording_names import chosen_name, recording_name
+from vb.media.salvage import salvage
 from vb.media.tasks.blocking import Blocking
-from vb.media.tasks.recorder import run_recorder
-from vb.media.wav_file import RecordingWriter
 from vb.rooms.room import RECORDING_SLOT
 from vb.slots import SlotsClosed, SlotTaken
 
+log = structlog.get_logger(__name__)
 
-class _Running:
-    """One recording under way; also what its task reports its readiness to."""
 
-    def __init__(self, owner: Owner, recorder: Recorder, path: Path) -> None:
-        self.owner = owner
-        self.recorder = recorder
-        self.path = path
-        self.problem: str | None = None
-        self.outcome: Recorded | None = None
-        self.settled = trio.Event()
-        self.finished = trio.Event()
-        self.said = recorder.sinks[0]
-        self.heard = recorder.sinks[1] if recorder.channels > 1 else None
+def check_name(name: str) -> str | None:
+    """Return the file name for the one that a client chose, None when it chose none.
 
-    def started(self, value: None = None) -> None:
-        """The temporary file exists: listen in, and say so."""
-        self.owner.add_taps(self.said, self.heard)
-        self.owner.publish(RecordingStarted, file=str(self.path))
-        self.settled.set()
-
-    async def run(self, writer: RecordingWriter, blocking: Blocking) -> None:
-        """Record until stopped; the outcome is published whatever happens."""
-        try:
-            await run_recorder(self.recorder, writer, blocking=blocking, task_status=self)
-        except RecordingError as exc:
-            self.problem = str(exc)
-        finally:
-            self.owner.remove_taps(self.said, self.heard)
-            self.outcome = self.recorder.result
-            if self.settled.is_set():
-                outcome = self.outcome or Recorded("", error="the recording was lost")
-                self.owner.publish(RecordingFinished, file=outcome.file, error=outcome.error)
-            elif self.problem is None:
-                self.problem = "it is ending"
-            self.settled.set()
-            self.finished.set()
+    Raises:
+        BadRequest: it cannot be a file name.
+    """
+    if not name:
+        return None
+    try:
+        return chosen_name(name)
+    except ValueError as exc:
+        raise BadRequest(str(exc)) from None
 
 
 @dataclass
@@ -69,6 +49,7 @@ class Recorders:
         directory: where files are written.
         ids: source of file name tokens.
         blocking: runs the file operations.
+        storage: the way into buckets.
         clock: monotonic seconds.
         local_time: the time that names the files.
     """
@@ -76,54 +57,85 @@ class Recorders:
     directory: str
     ids: IdSource
     blocking: Blocking
+    storage: RecordingStorage
     clock: Callable[[], float] = trio.current_time
     local_time: Callable[[], datetime] = datetime.now
-    _running: dict[str, _Running] = field(default_factory=dict)
+    _running: dict[str, RecordingTask] = field(default_factory=dict)
+    _names: set[str] = field(default_factory=set)
 
-    async def start(self, owner: Owner, owner_id: str) -> str:
+    async def start(self, owner: Owner, owner_id: str, options: RecordingOptions) -> str:
         """Start recording and return the path that the file will have.
 
         A leg is recorded in stereo, a room in mono.
 
         Raises:
-            Conflict: a recording runs already, or the owner is ending.
+            BadRequest: the bucket does not exist.
+            Conflict: a recording runs already, the owner is ending, or the name is taken.
             InternalError: the file cannot be created.
         """
+        if owner.slots.get(RECORDING_SLOT) is not None:
+            raise Conflict("recording already in progress")
         token = self.ids.token(4)
-        path = Path(os.path.abspath(self.directory)) / recording_name(self.local_time(), token)
-        channels = 1 if owner.room is not None else 2
-        recorder = Recorder(channels=channels, clock=self.clock, rate_hz=owner.frame_rate_hz)
-        running = _Running(owner, recorder, path)
-        writer = RecordingWriter(path, token=token, recorder=recorder)
+        name = options.name or recording_name(self.local_time(), token)
+        path = self._folder / name
+        self._reserve(name)
+        try:
+            if options.name is not None and await self.blocking(partial(os.path.lexists, path)):
+                raise Conflict("a recording of that name exists")
+            task = RecordingTask(
+                owner,
+                options,
+                path=path,
+                token=token,
+                blocking=self.blocking,
+                storage=self.storage,
+                clock=self.clock,
+                local_time=self.local_time,
+            )
+            self._launch(task, owner_id, name)
+        except BaseException:
+            self._names.discard(name)
+            raise
+        await task.settled.wait()
+        if task.failure is not None:
+            raise task.failure
+        return str(path)
 
+    @property
+    def _folder(self) -> Path:
+        return Path(os.path.abspath(self.directory))
+
+    def _reserve(self, name: str) -> None:
+        if name in self._names:
+            raise Conflict("a recording of that name is in progress")
+        self._names.add(name)
+
+    def _launch(self, task: RecordingTask, owner_id: str, name: str) -> None:
         async def record() -> None:
             try:
-                await running.run(writer, self.blocking)
+                await task.run()
             finally:
+                self._names.discard(name)
                 del self._running[owner_id]
 
         try:
-            owner.slots.start(RECORDING_SLOT, record)
+            task.owner.slots.start(RECORDING_SLOT, record)
         except SlotTaken:
             raise Conflict("recording already in progress") from None
         except SlotsClosed:
             raise Conflict("it is ending") from None
-        self._running[owner_id] = running
-        await running.settled.wait()
-        if running.problem is not None:
-            raise InternalError(running.problem)
-        return str(path)
+        self._running[owner_id] = task
 
-    async def stop(self, owner_id: str) -> str:
-        """Finish a recording; return its path once it is safe, or nothing when nothing was kept.
+    async def stop(self, owner_id: str) -> Outcome:
+        """Finish a recording; return what became of it once that is safe.
 
         Raises:
             NotFound: none runs.
         """
-        running = self._find(owner_id)
-        running.recorder.stop()
-        await running.finished.wait()
-        return running.outcome.file if running.outcome is not None else ""
+        task = self._find(owner_id)
+        task.recorder.stop()
+        await task.finished.wait()
+        return task.outcome
 
     def pause(self, owner_id: str) -> bool:
         """Record silence from now on; returns False when it was paused already.
@@ -131,10 +143,10 @@ class Recorders:
         Raises:
             NotFound: none runs.
         """
-        running = self._find(owner_id)
-        changed = running.recorder.pause()
+        task = self._find(owner_id)
+        changed = task.recorder.pause()
         if changed:
-            running.owner.publish(RecordingPaused, file=str(running.path))
+            task.owner.publish(RecordingPaused, file=str(task.path))
         return changed
 
     def resume(self, owner_id: str) -> bool:
@@ -143,14 +155,23 @@ class Recorders:
         Raises:
             NotFound: none runs.
         """
-        running = self._find(owner_id)
-        changed = running.recorder.resume()
+        task = self._find(owner_id)
+        changed = task.recorder.resume()
         if changed:
-            running.owner.publish(RecordingResumed, file=str(running.path))
+            task.owner.publish(RecordingResumed, file=str(task.path))
         return changed
 
-    def _find(self, owner_id: str) -> _Running:
-        running = self._running.get(owner_id)
-        if running is None or running.recorder.ended:
+    def _find(self, owner_id: str) -> RecordingTask:
+        task = self._running.get(owner_id)
+        if task is None or not task.under_way:
             raise NotFound("no recording in progress")
-        return running
+        return task
+
+    async def recover(self) -> None:
+        """Complete what a process that was killed has left in the directory; to be run at the start."""
+        directory, before_s = self._folder, self.local_time().timestamp()
+        for found in await self.blocking(lambda: salvage(directory, before_s=before_s)):
+            if found.error is not None:
+                log.error("recording not recovered", temporary=found.temporary, problem=found.error)
+            elif found.file:
+                log.warning("recording recovered", file=found.file)

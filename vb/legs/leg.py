@@ -21,11 +21,13 @@ from vb.events.leg import (
     LegDisconnected,
     LegHold,
     LegMuted,
+    LegRoleChanged,
     LegUndeaf,
     LegUnhold,
     LegUnmuted,
     QualityInfo,
 )
+from vb.events.speech import SpeakingStarted, SpeakingStopped
 from vb.legs.cdr import CallClock
 from vb.legs.state import LegState, advance
 from vb.mixer.port import RtpPort
@@ -55,6 +57,10 @@ class RoomLike(Protocol):
 
     def relay_digit(self, leg: Leg, digit: str) -> None:
         """Pass a digit on to the leg's room mates."""
+        ...
+
+    def role_changed(self, leg: Leg) -> None:
+        """Let the routing follow the leg's new role."""
         ...
 
     async def settle(self) -> None:
@@ -121,12 +127,14 @@ class Leg:
         self.muted = False
         self.deaf = False
         self.accept_dtmf = True
+        self.role = ""
         self.local_hold = False
         self.remote_hold = False
         self._holds = 0
         self._hold_limit_task: TaskHandle | None = None
         self.room: RoomLike | None = None
         self.port: RtpPort | None = None
+        self.speaking = False
         self.slots = TaskSlots(f"leg {leg_id}")
         self.connected = trio.Event()
         self.end_reason: str | None = None
@@ -160,10 +168,10 @@ class Leg:
         """Stop or resume being heard; publishes on a change only."""
         if muted != self.muted:
             self.muted = muted
-            if self.port is not None:
-                self.port.muted = muted
             kind = LegMuted if muted else LegUnmuted
             self.publish(kind(leg_id=self.id, app_id=self.app_id))
+            if self.port is not None:
+                self.port.muted = muted
 
     def set_deaf(self, deaf: bool) -> None:
         """Stop or resume hearing; publishes on a change only."""
@@ -173,6 +181,19 @@ class Leg:
                 self.port.deaf = deaf
             kind = LegDeaf if deaf else LegUndeaf
             self.publish(kind(leg_id=self.id, app_id=self.app_id))
+
+    def set_role(self, role: str) -> None:
+        """Take another routing role, empty for none; publishes on a change only."""
+        if role != self.role:
+            old, self.role, room = self.role, role, self.room
+            room_id = room.id if room is not None else None
+            self.publish(
+                LegRoleChanged(
+                    leg_id=self.id, app_id=self.app_id, room_id=room_id, old_role=old, new_role=role
+                )
+            )
+            if room is not None:
+                room.role_changed(self)
 
     def set_remote_hold(self, held: bool) -> None:
         """Follow the far end's hold; publishes on a change once the call is connected."""
@@ -209,7 +230,22 @@ class Leg:
     def adopt_port(self, port: RtpPort) -> None:
         """Take the media port and pass the flags on to it."""
         self.port = port
+        port.on_speaking = self._speaking_changed
         port.muted, port.deaf, port.remote_hold = self.muted, self.deaf, self.remote_hold
+
+    def stop_speaking(self) -> None:
+        """Tell of speech no more; what is being said ends now, in the room that the leg is in."""
+        if self.port is not None:
+            self.port.detect_speaking = False
+
+    def _speaking_changed(self, speaking: bool) -> None:
+        """Say that the far end began or ceased to speak; a leg that ends begins nothing any more."""
+        if speaking == self.speaking or (speaking and self.ended):
+            return
+        self.speaking = speaking
+        kind = SpeakingStarted if speaking else SpeakingStopped
+        room_id = self.room.id if self.room is not None else None
+        self.publish(kind(leg_id=self.id, room_id=room_id, app_id=self.app_id))
 
     # -- life ----------------------------------------------------------------------------------------------
 
@@ -292,6 +328,7 @@ class Leg:
         """Leave the room and tell the far end, before the features end; returns the room."""
         self.end_reason = self.end_reason or "server_shutdown"
         self.host.release(self)
+        self.stop_speaking()
         room = self.room
         if room is not None:
             room.remove(self)

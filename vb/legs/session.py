@@ -56,6 +56,7 @@ class Session:
         self._wanted_hold = False
         self._held = False
         self._offering = False
+        self._refreshing = False
 
     @property
     def wants_hold(self) -> bool:
@@ -77,6 +78,16 @@ class Session:
         except CallStateError as exc:
             self._failed(str(exc))
 
+    def refresh(self) -> None:
+        """Offer the session in force once more; an offer under way refreshes as well."""
+        if self._offering:
+            return
+        self._offering = self._refreshing = True
+        try:
+            self._call.reoffer(self._media.negotiation.refresh_offer)
+        except CallStateError as exc:
+            self._failed(str(exc))
+
     def _make_offer(self) -> bytes:
         negotiation = self._media.negotiation
         negotiation.hold = self._wanted_hold
@@ -85,6 +96,10 @@ class Session:
     def _failed(self, error: str) -> None:
         command = "hold" if self._wanted_hold else "unhold"
         self._offering = False
+        if self._refreshing:
+            self._refreshing = False
+            self._pursue()
+            return
         self._wanted_hold = self._held
         self._media.negotiation.hold = self._held
         self._owner.command_failed(command, error)
@@ -136,7 +151,7 @@ class Session:
             return
         self._follow()
         if self._offering:
-            self._offering = False
+            self._offering = self._refreshing = False
             self._held = negotiation.hold
             self._owner.set_local_hold(self._held)
             self._pursue()

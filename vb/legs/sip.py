@@ -30,12 +30,16 @@ class SipLegOptions:
     """What was asked of one SIP leg.
 
     Attributes:
+        speech_detection: whether speaking events are told once it is connected.
+        on_connected: called once, after leg.connected.
         on_media: called once, when media can flow for the first time (early or answered).
     """
 
     codecs: tuple[Codec, ...]
     ring_timeout_s: float = 0.0
     max_duration_s: float = 0.0
+    speech_detection: bool = False
+    on_connected: Callable[[], None] | None = None
     on_media: Callable[[], None] | None = None
 
 
@@ -61,6 +65,8 @@ class SipLeg(Leg):
         self._media_started = False
         self._digits = 0
         self._late_offer = False
+        self._early_offer = False
+        self._speech_detection = options.speech_detection
         self.session = Session(self, call, media)
         self.adopt_port(media.port)
 
@@ -139,24 +145,42 @@ class SipLeg(Leg):
     def start_early_media(self, codec: str | None) -> None:
         """Send 183 with our answer and start media.
 
+        To a call without an offer ours is sent, if the caller acknowledges it; media starts with its answer.
+
         Raises:
             BadRequest: not an incoming call, or the codec cannot be answered with.
-            Conflict: not ringing, or the call brought no offer to answer.
+            Conflict: not ringing, or the caller neither made an offer nor can take one yet.
         """
         self._require_inbound()
         if self.state is not LegState.RINGING:
             raise Conflict(f"leg is {self.shown_state}, not ringing")
         offer = self.call.offer
         if offer is None:
-            raise Conflict("the call brought no offer; early media needs one")
+            self._offer_early()
+            return
         self.call.progress(self._answer(offer, codec))
         self._follow_agreed()
+        self._start_early()
+
+    def _offer_early(self) -> None:
+        if self._early_offer:
+            raise Conflict("early media has been offered already")
+        if not self.call.takes_early_offer:
+            raise Conflict("the call brought no offer; early media needs one")
+        self._early_offer = True
+        self.call.progress(self.media.negotiation.offer())
+
+    def _start_early(self) -> None:
         self.advance(LegState.EARLY_MEDIA)
         self.publish(LegEarlyMedia(leg_id=self.id, app_id=self.app_id, leg_type=self.type))
         self._media_is_up()
 
-    def answer(self, codec: str | None) -> None:
+    def answer(self, codec: str | None, *, speech_detection: bool | None = None) -> None:
         """Send 200; media flows at once, `leg.connected` follows the ACK.
+
+        Args:
+            codec: codec of the answer, None for the preferred one.
+            speech_detection: whether speaking events are told, None as the leg was made.
 
         Raises:
             BadRequest: not an incoming call, or the codec cannot be answered with.
@@ -170,11 +194,13 @@ class SipLeg(Leg):
         if early is not None:
             self.call.accept(early)
         elif offer is None:
-            self._late_offer = True
+            self._late_offer = not self._early_offer
             self.call.accept(self.media.negotiation.offer())
         else:
             self.call.accept(self._answer(offer, codec))
             self._follow_agreed()
+        if speech_detection is not None:
+            self._speech_detection = speech_detection
 
     def set_hold(self, held: bool) -> None:
         """Put the call on hold or resume it; told by leg.hold, leg.unhold or leg.command_failed.
@@ -257,11 +283,18 @@ class SipLeg(Leg):
             case sip.OfferRequested():
                 self.session.offer_requested()
             case sip.OfferAnswered(sdp=sdp):
-                self.session.offer_answered(sdp)
+                if self.state in UNANSWERED:
+                    self._on_early_answer(sdp)
+                else:
+                    self.session.offer_answered(sdp)
             case sip.OfferRefused(status=status):
                 self.session.offer_refused(status)
             case sip.DialogLost():
                 self.hangup("timeout")
+            case sip.RefreshDue():
+                self.session.refresh()
+            case sip.SessionExpired():
+                self.hangup("session_expired")
             case _:
                 pass
 
@@ -274,9 +307,22 @@ class SipLeg(Leg):
             log.info("early media answer ignored", leg_id=self.id, problem=str(exc))
             return
         if self.state is LegState.RINGING:
-            self.advance(LegState.EARLY_MEDIA)
-            self.publish(LegEarlyMedia(leg_id=self.id, app_id=self.app_id, leg_type=self.type))
-            self._media_is_up()
+            self._start_early()
+
+    def _on_early_answer(self, sdp: bytes | None) -> None:
+        """The PRACK of the 183 with our offer came."""
+        if self.ended:
+            return
+        try:
+            if sdp is None:
+                raise AnswerRejected("the PRACK brought no answer")
+            self.follow(self.media.negotiation.receive_answer(sdp))
+        except AnswerRejected as exc:
+            log.info("early answer cannot be used", leg_id=self.id, problem=str(exc))
+            self.hangup("connect_failed")
+            return
+        if self.state is LegState.RINGING:
+            self._start_early()
 
     def _on_answered(self, sdp: bytes | None) -> None:
         if self.ended:
@@ -314,6 +360,9 @@ class SipLeg(Leg):
         self.publish(LegConnected(leg_id=self.id, app_id=self.app_id, leg_type=self.type))
         if self.remote_hold:
             self._hold_changed(True)
+        self.media.port.detect_speaking = self._speech_detection
+        if self.options.on_connected is not None:
+            self.options.on_connected()
         self._media_is_up()
 
     def follow(self, agreed: Agreed) -> None:

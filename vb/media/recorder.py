@@ -1,6 +1,6 @@
 """A recording as the media plane sees it: one frame sink per channel on a common 20 ms grid.
 
-The plane pushes at most one frame per channel and tick. Frames that are pushed within half a tick of
+The plane pushes at most one frame per channel and tick. Frames that are pushed within most of a tick of
 each other share a slot of the grid; a channel that pushed nothing is silent there. When nobody pushes
 for longer (a held leg, a leg between two rooms) the clock tells how many slots to leave silent, so the
 channels never drift from each other and the file is as long as the recording took.
@@ -11,7 +11,6 @@ Finished slots wait in a bounded queue for the task that writes them (`vb.media.
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Final, TypeAlias
 
 from vb.media.frames import FRAME_MS, FRAME_S, Pcm
@@ -25,15 +24,13 @@ MAX_AHEAD_SLOTS: Final = 16
 _GAP_SLOTS: Final = 5
 """Silence is filled in from this distance on; a tick that is less late is still made up for."""
 
+_SAME_TICK_S: Final = 0.75 * FRAME_S
+"""A loaded plane needs part of the tick between the first channel and the last."""
+
 Chunk: TypeAlias = tuple[Pcm, int]
 """A frame and its rate in Hz."""
 Slot: TypeAlias = tuple[Chunk | None, ...] | int
 """One 20 ms step with a chunk or silence per channel, or a number of steps of silence."""
-
-
-def recording_name(started: datetime, token: str) -> str:
-    """Return the file name of a recording: local time of its start and eight hex digits."""
-    return f"{started:%Y%m%d_%H%M%S}_{token}.wav"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +68,7 @@ class Recorder:
     """Collects the frames of one recording. It begins with the first frame that is pushed.
 
     Args:
-        channels: 1, or 2 for left and right, or one per participant.
+        channels: how many there are at first: 1, or 2 for left and right.
         clock: monotonic seconds.
         rate_hz: rate of the file; None takes the first frame's.
         max_queued_slots: how far the writer may fall behind.
@@ -118,6 +115,23 @@ class Recorder:
     def mono(self) -> ChannelSink:
         """The only channel of a mono recording."""
         return self.sinks[0]
+
+    def add_channel(self) -> ChannelSink:
+        """Return the sink of one more channel, which is silent up to now. Call it on the pushing thread."""
+        sink = ChannelSink(self, self.channels)
+        self.channels += 1
+        self.sinks = (*self.sinks, sink)
+        self._open.append(None)
+        return sink
+
+    @property
+    def position_ms(self) -> int:
+        """Where in the file a frame that comes now would go, give or take half a frame."""
+        if self._begun_at is None:
+            return 0
+        begun_slots = self._slots + (1 if self._pushed else 0)
+        elapsed_slots = round((self._clock() - self._begun_at) / FRAME_S)
+        return max(begun_slots, elapsed_slots) * FRAME_MS
 
     @property
     def ended(self) -> bool:
@@ -167,7 +181,7 @@ class Recorder:
             return
         now = self._clock()
         bit = 1 << channel
-        next_tick = not self._pushed or self._pushed & bit or now - self._opened_at > FRAME_S / 2
+        next_tick = not self._pushed or self._pushed & bit or now - self._opened_at > _SAME_TICK_S
         if next_tick and not self._open_slot(now, rate_hz):
             self.dropped_frames += 1
             return

@@ -1,28 +1,29 @@
-"""Recordings on disk: WAV files that appear whole under their final name, or not at all.
+"""A WAV file on disk that appears whole under its final name, or not at all.
 
-Audio goes to a hidden temporary file in the same directory. At the end its header is corrected, it is
-flushed to the disk and linked to its final name, which never overwrites another file. Everything here
-blocks, so it runs in worker threads; a lock keeps a finish from overtaking a write.
+Audio goes to a hidden temporary file in the same directory, which its writer keeps locked. At the end its
+header is corrected, it is flushed to the disk and linked to its final name, which never overwrites another
+file. The header tells everything but the length from early on, so that `vb.media.salvage` can complete the
+file of a process that was killed. Everything here blocks, so it runs in worker threads.
 """
 
+import errno
+import fcntl
 import os
 import shutil
-import threading
-from collections import deque
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vb.codecs.resample import StreamResampler
-from vb.media.frames import frame_samples
-from vb.media.recorder import Chunk, Recorded, Recorder, Slot
 from vb.media.wav import HEADER_BYTES, MAX_DATA_BYTES, build_header
 
 DIRECTORY_MODE: Final = 0o755
 FILE_MODE: Final = 0o644
-_SILENCE_SLOTS: Final = 50
+TEMPORARY_PREFIX: Final = ".rec-"
+TEMPORARY_SUFFIX: Final = ".tmp"
+_SAMPLE_BYTES: Final = 2
+_NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
 
 
 class WavFile:
@@ -39,9 +40,10 @@ class WavFile:
 
     def __init__(self, path: Path, *, token: str, channels: int) -> None:
         self.path = path
-        self._temporary = path.with_name(f".rec-{token}.tmp")
-        self._channels = channels
+        self.channels = channels
         self.data_bytes = 0
+        self._token = token
+        self._temporary = path.with_name(f"{TEMPORARY_PREFIX}{token}{TEMPORARY_SUFFIX}")
         self._fd = self._create()
         try:
             self._write_header(bytes(HEADER_BYTES))
@@ -53,11 +55,34 @@ class WavFile:
         """Create the temporary file, readable by its owner only until it is complete."""
         os.makedirs(self.path.parent, mode=DIRECTORY_MODE, exist_ok=True)
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        return os.open(self._temporary, flags, 0o600)
+        fd = os.open(self._temporary, flags, 0o600)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            pass  # a file system without locks: only the recovery of another process could mistake the file
+        return fd
+
+    @property
+    def frame_bytes(self) -> int:
+        """Bytes of one sample of every channel."""
+        return _SAMPLE_BYTES * self.channels
+
+    @property
+    def frames(self) -> int:
+        """Length of what was written, in samples per channel."""
+        return self.data_bytes // self.frame_bytes
+
+    def announce(self, rate_hz: int) -> None:
+        """Write a header that lacks nothing but the length.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        self._write_header(build_header(channels=self.channels, rate_hz=rate_hz, data_bytes=0))
 
     def _write_header(self, header: bytes) -> None:
         if os.pwrite(self._fd, header, 0) != len(header):
-            raise OSError("the disk is full")
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     def append(self, samples: NDArray[np.int16]) -> None:
         """Append interleaved samples, shape ``(frames, channels)``.
@@ -67,17 +92,53 @@ class WavFile:
                 what fitted stays valid.
         """
         data = memoryview(np.ascontiguousarray(samples, dtype="<i2").tobytes())
-        if self.data_bytes + len(data) > MAX_DATA_BYTES:
-            raise OSError("the recording has reached the size limit of WAV files")
+        self._check_length(self.data_bytes + len(data))
         written = 0
         try:
             while written < len(data):
                 written += os.pwrite(self._fd, data[written:], HEADER_BYTES + self.data_bytes + written)
         finally:
-            self.data_bytes += written - written % (2 * self._channels)
+            self.data_bytes += written - written % self.frame_bytes
 
-    def finish(self, rate_hz: int) -> None:
-        """Complete the file durably under its final name.
+    def skip(self, frames: int) -> None:
+        """Append silence without writing it: a hole that reads as zeros.
+
+        Raises:
+            OSError: the file would be too long for its format.
+        """
+        self._check_length(self.data_bytes + frames * self.frame_bytes)
+        self.data_bytes += frames * self.frame_bytes
+
+    def _check_length(self, data_bytes: int) -> None:
+        if data_bytes > MAX_DATA_BYTES:
+            raise OSError(errno.EFBIG, "the recording has reached the size limit of WAV files")
+
+    def overwrite(self, frame: int, samples: NDArray[np.int16]) -> None:
+        """Fill in samples before the end.
+
+        Raises:
+            OSError: not everything could be written.
+        """
+        data = memoryview(np.ascontiguousarray(samples, dtype="<i2").tobytes())
+        start, written = HEADER_BYTES + frame * self.frame_bytes, 0
+        while written < len(data):
+            written += os.pwrite(self._fd, data[written:], start + written)
+
+    def read(self, frame: int, count: int) -> NDArray[np.int16]:
+        """Return samples that were written, shape ``(count, channels)``; where nothing was, zeros.
+
+        Raises:
+            OSError: they cannot be read.
+        """
+        wanted = count * self.frame_bytes
+        data = os.pread(self._fd, wanted, HEADER_BYTES + frame * self.frame_bytes)
+        samples = np.frombuffer(data.ljust(wanted, b"\0"), "<i2").reshape(count, self.channels)
+        return samples.astype(np.int16, copy=False)
+
+    def finish(self, rate_hz: int) -> Path:
+        """Complete the file durably and return its name.
+
+        That is the name it was made for, or one next to it when somebody has taken that meanwhile.
 
         Raises:
             OSError: it could not be; it is discarded.
@@ -85,21 +146,31 @@ class WavFile:
         try:
             self._complete(rate_hz)
             try:
-                os.link(self._temporary, self.path, follow_symlinks=False)
+                path = self._publish()
             except FileNotFoundError:
                 self._rescue()
-                os.link(self._temporary, self.path, follow_symlinks=False)
+                path = self._publish()
             _sync_directory(self.path.parent)
+            return path
         finally:
             self.discard()
 
     def _complete(self, rate_hz: int) -> None:
         """Correct the header, cut off a partial write, make the content durable."""
-        header = build_header(channels=self._channels, rate_hz=rate_hz, data_bytes=self.data_bytes)
+        header = build_header(channels=self.channels, rate_hz=rate_hz, data_bytes=self.data_bytes)
         os.ftruncate(self._fd, HEADER_BYTES + self.data_bytes)
         self._write_header(header)
         os.fchmod(self._fd, FILE_MODE)
         os.fsync(self._fd)
+
+    def _publish(self) -> Path:
+        try:
+            publish(self._temporary, self.path)
+            return self.path
+        except FileExistsError:
+            beside = self.path.with_stem(f"{self.path.stem}_{self._token}")
+            publish(self._temporary, beside)
+            return beside
 
     def _rescue(self) -> None:
         """Copy the content to a new temporary file: somebody has removed the directory."""
@@ -117,9 +188,26 @@ class WavFile:
     def discard(self) -> None:
         """Remove the temporary file; a file that was finished stays under its final name."""
         if self._fd >= 0:
+            self._temporary.unlink(missing_ok=True)  # before the lock goes
             os.close(self._fd)
             self._fd = -1
-            self._temporary.unlink(missing_ok=True)
+
+
+def publish(temporary: Path, path: Path) -> None:
+    """Give a complete temporary file its final name, which it has besides its own or instead of it.
+
+    Raises:
+        FileExistsError: the name is taken.
+        OSError: it cannot be done.
+    """
+    try:
+        os.link(temporary, path, follow_symlinks=False)
+    except OSError as failure:
+        if failure.errno not in _NO_LINKS:
+            raise
+        # No hard links here: hold the name with an empty file of ours, then put the real one in its place.
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
+        os.replace(temporary, path)
 
 
 def _sync_directory(directory: Path) -> None:
@@ -128,118 +216,3 @@ def _sync_directory(directory: Path) -> None:
         os.fsync(fd)
     finally:
         os.close(fd)
-
-
-class RecordingWriter:
-    """Moves a recorder's slots into its file; every method blocks and may run in any thread.
-
-    No method raises OSError but `open`: a later failure ends the recording with what was written.
-
-    Args:
-        path: final name of the file.
-        token: makes the temporary name unique.
-        recorder: where the slots come from.
-    """
-
-    def __init__(self, path: Path, *, token: str, recorder: Recorder) -> None:
-        self.path = path
-        self.error: str | None = None
-        self._token = token
-        self._channels = recorder.channels
-        self._queue: deque[Slot] = recorder.queue
-        self._recorder = recorder
-        self._resamplers: list[tuple[int, StreamResampler] | None] = [None] * recorder.channels
-        self._file: WavFile | None = None
-        self._closed = False
-        self._lock = threading.Lock()
-
-    def open(self) -> None:
-        """Create the temporary file.
-
-        Raises:
-            OSError: it cannot be created.
-        """
-        with self._lock:
-            if not self._closed:
-                self._file = WavFile(self.path, token=self._token, channels=self._channels)
-
-    def write_pending(self) -> None:
-        """Write every slot that is queued now; after a failure they are dropped."""
-        with self._lock:
-            self._write_pending()
-
-    def finish(self) -> Recorded:
-        """Write the rest and complete the file; nothing captured leaves nothing behind."""
-        with self._lock:
-            self._closed = True
-            self._write_pending()
-            file, self._file = self._file, None
-            if file is None:
-                return Recorded("", error=self.error)
-            error = self.error or self._recorder.error
-            duration_ms = file.data_bytes * 1000 // (2 * self._channels * self._rate_hz)
-            if not file.data_bytes:
-                file.discard()
-                return Recorded("", error=error)
-            try:
-                file.finish(self._rate_hz)
-            except OSError as failure:
-                return Recorded("", error=error or _describe(failure))
-            return Recorded(str(self.path.absolute()), duration_ms, error)
-
-    @property
-    def _rate_hz(self) -> int:
-        """Rate of the file; it is known from the first slot on."""
-        return self._recorder.rate_hz or 8_000
-
-    def _write_pending(self) -> None:
-        slots: list[Slot] = []
-        while self._queue:
-            slots.append(self._queue.popleft())
-        if self._file is None or self.error is not None:
-            return
-        try:
-            batch: list[tuple[Chunk | None, ...]] = []
-            for slot in slots:
-                if isinstance(slot, int):
-                    self._append(self._file, batch)
-                    batch = []
-                    self._append_silence(self._file, slot)
-                else:
-                    batch.append(slot)
-            self._append(self._file, batch)
-        except OSError as failure:
-            self.error = _describe(failure)
-
-    def _append(self, file: WavFile, batch: list[tuple[Chunk | None, ...]]) -> None:
-        """Interleave consecutive slots and append them."""
-        step = frame_samples(self._rate_hz)
-        samples = np.zeros((len(batch) * step, self._channels), np.int16)
-        for position, slot in enumerate(batch):
-            for channel, chunk in enumerate(slot):
-                if chunk is not None:
-                    self._place(samples[position * step : (position + 1) * step, channel], channel, chunk)
-        file.append(samples)
-
-    def _append_silence(self, file: WavFile, slots: int) -> None:
-        """Append silence in pieces, so that a gap of hours takes no memory."""
-        step = frame_samples(self._rate_hz)
-        while slots > 0:
-            piece = min(slots, _SILENCE_SLOTS)
-            file.append(np.zeros((piece * step, self._channels), np.int16))
-            slots -= piece
-
-    def _place(self, place: NDArray[np.int16], channel: int, chunk: Chunk) -> None:
-        """Put a chunk where it belongs, at the rate of the file."""
-        frame, rate_hz = chunk
-        if rate_hz != self._rate_hz:
-            known = self._resamplers[channel]
-            if known is None or known[0] != rate_hz:
-                known = self._resamplers[channel] = (rate_hz, StreamResampler(rate_hz, self._rate_hz))
-            frame = known[1].process(frame)
-        samples = min(frame.size, place.size)
-        place[:samples] = frame[:samples]
-
-
-def _describe(failure: OSError) -> str:
-    return f"cannot write the recording: {failure.strerror or failure}"

@@ -127,8 +127,8 @@ class Ingest:
     def _receive_round(
         self, batch: Batch, start: int, stop: int, arrival_s: NDArray[np.float64], tick_at: float
     ) -> None:
-        """Count the packets of a round, one per leg at most, and find their place in time."""
-        columns, arrivals = self._core.columns, self._core.arrivals
+        """Sort out the packets of a round, one per leg at most."""
+        columns = self._core.columns
         slots, lengths = batch.slots[start:stop], batch.lengths[start:stop]
         heads = batch.matrix[start:stop, :HEADER_BYTES].copy()
         plain = (
@@ -146,6 +146,20 @@ class Ingest:
                 return
             rows, slots, arrival_s = rows[chosen], slots[chosen], arrival_s[chosen]
             lengths, heads = batch.lengths[rows], heads[chosen]
+        self._receive_heads(batch, rows, heads, lengths - HEADER_BYTES, slots, arrival_s, tick_at)
+
+    def _receive_heads(
+        self,
+        batch: Batch,
+        rows: Slots,
+        heads: NDArray[np.uint8],
+        lengths: Slots,
+        slots: Slots,
+        arrival_s: NDArray[np.float64],
+        tick_at: float,
+    ) -> None:
+        """Count packets by their headers, (n, 12), and pass their audio on."""
+        columns, arrivals = self._core.columns, self._core.arrivals
         types = heads[:, 1] & np.uint8(0x7F)
         kinds = columns.kinds[slots, types]
         tabled = (kinds - np.uint8(1)) < np.uint8(ALAW)
@@ -163,7 +177,6 @@ class Ingest:
         )
         keep, fresh, positions, steps = arrivals.receive(headers, steady_clock=self._steady_clock)
         columns.heard_at[slots] = arrival_s
-        lengths = lengths - HEADER_BYTES
         arrivals.octets[slots] += lengths
         if fresh.any():
             for slot in slots[fresh].tolist():

@@ -233,6 +233,7 @@ def _list_extras(core: PlaneCore, mix_class: MixClass) -> None:
             mix_class.taps_out.append((row, port))
         if isinstance(port, StreamPort):
             mix_class.streams.append((row, port))
+            mix_class.comfort[row] &= port.comfort_noise
 
 
 def _make_banks(core: PlaneCore, classes: Iterable[MixClass]) -> list[Bank]:

@@ -6,7 +6,8 @@ converted between resampling and mixing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
+from functools import partial
 from typing import Final
 
 import numpy as np
@@ -15,8 +16,10 @@ from numpy.typing import NDArray
 from vb.codecs.resample import Resampler, to_pcm
 from vb.mixer.core import PlaneCore
 from vb.mixer.frames import RATES_HZ, FrameSink, FrameSource, Mix, Pcm, samples_per_tick
+from vb.mixer.guard import push_frame, take_frame
 from vb.mixer.layout import Block, Layout, MixClass, RoomRows
 from vb.mixer.noise import comfort_noise
+from vb.mixer.port import Port
 
 _LOWEST: Final = -32768.0
 _HIGHEST: Final = 32767.0
@@ -39,6 +42,10 @@ class Mixer:
         self._up = {pair: Resampler(*pair, capacity) for pair in pairs}
         self._down = {pair: Resampler(*pair, capacity) for pair in pairs}
         self._broken: list[object] = []
+        # The first conversion builds its filter; that must not happen within a tick.
+        for from_hz, to_hz in pairs:
+            silence = np.zeros((1, samples_per_tick(from_hz)), np.float32)
+            self._up[from_hz, to_hz].process(silence, slice(0, 1))
 
     def adopt(self, layout: Layout) -> None:
         """Clear the filters of legs that are mixed at another rate than before."""
@@ -59,7 +66,7 @@ class Mixer:
         for row, port in mix_class.taps_in:
             frame = _pcm(said[row])
             for sink in port.tap_in:
-                self._push(sink, frame, mix_class.rate_hz, port.remove_tap)
+                push_frame(sink, frame, mix_class.rate_hz, partial(self._drop_tap, port, sink))
         silent = columns.silent[slots]
         if silent.any():
             said[silent] = 0.0
@@ -74,13 +81,11 @@ class Mixer:
             if not shut[row]:
                 frame = _pcm(heard[row])
                 for sink in port.tap_out:
-                    self._push(sink, frame, mix_class.rate_hz, port.remove_tap)
+                    push_frame(sink, frame, mix_class.rate_hz, partial(self._drop_tap, port, sink))
         for row, stream in mix_class.streams:
             if stream.sink is not None and not shut[row]:
-                try:
-                    stream.sink.push(_pcm(heard[row]), mix_class.rate_hz)
-                except Exception as error:  # the named boundary: one participant must not stop the tick
-                    self._core.fault(stream, error)
+                failed = partial(self._core.fault, stream)
+                push_frame(stream.sink, _pcm(heard[row]), mix_class.rate_hz, failed)
         for block in mix_class.blocks:
             self._hand_out(mix_class.rate_hz, block, heard)
 
@@ -107,11 +112,7 @@ class Mixer:
             said = np.zeros((count, samples_per_tick(rate_hz)), np.float32)
         for row, stream in mix_class.streams:
             if stream.source is not None:
-                try:
-                    frame = take_frame(stream.source, rate_hz)
-                except Exception as error:  # the named boundary: one participant must not stop the tick
-                    self._core.fault(stream, error)
-                    continue
+                frame = take_frame(stream.source, rate_hz, partial(self._core.fault, stream))
                 if frame is not None:
                     said[row] = frame
         return said
@@ -159,18 +160,14 @@ class Mixer:
             frame = comfort_noise(_ROOM_NOISE_SLOT, self._core.tick, rate_hz)[0]
         for tap in plan.taps:
             if not any(tap is broken for broken in self._broken):
-                self._push_room(tap, frame, rate_hz, plan.room_id)
+                push_frame(tap, frame, rate_hz, partial(self._break, tap, plan.room_id))
 
     def _room_playback(self, room: RoomRows, rate_hz: int) -> Mix | None:
         played: Mix | None = None
         for source in room.plan.sources:
             if any(source is broken for broken in self._broken):
                 continue
-            try:
-                frame = take_frame(source, rate_hz)
-            except Exception as error:  # the named boundary: a failing source is taken out, the tick goes on
-                self._break(source, room.plan.room_id, error)
-                continue
+            frame = take_frame(source, rate_hz, partial(self._break, source, room.plan.room_id))
             if frame is not None:
                 played = frame.astype(np.float32) if played is None else played + frame
         return played
@@ -190,12 +187,8 @@ class Mixer:
         """Add each leg's own playback; it goes on unheard while the leg is deaf or held."""
         for row, port in mix_class.private:
             for source in port.private:
-                try:
-                    frame = take_frame(source, mix_class.rate_hz)
-                except Exception as error:  # the named boundary: one leg's source must not stop the tick
-                    port.remove_private(source)
-                    self._core.fault(port, error)
-                    continue
+                failed = partial(self._drop_private, port, source)
+                frame = take_frame(source, mix_class.rate_hz, failed)
                 if frame is not None and not shut[row]:
                     heard[row] += frame
             np.clip(heard[row], _LOWEST, _HIGHEST, out=heard[row])
@@ -211,18 +204,15 @@ class Mixer:
         told, resampler.history[block.slots] = resampler.kernel.process(mixed, history)
         block.bank.told[block.bank_rows] = told
 
-    def _push(self, sink: FrameSink, frame: Pcm, rate_hz: int, remove: Callable[[FrameSink], None]) -> None:
-        try:
-            sink.push(frame, rate_hz)
-        except Exception:  # the named boundary: a tap that fails is taken out, its leg and the tick go on
-            remove(sink)
-            self._core.statistics.faults += 1
+    def _drop_tap(self, port: Port, sink: FrameSink, _error: Exception) -> None:
+        """Take out a leg's tap that failed; the leg goes on."""
+        port.remove_tap(sink)
+        self._core.statistics.faults += 1
 
-    def _push_room(self, tap: FrameSink, frame: Pcm, rate_hz: int, room_id: str) -> None:
-        try:
-            tap.push(frame, rate_hz)
-        except Exception as error:  # the named boundary: a tap that fails is taken out, the tick goes on
-            self._break(tap, room_id, error)
+    def _drop_private(self, port: Port, source: FrameSource, error: Exception) -> None:
+        """Take out a leg whose own playback failed."""
+        port.remove_private(source)
+        self._core.fault(port, error)
 
     def _break(self, part: object, room_id: str, error: Exception) -> None:
         """Use a room's source or tap no more, whatever plans still name it."""
@@ -236,18 +226,6 @@ class Mixer:
         if self._broken:
             alive = {id(part) for part in used}
             self._broken = [part for part in self._broken if id(part) in alive]
-
-
-def take_frame(source: FrameSource, rate_hz: int) -> Pcm | None:
-    """Ask a source for its next frame.
-
-    Raises:
-        ValueError: it gave another length than 20 ms.
-    """
-    frame = source.take(rate_hz)
-    if frame is not None and frame.shape != (samples_per_tick(rate_hz),):
-        raise ValueError(f"a source gave {frame.shape} at {rate_hz} Hz")
-    return frame
 
 
 def _pcm(samples: Mix) -> Pcm:

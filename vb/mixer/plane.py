@@ -29,8 +29,9 @@ from vb.rtp.latching import SILENCE_S
 from vb.rtp.playout import PlayoutSettings
 
 CAPACITY: Final = 4096
-_CONTROL_TICKS: Final = 2 * TICKS_PER_S
-"""How often each leg's delay is looked at."""
+_CONTROL_TICKS: Final = 4
+_CONTROL_TURNS: Final = 2 * TICKS_PER_S // _CONTROL_TICKS
+"""Every fourth tick looks at one leg in twenty-five, so each leg has its turn every two seconds."""
 _SILENCE_DBOV: Final = -127.0
 
 
@@ -118,7 +119,12 @@ class Plane:
         return port
 
     def open_stream(
-        self, source: FrameSource | None, sink: FrameSink | None, *, rate_hz: int = 16000
+        self,
+        source: FrameSource | None,
+        sink: FrameSink | None,
+        *,
+        rate_hz: int = 16000,
+        comfort_noise: bool = True,
     ) -> StreamPort:
         """Attach a participant whose audio does not come by RTP.
 
@@ -126,6 +132,7 @@ class Plane:
             source: what it says, or None.
             sink: gets what it hears, or None.
             rate_hz: rate of its audio while it is in no room.
+            comfort_noise: whether faint noise may fill what it hears, for ears rather than for another room.
 
         Raises:
             PlaneFull: there are as many ports as the plane was made for.
@@ -134,7 +141,7 @@ class Plane:
         if rate_hz not in RATES_HZ:
             raise ValueError(f"no participant is mixed at {rate_hz} Hz")
         slot = self._core.columns.claim()
-        port = StreamPort(self._core, slot, source, sink, rate_hz)
+        port = StreamPort(self._core, slot, source, sink, rate_hz, comfort_noise=comfort_noise)
         self._core.ports[slot] = port
         self._core.touch()
         return port
@@ -211,9 +218,12 @@ class Plane:
         )
 
     def _control(self, now: float) -> None:
-        """Look at every hundredth leg: its delay, and whether its source fell silent."""
+        """Look at the legs whose turn it is: their delay, and whether their source fell silent."""
         core = self._core
-        turn = np.arange(core.tick % _CONTROL_TICKS, core.columns.capacity, _CONTROL_TICKS)
+        if core.tick % _CONTROL_TICKS:
+            return
+        first = core.tick // _CONTROL_TICKS % _CONTROL_TURNS
+        turn = np.arange(first, core.columns.capacity, _CONTROL_TURNS)
         turn = turn[core.columns.listening[turn]]
         if not turn.size:
             return

@@ -59,7 +59,8 @@ class Playback:
         """Whether each leg's frame of this tick holds audio that was received, (n,)."""
         playout, slots = self._core.playout, bank.slots
         begun = playout.next[slots] - bank.heard.shape[1]
-        return playout.started[slots] & (playout.heard_end[slots] > begun)
+        received: NDArray[np.bool_] = playout.started[slots] & (playout.heard_end[slots] > begun)
+        return received
 
     def _cover(self, ring: PcmRings, slots: Slots, first: Slots, frames: Pcm) -> Pcm:
         """Return frames that were not received whole, their gaps covered up (rule 7)."""

@@ -167,15 +167,24 @@ class StreamPort(Port):
         source: what it says, asked at the room's rate.
         sink: gets what it hears, the room less itself.
         rate_hz: rate of its audio while it is in no room.
+        comfort_noise: whether faint noise may fill what it hears while nothing is said.
     """
 
     def __init__(
-        self, core: PlaneCore, slot: int, source: FrameSource | None, sink: FrameSink | None, rate_hz: int
+        self,
+        core: PlaneCore,
+        slot: int,
+        source: FrameSource | None,
+        sink: FrameSink | None,
+        rate_hz: int,
+        *,
+        comfort_noise: bool = True,
     ) -> None:
         super().__init__(core, slot)
         self.source = source
         self.sink = sink
         self.rate_hz = rate_hz
+        self.comfort_noise = comfort_noise
 
 
 class RtpPort(Port):

@@ -7,8 +7,9 @@ came over the bridge it goes out by, so nothing echoes.
 from __future__ import annotations
 
 from collections import deque
-from typing import Final, Literal, get_args
+from typing import Any, Final, Literal, TypeVar
 
+from vb.events.base import BridgeEvent
 from vb.events.room import Flow
 from vb.mixer.frames import Pcm
 from vb.mixer.plane import Plane
@@ -17,10 +18,10 @@ from vb.rooms.room import Room
 
 QUEUE_FRAMES: Final = 3
 
+E = TypeVar("E", bound=BridgeEvent)
 Direction = Literal["bidirectional", "send", "receive", "none"]
 """Where audio goes, as seen from one of the rooms."""
 
-DIRECTIONS: Final[tuple[Direction, ...]] = get_args(Direction)
 _FROM_A: Final[dict[Direction, Flow]] = {
     "bidirectional": "bidirectional",
     "send": "a_to_b",
@@ -71,13 +72,15 @@ class Bridge:
         bridge_id: identifier.
         room_a: the room at which it was created; events are told from its point of view.
         room_b: the other one.
-        flow: where audio goes at first.
+        direction: where audio goes at first, as seen from room A.
 
     Raises:
         PlaneFull: the plane has no two places left.
     """
 
-    def __init__(self, plane: Plane, bridge_id: str, room_a: Room, room_b: Room, flow: Flow) -> None:
+    def __init__(
+        self, plane: Plane, bridge_id: str, room_a: Room, room_b: Room, direction: Direction
+    ) -> None:
         self.id = bridge_id
         self.room_a = room_a
         self.room_b = room_b
@@ -90,7 +93,7 @@ class Bridge:
         except BaseException:
             self._port_a.close()
             raise
-        self.flow = flow
+        self.set_direction(room_a, direction)
         room_a.mix.join(self._member_id, self._port_a)
         room_b.mix.join(self._member_id, self._port_b)
 
@@ -121,11 +124,11 @@ class Bridge:
         """Where audio goes, in terms of room A and room B."""
         return self._flow
 
-    @flow.setter
-    def flow(self, flow: Flow) -> None:
-        self._flow = flow
-        to_b = flow in ("bidirectional", "a_to_b")
-        to_a = flow in ("bidirectional", "b_to_a")
+    def set_direction(self, room: Room, direction: Direction) -> None:
+        """Say where audio goes from the next tick on, as seen from one of the rooms."""
+        self._flow = (_FROM_A if room is self.room_a else _FROM_B)[direction]
+        to_b = self._flow in ("bidirectional", "a_to_b")
+        to_a = self._flow in ("bidirectional", "b_to_a")
         # Neither collected on the near side nor heard on the far one: reopening never plays what is old.
         self._port_a.deaf = self._port_b.muted = not to_b
         self._port_b.deaf = self._port_a.muted = not to_a
@@ -139,9 +142,17 @@ class Bridge:
         flows = _FROM_A if room is self.room_a else _FROM_B
         return next(direction for direction, flow in flows.items() if flow == self._flow)
 
-    def flow_of(self, room: Room, direction: Direction) -> Flow:
-        """Return a direction that is seen from one of the rooms in terms of room A and room B."""
-        return (_FROM_A if room is self.room_a else _FROM_B)[direction]
+    def publish(self, kind: type[E], **fields: Any) -> None:
+        """Publish an event of this bridge; it counts as one of room A."""
+        self.room_a.publish(
+            kind(
+                bridge_id=self.id,
+                room_a_id=self.room_a.id,
+                room_b_id=self.room_b.id,
+                app_id=self.room_a.app_id,
+                **fields,
+            )
+        )
 
     def close(self) -> None:
         """Leave both rooms; nothing is heard over it from the moment of the call. Closing again is fine."""

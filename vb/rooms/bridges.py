@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final, Literal
 
 from vb.errors import BadRequest, Conflict, NotFound
-from vb.events.room import Flow, RoomBridged, RoomBridgeUpdated, RoomUnbridged
+from vb.events.room import RoomBridged, RoomBridgeUpdated, RoomUnbridged
 from vb.mixer.plane import Plane
 from vb.mixer.port import Port
 from vb.rooms.bridge import Bridge, Direction
@@ -35,14 +35,14 @@ class Bridges:
         """Return the bridges of a room in the order of their creation."""
         return list(self._by_room.get(room, ()))
 
-    def get(self, room: Room | None, bridge_id: str) -> Bridge:
+    def get(self, room: Room, bridge_id: str) -> Bridge:
         """Return a bridge of a room.
 
         Raises:
             NotFound: there is no such bridge, or it joins other rooms.
         """
         bridge = self._by_id.get(bridge_id)
-        if bridge is None or room is None or room not in bridge.rooms:
+        if bridge is None or room not in bridge.rooms:
             raise NotFound("bridge not found")
         return bridge
 
@@ -63,16 +63,11 @@ class Bridges:
             PlaneFull: the plane has no two places left.
         """
         self._check(bridge_id, room, peer)
-        flow: Flow = "a_to_b" if direction == "send" else "b_to_a" if direction == "receive" else direction
-        bridge = Bridge(plane, bridge_id, room, peer, flow)
+        bridge = Bridge(plane, bridge_id, room, peer, direction)
         self._by_id[bridge_id] = bridge
         for end in bridge.rooms:
             self._by_room.setdefault(end, []).append(bridge)
-        room.publish(
-            RoomBridged(
-                bridge_id=bridge.id, room_a_id=room.id, room_b_id=peer.id, app_id=room.app_id, direction=flow
-            )
-        )
+        bridge.publish(RoomBridged, direction=bridge.flow)
         return bridge
 
     def _check(self, bridge_id: str, room: Room, peer: Room) -> None:
@@ -107,16 +102,8 @@ class Bridges:
 
     def set_direction(self, bridge: Bridge, room: Room, direction: Direction) -> None:
         """Change where audio goes, as seen from `room`, and say so."""
-        bridge.flow = bridge.flow_of(room, direction)
-        bridge.room_a.publish(
-            RoomBridgeUpdated(
-                bridge_id=bridge.id,
-                room_a_id=bridge.room_a.id,
-                room_b_id=bridge.room_b.id,
-                app_id=bridge.room_a.app_id,
-                direction=bridge.flow,
-            )
-        )
+        bridge.set_direction(room, direction)
+        bridge.publish(RoomBridgeUpdated, direction=bridge.flow)
 
     def close(self, bridge: Bridge, reason: Literal["room_deleted"] | None = None) -> None:
         """Take a bridge down and say so; nothing happens when that was done already."""
@@ -131,15 +118,7 @@ class Bridges:
                 del self._by_room[end]
         bridge.close()
         self._dropped_before += bridge.dropped
-        bridge.room_a.publish(
-            RoomUnbridged(
-                bridge_id=bridge.id,
-                room_a_id=bridge.room_a.id,
-                room_b_id=bridge.room_b.id,
-                app_id=bridge.room_a.app_id,
-                reason=reason,
-            )
-        )
+        bridge.publish(RoomUnbridged, reason=reason)
 
     def close_all(self, room: Room, reason: Literal["room_deleted"] | None = None) -> None:
         """Take down every bridge of a room, in the order of their creation."""

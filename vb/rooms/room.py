@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from typing import Protocol
 
+import numpy as np
 import structlog
 import trio
+from numpy.typing import NDArray
 
 from vb.events.base import Event
 from vb.events.bus import EventBus
 from vb.events.leg import LegJoinedRoom, LegLeftRoom
+from vb.events.room import RoomRoutingChanged, RoutingReason
 from vb.legs.leg import Leg
 from vb.mixer.plane import Plane
-from vb.mixer.port import RtpPort
+from vb.mixer.port import Port, RtpPort
 from vb.mixer.room import RoomMix
 from vb.mixer.tasks import run_room
+from vb.rooms.routing import RoutingMatrix
 from vb.slots import TaskSlots
 
 log = structlog.get_logger(__name__)
@@ -33,6 +37,18 @@ class RoomHost(Protocol):
     @property
     def plane(self) -> Plane:
         """Where its mix plan is carried out."""
+        ...
+
+
+class MemberWatcher(Protocol):
+    """Whoever follows the members of a room. Neither method may wait."""
+
+    def joined(self, leg: Leg) -> None:
+        """A leg is in the mix from the next tick on."""
+        ...
+
+    def left(self, leg: Leg) -> None:
+        """A leg is out of the mix."""
         ...
 
 
@@ -56,7 +72,9 @@ class Room:
         self.sample_rate_hz = sample_rate_hz
         self.members: dict[str, Leg] = {}
         self.mix = RoomMix(room_id, sample_rate_hz, comfort_noise=comfort_noise)
+        self.routing = RoutingMatrix()
         self.slots = TaskSlots(f"room {room_id}")
+        self.watchers: tuple[MemberWatcher, ...] = ()
         self._closed = trio.Event()
 
     def publish(self, event: Event) -> None:
@@ -65,41 +83,89 @@ class Room:
 
     # -- members -------------------------------------------------------------------------------------------
 
-    def add(self, leg: Leg) -> None:
+    def add(self, leg: Leg, role: str | None = None) -> None:
         """Put a leg into the mix; it is heard and hears from the next tick on.
 
         A leg that sits in another room leaves it in the same step.
+
+        Args:
+            leg: who.
+            role: routing role that it has from then on, empty for none; None leaves the one it has.
         """
-        old = leg.room
+        old, old_role = leg.room, leg.role
         if isinstance(old, Room):
             old._take_out(leg)
         leg.room = self
+        if role is not None:
+            leg.role = role
         self.members[leg.id] = leg
         if leg.port is not None:
             self.mix.join(leg.id, leg.port)
+        for watcher in self.watchers:
+            watcher.joined(leg)
         if isinstance(old, Room):
-            old._publish_left(leg)
+            old._publish_left(leg, old_role)
         self.publish(LegJoinedRoom(leg_id=leg.id, room_id=self.id, app_id=leg.app_id))
+        if role is not None:
+            self._publish_routing("leg_joined")
 
     def remove(self, leg: Leg) -> None:
         """Take a leg out of the mix and say so; harmless for a leg that is not in the room."""
         if leg.room is self:
             self._take_out(leg)
-            self._publish_left(leg)
+            self._publish_left(leg, leg.role)
+
+    def dissolve(self) -> list[Leg]:
+        """Let everybody go because the room is deleted; returns who was in it, in the order of joining."""
+        self.routing = RoutingMatrix()
+        legs = list(self.members.values())
+        for leg in legs:
+            self.remove(leg)
+        return legs
 
     def _take_out(self, leg: Leg) -> None:
         self.mix.leave(leg.id)
         self.members.pop(leg.id, None)
         leg.room = None
+        for watcher in self.watchers:
+            watcher.left(leg)
 
-    def _publish_left(self, leg: Leg) -> None:
+    def _publish_left(self, leg: Leg, role: str) -> None:
         self.publish(LegLeftRoom(leg_id=leg.id, room_id=self.id, app_id=leg.app_id))
+        if role and self.routing.rows:
+            self._publish_routing("leg_left")
 
     def relay_digit(self, leg: Leg, digit: str) -> None:
         """Send a digit that a leg received to every other leg that takes them."""
         for mate in self.members.values():
             if mate is not leg and mate.accept_dtmf and isinstance(mate.port, RtpPort):
                 mate.port.send_digits(digit)
+
+    # -- routing -------------------------------------------------------------------------------------------
+
+    def set_routing(self, routing: RoutingMatrix, reason: RoutingReason) -> None:
+        """Replace the routing matrix; all listeners follow with the same tick."""
+        self.routing = routing
+        self._reroute()
+        self._publish_routing(reason)
+
+    def role_changed(self, leg: Leg) -> None:
+        """Let the routing follow a member's new role, and say so."""
+        self._reroute()
+        self._publish_routing("leg_role_changed")
+
+    def _reroute(self) -> None:
+        self.mix.route(self._hears if self.routing.rows else None)
+
+    def _hears(self, ports: tuple[Port, ...]) -> NDArray[np.bool_] | None:
+        roles: dict[Port | None, str] = {leg.port: leg.role for leg in self.members.values()}
+        return self.routing.hears([roles.get(port) for port in ports])
+
+    def _publish_routing(self, reason: RoutingReason) -> None:
+        matrix = self.routing.as_dict()
+        self.publish(RoomRoutingChanged(room_id=self.id, app_id=self.app_id, matrix=matrix, reason=reason))
+
+    # -- features ------------------------------------------------------------------------------------------
 
     async def settle(self) -> None:
         """Finish the room's recording once nobody is left in it."""

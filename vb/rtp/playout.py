@@ -34,14 +34,17 @@ START_GUARD_S: Final = 0.005
 GUARD_S: Final = 0.001
 """Least slack kept beyond the measured jitter."""
 _MAX_GUARD_S: Final = 0.02
-_HYSTERESIS_S: Final = 0.010
+_HYSTERESIS_S: Final = 0.004
+"""Slack that must be left after a frame was dropped, beyond the guard, or delays would go up and down."""
 _FALL_INTERVAL_S: Final = 5.0
 _FIXED_TOLERANCE_S: Final = 0.015
 _LATE_PART: Final = 0.02
 _PASS_THROUGH_MAX_MS: Final = 60
 _STARVED_FRAMES: Final = 3
 _FORGIVEN_TICKS: Final = 5
-"""Ticks after a hold-up of ours in which packets are late without their sender's fault."""
+"""Ticks after a hold-up of ours in which packets are late without their sender's fault, at least."""
+_DRAINED_PER_TICK: Final = 6
+"""Packets by which a leg's backlog shrinks in a tick, with something to spare."""
 
 INSERT: Final = 1
 DROP: Final = -1
@@ -163,16 +166,8 @@ class Playout:
         if over.any():
             self._skip_ahead(slots[over], positions[over] + lengths[over], tick_at)
         keep = ~late
+        self._note_gaps(slots, positions, steps, keep, tick_at, holes)
         end = self.end[slots]
-        gap = keep & (positions > end)
-        if gap.any():
-            leaping = gap & (steps == 1)
-            self._close_up(slots[leaping], positions[leaping], tick_at)
-            for i in np.flatnonzero(gap).tolist():
-                slot = int(slots[i])
-                start = max(int(end[i]), int(self.next[slot] - 2 * self.width[slot]))
-                holes.append((slot, start, int(positions[i])))
-            self.holes_until[slots[gap]] = positions[gap]
         reach = positions + lengths
         self.end[slots] = np.where(keep & (reach > end), reach, end)
         self._lead[slots] = positions - self.next[slots]
@@ -220,16 +215,39 @@ class Playout:
         self._shift_s[slots] = 0.0
         self._changed_at[slots] = tick_at
 
+    def _note_gaps(
+        self,
+        slots: Ints,
+        positions: Ints,
+        steps: NDArray[np.int16],
+        keep: Bools,
+        tick_at: float,
+        holes: list[tuple[int, int, int]],
+    ) -> None:
+        """List what is missing in front of packets."""
+        end = self.end[slots]
+        gap = keep & (positions > end)
+        if not gap.any():
+            return
+        leaping = gap & (steps == 1)
+        self._close_up(slots[leaping], positions[leaping], tick_at)
+        for i in np.flatnonzero(gap).tolist():
+            slot = int(slots[i])
+            start = max(int(end[i]), int(self.next[slot] - 2 * self.width[slot]))
+            holes.append((slot, start, int(positions[i])))
+        self.holes_until[slots[gap]] = positions[gap]
+
     def _may_go_back(self, slots: Ints, positions: Ints, steps: NDArray[np.int16]) -> Bools:
         """Tell which late packets follow what was heard, or come from a sender that set its clock back.
 
         The latter are next in sequence, and their leg is without audio.
         """
-        following: Bools = positions >= self.heard_end[slots]
         if self._forgiven:
-            return following
+            return np.zeros(slots.size, np.bool_)
+        following = positions >= self.heard_end[slots]
         starved = self.next[slots] - self.end[slots] >= _STARVED_FRAMES * self.width[slots]
-        return following | (starved & (steps == 1))
+        back: Bools = following | (starved & (steps == 1))
+        return back
 
     def _close_up(self, slots: Ints, positions: Ints, tick_at: float) -> None:
         """Leave out a gap in the timestamps that was none in time, instead of waiting it out.
@@ -291,7 +309,7 @@ class Playout:
         playing = self.started
         self.next[playing] += self.width[playing] * ticks
         self.heard_end[playing] = self.next[playing]
-        self._forgiven = _FORGIVEN_TICKS
+        self._forgiven = max(_FORGIVEN_TICKS, ticks // _DRAINED_PER_TICK)
 
     def advance(self, slots: Ints) -> None:
         """Move on by one tick."""

@@ -6,11 +6,10 @@ from dataclasses import dataclass
 
 from vb.sip.errors import SipParseError
 from vb.sip.message import Request
+from vb.sip.options import SUPPORTED_OPTIONS
+from vb.sip.session_timer import MIN_INTERVAL_S, is_too_small
 from vb.sip.settings import AgentSettings
 from vb.sip.uri import parse_uri
-
-# Option tags that we implement; each extension adds its own.
-SUPPORTED_OPTIONS: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +38,8 @@ def check_request(request: Request, settings: AgentSettings) -> Refusal | None:
     unsupported = [option for option in required if option.lower() not in SUPPORTED_OPTIONS]
     if unsupported:
         return Refusal(420, headers=(("Unsupported", ", ".join(unsupported)),))
+    if request.method in ("INVITE", "UPDATE") and is_too_small(request):
+        return Refusal(422, headers=(("Min-SE", str(MIN_INTERVAL_S)),))
     return None
 
 

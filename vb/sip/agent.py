@@ -211,6 +211,7 @@ class UserAgent:
 
     def closed(self, call: Call) -> None:
         """Forget a call."""
+        self._timers.discard(call)
         self._calls.pop((call.call_id, call.local_tag), None)
         if call.peer is not None and call.peer.flow in self._flows:
             calls = self._flows[call.peer.flow]

@@ -1,4 +1,7 @@
-"""Repeating a 2xx until its ACK comes.  Spec: RFC 3261 §13.3.1.4."""
+"""Repeating a response until the request that acknowledges it comes.
+
+Spec: RFC 3261 §13.3.1.4 (2xx and ACK), RFC 3262 §3 (reliable 1xx and PRACK).
+"""
 
 from __future__ import annotations
 
@@ -22,11 +25,12 @@ class AnswerHost(Protocol):
 
 
 class PendingAck:
-    """One 2xx on its way, over whatever transport: proxies between may lose it on a UDP hop.
+    """One response on its way, over whatever transport: proxies between may lose it on a UDP hop.
 
     Args:
-        data: the 2xx, already sent once.
-        on_timeout: called if no ACK came in 64·T1.
+        data: the response, already sent once.
+        on_timeout: called if it was not acknowledged in 64·T1.
+        max_interval_s: where the doubling of the interval ends.
     """
 
     __slots__ = (
@@ -35,19 +39,28 @@ class PendingAck:
         "_hop",
         "_host",
         "_interval_s",
+        "_max_interval_s",
         "_on_timeout",
         "_repeat_at",
         "queued_for",
     )
 
     def __init__(
-        self, host: AnswerHost, data: bytes, hop: Hop, on_timeout: Callable[[float], None], now: float
+        self,
+        host: AnswerHost,
+        data: bytes,
+        hop: Hop,
+        on_timeout: Callable[[float], None],
+        now: float,
+        *,
+        max_interval_s: float = T2_S,
     ) -> None:
         self._host = host
         self._data = data
         self._hop = hop
         self._on_timeout = on_timeout
         self._interval_s = T1_S
+        self._max_interval_s = max_interval_s
         self._repeat_at: float | None = now + T1_S
         self._end_at = now + TIMEOUT_S
         self.queued_for: float | None = None
@@ -55,11 +68,11 @@ class PendingAck:
 
     @property
     def deadline(self) -> float | None:
-        """When the 2xx is due again; None once it was acknowledged or given up."""
+        """When the response is due again; None once it was acknowledged or given up."""
         return None if self._repeat_at is None else min(self._repeat_at, self._end_at)
 
     def expire(self, now: float) -> None:
-        """Repeat the 2xx, or give up."""
+        """Repeat the response, or give up."""
         if self._repeat_at is None:
             return
         if now >= self._end_at:
@@ -67,9 +80,9 @@ class PendingAck:
             self._on_timeout(now)
             return
         self._host.send(self._data, self._hop)
-        self._interval_s = min(self._interval_s * 2, T2_S)
+        self._interval_s = min(self._interval_s * 2, self._max_interval_s)
         self._repeat_at = now + self._interval_s
 
     def stop(self) -> None:
-        """The ACK came, or the call is over."""
+        """It was acknowledged, or the call is over."""
         self._repeat_at = None

@@ -2,7 +2,8 @@
 
 The owner of a call gives orders (`hangup`, `answer_offer`, …) and reads events; `Closed` is always the
 last. `vb.sip.inbound` and `vb.sip.outbound` add how a call comes about, `vb.sip.exchange` what changes
-its session later. 100rel, session timers and REFER attach at `_in_dialog`, by method.
+its session later, `vb.sip.refresh` what keeps it alive, `vb.sip.refer_client` and `vb.sip.refer_server`
+what transfers it. Extensions attach at `_in_dialog`, by method.
 """
 
 from __future__ import annotations
@@ -29,9 +30,11 @@ from vb.sip.call_events import (
     OfferReceived,
     OfferRefused,
     OfferRequested,
+    RefreshDue,
     Refused,
     RemoteHangup,
     Ringing,
+    SessionExpired,
 )
 from vb.sip.dialog import Dialog
 from vb.sip.digest import DigestClient
@@ -39,6 +42,10 @@ from vb.sip.exchange import Offer, OfferExchange
 from vb.sip.headers import media_type
 from vb.sip.hop import Hop
 from vb.sip.message import Request, Response, response_to
+from vb.sip.options import SUPPORTED
+from vb.sip.refer_client import ReferClient
+from vb.sip.refer_server import ReferServer
+from vb.sip.refresh import SessionKeeper
 from vb.sip.settings import AgentSettings
 from vb.sip.timers import Timed
 from vb.sip.transaction import ClientTransaction, FailureKind, ServerTransaction
@@ -63,9 +70,11 @@ __all__ = [
     "OfferReceived",
     "OfferRefused",
     "OfferRequested",
+    "RefreshDue",
     "Refused",
     "RemoteHangup",
     "Ringing",
+    "SessionExpired",
 ]
 
 HeaderList = Sequence[tuple[str, str]]
@@ -146,6 +155,9 @@ class Call:
         self.digest: DigestClient | None = None
         self.queued_for: float | None = None
         self.exchange = OfferExchange(self)
+        self.session = SessionKeeper(self, host.settings.session_expires_s)
+        self.refer_client = ReferClient(self)
+        self.refer_server = ReferServer(self)
         self._timers: dict[Callable[[float], None], float] = {}
 
     # -- timers ---------------------------------------------------------------------------------
@@ -212,6 +224,10 @@ class Call:
         """Whether a request with this From tag belongs to the call."""
         return self.dialog is not None and self.dialog.remote_tag == remote_tag
 
+    def has_early_answer(self, remote_tag: str) -> bool:
+        """Whether the INVITE's offer was answered for good in this early dialog."""
+        return False
+
     def receive_ack(self, ack: Request, now: float) -> None:
         """Take the ACK of a 2xx of ours."""
         self.exchange.receive_ack(ack, now)
@@ -249,6 +265,8 @@ class Call:
         elif method in ("INVITE", "UPDATE"):
             dialog.refresh_target(request)
             self.exchange.receive_offer(request, transaction, now)
+        elif method == "PRACK":
+            self._receive_prack(request, transaction, now)
         elif method == "OPTIONS":
             self.respond(transaction, 200, now)
         elif method == "INFO":
@@ -256,15 +274,19 @@ class Call:
             kind = media_type(request.headers.get("Content-Type") or "")
             self.emit(InfoReceived(kind, request.body))
         elif method == "REFER":
-            known = "Refer-To" in request.headers
-            self.respond(transaction, 603 if known else 400, now)
+            self.refer_server.receive(request, transaction, now)
         else:
-            self.respond(transaction, 481, now)  # NOTIFY: no subscription matches
+            self.refer_client.receive_notify(request, transaction, now)
+
+    def _receive_prack(self, request: Request, transaction: ServerTransaction, now: float) -> None:
+        """No reliable response of ours is out."""
+        self.respond(transaction, 481, now)
 
     def _remote_hangup(self, dialog: Dialog, now: float) -> None:
         """The peer's BYE was answered."""
         ending = self.state is CallState.ENDING
         self.exchange.abort(now)
+        self.refer_server.abort(now)
         if not ending:
             self.emit(RemoteHangup())
         self.close()
@@ -290,6 +312,9 @@ class Call:
         request = transaction.request
         response = response_to(request, status, reason, to_tag=self.local_tag)
         add_response_headers(response, request, self.host, transaction.hop)
+        if 200 <= status < 300 and request.method in ("INVITE", "UPDATE"):
+            for name, value in self.session.answer(request, now):
+                response.headers.add(name, value)
         for name, value in headers:
             response.headers.add(name, value)
         if body is not None:
@@ -321,10 +346,13 @@ class Call:
         hop = dialog.next_hop(to_source=self.host.settings.use_source_socket)
         uri, routes = dialog.request_target()
         all_headers = dialog.headers(self.host.local_via(hop), dialog.local_cseq, method, routes)
-        if method == "INVITE":
+        if method in ("INVITE", "UPDATE"):
             all_headers.add("Contact", self.host.local_contact(hop))
             all_headers.add("Allow", self.host.settings.allow)
+            all_headers.add("Supported", SUPPORTED)
             all_headers.add("User-Agent", self.host.settings.product)
+            for name, value in self.session.timer.request_headers():
+                all_headers.add(name, value)
         for name, value in headers:
             all_headers.add(name, value)
         if body:
@@ -356,6 +384,9 @@ class Call:
                 names = {name for name, _ in answers}
                 retry(now, headers=[h for h in headers if h[0] not in names] + answers)
                 return
+        if self.session.raised(response):
+            retry(now, headers=headers)
+            return
         done(transaction, response, now)
 
     def send_bye(self, now: float, headers: HeaderList = ()) -> None:
@@ -371,7 +402,7 @@ class Call:
     def lost(self, status: int, now: float) -> None:
         """The peer has lost the dialog: say so, and send BYE all the same.  Spec: RFC 3261 §12.2.1.2."""
         if self.state is CallState.CONFIRMED:
-            self.emit(DialogLost(status))
+            self.emit(SessionExpired() if self.session.refreshing else DialogLost(status))
             self.send_bye(now)
 
     def close(self) -> None:
@@ -398,6 +429,8 @@ def add_response_headers(response: Response, request: Request, host: CallHost, h
                 headers.add("Record-Route", route)
     if request.method in ("INVITE", "UPDATE", "OPTIONS") or response.status == 405:
         headers.add("Allow", host.settings.allow)
+        if 200 <= response.status < 300:
+            headers.add("Supported", SUPPORTED)
     if request.method == "OPTIONS" and response.status == 200:
         headers.add("Accept", "application/sdp")
     headers.add("Server", host.settings.product)

@@ -64,7 +64,7 @@ class Acknowledged:
 
 @dataclass(frozen=True, slots=True)
 class NotAcknowledged:
-    """No ACK to a 200 of ours in 64·T1; BYE follows by itself."""
+    """No ACK to a 200 of ours, or no PRACK to a reliable 1xx, in 64·T1; BYE or 504 follows by itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +92,10 @@ class OfferRequested:
 
 @dataclass(frozen=True, slots=True)
 class OfferAnswered:
-    """The answer to an offer of ours; None if the message that should carry it did not."""
+    """The answer to an offer of ours; None if the message that should carry it did not.
+
+    Before the call is answered: the PRACK to a 183 that carried our offer.
+    """
 
     sdp: bytes | None
 
@@ -109,6 +112,16 @@ class DialogLost:
     """The peer does not know the dialog any more (481), or is silent (408); BYE follows by itself."""
 
     status: int
+
+
+@dataclass(frozen=True, slots=True)
+class RefreshDue:
+    """The session is to be refreshed by a re-INVITE: `reoffer` with the session in force, or any other."""
+
+
+@dataclass(frozen=True, slots=True)
+class SessionExpired:
+    """Nobody refreshed the session in time, or the refresh failed; BYE follows by itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +153,8 @@ CallEvent = (
     | OfferAnswered
     | OfferRefused
     | DialogLost
+    | RefreshDue
+    | SessionExpired
     | InfoReceived
     | Closed
 )

@@ -11,7 +11,7 @@ from vb.sip.errors import SipParseError
 from vb.sip.headers import quote, unquote
 from vb.sip.message import Headers, Response
 
-_FIELD = re.compile(r"\s*([A-Za-z0-9_-]+)\s*=\s*(\"(?:[^\"\\]|\\.)*\"|[^\s,\"]*)\s*(?:,|$)", re.DOTALL)
+_FIELD = re.compile(r"\s*+([A-Za-z0-9_-]++)\s*+=\s*+(\"(?:[^\"\\]|\\.)*\"|[^\s,\"]*+)\s*+(?:,|$)", re.DOTALL)
 _HASHES: dict[str, Callable[[bytes], str]] = {
     "MD5": lambda data: hashlib.md5(data, usedforsecurity=False).hexdigest(),
     "SHA-256": lambda data: hashlib.sha256(data).hexdigest(),

@@ -1,4 +1,4 @@
-"""Offers and answers inside a dialog: re-INVITE and UPDATE, one exchange at a time.
+"""Offers and answers inside a dialog: re-INVITE, UPDATE and PRACK, one exchange at a time.
 
 Spec: RFC 3261 §14, RFC 3311 §5, RFC 3264 §4, RFC 6337.
 """
@@ -33,7 +33,8 @@ class OfferExchange:
     """Who has offered what and still waits for an answer.
 
     Attributes:
-        initial_pending: the INVITE that makes the dialog has no answer yet: offers have to wait.
+        initial_pending: the first offer has no answer yet: others have to wait.
+        initial_is_ours: that offer came from us.
     """
 
     __slots__ = (
@@ -47,12 +48,14 @@ class OfferExchange:
         "_remote",
         "_remote_offered",
         "_waiting",
+        "initial_is_ours",
         "initial_pending",
     )
 
     def __init__(self, call: Call) -> None:
         self._call = call
         self.initial_pending = True
+        self.initial_is_ours = call.direction == "outbound"
         self._remote: ServerTransaction | None = None  # a request of the peer that waits for the owner
         self._remote_offered = False  # False: it asks for our offer
         self._local: ClientTransaction | None = None  # our re-INVITE under way
@@ -83,10 +86,10 @@ class OfferExchange:
         except SipParseError as error:
             call.respond(transaction, error.status, now, headers=unsupported_body_headers(error))
             return
-        if sdp is None and request.method == "UPDATE":
+        if sdp is None and request.method != "INVITE":
             call.respond(transaction, 200, now)
             return
-        refusal = self._glare(request.method)
+        refusal = self._glare(request)
         if refusal == 500:
             delay = call.host.ids.u16() % 11
             call.respond(transaction, 500, now, headers=[("Retry-After", str(delay))])
@@ -97,16 +100,16 @@ class OfferExchange:
             self._remote_offered = sdp is not None
             call.emit(OfferRequested() if sdp is None else OfferReceived(sdp, request.method))
 
-    def _glare(self, method: str) -> int:
+    def _glare(self, request: Request) -> int:
         """Return the status that refuses an offer now, 0 if it may come.  Spec: RFC 3311 §5.2."""
-        from_us = self._call.direction == "outbound"
-        if self._local is not None or (self.initial_pending and from_us):
+        pending = self.initial_pending and not self._call.has_early_answer(request.from_.tag)
+        if self._local is not None or (pending and self.initial_is_ours):
             return 491
-        if self._remote is not None or self.initial_pending:
+        if self._remote is not None or pending:
             return 500
         if self._pending_ack is not None and self._ack_brings_answer:
             return 491
-        return 500 if self._pending_ack is not None and method == "INVITE" else 0
+        return 500 if self._pending_ack is not None and request.method == "INVITE" else 0
 
     def answer(self, sdp: bytes, now: float) -> None:
         """Accept the peer's request with our answer, or with the offer it asked for."""
@@ -203,9 +206,10 @@ class OfferExchange:
         elif status == 491 and self._waiting is None and call.state.value == "confirmed":
             self._waiting = self._local_offer
             self._backing_off = True
-            call.set_timer(self._try_again, now + self._glare_delay_s())
+            call.set_timer(self._try_again, now + self.glare_delay_s())
         else:
             call.emit(OfferRefused(status))
+            call.session.refused(now)
             self._send_waiting(now)
 
     def _accepted(self, transaction: ClientTransaction, response: Response, now: float) -> None:
@@ -218,6 +222,7 @@ class OfferExchange:
         transaction.ack_sent = build_ack_in(call.dialog, call.host, transaction.request)
         call.host.send(*transaction.ack_sent)
         self._local = None
+        call.session.accepted(response, now)
         call.emit(OfferAnswered(readable_sdp(response)))
         self._send_waiting(now)
 
@@ -225,7 +230,7 @@ class OfferExchange:
         self._backing_off = False
         self._send_waiting(now)
 
-    def _glare_delay_s(self) -> float:
+    def glare_delay_s(self) -> float:
         """Return how long to wait after a 491: the owner of the Call-ID longer.  Spec: RFC 3261 §14.1."""
         part = self._call.host.ids.u16() / 65535
         return 2.1 + 1.9 * part if self._call.direction == "outbound" else 2.0 * part

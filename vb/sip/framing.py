@@ -7,10 +7,8 @@ import re
 from vb.sip.errors import SipParseError
 from vb.sip.parser import MAX_MESSAGE_BYTES
 
-_LENGTH = re.compile(
-    rb"\r\n(?:content-length|l)[ \t]*:(?:\r\n)?[ \t]*([^\r\n]*?)[ \t]*(?=\r\n)", re.IGNORECASE
-)
-_DIGITS = re.compile(rb"[0-9]{1,10}")
+_LENGTH = re.compile(rb"\r\n(?:content-length|l)[ \t]*+:(?:\r\n)?[ \t]*+([^\r\n]*+)(?=\r\n)", re.IGNORECASE)
+_DIGITS = re.compile(rb"[0-9]{1,10}[ \t]*+")
 PING = b"\r\n\r\n"
 PONG = b"\r\n"
 MAX_HEAD_BYTES = 32768

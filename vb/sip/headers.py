@@ -10,20 +10,21 @@ from vb.sip.uri import bracketed, parse_host
 
 TOKEN = r"[A-Za-z0-9\-.!%*_+`'~]+"
 _QUOTED = r'"(?:[^"\\]|\\.)*"'
+# Blanks are taken possessively: a hostile value must not make the search start over for every one of them.
 _VIA = re.compile(
-    rf"SIP\s*/\s*[0-9]+\.[0-9]+\s*/\s*(?P<transport>{TOKEN})\s+"
+    rf"SIP\s*+/\s*+[0-9]++\.[0-9]++\s*+/\s*+(?P<transport>{TOKEN}+)\s++"
     r"(?P<host>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9.])?)"
-    r"\s*(?::\s*(?P<port>[0-9]{1,5}))?\s*(?P<params>;.*)?",
+    r"\s*+(?::\s*+(?P<port>[0-9]{1,5}))?\s*+(?P<params>;.*)?",
     re.IGNORECASE | re.DOTALL,
 )
-_PARAM = re.compile(rf"\s*;\s*({TOKEN})\s*(?:=\s*({_QUOTED}|[^\s;,\"=]*))?\s*", re.DOTALL)
+_PARAM = re.compile(rf"\s*+;\s*+({TOKEN}+)\s*+(?:=\s*+({_QUOTED}|[^\s;,\"=]*+))?\s*+", re.DOTALL)
 _NAME_ADDR = re.compile(
-    rf"\s*(?P<display>{_QUOTED}|[^\"<>]*?)\s*<(?P<uri>[^<>\"]*)>\s*(?P<params>;.*)?\s*", re.DOTALL
+    rf"\s*+(?P<display>{_QUOTED}|[^\"<>]*+)\s*+<(?P<uri>[^<>\"]*+)>\s*+(?P<params>;.*)?", re.DOTALL
 )
-_ADDR_SPEC = re.compile(r"\s*(?P<uri>[^\s<>\";?,]+)\s*(?P<params>;.*)?\s*", re.DOTALL)
+_ADDR_SPEC = re.compile(r"\s*+(?P<uri>[^\s<>\";?,]++)\s*+(?P<params>;.*)?", re.DOTALL)
 _URI_SHAPE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:\S+")
 _CSEQ = re.compile(rf"([0-9]{{1,20}})\s+({TOKEN})")
-_LIST_ITEM = re.compile(rf"(?:{_QUOTED}|<[^<>]*>|[^,\"<])+")
+_LIST_ITEM = re.compile(r'(?:"(?:[^"\\]|\\.)*(?:"|\\?\Z)|<[^<>]*+>|[^,"<])+')
 _ESCAPED = re.compile(r"\\(.)", re.DOTALL)
 _BRANCH_COOKIE = "z9hG4bK"
 
@@ -107,7 +108,7 @@ def parse_name_addr(value: str) -> NameAddr:
     match = _NAME_ADDR.fullmatch(value)
     display = None
     if match is not None:
-        display = match["display"] or None
+        display = match["display"].rstrip() or None
         if display is not None and display[0] == '"':
             display = _ESCAPED.sub(r"\1", display[1:-1])
     else:

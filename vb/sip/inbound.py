@@ -1,15 +1,27 @@
-"""Calls that come in: the callee's side of an INVITE.  Spec: RFC 3261 §13.3, §9.2, §15."""
+"""Calls that come in: the callee's side of an INVITE.  Spec: RFC 3261 §13.3, §9.2, §15; RFC 3262 §3."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Literal
 
-from vb.sip.call import Acknowledged, Call, CallHost, CallState, Cancelled, HeaderList, RemoteHangup
+from vb.sip.call import (
+    Acknowledged,
+    Call,
+    CallHost,
+    CallState,
+    Cancelled,
+    HeaderList,
+    NotAcknowledged,
+    OfferAnswered,
+    RemoteHangup,
+)
 from vb.sip.dialog import Dialog
 from vb.sip.errors import CallStateError
 from vb.sip.exchange import readable_sdp
 from vb.sip.hop import Hop
 from vb.sip.message import Request
+from vb.sip.reliable import Provisional, ReliableProvisionals
 from vb.sip.transaction import InviteServerTransaction, ServerTransaction
 
 # Proxies give up on an INVITE that is silent for three minutes (RFC 3261 §13.3.1.1).
@@ -46,14 +58,23 @@ class InboundCall(Call):
         self.offer = offer
         self.dialog = Dialog.from_invite(invite, local_tag, source)
         self._transaction = transaction
-        self._provisional: tuple[int, str | None, HeaderList, bytes | None] = (183, None, (), None)
+        self._provisional = Provisional(183, None, (), None)
+        self._reliable = ReliableProvisionals(
+            host, host.ids, transaction, self._send_provisional, self._no_prack
+        )
+        self._held: tuple[bytes, HeaderList] | None = None  # a 200 that waits for a PRACK
         self._hangup_headers: HeaderList = ()
         self.set_timer(self._repeat_provisional, now + REPEAT_PROVISIONAL_S)
 
     @property
     def is_unanswered(self) -> bool:
         """Whether a final response is still ours to give."""
-        return self.state is CallState.EARLY
+        return self.state is CallState.EARLY and self._held is None
+
+    @property
+    def takes_early_offer(self) -> bool:
+        """Whether a 183 may carry our offer: only one that is acknowledged.  Spec: RFC 3262 §5."""
+        return self._reliable.is_supported
 
     # -- orders ---------------------------------------------------------------------------------
 
@@ -63,42 +84,73 @@ class InboundCall(Call):
         Raises:
             CallStateError: after the final response.
         """
-        self._progress(180, None, headers, None, now)
+        self._progress(Provisional(180, None, headers, None), now)
 
     def progress(self, sdp: bytes, now: float, *, headers: HeaderList = ()) -> None:
-        """Send 183 with a session description.
+        """Send 183 with our answer, or with our offer if the INVITE had none: `OfferAnswered` follows.
 
         Raises:
-            CallStateError: after the final response.
+            CallStateError: after the final response, or if an offer cannot be sent reliably.
         """
-        self._progress(183, None, headers, sdp, now)
+        is_offer = self.offer is None
+        if is_offer and (not self._reliable.is_supported or self._reliable.has_sent_sdp):
+            raise CallStateError("the caller takes no offer in a provisional response")
+        self._progress(Provisional(183, None, headers, sdp, is_offer), now)
 
-    def _progress(
-        self, status: int, reason: str | None, headers: HeaderList, sdp: bytes | None, now: float
-    ) -> None:
+    def _progress(self, response: Provisional, now: float) -> None:
         self._need_unanswered()
-        self._provisional = (status, reason, headers, sdp)
-        self.respond(self._transaction, status, now, reason=reason, headers=headers, body=sdp)
+        if self._reliable.has_sent_sdp and response.sdp is not None:
+            response = replace(response, sdp=None)  # said for certain: a repetition would be a new offer
+        self._provisional = response
+        if self._reliable.takes(response.sdp):
+            self._reliable.put(response, now)
+        else:
+            self._send_provisional(response, (), now)
         self.set_timer(self._repeat_provisional, now + REPEAT_PROVISIONAL_S)
+
+    def _send_provisional(self, response: Provisional, extra: HeaderList, now: float) -> None:
+        headers = [*response.headers, *extra]
+        if extra and response.sdp is not None:
+            self.exchange.initial_pending = response.is_offer
+            self.exchange.initial_is_ours = response.is_offer
+        self.respond(
+            self._transaction,
+            response.status,
+            now,
+            reason=response.reason,
+            headers=headers,
+            body=response.sdp,
+        )
 
     def _repeat_provisional(self, now: float) -> None:
         if self.is_unanswered:
-            status, reason, headers, sdp = self._provisional
-            self._progress(status, reason, headers, sdp, now)
+            self._progress(self._provisional, now)
 
     def accept(self, sdp: bytes, now: float, *, headers: HeaderList = ()) -> None:
         """Send 200 with our answer, or with our offer if the INVITE had none, until the ACK comes.
 
+        What a reliable 183 said is not said again; its PRACK comes before the 200 goes out.
+
         Raises:
             CallStateError: after the final response.
         """
         self._need_unanswered()
+        self.clear_timer(self._repeat_provisional)
+        self._held = (sdp, headers)
+        self._accept_held(now)
+
+    def _accept_held(self, now: float) -> None:
+        """Send the 200 unless an exchange of the early dialog is unfinished.  Spec: RFC 3262 §3."""
+        if self._held is None or self._reliable.sdp_pending or not self.exchange.is_idle:
+            return
+        (sdp, headers), self._held = self._held, None
+        self._reliable.finish()
         self.state = CallState.ANSWERED
         self.is_answered = True
-        self.clear_timer(self._repeat_provisional)
-        self.respond(self._transaction, 200, now, headers=headers, body=sdp)
+        says_sdp = not self._reliable.has_sent_sdp
+        self.respond(self._transaction, 200, now, headers=headers, body=sdp if says_sdp else None)
         self.exchange.initial_pending = False
-        self.exchange.await_ack(self._transaction, brings_answer=self.offer is None, now=now)
+        self.exchange.await_ack(self._transaction, brings_answer=says_sdp and self.offer is None, now=now)
 
     def reject(self, status: int, now: float, *, reason: str | None = None, headers: HeaderList = ()) -> None:
         """Send a final response of 300 or more; the call closes when it is acknowledged.
@@ -110,9 +162,12 @@ class InboundCall(Call):
         """
         if self.state in (CallState.ENDING, CallState.CLOSED):
             return
-        self._need_unanswered()
+        if self.state is not CallState.EARLY:
+            raise CallStateError("the call has its final response already")
         self.state = CallState.ENDING
+        self._held = None
         self._timers.clear()
+        self._reliable.finish()
         self._transaction.on_settled = self._settled
         self.exchange.abort(now)
         self.respond(self._transaction, status, now, reason=reason, headers=headers)
@@ -134,22 +189,58 @@ class InboundCall(Call):
     def _settled(self, now: float) -> None:
         self.close()
 
+    def answer_offer(self, sdp: bytes, now: float) -> None:
+        """Answer the peer's offer; a 200 that waited for this goes out."""
+        super().answer_offer(sdp, now)
+        self._accept_held(now)
+
+    def refuse_offer(
+        self, status: int, now: float, *, reason: str | None = None, headers: HeaderList = ()
+    ) -> None:
+        """Refuse the peer's offer; a 200 that waited for this goes out."""
+        super().refuse_offer(status, now, reason=reason, headers=headers)
+        self._accept_held(now)
+
     # -- from the peer --------------------------------------------------------------------------
 
     def receive_cancel(self, transaction: ServerTransaction, now: float) -> None:
         """Take a CANCEL, answered already; without effect after the final response."""
         if transaction is not self._transaction:
             super().receive_cancel(transaction, now)
-        elif self.is_unanswered:
+        elif self.state is CallState.EARLY:
             self.reject(487, now)
             self.emit(Cancelled())
 
     def transport_lost(self, now: float) -> None:
         """The connection of the INVITE broke: before the answer that is as good as a CANCEL."""
-        if self.is_unanswered:
+        if self.state is CallState.EARLY:
             self._transaction.terminate()
+            self._reliable.finish()
             self.emit(Cancelled())
             self.close()
+
+    def _receive_prack(self, request: Request, transaction: ServerTransaction, now: float) -> None:
+        """Take the PRACK of a reliable response, with the answer to our offer or an offer of its own."""
+        acknowledged = self._reliable.acknowledge(request)
+        if acknowledged is None:
+            self.respond(transaction, 481, now)
+            return
+        if acknowledged.is_offer:
+            self.respond(transaction, 200, now)
+            self.exchange.initial_pending = False
+            self.emit(OfferAnswered(readable_sdp(request)))
+        elif self.state is CallState.EARLY and request.body:
+            self.exchange.receive_offer(request, transaction, now)
+        else:
+            self.respond(transaction, 200, now)
+        self._reliable.send_next(now)
+        self._accept_held(now)
+
+    def _no_prack(self, now: float) -> None:
+        """Spec: RFC 3262 §3."""
+        if self.state is CallState.EARLY:
+            self.reject(504, now)
+            self.emit(NotAcknowledged())
 
     def receive_ack(self, ack: Request, now: float) -> None:
         """Take the ACK of the first 2xx, or of a re-INVITE's."""
@@ -166,7 +257,7 @@ class InboundCall(Call):
 
     def _remote_hangup(self, dialog: Dialog, now: float) -> None:
         """BYE before our final response ends the INVITE with 487.  Spec: RFC 3261 §15.1.2."""
-        if self.is_unanswered:
+        if self.state is CallState.EARLY:
             self.reject(487, now)
             self.emit(RemoteHangup())
             return

@@ -1,4 +1,7 @@
-"""Calls that go out: the caller's side of an INVITE, with its forks.  Spec: RFC 3261 §13.2, §9.1."""
+"""Calls that go out: the caller's side of an INVITE, with its forks.
+
+Spec: RFC 3261 §13.2, §9.1; RFC 3262 §4; RFC 4028 §7.
+"""
 
 from __future__ import annotations
 
@@ -24,6 +27,8 @@ from vb.sip.exchange import build_ack_in, readable_sdp
 from vb.sip.hop import Hop
 from vb.sip.identity import Identity
 from vb.sip.message import Headers, Request, Response
+from vb.sip.options import SUPPORTED
+from vb.sip.reliable import reliable_number
 from vb.sip.timers import TIMEOUT_S
 from vb.sip.transaction import ClientTransaction, FailureKind
 from vb.sip.uri import SipUri
@@ -64,6 +69,8 @@ class OutboundCall(Call):
         self._cseq = 0
         self._transaction: ClientTransaction | None = None
         self._early: dict[str, Dialog] = {}
+        self._rseq: dict[str, int] = {}  # of the last reliable response of each fork
+        self._early_answers: set[str] = set()  # forks that answered our offer for good
         self._acks: dict[str, tuple[bytes, Hop]] = {}
         self._cancel_sent = False
         if plan.credentials is not None:
@@ -111,6 +118,8 @@ class OutboundCall(Call):
                 ("CSeq", f"{self._cseq} INVITE"),
                 ("Contact", host.local_contact(hop)),
                 ("Allow", host.settings.allow),
+                ("Supported", SUPPORTED),
+                *self.session.timer.initial_headers(),
             ]
         )
         defaults = [
@@ -170,13 +179,39 @@ class OutboundCall(Call):
         tag = response.to.tag
         if response.status == 100 or self.state is not CallState.EARLY:
             return
-        if tag and (tag in self._early or len(self._early) < MAX_FORKS):
+        has_dialog = bool(tag) and (tag in self._early or len(self._early) < MAX_FORKS)
+        number = reliable_number(response)
+        if number is not None and not (has_dialog and self._is_next(tag, number)):
+            return  # seen before, or its predecessor was lost: it comes again (RFC 3262 §4)
+        if has_dialog:
             self._early[tag] = self._dialog_from(response)
         sdp = readable_sdp(response)
+        if number is not None:
+            self._acknowledge(tag, number, response, now)
+            if sdp is not None:
+                self._early_answers.add(tag)
         if sdp is None:
             self.emit(Ringing(response.status, response.reason))
         else:
             self.emit(EarlyMedia(response.status, sdp, tag))
+
+    def _is_next(self, tag: str, number: int) -> bool:
+        return tag not in self._rseq or number == self._rseq[tag] + 1
+
+    def _acknowledge(self, tag: str, number: int, response: Response, now: float) -> None:
+        """Send PRACK in the early dialog.  Spec: RFC 3262 §4, §7.2."""
+        self._rseq[tag] = number
+        rack = f"{number} {response.cseq.number} INVITE"
+        self.send("PRACK", _ignore_outcome, now, dialog=self._early[tag], headers=[("RAck", rack)])
+
+    def has_early_answer(self, remote_tag: str) -> bool:
+        """Whether a fork answered our offer reliably, so that offers may follow in its early dialog."""
+        return remote_tag in self._early_answers
+
+    def _forget_forks(self) -> None:
+        self._early.clear()
+        self._rseq.clear()
+        self._early_answers.clear()
 
     def _dialog_from(self, response: Response) -> Dialog:
         assert self.invite is not None
@@ -208,12 +243,13 @@ class OutboundCall(Call):
             return
         self.dialog = dialog
         self.is_answered = True
-        self._early.clear()
+        self._forget_forks()
         self.exchange.initial_pending = False
         if self.state is CallState.ENDING:
             self.send_bye(now)
             return
         self.state = CallState.CONFIRMED
+        self.session.accepted(response, now)
         self.emit(Answered(readable_sdp(response), response.headers))
 
     def _on_refusal(self, transaction: ClientTransaction, response: Response, now: float) -> None:
@@ -224,9 +260,13 @@ class OutboundCall(Call):
                 request = transaction.request
                 answers = self.digest.answer(response, "INVITE", request.uri, request.headers)
                 if answers is not None:
-                    self._early.clear()
+                    self._forget_forks()
                     self._send_invite(transaction.hop, answers, now)
                     return
+            if self.session.raised(response):
+                self._forget_forks()
+                self._send_invite(transaction.hop, [], now)  # used nonces are not sent twice
+                return
             self.emit(Refused(response.status, response.reason))
         self.close()
 
@@ -259,4 +299,4 @@ def _ignore_failure(transaction: ClientTransaction, kind: FailureKind, now: floa
 
 
 def _ignore_outcome(transaction: ClientTransaction, outcome: Response | FailureKind, now: float) -> None:
-    """A surplus fork is gone, whatever it says to BYE."""
+    """A surplus fork is gone, whatever it says to BYE; the INVITE goes on, whatever happens to a PRACK."""

@@ -15,9 +15,13 @@ MAX_VIAS = 70
 _TOKEN = r"[A-Za-z0-9\-.!%*_+`'~]+"
 _REQUEST_LINE = re.compile(rf"({_TOKEN}) ([^\s\x00-\x20<>\"]+) SIP/([0-9]+\.[0-9]+)", re.IGNORECASE)
 _STATUS_LINE = re.compile(r"SIP/([0-9]+\.[0-9]+) ([0-9]{3}) ?([^\r\n]*)", re.IGNORECASE)
-_LOOSE_REQUEST_LINE = re.compile(rf"({_TOKEN})\s+(.+?)\s+SIP/([0-9]+\.[0-9]+)\s*", re.IGNORECASE)
-_HEADER = re.compile(rf"^({_TOKEN})[ \t]*:[ \t]*([^\r\n]*?)[ \t]*\r\n", re.MULTILINE)
-_FOLD = re.compile(r"[ \t]*\r\n[ \t]+")
+# What repeats below is possessive or begins where a run of blanks begins: a hostile line must not make the
+# search start over for every blank of it.
+_LOOSE_REQUEST_LINE = re.compile(
+    rf"({_TOKEN}+)\s++(\S(?:.*?\S)?)\s++SIP/([0-9]++\.[0-9]++)\s*+", re.IGNORECASE
+)
+_HEADER = re.compile(rf"^({_TOKEN}+)[ \t]*+:[ \t]*+([^\r\n]*+)\r\n", re.MULTILINE)
+_FOLD = re.compile(r"(?<![ \t])[ \t]*+(?:\r\n[ \t]++)++")
 # A control character may only stand behind a backslash (quoted-pair).
 _STRAY_CONTROL = re.compile(r"(?<!\\)[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 _SINGLE = (
@@ -102,7 +106,7 @@ def _read_headers(message: Message, text: str) -> None:
     lines = text.count("\r\n")
     if lines > MAX_HEADERS:
         raise SipParseError("too many headers", status=513)
-    pairs = _HEADER.findall(text)
+    pairs = [(name, value.rstrip(" \t")) for name, value in _HEADER.findall(text)]
     message.headers = Headers(pairs)
     # The pattern takes whole lines and skips what it cannot read, so the counts tell whether it read all.
     if not len(pairs) == lines == text.count("\n") == text.count("\r"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-ALLOWED = "INVITE, ACK, CANCEL, BYE, UPDATE, REFER, NOTIFY, OPTIONS"
+ALLOWED = "INVITE, ACK, CANCEL, BYE, UPDATE, PRACK, REFER, NOTIFY, OPTIONS"
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +20,7 @@ class AgentSettings:
         use_source_socket: answer to the packet's source and send in-dialog requests to the source of
             the peer's last message, whatever Via and Contact say.
         accept_info: take INFO inside dialogs instead of refusing it.
+        session_expires_s: session interval that our INVITEs ask for; 0 = do not ask.
     """
 
     host4: str = "127.0.0.1"
@@ -29,6 +30,7 @@ class AgentSettings:
     product: str = "voiceblender"
     use_source_socket: bool = False
     accept_info: bool = False
+    session_expires_s: int = 1800
     max_calls: int = 5000
     max_transactions: int = 50000
 

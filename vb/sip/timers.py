@@ -10,6 +10,7 @@ T1_S = 0.5
 T2_S = 4.0
 T4_S = 5.0
 TIMEOUT_S = 64 * T1_S
+MIN_SWEEP = 64
 
 
 class Timed(Protocol):
@@ -31,14 +32,16 @@ class TimerQueue:
     """A heap with lazy deletion: moving a deadline later or dropping it costs nothing.
 
     An entry whose item has a later deadline by now is pushed again when it comes up; an item is
-    pushed early only when its deadline moved forward.
+    pushed early only when its deadline moved forward. Entries of discarded items are swept out once
+    they are the greater part, so that a long deadline does not keep a short-lived item.
     """
 
-    __slots__ = ("_heap", "_serial")
+    __slots__ = ("_discarded", "_heap", "_serial")
 
     def __init__(self) -> None:
         self._heap: list[tuple[float, int, Timed]] = []
         self._serial = count()
+        self._discarded = 0
 
     def __len__(self) -> int:
         return len(self._heap)
@@ -55,7 +58,21 @@ class TimerQueue:
 
     def deadline(self) -> float | None:
         """Return when `expire` should be called next; it may turn out that nothing is due."""
-        return self._heap[0][0] if self._heap else None
+        heap = self._heap
+        while heap and heap[0][2].queued_for is None:
+            heapq.heappop(heap)
+        return heap[0][0] if heap else None
+
+    def discard(self, item: Timed) -> None:
+        """Drop an item that will have no deadline any more."""
+        if item.queued_for is None:
+            return
+        item.queued_for = None
+        self._discarded += 1
+        if self._discarded > MIN_SWEEP and self._discarded * 2 > len(self._heap):
+            self._heap[:] = [entry for entry in self._heap if entry[2].queued_for == entry[0]]
+            heapq.heapify(self._heap)
+            self._discarded = 0
 
     def expire(self, now: float) -> None:
         """Expire every item whose deadline has come."""

@@ -12,8 +12,8 @@ import trio.testing
 from tests.media.support import inline
 from vb.media.errors import RecordingError
 from vb.media.recorder import Recorder
+from vb.media.recording_writer import RecordingWriter
 from vb.media.tasks import ThreadRunner, run_recorder
-from vb.media.wav_file import RecordingWriter
 
 T = TypeVar("T")
 NAME = "20260304_050607_0a1b2c3d.wav"

@@ -161,6 +161,15 @@ def test_a_detached_leg_is_left_alone(lab: Lab) -> None:
     assert lab.io.drain(lab.batch) == 0
 
 
+def test_sockets_closed_before_they_are_detached_disturb_nobody(lab: Lab) -> None:
+    lab.leg(0).close()
+    newcomer, peer = lab.leg(1), lab.peer()
+    lab.io.detach(0)
+    peer.sendto(b"x", (HOST, newcomer.rtp_port))
+    assert lab.io.drain(lab.batch) == 1
+    assert lab.batch.slots[0] == 1
+
+
 async def test_two_legs_talk_through_the_plane() -> None:
     lab = Lab()
     lab.io = SocketIo()

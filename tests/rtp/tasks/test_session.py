@@ -6,6 +6,7 @@ import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
@@ -148,6 +149,38 @@ async def test_rtcp_from_the_peer_is_taken_and_a_goodbye_ends_nothing(autojump_c
         await trio.sleep(1)
         assert not subject.port.rtcp
         assert subject.ended_at == -1
+
+
+def hear_rtcp_from(subject: Leg, stranger: socket.socket) -> None:
+    report = bytes((0x80, 201, 0, 1, 0, 0, 0, 9))
+    subject.port.rtcp.append(RtcpDatagram(report, stranger.getsockname(), trio.current_time()))
+    subject.port.wake()
+
+
+async def test_reports_of_a_peer_where_its_sdp_says_are_not_led_away(autojump_clock: MockClock) -> None:
+    async with leg(RtpTiming(timeout_s=0)) as subject:
+        stranger = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        stranger.bind((HOST, 0))
+        stranger.setblocking(False)
+        subject.port.latch.locked = (HOST, subject.peer.getsockname()[1] - 1)
+        hear_rtcp_from(subject, stranger)
+        await trio.sleep(20)
+        assert subject.received()
+        with pytest.raises(BlockingIOError):
+            stranger.recv(2048)
+        stranger.close()
+
+
+async def test_reports_follow_a_peer_that_sends_from_elsewhere(autojump_clock: MockClock) -> None:
+    async with leg(RtpTiming(timeout_s=0)) as subject:
+        behind_nat = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        behind_nat.bind((HOST, 0))
+        behind_nat.setblocking(False)
+        subject.port.latch.locked = (HOST, 9)
+        hear_rtcp_from(subject, behind_nat)
+        await trio.sleep(20)
+        assert parse_rtcp(behind_nat.recv(2048)) is not None
+        behind_nat.close()
 
 
 async def test_the_end_is_said_with_a_goodbye_when_something_was_sent(autojump_clock: MockClock) -> None:

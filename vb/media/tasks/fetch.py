@@ -77,6 +77,8 @@ def new_http_client(user_agent: str) -> httpx.AsyncClient:
         follow_redirects=False,
         trust_env=False,
         timeout=httpx.Timeout(30.0, connect=_CONNECT_TIMEOUT_S),
+        # Who uses the client bounds itself; a pool of its own would let slow hosts starve the others.
+        limits=httpx.Limits(max_connections=None, max_keepalive_connections=100),
     )
     client.cookies.jar.set_policy(DefaultCookiePolicy(allowed_domains=()))
     return client

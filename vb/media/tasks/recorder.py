@@ -6,8 +6,8 @@ import trio
 
 from vb.media.errors import RecordingError
 from vb.media.recorder import Recorded, Recorder
+from vb.media.recording_writer import RecordingWriter
 from vb.media.tasks.blocking import Bell, Blocking
-from vb.media.wav_file import RecordingWriter
 
 FINISH_TIMEOUT_S: Final = 5.0
 

@@ -68,6 +68,7 @@ class SocketIo:
         self._slots = np.zeros(1024, np.int64)
         self._rtcp: dict[int, tuple[int, socket.socket]] = {}
         self._endpoints: dict[int, RtpEndpoint] = {}
+        self._watched: dict[int, tuple[int, int]] = {}
         self._targets: dict[int, Address | None] = {}
         self._senders: dict[int, _Send] = {}
         self._buffers: list[list[memoryview]] = []
@@ -87,6 +88,7 @@ class SocketIo:
         if fd >= self._slots.size:
             self._slots = np.resize(self._slots, 2 * fd)
         self._slots[fd] = slot
+        self._watched[slot] = (fd, rtcp_fd)
         self._receivers[fd] = endpoint.rtp.recvmsg_into
         self._rtcp[rtcp_fd] = (slot, endpoint.rtcp)
         self._senders[slot] = self._send_nowhere
@@ -94,16 +96,21 @@ class SocketIo:
         self._rtcp_epoll.register(rtcp_fd, select.EPOLLIN)
 
     def detach(self, slot: int) -> None:
-        """Leave a leg's sockets alone; call it before they are closed."""
+        """Leave a leg's sockets alone, best before they are closed."""
         endpoint = self._endpoints.pop(slot, None)
         if endpoint is None:
             return
         self._targets.pop(slot, None)
         self._senders.pop(slot, None)
-        self._receivers.pop(endpoint.rtp.fileno())
-        self._rtcp.pop(endpoint.rtcp.fileno())
-        self._epoll.unregister(endpoint.rtp.fileno())
-        self._rtcp_epoll.unregister(endpoint.rtcp.fileno())
+        fd, rtcp_fd = self._watched.pop(slot)
+        # A closed socket left the epolls by itself, and its number may be another leg's by now.
+        if endpoint.rtp.fileno() == fd:
+            self._epoll.unregister(fd)
+            self._rtcp_epoll.unregister(rtcp_fd)
+        if self._receivers.get(fd) == endpoint.rtp.recvmsg_into:
+            del self._receivers[fd]
+        if self._rtcp.get(rtcp_fd) == (slot, endpoint.rtcp):
+            del self._rtcp[rtcp_fd]
 
     def aim(self, slot: int, address: Address | None) -> None:
         """Receive from anybody and send to `address`, or nowhere."""

@@ -14,6 +14,7 @@ from vb.rtp.latching import Address
 from vb.rtp.media_port import MediaPort
 from vb.rtp.rtcp_session import RtcpSession
 from vb.rtp.tasks.endpoint import RtpEndpoint
+from vb.sdp.negotiate import Agreed
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,10 +121,19 @@ class _RtpSession:
             address = self._rtp_address()
             if address is not None:
                 self._endpoint.send_rtp(data, address)
-        elif self._rtcp_source is not None and self._port.latch.locked is not None:
+        elif self._rtcp_source is not None and self._is_elsewhere(agreed):
             self._endpoint.send_rtcp(data, self._rtcp_source)
         elif agreed.remote_rtcp is not None:
             self._endpoint.send_rtcp(data, (agreed.remote_rtcp.host, agreed.remote_rtcp.port))
+
+    def _is_elsewhere(self, agreed: Agreed) -> bool:
+        """Whether the peer sends from another address than its SDP names, as behind a NAT.
+
+        Only then is RTCP answered where it comes from: a peer that is where it says cannot have its reports
+        led away by a stranger on its host.
+        """
+        locked, announced = self._port.latch.locked, agreed.remote_rtp
+        return locked is not None and (announced is None or locked != (announced.host, announced.port))
 
     def _keep_alive(self, now: float) -> None:
         """Keep the way open while we may not send; with multiplexing the reports do (RFC 6263 §5)."""

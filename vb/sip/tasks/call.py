@@ -104,6 +104,11 @@ class SipCall:
         """Whether an inbound call still waits for a final response of ours."""
         return isinstance(self._call, InboundCall) and self._call.is_unanswered
 
+    @property
+    def takes_early_offer(self) -> bool:
+        """Whether `progress` may send an offer to a caller that made none."""
+        return isinstance(self._call, InboundCall) and self._call.takes_early_offer
+
     # -- events ---------------------------------------------------------------------------------
 
     async def next_event(self) -> CallEvent:
@@ -142,7 +147,11 @@ class SipCall:
         self._flush()
 
     def progress(self, sdp: bytes, *, headers: HeaderList = ()) -> None:
-        """Send 183 with a session description."""
+        """Send 183 with our answer, or with our offer if the INVITE had none: `OfferAnswered` follows.
+
+        Raises:
+            CallStateError: also if the caller cannot acknowledge an offer, see `takes_early_offer`.
+        """
         self._inbound().progress(sdp, trio.current_time(), headers=headers)
         self._flush()
 

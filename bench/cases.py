@@ -1,0 +1,88 @@
+"""What is measured, and the bars that the figures are read against."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, Literal
+
+ROOM_RATE_HZ: Final = 16000
+PAIR_AMPLITUDE: Final = 8000.0
+CROWD_AMPLITUDE: Final = 500.0
+"""Two hundred tones of this level at spread phases stay below full scale."""
+
+LATENESS_P99_MS: Final = 5.0
+LATE_TICKS_PERCENT: Final = 1.0
+"""The same bar as the server counts it."""
+MEMORY_KB: Final = 150.0
+DELAY_P50_MS: Final = 22.0
+DELAY_P95_MS: Final = 32.0
+SETUP_P99_MS: Final = 100.0
+
+
+@dataclass(frozen=True, slots=True)
+class MediaCase:
+    """Everybody talks, and the server's cost is read over a steady window.
+
+    Attributes:
+        name: as `--only` takes it.
+        legs: how many.
+        layout: two legs to a room, or one room for all.
+        pass_through: whether payloads may be handed on unmixed.
+        bar_us: most µs of CPU per leg and tick, None without a bar.
+    """
+
+    name: str
+    legs: int
+    layout: Literal["pairs", "one room"] = "pairs"
+    pass_through: bool = False
+    bar_us: float | None = None
+
+    @property
+    def amplitude(self) -> float:
+        """Level of every tone."""
+        return PAIR_AMPLITUDE if self.layout == "pairs" else CROWD_AMPLITUDE
+
+
+@dataclass(frozen=True, slots=True)
+class DelayCase:
+    """Bursts of a tone through 2-party rooms."""
+
+    name: str = "delay"
+    legs: int = 100
+    burst_packets: int = 40
+    pause_packets: int = 27
+    bursts: int = 8
+
+
+@dataclass(frozen=True, slots=True)
+class CallCase:
+    """Calls offered at a rate, put into 2-party rooms, talking until the last one is up."""
+
+    name: str = "calls"
+    rate: float = 100.0
+    calls: int = 1000
+
+
+Case = MediaCase | DelayCase | CallCase
+
+CASES: Final[tuple[Case, ...]] = (
+    MediaCase("pairs-50", 50),
+    MediaCase("pairs-200", 200, bar_us=16.0),
+    MediaCase("pairs-500", 500, bar_us=15.0),
+    MediaCase("pairs-1000", 1000),
+    MediaCase("room-200", 200, layout="one room", bar_us=12.0),
+    MediaCase("pairs-500-pass", 500, pass_through=True),
+    DelayCase(),
+    CallCase(),
+)
+
+QUICK: Final[tuple[Case, ...]] = (
+    MediaCase("pairs-50", 50),
+    DelayCase(legs=20, bursts=3),
+    CallCase(calls=100),
+)
+
+
+def rooms_of(legs: int, layout: Literal["pairs", "one room"]) -> list[str]:
+    """Return the room that each leg dials."""
+    return [f"room-{leg // 2}" if layout == "pairs" else "room-0" for leg in range(legs)]

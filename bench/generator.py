@@ -1,0 +1,212 @@
+"""The generator's process as the bench sees it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.delay import Arrivals
+from bench.figures import Spread
+from bench.host import Placement
+from bench.server import ROOT, Server
+
+PROBES: Final = 10
+"""Legs with kernel time stamps where not all have them."""
+
+
+class GeneratorFailed(Exception):
+    """The generator ended by itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoadLateness:
+    """How far the generator was behind its own grid, and how busy it was (share of one core)."""
+
+    p50_ms: float
+    p95_ms: float
+    p99_ms: float
+    max_ms: float
+    cpu_share: float
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """Where the calls stand."""
+
+    planned: int
+    unfinished: int
+    up: int
+    failed: int
+    ended: int
+
+    @property
+    def settled(self) -> bool:
+        """Whether nothing is planned or under way."""
+        return not self.planned and not self.unfinished
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """Packets and calls since the start; lists have one entry per leg.
+
+    Attributes:
+        sent: packets sent.
+        received: audio packets received.
+        lost: packets missing between the first and the last received.
+        send_errors: packets that the system refused to send.
+        backwards: packets that came twice or out of order.
+        odd: RTP packets that are not one frame of PCMU.
+        setup_ms: from each INVITE to its 200.
+        resent: SIP requests sent again.
+        refused: failed calls by status, 0 for no answer.
+    """
+
+    sent: list[int]
+    received: list[int]
+    lost: list[int]
+    send_errors: int
+    backwards: int
+    odd: int
+    setup_ms: list[float]
+    resent: int
+    refused: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Captured:
+    """What every leg received, and when each burst began (leg, wall time in ns)."""
+
+    legs: list[Arrivals]
+    onsets_ns: NDArray[np.int64]
+
+
+class Generator:
+    """Commands to the generator's process, each answered at once."""
+
+    def __init__(self, process: subprocess.Popen[str], folder: Path) -> None:
+        self._process = process
+        self._folder = folder
+
+    def _ask(self, action: str, **values: object) -> dict[str, object]:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(json.dumps({"do": action, **values}) + "\n")
+        self._process.stdin.flush()
+        line = self._process.stdout.readline()
+        if not line:
+            raise GeneratorFailed(f"no answer to {action}")
+        answer = json.loads(line)
+        assert isinstance(answer, dict)
+        return answer
+
+    def call(self, rooms: list[str], rate: float, most_unfinished: int | None = None) -> None:
+        """Let every leg dial its room, `rate` calls a second; each talks as soon as it is answered."""
+        self._ask("call", rooms=rooms, rate=rate, most_unfinished=most_unfinished)
+
+    def hang_up(self, rate: float) -> None:
+        """Let every leg hang up, `rate` a second."""
+        self._ask("hang_up", rate=rate)
+
+    def hush(self) -> None:
+        """Stop sending audio."""
+        self._ask("hush")
+
+    def mark(self) -> None:
+        """Begin the window of `lateness`."""
+        self._ask("mark")
+
+    def lateness(self) -> LoadLateness:
+        """How late it was since `mark`."""
+        return LoadLateness(**{name: float(str(v)) for name, v in self._ask("lateness").items()})
+
+    def egress(self) -> Spread:
+        """How late the server's packets came since `mark`, by the grid of each stream."""
+        return Spread(**{name: float(str(v)) for name, v in self._ask("egress").items()})
+
+    def status(self) -> Status:
+        """Where the calls stand."""
+        return Status(**{name: int(str(v)) for name, v in self._ask("status").items()})
+
+    def counts(self) -> Counts:
+        """All counters."""
+        return Counts(**self._ask("counts"))  # type: ignore[arg-type]  # our own process answers with its fields
+
+    def capture(self, packets: int) -> None:
+        """Keep the next packets of every leg."""
+        self._ask("capture", packets=packets)
+
+    def captured(self) -> Captured:
+        """What was kept."""
+        path = self._folder / "captured.npz"
+        self._ask("dump", path=str(path))
+        with np.load(path) as arrays:
+            count, payloads = arrays["count"], arrays["payloads"]
+            stamps, arrival_ns = arrays["stamps"], arrays["arrival_ns"]
+            onsets_ns = arrays["onsets_ns"]
+        legs = [
+            Arrivals(arrival_ns[leg, :kept], stamps[leg, :kept], payloads[leg, :kept])
+            for leg, kept in enumerate(count)
+        ]
+        return Captured(legs, onsets_ns)
+
+
+@contextmanager
+def running_generator(
+    server: Server,
+    folder: Path,
+    placement: Placement,
+    *,
+    legs: int,
+    amplitude: float,
+    burst: tuple[int, int] | None = None,
+) -> Iterator[Generator]:
+    """A generator for the time of the block.
+
+    Args:
+        server: whom to call.
+        folder: for its log and its captures.
+        placement: where it runs.
+        legs: most calls at a time.
+        amplitude: level of every talker's tone.
+        burst: packets of tone and packets of silence in turn, read with kernel time stamps; an unbroken tone
+            when None.
+    """
+    setup = {
+        "legs": legs,
+        "server": [server.sip_host, server.sip_port],
+        "amplitude": amplitude,
+        "probes": 1 if burst is not None else max(1, legs // PROBES),
+        "burst": burst,
+    }
+    environment = {
+        "PATH": os.defpath,
+        "PYTHONPATH": str(ROOT),
+        "OPENBLAS_NUM_THREADS": "1",
+    }
+    with (folder / "generator.log").open("w") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "bench.load", json.dumps(setup)],
+            cwd=ROOT,
+            env=environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+        )
+    try:
+        placement.apply(process.pid)
+        yield Generator(process, folder)
+    except (GeneratorFailed, BrokenPipeError):
+        raise GeneratorFailed((folder / "generator.log").read_text()[-2000:]) from None
+    finally:
+        process.communicate()

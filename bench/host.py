@@ -1,0 +1,74 @@
+"""What the operating system knows of a process: CPU time, memory, which cores it may use."""
+
+from __future__ import annotations
+
+import os
+import resource
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+_CLOCK_TICKS: Final = os.sysconf("SC_CLK_TCK")
+_PAGE: Final = os.sysconf("SC_PAGE_SIZE")
+
+
+def parse_cpu_s(stat: str, ticks_per_s: int) -> float:
+    """Return user and system time of a whole process from the text of /proc/PID/stat."""
+    fields = stat.rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / ticks_per_s
+
+
+def cpu_s(pid: int) -> float:
+    """Return the CPU time that a process has used, all threads together."""
+    return parse_cpu_s(Path(f"/proc/{pid}/stat").read_text(), _CLOCK_TICKS)
+
+
+def core_wait_s(pid: int) -> float:
+    """Return how long the main thread of a process was ready to run while its core did something else."""
+    return int(Path(f"/proc/{pid}/schedstat").read_text().split()[1]) / 1e9
+
+
+def resident_bytes(pid: int) -> int:
+    """Return the resident memory of a process."""
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * _PAGE
+
+
+def raise_open_files() -> None:
+    """Allow this process and those it starts as many open files as the system permits."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """Where a process runs.
+
+    Attributes:
+        cores: the only ones that it may use.
+        realtime: whether it runs there before everything else, which takes a right that few have.
+    """
+
+    cores: frozenset[int]
+    realtime: bool
+
+    def apply(self, pid: int) -> None:
+        """Place a process that was just started, and all its threads to come.
+
+        Raises:
+            PermissionError: `realtime` is not permitted.
+        """
+        os.sched_setaffinity(pid, self.cores)
+        if self.realtime:
+            os.sched_setscheduler(pid, os.SCHED_RR, os.sched_param(1))
+
+
+def placements(*, realtime: bool) -> tuple[Placement, Placement]:
+    """Return places for the server and for the load: different cores unless there is but one."""
+    cores = sorted(os.sched_getaffinity(0))
+    server, load = (cores[:1], cores[1:]) if len(cores) > 1 else (cores, cores)
+    return Placement(frozenset(server), realtime), Placement(frozenset(load), realtime)
+
+
+def load_average() -> float:
+    """Return how many tasks wanted to run in the last minute: tells a busy machine from a quiet one."""
+    return os.getloadavg()[0]

@@ -1,0 +1,246 @@
+"""The generator's process: one JSON command a line comes in, one JSON answer a line goes out.
+
+It has one loop of a millisecond. What it must not do is be late itself, so it reports how late it was.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import socket
+import sys
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from bench.figures import Spread
+from bench.host import raise_open_files
+from bench.load.calls import Calls
+from bench.load.sip import Caller
+from bench.load.streams import Bursts, Capture, Receiver, Sender, egress_lateness
+
+HOST: Final = "127.0.0.1"
+SLOT_NS: Final = 1_000_000
+RECEIVE_BUFFER: Final = 1 << 20
+
+Values = dict[str, object]
+
+
+def _bound_socket() -> socket.socket:
+    sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    sock.bind((HOST, 0))
+    sock.setblocking(False)
+    return sock
+
+
+class Generator:
+    """Everything that the process holds.
+
+    Args:
+        setup: legs, server (host and port), amplitude, probes (of how many legs one has kernel time stamps),
+            burst (on and off packets, or null).
+    """
+
+    def __init__(self, setup: Values) -> None:
+        legs, server = setup["legs"], setup["server"]
+        assert isinstance(legs, int)
+        assert isinstance(server, list)
+        burst = setup["burst"]
+        bursts = Bursts(*burst) if isinstance(burst, list) else None
+        self._server = (str(server[0]), int(server[1]))
+        self._sip = _bound_socket()
+        self._sip.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
+        self._sip.connect(self._server)
+        self._sockets = [_bound_socket() for _ in range(legs)]
+        self._sender = Sender(self._sockets, float(str(setup["amplitude"])), bursts)
+        self._receiver = Receiver(self._sockets, range(0, legs, int(str(setup["probes"]))))
+        self._calls = Calls(self._transmit, self._on_answer)
+        self._token = f"{os.getpid():x}"
+        self._plan: deque[tuple[float, Callable[[float], None]]] = deque()
+        self._most_unfinished = legs
+        self._late_ms: list[float] = []
+        self._marked = (time.monotonic(), time.process_time())
+        self._pending = b""
+        self._running = True
+        self._actions: dict[str, Callable[[Values], Values]] = {
+            "call": self._do_call,
+            "hang_up": self._do_hang_up,
+            "status": self._do_status,
+            "mark": self._do_mark,
+            "lateness": self._do_lateness,
+            "egress": self._do_egress,
+            "capture": self._do_capture,
+            "hush": self._do_hush,
+            "counts": self._do_counts,
+            "dump": self._do_dump,
+            "quit": self._do_quit,
+        }
+
+    def run(self) -> None:
+        """Work until told to quit or until the other side is gone."""
+        due, batch = time.monotonic_ns(), 0
+        while self._running:
+            now = time.monotonic_ns()
+            while now >= due:
+                self._late_ms.append((now - due) / 1e6)
+                self._sender.send_batch(batch)
+                due += SLOT_NS
+                batch += 1
+                now = time.monotonic_ns()
+            while now < due and self._receiver.drain():
+                now = time.monotonic_ns()
+            self._run_plan(now / 1e9)
+            self._calls.expire(now / 1e9)
+            self._wait(max(0.0, (due - time.monotonic_ns()) / 1e9))
+
+    def _wait(self, timeout_s: float) -> None:
+        ready, _, _ = select.select([self._sip, sys.stdin.fileno()], [], [], timeout_s)
+        if self._sip in ready:
+            self._read_sip()
+        if sys.stdin.fileno() in ready:
+            self._read_commands()
+
+    def _read_sip(self) -> None:
+        for _ in range(16):
+            try:
+                data = self._sip.recv(65535)
+            except OSError:  # nothing more, or an ICMP error of an earlier send
+                return
+            self._calls.receive(data, time.monotonic())
+
+    def _read_commands(self) -> None:
+        data = os.read(sys.stdin.fileno(), 65536)
+        if not data:
+            self._running = False
+        *lines, self._pending = (self._pending + data).split(b"\n")
+        for line in lines:
+            command = json.loads(line)
+            answer = self._actions[command["do"]](command)
+            print(json.dumps(answer), flush=True)
+
+    def _run_plan(self, now: float) -> None:
+        while self._plan and self._plan[0][0] <= now and len(self._calls.unfinished) < self._most_unfinished:
+            self._plan.popleft()[1](now)
+
+    def _transmit(self, data: bytes) -> None:
+        try:
+            self._sip.send(data)
+        except OSError:  # SIP sends again what got lost
+            pass
+
+    def _on_answer(self, leg: int, address: tuple[str, int]) -> None:
+        self._sockets[leg].connect(address)
+        self._sender.talking[leg] = True
+
+    def _do_call(self, command: Values) -> Values:
+        """Call from all legs at a rate, with at most so many calls unanswered."""
+        rooms, rate, most = command["rooms"], float(str(command["rate"])), command["most_unfinished"]
+        assert isinstance(rooms, list)
+        self._most_unfinished = most if isinstance(most, int) else len(rooms) + 1
+        host, port = self._sip.getsockname()
+        remote = f"{self._server[0]}:{self._server[1]}"
+        start = time.monotonic()
+        for leg, room in enumerate(rooms):
+            caller = Caller(leg, str(room), f"{host}:{port}", remote, self._token)
+            self._plan.append((start + leg / rate, partial(self._place, caller)))
+        return {}
+
+    def _place(self, caller: Caller, now: float) -> None:
+        rtp_port = self._sockets[caller.number].getsockname()[1]
+        self._calls.place(caller, rtp_port, time.monotonic())
+
+    def _do_hang_up(self, command: Values) -> Values:
+        start, rate = time.monotonic(), float(str(command["rate"]))
+        self._most_unfinished = len(self._sockets) + 1
+        for place, number in enumerate(self._calls.by_number):
+            self._plan.append((start + place / rate, partial(self._calls.hang_up, number)))
+        return {}
+
+    def _do_status(self, command: Values) -> Values:
+        calls = self._calls
+        return {
+            "planned": len(self._plan),
+            "unfinished": len(calls.unfinished),
+            "up": calls.count("up"),
+            "failed": calls.count("failed"),
+            "ended": calls.count("ended"),
+        }
+
+    def _do_mark(self, command: Values) -> Values:
+        """Begin a window: what `lateness` and `egress` report starts here."""
+        self._receiver.probed.clear()
+        self._late_ms.clear()
+        self._marked = (time.monotonic(), time.process_time())
+        return {}
+
+    def _do_lateness(self, command: Values) -> Values:
+        wall, cpu = time.monotonic() - self._marked[0], time.process_time() - self._marked[1]
+        return {**asdict(Spread.of(self._late_ms)), "cpu_share": cpu / wall}
+
+    def _do_egress(self, command: Values) -> Values:
+        """Tell how late the server's packets came, by its own grid."""
+        return asdict(egress_lateness(self._receiver.probed))
+
+    def _do_capture(self, command: Values) -> Values:
+        packets = command["packets"]
+        assert isinstance(packets, int)
+        self._receiver.capture = Capture(len(self._sockets), packets)
+        self._sender.onsets_ns.clear()
+        return {}
+
+    def _do_hush(self, command: Values) -> Values:
+        """Stop sending audio; listening goes on."""
+        self._sender.talking[:] = False
+        return {}
+
+    def _do_counts(self, command: Values) -> Values:
+        calls = self._calls
+        return {
+            "sent": self._sender.sent.tolist(),
+            "received": self._receiver.received.tolist(),
+            "lost": self._receiver.lost().tolist(),
+            "send_errors": self._sender.errors,
+            "backwards": self._receiver.backwards,
+            "odd": self._receiver.odd,
+            "setup_ms": [call.setup_ms for call in calls.by_number.values() if call.setup_ms is not None],
+            "resent": calls.resent,
+            "refused": {str(status): count for status, count in calls.refused.items()},
+        }
+
+    def _do_dump(self, command: Values) -> Values:
+        """Write what was captured to a file."""
+        capture = self._receiver.capture
+        assert capture is not None
+        onsets = np.array(self._sender.onsets_ns, np.int64).reshape(-1, 2)
+        with Path(str(command["path"])).open("wb") as file:
+            np.savez(
+                file,
+                count=capture.count,
+                payloads=capture.payloads,
+                stamps=capture.stamps,
+                arrival_ns=capture.arrival_ns,
+                onsets_ns=onsets,
+            )
+        return {}
+
+    def _do_quit(self, command: Values) -> Values:
+        self._running = False
+        return {}
+
+
+def main() -> int:
+    """Run with the setup that the first argument holds as JSON."""
+    raise_open_files()
+    Generator(json.loads(sys.argv[1])).run()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

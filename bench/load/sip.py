@@ -1,0 +1,152 @@
+"""The few SIP messages that a caller needs, as templates, and the few fields it reads."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+CRLF = "\r\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """What stays the same in every message of one call.
+
+    Attributes:
+        number: user of the From header.
+        room: user of the Request-URI.
+        local: our host:port.
+        remote: the server's host:port.
+        token: tells this run from others in Call-ID, tag and branch.
+    """
+
+    number: int
+    room: str
+    local: str
+    remote: str
+    token: str
+
+    @property
+    def call_id(self) -> str:
+        return f"{self.number}-{self.token}"
+
+    @property
+    def target(self) -> str:
+        return f"sip:{self.room}@{self.remote}"
+
+    def _head(self, method: str, uri: str, cseq: str, to_tag: str, branch: str) -> list[str]:
+        tag = f";tag={to_tag}" if to_tag else ""
+        return [
+            f"{method} {uri} SIP/2.0",
+            f"Via: SIP/2.0/UDP {self.local};branch=z9hG4bK{self.token}{self.number}{branch};rport",
+            "Max-Forwards: 70",
+            f"From: <sip:{self.number}@{self.local}>;tag=t{self.number}",
+            f"To: <{self.target}>{tag}",
+            f"Call-ID: {self.call_id}",
+            f"CSeq: {cseq}",
+        ]
+
+    def invite(self, rtp_port: int) -> bytes:
+        body = audio_offer(self.local.rpartition(":")[0], rtp_port)
+        lines = self._head("INVITE", self.target, "1 INVITE", "", "i")
+        lines += [f"Contact: <sip:{self.number}@{self.local}>", "Content-Type: application/sdp"]
+        return message(lines, body)
+
+    def ack(self, uri: str, to_tag: str) -> bytes:
+        """Acknowledge a 2xx."""
+        return message(self._head("ACK", uri, "1 ACK", to_tag, "a"))
+
+    def ack_refusal(self, to_tag: str) -> bytes:
+        """Acknowledge any other final response, inside the INVITE's transaction."""
+        return message(self._head("ACK", self.target, "1 ACK", to_tag, "i"))
+
+    def bye(self, uri: str, to_tag: str) -> bytes:
+        return message(self._head("BYE", uri, "2 BYE", to_tag, "b"))
+
+
+def message(lines: list[str], body: str = "") -> bytes:
+    """Return a message from its start line and headers, with Content-Length."""
+    return (CRLF.join([*lines, f"Content-Length: {len(body)}", "", ""]) + body).encode()
+
+
+def audio_offer(host: str, rtp_port: int) -> str:
+    """Return an offer of PCMU, with RTCP on the same port."""
+    return CRLF.join(
+        [
+            "v=0",
+            f"o=- {rtp_port} 1 IN IP4 {host}",
+            "s=-",
+            f"c=IN IP4 {host}",
+            "t=0 0",
+            f"m=audio {rtp_port} RTP/AVP 0",
+            "a=rtpmap:0 PCMU/8000",
+            "a=ptime:20",
+            "a=rtcp-mux",
+            "",
+        ]
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """A message taken apart as far as a caller needs it.
+
+    Attributes:
+        status: of a response, 0 for a request.
+        method: of the request, or of the request that a response answers.
+        headers: raw header lines as name in small letters and value, in order.
+        body: the text after the headers.
+    """
+
+    status: int
+    method: str
+    headers: tuple[tuple[str, str], ...]
+    body: str
+
+    def header(self, name: str) -> str:
+        """Return the first header of a name, empty when absent."""
+        return next((value for key, value in self.headers if key == name), "")
+
+    @property
+    def to_tag(self) -> str:
+        return self.header("to").partition(";tag=")[2].partition(";")[0]
+
+    @property
+    def contact(self) -> str:
+        return self.header("contact").partition("<")[2].partition(">")[0]
+
+
+def read_message(data: bytes) -> Received | None:
+    """Take a datagram apart; None when it is no SIP message."""
+    head, _, body = data.decode("utf-8", "replace").partition(CRLF + CRLF)
+    first, *lines = head.split(CRLF)
+    words = first.split(" ", 2)
+    if len(words) < 2 or "SIP/2.0" not in (words[0], words[-1]):
+        return None
+    headers = tuple(
+        (name.strip().lower(), value.strip()) for name, _, value in (line.partition(":") for line in lines)
+    )
+    is_response = words[0] == "SIP/2.0"
+    cseq = next((value for name, value in headers if name == "cseq"), "")
+    method = cseq.partition(" ")[2] if is_response else words[0]
+    return Received(int(words[1]) if is_response and words[1].isdigit() else 0, method, headers, body)
+
+
+def audio_address(sdp: str) -> tuple[str, int] | None:
+    """Return where an answer wants its audio, None when it wants none."""
+    host, port = "", 0
+    for line in sdp.splitlines():
+        if line.startswith("c="):
+            host = line.split()[-1]
+        elif line.startswith("m=audio "):
+            port = int(line.split()[1])
+    return (host, port) if host and port else None
+
+
+def agree(request: Received) -> bytes:
+    """Return the 200 to any request of the server."""
+    kept = [
+        f"{name}: {value}"
+        for name, value in request.headers
+        if name in ("via", "from", "to", "call-id", "cseq")
+    ]
+    return message(["SIP/2.0 200 OK", *kept])

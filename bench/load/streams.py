@@ -1,0 +1,225 @@
+"""Audio of all legs: packets built and read as columns of one matrix, sent on an absolute grid.
+
+A leg sends in one of twenty slots of a millisecond, so arrivals at the server are spread over its tick.
+"""
+
+from __future__ import annotations
+
+import select
+import socket
+import struct
+import time
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.figures import Spread
+from bench.tones import FRAME, FRAMES_PER_S, RATE_HZ, SILENCE, tone_frames
+
+SLOTS: Final = 20
+HEADER: Final = 12
+MAX_DATAGRAM: Final = 2048
+ROWS: Final = 256
+_PHASE_STEP: Final = 7
+_SO_TIMESTAMPNS: Final = getattr(socket, "SO_TIMESTAMPNS", 35)
+_TIMESPEC: Final = struct.Struct("@qq")
+_ANCILLARY: Final = socket.CMSG_SPACE(_TIMESPEC.size)
+
+
+@dataclass(frozen=True, slots=True)
+class Bursts:
+    """Talking in bursts: `on` packets of tone, then `off` packets of silence."""
+
+    on: int
+    off: int
+
+
+Probed = tuple[NDArray[np.int64], NDArray[np.uint32], NDArray[np.int64]]
+"""Legs, RTP times and kernel time stamps of some packets."""
+
+
+class Sender:
+    """The outgoing streams.
+
+    Args:
+        sockets: one per leg.
+        amplitude: level of every tone.
+        bursts: how to talk; without a break when None.
+    """
+
+    def __init__(self, sockets: list[socket.socket], amplitude: float, bursts: Bursts | None) -> None:
+        legs = len(sockets)
+        random = np.random.default_rng(legs)
+        self.sent = np.zeros(legs, np.int64)
+        self.errors = 0
+        self.talking = np.zeros(legs, np.bool_)
+        self.onsets_ns: list[tuple[int, int]] = []
+        self._bursts = bursts
+        self._tones = tone_frames(legs, amplitude, same_phase=bursts is not None)
+        self._rows = np.zeros((legs, HEADER + FRAME), np.uint8)
+        self._rows[:, :2] = (0x80, 0x80)
+        self._sequence = self._rows[:, 2:4].view(">u2")[:, 0]
+        self._time = self._rows[:, 4:8].view(">u4")[:, 0]
+        self._sequence[:] = random.integers(0, 1 << 16, legs)
+        self._time[:] = random.integers(0, 1 << 32, legs)
+        self._rows[:, 8:12].view(">u4")[:, 0] = random.integers(1, 1 << 32, legs)
+        self._send = [sock.send for sock in sockets]
+        self._views = [row.data for row in self._rows]
+        places = np.arange(legs) * _PHASE_STEP % SLOTS
+        self._slots = [np.flatnonzero(places == slot) for slot in range(SLOTS)]
+
+    def send_batch(self, batch: int) -> None:
+        """Send the packets of one millisecond of the grid."""
+        slot = self._slots[batch % SLOTS]
+        legs = slot[self.talking[slot]]
+        if not legs.size:
+            return
+        begins = self._load_payloads(legs, batch // SLOTS)
+        for leg in legs.tolist():
+            if begins:
+                self.onsets_ns.append((leg, time.time_ns()))
+            try:
+                self._send[leg](self._views[leg])
+            except OSError:  # the far end of this leg is gone; the server's count will tell
+                self.errors += 1
+        self._rows[legs, 1] = 0
+        self._sequence[legs] += 1
+        self._time[legs] += FRAME
+        self.sent[legs] += 1
+
+    def _load_payloads(self, legs: NDArray[np.intp], tick: int) -> bool:
+        """Fill the payloads of a tick and tell whether a burst begins with it."""
+        if self._bursts is None:
+            self._rows[legs, HEADER:] = self._tones[legs, tick % FRAMES_PER_S]
+            return False
+        place = tick % (self._bursts.on + self._bursts.off)
+        if place < self._bursts.on:
+            self._rows[legs, HEADER:] = self._tones[legs, place % FRAMES_PER_S]
+        else:
+            self._rows[legs, HEADER:] = SILENCE
+        return place == 0
+
+
+class Capture:
+    """Room for the next packets of every leg.
+
+    Args:
+        legs: how many.
+        packets: how many of each are kept.
+    """
+
+    def __init__(self, legs: int, packets: int) -> None:
+        self.count = np.zeros(legs, np.int64)
+        self.payloads = np.full((legs, packets, FRAME), SILENCE, np.uint8)
+        self.stamps = np.zeros((legs, packets), np.uint32)
+        self.arrival_ns = np.zeros((legs, packets), np.int64)
+
+    def add(
+        self,
+        legs: NDArray[np.int64],
+        payloads: NDArray[np.uint8],
+        stamps: NDArray[np.uint32],
+        arrival_ns: NDArray[np.int64],
+    ) -> None:
+        """Keep one packet of each leg that has room."""
+        fits = self.count[legs] < self.stamps.shape[1]
+        chosen = legs[fits]
+        places = self.count[chosen]
+        self.payloads[chosen, places] = payloads[fits]
+        self.stamps[chosen, places] = stamps[fits]
+        self.arrival_ns[chosen, places] = arrival_ns[fits]
+        self.count[chosen] += 1
+
+
+class Receiver:
+    """The incoming streams.
+
+    Args:
+        sockets: one per leg.
+        probes: the legs of which it is read when the kernel took each packet, at some cost.
+    """
+
+    def __init__(self, sockets: list[socket.socket], probes: range) -> None:
+        legs = len(sockets)
+        self.received = np.zeros(legs, np.int64)
+        self.odd = 0
+        self.backwards = 0
+        self.capture: Capture | None = None
+        self.probed: list[Probed] = []
+        self._first = np.zeros(legs, np.int64)
+        self._last = np.zeros(legs, np.int64)
+        self._poll = select.epoll()
+        self._sockets = {sock.fileno(): (leg, sock, leg in probes) for leg, sock in enumerate(sockets)}
+        for leg, sock in enumerate(sockets):
+            self._poll.register(sock, select.EPOLLIN)
+            if leg in probes:
+                sock.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
+        self._rows = np.zeros((ROWS, MAX_DATAGRAM), np.uint8)
+        self._views = [row.data for row in self._rows]
+        self._lengths = np.zeros(ROWS, np.int64)
+        self._legs = np.zeros(ROWS, np.int64)
+        self._arrival_ns = np.zeros(ROWS, np.int64)
+
+    def lost(self) -> NDArray[np.int64]:
+        """Return how many packets each leg misses between its first and its last."""
+        return np.where(self.received > 0, self._last - self._first + 1 - self.received, 0)
+
+    def drain(self) -> int:
+        """Take at most one packet from each ready socket and return how many were taken."""
+        taken = 0
+        for handle, _ in self._poll.poll(0, ROWS):
+            leg, sock, is_probe = self._sockets[handle]
+            try:
+                if is_probe:
+                    length, ancillary, _, _ = sock.recvmsg_into([self._views[taken]], _ANCILLARY)
+                    seconds, nanoseconds = _TIMESPEC.unpack(ancillary[0][2])
+                    self._arrival_ns[taken] = seconds * 1_000_000_000 + nanoseconds
+                else:
+                    length = sock.recv_into(self._views[taken])
+                    self._arrival_ns[taken] = 0
+            except OSError:  # an ICMP error of an earlier send
+                continue
+            self._lengths[taken] = length
+            self._legs[taken] = leg
+            taken += 1
+        if taken:
+            self._account(taken)
+        return taken
+
+    def _account(self, taken: int) -> None:
+        rows, lengths = self._rows[:taken], self._lengths[:taken]
+        is_rtp = (lengths >= HEADER) & ((rows[:, 1] < 192) | (rows[:, 1] > 223))
+        is_audio = is_rtp & (lengths == HEADER + FRAME) & (rows[:, 0] == 0x80)
+        self.odd += int(np.count_nonzero(is_rtp & ~is_audio))
+        rows, legs = rows[is_audio], self._legs[:taken][is_audio]
+        sequence = rows[:, 2].astype(np.int64) << 8 | rows[:, 3]
+        fresh = self.received[legs] == 0
+        self._first[legs[fresh]] = sequence[fresh]
+        self._last[legs[fresh]] = sequence[fresh] - 1
+        steps = (sequence - self._last[legs]).astype(np.int16).astype(np.int64)
+        self.backwards += int(np.count_nonzero(steps <= 0))
+        self._last[legs] += np.maximum(steps, 0)
+        self.received[legs] += 1
+        stamps = np.ascontiguousarray(rows[:, 4:8]).view(">u4")[:, 0].astype(np.uint32)
+        arrival_ns = self._arrival_ns[:taken][is_audio]
+        stamped = arrival_ns > 0
+        if stamped.any():
+            self.probed.append((legs[stamped], stamps[stamped], arrival_ns[stamped]))
+        if self.capture is not None:
+            self.capture.add(legs, rows[:, HEADER : HEADER + FRAME], stamps, arrival_ns)
+
+
+def egress_lateness(probed: list[Probed]) -> Spread:
+    """Return how late packets came by the grid of their stream, whose earliest packet counts as on time."""
+    if not probed:
+        return Spread.of(())
+    legs, stamps, arrival_ns = (np.concatenate(column) for column in zip(*probed, strict=True))
+    late_ms: list[float] = []
+    for leg in np.unique(legs):
+        mine = legs == leg
+        steps = (stamps[mine] - stamps[mine][0]).astype(np.int32)
+        behind_ns = arrival_ns[mine] - steps.astype(np.int64) * (1_000_000_000 // RATE_HZ)
+        late_ms += ((behind_ns - behind_ns.min()) / 1e6).tolist()
+    return Spread.of(late_ms)

@@ -1,0 +1,182 @@
+"""A server of some checkout, run as its users run it, and what it says about itself."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from bench.figures import Spread
+from bench.host import Placement, core_wait_s, cpu_s, resident_bytes
+
+ROOT: Final = Path(__file__).resolve().parents[1]
+START_S: Final = 30.0
+STOP_S: Final = 20.0
+SETTINGS: Final = {
+    "HTTP_ADDR": "127.0.0.1:0",
+    "SIP_BIND_IP": "127.0.0.1",
+    "SIP_PORT": "0",
+    "SIP_CODECS": "PCMU",
+    "RTP_PORT_MIN": "12000",
+    "RTP_PORT_MAX": "31998",
+    "DEFAULT_SAMPLE_RATE": "16000",
+}
+_SAMPLE: Final = re.compile(r"^(\w+)(?:\{(.*)\})? (\S+)$", re.MULTILINE)
+
+
+class ServerFailed(Exception):
+    """The server did not start or did not go."""
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A running server."""
+
+    pid: int
+    http_host: str
+    http_port: int
+    sip_host: str
+    sip_port: int
+
+    def cpu_s(self) -> float:
+        """CPU time used so far, all threads together."""
+        return cpu_s(self.pid)
+
+    def core_wait_s(self) -> float:
+        """Time spent waiting for a core so far."""
+        return core_wait_s(self.pid)
+
+    def resident_bytes(self) -> int:
+        """Resident memory now."""
+        return resident_bytes(self.pid)
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send the process a signal."""
+        os.kill(self.pid, number)
+
+    def metrics(self) -> dict[str, float]:
+        """Every sample of /metrics by its name with labels."""
+        with urllib.request.urlopen(
+            f"http://{self.http_host}:{self.http_port}/metrics", timeout=10
+        ) as response:
+            return parse_metrics(response.read().decode())
+
+
+def parse_metrics(text: str) -> dict[str, float]:
+    """Return the samples of a Prometheus text by name and labels, such as `x{a="b"}`."""
+    return {
+        name + (f"{{{labels}}}" if labels else ""): float(value)
+        for name, labels, value in _SAMPLE.findall(text)
+    }
+
+
+def tick_lateness(metrics: Mapping[str, float]) -> Spread | None:
+    """Return how late ticks were, None when the server does not say."""
+    found = {name: value for name, value in metrics.items() if "tick_lateness" in name}
+    values = {}
+    for wanted, quantile in (("p50", "0.5"), ("p99", "0.99"), ("max", "1")):
+        for name, value in found.items():
+            if f'quantile="{quantile}"' in name or f'"{wanted}"' in name or f"_{wanted}_" in name:
+                values[wanted] = value * (1 if "_ms" in name else 1000)
+    if len(values) < 3:
+        return None
+    return Spread(values["p50"], float("nan"), values["p99"], values["max"])
+
+
+def late_percent(before: Mapping[str, float], after: Mapping[str, float]) -> float | None:
+    """Return the share of ticks that were late between two readings, None when the server does not say."""
+    late, ticks = "voiceblender_ticks_late", "voiceblender_ticks"
+    if late not in after or ticks not in after or after[ticks] <= before[ticks]:
+        return None
+    return (after[late] - before[late]) * 100 / (after[ticks] - before[ticks])
+
+
+def command(checkout: Path, wrapper: list[str]) -> list[str]:
+    """Return the command line that serves from a checkout, with its own interpreter where it has one."""
+    own = checkout / ".venv" / "bin" / "python"
+    python = str(own) if own.exists() else sys.executable
+    return [python, "-m", *(wrapper or ["vb"]), "serve"]
+
+
+def _addresses(log: Path) -> tuple[str, int, str, int] | None:
+    for line in log.read_text(errors="replace").splitlines():
+        try:
+            value = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(value, dict) and "http" in value and "sip" in value:
+            http = str(value["http"]).rpartition("//")[2].strip("/").rpartition(":")
+            udp = next(str(a) for a in value["sip"] if str(a).startswith("udp:")).split(":")
+            return http[0], int(http[2]), udp[1], int(udp[2])
+    return None
+
+
+@contextmanager
+def running_server(
+    checkout: Path,
+    folder: Path,
+    placement: Placement,
+    settings: Mapping[str, str],
+    wrapper: list[str] | None = None,
+) -> Iterator[Server]:
+    """A server for the time of the block.
+
+    Args:
+        checkout: the folder that holds its `vb` package.
+        folder: for its log.
+        placement: where it runs.
+        settings: added to SETTINGS.
+        wrapper: module and arguments to run instead of `vb`.
+
+    Raises:
+        ServerFailed: it did not start, or ended otherwise than with status 0.
+    """
+    log = folder / "server.log"
+    environment = {
+        "PATH": os.defpath + ":/sbin:/usr/sbin",
+        "PYTHONPATH": str(checkout),
+        "RECORDING_DIR": str(folder),
+        **SETTINGS,
+        **settings,
+    }
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            command(checkout, wrapper or []), cwd=checkout, env=environment, stdout=output, stderr=output
+        )
+    try:
+        placement.apply(process.pid)
+        yield Server(process.pid, *_wait_for_addresses(process, log))
+        process.terminate()
+        status = process.wait(STOP_S)
+        if status != 0:
+            raise ServerFailed(f"exit status {status}: {_tail(log)}")
+    except subprocess.TimeoutExpired:
+        raise ServerFailed(f"still there {STOP_S:g} s after SIGTERM: {_tail(log)}") from None
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+
+
+def _wait_for_addresses(process: subprocess.Popen[bytes], log: Path) -> tuple[str, int, str, int]:
+    deadline = time.monotonic() + START_S
+    while time.monotonic() < deadline and process.poll() is None:
+        addresses = _addresses(log)
+        if addresses is not None:
+            return addresses
+        time.sleep(0.05)  # noqa: TID251 - this process has no event loop
+    raise ServerFailed(f"no address line (exit status {process.poll()}): {_tail(log)}")
+
+
+def _tail(log: Path) -> str:
+    return log.read_text(errors="replace")[-2000:]

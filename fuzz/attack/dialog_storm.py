@@ -1,0 +1,137 @@
+"""S9, S10: everything at once inside one dialog - re-INVITE and UPDATE storms, glare, races, REFER, broken SDP."""
+
+from __future__ import annotations
+
+import json
+import urllib.request
+from collections import Counter
+from random import Random
+
+import trio
+
+from conformance.expect import Difference
+from conformance.peers.sdp_text import audio_sdp
+from conformance.peers.sip_call import Call
+from conformance.peers.sip_ua import SipUa, open_udp
+from fuzz.attack.briefing import Briefing, check, figure
+from fuzz.attack.sip_mutations import Mutator, keep_home
+
+S9, S10 = "S9 storms in one dialog", "S10 REFER from a caller"
+
+
+def run(briefing: Briefing) -> None:
+    """Storm calls of our own."""
+    trio.run(_storm, briefing)
+
+
+async def _storm(briefing: Briefing) -> None:
+    random = Random(briefing.seed)
+    rounds = 2 if briefing.quick else 10
+    statuses: Counter[str] = Counter()
+    async with open_udp(briefing.sip) as ua:
+        for _ in range(rounds):
+            call = await _answered_call(briefing, ua)
+            if call is None:
+                check(S9, False, "a call could not be set up")
+                return
+            await _refer(call)
+            await _broken_sdp(call, Mutator(random), statuses)
+            await _reinvites_at_once(call, statuses)
+            await _bye_race(call, statuses)
+    figure(S9, f"{rounds} calls; answers {dict(sorted(statuses.items()))}")
+
+
+def _rest(briefing: Briefing, method: str, path: str, body: object = None) -> tuple[int, object]:
+    data = json.dumps(body).encode() if body is not None else None
+    url = f"http://{briefing.http[0]}:{briefing.http[1]}{path}"
+    request = urllib.request.Request(url, data, {"Content-Type": "application/json"}, method=method)
+    try:
+        with urllib.request.urlopen(request, timeout=5) as reply:
+            return reply.status, json.loads(reply.read())
+    except urllib.error.HTTPError as error:
+        return error.code, None
+
+
+async def _leg_of(briefing: Briefing, name: str) -> str | None:
+    for _ in range(50):
+        _, legs = await trio.to_thread.run_sync(_rest, briefing, "GET", "/v1/legs")
+        assert isinstance(legs, list)
+        for leg in legs:
+            if leg.get("app_id") == name:
+                return str(leg["id"] if "id" in leg else leg["leg_id"])
+        await trio.sleep(0.02)
+    return None
+
+
+async def _answered_call(briefing: Briefing, ua: SipUa) -> Call | None:
+    call = ua.new_call("storm")
+    name = f"storm-{call.local_tag}"
+    await call.send_invite(audio_sdp(40_000), headers=[("X-App-ID", name)])
+    leg = await _leg_of(briefing, name)
+    if leg is None:
+        return None
+    await trio.to_thread.run_sync(_rest, briefing, "POST", f"/v1/legs/{leg}/answer", {})
+    try:
+        await call.ack(await call.response(200, within_s=3))
+    except Difference:
+        return None
+    return call
+
+
+async def _refer(call: Call) -> None:
+    for _ in range(20):
+        await call.send_request("REFER", headers=[("Refer-To", "<sip:900123@127.0.0.1:9>")])
+        response = await call.any_response("REFER")
+        check(S10, response.status == 603, f"REFER got {response.start_line}")
+
+
+async def _broken_sdp(call: Call, mutator: Mutator, statuses: Counter[str]) -> None:
+    """Every kind of broken offer: an answer or a refusal, and the dialog lives."""
+    for _ in range(25):
+        method = mutator.random.choice(["INVITE", "UPDATE"])
+        await call.send_request(method, headers=[("Content-Type", "application/sdp")], body=keep_home(mutator.sdp())[:60_000])
+        response = await call.any_response(method, 3.0)
+        statuses[f"broken {response.status}"] += 1
+        check(S9, response.status in (200, 400, 415, 488, 491, 500), f"broken offer got {response.start_line}")
+        if method == "INVITE":
+            await call.ack(response)
+
+
+async def _reinvites_at_once(call: Call, statuses: Counter[str]) -> None:
+    """100 re-INVITEs and UPDATEs without waiting: each gets a final answer, at most one is under way."""
+    methods = ["INVITE" if index % 2 else "UPDATE" for index in range(100)]
+    for method in methods:
+        await call.send_request(method, headers=[("Content-Type", "application/sdp")], body=audio_sdp(40_000))
+    answered = 0
+    with trio.move_on_after(4):
+        while answered < len(methods):
+            message = await call.inbox.take(lambda m: not m.is_request and m.status >= 200, 1.0)
+            if message is None:
+                break
+            answered += 1
+            statuses[f"storm {message.status}"] += 1
+            if message.method == "INVITE":
+                await _ack(call, message.cseq[0], message.must("Via"), message.to_tag, success=message.status < 300)
+    check(S9, answered == len(methods), f"only {answered} of {len(methods)} requests of a storm were answered")
+
+
+async def _ack(call: Call, number: int, via: str, to_tag: str, *, success: bool) -> None:
+    branch = via.split("branch=")[1].split(";")[0]
+    await call.send_request("ACK", cseq=number, branch=None if success else branch, to_tag=to_tag)
+
+
+async def _bye_race(call: Call, statuses: Counter[str]) -> None:
+    """A re-INVITE, its CANCEL and BYE in one breath; then BYE again, twice."""
+    await call.send_invite(audio_sdp(40_002), within_dialog=True)
+    await call.cancel()
+    await call.send_request("BYE")
+    response = await call.any_response("BYE", 3.0)
+    statuses[f"bye {response.status}"] += 1
+    check(S9, response.status == 200, f"BYE within a storm got {response.start_line}")
+    for _ in range(2):
+        await call.send_request("BYE")
+        response = await call.any_response("BYE", 3.0)
+        check(S9, response.status == 481, f"BYE of an ended call got {response.start_line}")
+    while (message := call.inbox.take_now(lambda m: not m.is_request and m.method == "INVITE")) is not None:
+        if message.status >= 200:
+            await _ack(call, message.cseq[0], message.must("Via"), message.to_tag, success=message.status < 300)

@@ -1,0 +1,326 @@
+"""Those who must not notice: calls that exchange tones, a client that awaits its events, and OPTIONS probes."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+
+import numpy as np
+import trio
+
+from conformance.expect import Difference
+from conformance.peers.http import HttpClient
+from conformance.peers.payload import make_codec
+from conformance.peers.rtp_peer import Packet, RtpPeer, open_rtp
+from conformance.peers.sdp_text import audio_sdp
+from conformance.peers.sip_call import Call, sdp_of
+from conformance.peers.sip_message import address_of
+from conformance.peers.sip_ua import SipUa, open_udp
+from conformance.peers.vsi import Vsi, open_vsi
+from conformance.targets import Target
+from fuzz.attack.briefing import LiveCall
+from fuzz.report import Report
+
+APP = "fuzz-bystander"
+TONES_HZ = (410, 690, 1130, 1570)
+CODECS = ("PCMU", "PCMU", "PCMA", "PCMU")
+LEVEL_DB = -18.0
+WINDOW_MS = 100
+MAX_LEVEL_ERROR_DB = 3.0
+MAX_OWN_DB = -45.0
+FIRST_CSEQ = 1000
+PROBE_INTERVAL_S = 0.1
+MAX_ANSWER_S = 0.5
+EVENT_INTERVAL_S = 0.5
+MAX_EVENT_S = 1.0
+MAX_GAP_S = 0.2
+LOST_WINDOWS_ALLOWED = 0
+_RATE_HZ = 8000
+
+
+@dataclass
+class Caller:
+    """One bystander's call."""
+
+    call: Call
+    rtp: RtpPeer
+    leg_id: str
+    tone_hz: int
+    partner_hz: int
+    codec: str
+
+    def as_live(self) -> LiveCall:
+        """What somebody who read the signalling would know."""
+        branch = self.call._sent["INVITE"][1]
+        assert self.rtp.remote is not None
+        return LiveCall(
+            call_id=self.call.call_id,
+            caller_tag=self.call.local_tag,
+            server_tag=self.call.remote_tag,
+            branch=branch,
+            cseq=FIRST_CSEQ + 1,
+            caller_uri=self.call.local_uri.strip("<>"),
+            server_uri=self.call.remote_uri.strip("<>"),
+            media=self.rtp.remote,
+        )
+
+
+class Bystanders:
+    """Four callers in two rooms, and what they perceive."""
+
+    def __init__(self, target: Target, vsi: Vsi, ua: SipUa, probe: trio.socket.SocketType) -> None:
+        self.target = target
+        self.vsi = vsi
+        self.ua = ua
+        self.callers: list[Caller] = []
+        self.rooms: list[str] = []
+        self.http = HttpClient(*target.http)
+        self.latencies_s: list[float] = []
+        self.event_delays_s: list[float] = []
+        self.problems: list[str] = []
+        self._probe = probe
+        self._waiting: dict[str, float] = {}
+        self._quiet = False
+
+    # -- setting up and leaving ---------------------------------------------------------------------------
+
+    async def rest(self, method: str, path: str, body: dict[str, object] | None, status: int) -> dict[str, object]:
+        """Ask the server.
+
+        Raises:
+            Difference: when it answers otherwise.
+        """
+        reply = await self.http.ask(method, path, body)
+        if reply.status != status:
+            raise Difference(f"{method} {path}", status, f"{reply.status} {reply.body[:200]!r}")
+        value = reply.json
+        return value if isinstance(value, dict) else {}
+
+    async def gather(self, stack: AsyncExitStack) -> None:
+        """Set up the calls, two to a room."""
+        for number, (tone_hz, codec) in enumerate(zip(TONES_HZ, CODECS, strict=True)):
+            rtp = await stack.enter_async_context(open_rtp(f"caller {number}"))
+            partner_hz = TONES_HZ[number ^ 1]
+            self.callers.append(await self._call(rtp, tone_hz, partner_hz, codec))
+        for pair in (self.callers[:2], self.callers[2:]):
+            room = str((await self.rest("POST", "/v1/rooms", {"app_id": APP}, 201))["id"])
+            self.rooms.append(room)
+            for caller in pair:
+                await self.rest("POST", f"/v1/rooms/{room}/legs", {"leg_id": caller.leg_id}, 200)
+
+    async def _call(self, rtp: RtpPeer, tone_hz: int, partner_hz: int, codec: str) -> Caller:
+        call = self.ua.new_call(f"bystander{tone_hz}")
+        call.cseq = FIRST_CSEQ
+        await call.send_invite(audio_sdp(rtp.port, codecs=(codec,)), headers=[("X-App-ID", APP)])
+        ringing = await self.vsi.frame("leg.ringing", 5.0)
+        leg_id = str(ringing["leg_id"])
+        await self.rest("POST", f"/v1/legs/{leg_id}/answer", {}, 202)
+        answer = await call.response(200, within_s=5.0)
+        sdp = sdp_of(answer)
+        rtp.remote = (sdp.audio.connection.split(" ")[2], sdp.audio.port)
+        rtp.talk(tone_hz, level=LEVEL_DB, codec=codec)
+        await call.ack(answer)
+        await self.vsi.frame("leg.connected", 5.0)
+        return Caller(call, rtp, leg_id, tone_hz, partner_hz, codec)
+
+    async def leave(self, report: Report, case: str) -> None:
+        """Hang up every call and delete the rooms."""
+        self._quiet = True
+        for caller in self.callers:
+            try:
+                await caller.call.bye(5.0)
+            except Difference as problem:
+                report.check(case, False, f"hanging up: {problem}")
+        for room in self.rooms:
+            await self.rest("DELETE", f"/v1/rooms/{room}", None, 200)
+
+    async def clear_strangers(self) -> int:
+        """Hang up every leg and delete every room that an attack has left; returns how many there were."""
+        ours = {caller.leg_id for caller in self.callers} | set(self.rooms)
+        found = 0
+        for kind in ("legs", "rooms"):
+            listing = (await self.http.ask("GET", f"/v1/{kind}")).json
+            assert isinstance(listing, list)
+            async with self.http.connection() as connection:
+                for item in listing:
+                    if item["id"] not in ours:
+                        found += 1
+                        await connection.ask("DELETE", f"/v1/{kind}/{item['id']}")
+        return found
+
+    # -- perceiving ---------------------------------------------------------------------------------------
+
+    async def probe(self) -> None:
+        """Send an OPTIONS every 100 ms, over UDP and without a second try."""
+        host, port = self._probe.getsockname()[:2]
+        server = self.target.sip_address()
+        while True:
+            call_id = secrets.token_hex(8)
+            self._waiting[call_id] = trio.current_time()
+            await self._probe.sendto(
+                (
+                    f"OPTIONS sip:probe@{server[0]}:{server[1]} SIP/2.0\r\n"
+                    f"Via: SIP/2.0/UDP {host}:{port};branch=z9hG4bK{call_id};rport\r\nMax-Forwards: 70\r\n"
+                    f"From: <sip:probe@{host}>;tag={call_id}\r\nTo: <sip:probe@{server[0]}>\r\n"
+                    f"Call-ID: {call_id}\r\nCSeq: 1 OPTIONS\r\nContent-Length: 0\r\n\r\n"
+                ).encode(),
+                server,
+            )
+            await trio.sleep(PROBE_INTERVAL_S)
+
+    async def take_answers(self) -> None:
+        """Note when each probe was answered."""
+        while True:
+            try:
+                data, _ = await self._probe.recvfrom(65536)
+            except ConnectionRefusedError:
+                continue
+            _, _, rest = data.partition(b"Call-ID: ")
+            began = self._waiting.pop(rest.partition(b"\r\n")[0].decode("ascii", "replace"), None)
+            if began is not None:
+                self.latencies_s.append(trio.current_time() - began)
+
+    async def cause_events(self) -> None:
+        """Mute and unmute a caller's deaf side now and then: the client must see each event once, in time."""
+        leg_id = self.callers[3].leg_id
+        while True:
+            for method, kind in (("POST", "leg.deaf"), ("DELETE", "leg.undeaf")):
+                await trio.sleep(EVENT_INTERVAL_S)
+                if self._quiet:
+                    return
+                began = trio.current_time()
+                try:
+                    await self.rest(method, f"/v1/legs/{leg_id}/deaf", None, 200)
+                    await self.vsi.frame(kind, MAX_EVENT_S)
+                except Difference as problem:
+                    self.problems.append(f"event: {problem}")
+                self.event_delays_s.append(trio.current_time() - began)
+
+    def judge_events(self, report: Report, case: str) -> None:
+        """Report events that were late, missing, double, foreign or dropped."""
+        for problem in self.problems:
+            report.check(case, False, problem)
+        self.problems.clear()
+        strange = [f for f in self.vsi.frames.unread() if f.get("app_id") not in (APP, None)]
+        dropped = [f for f in self.vsi.frames.items() if f.get("type") == "events_dropped"]
+        ended = [f for f in self.vsi.frames.unread() if f.get("type") == "leg.disconnected"]
+        reasons = [f["cdr"].get("reason") for f in ended if isinstance(f.get("cdr"), dict)]
+        report.check(case, not ended, f"{len(ended)} calls of bystanders were ended: {reasons}")
+        report.check(case, not strange, f"{len(strange)} events of others, first {strange[:1]}")
+        report.check(case, not dropped, f"events were dropped: {dropped[:2]}")
+        report.check(case, not self.vsi.closed.is_set(), f"the event client was closed: {self.vsi.close_code}")
+        if self.event_delays_s:
+            report.figure(case, f"commands with their events within {max(self.event_delays_s) * 1000:.0f} ms")
+        self.event_delays_s.clear()
+
+    def judge_probes(self, report: Report, case: str) -> None:
+        """Report probes without an answer, or with a late one."""
+        now = trio.current_time()
+        late = [key for key, began in self._waiting.items() if now - began > MAX_ANSWER_S]
+        for key in late:
+            del self._waiting[key]
+        slowest = max(self.latencies_s, default=0.0)
+        report.check(case, not late, f"{len(late)} OPTIONS without an answer within {MAX_ANSWER_S * 1000:.0f} ms")
+        report.check(case, slowest < MAX_ANSWER_S, f"OPTIONS answered after {slowest * 1000:.0f} ms")
+        report.figure(case, f"{len(self.latencies_s)} OPTIONS answered, the slowest after {slowest * 1000:.0f} ms")
+        self.latencies_s.clear()
+
+    def judge_audio(self, report: Report, case: str, since: float, until: float) -> None:
+        """Report gaps, broken tones and echoes between two times of the monotonic clock."""
+        gaps, levels, echoes, spread = [], [], [], []
+        for caller in self.callers:
+            packets = [p for p in caller.rtp.received if since <= p.at <= until]
+            heard = Heard.of(packets, caller)
+            gaps.append(heard.longest_gap_s)
+            levels.append(heard.worst_level_db)
+            echoes.append(heard.own_db)
+            spread.append(len(packets) / max(0.001, until - since))
+            who = f"{caller.rtp.who} ({caller.codec})"
+            report.check(case, heard.missing == 0, f"{who}: {heard.missing} packets missing")
+            report.check(case, heard.strange == 0, f"{who}: {heard.strange} packets of another stream or type")
+            report.check(case, 48 < spread[-1] < 52, f"{who}: {spread[-1]:.1f} packets/s")
+            report.check(case, heard.longest_gap_s < MAX_GAP_S, f"{who}: {heard.longest_gap_s * 1000:.0f} ms between packets")
+            if caller is self.callers[3]:
+                continue  # it is made deaf now and then
+            report.check(case, heard.broken == 0, f"{who}: tone broken in {heard.broken} of {heard.windows} windows")
+            report.check(case, heard.own_db < MAX_OWN_DB, f"{who}: hears itself at {heard.own_db:.0f} dB")
+        lateness = max(caller.rtp.max_lateness_s for caller in self.callers)
+        for caller in self.callers:
+            caller.rtp.max_lateness_s = 0.0
+        report.figure(
+            case,
+            f"audio: longest gap {max(gaps) * 1000:.0f} ms, worst window {min(levels[:3]):+.1f} dB, own voice "
+            f"{max(echoes[:3]):.0f} dB, our own sending at most {lateness * 1000:.0f} ms late",
+        )
+
+
+@dataclass(frozen=True)
+class Heard:
+    """What one caller heard.
+
+    Attributes:
+        worst_level_db: level of the partner's tone in the worst window, relative to what was sent.
+        own_db: level of the caller's own tone, relative to what it sends, in the upper quarter of windows; a
+            click has energy everywhere for a moment, an echo is there all the time.
+        broken: windows in which the tone was off by more than allowed.
+    """
+
+    missing: int
+    strange: int
+    longest_gap_s: float
+    windows: int
+    broken: int
+    worst_level_db: float
+    own_db: float
+
+    @classmethod
+    def of(cls, packets: list[Packet], caller: Caller) -> Heard:
+        """Measure packets in order of arrival."""
+        if len(packets) < 10:
+            return cls(50, 0, 9.9, 0, 1, -99.0, -99.0)
+        codec = make_codec(caller.codec)
+        first = packets[0]
+        steps = [((p.sequence - first.sequence + 0x8000) & 0xFFFF) - 0x8000 for p in packets]
+        offsets = np.unwrap(np.array(steps, float), period=65536).astype(int)
+        missing = int(offsets.max() - offsets.min() + 1 - len(set(offsets.tolist())))
+        strange = sum(p.ssrc != first.ssrc or p.payload_type != codec.payload_type for p in packets)
+        gap = max(b.at - a.at for a, b in zip(packets, packets[1:], strict=False))
+        pcm = np.concatenate([codec.decode(p.payload) for p in packets if p.payload_type == codec.payload_type])
+        partner, own = _levels_db(pcm, caller.partner_hz), _levels_db(pcm, caller.tone_hz)
+        broken = int((np.abs(partner) > MAX_LEVEL_ERROR_DB).sum())
+        worst = float(partner[np.argmax(np.abs(partner))]) if partner.size else -99.0
+        return cls(missing, strange, gap, partner.size, broken, worst, float(np.percentile(own, 75)))
+
+
+def _levels_db(pcm: np.ndarray[tuple[int, ...], np.dtype[np.int16]], tone_hz: int) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
+    """Level of a tone in each window, relative to the level that is sent."""
+    size = _RATE_HZ * WINDOW_MS // 1000
+    windows = pcm[: pcm.size // size * size].reshape(-1, size).astype(np.float64)
+    turn = np.exp(-2j * np.pi * tone_hz * np.arange(size) / _RATE_HZ) * np.hanning(size) / (np.hanning(size).sum() / 2)
+    amplitude = np.abs(windows @ turn)
+    sent = 32768 * 10 ** (LEVEL_DB / 20) * 2**0.5
+    return 20 * np.log10(np.maximum(amplitude, 1e-3) / sent)
+
+
+@asynccontextmanager
+async def open_bystanders(target: Target) -> AsyncIterator[Bystanders]:
+    """Bystanders with their calls up, while the block runs."""
+    async with AsyncExitStack() as stack:
+        vsi = await stack.enter_async_context(open_vsi(f"{target.vsi_url}?app_id=^{APP}$", "bystander"))
+        ua = await stack.enter_async_context(open_udp(target.sip_address()))
+        probe = stack.enter_context(trio.socket.socket(trio.socket.AF_INET, trio.socket.SOCK_DGRAM))
+        await probe.bind(("127.0.0.1", 0))
+        bystanders = Bystanders(target, vsi, ua, probe)
+        await bystanders.gather(stack)
+        await trio.sleep(1.0)
+        nursery = await stack.enter_async_context(trio.open_nursery())
+        for task in (bystanders.probe, bystanders.take_answers, bystanders.cause_events):
+            nursery.start_soon(task)
+        yield bystanders
+        nursery.cancel_scope.cancel()
+
+
+__all__ = ["Bystanders", "Heard", "address_of", "open_bystanders", "time"]

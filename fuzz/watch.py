@@ -1,0 +1,112 @@
+"""What is seen of the server from outside its protocols: memory, descriptors, log, and /metrics."""
+
+from __future__ import annotations
+
+import re
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import trio
+
+from conformance.peers.http import HttpClient
+from conformance.targets import Target
+
+INTERVAL_S = 0.25
+IDLE_NAMES = (
+    "voiceblender_sip_calls",
+    "voiceblender_sip_transactions",
+    "voiceblender_media_ports",
+    "voiceblender_rtp_port_pairs_free",
+    "voiceblender_active_legs",
+    "voiceblender_active_rooms",
+    "voiceblender_vsi_clients",
+)
+_SAMPLE = re.compile(r"^([a-z_]+)(?:\{[^}]*\})? ([0-9.e+-]+|NaN)$", re.MULTILINE)
+
+
+@dataclass
+class Watch:
+    """Memory and descriptors of a server process, sampled all the time.
+
+    Attributes:
+        pid: None for a server that was not started here; nothing of its process is seen then.
+    """
+
+    target: Target
+    pid: int | None
+    peak_rss_mib: float = 0.0
+    rss_mib: list[float] = field(default_factory=list)
+    _seen_faults: int = 0
+    _seen_log: int = 0
+
+    @classmethod
+    def of(cls, target: Target) -> Watch:
+        """A watch over a target."""
+        return cls(target, target.process.pid if target.process is not None else None)
+
+    def memory_mib(self) -> float:
+        """Resident memory now, 0 when it cannot be seen."""
+        if self.pid is None:
+            return 0.0
+        try:
+            text = Path(f"/proc/{self.pid}/status").read_text()
+        except OSError:
+            return 0.0
+        match = re.search(r"VmRSS:\s+(\d+) kB", text)
+        return int(match[1]) / 1024 if match else 0.0
+
+    def descriptors(self) -> int:
+        """Open file descriptors, 0 when they cannot be seen."""
+        if self.pid is None:
+            return 0
+        try:
+            return sum(1 for _ in Path(f"/proc/{self.pid}/fd").iterdir())
+        except OSError:
+            return 0
+
+    async def run(self) -> None:
+        """Sample until cancelled."""
+        while True:
+            self.rss_mib.append(self.memory_mib())
+            self.peak_rss_mib = max(self.peak_rss_mib, self.rss_mib[-1])
+            await trio.sleep(INTERVAL_S)
+
+    def take_peak(self) -> float:
+        """The peak of memory since the last call."""
+        peak, self.peak_rss_mib = self.peak_rss_mib, self.memory_mib()
+        return peak
+
+    def new_fault(self) -> str | None:
+        """The end of the log's newest trace, when there is one more than at the last call."""
+        if self.target.faults() <= self._seen_faults:
+            return None
+        self._seen_faults = self.target.faults()
+        return self.target.log_problem()
+
+    def new_log_bytes(self) -> int:
+        """How much the server has logged since the last call."""
+        grown, self._seen_log = len(self.target.log) - self._seen_log, len(self.target.log)
+        return grown
+
+    async def metrics(self) -> dict[str, float]:
+        """The samples of /metrics; those with labels are summed."""
+        reply = await HttpClient(*self.target.http).ask("GET", "/metrics")
+        values: dict[str, float] = {}
+        for name, value in _SAMPLE.findall(reply.body.decode()):
+            values[name] = values.get(name, 0.0) + float(value)
+        return values
+
+    async def wait_idle(self, wanted: dict[str, float], names: tuple[str, ...], within_s: float) -> dict[str, str]:
+        """Wait until metrics are as wanted; returns what still differs."""
+        deadline = time.monotonic() + within_s
+        while True:
+            now = await self.metrics()
+            wrong = {
+                name: f"{now.get(name):g}, before {wanted.get(name):g}"
+                for name in names
+                if now.get(name) != wanted.get(name)
+            }
+            if not wrong or time.monotonic() > deadline:
+                return wrong
+            await trio.sleep(0.5)

@@ -1,0 +1,209 @@
+"""One recording from its start to its last word."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final
+
+import trio
+
+from vb.errors import Conflict, InternalError, VbError
+from vb.events.media import ChannelInfo, RecordingFinished, RecordingStarted
+from vb.features.owner import Owner
+from vb.features.participants import Participants
+from vb.features.patience import patiently
+from vb.features.storage import RecordingStorage
+from vb.media.errors import RecordingError
+from vb.media.recorder import Recorder
+from vb.media.recording_names import multi_channel_name
+from vb.media.recording_writer import ParticipantsWriter, RecordingWriter
+from vb.media.tasks.blocking import Blocking
+from vb.media.tasks.recorder import run_recorder
+from vb.storage.s3 import S3Target
+
+KEEP_TIMEOUT_S: Final = 20.0
+"""How long a stop waits for the file of the participants and for the uploads."""
+HURRIED_KEEP_TIMEOUT_S: Final = 4.0
+"""The same when the leg or room ends; what is not uploaded by then stays on the disk."""
+
+
+@dataclass(frozen=True, slots=True)
+class RecordingOptions:
+    """What a client asked for.
+
+    Attributes:
+        target: the bucket to upload to, None for none.
+        name: file name with extension, None to draw one.
+        multi_channel: whether a room gets a file with one channel per participant too.
+    """
+
+    target: S3Target | None = None
+    name: str | None = None
+    multi_channel: bool = False
+
+
+@dataclass
+class Outcome:
+    """What became of a recording: paths or addresses, and what went wrong."""
+
+    file: str = ""
+    multi_channel_file: str | None = None
+    channels: dict[str, ChannelInfo] | None = None
+    omitted_legs: list[str] | None = None
+    errors: list[str] = field(default_factory=list)
+
+    @property
+    def error(self) -> str | None:
+        """All that went wrong in one line, None when nothing did."""
+        return "; ".join(dict.fromkeys(self.errors)) or None
+
+
+class RecordingTask:
+    """A recording under way; also what its writing reports its readiness to.
+
+    Args:
+        owner: the leg or room.
+        options: what was asked for.
+        path: the file that will be.
+        token: makes the temporary names unique.
+        blocking: runs the file operations.
+        storage: the way into buckets.
+        clock: monotonic seconds.
+        local_time: the time that names the file of the participants.
+    """
+
+    def __init__(
+        self,
+        owner: Owner,
+        options: RecordingOptions,
+        *,
+        path: Path,
+        token: str,
+        blocking: Blocking,
+        storage: RecordingStorage,
+        clock: Callable[[], float],
+        local_time: Callable[[], datetime],
+    ) -> None:
+        self.owner = owner
+        self.path = path
+        self._rate_hz = owner.frame_rate_hz
+        self.recorder = Recorder(channels=2 if owner.room is None else 1, clock=clock, rate_hz=self._rate_hz)
+        self.failure: VbError | None = None
+        self.outcome = Outcome()
+        self.settled = trio.Event()
+        self.finished = trio.Event()
+        self._options = options
+        self._token = token
+        self._blocking = blocking
+        self._storage = storage
+        self._local_time = local_time
+        self._sinks = self.recorder.sinks
+        self._participants: Participants | None = None
+        self._channels_writer: ParticipantsWriter | None = None
+        if options.multi_channel and owner.room is not None:
+            self._participants = Participants(owner.room, self.recorder)
+            self._channels_writer = ParticipantsWriter(path.parent, token=token, rate_hz=self._rate_hz)
+
+    @property
+    def under_way(self) -> bool:
+        """Whether audio is taken: it has started and nobody has stopped it."""
+        return self.settled.is_set() and self.failure is None and not self.recorder.ended
+
+    def started(self, value: None = None) -> None:
+        """The temporary file exists: listen in, and say so."""
+        said, *heard = self._sinks
+        self.owner.add_taps(said, heard[0] if heard else None)
+        if self._participants is not None:
+            self._participants.start()
+        self.owner.publish(RecordingStarted, file=str(self.path))
+        self.settled.set()
+
+    async def run(self) -> None:
+        """Record until stopped; the outcome is published whatever happens."""
+        writer = RecordingWriter(
+            self.path, token=self._token, recorder=self.recorder, participants=self._channels_writer
+        )
+        try:
+            if self._options.target is not None:
+                await self._storage.check(self._options.target, self._options.name)
+            await run_recorder(self.recorder, writer, blocking=self._blocking, task_status=self)
+        except VbError as exc:
+            self.failure = exc
+        except RecordingError as exc:
+            self.failure = InternalError(str(exc))
+        finally:
+            self.owner.remove_taps(*self._sinks)
+            if self._participants is not None:
+                self._participants.stop()
+            try:
+                await self._conclude()
+            finally:
+                self._say_the_end()
+
+    async def _conclude(self) -> None:
+        """Complete the second file and bring both to where they belong."""
+        result = self.recorder.result
+        if not self.settled.is_set() or result is None:
+            return
+        self.outcome.file = result.file
+        if result.error is not None:
+            self.outcome.errors.append(result.error)
+        if self._channels_writer is not None or self._options.target is not None:
+            await patiently(self._keep, patience_s=KEEP_TIMEOUT_S, hurry_s=HURRIED_KEEP_TIMEOUT_S)
+
+    def _say_the_end(self) -> None:
+        if self.settled.is_set():
+            outcome = self.outcome
+            fields: dict[str, Any] = {"file": outcome.file, "error": outcome.error}
+            if self.owner.room is not None:
+                fields |= {
+                    "multi_channel_file": outcome.multi_channel_file,
+                    "channels": outcome.channels,
+                    "omitted_legs": outcome.omitted_legs,
+                }
+            self.owner.publish(RecordingFinished, **fields)
+        elif self.failure is None:
+            self.failure = Conflict("it is ending")
+        self.settled.set()
+        self.finished.set()
+
+    async def _keep(self) -> None:
+        try:
+            if self._participants is not None and self._channels_writer is not None:
+                await self._finish_channels(self._participants, self._channels_writer)
+        finally:
+            if self._options.target is not None:
+                await self._upload(self._options.target)
+
+    async def _finish_channels(self, participants: Participants, writer: ParticipantsWriter) -> None:
+        name = multi_channel_name(self._local_time(), self._token)
+        problem = "the file with a channel per participant was not completed in time"
+        try:
+            file = await self._blocking(lambda: writer.finish(self.path.with_name(name)))
+            problem = writer.error or ""
+        finally:
+            if problem:
+                self.outcome.errors.append(problem)
+        if file:
+            self.outcome.multi_channel_file = file
+            total_ms = writer.frames * 1000 // self._rate_hz
+            self.outcome.channels = participants.channels(writer.channels, total_ms)
+        self.outcome.omitted_legs = participants.omitted(writer.channels if file else 0) or None
+
+    async def _upload(self, target: S3Target) -> None:
+        outcome = self.outcome
+        files = [file for file in (outcome.file, outcome.multi_channel_file) if file]
+        uploads = self._storage.uploads(target, files)
+        try:
+            await self._storage.run(uploads)
+        finally:
+            for upload in uploads:
+                if upload.error is not None:
+                    outcome.errors.append(upload.error)
+            places = {str(upload.path): upload.location for upload in uploads}
+            outcome.file = places.get(outcome.file, "")
+            if outcome.multi_channel_file is not None:
+                outcome.multi_channel_file = places[outcome.multi_channel_file]

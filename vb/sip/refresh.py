@@ -1,0 +1,122 @@
+"""Keeping a session alive: refreshing it in time, and ending it when nobody did.  Spec: RFC 4028 §10."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from vb.sip.call_events import RefreshDue, SessionExpired
+from vb.sip.message import Message, Request, Response
+from vb.sip.session_timer import SessionTimer
+from vb.sip.transaction import ClientTransaction, FailureKind
+
+if TYPE_CHECKING:
+    from vb.sip.call import Call
+
+# While an exchange is under way, which refreshes as well if it succeeds.
+BUSY_RETRY_S = 5.0
+MAX_RAISES = 4
+
+
+class SessionKeeper:
+    """The session timer of one call at work; only a 2xx starts it anew.
+
+    Attributes:
+        timer: what was agreed.
+        refreshing: a refresh of ours is under way.
+    """
+
+    __slots__ = ("_call", "_expires_at", "_peer_takes_update", "_raises", "refreshing", "timer")
+
+    def __init__(self, call: Call, wanted_s: int) -> None:
+        self._call = call
+        self.timer = SessionTimer(wanted_s)
+        self.refreshing = False
+        self._peer_takes_update = False
+        self._expires_at = 0.0
+        self._raises = 0
+
+    def hear(self, message: Message) -> None:
+        """Take note of whether the peer takes UPDATE."""
+        if "Allow" in message.headers:
+            allowed = {method.upper() for method in message.headers.get_list("Allow")}
+            self._peer_takes_update = "UPDATE" in allowed
+
+    def answer(self, request: Request, now: float) -> list[tuple[str, str]]:
+        """Return what our 2xx to the peer's INVITE or UPDATE says, and start anew."""
+        self.hear(request)
+        if self._call.state.value == "early":
+            return []  # the session begins with the 2xx to the INVITE
+        headers = self.timer.answer(request)
+        self._restart(now)
+        return headers
+
+    def accepted(self, response: Response, now: float) -> None:
+        """A 2xx to our INVITE or UPDATE came: start anew as it says."""
+        self.hear(response)
+        self.timer.accept(response)
+        self._restart(now)
+
+    def raised(self, response: Response) -> bool:
+        """Tell whether a request that was refused like this is to be repeated with a longer interval."""
+        if response.status != 422 or self._raises >= MAX_RAISES or not self.timer.raise_to(response):
+            return False
+        self._raises += 1
+        return True
+
+    def _restart(self, now: float) -> None:
+        call, timer = self._call, self.timer
+        self.refreshing = False
+        self._raises = 0
+        call.clear_timer(self._refresh)
+        call.clear_timer(self._expire)
+        if not timer.interval_s or call.state.value not in ("answered", "confirmed"):
+            return
+        self._expires_at = now + timer.expire_after_s
+        call.set_timer(self._expire, self._expires_at)
+        if timer.we_refresh:
+            call.set_timer(self._refresh, now + timer.refresh_after_s)
+
+    # -- refreshing -----------------------------------------------------------------------------
+
+    def _refresh(self, now: float) -> None:
+        call = self._call
+        if not call.exchange.is_idle or call.exchange.has_waiting or call.state.value != "confirmed":
+            call.set_timer(self._refresh, now + BUSY_RETRY_S)
+            return
+        self.refreshing = True
+        if self._peer_takes_update:
+            call.send("UPDATE", self._updated, now)
+        else:
+            call.emit(RefreshDue())
+
+    def _updated(self, transaction: ClientTransaction, outcome: Response | FailureKind, now: float) -> None:
+        call = self._call
+        if not isinstance(outcome, Response) or outcome.status in (408, 481):
+            self._expire(now)
+        elif outcome.status < 300:
+            if call.dialog is not None:
+                call.dialog.refresh_target(outcome)
+            self.accepted(outcome, now)
+        elif outcome.status in (405, 501):
+            self._peer_takes_update = False
+            self._refresh(now)
+        elif outcome.status == 491:
+            call.set_timer(self._refresh, now + call.exchange.glare_delay_s())
+        else:
+            self.refused(now)
+
+    def refused(self, now: float) -> None:
+        """A refresh failed, but the session lives: try again while there is time."""
+        if not self.refreshing:
+            return
+        self.refreshing = False
+        left_s = self._expires_at - now
+        if left_s > BUSY_RETRY_S:
+            self._call.set_timer(self._refresh, now + max(left_s / 2, BUSY_RETRY_S))
+
+    def _expire(self, now: float) -> None:
+        """The session is dead: say so, and send BYE all the same."""
+        call = self._call
+        if call.state.value == "confirmed":
+            call.emit(SessionExpired())
+            call.send_bye(now)

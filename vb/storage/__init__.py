@@ -1,0 +1,1 @@
+"""Where finished recordings may go besides the local disk."""
