@@ -12,7 +12,7 @@ import trio
 
 from conformance.targets import Target, remote, started
 from fuzz.report import Report
-from fuzz.run import ATTACKS, Plan, attack_server
+from fuzz.run import ATTACKS, QUICK_GROUPS, Plan, attack_server
 
 FULL_DATAGRAMS = 30_000
 QUICK_BELOW = 5_000
@@ -29,19 +29,29 @@ SETTINGS = {
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m fuzz", description=__doc__)
     parser.add_argument(
-        "--datagrams", type=int, default=FULL_DATAGRAMS, help=f"mutated SIP datagrams; below {QUICK_BELOW} all attacks are short"
+        "--datagrams",
+        type=int,
+        default=FULL_DATAGRAMS,
+        help=f"mutated SIP datagrams; below {QUICK_BELOW} all attacks are short",
     )
     parser.add_argument("--seed", type=int, default=None, help="repeats a run; drawn and shown when absent")
-    parser.add_argument("--only", action="append", choices=list(ATTACKS), help="run just this attack; may be repeated")
+    parser.add_argument(
+        "--only", action="append", choices=ATTACKS, help="run just this attack; may be repeated"
+    )
     parser.add_argument("--url", help="HTTP address of a server that runs, with --sip")
     parser.add_argument("--sip", help="its UDP address, host:port, on the loopback interface")
+    parser.add_argument("--tcp", help="its TCP address, when it has one")
     parser.add_argument("--log", type=Path, help="where the server's output is kept")
     return parser.parse_args()
 
 
 async def _run(options: argparse.Namespace, plan: Plan) -> Report:
     if options.url:
-        return await attack_server(remote(options.url, options.sip, recordings=None, secret=None), plan)
+        target = remote(options.url, options.sip, recordings=None, secret=None)
+        if options.tcp:
+            host, _, port = options.tcp.rpartition(":")
+            target.sip["tcp"] = (host.strip("[]"), int(port))
+        return await attack_server(target, plan)
     with tempfile.TemporaryDirectory() as home:
         async with started(Path(home), SETTINGS) as target:
             try:
@@ -59,7 +69,9 @@ def main() -> int:
     """Run; 0 when nothing was violated, else 1."""
     options = _arguments()
     seed = options.seed if options.seed is not None else secrets.randbelow(1_000_000)
-    plan = Plan(options.datagrams, seed, options.datagrams < QUICK_BELOW, options.only or list(ATTACKS))
+    quick = options.datagrams < QUICK_BELOW
+    every = QUICK_GROUPS if quick else [(name,) for name in ATTACKS]
+    plan = Plan(options.datagrams, seed, quick, [(name,) for name in options.only] if options.only else every)
     print(f"fuzz: seed {seed}", flush=True)
     report = trio.run(_run, options, plan)
     print(report.summary(), flush=True)

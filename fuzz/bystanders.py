@@ -1,4 +1,4 @@
-"""Those who must not notice: calls that exchange tones, a client that awaits its events, and OPTIONS probes."""
+"""Those who must not notice: calls that exchange tones, a client that awaits its events, OPTIONS probes."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import trio
@@ -37,7 +38,9 @@ MAX_ANSWER_S = 0.5
 EVENT_INTERVAL_S = 0.5
 MAX_EVENT_S = 1.0
 MAX_GAP_S = 0.2
-LOST_WINDOWS_ALLOWED = 0
+MIN_RATE = 46
+LATE_S = 0.03
+"""Sending of our own later than this may be heard."""
 _RATE_HZ = 8000
 
 
@@ -87,7 +90,9 @@ class Bystanders:
 
     # -- setting up and leaving ---------------------------------------------------------------------------
 
-    async def rest(self, method: str, path: str, body: dict[str, object] | None, status: int) -> dict[str, object]:
+    async def rest(
+        self, method: str, path: str, body: dict[str, object] | None, status: int
+    ) -> dict[str, object]:
         """Ask the server.
 
         Raises:
@@ -211,7 +216,9 @@ class Bystanders:
         report.check(case, not ended, f"{len(ended)} calls of bystanders were ended: {reasons}")
         report.check(case, not strange, f"{len(strange)} events of others, first {strange[:1]}")
         report.check(case, not dropped, f"events were dropped: {dropped[:2]}")
-        report.check(case, not self.vsi.closed.is_set(), f"the event client was closed: {self.vsi.close_code}")
+        report.check(
+            case, not self.vsi.closed.is_set(), f"the event client was closed: {self.vsi.close_code}"
+        )
         if self.event_delays_s:
             report.figure(case, f"commands with their events within {max(self.event_delays_s) * 1000:.0f} ms")
         self.event_delays_s.clear()
@@ -223,14 +230,21 @@ class Bystanders:
         for key in late:
             del self._waiting[key]
         slowest = max(self.latencies_s, default=0.0)
-        report.check(case, not late, f"{len(late)} OPTIONS without an answer within {MAX_ANSWER_S * 1000:.0f} ms")
+        report.check(
+            case, not late, f"{len(late)} OPTIONS without an answer within {MAX_ANSWER_S * 1000:.0f} ms"
+        )
         report.check(case, slowest < MAX_ANSWER_S, f"OPTIONS answered after {slowest * 1000:.0f} ms")
-        report.figure(case, f"{len(self.latencies_s)} OPTIONS answered, the slowest after {slowest * 1000:.0f} ms")
+        report.figure(
+            case, f"{len(self.latencies_s)} OPTIONS answered, the slowest after {slowest * 1000:.0f} ms"
+        )
         self.latencies_s.clear()
 
     def judge_audio(self, report: Report, case: str, since: float, until: float) -> None:
         """Report gaps, broken tones and echoes between two times of the monotonic clock."""
         gaps, levels, echoes, spread = [], [], [], []
+        lateness = max(caller.rtp.max_lateness_s for caller in self.callers)
+        for caller in self.callers:
+            caller.rtp.max_lateness_s = 0.0
         for caller in self.callers:
             packets = [p for p in caller.rtp.received if since <= p.at <= until]
             heard = Heard.of(packets, caller)
@@ -240,16 +254,22 @@ class Bystanders:
             spread.append(len(packets) / max(0.001, until - since))
             who = f"{caller.rtp.who} ({caller.codec})"
             report.check(case, heard.missing == 0, f"{who}: {heard.missing} packets missing")
-            report.check(case, heard.strange == 0, f"{who}: {heard.strange} packets of another stream or type")
-            report.check(case, 48 < spread[-1] < 52, f"{who}: {spread[-1]:.1f} packets/s")
-            report.check(case, heard.longest_gap_s < MAX_GAP_S, f"{who}: {heard.longest_gap_s * 1000:.0f} ms between packets")
+            report.check(
+                case, heard.strange == 0, f"{who}: {heard.strange} packets of another stream or type"
+            )
+            report.check(case, MIN_RATE < spread[-1] < 52, f"{who}: {spread[-1]:.1f} packets/s")
+            report.check(
+                case,
+                heard.longest_gap_s < MAX_GAP_S,
+                f"{who}: {heard.longest_gap_s * 1000:.0f} ms between packets",
+            )
             if caller is self.callers[3]:
                 continue  # it is made deaf now and then
-            report.check(case, heard.broken == 0, f"{who}: tone broken in {heard.broken} of {heard.windows} windows")
+            # Who sends late himself leaves a gap in what the other hears.
+            allowed = 0 if lateness < LATE_S else max(2, heard.windows // 50)
+            text = f"{who}: tone broken in {heard.broken} of {heard.windows} windows"
+            report.check(case, heard.broken <= allowed, text)
             report.check(case, heard.own_db < MAX_OWN_DB, f"{who}: hears itself at {heard.own_db:.0f} dB")
-        lateness = max(caller.rtp.max_lateness_s for caller in self.callers)
-        for caller in self.callers:
-            caller.rtp.max_lateness_s = 0.0
         report.figure(
             case,
             f"audio: longest gap {max(gaps) * 1000:.0f} ms, worst window {min(levels[:3]):+.1f} dB, own voice "
@@ -287,19 +307,27 @@ class Heard:
         offsets = np.unwrap(np.array(steps, float), period=65536).astype(int)
         missing = int(offsets.max() - offsets.min() + 1 - len(set(offsets.tolist())))
         strange = sum(p.ssrc != first.ssrc or p.payload_type != codec.payload_type for p in packets)
-        gap = max(b.at - a.at for a, b in zip(packets, packets[1:], strict=False))
-        pcm = np.concatenate([codec.decode(p.payload) for p in packets if p.payload_type == codec.payload_type])
+        gap = max(b.at - a.at for a, b in pairwise(packets))
+        pcm = np.concatenate(
+            [codec.decode(p.payload) for p in packets if p.payload_type == codec.payload_type]
+        )
         partner, own = _levels_db(pcm, caller.partner_hz), _levels_db(pcm, caller.tone_hz)
         broken = int((np.abs(partner) > MAX_LEVEL_ERROR_DB).sum())
         worst = float(partner[np.argmax(np.abs(partner))]) if partner.size else -99.0
         return cls(missing, strange, gap, partner.size, broken, worst, float(np.percentile(own, 75)))
 
 
-def _levels_db(pcm: np.ndarray[tuple[int, ...], np.dtype[np.int16]], tone_hz: int) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
+def _levels_db(
+    pcm: np.ndarray[tuple[int, ...], np.dtype[np.int16]], tone_hz: int
+) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
     """Level of a tone in each window, relative to the level that is sent."""
     size = _RATE_HZ * WINDOW_MS // 1000
     windows = pcm[: pcm.size // size * size].reshape(-1, size).astype(np.float64)
-    turn = np.exp(-2j * np.pi * tone_hz * np.arange(size) / _RATE_HZ) * np.hanning(size) / (np.hanning(size).sum() / 2)
+    turn = (
+        np.exp(-2j * np.pi * tone_hz * np.arange(size) / _RATE_HZ)
+        * np.hanning(size)
+        / (np.hanning(size).sum() / 2)
+    )
     amplitude = np.abs(windows @ turn)
     sent = 32768 * 10 ** (LEVEL_DB / 20) * 2**0.5
     return 20 * np.log10(np.maximum(amplitude, 1e-3) / sent)

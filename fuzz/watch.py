@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import trio
@@ -27,16 +27,13 @@ _SAMPLE = re.compile(r"^([a-z_]+)(?:\{[^}]*\})? ([0-9.e+-]+|NaN)$", re.MULTILINE
 
 @dataclass
 class Watch:
-    """Memory and descriptors of a server process, sampled all the time.
-
-    Attributes:
-        pid: None for a server that was not started here; nothing of its process is seen then.
+    """Memory and descriptors of a server process, sampled all the time: in /proc if it was started here, else
+    as /metrics tells.
     """
 
     target: Target
     pid: int | None
     peak_rss_mib: float = 0.0
-    rss_mib: list[float] = field(default_factory=list)
     _seen_faults: int = 0
     _seen_log: int = 0
 
@@ -45,36 +42,27 @@ class Watch:
         """A watch over a target."""
         return cls(target, target.process.pid if target.process is not None else None)
 
-    def memory_mib(self) -> float:
-        """Resident memory now, 0 when it cannot be seen."""
+    async def memory_mib(self) -> float:
+        """Resident memory now."""
         if self.pid is None:
-            return 0.0
-        try:
-            text = Path(f"/proc/{self.pid}/status").read_text()
-        except OSError:
-            return 0.0
-        match = re.search(r"VmRSS:\s+(\d+) kB", text)
-        return int(match[1]) / 1024 if match else 0.0
+            return (await self.metrics())["process_resident_memory_bytes"] / (1 << 20)
+        return _resident_mib(self.pid)
 
-    def descriptors(self) -> int:
-        """Open file descriptors, 0 when they cannot be seen."""
+    async def descriptors(self) -> int:
+        """Open file descriptors."""
         if self.pid is None:
-            return 0
-        try:
-            return sum(1 for _ in Path(f"/proc/{self.pid}/fd").iterdir())
-        except OSError:
-            return 0
+            return int((await self.metrics())["process_open_fds"])
+        return _open_files(self.pid)
 
     async def run(self) -> None:
         """Sample until cancelled."""
         while True:
-            self.rss_mib.append(self.memory_mib())
-            self.peak_rss_mib = max(self.peak_rss_mib, self.rss_mib[-1])
+            self.peak_rss_mib = max(self.peak_rss_mib, await self.memory_mib())
             await trio.sleep(INTERVAL_S)
 
     def take_peak(self) -> float:
         """The peak of memory since the last call."""
-        peak, self.peak_rss_mib = self.peak_rss_mib, self.memory_mib()
+        peak, self.peak_rss_mib = self.peak_rss_mib, 0.0
         return peak
 
     def new_fault(self) -> str | None:
@@ -97,7 +85,9 @@ class Watch:
             values[name] = values.get(name, 0.0) + float(value)
         return values
 
-    async def wait_idle(self, wanted: dict[str, float], names: tuple[str, ...], within_s: float) -> dict[str, str]:
+    async def wait_idle(
+        self, wanted: dict[str, float], names: tuple[str, ...], within_s: float
+    ) -> dict[str, str]:
         """Wait until metrics are as wanted; returns what still differs."""
         deadline = time.monotonic() + within_s
         while True:
@@ -110,3 +100,19 @@ class Watch:
             if not wrong or time.monotonic() > deadline:
                 return wrong
             await trio.sleep(0.5)
+
+
+def _resident_mib(pid: int) -> float:
+    try:
+        text = Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return 0.0
+    match = re.search(r"VmRSS:\s+(\d+) kB", text)
+    return int(match[1]) / 1024 if match else 0.0
+
+
+def _open_files(pid: int) -> int:
+    try:
+        return sum(1 for _ in Path(f"/proc/{pid}/fd").iterdir())
+    except OSError:
+        return 0

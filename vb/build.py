@@ -9,6 +9,7 @@ import structlog
 import trio
 
 from vb.calls.inbound import accept_call, refusal
+from vb.calls.transfer import transfer_policy
 from vb.codecs.base import Codec, find_codec
 from vb.codecs.opus import opus_available
 from vb.config import Config, SipConfig
@@ -82,6 +83,7 @@ def build_engine(config: Config, http: httpx.AsyncClient, rooms: Layer, legs: tr
     )
     engine.sip = SipEndpoint(sip_settings(config.sip), ids, partial(accept_call, engine))
     engine.sip.refuse_new = partial(refusal, engine)
+    engine.transfers = transfer_policy(engine)
     plane.set_fault_handlers(partial(_leg_fault, engine), _room_fault)
     return engine
 
@@ -111,6 +113,7 @@ def sip_settings(config: SipConfig) -> SipSettings:
         product=config.host,
         tcp_enabled=config.tcp_enabled,
         use_source_socket=config.use_source_socket,
+        refer_consult_s=config.refer_consult_timeout_ms / 1000,
         debug=config.debug,
     )
 

@@ -258,6 +258,14 @@ class SipConfig(Group):
     use_source_socket: Bool = setting(
         "SIP_USE_SOURCE_SOCKET", "answer to the packet's source, whatever Via and Contact say", False
     )
+    refer_auto_dial: Bool = setting(
+        "SIP_REFER_AUTO_DIAL", "carry out far ends' REFERs without asking the application", False
+    )
+    refer_consult_timeout_ms: Annotated[int, Field(ge=0, le=30_000)] = setting(
+        "SIP_REFER_CONSULT_TIMEOUT_MS",
+        "how long a far end's REFER waits for the application; 0 declines it at once",
+        2000,
+    )
     strict_mline_answer: Bool = setting(
         "SIP_SDP_STRICT_MLINE_ANSWER", "accepted for compatibility: every m-line is always answered", False
     )

@@ -27,6 +27,7 @@ from vb.features.recording import Recorders
 from vb.ids import IdSource, SystemIds
 from vb.layers import Layer
 from vb.legs.leg import Leg
+from vb.legs.transfer import TransferPolicy
 from vb.limits import legs_that_fit
 from vb.media.fetch_policy import FetchPolicy
 from vb.metrics import Metrics
@@ -144,6 +145,7 @@ class Engine:
     rooms: Table[Room] = field(default_factory=lambda: Table("room"))
     bridges: Bridges = field(default_factory=Bridges)
     call_rate: RateLimit = field(default_factory=lambda: RateLimit(0))
+    transfers: TransferPolicy = field(default_factory=TransferPolicy)
     running_legs: int = 0
     stopping: bool = False
     ready: bool = False

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import sys
+import time
 from dataclasses import asdict, dataclass, field
 
 Address = tuple[str, int]
@@ -64,6 +64,6 @@ def figure(case: str, text: str) -> None:
     print(json.dumps({"case": case, "figure": text}), flush=True)
 
 
-def note(text: str) -> None:
-    """Says something on standard error, which is shown when the attack itself breaks."""
-    print(text, file=sys.stderr, flush=True)
+def pause(seconds: float) -> None:
+    """Waits; attacks that use plain sockets have no loop that this could block."""
+    time.sleep(max(0.0, seconds))  # noqa: TID251 - there is no loop here

@@ -17,29 +17,42 @@ MAX_ANSWER_S = 0.5
 BODY_MIB = 100
 
 RAW_BODIES: dict[str, bytes] = {
-    "no JSON": b"hello", "half an object": b'{"a":', "an array": b"[]", "a string": b'"x"', "a number": b"1", "true": b"true",
-    "nothing but blanks": b" \n", "two objects": b"{}{}", "NaN": b'{"volume":NaN}', "Infinity": b'{"volume":-Infinity}',
-    "1e999": b'{"volume":1e999,"ring_timeout":1e999}', "a deep array": b'{"id":' + b"[" * 100_000 + b"]" * 100_000 + b"}",
+    "no JSON": b"hello", "half an object": b'{"a":', "an array": b"[]", "a string": b'"x"',
+    "a number": b"1", "true": b"true",
+    "nothing but blanks": b" \n", "two objects": b"{}{}", "NaN": b'{"volume":NaN}',
+    "Infinity": b'{"volume":-Infinity}',
+    "1e999": b'{"volume":1e999,"ring_timeout":1e999}',
+    "a deep array": b'{"id":' + b"[" * 100_000 + b"]" * 100_000 + b"}",
     "deep objects": b'{"a":' * 100_000 + b"1" + b"}" * 100_000, "unclosed depth": b"[" * 500_000,
     "a lone surrogate": b'{"id":"\\ud800","leg_id":"\\udfff"}', "a lone surrogate as key": b'{"\\ud800":1}',
-    "invalid UTF-8": b'{"id":"\xff\xfe"}', "UTF-16": '{"id":"a"}'.encode("utf-16"), "a BOM": b"\xef\xbb\xbf{}", "NULs": b'{"id":"a\\u0000b"}',
+    "invalid UTF-8": b'{"id":"\xff\xfe"}', "UTF-16": '{"id":"a"}'.encode("utf-16"),
+    "a BOM": b"\xef\xbb\xbf{}", "NULs": b'{"id":"a\\u0000b"}',
     "raw controls": b'{"id":"a\x01b"}', "a huge integer": b'{"ring_timeout":' + b"9" * 100_000 + b"}",
-    "a long integer": b'{"ring_timeout":' + b"9" * 4000 + b"}", "a huge float": b'{"volume":0.' + b"1" * 500_000 + b"}",
-    "duplicate keys": b'{"type":"sip","type":"websocket","to":"sip:a@127.0.0.1:9","to":1}', "100,000 keys": None or (
+    "a long integer": b'{"ring_timeout":' + b"9" * 4000 + b"}",
+    "a huge float": b'{"volume":0.' + b"1" * 500_000 + b"}",
+    "duplicate keys": b'{"type":"sip","type":"websocket","to":"sip:a@127.0.0.1:9","to":1}',
+    "100,000 keys": None or (
         b"{" + b",".join(b'"k%d":%d' % (n, n) for n in range(60_000)) + b"}"),
-    "a long key": b'{"' + b"k" * 900_000 + b'":1}', "a form": b"id=1&x=2", "a long string": b'{"id":"' + b"x" * 1_000_000 + b'"}',
+    "a long key": b'{"' + b"k" * 900_000 + b'":1}', "a form": b"id=1&x=2",
+    "a long string": b'{"id":"' + b"x" * 1_000_000 + b'"}',
 }  # fmt: skip
 
 VALUES: list[Any] = [
-    None, True, False, 0, -1, 1, 2**31, 2**63, 2**64, -(2**63) - 1, 10**300, 0.5, 1e308, -0.0, "", " ", "a", "\x00", "\r\nX: y", "\u2028", "💥" * 20,
-    "x" * 70_000, "../../etc/passwd", "sip:", "http://", "file:///etc/passwd", [], [None], [[]], [{}], ["a"] * 2000, {}, {"": None}, {"a": {"b": []}},
+    None, True, False, 0, -1, 1, 2**31, 2**63, 2**64, -(2**63) - 1, 10**300, 0.5, 1e308, -0.0, "", " ", "a",
+    "\x00", "\r\nX: y", "\u2028", "💥" * 20,
+    "x" * 70_000, "../../etc/passwd", "sip:", "http://", "file:///etc/passwd", [], [None], [[]], [{}],
+    ["a"] * 2000, {}, {"": None}, {"a": {"b": []}},
 ]  # fmt: skip
 
 PATHS = [
-    "/", "//", "/v1", "/v1/", "/v1//legs", "/v1/legs/", "/v1/legs/%00", "/v1/legs/%2e%2e", "/v1/legs/../legs", "/v1/legs/%2F", "/v1/legs/%ff%fe", "/v1/legs/%",
-    "/v1/legs/%zz", "/v1/legs/" + "a" * 8000, "/v1/legs/" + "a/" * 2000, "/v1/legs/\u00e9".encode().decode("latin-1"), "/v1/legs?" + "a=b&" * 5000,
-    "/v1/legs/x/play/%0d%0aX:1", "/v1/rooms/.", "/v1/rooms/ ", "*", "http://127.0.0.1/v1/legs", "/v1/legs;x=1", "/v1/legs#x", "/metrics/../v1/legs", "/v1/LEGS",
-    "/v1/vsi", "/v1/legs/" + "%f0%9f%92%a5" * 50, "/openapi.json?" + "%" * 100, "/v1/rooms/__proto__", "/v1/rooms/" + "0" * 300,
+    "/", "//", "/v1", "/v1/", "/v1//legs", "/v1/legs/", "/v1/legs/%00", "/v1/legs/%2e%2e",
+    "/v1/legs/../legs", "/v1/legs/%2F", "/v1/legs/%ff%fe", "/v1/legs/%",
+    "/v1/legs/%zz", "/v1/legs/" + "a" * 8000, "/v1/legs/" + "a/" * 2000,
+    "/v1/legs/\u00e9".encode().decode("latin-1"), "/v1/legs?" + "a=b&" * 5000,
+    "/v1/legs/x/play/%0d%0aX:1", "/v1/rooms/.", "/v1/rooms/ ", "*", "http://127.0.0.1/v1/legs",
+    "/v1/legs;x=1", "/v1/legs#x", "/metrics/../v1/legs", "/v1/LEGS",
+    "/v1/vsi", "/v1/legs/" + "%f0%9f%92%a5" * 50, "/openapi.json?" + "%" * 100, "/v1/rooms/__proto__",
+    "/v1/rooms/" + "0" * 300,
 ]  # fmt: skip
 
 
@@ -88,7 +101,10 @@ def run(briefing: Briefing) -> None:
     _wrong_types(client, random, document, briefing.quick)
     _bad_paths(client)
     _injected_headers(client)
-    figure(S22, f"answers {dict(sorted(client.statuses.items()))}, the slowest after {client.slowest_s * 1000:.0f} ms")
+    figure(
+        S22,
+        f"answers {dict(sorted(client.statuses.items()))}, the slowest after {client.slowest_s * 1000:.0f} ms",
+    )
     _endless_body(briefing)
 
 
@@ -139,7 +155,11 @@ def _timed(client: Client, method: str, path: str, body: bytes | None) -> tuple[
 def _raw_bodies(client: Client, random: Random, document: dict[str, Any], quick: bool) -> None:
     operations = list(_operations(document))
     for label, body in RAW_BODIES.items():
-        chosen = [("POST", "/v1/rooms", {}), ("POST", "/v1/legs", {}), *random.sample(operations, 1 if quick else 4)]
+        chosen = [
+            ("POST", "/v1/rooms", {}),
+            ("POST", "/v1/legs", {}),
+            *random.sample(operations, 1 if quick else 4),
+        ]
         for method, path, _ in chosen:
             status, took_s = _timed(client, method, _fill(path, "nothing"), body)
             _judge(f"{label} to {method} {path}", status, took_s)
@@ -160,7 +180,14 @@ def _wrong_types(client: Client, random: Random, document: dict[str, Any], quick
 
 
 def _plausible(fields: dict[str, Any]) -> dict[str, Any]:
-    known = {"type": "sip", "to": "sip:nobody@127.0.0.1:9", "leg_id": "nothing", "tone": "busy", "volume": 0, "storage": "file"}
+    known = {
+        "type": "sip",
+        "to": "sip:nobody@127.0.0.1:9",
+        "leg_id": "nothing",
+        "tone": "busy",
+        "volume": 0,
+        "storage": "file",
+    }
     return {name: value for name, value in known.items() if name in fields}
 
 
@@ -174,7 +201,13 @@ def _bad_paths(client: Client) -> None:
 def _injected_headers(client: Client) -> None:
     evil = ["a\r\nX-Evil: 1", "a\nX-Evil: 1", "a\rb", "a\x00b", "a\u2028b", "\ud800"]
     for text in evil:
-        for field in ({"from": text}, {"headers": {"X-A": text}}, {"headers": {text: "a"}}, {"privacy": text}, {"to": f"sip:{text}@127.0.0.1:9"}):
+        for field in (
+            {"from": text},
+            {"headers": {"X-A": text}},
+            {"headers": {text: "a"}},
+            {"privacy": text},
+            {"to": f"sip:{text}@127.0.0.1:9"},
+        ):
             body = {"type": "sip", "to": "sip:nobody@127.0.0.1:9", **field}
             status = client.ask("POST", "/v1/legs", json.dumps(body).encode())
             check(S26, 400 <= status < 500, f"{field!r} got {status}")
@@ -186,7 +219,9 @@ def _endless_body(briefing: Briefing) -> None:
         connection = http.client.HTTPConnection(*briefing.http, timeout=10)
         connection.putrequest("POST", "/v1/rooms")
         connection.putheader("Content-Type", "application/json")
-        connection.putheader(*(("Transfer-Encoding", "chunked") if chunked else ("Content-Length", str(BODY_MIB << 20))))
+        connection.putheader(
+            *(("Transfer-Encoding", "chunked") if chunked else ("Content-Length", str(BODY_MIB << 20)))
+        )
         began, sent = time.monotonic(), 0
         piece = b" " * (1 << 20)
         try:

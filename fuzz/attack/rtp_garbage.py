@@ -1,4 +1,4 @@
-"""S12-S15: strangers at the media ports of live calls. The calls must not notice, and nobody gets an answer."""
+"""S12-S15: strangers at the media ports of live calls: the calls must not notice, and nobody is answered."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import struct
 import time
 from random import Random
 
-from fuzz.attack.briefing import Address, Briefing, check, figure
+from fuzz.attack.briefing import Address, Briefing, check, figure, pause
 
 S12, S13 = "S12 RTP from strangers", "S13 RTP bleed"
 S14, S15 = "S14 broken RTP", "S15 RTCP spoofs"
@@ -18,14 +18,19 @@ SWEEP_PORTS = 600
 
 def packets(random: Random) -> list[bytes]:
     """Broken and suspicious RTP."""
-    head = struct.pack("!BBHII", 0x80, 0, random.getrandbits(16), random.getrandbits(32), random.getrandbits(32))
+    head = struct.pack(
+        "!BBHII", 0x80, 0, random.getrandbits(16), random.getrandbits(32), random.getrandbits(32)
+    )
     load = random.randbytes(160)
     return [
         b"", b"\x80", b"\x00", b"\xff" * 3, head[:11], head, head + load, head + load[:1],
         b"\x90" + head[1:] + b"\xbe\xde\xff\xff" + load, b"\x90" + head[1:], b"\x90" + head[1:] + b"\x00",
-        b"\xa0" + head[1:] + load[:-1] + b"\xff", b"\xa0" + head[1:] + load[:-1] + b"\x00", b"\xa0" + head[1:],
-        b"\x8f" + head[1:] + load[:20], b"\x40" + head[1:] + load, b"\xc0" + head[1:] + load, b"\x80\xff" + head[2:] + load,
-        b"\x80\x65" + head[2:] + b"\x01\x8a\x03\x20", b"\x80\x65" + head[2:] + b"\xff", b"\x80\x6f" + head[2:] + random.randbytes(80),
+        b"\xa0" + head[1:] + load[:-1] + b"\xff", b"\xa0" + head[1:] + load[:-1] + b"\x00",
+        b"\xa0" + head[1:],
+        b"\x8f" + head[1:] + load[:20], b"\x40" + head[1:] + load, b"\xc0" + head[1:] + load,
+        b"\x80\xff" + head[2:] + load,
+        b"\x80\x65" + head[2:] + b"\x01\x8a\x03\x20", b"\x80\x65" + head[2:] + b"\xff",
+        b"\x80\x6f" + head[2:] + random.randbytes(80),
         head + load * 9, head + bytes(60_000), random.randbytes(random.randint(1, 1500)),
     ]  # fmt: skip
 
@@ -35,8 +40,10 @@ def rtcp(random: Random, ssrc: int) -> list[bytes]:
     report = struct.pack("!BBHI", 0x81, 200, 12, ssrc) + random.randbytes(44)
     goodbye = struct.pack("!BBHI", 0x81, 203, 1, ssrc)
     return [
-        goodbye, report + goodbye, struct.pack("!BBHI", 0x80, 201, 1, ssrc) + goodbye, b"\x80\xcb\xff\xff", b"\x9f\xcb\x00\x00",
-        b"\x80\xc8", report[:20], struct.pack("!BBH", 0x81, 202, 65535), b"\x81\xce\x00\x02" + bytes(8), random.randbytes(60),
+        goodbye, report + goodbye, struct.pack("!BBHI", 0x80, 201, 1, ssrc) + goodbye, b"\x80\xcb\xff\xff",
+        b"\x9f\xcb\x00\x00",
+        b"\x80\xc8", report[:20], struct.pack("!BBH", 0x81, 202, 65535), b"\x81\xce\x00\x02" + bytes(8),
+        random.randbytes(60),
     ]  # fmt: skip
 
 
@@ -54,7 +61,7 @@ def run(briefing: Briefing) -> None:
     figure(S12, f"{sent} well-formed packets of one stream per stranger, at ten times the pace")
     sent = _sweep(strangers[0], targets)
     figure(S13, f"{sent} ports swept")
-    time.sleep(0.3)
+    pause(0.3)
     heard = [source for sock in strangers for source in _received(sock)]
     check(S13, not heard, f"strangers got {len(heard)} packets back, from {sorted(set(heard))[:5]}")
     for sock in strangers:
@@ -79,7 +86,7 @@ def _spray(random: Random, strangers: list[socket.socket], targets: list[Address
             _send(sock, data, (host, port + 1))
             _send(sock, data, (host, port))
         sent += 44
-        time.sleep(max(0.0, began + sent / PACE_PER_S - time.monotonic()))
+        pause(max(0.0, began + sent / PACE_PER_S - time.monotonic()))
     return sent
 
 
@@ -92,7 +99,7 @@ def _inject(strangers: list[socket.socket], targets: list[Address], for_s: float
             for target in targets:
                 _send(sock, head + b"\x00\x80" * 80, target)
         sent += 1
-        time.sleep(0.002)
+        pause(0.002)
     return sent * len(strangers) * len(targets)
 
 

@@ -73,7 +73,9 @@ class Corpus:
             self.plain("CANCEL"),
             self.plain("ACK"),
             self.plain("NOTIFY", [("Event", "refer"), ("Subscription-State", "active")]),
-            self.plain("REFER", [("Refer-To", "<sip:900@127.0.0.1:9>"), ("Referred-By", "<sip:x@127.0.0.1>")]),
+            self.plain(
+                "REFER", [("Refer-To", "<sip:900@127.0.0.1:9>"), ("Referred-By", "<sip:x@127.0.0.1>")]
+            ),
             self.plain("UPDATE"),
             self.plain("INFO", [("Content-Type", "application/dtmf-relay")]),
             self.plain("SUBSCRIBE", [("Event", "presence"), ("Expires", "60")]),
@@ -141,7 +143,9 @@ class Corpus:
     def in_live_call(self, local: Address) -> Draft:
         """A request with the Call-ID of a live call: one tag is wrong, or the sequence number is old."""
         call = self.random.choice(self.live)
-        method = self.random.choice(["BYE", "INVITE", "UPDATE", "ACK", "CANCEL", "OPTIONS", "NOTIFY", "REFER", "INFO"])
+        method = self.random.choice(
+            ["BYE", "INVITE", "UPDATE", "ACK", "CANCEL", "OPTIONS", "NOTIFY", "REFER", "INFO"]
+        )
         draft = self.request(method, local)
         if method in ("INVITE", "UPDATE"):
             draft.headers.append(("Content-Type", "application/sdp"))

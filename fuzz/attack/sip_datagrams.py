@@ -131,13 +131,21 @@ def _mutated(briefing: Briefing, sources: Sources, corpus: Corpus, mutator: Muta
             sources.collect(max(0.0, ahead))
     elapsed = time.monotonic() - began
     sources.collect(_ANSWER_WAIT_S)
-    answers = ", ".join(f"{status or 'requests'}: {count}" for status, count in sorted(sources.answers.items()))
+    answers = ", ".join(
+        f"{status or 'requests'}: {count}" for status, count in sorted(sources.answers.items())
+    )
     figure(S1, f"{briefing.datagrams} datagrams, {octets >> 20} MiB in {elapsed:.1f} s, seed {briefing.seed}")
     figure(S1, f"answers {answers}")
-    check(S1, sum(sources.answers.values()) > briefing.datagrams // 20, "hardly any answers: the server seems deaf")
+    check(
+        S1,
+        sum(sources.answers.values()) > briefing.datagrams // 20,
+        "hardly any answers: the server seems deaf",
+    )
 
 
-def _expect_refused(case: str, sources: Sources, label: str, draft: Draft, call_id: str, *, may_be_silent: bool) -> None:
+def _expect_refused(
+    case: str, sources: Sources, label: str, draft: Draft, call_id: str, *, may_be_silent: bool
+) -> None:
     sources.send(0, draft.to_bytes())
     deadline = time.monotonic() + _ANSWER_WAIT_S
     key = call_id.encode()
@@ -172,7 +180,9 @@ def _ambiguous(briefing: Briefing, sources: Sources, corpus: Corpus) -> None:
         _expect_refused(S5, sources, label, draft, call_id, may_be_silent=True)
     draft = corpus.request("OPTIONS", local)
     call_id = next(value for key, value in draft.headers if key == "Call-ID")
-    draft.headers = [(name, value.replace(" ", "\r\n ", 1) if name == "CSeq" else value) for name, value in draft.headers]
+    draft.headers = [
+        (name, value.replace(" ", "\r\n ", 1) if name == "CSeq" else value) for name, value in draft.headers
+    ]
     sources.send(0, draft.to_bytes())
     _wait_for(sources, call_id)
     check(S5, sources.by_call.get(call_id.encode()) == 200, "a folded CSeq is legal and was not taken")
@@ -211,7 +221,9 @@ def _beyond_limits(sources: Sources, corpus: Corpus) -> None:
     for label in list(beyond)[:4]:
         text = next(item for item in answers if item.startswith(f"{label}:"))
         check(S2, text.endswith(("513", "400", "no final answer")), text)
-    bulk = b"\r\n".join([b"INVITE sip:a@127.0.0.1 SIP/2.0"] + [b"Via: SIP/2.0/UDP 127.0.0.1:9;branch=z9hG4bKx"] * 1400)
+    bulk = b"\r\n".join(
+        [b"INVITE sip:a@127.0.0.1 SIP/2.0"] + [b"Via: SIP/2.0/UDP 127.0.0.1:9;branch=z9hG4bKx"] * 1400
+    )
     for _ in range(200):
         sources.send(1, bulk[:65_000])
         sources.send(2, bytes(65_000))

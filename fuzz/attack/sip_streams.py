@@ -7,7 +7,7 @@ import struct
 import time
 from random import Random
 
-from fuzz.attack.briefing import Address, Briefing, check, figure
+from fuzz.attack.briefing import Address, Briefing, check, figure, pause
 from fuzz.attack.sip_corpus import Corpus, Draft
 from fuzz.attack.sip_mutations import Mutator
 
@@ -64,32 +64,43 @@ def _read(sock: socket.socket, wanted: bytes, count: int = 1, wait_s: float = _W
 def _framing(address: Address, corpus: Corpus) -> None:
     with _connect(address) as sock:
         data = _options(corpus, sock).to_bytes()
-        for index in range(0, len(data)):
+        for index in range(len(data)):
             sock.sendall(data[index : index + 1])
         answer, _ = _read(sock, b"SIP/2.0 200")
         check(S3, b"SIP/2.0 200" in answer, f"one byte at a time: {answer[:60]!r}")
         sock.sendall(_options(corpus, sock).to_bytes() + _options(corpus, sock).to_bytes() * 3)
         answer, _ = _read(sock, b"SIP/2.0 200", 4)
-        check(S3, answer.count(b"SIP/2.0 200") == 4, f"four messages in a segment: {answer.count(b'SIP/2.0 200')} answers")
+        check(
+            S3,
+            answer.count(b"SIP/2.0 200") == 4,
+            f"four messages in a segment: {answer.count(b'SIP/2.0 200')} answers",
+        )
         sock.sendall(b"\r\n\r\n")
         answer, _ = _read(sock, b"\r\n")
         check(S3, answer == b"\r\n", f"keep-alive: {answer[:60]!r}")
     for label, length in {
-        "no": "", "a negative": "-1", "a huge": "9" * 300, "a large": "4000000000", "a worded": "ten", "a listed": "0, 0", "a hex": "0x0",
+        "no": "", "a negative": "-1", "a huge": "9" * 300, "a large": "4000000000", "a worded": "ten",
+        "a listed": "0, 0", "a hex": "0x0",
     }.items():  # fmt: skip
         with _connect(address) as sock:
             draft = _options(corpus, sock)
             draft.content_length = length
             sock.sendall(draft.to_bytes())
             answer, closed = _read(sock, b"never")
-            fine = closed and (not answer or answer.startswith(b"SIP/2.0 4") or answer.startswith(b"SIP/2.0 513"))
+            fine = closed and (
+                not answer or answer.startswith(b"SIP/2.0 4") or answer.startswith(b"SIP/2.0 513")
+            )
             check(S3, fine, f"{label} Content-Length: closed {closed}, {answer[:40]!r}")
     with _connect(address) as sock:
         first, second = _options(corpus, sock), _options(corpus, sock)
         first.content_length = "10"
         sock.sendall(first.to_bytes() + second.to_bytes())
         answer, _ = _read(sock, b"never", wait_s=1.0)
-        check(S3, answer.count(b"SIP/2.0 200") <= 1, f"a Content-Length that eats the next message: {answer[:60]!r}")
+        check(
+            S3,
+            answer.count(b"SIP/2.0 200") <= 1,
+            f"a Content-Length that eats the next message: {answer[:60]!r}",
+        )
 
 
 def _mutated(briefing: Briefing, corpus: Corpus, mutator: Mutator) -> None:
@@ -136,7 +147,7 @@ def _idle_flood(address: Address, corpus: Corpus) -> None:
             others.append(_connect(address))
         except OSError:
             break
-    time.sleep(0.3)
+    pause(0.3)
     refused = 0
     for sock in others:
         sock.settimeout(0.001)
@@ -149,7 +160,7 @@ def _idle_flood(address: Address, corpus: Corpus) -> None:
     first.sendall(_options(corpus, first).to_bytes())
     answer, _ = _read(first, b"SIP/2.0 200")
     check(S4, b"SIP/2.0 200" in answer, "an established connection starved in a flood of idle ones")
-    check(S4, refused > 0, f"200 idle connections of one peer were all kept")
+    check(S4, refused > 0, "200 idle connections of one peer were all kept")
     figure(S4, f"200 idle connections of one peer: {refused} refused")
     for sock in [first, *others]:
         sock.close()

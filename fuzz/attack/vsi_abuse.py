@@ -10,14 +10,17 @@ import struct
 import time
 from urllib.parse import quote
 
-from fuzz.attack.briefing import Address, Briefing, check, figure
+from fuzz.attack.briefing import Address, Briefing, check, figure, pause
 
 S23, S28 = "S23 hostile WebSockets", "S28 hostile patterns"
 
 PATTERNS = [
-    "(a+)+$", "(a|a)*b", "(a|aa)+$", "(.*)*x", "((a*)*)*b", "(.?){50}.{50}x", "a{1000}{1000}", "(a{1,100}){1,100}", "((((((((((a{2}){2}){2}){2}){2}){2}){2}){2}){2}){2}",
-    "(?=a)", "(a)\\1", "(?<=a)b", "[", "(", ")", "*", "\\", "a{2,1}", "[z-a]", "(?P<x>a)(?P=x)", "(" * 300, "(" * 49 + "a" + ")*" * 49, "a" * 300, "|" * 250,
-    "(|a|)*" * 30, "\\pL", "\\x{110000}", "[[:foo:]]", "(?i)" * 60, "\x00", "é*", "\\Q" + "*" * 100, "^$" * 120, "(\\b)*", "[^\\d\\D]", "a**", "a*+", "a{,5}", "a{1001}",
+    "(a+)+$", "(a|a)*b", "(a|aa)+$", "(.*)*x", "((a*)*)*b", "(.?){50}.{50}x", "a{1000}{1000}",
+    "(a{1,100}){1,100}", "((((((((((a{2}){2}){2}){2}){2}){2}){2}){2}){2}){2}",
+    "(?=a)", "(a)\\1", "(?<=a)b", "[", "(", ")", "*", "\\", "a{2,1}", "[z-a]", "(?P<x>a)(?P=x)", "(" * 300,
+    "(" * 49 + "a" + ")*" * 49, "a" * 300, "|" * 250,
+    "(|a|)*" * 30, "\\pL", "\\x{110000}", "[[:foo:]]", "(?i)" * 60, "\x00", "é*", "\\Q" + "*" * 100,
+    "^$" * 120, "(\\b)*", "[^\\d\\D]", "a**", "a*+", "a{,5}", "a{1001}",
 ]  # fmt: skip
 
 
@@ -28,7 +31,9 @@ class Client:
         self.sock = socket.create_connection(address, timeout=3)
         key = base64.b64encode(os.urandom(16))
         self.sock.sendall(
-            b"GET /v1/vsi" + query.encode() + b" HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            b"GET /v1/vsi"
+            + query.encode()
+            + b" HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
             b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: " + key + b"\r\n" + extra + b"\r\n"
         )
         self.head = b""
@@ -43,7 +48,16 @@ class Client:
         """Of the handshake."""
         return int(self.head.split(b" ")[1]) if self.head.startswith(b"HTTP/1.1 ") else 0
 
-    def frame(self, opcode: int, payload: bytes = b"", *, fin: bool = True, masked: bool = True, length: int | None = None, rsv: int = 0) -> bool:
+    def frame(
+        self,
+        opcode: int,
+        payload: bytes = b"",
+        *,
+        fin: bool = True,
+        masked: bool = True,
+        length: int | None = None,
+        rsv: int = 0,
+    ) -> bool:
         """Send a frame; False when the server has closed."""
         size = len(payload) if length is None else length
         head = bytes([(0x80 if fin else 0) | rsv | opcode])
@@ -147,10 +161,15 @@ def _endless_fragments(address: Address) -> None:
     client = Client(address)
     client.frame(1, b"", fin=False)
     alive = all(client.frame(0, b"", fin=False) for _ in range(50_000))
-    figure(S23, f"{sent >> 20} MiB of endless fragments: close {code}; 50,000 empty ones: {'taken' if alive else 'cut'}")
+    figure(
+        S23,
+        f"{sent >> 20} MiB of endless fragments: close {code}; 50,000 empty ones: {'taken' if alive else 'cut'}",
+    )
     client.close()
     client = Client(address, extra=b"Sec-WebSocket-Extensions: permessage-deflate\r\n")
-    check(S23, b"permessage-deflate" not in client.head.lower(), "compression was agreed, so a bomb may follow")
+    check(
+        S23, b"permessage-deflate" not in client.head.lower(), "compression was agreed, so a bomb may follow"
+    )
     client.close()
 
 
@@ -158,10 +177,14 @@ def _hostile_commands(address: Address) -> None:
     client = Client(address)
     deep = '{"type":"create_room","payload":' + "[" * 100_000 + "]" * 100_000 + "}"
     frames = [
-        "", "x", "[]", "1", deep, '{"type":1}', '{"type":"x"}', '{"type":"' + "x" * 500_000 + '"}', '{"type":"create_room","request_id":[]}',
-        '{"type":"create_room","request_id":"\\ud800","payload":{"id":"\\ud800"}}', '{"type":"create_leg","payload":"x"}', '{"type":null,"payload":null}',
+        "", "x", "[]", "1", deep, '{"type":1}', '{"type":"x"}', '{"type":"' + "x" * 500_000 + '"}',
+        '{"type":"create_room","request_id":[]}',
+        '{"type":"create_room","request_id":"\\ud800","payload":{"id":"\\ud800"}}',
+        '{"type":"create_leg","payload":"x"}', '{"type":null,"payload":null}',
         '{"type":"create_leg","payload":{"type":"sip","to":"sip:a@127.0.0.1:9","headers":{"X":"a\\r\\nb"}}}', '{"type":"__init__"}', '{"type":"get_leg"}',
-        '{"type":"get_leg","payload":{"id":{}}}', '{"type":"get_leg","payload":{"id":"' + "x" * 100_000 + '"}}', '{"type":"delete_leg","payload":{"id":NaN}}',
+        '{"type":"get_leg","payload":{"id":{}}}',
+        '{"type":"get_leg","payload":{"id":"' + "x" * 100_000 + '"}}',
+        '{"type":"delete_leg","payload":{"id":NaN}}',
     ]  # fmt: skip
     for text in frames:
         client.frame(1, text.encode("utf-8", "surrogatepass"))
@@ -196,8 +219,12 @@ def _patterns(address: Address) -> None:
         if client.status == 101:
             taken += 1
             began = time.monotonic()
-            client.frame(1, json.dumps({"type": "create_room", "payload": {"app_id": "a" * 2000 + "!"}}).encode())
-            client.frame(1, json.dumps({"type": "create_room", "payload": {"app_id": "a" * 300 + "!"}}).encode())
+            client.frame(
+                1, json.dumps({"type": "create_room", "payload": {"app_id": "a" * 2000 + "!"}}).encode()
+            )
+            client.frame(
+                1, json.dumps({"type": "create_room", "payload": {"app_id": "a" * 300 + "!"}}).encode()
+            )
             client.frame(1, json.dumps({"type": "get_leg", "payload": {"id": "no"}}).encode())
             data = b""
             client.sock.settimeout(3)
@@ -211,7 +238,11 @@ def _patterns(address: Address) -> None:
                 pass
             took_s = time.monotonic() - began
             slowest = max(slowest, took_s)
-            check(S28, took_s < 0.5, f"{pattern[:40]!r}: matching held the connection for {took_s * 1000:.0f} ms")
+            check(
+                S28,
+                took_s < 0.5,
+                f"{pattern[:40]!r}: matching held the connection for {took_s * 1000:.0f} ms",
+            )
         else:
             refused += 1
         client.close()
@@ -229,15 +260,19 @@ def _never_reading(briefing: Briefing) -> None:
     while time.monotonic() < deadline and clients:
         for client in list(clients):
             try:
-                client.sock.send(bytes([0x81, 0xFE]) + struct.pack("!H", len(listing)) + b"\0\0\0\0" + listing)
+                client.sock.send(
+                    bytes([0x81, 0xFE]) + struct.pack("!H", len(listing)) + b"\0\0\0\0" + listing
+                )
                 sent += 1
             except BlockingIOError:
                 continue
             except OSError:
                 clients.remove(client)
         if not sent % 200:
-            time.sleep(0.001)
-    figure(S23, f"10 clients that never read sent {sent} commands; {10 - len(clients)} were cut off meanwhile")
+            pause(0.001)
+    figure(
+        S23, f"10 clients that never read sent {sent} commands; {10 - len(clients)} were cut off meanwhile"
+    )
     for client in clients:
         client.close()
     pinger = Client(briefing.http)

@@ -254,13 +254,6 @@ def test_notify_without_a_subscription_gets_481(peer: RawPeer) -> None:
     assert statuses(peer.send(peer.request("NOTIFY", to_tag=call.local_tag, cseq=2))) == [481]
 
 
-def test_refer_is_declined(peer: RawPeer) -> None:
-    call = peer.connected()
-    refer = peer.request("REFER", to_tag=call.local_tag, cseq=2, headers={"Refer-To": "<sip:c@127.0.0.1>"})
-    assert statuses(peer.send(refer)) == [603]
-    assert statuses(peer.send(peer.request("REFER", to_tag=call.local_tag, cseq=3))) == [400]
-
-
 def test_info_is_reported_where_it_is_accepted() -> None:
     peer = RawPeer(AgentSettings(port=5062, accept_info=True))
     call = peer.connected()

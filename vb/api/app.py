@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, cast
 from urllib.parse import parse_qs, urlsplit
 
@@ -80,7 +80,11 @@ class Application(QuartTrio):
         return self.access.refuse(path, client[0] if client else None, headers, upgrade=upgrade)
 
     def accepts_upgrade(
-        self, path: str, query: bytes, headers: list[tuple[bytes, bytes]], client_host: str | None
+        self,
+        path: str,
+        query: bytes,
+        headers: Sequence[tuple[bytes, bytes]] = (),
+        client_host: str | None = None,
     ) -> bool:
         """Say whether a request to upgrade becomes a WebSocket; if not it is answered as a plain GET."""
         if path != VSI_PATH or self._closing:

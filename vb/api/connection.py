@@ -36,7 +36,8 @@ KEEP_ALIVE_TIMEOUT_S: Final = 75.0
 WRITE_TIMEOUT_S: Final = 5.0
 LINGER_S: Final = 1.0
 _STREAM_ERRORS: Final = (trio.BrokenResourceError, trio.ClosedResourceError, trio.BusyResourceError)
-_READ_BYTES: Final = 65_536
+_READ_BYTES: Final = 4096
+"""Little at a time: this much of the smallest WebSocket frames still leaves room for the media's tick."""
 _WRITE_BYTES: Final = 65_536
 
 # Compression would cost more time than it saves, yet Hypercorn accepts it whenever it is offered.

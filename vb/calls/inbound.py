@@ -10,6 +10,7 @@ import trio
 from vb.calls.headers import CallHeaders, read_headers
 from vb.calls.hooks import make_hook
 from vb.calls.media import MediaUnavailable, open_media
+from vb.calls.replacing import replaced_leg, take_over
 from vb.codecs.base import Codec
 from vb.engine import Engine
 from vb.errors import BadRequest, Unavailable
@@ -54,24 +55,33 @@ async def _run(engine: Engine, call: SipCall, codecs: tuple[Codec, ...], offered
     try:
         async with open_media(engine, call.local_host, codecs) as media:
             headers = read_headers(call.invite.headers)
+            old = replaced_leg(engine, call)
             leg = SipLeg(
                 engine,
                 call,
                 media,
-                SipLegOptions(codecs=codecs, speech_detection=engine.config.speech.detection),
+                SipLegOptions(
+                    codecs=codecs,
+                    speech_detection=engine.config.speech.detection,
+                    transfers=engine.transfers,
+                    on_media=(lambda: take_over(engine, leg, old)) if old is not None else None,
+                ),
                 leg_id=engine.ids.uuid(),
-                app_id=headers.app_id,
+                app_id=headers.app_id or (old.app_id if old is not None else None),
                 now=trio.current_time(),
             )
             leg.headers = headers.shown
-            hook = _hook(engine, headers)
+            inherited = engine.hooks.leg_hook(old.id) if old is not None else None
+            hook = _hook(engine, headers) or inherited or engine.hooks.global_hook
             if hook is not None:
                 engine.hooks.set_leg(leg.id, hook)
 
             def announce() -> None:
                 engine.admit(leg)
                 leg.publish(_ringing(leg, call, offered))
-                if engine.config.sip.auto_ringing and not leg.ended:
+                if old is not None and not leg.ended:
+                    leg.answer(None)
+                elif engine.config.sip.auto_ringing and not leg.ended:
                     call.ring()
 
             await leg.serve(announce)
@@ -81,13 +91,12 @@ async def _run(engine: Engine, call: SipCall, codecs: tuple[Codec, ...], offered
 
 
 def _hook(engine: Engine, headers: CallHeaders) -> Hook | None:
-    """Return where the leg's events go: the hook of the INVITE, else the global one."""
+    """Return the webhook that the INVITE names, if it is of use."""
     try:
-        hook = make_hook(engine, headers.webhook_url, headers.webhook_secret)
+        return make_hook(engine, headers.webhook_url, headers.webhook_secret)
     except BadRequest as exc:
         log.warning("webhook of an INVITE ignored", problem=exc.message)
-        hook = None
-    return hook or engine.hooks.global_hook
+        return None
 
 
 def _ringing(leg: SipLeg, call: SipCall, offered: list[OfferedCodec]) -> LegRinging:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 
 import trio
 
@@ -15,6 +16,7 @@ from vb.errors import BadRequest, Unavailable
 from vb.events.hooks import Hook
 from vb.events.leg import LegRinging
 from vb.features.amd import start_amd
+from vb.legs.referral import ReferredLeg, Referral
 from vb.legs.sip import SipLeg, SipLegOptions
 from vb.sip.tasks.endpoint import DialRequest
 from vb.speech.amd_parameters import AmdParameters
@@ -33,6 +35,7 @@ class CallRequest:
         hook: receives the leg's events.
         amd: limits of the answering machine detection that starts with the answer; None starts none.
         speech_detection: whether speaking events are told; None as the server is set.
+        referral: the transfer that the call is placed for.
     """
 
     to: str
@@ -49,6 +52,7 @@ class CallRequest:
     hook: Hook | None = None
     amd: AmdParameters | None = None
     speech_detection: bool | None = None
+    referral: Referral | None = None
 
 
 async def place_call(engine: Engine, request: CallRequest) -> SipLeg:
@@ -58,13 +62,27 @@ async def place_call(engine: Engine, request: CallRequest) -> SipLeg:
         BadRequest: something in the request cannot be used; nothing was sent or created.
         Unavailable: there is no room for another leg.
     """
+    outgoing = _outgoing(engine, request)
+    leg: SipLeg = await engine.start_leg_ready(outgoing.run, name=f"call to {request.to}")
+    return leg
+
+
+async def run_call(engine: Engine, request: CallRequest) -> None:
+    """Place an outgoing call and stay with it to its end.
+
+    Raises:
+        BadRequest: something in the request cannot be used; nothing was sent or created.
+        Unavailable: there is no room for another leg.
+    """
+    await _outgoing(engine, request).run(task_status=trio.TASK_STATUS_IGNORED)
+
+
+def _outgoing(engine: Engine, request: CallRequest) -> _Outgoing:
     codecs = _codecs(engine, request.codecs)
     if request.room_id:
         check_id(request.room_id, "room_id")
     engine.check_capacity()
-    outgoing = _Outgoing(engine, request, codecs)
-    leg: SipLeg = await engine.start_leg_ready(outgoing.run, name=f"call to {request.to}")
-    return leg
+    return _Outgoing(engine, request, codecs)
 
 
 def _codecs(engine: Engine, names: tuple[str, ...] | None) -> tuple[Codec, ...]:
@@ -96,7 +114,7 @@ class _Outgoing:
         try:
             async with open_media(engine, local_host, self.codecs) as media:
                 call = engine.sip.dial(self._dial_request(media.negotiation.offer()))
-                leg = SipLeg(
+                leg = self._leg_type(
                     engine,
                     call,
                     media,
@@ -105,6 +123,7 @@ class _Outgoing:
                         ring_timeout_s=request.ring_timeout_s,
                         max_duration_s=request.max_duration_s,
                         speech_detection=self._speech_detection,
+                        transfers=engine.transfers,
                         on_connected=lambda: self._connected(leg),
                         on_media=lambda: self._join(leg),
                     ),
@@ -137,7 +156,13 @@ class _Outgoing:
             privacy=request.privacy,
             headers=request.headers,
             auth=request.auth,
+            server_headers=request.referral.refer.headers if request.referral is not None else (),
         )
+
+    @property
+    def _leg_type(self) -> Callable[..., SipLeg]:
+        referral = self.request.referral
+        return SipLeg if referral is None else partial(ReferredLeg, referral)
 
     @property
     def _speech_detection(self) -> bool:

@@ -41,6 +41,10 @@ class HookTable:
         else:
             self._legs[leg_id] = hook
 
+    def leg_hook(self, leg_id: str) -> Hook | None:
+        """Return a leg's own hook, if it has one."""
+        return self._legs.get(leg_id)
+
     def set_room(self, room_id: str, hook: Hook | None) -> None:
         """Give a room its own hook; None takes it away."""
         if hook is None:

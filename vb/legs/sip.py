@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import structlog
 import trio
@@ -17,9 +17,11 @@ from vb.legs.leg import Leg, LegHost
 from vb.legs.session import Session
 from vb.legs.sip_media import SipMedia
 from vb.legs.state import UNANSWERED, LegState
+from vb.legs.transfer import TransferPolicy, Transfers
 from vb.sdp.errors import AnswerRejected, CodecNotOffered
 from vb.sdp.negotiate import Agreed
 from vb.sip import call as sip
+from vb.sip.refer_events import ReferEvent
 from vb.sip.tasks.endpoint import SipCall
 
 log = structlog.get_logger(__name__)
@@ -31,6 +33,7 @@ class SipLegOptions:
 
     Attributes:
         speech_detection: whether speaking events are told once it is connected.
+        transfers: what becomes of the far end's REFERs.
         on_connected: called once, after leg.connected.
         on_media: called once, when media can flow for the first time (early or answered).
     """
@@ -39,6 +42,7 @@ class SipLegOptions:
     ring_timeout_s: float = 0.0
     max_duration_s: float = 0.0
     speech_detection: bool = False
+    transfers: TransferPolicy = field(default_factory=TransferPolicy)
     on_connected: Callable[[], None] | None = None
     on_media: Callable[[], None] | None = None
 
@@ -68,6 +72,7 @@ class SipLeg(Leg):
         self._early_offer = False
         self._speech_detection = options.speech_detection
         self.session = Session(self, call, media)
+        self.transfers = Transfers(self, options.transfers)
         self.adopt_port(media.port)
 
     @property
@@ -115,6 +120,10 @@ class SipLeg(Leg):
         self.publish(DtmfReceived(leg_id=self.id, app_id=self.app_id, digit=digit, seq=self._digits))
         if self.room is not None:
             self.room.relay_digit(self, digit)
+
+    def _publish_end(self, now: float) -> None:
+        super()._publish_end(now)
+        self.transfers.leg_ended()
 
     def quality(self) -> QualityInfo | None:
         """Return the quality of the received RTP; None below two packets."""
@@ -260,6 +269,9 @@ class SipLeg(Leg):
         await self.call.wait_closed()
 
     def _handle(self, event: sip.CallEvent) -> None:
+        if isinstance(event, ReferEvent):
+            self.transfers.handle(event)
+            return
         match event:
             case sip.EarlyMedia(sdp=sdp):
                 self._on_early_media(sdp)

@@ -120,6 +120,7 @@ class Room:
         self.routing = RoutingMatrix()
         legs = list(self.members.values())
         for leg in legs:
+            leg.stop_speaking()
             self.remove(leg)
         return legs
 

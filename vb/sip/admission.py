@@ -29,6 +29,8 @@ def check_request(request: Request, settings: AgentSettings) -> Refusal | None:
     """
     if request.method not in settings.allow.split(", "):
         return Refusal(405, headers=(("Allow", settings.allow),))
+    if request.method != "INVITE" and "Replaces" in request.headers:
+        return Refusal(400, "Bad Request (Replaces)")
     try:
         if parse_uri(request.uri).headers is not None:
             return Refusal(400, "Bad Request (headers in the Request-URI)")

@@ -17,12 +17,13 @@ from vb.sip.call import Call, CallEvent, Incoming, add_response_headers
 from vb.sip.errors import SipParseError
 from vb.sip.exchange import unsupported_body_headers
 from vb.sip.headers import Via
-from vb.sip.hop import DEFAULT_PORT, Hop, Outgoing
+from vb.sip.hop import Hop, Outgoing, default_port
 from vb.sip.inbound import InboundCall
 from vb.sip.message import Request, Response, response_to
 from vb.sip.multipart import sdp_of
 from vb.sip.outbound import DialPlan, OutboundCall
 from vb.sip.parser import parse_message
+from vb.sip.replacing import EndedDialogs, find_replaced
 from vb.sip.settings import AgentSettings
 from vb.sip.timers import Timed, TimerQueue
 from vb.sip.transaction import (
@@ -40,6 +41,7 @@ from vb.sip.transaction import (
 from vb.sip.uri import bracketed
 
 RETRY_AFTER_S = 5
+MAX_UDP_REQUEST_BYTES = 1300
 _KEEP_ALIVE_BYTES = b"\r\n\0 \t"
 
 
@@ -74,6 +76,7 @@ class UserAgent:
         self._by_peer: dict[tuple[str, str, int], dict[TransactionKey, ClientTransaction]] = {}
         self._invites: dict[tuple[str, str, int], TransactionKey] = {}
         self._calls: dict[tuple[str, str], Call] = {}
+        self._ended = EndedDialogs()
         self._flows: dict[int, dict[Call, None]] = {}
         self._timers = TimerQueue()
         self._outgoing: list[Outgoing] = []
@@ -145,7 +148,12 @@ class UserAgent:
     def transport_failed(self, transport: str, host: str, port: int, now: float) -> None:
         """The transport reports that a peer cannot be reached: requests that wait for it fail."""
         for transaction in list(self._by_peer.get((transport, host, port), {}).values()):
-            transaction.transport_failed(now)
+            if transaction.can_fall_back:
+                self._unindex(transaction)
+                transaction.fall_back(now)
+                self._index(transaction)
+            else:
+                transaction.transport_failed(now)
 
     def flow_lost(self, flow: int, now: float) -> None:
         """A TCP connection of a peer is gone: its unanswered calls are as good as cancelled."""
@@ -181,23 +189,34 @@ class UserAgent:
         on_failure: Callable[[ClientTransaction, FailureKind, float], None],
         now: float,
     ) -> ClientTransaction:
-        """Send a request in a transaction of its own."""
+        """Send a request in a transaction of its own.
+
+        A long request goes over TCP unless UDP was asked for (RFC 3261 §18.1.1).
+        """
         kind = InviteClientTransaction if request.method == "INVITE" else NonInviteClientTransaction
         transaction = kind(self, request, hop, on_response, on_failure)
+        if hop.may_switch and self.settings.tcp_enabled and transaction.size > MAX_UDP_REQUEST_BYTES:
+            transaction.try_first(Hop("tcp", hop.host, hop.port))
         self._clients[transaction.key] = transaction
-        self._by_peer.setdefault(_peer(hop), {})[transaction.key] = transaction
+        self._index(transaction)
         transaction.start(now)
         return transaction
+
+    def _index(self, transaction: ClientTransaction) -> None:
+        self._by_peer.setdefault(_peer(transaction.hop), {})[transaction.key] = transaction
+
+    def _unindex(self, transaction: ClientTransaction) -> None:
+        peers = self._by_peer.get(_peer(transaction.hop))
+        if peers is not None:
+            peers.pop(transaction.key, None)
+            if not peers:
+                del self._by_peer[_peer(transaction.hop)]
 
     def forget(self, transaction: Transaction) -> None:
         """Drop a terminated transaction."""
         if isinstance(transaction, ClientTransaction):
             self._clients.pop(transaction.key, None)
-            peers = self._by_peer.get(_peer(transaction.hop))
-            if peers is not None:
-                peers.pop(transaction.key, None)
-                if not peers:
-                    del self._by_peer[_peer(transaction.hop)]
+            self._unindex(transaction)
         elif isinstance(transaction, ServerTransaction):
             self._servers.pop(transaction.key, None)
             if transaction.request.method == "INVITE":
@@ -212,7 +231,8 @@ class UserAgent:
     def closed(self, call: Call) -> None:
         """Forget a call."""
         self._timers.discard(call)
-        self._calls.pop((call.call_id, call.local_tag), None)
+        if self._calls.pop((call.call_id, call.local_tag), None) is not None and call.is_answered:
+            self._ended.add(call.call_id, call.local_tag)
         if call.peer is not None and call.peer.flow in self._flows:
             calls = self._flows[call.peer.flow]
             calls.pop(call, None)
@@ -223,13 +243,17 @@ class UserAgent:
         """Return a Via value with a new branch for a request to a hop."""
         host = bracketed(self.settings.host(hop.family))
         branch = f"z9hG4bK{self.ids.token(8)}"
-        return f"SIP/2.0/{hop.transport.upper()} {host}:{self.settings.port};branch={branch};rport"
+        port = self.settings.port_of(hop.transport)
+        return f"SIP/2.0/{hop.transport.upper()} {host}:{port};branch={branch};rport"
 
-    def local_contact(self, hop: Hop) -> str:
-        """Return our Contact for a peer at a hop."""
+    def local_contact(self, hop: Hop, *, secure: bool = False) -> str:
+        """Return our Contact for a peer at a hop; a SIPS URI over TLS if it has to be secure."""
         host = bracketed(self.settings.host(hop.family))
+        port = self.settings.port_of(hop.transport)
+        if secure and hop.transport == "tls":
+            return f"<sips:{host}:{port}>"
         transport = "" if hop.transport == "udp" else f";transport={hop.transport}"
-        return f"<sip:{host}:{self.settings.port}{transport}>"
+        return f"<sip:{host}:{port}{transport}>"
 
     # -- responses ------------------------------------------------------------------------------
 
@@ -241,7 +265,9 @@ class UserAgent:
             via.host in (self.settings.host4, self.settings.host6)
             and len(response.headers.get_list("Via")) == 1
         )
-        if transaction is None or not ours or (via.port or DEFAULT_PORT) != self.settings.port:
+        transport = via.transport.lower()
+        to_port = via.port or default_port(transport)
+        if transaction is None or not ours or to_port != self.settings.port_of(transport):
             self.stats.stray += 1
             return
         transaction.receive(response, now)
@@ -286,7 +312,8 @@ class UserAgent:
         self, key: TransactionKey, request: Request, hop: Hop, source: Hop, now: float
     ) -> None:
         """Make a call of an INVITE outside any dialog, or refuse it."""
-        refusal = self._refusal_of_invite(request)
+        replaced = find_replaced(request, self._calls, self._ended)
+        refusal = replaced if isinstance(replaced, Refusal) else self._refusal_of_invite(request)
         offer = None
         if refusal is None:
             try:
@@ -305,6 +332,7 @@ class UserAgent:
             transaction.terminate()
             self._refuse(request, Refusal(400, f"Bad Request ({error})"), hop)
             return
+        call.replaces = replaced if isinstance(replaced, Call) else None
         self._calls[call.call_id, local_tag] = call
         self._invites[_identity(request)] = key
         if source.flow:
@@ -358,7 +386,7 @@ class UserAgent:
             request.replace_top_via(Via(via.transport, via.host, via.port, params))
         if source.transport == "udp" and (wants_rport or self.settings.use_source_socket):
             return source
-        return Hop(source.transport, source.host, via.port or DEFAULT_PORT, source.flow)
+        return Hop(source.transport, source.host, via.port or default_port(source.transport), source.flow)
 
     # -- answers without a transaction ------------------------------------------------------------
 

@@ -36,7 +36,7 @@ from vb.sip.call_events import (
     Ringing,
     SessionExpired,
 )
-from vb.sip.dialog import Dialog
+from vb.sip.dialog import Dialog, asks_for_sips
 from vb.sip.digest import DigestClient
 from vb.sip.exchange import Offer, OfferExchange
 from vb.sip.headers import media_type
@@ -124,8 +124,8 @@ class CallHost(Protocol):
         """Return a Via value with a new branch for a request to a hop."""
         ...
 
-    def local_contact(self, hop: Hop) -> str:
-        """Return our Contact for a peer at a hop."""
+    def local_contact(self, hop: Hop, *, secure: bool = False) -> str:
+        """Return our Contact for a peer at a hop; a SIPS URI over TLS if it has to be secure."""
         ...
 
     def closed(self, call: Call) -> None:
@@ -347,16 +347,18 @@ class Call:
         uri, routes = dialog.request_target()
         all_headers = dialog.headers(self.host.local_via(hop), dialog.local_cseq, method, routes)
         if method in ("INVITE", "UPDATE"):
-            all_headers.add("Contact", self.host.local_contact(hop))
+            all_headers.add("Contact", self.host.local_contact(hop, secure=dialog.is_secure))
             all_headers.add("Allow", self.host.settings.allow)
             all_headers.add("Supported", SUPPORTED)
             all_headers.add("User-Agent", self.host.settings.product)
             for name, value in self.session.timer.request_headers():
                 all_headers.add(name, value)
+        elif method in ("REFER", "NOTIFY"):
+            all_headers.add("Contact", self.host.local_contact(hop, secure=dialog.is_secure))
         for name, value in headers:
             all_headers.add(name, value)
-        if body:
-            all_headers.set("Content-Type", "application/sdp")
+        if body and "Content-Type" not in all_headers:
+            all_headers.add("Content-Type", "application/sdp")
         retry = partial(self.send, method, done, dialog=dialog, body=body)
         return self.host.start_client(
             Request(method, uri, all_headers, body),
@@ -394,6 +396,11 @@ class Call:
         self.state = CallState.ENDING
         self._timers.clear()
         self.exchange.abort(now)
+        self.refer_client.abort()
+        self.refer_server.abort(now)
+        self.refer_server.after_notify(partial(self._send_bye, headers), now)
+
+    def _send_bye(self, headers: HeaderList, now: float) -> None:
         self.send("BYE", self._bye_done, now, headers=headers)
 
     def _bye_done(self, transaction: ClientTransaction, outcome: Response | FailureKind, now: float) -> None:
@@ -423,7 +430,8 @@ def add_response_headers(response: Response, request: Request, host: CallHost, h
     """
     headers = response.headers
     if request.method in ("INVITE", "UPDATE") and not 300 <= response.status < 400:
-        headers.add("Contact", host.local_contact(hop))
+        secure = hop.transport == "tls" and asks_for_sips(request)
+        headers.add("Contact", host.local_contact(hop, secure=secure))
         if 100 < response.status < 300:
             for route in request.headers.get_all("Record-Route"):
                 headers.add("Record-Route", route)

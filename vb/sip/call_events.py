@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from vb.sip.message import Headers
+from vb.sip.refer_events import ReferEvent
 
 DialFailure = Literal["timeout", "transport", "resolve"]
 
@@ -156,5 +157,6 @@ CallEvent = (
     | RefreshDue
     | SessionExpired
     | InfoReceived
+    | ReferEvent
     | Closed
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from vb.sip.errors import SipParseError
 from vb.sip.headers import parse_name_addr
-from vb.sip.hop import DEFAULT_PORT, Hop, Transport
+from vb.sip.hop import Hop, Transport, default_port
 from vb.sip.message import Headers, Message, Request, Response
 from vb.sip.uri import SipUri, parse_uri
 
@@ -19,10 +19,12 @@ class Dialog:
         remote_target: the peer's Contact, or what stood in for it.
         remote_cseq: highest sequence number seen from the peer, None before its first request.
         source: where the peer's last message came from.
+        is_secure: it was set up by a SIPS URI, so that our Contact is one as well.
     """
 
     __slots__ = (
         "call_id",
+        "is_secure",
         "local",
         "local_cseq",
         "local_tag",
@@ -47,6 +49,7 @@ class Dialog:
         local_cseq: int,
         remote_cseq: int | None,
         source: Hop,
+        is_secure: bool = False,
     ) -> None:
         self.call_id = call_id
         self.local = local
@@ -58,6 +61,7 @@ class Dialog:
         self.local_cseq = local_cseq
         self.remote_cseq = remote_cseq
         self.source = source
+        self.is_secure = is_secure
 
     @classmethod
     def from_invite(cls, invite: Request, local_tag: str, source: Hop) -> Dialog:
@@ -82,6 +86,7 @@ class Dialog:
             local_cseq=0,
             remote_cseq=invite.cseq.number,
             source=source,
+            is_secure=asks_for_sips(invite),
         )
 
     @classmethod
@@ -114,6 +119,7 @@ class Dialog:
             local_cseq=invite.cseq.number,
             remote_cseq=None,
             source=source,
+            is_secure=asks_for_sips(invite),
         )
 
     def accept_sequence(self, request: Request) -> bool:
@@ -168,6 +174,17 @@ class Dialog:
         return headers
 
 
+def asks_for_sips(request: Request) -> bool:
+    """Whether the Contact of the other side must be a SIPS URI.  Spec: RFC 3261 §8.1.1.8, §12.1.1."""
+    if request.uri[:5].lower() == "sips:":
+        return True
+    first = request.headers.get_list("Record-Route") or request.headers.get_list("Contact")
+    try:
+        return bool(first) and parse_name_addr(first[0]).uri[:5].lower() == "sips:"
+    except SipParseError:
+        return False
+
+
 def uri_hop(uri: SipUri, source: Hop | None = None) -> Hop:
     """Return the hop of a URI.
 
@@ -178,13 +195,15 @@ def uri_hop(uri: SipUri, source: Hop | None = None) -> Hop:
     """
     host = uri.host
     named = uri.transport_or_none
-    transport: Transport = "tcp" if named == "tcp" else "udp"
-    flow = 0
+    transport: Transport = "tls" if named == "tls" else "tcp" if named == "tcp" else "udp"
+    flow, server_name = 0, ""
     if source is not None and source.host == host:
-        if named not in ("tcp", "udp"):
+        if named not in ("tcp", "tls", "udp"):
             transport = source.transport
-        flow = source.flow if transport == source.transport else 0
-    return Hop(transport, host, uri.port or DEFAULT_PORT, flow)
+        if transport == source.transport:
+            flow, server_name = source.flow, source.server_name
+    may_switch = named is None and transport == "udp"
+    return Hop(transport, host, uri.port or default_port(transport), flow, server_name, may_switch)
 
 
 def _route_uri(route: str) -> SipUri:

@@ -255,7 +255,7 @@ def build_ack_in(dialog: Dialog, host: CallHost, invite: Request) -> tuple[bytes
     hop = dialog.next_hop(to_source=host.settings.use_source_socket)
     uri, routes = dialog.request_target()
     headers = dialog.headers(host.local_via(hop), invite.cseq.number, "ACK", routes)
-    headers.add("Contact", host.local_contact(hop))
+    headers.add("Contact", host.local_contact(hop, secure=dialog.is_secure))
     for name in ("Authorization", "Proxy-Authorization"):
         for value in invite.headers.get_all(name):
             headers.add(name, value)

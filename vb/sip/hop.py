@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
-Transport = Literal["udp", "tcp"]
+Transport = Literal["udp", "tcp", "tls"]
 DEFAULT_PORT = 5060
+DEFAULT_TLS_PORT = 5061
+
+
+def default_port(transport: str) -> int:
+    """Return the port that a transport has where none is named.  Spec: RFC 3261 §18.1.1, §19.1.2."""
+    return DEFAULT_TLS_PORT if transport == "tls" else DEFAULT_PORT
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,13 +21,17 @@ class Hop:
 
     Attributes:
         host: numeric address without brackets, or a name that the driver resolves.
-        flow: number of the TCP connection to use while it lasts; 0 = none, find or open one.
+        flow: number of the connection to use while it lasts; 0 = none, find or open one.
+        server_name: over TLS, whom the certificate must name; "" = `host`.
+        may_switch: nobody asked for UDP, so that a long request may go over TCP.
     """
 
     transport: Transport
     host: str
     port: int
     flow: int = 0
+    server_name: str = ""
+    may_switch: bool = field(default=False, compare=False)
 
     @property
     def is_reliable(self) -> bool:

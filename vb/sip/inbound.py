@@ -34,6 +34,7 @@ class InboundCall(Call):
     Attributes:
         invite: the request as received.
         offer: its session description; None asks for our offer in the 2xx.
+        replaces: the call that this one is to take the place of; its owner ends it.
     """
 
     direction: Literal["inbound", "outbound"] = "inbound"
@@ -56,6 +57,7 @@ class InboundCall(Call):
         super().__init__(host, invite.call_id, local_tag, source)
         self.invite = invite
         self.offer = offer
+        self.replaces: Call | None = None
         self.dialog = Dialog.from_invite(invite, local_tag, source)
         self._transaction = transaction
         self._provisional = Provisional(183, None, (), None)

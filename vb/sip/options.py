@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from vb.sip.message import Message
 
-SUPPORTED_OPTIONS = frozenset({"100rel", "replaces", "timer"})
+SUPPORTED_OPTIONS = frozenset({"100rel", "norefersub", "replaces", "timer"})
 SUPPORTED = ", ".join(sorted(SUPPORTED_OPTIONS))
 
 

@@ -43,6 +43,7 @@ class DialPlan:
     Attributes:
         to: value of the To header.
         headers: further headers, checked already.
+        route: a proxy that the INVITE goes through; its URI has `lr`.
     """
 
     target: SipUri
@@ -50,6 +51,13 @@ class DialPlan:
     identity: Identity
     headers: tuple[tuple[str, str], ...] = ()
     credentials: Credentials | None = None
+    route: SipUri | None = None
+
+
+    @property
+    def is_secure(self) -> bool:
+        """Whether our Contact has to be a SIPS URI.  Spec: RFC 3261 §8.1.1.8."""
+        return "sips" in (self.target.scheme, self.route.scheme if self.route is not None else "")
 
 
 class OutboundCall(Call):
@@ -112,11 +120,12 @@ class OutboundCall(Call):
             [
                 ("Via", host.local_via(hop)),
                 ("Max-Forwards", "70"),
+                *([("Route", f"<{plan.route}>")] if plan.route is not None else []),
                 ("From", f"{plan.identity.from_};tag={self.local_tag}"),
                 ("To", plan.to),
                 ("Call-ID", self.call_id),
                 ("CSeq", f"{self._cseq} INVITE"),
-                ("Contact", host.local_contact(hop)),
+                ("Contact", host.local_contact(hop, secure=plan.is_secure)),
                 ("Allow", host.settings.allow),
                 ("Supported", SUPPORTED),
                 *self.session.timer.initial_headers(),

@@ -18,8 +18,9 @@ from vb.sip.uri import SipUri, parse_uri
 
 PACKAGE = "refer"
 SIPFRAG = "message/sipfrag"
-_HEADER_VALUE_SAFE = "-_.!~*'()[]/?:+$"
-_CALL_ID = re.compile(r"[A-Za-z0-9\-.!%*_+`'~()<>:\\\"/\[\]?{}]+(?:@[A-Za-z0-9\-.!%*_+`'~()<>:\\\"/\[\]?{}]+)?")
+_HEADER_VALUE_SAFE = "-_.!~*'()"
+_WORD = r"[A-Za-z0-9\-.!%*_+`'~()<>:\\\"/\[\]?{}]+"
+_CALL_ID = re.compile(rf"{_WORD}(?:@{_WORD})?")
 _TAG = re.compile(TOKEN)
 _STATUS_LINE = re.compile(rb"\s*SIP/2\.0[ \t]+([1-6][0-9]{2})(?:[ \t]+([^\r\n]*))?(?:\r?\n|$)", re.IGNORECASE)
 _SECONDS = re.compile(r"[0-9]{1,9}")
@@ -88,7 +89,8 @@ def parse_replaces(value: str) -> Replaces:
     Raises:
         SipParseError: and nothing else, for any text.
     """
-    call_id, semicolon, rest = value.strip().partition(";")
+    call_id, semicolon, rest = value.partition(";")
+    call_id = call_id.strip()
     params = parse_params(semicolon + rest)
     to_tag, from_tag = params.get("to-tag") or "", params.get("from-tag") or ""
     if not (_CALL_ID.fullmatch(call_id) and _TAG.fullmatch(to_tag) and _TAG.fullmatch(from_tag)):

@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Literal, Protocol
 
+from vb.sip.headers import Via
 from vb.sip.hop import Hop
 from vb.sip.message import Headers, Request, Response
 from vb.sip.timers import T1_S, T2_S, T4_S, TIMEOUT_S, Timed
@@ -112,7 +113,7 @@ class ClientTransaction(Transaction):
         ack_sent: the user's ACK of a 2xx, for the 2xx that come again.
     """
 
-    __slots__ = ("_data", "_on_failure", "_on_response", "ack_sent", "request")
+    __slots__ = ("_data", "_fallback", "_on_failure", "_on_response", "ack_sent", "request")
 
     def __init__(
         self,
@@ -126,6 +127,7 @@ class ClientTransaction(Transaction):
         self.request = request
         self.ack_sent: tuple[bytes, Hop] | None = None
         self._data = request.to_bytes()
+        self._fallback: Hop | None = None
         self._on_response = on_response
         self._on_failure = on_failure
 
@@ -136,6 +138,35 @@ class ClientTransaction(Transaction):
             self._repeat_at = now + T1_S
         self._end_at = now + TIMEOUT_S
         self._host.schedule(self)
+
+    @property
+    def size(self) -> int:
+        """Length of the request in bytes."""
+        return len(self._data)
+
+    def try_first(self, hop: Hop) -> None:
+        """Before the start: try another hop first, and the present one where that cannot be reached."""
+        self._fallback = self.hop
+        self._move(hop)
+
+    @property
+    def can_fall_back(self) -> bool:
+        """Whether another hop is left that may be reached."""
+        return self._fallback is not None and self.state == "trying"
+
+    def fall_back(self, now: float) -> None:
+        """Start again over the hop that is left."""
+        assert self._fallback is not None
+        self._move(self._fallback)
+        self._fallback = None
+        self.start(now)
+
+    def _move(self, hop: Hop) -> None:
+        """Go to another hop; the top Via names its transport.  Spec: RFC 3261 §18.1.1."""
+        via = self.request.via
+        self.hop = hop
+        self.request.replace_top_via(Via(hop.transport.upper(), via.host, via.port, via.params))
+        self._data = self.request.to_bytes()
 
     @property
     def is_pending(self) -> bool:

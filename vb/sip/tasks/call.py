@@ -8,12 +8,13 @@ from typing import Literal
 import trio
 
 from vb.channels import Channel, ChannelClosed, ChannelFull
-from vb.sip.call import CallEvent, Closed
+from vb.sip.call import CallEvent, CallState, Closed
 from vb.sip.errors import CallStateError
 from vb.sip.exchange import Offer
 from vb.sip.inbound import InboundCall
 from vb.sip.message import Request
 from vb.sip.outbound import OutboundCall
+from vb.sip.refer_server import Phase
 from vb.sip.settings import AgentSettings
 
 EVENTS = 64
@@ -24,11 +25,20 @@ class SipCall:
     """One call, inbound or outbound, for as long as its owner keeps it.
 
     Orders raise `CallStateError` where the state of the call does not allow them.
+
+    Attributes:
+        replaces: the call that this inbound one is to take the place of (RFC 3891); its owner answers
+            this one and then ends that one.
     """
 
     def __init__(
-        self, call: InboundCall | OutboundCall, settings: AgentSettings, flush: Callable[[], None]
+        self,
+        call: InboundCall | OutboundCall,
+        settings: AgentSettings,
+        flush: Callable[[], None],
+        replaces: SipCall | None = None,
     ) -> None:
+        self.replaces = replaces
         self._call = call
         self._settings = settings
         self._flush = flush
@@ -109,6 +119,21 @@ class SipCall:
         """Whether `progress` may send an offer to a caller that made none."""
         return isinstance(self._call, InboundCall) and self._call.takes_early_offer
 
+    @property
+    def is_referring(self) -> bool:
+        """Whether a REFER of ours waits for its end."""
+        return self._call.refer_client.is_busy
+
+    @property
+    def is_confirmed(self) -> bool:
+        """Whether the call is answered, acknowledged and not about to end."""
+        return self._call.state is CallState.CONFIRMED
+
+    @property
+    def refer_phase(self) -> Phase:
+        """How far the peer's REFER has come."""
+        return self._call.refer_server.phase
+
     # -- events ---------------------------------------------------------------------------------
 
     async def next_event(self) -> CallEvent:
@@ -186,6 +211,26 @@ class SipCall:
     def reoffer(self, offer: Offer) -> None:
         """Offer a new session by re-INVITE; a function is asked for its text when it is sent."""
         self._call.reoffer(offer, trio.current_time())
+        self._flush()
+
+    def refer(self, refer_to: str) -> None:
+        """Ask the peer to call somebody else: a Refer-To value."""
+        self._call.refer_client.refer(refer_to, trio.current_time())
+        self._flush()
+
+    def accept_refer(self) -> None:
+        """Send 202 to the peer's REFER, and the first NOTIFY."""
+        self._call.refer_server.accept(trio.current_time())
+        self._flush()
+
+    def decline_refer(self, status: int, reason: str | None = None) -> None:
+        """Refuse the peer's REFER."""
+        self._call.refer_server.decline(status, reason, trio.current_time())
+        self._flush()
+
+    def notify_refer(self, status: int, reason: str) -> None:
+        """Tell the peer how far its REFER has come; a final status ends it."""
+        self._call.refer_server.notify(status, reason, trio.current_time())
         self._flush()
 
     def hangup(self, *, headers: HeaderList = ()) -> None:

@@ -56,6 +56,7 @@ class SipSettings:
     tcp_enabled: bool = False
     use_source_socket: bool = False
     accept_info: bool = False
+    refer_consult_s: float = 2.0
     debug: bool = False
     max_calls: int = 5000
     max_transactions: int = 50000
@@ -71,6 +72,7 @@ class DialRequest:
             once the peer's address is known.
         headers: custom headers of the INVITE.
         auth: user name and password for challenges.
+        server_headers: further headers, which a client may not set.
     """
 
     to: str
@@ -79,6 +81,7 @@ class DialRequest:
     privacy: str | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
     auth: tuple[str, str] | None = None
+    server_headers: tuple[tuple[str, str], ...] = ()
 
 
 class SipEndpoint:
@@ -144,6 +147,7 @@ class SipEndpoint:
             product=settings.product,
             use_source_socket=settings.use_source_socket,
             accept_info=settings.accept_info,
+            refer_consult_s=settings.refer_consult_s,
             max_calls=settings.max_calls,
             max_transactions=settings.max_transactions,
         )
@@ -308,7 +312,13 @@ class SipEndpoint:
     def _handle(self, call: Call) -> SipCall:
         assert isinstance(call, InboundCall | OutboundCall)
         assert self._agent is not None
-        handle = SipCall(call, self._agent.settings, self.flush)
+        replaced = call.replaces if isinstance(call, InboundCall) else None
+        handle = SipCall(
+            call,
+            self._agent.settings,
+            self.flush,
+            self._handles.get(replaced) if replaced is not None else None,
+        )
         self._handles[call] = handle
         return handle
 
@@ -357,7 +367,7 @@ def _plan(request: DialRequest, public_host: str, product: str) -> DialPlan:
         target=target,
         to=to,
         identity=caller_identity(request.from_, request.privacy, host=public_host, product=product),
-        headers=tuple(request.headers.items()),
+        headers=(*request.headers.items(), *request.server_headers),
         credentials=Credentials(*request.auth) if request.auth is not None else None,
     )
 

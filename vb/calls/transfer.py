@@ -1,0 +1,58 @@
+"""Carrying out a far end's REFER without asking the application (SIP_REFER_AUTO_DIAL)."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import structlog
+
+from vb.calls.outbound import CallRequest, run_call
+from vb.engine import Engine
+from vb.errors import Unavailable, VbError
+from vb.legs.referral import Referral
+from vb.legs.sip import SipLeg
+from vb.legs.transfer import TransferPolicy
+from vb.sip.refer import ReferRequest
+from vb.sip.tasks.endpoint import DialRequest
+
+log = structlog.get_logger(__name__)
+
+
+def transfer_policy(engine: Engine) -> TransferPolicy:
+    """Return what the settings say about REFERs of far ends."""
+    sip = engine.config.sip
+    return TransferPolicy(
+        consults=sip.refer_consult_timeout_ms > 0,
+        dial=partial(dial_referral, engine) if sip.refer_auto_dial else None,
+    )
+
+
+def dial_referral(engine: Engine, leg: SipLeg, refer: ReferRequest) -> Referral:
+    """Call whom a far end asks for.
+
+    The new leg has the app id and webhook of the one that asked, and joins its room; it lives on its own.
+
+    Raises:
+        VbError: the target cannot be called; nothing was started.
+    """
+    engine.sip.check(DialRequest(to=refer.target))
+    referral = Referral(refer, leg.transfers.report)
+    request = CallRequest(
+        to=refer.target,
+        room_id=leg.room.id if leg.room is not None else None,
+        app_id=leg.app_id,
+        hook=engine.hooks.leg_hook(leg.id),
+        referral=referral,
+    )
+    engine.start_leg(partial(_run, engine, request, referral), name=f"transfer of leg {leg.id}")
+    return referral
+
+
+async def _run(engine: Engine, request: CallRequest, referral: Referral) -> None:
+    try:
+        await run_call(engine, request)
+    except VbError as exc:
+        log.warning("transfer cannot be carried out", to=request.to, problem=exc.message)
+        referral.finish(503 if isinstance(exc, Unavailable) else 500)
+    finally:
+        referral.finish(500)  # without effect where the call itself has told its end
