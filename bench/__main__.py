@@ -53,7 +53,8 @@ def build_parser() -> argparse.ArgumentParser:
 
 def _chosen(args: argparse.Namespace) -> list[Case]:
     cases = QUICK if args.quick else CASES
-    wanted = args.only or ([PROFILED] if args.profile else None)
+    profiled = PROFILED if not args.quick else QUICK[0].name
+    wanted = args.only or ([profiled] if args.profile else None)
     chosen = [case for case in cases if wanted is None or case.name in wanted]
     if wanted is not None and len(chosen) < len(set(wanted)):
         raise SystemExit(f"bench: no such case among {', '.join(case.name for case in cases)}")

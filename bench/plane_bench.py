@@ -27,7 +27,7 @@ from vb.mixer.port import RtpPort
 from vb.mixer.tasks import SocketIo, run_plane
 from vb.rtp.ports import PortPool
 from vb.rtp.tasks import RtpEndpoint, bind_endpoint
-from vb.sdp.negotiate import Agreed, MediaAddress
+from vb.sdp import Agreed, MediaAddress
 
 PCMU = CODECS["PCMU"]
 ROOM_TALKERS = 4

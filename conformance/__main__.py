@@ -11,6 +11,7 @@ import trio
 from conformance.registry import load_all
 from conformance.runner import as_json, run_all
 from conformance.targets import remote
+from conformance.workers import run_parallel
 
 
 def parser() -> argparse.ArgumentParser:
@@ -25,6 +26,9 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--recording-dir", help="its RECORDING_DIR, when it can be read from here")
     made.add_argument(
         "--only", nargs="+", metavar="NAME", help="scenarios to run; a trailing * matches any rest"
+    )
+    made.add_argument(
+        "--jobs", type=int, default=4, help="scenarios that run at the same time; 1 with --url (%(default)s)"
     )
     made.add_argument("--json", metavar="FILE", help="write the report there as JSON")
     made.add_argument("--list", action="store_true", help="print the scenario names and end")
@@ -58,7 +62,11 @@ def main(argv: list[str] | None = None) -> int:
         target = remote(
             arguments.url, arguments.sip, recordings=arguments.recording_dir, secret=arguments.webhook_secret
         )
-    outcomes = trio.run(lambda: run_all(chosen, target, webhook_port=arguments.webhook_port))
+    jobs = 1 if target is not None else max(1, arguments.jobs)
+    if jobs == 1:
+        outcomes = trio.run(lambda: run_all(chosen, target, webhook_port=arguments.webhook_port))
+    else:
+        outcomes = trio.run(run_parallel, chosen, jobs)
     failed = sum(outcome.failed for outcome in outcomes)
     print(
         f"\n{sum(o.passed for o in outcomes)} passed, {failed} failed, "

@@ -1,4 +1,4 @@
-"""Runs scenarios one after the other and reports what differed."""
+"""Runs scenarios one after the other and tells what differed."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import json
 import tempfile
 import time
 import traceback
-from collections.abc import Mapping, Sequence
-from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import trio
@@ -19,14 +19,18 @@ from conformance.peers.media_server import MediaServer, open_media
 from conformance.peers.webhook_sink import WebhookSink, open_sink
 from conformance.registry import Scenario
 from conformance.targets import SECRET, Target, started
-from conformance.world import clean_up, open_world
+from conformance.world import World, clean_up, open_world
 
 MAX_TRACE_LINES = 30
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How one scenario went; ``where`` is empty when it passed."""
+    """How one scenario went; ``where`` is empty when it passed.
+
+    Attributes:
+        used: What of the server's interface it made work, named as in the ledger.
+    """
 
     name: str
     what: str
@@ -35,6 +39,7 @@ class Outcome:
     expected: str = ""
     got: str = ""
     not_run: str = ""
+    used: tuple[str, ...] = ()
 
     @property
     def passed(self) -> bool:
@@ -98,6 +103,7 @@ class Runner:
         self._servers = 0
         self._shared: Target | None = None
         self._shared_stop = trio.Event()
+        self._world: World | None = None
 
     def _place(self, env: Mapping[str, str]) -> tuple[Path, dict[str, str]]:
         """Home and settings of the next server."""
@@ -148,6 +154,7 @@ class Runner:
             return Outcome(item.name, item.what, 0.0, not_run=missing)
         start = time.monotonic()
         error: BaseException | None = None
+        self._world = None
         try:
             await self.prepare(item)
             with trio.fail_after(item.timeout_s + (60 if item.own_server else 15)):
@@ -156,7 +163,8 @@ class Runner:
             error = Difference(item.name, f"an end within {item.timeout_s} s", "still waiting")
         except (Difference, ExceptionGroup, OSError) as problem:
             error = problem
-        return outcome_of(item, time.monotonic() - start, error)
+        outcome = outcome_of(item, time.monotonic() - start, error)
+        return replace(outcome, used=tuple(sorted(self._world.used() if self._world else ())))
 
     async def _attempt(self, item: Scenario) -> Exception | None:
         self._sink.reset()
@@ -185,6 +193,7 @@ class Runner:
     async def _play(self, item: Scenario, target: Target) -> Exception | None:
         """The scenario within its own time; the boundary where any exception becomes its outcome."""
         async with open_world(target, self._sink, self._media) as world:
+            self._world = world
             try:
                 with trio.fail_after(item.timeout_s):
                     await item.body(world)
@@ -199,19 +208,26 @@ def _code(target: Target) -> object:
     return target.process.returncode if target.process else None
 
 
+@asynccontextmanager
+async def open_runner(remote: Target | None = None, *, webhook_port: int = 0) -> AsyncIterator[Runner]:
+    """A runner with receivers of its own; its servers end with the block."""
+    with tempfile.TemporaryDirectory(prefix="conformance-") as home:
+        async with open_sink(webhook_port) as sink, open_media() as media, trio.open_nursery() as nursery:
+            runner = Runner(nursery, Path(home), remote, sink, media)
+            yield runner
+            runner.close()
+
+
 async def run_all(
     scenarios: Sequence[Scenario], remote: Target | None, *, webhook_port: int = 0
 ) -> list[Outcome]:
     """Runs the scenarios in order, printing each outcome as it comes."""
     outcomes: list[Outcome] = []
-    with tempfile.TemporaryDirectory(prefix="conformance-") as home:
-        async with open_sink(webhook_port) as sink, open_media() as media, trio.open_nursery() as nursery:
-            runner = Runner(nursery, Path(home), remote, sink, media)
-            for item in scenarios:
-                outcome = await runner.run(item)
-                outcomes.append(outcome)
-                print(outcome.line(), flush=True)
-            runner.close()
+    async with open_runner(remote, webhook_port=webhook_port) as runner:
+        for item in scenarios:
+            outcome = await runner.run(item)
+            outcomes.append(outcome)
+            print(outcome.line(), flush=True)
     return outcomes
 
 

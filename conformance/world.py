@@ -16,6 +16,7 @@ from conformance.peers.rtp_peer import RtpPeer, open_rtp
 from conformance.peers.sip_ua import SipUa, open_udp
 from conformance.peers.vsi import Frame, Vsi, open_vsi
 from conformance.peers.webhook_sink import WebhookSink
+from conformance.surface import operation
 from conformance.targets import Target
 
 T = TypeVar("T")
@@ -54,11 +55,19 @@ class World:
         self.ua = ua
         self.sink = sink
         self.media = media
+        self._checked_events: set[str] = set()
+        self._succeeded: set[str] = set()
         self._nursery = nursery
 
     async def _open(self, context: AbstractAsyncContextManager[T]) -> T:
         """Keeps a peer open until the scenario's end, in a task of its own."""
         return await _opened(self._nursery, context)
+
+    def used(self) -> set[str]:
+        """The operations and commands that succeeded here, and the events that were checked."""
+        operations = {operation(method, path) for method, path in self.http.succeeded}
+        silent = self.vsi.sent & {"pong", "stop"}
+        return operations | self._succeeded | self._checked_events | silent | {"GET /v1/vsi"}
 
     # -- more peers -----------------------------------------------------------------------------------
 
@@ -165,6 +174,7 @@ class World:
             )
         check(kind, found, {"timestamp": TIME, "instance_id": TEXT, "event_id": UUID})
         check(kind, found, pattern)
+        self._checked_events.add(kind)
         return found
 
     async def no_event(self, kind: str, *, for_s: float = 0.3, vsi: Vsi | None = None, **ids: str) -> None:
@@ -241,6 +251,7 @@ class World:
         frame = await self.vsi.command(kind, payload)
         check(kind, frame, {"type": f"{kind}.result"})
         check(f"{kind}.result", frame.get("data"), expect)
+        self._succeeded.add(kind)
         return frame.get("data")
 
     async def command_fails(

@@ -182,6 +182,25 @@ def answer_then_hang_up(after_s: float) -> Rule:
     return rule
 
 
+def transfer(target: str) -> Rule:
+    """Answer, and transfer the call once it is connected."""
+
+    async def rule(app: Application, leg_id: str) -> None:
+        await app.command("answer_leg", id=leg_id)
+        if await app.wait_for(leg_id, "leg.connected") is not None:
+            await app.command("leg_transfer", id=leg_id, target=target)
+
+    return rule
+
+
+async def carry_out_transfer(app: Application, leg_id: str) -> None:
+    """Answer, accept the transfer that the caller asks for, and say that it has succeeded."""
+    await app.command("answer_leg", id=leg_id)
+    if await app.wait_for(leg_id, "leg.transfer_requested") is not None:
+        await app.command("accept_transfer", id=leg_id)
+        await app.command("complete_transfer", id=leg_id, success=True)
+
+
 def answer_into_room(room_id: str) -> Rule:
     """Answer, and put the leg into a room once it is connected.
 

@@ -1,4 +1,6 @@
-"""SIPp calls vb and is called: hang-up by either side, CANCEL, busy, no codec, retransmission, hold."""
+"""SIPp calls vb and is called: hang-up by either side, CANCEL, busy, no codec, retransmission, hold,
+transfer in both roles.
+"""
 
 from __future__ import annotations
 
@@ -17,8 +19,10 @@ from interop.application import (
     answer_after,
     answer_then_hang_up,
     application,
+    carry_out_transfer,
     refuse_busy,
     ring,
+    transfer,
 )
 from interop.report import Report, run_peer
 from interop.server import Server, running_server
@@ -32,6 +36,8 @@ RULES = {
     "busy": refuse_busy,
     "retransmitted": answer_after(0.2),
     "hold": answer,
+    "transferred": transfer("sip:carol@example.com"),
+    "transferring": carry_out_transfer,
 }
 
 
@@ -56,6 +62,8 @@ CASES = (
     # SIPp's own retransmission handling is off: it would hide the repeated 200 that the scenario waits for.
     Case("retransmitted", "retransmitted", Load(20, 20, 30), "remote_bye", connected=True, options=("-nr",)),
     Case("hold", "hold", Load(50, 20, 30), "remote_bye", connected=True),
+    Case("is_transferred", "transferred", Load(50, 20, 30), "transfer_completed", connected=True),
+    Case("asks_for_transfer", "transferring", Load(50, 20, 30), "transfer_completed", connected=True),
 )
 
 
@@ -72,6 +80,8 @@ async def run_case(report: Report, case: Case, server: Server, app: Application,
     wanted_events = {"leg.ringing": legs, "leg.connected": legs if case.connected else 0}
     if case.scenario == "hold":
         wanted_events |= {"leg.hold": legs, "leg.unhold": legs}
+    if case.end == "transfer_completed":
+        wanted_events |= {"leg.transfer_completed": legs, "leg.transfer_failed": 0}
     for kind, number in wanted_events.items():
         report.equal(len(app.of(case.user, kind)), number, f"{case.scenario}: {kind}")
 

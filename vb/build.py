@@ -32,7 +32,9 @@ from vb.mixer.tasks import SocketIo
 from vb.rate import RateLimit
 from vb.rtp.playout import PlayoutSettings
 from vb.rtp.ports import PortPool
-from vb.sip.tasks.endpoint import SipEndpoint, SipSettings
+from vb.sip.errors import SipTargetError
+from vb.sip.tasks.endpoint import SipEndpoint, SipSettings, proxy_route
+from vb.sip.tasks.tls import Tls, load_tls
 
 log = structlog.get_logger(__name__)
 
@@ -101,7 +103,16 @@ def enabled_codecs(config: SipConfig) -> tuple[Codec, ...]:
 
 
 def sip_settings(config: SipConfig) -> SipSettings:
-    """Return what the SIP endpoint needs of the settings."""
+    """Return what the SIP endpoint needs of the settings.
+
+    Raises:
+        ConfigError: the files for TLS or the outbound proxy cannot be used.
+    """
+    if config.outbound_proxy:
+        try:
+            proxy_route(config.outbound_proxy)
+        except SipTargetError:
+            raise ConfigError("SIP_OUTBOUND_PROXY: must be a SIP URI") from None
     return SipSettings(
         bind_ip=config.bind_ip,
         listen_ip=config.listen_ip,
@@ -112,9 +123,25 @@ def sip_settings(config: SipConfig) -> SipSettings:
         domain=config.domain,
         product=config.host,
         tcp_enabled=config.tcp_enabled,
+        tls=_tls(config),
+        tls_port=config.tls_port or 0,
+        outbound_proxy=config.outbound_proxy,
+        session_expires_s=config.session_expires_s,
         use_source_socket=config.use_source_socket,
+        accept_info=config.dtmf_info,
         refer_consult_s=config.refer_consult_timeout_ms / 1000,
         debug=config.debug,
+    )
+
+
+def _tls(config: SipConfig) -> Tls | None:
+    if config.tls_port is None:
+        return None
+    return load_tls(
+        config.tls_cert,
+        config.tls_key,
+        ca_file=config.tls_ca_file,
+        verify=not config.tls_insecure_skip_verify,
     )
 
 

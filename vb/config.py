@@ -243,7 +243,28 @@ class SipConfig(Group):
         "SIP_EXTERNAL_IP", "advertised instead of SIP_BIND_IP behind a static NAT", ""
     )
     port: Port = setting("SIP_PORT", "UDP and TCP port; 0 binds a free one", 5060)
-    tcp_enabled: Bool = setting("SIP_TCP_ENABLED", "also listen on TCP", False)
+    tcp_enabled: Bool = setting(
+        "SIP_TCP_ENABLED", "also listen on TCP, and send requests over 1300 bytes by it", False
+    )
+    tls_port: Port | None = setting(
+        "SIP_TLS_PORT", "TLS port; 0 binds a free one, unset turns TLS off both ways", None, shown="off"
+    )
+    tls_cert: str = setting("SIP_TLS_CERT", "file with our certificate chain (PEM)", "")
+    tls_key: str = setting("SIP_TLS_KEY", "file with its key (PEM)", "")
+    tls_ca_file: str = setting(
+        "SIP_TLS_CA_FILE", "file with further trust anchors for outgoing TLS (PEM)", "", shown="system's only"
+    )
+    tls_insecure_skip_verify: Bool = setting(
+        "SIP_TLS_INSECURE_SKIP_VERIFY", "accept any certificate on outgoing TLS", False
+    )
+    outbound_proxy: str = setting(
+        "SIP_OUTBOUND_PROXY", "SIP URI of the next hop of outgoing calls that name none", "", shown="none"
+    )
+    session_expires_s: Annotated[int, Field(ge=0, le=86_400)] = setting(
+        "VB_SIP_SESSION_EXPIRES",
+        "seconds that outgoing calls ask to live without a refresh; 90 or more; 0 = do not ask",
+        1800,
+    )
     debug: Bool = setting("SIP_DEBUG", "log SIP messages (at level debug)", False)
     domain: Annotated[str, AfterValidator(_check_domain)] = setting(
         "SIP_DOMAIN", "host in From and P-Asserted-Identity", "", shown="advertised address"
@@ -266,9 +287,21 @@ class SipConfig(Group):
         "how long a far end's REFER waits for the application; 0 declines it at once",
         2000,
     )
+    dtmf_info: Bool = setting("VB_DTMF_INFO", "take digits from INFO requests too", False)
+    dtmf_inband: Bool = setting(
+        "VB_DTMF_INBAND", "listen for digits in the audio of calls without telephone-events", False
+    )
     strict_mline_answer: Bool = setting(
         "SIP_SDP_STRICT_MLINE_ANSWER", "accepted for compatibility: every m-line is always answered", False
     )
+
+    @model_validator(mode="after")
+    def _check_tls_and_timer(self) -> SipConfig:
+        if self.tls_port is not None and not (self.tls_cert and self.tls_key):
+            raise ValueError("SIP_TLS_PORT needs SIP_TLS_CERT and SIP_TLS_KEY")
+        if 0 < self.session_expires_s < 90:
+            raise ValueError("VB_SIP_SESSION_EXPIRES must be 0 or at least 90")
+        return self
 
 
 class RtpConfig(Group):

@@ -32,8 +32,8 @@ from vb.limits import legs_that_fit
 from vb.media.fetch_policy import FetchPolicy
 from vb.metrics import Metrics
 from vb.mixer.plane import Plane
-from vb.rooms.bridges import Bridges
 from vb.rate import RateLimit
+from vb.rooms.bridges import Bridges
 from vb.rooms.room import Room
 from vb.rtp.ports import PortPool
 from vb.sip.tasks.endpoint import SipEndpoint

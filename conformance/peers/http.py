@@ -144,10 +144,15 @@ class HttpConnection:
 
 
 class HttpClient:
-    """Asks one server, a fresh connection for each request."""
+    """Asks one server, a fresh connection for each request.
+
+    Attributes:
+        succeeded: Method and path of every request that was answered with 2xx.
+    """
 
     def __init__(self, host: str, port: int) -> None:
         self.host, self.port = host, port
+        self.succeeded: set[tuple[str, str]] = set()
 
     def connection(self) -> HttpConnection:
         """A connection for several requests in a row."""
@@ -159,6 +164,9 @@ class HttpClient:
         """Sends one request and reads its response."""
         try:
             async with self.connection() as connection:
-                return await connection.ask(method, path, body, headers)
+                reply = await connection.ask(method, path, body, headers)
         except OSError as problem:
             raise Difference(f"{method} {path}", "a connection", str(problem)) from problem
+        if 200 <= reply.status < 300:
+            self.succeeded.add((method, path))
+        return reply

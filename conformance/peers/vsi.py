@@ -24,6 +24,7 @@ class Vsi:
         self.frames: Mailbox[Frame] = Mailbox()
         self.closed = trio.Event()
         self.close_code: int | None = None
+        self.sent: set[str] = set()
         self._socket = socket
         self._number = 0
 
@@ -45,6 +46,8 @@ class Vsi:
 
     async def send(self, frame: Frame | str | bytes) -> None:
         """Sends an object as JSON, or text and bytes as they are."""
+        if isinstance(frame, dict):
+            self.sent.add(str(frame.get("type")))
         await self._socket.send_message(json.dumps(frame) if isinstance(frame, dict) else frame)
 
     async def frame(self, kind: str, within_s: float = 2.0) -> Frame:

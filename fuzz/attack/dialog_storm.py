@@ -73,11 +73,13 @@ async def _answered_call(briefing: Briefing, ua: SipUa) -> Call | None:
         if leg is None:  # the INVITE may have been lost among the datagrams of another attack
             await call.resend("INVITE")
     if leg is None:
+        figure(S9, f"no leg for a new call: {[m.start_line for m in call.inbox.unread()]}")
         return None
     await trio.to_thread.run_sync(_rest, briefing, "POST", f"/v1/legs/{leg}/answer", {})
     try:
         await call.ack(await call.response(200, within_s=3))
-    except Difference:
+    except Difference as problem:
+        figure(S9, f"no call: {problem}")
         return None
     return call
 

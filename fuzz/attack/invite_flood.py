@@ -36,10 +36,8 @@ def run(briefing: Briefing) -> None:
     sources.collect(1.0)
     _drain(silent)
     answers = sources.answers + silent.answers
-    figure(
-        S8,
-        f"{total} INVITEs in {elapsed:.1f} s ({total / elapsed:.0f}/s); answers {dict(sorted(answers.items()))}",
-    )
+    pace = f"{total} INVITEs in {elapsed:.1f} s ({total / elapsed:.0f}/s)"
+    figure(S8, f"{pace}; answers {dict(sorted(answers.items()))}")
     check(S8, answers[503] > 0, "no INVITE was refused with 503")
     answered = _answer_some(briefing)
     figure(S8, f"{answered} ringing calls answered by the app, none acknowledged")

@@ -8,6 +8,7 @@ import os
 import socket
 import struct
 import time
+from collections.abc import Callable
 from urllib.parse import quote
 
 from fuzz.attack.briefing import Address, Briefing, check, figure, pause
@@ -123,7 +124,7 @@ def run(briefing: Briefing) -> None:
 
 
 def _broken_frames(address: Address) -> None:
-    cases = {
+    cases: dict[str, tuple[int, Callable[[Client], object]]] = {
         "a frame of 1 GB": (1009, lambda c: c.frame(1, b"x" * (3 << 20), length=1 << 30)),
         "a frame of 2^63": (1009, lambda c: c.frame(1, b"x" * (3 << 20), length=(1 << 63) - 1)),
         "an unmasked frame": (1002, lambda c: c.frame(1, b"{}", masked=False)),
@@ -161,10 +162,8 @@ def _endless_fragments(address: Address) -> None:
     client = Client(address)
     client.frame(1, b"", fin=False)
     alive = all(client.frame(0, b"", fin=False) for _ in range(50_000))
-    figure(
-        S23,
-        f"{sent >> 20} MiB of endless fragments: close {code}; 50,000 empty ones: {'taken' if alive else 'cut'}",
-    )
+    empty = "taken" if alive else "cut"
+    figure(S23, f"{sent >> 20} MiB of endless fragments: close {code}; 50,000 empty ones: {empty}")
     client.close()
     client = Client(address, extra=b"Sec-WebSocket-Extensions: permessage-deflate\r\n")
     check(
@@ -181,7 +180,8 @@ def _hostile_commands(address: Address) -> None:
         '{"type":"create_room","request_id":[]}',
         '{"type":"create_room","request_id":"\\ud800","payload":{"id":"\\ud800"}}',
         '{"type":"create_leg","payload":"x"}', '{"type":null,"payload":null}',
-        '{"type":"create_leg","payload":{"type":"sip","to":"sip:a@127.0.0.1:9","headers":{"X":"a\\r\\nb"}}}', '{"type":"__init__"}', '{"type":"get_leg"}',
+        '{"type":"create_leg","payload":{"type":"sip","to":"sip:a@127.0.0.1:9","headers":{"X":"a\\r\\nb"}}}',
+        '{"type":"__init__"}', '{"type":"get_leg"}',
         '{"type":"get_leg","payload":{"id":{}}}',
         '{"type":"get_leg","payload":{"id":"' + "x" * 100_000 + '"}}',
         '{"type":"delete_leg","payload":{"id":NaN}}',

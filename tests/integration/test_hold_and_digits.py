@@ -126,3 +126,22 @@ async def test_sent_digits_are_heard_as_telephone_events_in_order(config: Config
             with trio.fail_after(5):
                 while phone.digits != "19A":
                     await phone.hear(5)
+
+
+async def test_digits_in_the_audio_count_when_there_are_no_telephone_events(config: Config) -> None:
+    listening = config.model_copy(update={"sip": config.sip.model_copy(update={"dtmf_inband": True})})
+    async with open_server(listening) as server, open_phone(770, second_hz=1336, events=False) as phone:
+        with server.events() as events:
+            leg_id = await call_in(server, phone, events)
+            heard = await wait_for(events, "dtmf.received", leg_id=leg_id)
+            assert heard["digit"] == "5"
+
+
+async def test_tones_in_the_audio_are_no_digits_when_there_are_telephone_events(config: Config) -> None:
+    listening = config.model_copy(update={"sip": config.sip.model_copy(update={"dtmf_inband": True})})
+    async with open_server(listening) as server, open_phone(770, second_hz=1336) as phone:
+        with server.events() as events:
+            leg_id = await call_in(server, phone, events)
+            await phone.press("9")
+            heard = await wait_for(events, "dtmf.received", leg_id=leg_id)
+            assert (heard["digit"], heard["seq"]) == ("9", 1)

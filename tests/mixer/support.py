@@ -21,7 +21,7 @@ from vb.mixer.plane import Plane
 from vb.mixer.port import Port, RtpPort
 from vb.rtp.latching import Address
 from vb.rtp.playout import PlayoutSettings
-from vb.sdp.negotiate import Agreed, MediaAddress
+from vb.sdp import Agreed, MediaAddress
 
 PCMU, PCMA, G722, OPUS = (CODECS[name] for name in ("PCMU", "PCMA", "G722", "opus"))
 TICK_S = 0.02

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -83,6 +85,7 @@ def test_refer_sub_false_asks_for_no_notify() -> None:
         "<<>>",
         "",
         "sip:a@b?Replaces=x",
+        f"<sip:{'a' * 5000}@b>",
         "<sip:a@b>, <sip:c@d>",
         "<sip:a@b?Replaces=x>",
         "<sip:a@b?Replaces=x%3Bto-tag%3D1>",
@@ -113,8 +116,7 @@ def test_only_invites_can_be_asked_for() -> None:
 def test_an_attended_refer_to_is_escaped_as_recorded() -> None:
     value = refer_to("sip:call2@127.0.0.1:5061", Replaces("callid-call2", "tag-of-call2", "tag-of-us"))
     assert value == (
-        "<sip:call2@127.0.0.1:5061"
-        "?Replaces=callid-call2%3Bto-tag%3Dtag-of-call2%3Bfrom-tag%3Dtag-of-us>"
+        "<sip:call2@127.0.0.1:5061?Replaces=callid-call2%3Bto-tag%3Dtag-of-call2%3Bfrom-tag%3Dtag-of-us>"
     )
     assert refer_to("sip:carol@example.com") == "<sip:carol@example.com>"
 
@@ -130,21 +132,20 @@ def test_what_we_ask_for_is_what_is_read(call_id: str, to_tag: str, from_tag: st
 
 @given(st.text())
 def test_any_text_is_a_replaces_or_a_named_error(text: str) -> None:
-    try:
-        assert str(parse_replaces(text))
-    except SipParseError:
-        assert True
+    with contextlib.suppress(SipParseError):
+        found = parse_replaces(text)
+        assert parse_replaces(str(found)) == found
 
 
 @given(st.text(), st.text(), st.binary(), st.text())
 def test_any_notify_is_read_or_refused_by_name(event: str, state: str, body: bytes, kind: str) -> None:
     request = notify(body, Event=event, Subscription_State=state, Content_Type=kind)
-    try:
-        assert event_id(request) is None or isinstance(event_id(request), str)
+    assert event_id(request) is None or isinstance(event_id(request), str)
+    with contextlib.suppress(SipParseError):
         assert isinstance(subscription_state(request), SubscriptionState)
-        assert read_sipfrag(request) is None or len(read_sipfrag(request) or ()) == 2
-    except SipParseError as error:
-        assert error.status in (400, 415)
+    with contextlib.suppress(SipParseError):
+        found = read_sipfrag(request)
+        assert found is None or 100 <= found[0] <= 699
 
 
 @pytest.mark.parametrize(
@@ -162,7 +163,9 @@ def test_a_sipfrag_tells_a_status(body: bytes, found: tuple[int, str] | None) ->
     assert read_sipfrag(notify(body, Content_Type="message/sipfrag;version=2.0")) == found
 
 
-@pytest.mark.parametrize("body", [b"INVITE sip:a@b SIP/2.0\r\n", b"SIP/2.0 2000 OK\r\n", b"SIP/2.0 OK", b"\xff"])
+@pytest.mark.parametrize(
+    "body", [b"INVITE sip:a@b SIP/2.0\r\n", b"SIP/2.0 2000 OK\r\n", b"SIP/2.0 OK", b"\xff"]
+)
 def test_other_bodies_are_refused(body: bytes) -> None:
     with pytest.raises(SipParseError) as caught:
         read_sipfrag(notify(body, Content_Type="message/sipfrag"))
@@ -173,6 +176,10 @@ def test_a_body_of_another_type_is_refused_with_415() -> None:
     with pytest.raises(SipParseError) as caught:
         read_sipfrag(notify(b"x", Content_Type="text/plain"))
     assert caught.value.status == 415
+
+
+def test_a_long_reason_is_cut() -> None:
+    assert read_sipfrag(notify(sipfrag(486, "x" * 5000))) == (486, "x" * 256)
 
 
 def test_our_sipfrag_can_be_read() -> None:
@@ -194,7 +201,13 @@ def test_subscription_states(value: str, found: SubscriptionState) -> None:
 
 @pytest.mark.parametrize(
     ("value", "found"),
-    [("refer", ""), ("Refer;id=93809824", "93809824"), ("refer;id", ""), ("presence", None), ("refer;;", None)],
+    [
+        ("refer", ""),
+        ("Refer;id=93809824", "93809824"),
+        ("refer;id", ""),
+        ("presence", None),
+        ("refer;;", None),
+    ],
 )
 def test_event_ids(value: str, found: str | None) -> None:
     assert event_id(notify(Event=value)) == found

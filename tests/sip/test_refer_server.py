@@ -175,7 +175,7 @@ def test_the_newest_status_is_repeated_before_the_subscription_runs_out(referrin
     referring.peer.respond(notify, 200)
     referring.peer.respond(referring.notify(180, "Ringing"), 200)
     assert referring.peer.advance(39) == []
-    (again,) = referring.peer.advance(2)
+    (again,) = referring.peer.advance(1.2)
     assert said(again)[1:] == ("active;expires=60", b"SIP/2.0 180 Ringing\r\n")
 
 

@@ -23,7 +23,7 @@ class Wav:
 
     @property
     def duration_ms(self) -> float:
-        return self.pcm.shape[0] * 1000 / self.rate_hz
+        return int(self.pcm.shape[0]) * 1000 / self.rate_hz
 
     def part(self, channel: int, start_ms: float, end_ms: float) -> NDArray[np.float64]:
         start, end = (int(moment * self.rate_hz / 1000) for moment in (start_ms, end_ms))

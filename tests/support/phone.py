@@ -24,8 +24,10 @@ from vb.sip.tasks.endpoint import DialRequest, SipCall, SipEndpoint, SipSettings
 class Phone:
     """One user agent on loopback; it calls or is called, plays a tone and hears."""
 
-    def __init__(self, tone_hz: float) -> None:
+    def __init__(self, tone_hz: float, second_hz: float = 0.0, *, events: bool = True) -> None:
         self.tone_hz = tone_hz
+        self.second_hz = second_hz
+        self._takes_events = events
         self.endpoint = SipEndpoint(SipSettings(port=0), SystemIds(), self._incoming)
         self.port = 0
         self.calls: list[SipCall] = []
@@ -59,10 +61,20 @@ class Phone:
     def dial(self, uri: str, headers: dict[str, str] | None = None) -> SipCall:
         assert self.negotiation is not None
         call = self.endpoint.dial(
-            DialRequest(to=uri, sdp=self.negotiation.offer(), from_="tester", headers=headers or {})
+            DialRequest(to=uri, sdp=self._offer(), from_="tester", headers=headers or {})
         )
         self.calls.append(call)
         return call
+
+    def _offer(self) -> bytes:
+        assert self.negotiation is not None
+        offer = self.negotiation.offer()
+        if self._takes_events:
+            return offer
+        kept = [
+            line for line in offer.split(b"\r\n") if not line.startswith((b"a=rtpmap:101", b"a=fmtp:101"))
+        ]
+        return b"\r\n".join(kept).replace(b"RTP/AVP 0 101", b"RTP/AVP 0")
 
     async def wait_for(self, call: SipCall, kind: type[Any]) -> Any:
         with trio.fail_after(5):
@@ -97,8 +109,11 @@ class Phone:
         due = trio.current_time()
         step = 2 * math.pi * self.tone_hz / 8000
         for index in range(10_000):
-            phase = step * np.arange(index * 160, (index + 1) * 160)
-            pcm = (8000 * np.sin(phase)).astype(np.int16)
+            samples = np.arange(index * 160, (index + 1) * 160)
+            wave = 8000 * np.sin(step * samples)
+            if self.second_hz:
+                wave += 8000 * np.sin(2 * math.pi * self.second_hz / 8000 * samples)
+            pcm = wave.astype(np.int16)
             payload = PCM_TO_ULAW[pcm.view(np.uint16)].tobytes()
             event = self._event_sender.tick(index * 160)
             if event is not None:
@@ -150,9 +165,9 @@ class Phone:
 
 
 @asynccontextmanager
-async def open_phone(tone_hz: float) -> AsyncIterator[Phone]:
-    """A phone for as long as the block lasts."""
-    phone = Phone(tone_hz)
+async def open_phone(tone_hz: float, second_hz: float = 0.0, *, events: bool = True) -> AsyncIterator[Phone]:
+    """A phone for as long as the block lasts; it plays one tone or two."""
+    phone = Phone(tone_hz, second_hz, events=events)
     try:
         async with trio.open_nursery() as nursery:
             await phone.open(nursery)

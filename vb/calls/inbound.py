@@ -64,6 +64,7 @@ async def _run(engine: Engine, call: SipCall, codecs: tuple[Codec, ...], offered
                     codecs=codecs,
                     speech_detection=engine.config.speech.detection,
                     transfers=engine.transfers,
+                    inband_digits=engine.config.sip.dtmf_inband,
                     on_media=(lambda: take_over(engine, leg, old)) if old is not None else None,
                 ),
                 leg_id=engine.ids.uuid(),

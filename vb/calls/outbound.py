@@ -16,7 +16,7 @@ from vb.errors import BadRequest, Unavailable
 from vb.events.hooks import Hook
 from vb.events.leg import LegRinging
 from vb.features.amd import start_amd
-from vb.legs.referral import ReferredLeg, Referral
+from vb.legs.referral import Referral, ReferredLeg
 from vb.legs.sip import SipLeg, SipLegOptions
 from vb.sip.tasks.endpoint import DialRequest
 from vb.speech.amd_parameters import AmdParameters
@@ -31,6 +31,7 @@ class CallRequest:
         from_: caller as a user, number or SIP URI.
         codecs: names to offer, in order; None offers the server's.
         auth: user name and password for a digest challenge.
+        outbound_proxy: SIP URI of the next hop; None as the server is set.
         room_id: room to join once media flows.
         hook: receives the leg's events.
         amd: limits of the answering machine detection that starts with the answer; None starts none.
@@ -44,6 +45,7 @@ class CallRequest:
     codecs: tuple[str, ...] | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
     auth: tuple[str, str] | None = None
+    outbound_proxy: str | None = None
     ring_timeout_s: float = 0.0
     max_duration_s: float = 0.0
     room_id: str | None = None
@@ -110,7 +112,7 @@ class _Outgoing:
     async def run(self, *, task_status: trio.TaskStatus[SipLeg]) -> None:
         """Open media, send the INVITE, and run the leg to its end."""
         engine, request = self.engine, self.request
-        local_host = await engine.sip.local_host_for(request.to)
+        local_host = await engine.sip.local_host_for(request.to, request.outbound_proxy)
         try:
             async with open_media(engine, local_host, self.codecs) as media:
                 call = engine.sip.dial(self._dial_request(media.negotiation.offer()))
@@ -124,6 +126,7 @@ class _Outgoing:
                         max_duration_s=request.max_duration_s,
                         speech_detection=self._speech_detection,
                         transfers=engine.transfers,
+                        inband_digits=engine.config.sip.dtmf_inband,
                         on_connected=lambda: self._connected(leg),
                         on_media=lambda: self._join(leg),
                     ),
@@ -156,6 +159,7 @@ class _Outgoing:
             privacy=request.privacy,
             headers=request.headers,
             auth=request.auth,
+            outbound_proxy=request.outbound_proxy,
             server_headers=request.referral.refer.headers if request.referral is not None else (),
         )
 

@@ -42,6 +42,7 @@ async def create_leg(engine: Engine, p: CreateLeg) -> Leg:
         accept_dtmf=p.accept_dtmf,
         amd=amd_parameters(p.amd) if p.amd is not None else None,
         speech_detection=p.speech_detection,
+        outbound_proxy=p.outbound_proxy or None,
         hook=make_hook(engine, p.webhook_url, p.webhook_secret),
     )
     return show_leg(await place_call(engine, request))

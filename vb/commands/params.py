@@ -108,7 +108,9 @@ class CreateLeg(Params):
     sample_rate: Literal[8000, 16000, 24000, 48000] | None = unbuilt("rate of a WebSocket leg")
     wire_format: Literal["binary", "json_base64"] | None = unbuilt("framing of a WebSocket leg")
     sample_format: Literal["s16le"] | None = unbuilt("samples of a WebSocket leg")
-    outbound_proxy: str | None = unbuilt("next hop of this call")
+    outbound_proxy: str | None = Field(
+        default=None, description="next hop of this call: a SIP URI", max_length=2048
+    )
     streams: list[dict[str, Any]] | None = unbuilt("further audio streams")
 
 

@@ -111,7 +111,8 @@ async def accept_transfer(engine: Engine, p: LegRef) -> Status:
 async def progress_transfer(engine: Engine, p: ProgressTransfer) -> Status:
     """Tell the far end how far an accepted transfer has come."""
     status = _status("status_code", p.status_code, 100, 199)
-    _asked(engine, p.id).tell(status, _reason(p.reason))
+    reason = _reason(p.reason)
+    _asked(engine, p.id).tell(status, reason)
     return Status(status="transfer_progress")
 
 
@@ -126,7 +127,8 @@ async def complete_transfer(engine: Engine, p: CompleteTransfer) -> Status:
         status = _status("status_code", p.status_code or 200, 200, 299)
     else:
         status = _status("status_code", p.status_code or 500, 300, 699)
-    _asked(engine, p.id).tell(status, _reason(p.reason))
+    reason = _reason(p.reason)
+    _asked(engine, p.id).tell(status, reason)
     return Status(status="transfer_completed")
 
 
@@ -138,7 +140,8 @@ async def complete_transfer(engine: Engine, p: CompleteTransfer) -> Status:
 async def decline_transfer(engine: Engine, p: DeclineTransfer) -> Status:
     """Decline a transfer that the far end asks for."""
     status = _status("code", p.code or 603, 300, 699)
-    _asked(engine, p.id).decline(status, _reason(p.reason))
+    reason = _reason(p.reason)
+    _asked(engine, p.id).decline(status, reason)
     return Status(status="transfer_declined")
 
 

@@ -13,6 +13,7 @@ from vb.codecs.base import Codec
 from vb.errors import BadRequest, Conflict, InternalError
 from vb.events.leg import DtmfReceived, LegCommandFailed, LegConnected, LegEarlyMedia, QualityInfo
 from vb.legs.cdr import REJECTIONS, refusal_reason
+from vb.legs.inband import listen_for_digits
 from vb.legs.leg import Leg, LegHost
 from vb.legs.session import Session
 from vb.legs.sip_media import SipMedia
@@ -21,6 +22,7 @@ from vb.legs.transfer import TransferPolicy, Transfers
 from vb.sdp.errors import AnswerRejected, CodecNotOffered
 from vb.sdp.negotiate import Agreed
 from vb.sip import call as sip
+from vb.sip.info import info_digit
 from vb.sip.refer_events import ReferEvent
 from vb.sip.tasks.endpoint import SipCall
 
@@ -33,6 +35,7 @@ class SipLegOptions:
 
     Attributes:
         speech_detection: whether speaking events are told once it is connected.
+        inband_digits: whether to listen for digits in the audio when there are no telephone-events.
         transfers: what becomes of the far end's REFERs.
         on_connected: called once, after leg.connected.
         on_media: called once, when media can flow for the first time (early or answered).
@@ -42,6 +45,7 @@ class SipLegOptions:
     ring_timeout_s: float = 0.0
     max_duration_s: float = 0.0
     speech_detection: bool = False
+    inband_digits: bool = False
     transfers: TransferPolicy = field(default_factory=TransferPolicy)
     on_connected: Callable[[], None] | None = None
     on_media: Callable[[], None] | None = None
@@ -94,6 +98,8 @@ class SipLeg(Leg):
                 nursery.start_soon(self.contain, "ring timer", self._ring_timer)
             if self.options.max_duration_s:
                 nursery.start_soon(self.contain, "duration timer", self._duration_timer)
+            if self.options.inband_digits:
+                nursery.start_soon(self.contain, "inband digits", self._listen)
             try:
                 yield
             finally:
@@ -103,6 +109,14 @@ class SipLeg(Leg):
     async def _run_rtp(self) -> None:
         await self.media.run(self._digit)
         self.hangup("rtp_timeout")
+
+    async def _listen(self) -> None:
+        await listen_for_digits(self.media.port, self._inband_digit)
+
+    def _inband_digit(self, digit: str) -> None:
+        agreed = self.media.negotiation.agreed
+        if agreed is not None and not agreed.telephone_event_receive:
+            self._digit(digit)
 
     async def _ring_timer(self) -> None:
         with trio.move_on_after(self.options.ring_timeout_s):
@@ -303,6 +317,10 @@ class SipLeg(Leg):
                 self.session.offer_refused(status)
             case sip.DialogLost():
                 self.hangup("timeout")
+            case sip.InfoReceived(content_type=kind, body=body):
+                digit = info_digit(kind, body)
+                if digit is not None:
+                    self._digit(digit)
             case sip.RefreshDue():
                 self.session.refresh()
             case sip.SessionExpired():

@@ -4,7 +4,6 @@ from vb.sdp.direction import Direction
 from vb.sdp.errors import AnswerRejected, CodecNotOffered, OfferRejected, SdpError, SdpParseError
 from vb.sdp.negotiate import (
     Agreed,
-    MediaAddress,
     OfferedCodec,
     check_offer,
     offer_family,
@@ -13,9 +12,12 @@ from vb.sdp.negotiate import (
 from vb.sdp.offer_answer import OfferAnswer, Receivable
 from vb.sdp.parser import parse_sdp
 from vb.sdp.session import SessionDescription
+from vb.sdp.stream import MediaAddress
+from vb.sdp.text import AgreedText, TextTypes, offers_text
 
 __all__ = [
     "Agreed",
+    "AgreedText",
     "AnswerRejected",
     "CodecNotOffered",
     "Direction",
@@ -27,8 +29,10 @@ __all__ = [
     "SdpError",
     "SdpParseError",
     "SessionDescription",
+    "TextTypes",
     "check_offer",
     "offer_family",
     "offered_codecs",
+    "offers_text",
     "parse_sdp",
 ]

@@ -1,12 +1,13 @@
-"""The text of our own descriptions: one audio line that lives, every other line refused in its place."""
+"""The text of our own descriptions: one line of audio, perhaps one of text, every other line refused."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from vb.sdp.direction import Direction
 from vb.sdp.formats import Format
 from vb.sdp.session import Attribute, MediaDescription
+from vb.sdp.text import LocalText
 
 RTP_AVP: Final = "RTP/AVP"
 
@@ -19,6 +20,7 @@ class Shape:
         lines: each line as we write it when refused; None where our audio is.
         protocol: transport of the audio line, as the peer spells it.
         mid: its identification tag, echoed when the peer uses one.
+        text_index: position of the line that our text has or may have, None when there is none.
 
     Spec: RFC 3264 §8.
     """
@@ -26,11 +28,16 @@ class Shape:
     lines: tuple[MediaDescription | None, ...] = (None,)
     protocol: str = RTP_AVP
     mid: str | None = None
+    text_index: int | None = None
 
     @property
     def audio_index(self) -> int:
         """Position of our audio line."""
         return self.lines.index(None)
+
+    def with_text(self, text: LocalText) -> "Shape":
+        """Returns the shape with a line for our text at its end."""
+        return replace(self, lines=(*self.lines, refused(text.line())), text_index=len(self.lines))
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,12 +56,15 @@ class LocalAudio:
     rtcp_mux: bool
 
 
-def offer_shape(media: Sequence[MediaDescription], index: int, mid: str | None) -> Shape:
-    """Returns the shape of a session after an offer whose line `index` we take."""
+def offer_shape(
+    media: Sequence[MediaDescription], index: int, mid: str | None, text_index: int | None = None
+) -> Shape:
+    """Returns the shape of a session after an offer whose audio line `index` we take, and this text line."""
     return Shape(
         lines=tuple(None if at == index else refused(line) for at, line in enumerate(media)),
         protocol=media[index].protocol,
         mid=mid,
+        text_index=text_index,
     )
 
 
@@ -69,9 +79,12 @@ def refused(media: MediaDescription) -> MediaDescription:
     return MediaDescription(media.media, 0, media.protocol, formats, attributes=attributes)
 
 
-def media_lines(shape: Shape, audio: LocalAudio) -> tuple[MediaDescription, ...]:
-    """Returns every media line of our description."""
-    return tuple(_audio_line(shape, audio) if line is None else line for line in shape.lines)
+def media_lines(shape: Shape, audio: LocalAudio, text: LocalText | None) -> tuple[MediaDescription, ...]:
+    """Returns every media line of our description; without a text of ours its line is refused."""
+    lines = [_audio_line(shape, audio) if line is None else line for line in shape.lines]
+    if text is not None and shape.text_index is not None:
+        lines[shape.text_index] = text.line()
+    return tuple(lines)
 
 
 def _audio_line(shape: Shape, audio: LocalAudio) -> MediaDescription:

@@ -2,35 +2,24 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from ipaddress import ip_address
 from typing import Final, Literal
 
 from vb.codecs.base import CODECS, Codec
-from vb.sdp.direction import DIRECTIONS, Direction
+from vb.sdp.direction import Direction
 from vb.sdp.errors import CodecNotOffered, OfferRejected, SdpParseError
 from vb.sdp.formats import UNMAPPED, Format, first_format, read_formats
 from vb.sdp.parser import decimal, parse_sdp
-from vb.sdp.session import Connection, MediaDescription, SessionDescription
-
-PLAIN_PROFILES: Final = frozenset({"RTP/AVP", "RTP/AVPF"})
-"""Transports we answer; secured ones are refused rather than answered in the clear."""
+from vb.sdp.session import SessionDescription
+from vb.sdp.stream import PLAIN_PROFILES, MediaAddress, read_stream
+from vb.sdp.text import AgreedText
 
 _NOT_ACCEPTABLE: Final = "Not Acceptable Here"
 _WARN_MEDIA: Final = '304 vb "Media type not available"'
 _WARN_FORMAT: Final = '305 vb "Incompatible media format"'
 
-_MAX_PORT: Final = 65_535
 _PACKET_TIMES_MS: Final = (40, 60)
 _USUAL_PACKET_TIME_MS: Final = 20
 _SHORT_PACKET_TIME_MS: Final = 10
-
-
-@dataclass(frozen=True, slots=True)
-class MediaAddress:
-    """An IP literal and a UDP port."""
-
-    host: str
-    port: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +48,7 @@ class Agreed:
         direction: our direction.
         remote_held: the peer's direction or address keeps us from sending.
         ptime_ms: packet time of what we send.
+        text: real-time text beside the audio, or None when there is none.
     """
 
     remote_rtp: MediaAddress | None
@@ -73,6 +63,7 @@ class Agreed:
     remote_held: bool
     ptime_ms: int
     send_fmtp: str | None = None
+    text: AgreedText | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,23 +191,18 @@ def read_audio(description: SessionDescription, index: int, unmapped: Mapping[in
         SdpParseError: neither the line nor the session has a `c=` line.
     """
     media = description.media[index]
-    connection = media.connection or description.connection
-    if connection is None:
+    stream = read_stream(description, media)
+    if stream is None:
         raise SdpParseError("no c= line for the audio")
-    host = _host(connection)
-    rtp = None if host is None else MediaAddress(host, media.port)
-    direction = _direction(description, media)
-    if _is_unspecified(connection):
-        direction = "sendonly" if direction in ("sendrecv", "sendonly") else "inactive"
     return PeerAudio(
         index=index,
         protocol=media.protocol,
         mid=media.attribute("mid"),
         formats=read_formats(media, unmapped),
-        rtp=rtp,
-        rtcp=_rtcp_address(media, host),
-        rtcp_mux=media.attribute("rtcp-mux") is not None,
-        direction=direction,
+        rtp=stream.rtp,
+        rtcp=stream.rtcp,
+        rtcp_mux=stream.rtcp_mux,
+        direction=stream.direction,
         ptime_ms=packet_time_ms(media.attribute("ptime"), media.attribute("maxptime")),
     )
 
@@ -268,54 +254,6 @@ def _pick_named(formats: Sequence[Format], codecs: Sequence[Codec], name: str) -
     if found is None:
         raise CodecNotOffered(codec.name, "not in the offer")
     return found, codec
-
-
-def _direction(description: SessionDescription, media: MediaDescription) -> Direction:
-    for attributes in (media.attributes, description.attributes):
-        for attribute in attributes:
-            for direction in DIRECTIONS:
-                if attribute.name == direction:
-                    return direction
-    return "sendrecv"
-
-
-def _host(connection: Connection) -> str | None:
-    """Returns the address as a literal that one peer can be reached at, or None."""
-    return _literal(connection.net_type, connection.address_type, connection.address)
-
-
-def _literal(net_type: str, address_type: str, text: str) -> str | None:
-    text = text.partition("/")[0]
-    try:
-        address = ip_address(text)
-    except ValueError:
-        return None
-    unreachable = address.is_unspecified or address.is_multicast or text == "255.255.255.255"
-    named = (net_type.upper(), address_type.upper()) == ("IN", f"IP{address.version}")
-    if unreachable or not named or "%" in text:
-        return None
-    return str(address)
-
-
-def _is_unspecified(connection: Connection) -> bool:
-    """Tells whether the address is 0.0.0.0 or ::, the older way to ask for silence (RFC 3264 §8.4)."""
-    try:
-        return ip_address(connection.address.partition("/")[0]).is_unspecified
-    except ValueError:
-        return False
-
-
-def _rtcp_address(media: MediaDescription, host: str | None) -> MediaAddress | None:
-    """Returns where the peer takes RTCP: its `a=rtcp` (RFC 3605), else the port after RTP."""
-    port: int | None = media.port + 1
-    words = (media.attribute("rtcp") or "").split()
-    if words and decimal(words[0], _MAX_PORT):
-        port = decimal(words[0], _MAX_PORT)
-        if len(words) == 4:
-            host = _literal(words[1], words[2], words[3])
-    if host is None or port is None or port > _MAX_PORT:
-        return None
-    return MediaAddress(host, port)
 
 
 def _milliseconds(text: str | None) -> int | None:

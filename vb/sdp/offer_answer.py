@@ -1,4 +1,4 @@
-"""Offer and answer for the audio of one leg: who offered what, what is in force, what we said last.
+"""Offer and answer for the media of one leg: who offered what, what is in force, what we said last.
 
 Spec: RFC 3264, RFC 6337.
 """
@@ -22,9 +22,11 @@ from vb.sdp.formats import (
     first_format,
     wanted_formats,
 )
-from vb.sdp.negotiate import PLAIN_PROFILES, Agreed, Choice, PeerAudio, choose_audio, read_audio
+from vb.sdp.negotiate import Agreed, Choice, PeerAudio, choose_audio, read_audio
 from vb.sdp.parser import parse_sdp
 from vb.sdp.session import Connection, Origin, SessionDescription
+from vb.sdp.stream import PLAIN_PROFILES
+from vb.sdp.text import AgreedText, LocalText, find_text, read_text
 
 _USUAL_PTIME_MS: Final = 20
 
@@ -49,6 +51,8 @@ class _Offer:
     description: SessionDescription
     formats: tuple[Format, ...]
     direction: Direction
+    shape: Shape
+    text: LocalText | None
     answered: bool = False
 
 
@@ -61,6 +65,7 @@ class _InForce:
         formats: what our next offer lists unless told otherwise, with the types we receive them as.
         described: every format our description lists.
         bound: every payload type the session has given a meaning.
+        text: the text line of our description, which the peer may have refused.
     """
 
     agreed: Agreed | None = None
@@ -70,6 +75,7 @@ class _InForce:
     formats: tuple[Format, ...] = ()
     described: tuple[Format, ...] = ()
     bound: dict[int, Format] = field(default_factory=dict)
+    text: LocalText | None = None
 
 
 class OfferAnswer:
@@ -88,7 +94,9 @@ class OfferAnswer:
     Attributes:
         hold: we hold the peer; every description from now on lets nothing in from it.
         codecs: our codecs, best first.
-        agreed: the audio in force, or None before the first exchange is complete.
+        text_port: UDP port of our real-time text: the first offer then asks for text, and a text line of
+            the peer is taken. None refuses text.
+        agreed: the media in force, or None before the first exchange is complete.
 
     Raises:
         ValueError: `address` is not an IP literal, `codecs` is empty, or the name holds a line end.
@@ -105,6 +113,7 @@ class OfferAnswer:
         session_name: str = "-",
     ) -> None:
         self.hold = False
+        self.text_port: int | None = None
         if not codecs or any(char in session_name for char in "\r\n\0"):
             raise ValueError("a session needs at least one codec and a name on one line")
         self.codecs = tuple(codecs)
@@ -160,8 +169,9 @@ class OfferAnswer:
         else:
             formats = assign_types(wanted_formats(codecs or self.codecs), base.bound)
         audio = self._local_audio(formats, self._offer_direction(direction), rtcp_mux=True)
-        description = self._stamped(base.shape, audio)
-        self._offer = _Offer(description, formats, audio.direction)
+        shape, text = self._offered_text()
+        description = self._stamped(shape, audio, text)
+        self._offer = _Offer(description, formats, audio.direction, shape, text)
         return description.to_bytes()
 
     def refresh_offer(self) -> bytes:
@@ -174,7 +184,7 @@ class OfferAnswer:
         base = self._in_force
         if base.description is None:
             return self.offer()
-        self._offer = _Offer(base.description, base.described, base.direction)
+        self._offer = _Offer(base.description, base.described, base.direction, base.shape, base.text)
         return base.description.to_bytes()
 
     def withdraw_offer(self) -> None:
@@ -195,7 +205,7 @@ class OfferAnswer:
             if base.agreed is None:
                 raise AnswerRejected("no offer of ours is open")
             return base.agreed
-        audio = self._read_answer(data, offer)
+        description, audio = self._read_answer(data, offer)
         accepted = [
             (item, codec, ours)
             for item in audio.formats
@@ -206,19 +216,22 @@ class OfferAnswer:
         clocks = _events(offer.formats).values()
         events = [item for item in audio.formats if item.is_event and item.clock_rate_hz in clocks]
         sent, codec, _ = accepted[0]
-        agreed = self._answered(Choice(audio, sent, codec), events, offer)
+        agreed = replace(
+            self._answered(Choice(audio, sent, codec), events, offer), text=_answered_text(description, offer)
+        )
         event_clocks = {event.clock_rate_hz for event in events}
         self._in_force = _InForce(
             agreed=agreed,
             description=offer.description,
             direction=offer.direction,
-            shape=base.shape,
+            shape=offer.shape,
             formats=(
                 *dict.fromkeys(ours for *_, ours in accepted),
                 *(ours for ours in offer.formats if ours.is_event and ours.clock_rate_hz in event_clocks),
             ),
             described=offer.formats,
             bound=bind_types(base.bound, offer.formats),
+            text=offer.text,
         )
         self._offer = replace(offer, answered=True)
         return agreed
@@ -245,19 +258,26 @@ class OfferAnswer:
         base = self._in_force
         current = None if base.agreed is None else base.shape.audio_index
         choice = choose_audio(description, self._preference(), codec=codec, current=current)
-        shape = offer_shape(description.media, choice.audio.index, choice.audio.mid)
+        theirs = None if self.text_port is None else find_text(description, base.shape.text_index)
+        text = None if theirs is None or self.text_port is None else theirs.answer(self.text_port)
+        text_index = None if theirs is None else theirs.index
+        shape = offer_shape(description.media, choice.audio.index, choice.audio.mid, text_index)
         answer = self._answer_audio(choice, direction)
-        ours = self._stamped(shape, answer)
+        ours = self._stamped(shape, answer, text)
         events = [item for item in answer.formats if item.is_event]
         held = not receives(choice.audio.direction)
         self._in_force = _InForce(
-            agreed=_agreement(choice, events, answer, remote_held=held),
+            agreed=replace(
+                _agreement(choice, events, answer, remote_held=held),
+                text=None if theirs is None or text is None else theirs.agree(text),
+            ),
             description=ours,
             direction=answer.direction,
             shape=shape,
             formats=answer.formats,
             described=answer.formats,
             bound=bind_types(bind_types(base.bound, choice.audio.formats), answer.formats),
+            text=text,
         )
         self._offer = None
         self._chosen_codec = codec or self._chosen_codec
@@ -268,8 +288,22 @@ class OfferAnswer:
         chosen = (self._chosen_codec or "").lower()
         return sorted(self.codecs, key=lambda item: item.name.lower() != chosen)
 
-    def _read_answer(self, data: bytes, offer: _Offer) -> PeerAudio:
-        index = self._in_force.shape.audio_index
+    def _offered_text(self) -> tuple[Shape, LocalText | None]:
+        """Returns the media lines of our next offer, and the text among them.
+
+        Text is asked for once: a peer that refused it is not asked again. It is no part of a hold.
+        """
+        base = self._in_force
+        if base.agreed is not None:
+            kept = base.text if base.agreed.text is not None else None
+            return base.shape, None if kept is None else replace(kept, direction="sendrecv")
+        if self.text_port is None:
+            return base.shape, None
+        text = LocalText(self.text_port)
+        return base.shape.with_text(text), text
+
+    def _read_answer(self, data: bytes, offer: _Offer) -> tuple[SessionDescription, PeerAudio]:
+        index = offer.shape.audio_index
         try:
             description = parse_sdp(data)
             if len(description.media) <= index:
@@ -280,7 +314,7 @@ class OfferAnswer:
             if media.port == 0:
                 raise AnswerRejected("the answer refuses our audio")
             ours = {item.payload_type: item for item in offer.formats}
-            return read_audio(description, index, ours)
+            return description, read_audio(description, index, ours)
         except SdpParseError as error:
             raise AnswerRejected(f"the answer cannot be read: {error}") from error
 
@@ -336,13 +370,13 @@ class OfferAnswer:
             return "inactive"
         return self._under_hold(wanted)
 
-    def _stamped(self, shape: Shape, audio: LocalAudio) -> SessionDescription:
+    def _stamped(self, shape: Shape, audio: LocalAudio, text: LocalText | None) -> SessionDescription:
         """Returns our description under the version it has, or under the next one when its text is new."""
         draft = SessionDescription(
             origin=self._origin(self._next_version),
             name=self._session_name,
             connection=self._connection,
-            media=media_lines(shape, audio),
+            media=media_lines(shape, audio, text),
         )
         for known in (self._last_sent, self._in_force.description):
             if known is not None and replace(known, origin=draft.origin) == draft:
@@ -382,6 +416,15 @@ def _agreement(choice: Choice, events: Sequence[Format], ours: LocalAudio, *, re
         ptime_ms=audio.ptime_ms,
         send_fmtp=sent.fmtp,
     )
+
+
+def _answered_text(description: SessionDescription, offer: _Offer) -> AgreedText | None:
+    """Returns the text stream that an answer leaves of our offer."""
+    if offer.text is None or offer.shape.text_index is None:
+        return None
+    ours = {item.payload_type: item for item in offer.text.formats}
+    theirs = read_text(description, offer.shape.text_index, ours)
+    return None if theirs is None else theirs.agree(offer.text)
 
 
 def _codecs(formats: Sequence[Format]) -> dict[int, Codec]:

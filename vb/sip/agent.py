@@ -38,7 +38,7 @@ from vb.sip.transaction import (
     TransactionKey,
     server_key,
 )
-from vb.sip.uri import bracketed
+from vb.sip.uri import bracketed, is_ip_address
 
 RETRY_AFTER_S = 5
 MAX_UDP_REQUEST_BYTES = 1300
@@ -195,12 +195,16 @@ class UserAgent:
         """
         kind = InviteClientTransaction if request.method == "INVITE" else NonInviteClientTransaction
         transaction = kind(self, request, hop, on_response, on_failure)
-        if hop.may_switch and self.settings.tcp_enabled and transaction.size > MAX_UDP_REQUEST_BYTES:
+        if transaction.size > MAX_UDP_REQUEST_BYTES and self._may_go_over_tcp(hop):
             transaction.try_first(Hop("tcp", hop.host, hop.port))
         self._clients[transaction.key] = transaction
         self._index(transaction)
         transaction.start(now)
         return transaction
+
+    def _may_go_over_tcp(self, hop: Hop) -> bool:
+        """Whether TCP may be tried first; a failure is reported by address, so that a name cannot."""
+        return hop.may_switch and self.settings.tcp_enabled and is_ip_address(hop.host)
 
     def _index(self, transaction: ClientTransaction) -> None:
         self._by_peer.setdefault(_peer(transaction.hop), {})[transaction.key] = transaction

@@ -53,7 +53,6 @@ class DialPlan:
     credentials: Credentials | None = None
     route: SipUri | None = None
 
-
     @property
     def is_secure(self) -> bool:
         """Whether our Contact has to be a SIPS URI.  Spec: RFC 3261 §8.1.1.8."""

@@ -18,6 +18,8 @@ from vb.sip.uri import SipUri, parse_uri
 
 PACKAGE = "refer"
 SIPFRAG = "message/sipfrag"
+MAX_REFER_TO_CHARS = 4096
+MAX_REASON_CHARS = 256
 _HEADER_VALUE_SAFE = "-_.!~*'()"
 _WORD = r"[A-Za-z0-9\-.!%*_+`'~()<>:\\\"/\[\]?{}]+"
 _CALL_ID = re.compile(rf"{_WORD}(?:@{_WORD})?")
@@ -111,6 +113,8 @@ def read_refer(request: Request) -> ReferRequest:
     if len(values) != 1:
         raise SipParseError("Multiple Refer-To" if values else "Missing Refer-To")
     try:
+        if len(values[0]) > MAX_REFER_TO_CHARS:
+            raise SipParseError("too long")
         uri = parse_uri(parse_name_addr(values[0]).uri)
         headers = _uri_headers(uri)
         replaced = headers.get("replaces")
@@ -195,7 +199,7 @@ def subscription_state(request: Request) -> SubscriptionState | None:
 
 def sipfrag(status: int, reason: str) -> bytes:
     """Return a status line as the body of a NOTIFY.  Spec: RFC 3420."""
-    return f"SIP/2.0 {status} {reason}\r\n".encode()
+    return f"SIP/2.0 {status} {reason}\r\n".encode("utf-8", "replace")
 
 
 def read_sipfrag(request: Request) -> tuple[int, str] | None:
@@ -212,4 +216,4 @@ def read_sipfrag(request: Request) -> tuple[int, str] | None:
     match = _STATUS_LINE.match(request.body)
     if match is None:
         raise SipParseError("the body has no status line")
-    return int(match[1]), (match[2] or b"").decode("utf-8", "replace").strip()
+    return int(match[1]), (match[2] or b"").decode("utf-8", "replace").strip()[:MAX_REASON_CHARS]

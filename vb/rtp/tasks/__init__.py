@@ -1,6 +1,7 @@
 """Drivers of RTP: a leg's sockets and its slow task."""
 
 from vb.rtp.tasks.endpoint import RtpEndpoint, bind_endpoint, open_endpoint
+from vb.rtp.tasks.rtt import TextStream
 from vb.rtp.tasks.session import RtpTiming, run_rtp
 
-__all__ = ["RtpEndpoint", "RtpTiming", "bind_endpoint", "open_endpoint", "run_rtp"]
+__all__ = ["RtpEndpoint", "RtpTiming", "TextStream", "bind_endpoint", "open_endpoint", "run_rtp"]

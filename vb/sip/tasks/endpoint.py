@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import structlog
 import trio
@@ -29,6 +29,7 @@ from vb.sip.outbound import DialPlan, OutboundCall
 from vb.sip.settings import AgentSettings
 from vb.sip.tasks.call import SipCall
 from vb.sip.tasks.resolve import ResolveError, advertised_host
+from vb.sip.tasks.tls import Tls
 from vb.sip.tasks.transport import BoundAddress, SipTransport
 from vb.sip.uri import SipUri, parse_uri
 
@@ -43,7 +44,13 @@ RefuseNew = Callable[[], tuple[int, str | None, Sequence[tuple[str, str]]] | Non
 
 @dataclass(frozen=True, slots=True)
 class SipSettings:
-    """Settings of an endpoint; names and meanings are those of the environment variables SIP_*."""
+    """Settings of an endpoint; names and meanings are those of the environment variables SIP_*.
+
+    Attributes:
+        tls: certificates; None = no TLS, in neither direction.
+        outbound_proxy: SIP URI of the next hop of every call that names none; "" = the target itself.
+        session_expires_s: session interval that our INVITEs ask for; 0 = do not ask.
+    """
 
     bind_ip: str = "127.0.0.1"
     listen_ip: str = ""
@@ -54,6 +61,10 @@ class SipSettings:
     domain: str = ""
     product: str = "voiceblender"
     tcp_enabled: bool = False
+    tls: Tls | None = None
+    tls_port: int = 5061
+    outbound_proxy: str = ""
+    session_expires_s: int = 1800
     use_source_socket: bool = False
     accept_info: bool = False
     refer_consult_s: float = 2.0
@@ -72,6 +83,7 @@ class DialRequest:
             once the peer's address is known.
         headers: custom headers of the INVITE.
         auth: user name and password for challenges.
+        outbound_proxy: SIP URI of the next hop; None = as the endpoint is set.
         server_headers: further headers, which a client may not set.
     """
 
@@ -81,6 +93,7 @@ class DialRequest:
     privacy: str | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
     auth: tuple[str, str] | None = None
+    outbound_proxy: str | None = None
     server_headers: tuple[tuple[str, str], ...] = ()
 
 
@@ -125,8 +138,15 @@ class SipEndpoint:
         hosts = [settings.listen_ip or settings.bind_ip]
         if settings.bind_ipv6:
             hosts.append(settings.listen_ipv6 or settings.bind_ipv6)
-        self._transport = SipTransport(self, hosts, settings.port, tcp=settings.tcp_enabled)
-        self._agent = UserAgent(self._agent_settings(self._transport.port), self._ids)
+        self._transport = SipTransport(
+            self,
+            hosts,
+            settings.port,
+            tcp=settings.tcp_enabled,
+            tls=settings.tls,
+            tls_port=settings.tls_port,
+        )
+        self._agent = UserAgent(self._agent_settings(self._transport), self._ids)
         self._agent.refuse_new = self._ask_refuse_new
         try:
             async with trio.open_nursery() as nursery:
@@ -137,12 +157,15 @@ class SipEndpoint:
         finally:
             self._nursery = None
 
-    def _agent_settings(self, port: int) -> AgentSettings:
+    def _agent_settings(self, transport: SipTransport) -> AgentSettings:
         settings = self.settings
         return AgentSettings(
             host4=settings.external_ip or advertised_host(settings.bind_ip),
             host6=advertised_host(settings.bind_ipv6) if settings.bind_ipv6 else None,
-            port=port,
+            port=transport.port,
+            tls_port=transport.tls_port,
+            tcp_enabled=settings.tcp_enabled,
+            session_expires_s=settings.session_expires_s,
             domain=settings.domain or None,
             product=settings.product,
             use_source_socket=settings.use_source_socket,
@@ -174,20 +197,20 @@ class SipEndpoint:
             HeaderRefused: if a custom header may not be set.
             NotAvailable: if the target asks for a transport that this server lacks.
         """
-        _plan(request, self.settings.domain or self.settings.bind_ip, self.settings.product)
+        self._plan(request, self.settings.domain or self.settings.bind_ip)
 
-    async def local_host_for(self, to: str) -> str:
-        """Return the address that is advertised to a target, after looking its name up.
+    async def local_host_for(self, to: str, outbound_proxy: str | None = None) -> str:
+        """Return the address that is advertised to a target, after looking its next hop up.
 
         Raises:
-            SipTargetError: if `to` cannot be used.
+            SipTargetError: if `to` or `outbound_proxy` cannot be used.
             NotAvailable: if the target asks for a transport that this server lacks.
             Unavailable: if the endpoint is not running.
         """
         agent, transport = self._agent, self._transport
         if agent is None or transport is None:
             raise Unavailable("SIP is not running")
-        hop = uri_hop(_target(to)[0])
+        hop = self._first_hop(_target(to)[0], self._route(outbound_proxy))
         found = transport.resolver.cached(hop)
         if found is None:
             try:
@@ -208,8 +231,8 @@ class SipEndpoint:
         agent, nursery, transport = self._agent, self._nursery, self._transport
         if agent is None or nursery is None or transport is None:
             raise Unavailable("SIP is not running")
-        plan = _plan(request, agent.settings.domain or agent.settings.host4, self.settings.product)
-        first_hop = uri_hop(plan.target)
+        plan = self._plan(request, agent.settings.domain or agent.settings.host4)
+        first_hop = self._first_hop(plan.target, plan.route)
         hop = transport.resolver.cached(first_hop)
         sdp = b"" if hop is None else self._offer(request, hop)
         call = agent.dial(plan)
@@ -220,6 +243,33 @@ class SipEndpoint:
             call.start(hop, sdp, trio.current_time())
             self.flush()
         return handle
+
+    def _plan(self, request: DialRequest, public_host: str) -> DialPlan:
+        target, to = _target(request.to)
+        route = self._route(request.outbound_proxy)
+        self._first_hop(target, route)
+        check_custom_headers(request.headers)
+        product = self.settings.product
+        return DialPlan(
+            target=target,
+            to=to,
+            identity=caller_identity(request.from_, request.privacy, host=public_host, product=product),
+            headers=(*request.headers.items(), *request.server_headers),
+            credentials=Credentials(*request.auth) if request.auth is not None else None,
+            route=route,
+        )
+
+    def _route(self, outbound_proxy: str | None) -> SipUri | None:
+        text = outbound_proxy or self.settings.outbound_proxy
+        return proxy_route(text) if text else None
+
+    def _first_hop(self, target: SipUri, route: SipUri | None) -> Hop:
+        """Return where the INVITE goes; the proxy's transport decides where there is one."""
+        hop = uri_hop(route or target)
+        wanted = (route or target).transport
+        if wanted not in ("udp", "tcp", "tls") or (wanted == "tls" and self.settings.tls is None):
+            raise NotAvailable(f"{'outbound_proxy' if route else 'to'}: SIP over {wanted.upper()}")
+        return hop
 
     async def _resolve_and_start(
         self, call: OutboundCall, hop: Hop, request: DialRequest, transport: SipTransport
@@ -356,20 +406,8 @@ class SipEndpoint:
 
     @property
     def connections(self) -> int:
-        """Number of TCP connections."""
-        return self._transport.tcp.connections if self._transport is not None else 0
-
-
-def _plan(request: DialRequest, public_host: str, product: str) -> DialPlan:
-    target, to = _target(request.to)
-    check_custom_headers(request.headers)
-    return DialPlan(
-        target=target,
-        to=to,
-        identity=caller_identity(request.from_, request.privacy, host=public_host, product=product),
-        headers=(*request.headers.items(), *request.server_headers),
-        credentials=Credentials(*request.auth) if request.auth is not None else None,
-    )
+        """Number of TCP and TLS connections."""
+        return self._transport.connections if self._transport is not None else 0
 
 
 def _target(text: str) -> tuple[SipUri, str]:
@@ -382,12 +420,24 @@ def _target(text: str) -> tuple[SipUri, str]:
         uri = parse_uri(text.strip())
     except SipParseError:
         raise SipTargetError(f"to: {text!r} is not a SIP URI") from None
-    if uri.transport not in ("udp", "tcp"):
-        raise NotAvailable(f"to: SIP over {uri.transport.upper()}")
     params = tuple(item for item in uri.params if item[0] not in _NOT_IN_TO)
     shown = SipUri(uri.scheme, uri.user, uri.host, uri.port, params)
     prefix = "" if display is None else f"{quote(display)} "
     return uri, f"{prefix}<{shown}>"
+
+
+def proxy_route(text: str) -> SipUri:
+    """Return the URI of a proxy as it stands in a preloaded Route: loose.  Spec: RFC 3261 §8.1.2.
+
+    Raises:
+        SipTargetError: if it is not a SIP URI.
+    """
+    try:
+        uri = parse_uri(text.strip().removeprefix("<").removesuffix(">"))
+    except SipParseError:
+        raise SipTargetError(f"outbound_proxy: {text!r} is not a SIP URI") from None
+    params = uri.params if uri.is_loose_router else (*uri.params, ("lr", None))
+    return replace(uri, params=params, headers=None)
 
 
 def _dump(direction: str, data: bytes, hop: Hop) -> None:

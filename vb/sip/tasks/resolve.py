@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from dataclasses import replace
 from ipaddress import ip_address
 from typing import Literal
 
@@ -39,7 +40,7 @@ class Resolver:
         found = self._cache.get(hop.host)
         if found is None or found[0] < trio.current_time():
             return None
-        return Hop(hop.transport, found[1], hop.port, hop.flow)
+        return _resolved(hop, found[1])
 
     async def resolve(self, hop: Hop) -> Hop:
         """Return the hop with a numeric host.
@@ -61,13 +62,19 @@ class Resolver:
                 if answer[0] == wanted:
                     host = str(answer[4][0])
                     self._remember(hop.host, host)
-                    return Hop(hop.transport, host, hop.port, hop.flow)
+                    return _resolved(hop, host)
         raise ResolveError(hop.host)
 
     def _remember(self, name: str, host: str) -> None:
         if len(self._cache) >= _CACHE_SIZE:
             del self._cache[next(iter(self._cache))]
         self._cache[name] = (trio.current_time() + _CACHE_S, host)
+
+
+def _resolved(hop: Hop, host: str) -> Hop:
+    """Return a hop with its address; over TLS it keeps the name that the certificate must have."""
+    server_name = (hop.server_name or hop.host) if hop.transport == "tls" else ""
+    return replace(hop, host=host, server_name=server_name)
 
 
 def advertised_host(bind: str) -> str:

@@ -1,4 +1,4 @@
-"""TCP connections: bounded in number, in queue and in patience with slow peers.
+"""TCP connections, plain or with TLS: bounded in number, in queue and in patience with slow peers.
 
 Spec: RFC 3261 §18, RFC 5626 §3.5.1.
 """
@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import socket
 from collections import Counter, deque
-from collections.abc import Callable
-from typing import Protocol
+from collections.abc import Callable, Iterator
+from itertools import count
+from typing import Literal, Protocol
 
 import trio
 
 from vb.sip.errors import SipParseError
 from vb.sip.framing import PING, PONG, StreamFramer
 from vb.sip.hop import Hop
+from vb.sip.tasks.tls import Tls, TlsStream, greet, introduce
 
 MAX_CONNECTIONS = 1024
 MAX_CONNECTIONS_PER_PEER = 64
@@ -50,6 +52,9 @@ class StreamHandler(Protocol):
         ...
 
 
+SipStream = trio.SocketStream | TlsStream
+
+
 class Connection:
     """One connection, open or being opened."""
 
@@ -75,22 +80,34 @@ class Connection:
 
 
 class TcpTransport:
-    """Every TCP connection of an endpoint, inbound and outbound.
+    """Every plain TCP connection of an endpoint, or every one with TLS, inbound and outbound.
+
+    A connection is used for every message to its address; one that we opened over TLS only for messages
+    to the name that its certificate proved.
+
+    Args:
+        handler: where messages and failures go.
+        tls: certificates; None = plain TCP.
+        flows: numbers of connections, shared by all transports of an endpoint.
 
     Attributes:
         refused: connections beyond a limit.
         dropped: messages for connections whose queue was full.
     """
 
-    def __init__(self, handler: StreamHandler) -> None:
+    def __init__(
+        self, handler: StreamHandler, *, tls: Tls | None = None, flows: Iterator[int] | None = None
+    ) -> None:
+        self.transport: Literal["tcp", "tls"] = "tcp" if tls is None else "tls"
         self.refused = 0
         self.dropped = 0
         self._handler = handler
         self._listeners: list[trio.SocketListener] = []
         self._flows: dict[int, Connection] = {}
-        self._by_peer: dict[tuple[str, int], Connection] = {}
+        self._by_peer: dict[tuple[str, int, str], Connection] = {}
         self._per_host: Counter[str] = Counter()
-        self._next_flow = 1
+        self._tls = tls
+        self._next_flow = flows or count(1)
         self._spawn: Callable[[Connection], None] | None = None
 
     def bind(self, host: str, port: int) -> None:
@@ -132,11 +149,11 @@ class TcpTransport:
 
     def send(self, data: bytes, hop: Hop) -> None:
         """Send over the hop's connection, another one to the same address, or a new one."""
-        connection = self._flows.get(hop.flow) or self._by_peer.get((hop.host, hop.port))
+        connection = self._flows.get(hop.flow) or self._by_peer.get(_key(hop))
         if connection is None or connection.is_closing:
             connection = self._open(hop)
         if connection is None:
-            self._handler.failed("tcp", hop.host, hop.port)
+            self._handler.failed(self.transport, hop.host, hop.port)
         elif not connection.put(data):
             self.dropped += 1
             connection.scope.cancel()
@@ -145,27 +162,26 @@ class TcpTransport:
         if self._spawn is None or len(self._flows) >= MAX_CONNECTIONS:
             self.refused += 1
             return None
-        connection = self._register(hop.host, hop.port)
+        connection = self._register(hop.host, hop.port, hop.server_name)
         self._spawn(connection)
         return connection
 
-    def _register(self, host: str, port: int) -> Connection:
-        connection = Connection(Hop("tcp", host, port, self._next_flow))
-        self._next_flow += 1
+    def _register(self, host: str, port: int, server_name: str = "") -> Connection:
+        connection = Connection(Hop(self.transport, host, port, next(self._next_flow), server_name))
         self._flows[connection.peer.flow] = connection
-        self._by_peer[host, port] = connection
+        self._by_peer[_key(connection.peer)] = connection
         self._per_host[host] += 1
         return connection
 
     def _forget(self, connection: Connection) -> None:
         peer = connection.peer
         del self._flows[peer.flow]
-        if self._by_peer.get((peer.host, peer.port)) is connection:
-            del self._by_peer[peer.host, peer.port]
+        if self._by_peer.get(_key(peer)) is connection:
+            del self._by_peer[_key(peer)]
         self._per_host[peer.host] -= 1
         if not self._per_host[peer.host]:
             del self._per_host[peer.host]
-        self._handler.failed("tcp", peer.host, peer.port)
+        self._handler.failed(self.transport, peer.host, peer.port)
         self._handler.flow_lost(peer.flow)
         self._handler.flush()
 
@@ -191,25 +207,49 @@ class TcpTransport:
             self.refused += 1
             await trio.aclose_forcefully(stream)
             return
-        await self._run(self._register(host, int(address[1])), stream)
+        connection = self._register(host, int(address[1]))
+        if self._tls is None:
+            await self._run(connection, stream)
+            return
+        secured = None
+        try:
+            with connection.scope:
+                secured = await greet(stream, self._tls)
+        finally:
+            if secured is None:
+                await self._drop(connection, stream)
+        if secured is not None:
+            await self._run(connection, secured)
+
+    async def _drop(self, connection: Connection, stream: trio.SocketStream | None) -> None:
+        self._forget(connection)
+        if stream is not None:
+            await trio.aclose_forcefully(stream)
 
     async def _run_outbound(self, connection: Connection) -> None:
-        stream = None
+        stream: trio.SocketStream | None = None
+        ready: SipStream | None = None
         peer = connection.peer
         try:
-            with connection.scope, trio.move_on_after(CONNECT_TIMEOUT_S):
-                stream = await trio.open_tcp_stream(peer.host, peer.port)
+            with connection.scope:
+                with trio.move_on_after(CONNECT_TIMEOUT_S):
+                    stream = await trio.open_tcp_stream(peer.host, peer.port)
+                ready = stream
+                if stream is not None and self._tls is not None:
+                    ready = None
+                    ready = await introduce(stream, self._tls, peer)
         except OSError:
             stream = None
         finally:
-            if stream is None:
-                self._forget(connection)
-        if stream is not None:
-            connection.scope = trio.CancelScope()
-            await self._run(connection, stream)
+            if ready is None:
+                await self._drop(connection, stream)
+        if ready is not None:
+            await self._run(connection, ready)
 
-    async def _run(self, connection: Connection, stream: trio.SocketStream) -> None:
-        stream.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    async def _run(self, connection: Connection, stream: SipStream) -> None:
+        connection.scope = trio.CancelScope()
+        socket_stream = stream if isinstance(stream, trio.SocketStream) else stream.transport_stream
+        socket_stream.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         try:
             with connection.scope:
                 async with trio.open_nursery() as nursery:
@@ -221,7 +261,7 @@ class TcpTransport:
             self._forget(connection)
             await trio.aclose_forcefully(stream)
 
-    async def _write(self, connection: Connection, stream: trio.SocketStream) -> None:
+    async def _write(self, connection: Connection, stream: SipStream) -> None:
         while True:
             while connection.queue:
                 data = connection.queue.popleft()
@@ -238,7 +278,7 @@ class TcpTransport:
             connection.wakeup = trio.Event()
             await connection.wakeup.wait()
 
-    async def _read(self, connection: Connection, stream: trio.SocketStream) -> None:
+    async def _read(self, connection: Connection, stream: SipStream) -> None:
         """Deliver messages until the peer closes, is too slow or sends what cannot be framed."""
         framer = StreamFramer()
         while True:
@@ -267,3 +307,7 @@ class TcpTransport:
                 connection.put(PONG)
             else:
                 self._handler.received(item, connection.peer)
+
+
+def _key(peer: Hop) -> tuple[str, int, str]:
+    return (peer.host, peer.port, peer.server_name)

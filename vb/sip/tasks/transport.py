@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import count
 from typing import NamedTuple
 
 import trio
@@ -10,6 +11,7 @@ import trio
 from vb.sip.hop import Hop, Outgoing
 from vb.sip.tasks.resolve import ResolveError, Resolver
 from vb.sip.tasks.tcp import StreamHandler, TcpTransport
+from vb.sip.tasks.tls import Tls
 from vb.sip.tasks.udp import UdpSocket
 
 MAX_RESOLVING = 64
@@ -25,19 +27,32 @@ class BoundAddress(NamedTuple):
 
 
 class SipTransport:
-    """UDP and TCP over IPv4 and IPv6.
+    """UDP, TCP and TLS over IPv4 and IPv6.
 
     Args:
         handler: where messages and failures go.
         hosts: addresses to bind, one for each family.
-        port: for all of them; 0 = a free one.
+        port: for UDP and TCP on all of them; 0 = a free one.
+        tcp: listen on TCP as well.
+        tls: certificates for TLS; None = no TLS, in neither direction.
+        tls_port: its port; 0 = a free one.
 
     Attributes:
         port: the port bound.
+        tls_port: the port bound for TLS, 0 without TLS.
         unresolved: messages dropped because too many names were being looked up.
     """
 
-    def __init__(self, handler: StreamHandler, hosts: Sequence[str], port: int, *, tcp: bool) -> None:
+    def __init__(
+        self,
+        handler: StreamHandler,
+        hosts: Sequence[str],
+        port: int,
+        *,
+        tcp: bool,
+        tls: Tls | None = None,
+        tls_port: int = 0,
+    ) -> None:
         """Bind.
 
         Raises:
@@ -45,7 +60,9 @@ class SipTransport:
         """
         self.unresolved = 0
         self.resolver = Resolver(tuple(6 if ":" in host else 4 for host in hosts))
-        self.tcp = TcpTransport(handler)
+        flows = count(1)
+        self.tcp = TcpTransport(handler, flows=flows)
+        self.tls = TcpTransport(handler, tls=tls, flows=flows) if tls is not None else None
         self._handler = handler
         self._hosts = tuple(hosts)
         self._has_tcp = tcp
@@ -53,6 +70,7 @@ class SipTransport:
         self._resolving = 0
         self._nursery: trio.Nursery | None = None
         self.port = self._bind(port)
+        self.tls_port = self._bind_tls(tls_port)
 
     def _bind(self, port: int) -> int:
         for tries_left in reversed(range(_BIND_TRIES if port == 0 else 1)):
@@ -75,18 +93,38 @@ class SipTransport:
                 self.tcp.bind(host, port)
         return port
 
+    def _bind_tls(self, port: int) -> int:
+        if self.tls is None:
+            return 0
+        try:
+            for host in self._hosts:
+                self.tls.bind(host, port)
+                port = self.tls.listening_ports[0]
+        except OSError:
+            self.close()
+            raise
+        return port
+
     @property
     def bound(self) -> list[BoundAddress]:
         """Addresses that are listened on."""
         found = [BoundAddress("udp", host, self.port) for host in self._hosts]
         if self._has_tcp:
             found += [BoundAddress("tcp", host, self.port) for host in self._hosts]
+        if self.tls is not None:
+            found += [BoundAddress("tls", host, self.tls_port) for host in self._hosts]
         return found
 
     @property
     def dropped(self) -> int:
         """Messages lost because a send queue was full."""
-        return sum(sock.dropped for sock in self._udp.values()) + self.tcp.dropped + self.unresolved
+        streams = self.tcp.dropped + (self.tls.dropped if self.tls is not None else 0)
+        return sum(sock.dropped for sock in self._udp.values()) + streams + self.unresolved
+
+    @property
+    def connections(self) -> int:
+        """Number of TCP and TLS connections."""
+        return self.tcp.connections + (self.tls.connections if self.tls is not None else 0)
 
     def close(self) -> None:
         """Close the sockets that listen."""
@@ -94,6 +132,8 @@ class SipTransport:
             sock.close()
         self._udp.clear()
         self.tcp.close()
+        if self.tls is not None:
+            self.tls.close()
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Serve until cancelled."""
@@ -104,6 +144,8 @@ class SipTransport:
                     nursery.start_soon(sock.run, self._handler)
                     nursery.start_soon(sock.run_backlog, self._handler)
                 nursery.start_soon(self.tcp.run)
+                if self.tls is not None:
+                    nursery.start_soon(self.tls.run)
                 task_status.started()
         finally:
             self._nursery = None
@@ -123,6 +165,12 @@ class SipTransport:
     def _send(self, data: bytes, hop: Hop) -> None:
         if hop.transport == "tcp":
             self.tcp.send(data, hop)
+            return
+        if hop.transport == "tls":
+            if self.tls is None:
+                self._handler.failed("tls", hop.host, hop.port)
+            else:
+                self.tls.send(data, hop)
             return
         sock = self._udp.get(hop.family)
         if sock is None:

@@ -1,0 +1,45 @@
+"""Names for the parts of the server's interface: operations, commands, events and settings."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+_PARAMETERS = (
+    (re.compile(r"^(/v1/(?:legs|rooms))/[^/]+"), r"\1/{id}"),
+    (re.compile(r"^(/v1/rooms/\{id\}/legs)/[^/]+"), r"\1/{legID}"),
+    (re.compile(r"/play/[^/]+"), "/play/{playbackID}"),
+    (re.compile(r"/bridges/[^/]+"), "/bridges/{bridgeID}"),
+)
+_SETTING = re.compile(r"^  ([A-Z][A-Z0-9_]+) {2,}\S", re.MULTILINE)
+_METHODS = ("get", "put", "post", "patch", "delete")
+
+
+def operation(method: str, path: str) -> str:
+    """A request as the name of its operation, such as ``GET /v1/legs/{id}``."""
+    name = path.partition("?")[0]
+    for pattern, template in _PARAMETERS:
+        name = pattern.sub(template, name)
+    return f"{method} {name}"
+
+
+def operations_of(openapi: Mapping[str, object]) -> set[str]:
+    """The operations that an OpenAPI document lists."""
+    paths = openapi["paths"]
+    assert isinstance(paths, dict)
+    return {f"{m.upper()} {path}" for path, item in paths.items() for m in item if m in _METHODS}
+
+
+def messages_of(asyncapi: Mapping[str, object]) -> tuple[set[str], set[str]]:
+    """The commands and the events that an AsyncAPI document lists."""
+    components = asyncapi["components"]
+    assert isinstance(components, dict)
+    names = set(components["messages"])
+    events = {name for name in names if "." in name and not name.endswith(".result")}
+    commands = {name.removesuffix(".result") for name in names if name.endswith(".result")}
+    return commands | (names & {"pong", "stop"}), events
+
+
+def settings_of(help_text: str) -> set[str]:
+    """The settings that the server's own help lists."""
+    return set(_SETTING.findall(help_text))

@@ -1,0 +1,44 @@
+"""The task that listens for digits in a leg's audio."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from vb.channels import Channel
+from vb.codecs.resample import StreamResampler
+from vb.mixer.frames import Pcm
+from vb.mixer.port import Port
+from vb.speech.inband_dtmf import RATE_HZ, InbandDtmfDetector
+
+DIGITS: Final = 32
+
+
+class _Ear:
+    """A tap that detects digits as the frames pass by."""
+
+    def __init__(self) -> None:
+        self.digits: Channel[str] = Channel(DIGITS, overflow="drop_newest", name="inband digits")
+        self._detector = InbandDtmfDetector()
+        self._resampler: StreamResampler | None = None
+        self._rate_hz = RATE_HZ
+
+    def push(self, frame: Pcm, rate_hz: int) -> None:
+        """Listen to 20 ms."""
+        if rate_hz != self._rate_hz:
+            self._rate_hz = rate_hz
+            self._resampler = StreamResampler(rate_hz, RATE_HZ) if rate_hz != RATE_HZ else None
+        digit = self._detector.feed(frame if self._resampler is None else self._resampler.process(frame))
+        if digit is not None:
+            self.digits.put(digit)
+
+
+async def listen_for_digits(port: Port, on_digit: Callable[[str], None]) -> None:
+    """Report every digit that is heard from a leg until cancelled."""
+    ear = _Ear()
+    port.add_tap_in(ear)
+    try:
+        async for digit in ear.digits:
+            on_digit(digit)
+    finally:
+        port.remove_tap(ear)

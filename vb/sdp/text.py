@@ -1,0 +1,210 @@
+"""Real-time text beside the audio of a call: the `m=text` line, ours and the peer's.
+
+Spec: RFC 4103 §7 to §10, RFC 4102.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from vb.sdp.direction import Direction, intersect, mirror
+from vb.sdp.errors import SdpParseError
+from vb.sdp.formats import Format, read_formats
+from vb.sdp.parser import decimal, parse_sdp
+from vb.sdp.session import Attribute, MediaDescription, SessionDescription
+from vb.sdp.stream import PLAIN_PROFILES, MediaAddress, PeerStream, read_stream
+
+CLOCK_HZ: Final = 1000
+MAX_GENERATIONS: Final = 2
+"""Earlier blocks that we repeat in each packet, where the peer takes as many."""
+
+_T140: Final = "t140"
+_RED: Final = "red"
+_OUR_FORMATS: Final = (
+    Format(98, _RED, CLOCK_HZ, 1, "/".join(["99"] * (MAX_GENERATIONS + 1))),
+    Format(99, _T140, CLOCK_HZ),
+)
+_USUAL_CHARACTERS_PER_S: Final = 30
+_MAX_CHARACTERS_PER_S: Final = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class TextTypes:
+    """The payload types of a text stream in one direction.
+
+    Attributes:
+        t140: of text alone, and of the blocks inside redundant packets.
+        red: of packets with redundancy, or None when there are none.
+        generations: earlier blocks that each packet repeats, 0 without redundancy.
+    """
+
+    t140: int
+    red: int | None = None
+    generations: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class AgreedText:
+    """The text stream that a completed offer/answer exchange gives us, seen from our side.
+
+    Attributes:
+        remote_rtp: where to send, or None when the peer gave no address that can be sent to.
+        direction: our direction.
+        send: how the peer takes text.
+        receive: how we take it.
+        characters_per_s: what the peer can show, as a mean over ten seconds.
+    """
+
+    remote_rtp: MediaAddress | None
+    direction: Direction
+    send: TextTypes
+    receive: TextTypes
+    characters_per_s: int = _USUAL_CHARACTERS_PER_S
+
+
+@dataclass(frozen=True, slots=True)
+class LocalText:
+    """What our text line says."""
+
+    port: int
+    formats: tuple[Format, ...] = _OUR_FORMATS
+    direction: Direction = "sendrecv"
+    protocol: str = "RTP/AVP"
+    mid: str | None = None
+    rtcp_mux: bool = False
+
+    def line(self) -> MediaDescription:
+        """Returns the media line."""
+        attributes = [attribute for item in self.formats for attribute in item.attributes()]
+        attributes.append(Attribute(self.direction))
+        if self.mid is not None:
+            attributes.append(Attribute("mid", self.mid))
+        if self.rtcp_mux:
+            attributes.append(Attribute("rtcp-mux"))
+        types = tuple(str(item.payload_type) for item in self.formats)
+        return MediaDescription("text", self.port, self.protocol, types, attributes=tuple(attributes))
+
+
+@dataclass(frozen=True, slots=True)
+class PeerText:
+    """One text line of a peer that we can take.
+
+    Attributes:
+        index: position of its `m=` line.
+        formats: those of its formats that we take, in its order.
+        types: the same as payload types.
+    """
+
+    index: int
+    protocol: str
+    mid: str | None
+    formats: tuple[Format, ...]
+    types: TextTypes
+    stream: PeerStream
+    characters_per_s: int
+
+    def answer(self, port: int) -> LocalText:
+        """Returns our line that answers it: its formats as they are, its direction mirrored."""
+        return LocalText(
+            port=port,
+            formats=self.formats,
+            direction=mirror(self.stream.direction),
+            protocol=self.protocol,
+            mid=self.mid,
+            rtcp_mux=self.stream.rtcp_mux,
+        )
+
+    def agree(self, ours: LocalText) -> AgreedText:
+        """Returns what the peer's line and ours make together."""
+        return AgreedText(
+            remote_rtp=self.stream.rtp,
+            direction=intersect(ours.direction, mirror(self.stream.direction)),
+            send=self.types,
+            receive=_types(ours.formats) or self.types,
+            characters_per_s=self.characters_per_s,
+        )
+
+
+def offers_text(data: bytes) -> bool:
+    """Tells whether a description has a text line that we could take."""
+    try:
+        return find_text(parse_sdp(data), None) is not None
+    except SdpParseError:
+        return False
+
+
+def find_text(description: SessionDescription, current: int | None) -> PeerText | None:
+    """Returns the text line of an offer to take, or None when it has none for us.
+
+    Args:
+        description: the offer.
+        current: index of the line in use by the session, which is preferred while it is still offered.
+    """
+    indexes = sorted(range(len(description.media)), key=lambda index: index != current)
+    found = (read_text(description, index, {}) for index in indexes)
+    return next((text for text in found if text is not None), None)
+
+
+def read_text(description: SessionDescription, index: int, unmapped: Mapping[int, Format]) -> PeerText | None:
+    """Reads one media line as a text stream; None when it is none, is refused, or cannot be taken.
+
+    Args:
+        description: what the peer says.
+        index: the line.
+        unmapped: meaning of payload types that have no `a=rtpmap`.
+    """
+    if index >= len(description.media):
+        return None
+    media = description.media[index]
+    if media.media.lower() != "text" or media.port == 0 or media.protocol.upper() not in PLAIN_PROFILES:
+        return None
+    stream = read_stream(description, media)
+    listed = read_formats(media, unmapped)
+    types = _types(listed)
+    if stream is None or types is None:
+        return None
+    text = next(item for item in listed if item.payload_type == types.t140)
+    return PeerText(
+        index=index,
+        protocol=media.protocol,
+        mid=media.attribute("mid"),
+        formats=tuple(_taken(item) for item in listed if item.payload_type in (types.red, types.t140)),
+        types=types,
+        stream=stream,
+        characters_per_s=_characters_per_s(text.fmtp),
+    )
+
+
+def _taken(item: Format) -> Format:
+    """Returns a format as we repeat it: the redundancy as offered, what the peer can show left out."""
+    if item.name.lower() == _RED:
+        return item
+    return Format(item.payload_type, item.name, item.clock_rate_hz)
+
+
+def _types(formats: Sequence[Format]) -> TextTypes | None:
+    text = next((item for item in formats if item.key == (_T140, CLOCK_HZ)), None)
+    if text is None:
+        return None
+    for item in formats:
+        if item.key == (_RED, CLOCK_HZ):
+            generations = _generations(item.fmtp, text.payload_type)
+            if generations:
+                return TextTypes(text.payload_type, item.payload_type, min(generations, MAX_GENERATIONS))
+    return TextTypes(text.payload_type)
+
+
+def _generations(fmtp: str | None, t140: int) -> int:
+    """Returns how many earlier blocks a redundancy format repeats, 0 when it is not one of this text."""
+    if fmtp is None:
+        return MAX_GENERATIONS
+    types = [word.strip() for word in fmtp.split("/")]
+    return len(types) - 1 if set(types) == {str(t140)} else 0
+
+
+def _characters_per_s(fmtp: str | None) -> int:
+    for parameter in (fmtp or "").split(";"):
+        name, _, value = parameter.partition("=")
+        if name.strip().lower() == "cps":
+            return decimal(value.strip(), _MAX_CHARACTERS_PER_S) or _USUAL_CHARACTERS_PER_S
+    return _USUAL_CHARACTERS_PER_S
