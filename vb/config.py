@@ -6,166 +6,40 @@ edge only (the command line); embedders build `Config(...)` directly.
 
 from __future__ import annotations
 
-import ipaddress
-import re
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, get_args
-from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     SecretStr,
     ValidationError,
     model_validator,
 )
-from pydantic.config import JsonDict
 
 from vb.errors import ConfigError
-
-_TRUE = frozenset({"true", "1", "yes", "on"})
-_FALSE = frozenset({"false", "0", "no", "off"})
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
-_UNIT_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
-KNOWN_CODECS = ("opus", "G722", "PCMU", "PCMA")
-
-
-def _parse_bool(value: object) -> object:
-    if isinstance(value, str):
-        word = value.strip().lower()
-        if word in _TRUE:
-            return True
-        if word in _FALSE:
-            return False
-        raise ValueError("must be true or false")
-    return value
-
-
-def _parse_list(value: object) -> object:
-    if isinstance(value, str):
-        return tuple(item.strip() for item in value.split(",") if item.strip())
-    return value
-
-
-def _parse_duration(value: object) -> object:
-    if isinstance(value, str):
-        text = value.strip()
-        if text == "0":
-            return 0.0
-        if text and _DURATION.sub("", text) == "":
-            return sum(float(number) * _UNIT_S[unit] for number, unit in _DURATION.findall(text))
-        raise ValueError("must be a duration such as 10s or 500ms")
-    return value
-
-
-def _check_host_port(value: str) -> str:
-    host, colon, port = value.rpartition(":")
-    if not colon or not port.isdigit() or int(port) > 65535:
-        raise ValueError("must be host:port, :port or [ipv6]:port")
-    if host and host.startswith("["):
-        ipaddress.IPv6Address(host.strip("[]"))
-    return value
-
-
-def _check_ipv4(value: str) -> str:
-    if value:
-        ipaddress.IPv4Address(value)
-    return value
-
-
-def _check_ipv6(value: str) -> str:
-    if value:
-        ipaddress.IPv6Address(value)
-    return value
-
-
-def _check_codecs(value: tuple[str, ...]) -> tuple[str, ...]:
-    canonical = {name.lower(): name for name in KNOWN_CODECS}
-    chosen = []
-    for name in value:
-        if name.lower() not in canonical:
-            raise ValueError(f"knows {', '.join(KNOWN_CODECS)}, not {name}")
-        if canonical[name.lower()] not in chosen:
-            chosen.append(canonical[name.lower()])
-    if not chosen:
-        raise ValueError("needs at least one codec")
-    return tuple(chosen)
-
-
-def _check_url(value: str) -> str:
-    if value and (urlsplit(value).scheme not in ("http", "https") or not urlsplit(value).hostname):
-        raise ValueError("must be an http or https URL")
-    return value
-
-
-_HOST_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?\.?")
-
-
-def _check_domain(value: str) -> str:
-    if value and not _HOST_NAME.fullmatch(value):
-        raise ValueError("must be a host name")
-    return value
-
-
-def _check_allow(value: tuple[str, ...]) -> tuple[str, ...]:
-    for item in value:
-        try:
-            ipaddress.ip_network(item, strict=False)
-        except ValueError:
-            if not _HOST_NAME.fullmatch(item):
-                raise ValueError(f"{item} is neither a host name nor a network") from None
-    return value
-
-
-def _check_networks(value: tuple[str, ...]) -> tuple[str, ...]:
-    for item in value:
-        try:
-            ipaddress.ip_network(item, strict=False)
-        except ValueError:
-            raise ValueError(f"{item} is neither an address nor a network") from None
-    return value
-
-
-_PRINTABLE = re.compile(r"[\x20-\x7e]+")
-
-
-def _check_user_agent(value: str) -> str:
-    if not _PRINTABLE.fullmatch(value):
-        raise ValueError("must be printable ASCII")
-    return value
-
-
-Bool = Annotated[bool, BeforeValidator(_parse_bool)]
-Words = Annotated[tuple[str, ...], BeforeValidator(_parse_list)]
-Seconds = Annotated[float, BeforeValidator(_parse_duration), Field(ge=0)]
-IPv4 = Annotated[str, AfterValidator(_check_ipv4)]
-IPv6 = Annotated[str, AfterValidator(_check_ipv6)]
-Port = Annotated[int, Field(ge=0, le=65535)]
-
-
-def setting(env: str, meaning: str, default: Any, *, shown: str | None = None, **limits: Any) -> Any:
-    """Describe one setting: its environment variable, meaning and default.
-
-    Args:
-        env: name of the environment variable.
-        meaning: one line for `--help` and the documentation.
-        default: the value when nothing is set.
-        shown: how the default reads in the documentation when the bare value would mislead.
-        **limits: pydantic limits such as ge and le.
-    """
-    extra: JsonDict = {"env": env, "shown": shown}
-    return Field(default=default, description=meaning, json_schema_extra=extra, **limits)
-
-
-class Group(BaseModel):
-    """A frozen group of settings."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=False)
+from vb.settings import (
+    KNOWN_CODECS,
+    Bool,
+    Group,
+    IPv4,
+    IPv6,
+    Port,
+    Seconds,
+    Words,
+    check_allow,
+    check_codecs,
+    check_domain,
+    check_host_port,
+    check_networks,
+    check_url,
+    check_user_agent,
+    parse_list,
+    setting,
+)
 
 
 class ServerConfig(Group):
@@ -189,7 +63,7 @@ class ServerConfig(Group):
     stop_timeout_s: Seconds = setting(
         "VB_STOP_TIMEOUT", "how long a stop waits for hang-ups and webhooks", 10.0, shown="10s"
     )
-    fetch_allow: Annotated[Words, AfterValidator(_check_allow)] = setting(
+    fetch_allow: Annotated[Words, AfterValidator(check_allow)] = setting(
         "VB_FETCH_ALLOW", "hosts and networks that request URLs may reach although they are private", ()
     )
 
@@ -197,16 +71,16 @@ class ServerConfig(Group):
 class HttpConfig(Group):
     """REST, VSI, metrics and documents."""
 
-    addr: Annotated[str, AfterValidator(_check_host_port)] = setting(
+    addr: Annotated[str, AfterValidator(check_host_port)] = setting(
         "HTTP_ADDR", "listen address of REST, WebSocket and metrics", ":8080"
     )
-    allowed_ips: Annotated[Words, AfterValidator(_check_networks)] = setting(
+    allowed_ips: Annotated[Words, AfterValidator(check_networks)] = setting(
         "ALLOWED_IPS", "addresses and networks that may connect to HTTP; empty = all", ()
     )
     trust_proxy_headers: Bool = setting(
         "TRUST_PROXY_HEADERS", "take the client's address from X-Forwarded-For", False
     )
-    api_tokens: Annotated[tuple[SecretStr, ...], BeforeValidator(_parse_list)] = setting(
+    api_tokens: Annotated[tuple[SecretStr, ...], BeforeValidator(parse_list)] = setting(
         "VB_API_TOKENS", "bearer tokens, any of which opens REST, VSI and metrics; empty = none needed", ()
     )
     vsi_event_buffer_size: Annotated[int, Field(ge=16, le=1_000_000)] = setting(
@@ -217,7 +91,7 @@ class HttpConfig(Group):
 class WebhookConfig(Group):
     """The global webhook."""
 
-    url: Annotated[str, AfterValidator(_check_url)] = setting(
+    url: Annotated[str, AfterValidator(check_url)] = setting(
         "WEBHOOK_URL", "receives every event that no leg or room hook takes", ""
     )
     spool_dir: str = setting(
@@ -266,13 +140,13 @@ class SipConfig(Group):
         1800,
     )
     debug: Bool = setting("SIP_DEBUG", "log SIP messages (at level debug)", False)
-    domain: Annotated[str, AfterValidator(_check_domain)] = setting(
+    domain: Annotated[str, AfterValidator(check_domain)] = setting(
         "SIP_DOMAIN", "host in From and P-Asserted-Identity", "", shown="advertised address"
     )
-    host: Annotated[str, AfterValidator(_check_user_agent)] = setting(
+    host: Annotated[str, AfterValidator(check_user_agent)] = setting(
         "SIP_HOST", "User-Agent and Server text, and the user of a default From", "voiceblender"
     )
-    codecs: Annotated[Words, AfterValidator(_check_codecs)] = setting(
+    codecs: Annotated[Words, AfterValidator(check_codecs)] = setting(
         "SIP_CODECS", "enabled codecs in order of preference", KNOWN_CODECS, shown=",".join(KNOWN_CODECS)
     )
     auto_ringing: Bool = setting("SIP_AUTO_RINGING", "send 180 to every incoming call at once", False)
@@ -449,11 +323,11 @@ class SettingRow:
 
 def _kind(annotation: Any) -> str:
     text = str(annotation)
-    if annotation is bool or "_parse_bool" in text:
+    if annotation is bool or "parse_bool" in text:
         return "bool"
     if "Literal" in text:
         return " | ".join(get_args(annotation))
-    if "_parse_duration" in text:
+    if "parse_duration" in text:
         return "duration"
     if "tuple[str" in text:
         return "list"

@@ -16,6 +16,7 @@ from conformance.peers.sip_ua import SipUa, open_udp
 from fuzz.attack.briefing import Briefing, check, figure
 from fuzz.attack.sip_mutations import Mutator, keep_home
 
+ROOM_TRIES = 12
 S9, S10 = "S9 storms in one dialog", "S10 REFER from a caller"
 
 
@@ -64,24 +65,25 @@ async def _leg_of(briefing: Briefing, name: str) -> str | None:
 
 
 async def _answered_call(briefing: Briefing, ua: SipUa) -> Call | None:
-    call = ua.new_call("storm")
-    name = f"storm-{call.local_tag}"
-    await call.send_invite(audio_sdp(40_000), headers=[("X-App-ID", name)])
-    leg = None
-    for _ in range(4):
-        leg = leg or await _leg_of(briefing, name)
-        if leg is None:  # the INVITE may have been lost among the datagrams of another attack
-            await call.resend("INVITE")
-    if leg is None:
-        figure(S9, f"no leg for a new call: {[m.start_line for m in call.inbox.unread()]}")
-        return None
-    await trio.to_thread.run_sync(_rest, briefing, "POST", f"/v1/legs/{leg}/answer", {})
-    try:
-        await call.ack(await call.response(200, within_s=3))
-    except Difference as problem:
-        figure(S9, f"no call: {problem}")
-        return None
-    return call
+    """A call that the app has answered; after a flood there may be no room for it for a moment."""
+    for _ in range(ROOM_TRIES):
+        call = ua.new_call("storm")
+        name = f"storm-{call.local_tag}"
+        await call.send_invite(audio_sdp(40_000), headers=[("X-App-ID", name)])
+        leg = await _leg_of(briefing, name)
+        if leg is None:  # refused, or lost among the datagrams of another attack
+            if call.inbox.take_now(lambda m: m.status == 503) is None:
+                await call.cancel()
+            await trio.sleep(0.5)
+            continue
+        await trio.to_thread.run_sync(_rest, briefing, "POST", f"/v1/legs/{leg}/answer", {})
+        try:
+            await call.ack(await call.response(200, within_s=3))
+        except Difference as problem:
+            figure(S9, f"no call: {problem}")
+            return None
+        return call
+    return None
 
 
 async def _refer(call: Call) -> None:

@@ -8,8 +8,8 @@ from random import Random
 
 from fuzz.attack.sip_corpus import Draft, sdp_offer
 
-_QUAD = re.compile(rb"(?<![0-9.])(?!127\.)[0-9]{1,3}(?:\.[0-9]{1,3}){3}(?![0-9.])")
-_HOST = re.compile(rb"(?i)(SIP/2\.0/[a-z]+[ \t]+|@|sips?:)([a-z0-9-]*[a-z][a-z0-9.-]*)(?=[:;>\s,?])")
+_QUAD = re.compile(rb"\b(?!127\.)[0-9]{1,3}\.[0-9]{1,3}\.[0-9]{1,3}\.[0-9]{1,3}(?![0-9.])")
+_HOST = re.compile(rb"(/[A-Za-z]+[ \t]+|[@:])(?=[0-9.-]*[A-Za-z])[A-Za-z0-9.-]+(?=[:;>\s,?])")
 _MAX_DATAGRAM = 65_000
 
 HUGE_NUMBERS = [

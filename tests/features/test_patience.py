@@ -1,3 +1,5 @@
+from functools import partial
+
 import pytest
 import trio
 import trio.testing
@@ -8,7 +10,7 @@ Clock = trio.testing.MockClock
 
 
 async def test_it_ends_with_what_it_waits_for(autojump_clock: Clock) -> None:
-    await patiently(lambda: trio.sleep(3), patience_s=20, hurry_s=4)
+    await patiently(partial(trio.sleep, 3), patience_s=20, hurry_s=4)
     assert trio.current_time() == pytest.approx(3)
 
 
@@ -24,7 +26,7 @@ async def test_a_cancellation_hurries_it_and_is_passed_on(
     autojump_clock: Clock, cancelled_at: float, work_s: float, over_at: float
 ) -> None:
     with trio.move_on_after(cancelled_at) as scope:
-        await patiently(lambda: trio.sleep(work_s), patience_s=20, hurry_s=4)
+        await patiently(partial(trio.sleep, work_s), patience_s=20, hurry_s=4)
     assert scope.cancelled_caught
     assert trio.current_time() == pytest.approx(over_at)
 
@@ -32,5 +34,5 @@ async def test_a_cancellation_hurries_it_and_is_passed_on(
 async def test_words_begun_after_the_cancellation_are_hurried_at_once(autojump_clock: Clock) -> None:
     with trio.CancelScope() as scope:
         scope.cancel()
-        await patiently(lambda: trio.sleep(60), patience_s=20, hurry_s=4)
+        await patiently(partial(trio.sleep, 60), patience_s=20, hurry_s=4)
     assert trio.current_time() == pytest.approx(4)

@@ -9,7 +9,7 @@ import pytest
 
 from tests.media.support import peaks_hz, sine
 from vb.media.recorder import Recorder
-from vb.media.recording_writer import RecordingWriter
+from vb.media.recording_writer import ParticipantsWriter, RecordingWriter
 
 NAME = "20260304_050607_0a1b2c3d.wav"
 
@@ -224,3 +224,97 @@ def test_the_error_of_an_overrun_is_reported_with_the_file(tmp_path: Path) -> No
     recorder.fail("the disk cannot keep up")
     result = writer.finish()
     assert (result.file, result.error) == (str(tmp_path / NAME), "the disk cannot keep up")
+
+
+def participants(directory: Path) -> tuple[Recorder, RecordingWriter, ParticipantsWriter]:
+    recorder = Recorder(channels=1, clock=lambda: 0.0, rate_hz=8000, max_queued_slots=100_000)
+    channels = ParticipantsWriter(directory, token="0a1b2c3d", rate_hz=8000)
+    writer = RecordingWriter(directory / NAME, token="0a1b2c3d", recorder=recorder, participants=channels)
+    writer.open()
+    return recorder, writer, channels
+
+
+def test_the_mix_and_the_participants_are_two_files_of_one_length(tmp_path: Path) -> None:
+    recorder, writer, channels = participants(tmp_path)
+    mix, one, two = (sine(hz, 8000, 1.0) for hz in (500, 700, 900))
+    queue(recorder, mix[:4000], one[:4000])
+    queue(recorder, mix[4000:], one[4000:], two[4000:])
+    recorder.queue.append(10)
+    assert writer.finish().duration_ms == 1200
+    multi = tmp_path / "multi.wav"
+    assert channels.finish(multi) == str(multi)
+    assert (channels.channels, channels.error) == (2, None)
+    pcm = load(multi)[1]
+    assert pcm.shape == (9600, 2)
+    assert np.array_equal(pcm[:8000, 0], one)
+    assert not pcm[:4000, 1].any()
+    assert np.array_equal(pcm[4000:8000, 1], two[4000:])
+    assert np.array_equal(load(tmp_path / NAME)[1][:8000, 0], mix)
+    assert names(tmp_path) == [NAME, "multi.wav"]
+
+
+def test_when_nobody_joins_for_a_while_the_old_file_is_copied_away(tmp_path: Path) -> None:
+    recorder, writer, channels = participants(tmp_path)
+    tone = sine(500, 8000, 1.0)
+    queue(recorder, tone, tone)
+    writer.write_pending()
+    queue(recorder, tone, tone, tone)
+    writer.write_pending()
+    assert len(names(tmp_path)) == 3
+    for _ in range(10):
+        queue(recorder, tone, tone, tone)
+        writer.write_pending()
+    assert len(names(tmp_path)) == 2
+    writer.finish()
+    channels.finish(tmp_path / "multi.wav")
+    assert np.array_equal(load(tmp_path / "multi.wav")[1][:8000, 0], tone)
+
+
+def test_a_channel_that_does_not_fit_is_left_out_and_the_others_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recorder, writer, channels = participants(tmp_path)
+    tone = sine(500, 8000, 0.5)
+    queue(recorder, tone, tone)
+    writer.write_pending()
+    real_open = os.open
+
+    def refuse(path: str, *args: int, **kwargs: int) -> int:
+        raise OSError(24, "Too many open files")
+
+    monkeypatch.setattr(os, "open", refuse)
+    queue(recorder, tone, tone, tone)
+    writer.write_pending()
+    monkeypatch.setattr(os, "open", real_open)
+    queue(recorder, tone, tone, tone)
+    writer.finish()
+    assert channels.finish(tmp_path / "multi.wav")
+    assert (channels.channels, channels.error) == (1, None)
+    assert np.array_equal(load(tmp_path / "multi.wav")[1][:, 0], np.tile(tone, 3))
+
+
+def test_the_end_of_the_participants_file_is_not_the_end_of_the_mix(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vb.media.wav_file.MAX_DATA_BYTES", 60_000)
+    recorder, writer, channels = participants(tmp_path)
+    tone = sine(500, 8000, 1.0)
+    queue(recorder, tone, tone, tone)
+    writer.write_pending()
+    queue(recorder, tone, tone, tone)
+    writer.write_pending()
+    assert writer.error is None
+    assert "size limit" in (channels.error or "")
+    assert writer.finish().duration_ms == 2000
+    assert load(Path(channels.finish(tmp_path / "multi.wav")))[1].shape == (8000, 2)
+
+
+def test_hours_of_a_gap_take_no_memory_and_little_disk_in_the_participants_file(tmp_path: Path) -> None:
+    recorder, writer, channels = participants(tmp_path)
+    tone = sine(500, 8000, 0.2)
+    queue(recorder, tone, tone)
+    channels.write([*recorder.queue, 50 * 3600])
+    channels.finish(tmp_path / "multi.wav")
+    assert channels.frames == 8000 * 3600 + 1600
+    assert (tmp_path / "multi.wav").stat().st_blocks * 512 < 100_000
+    writer.finish()

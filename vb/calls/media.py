@@ -30,7 +30,8 @@ async def open_media(engine: Engine, local_host: str, codecs: tuple[Codec, ...])
     Raises:
         MediaUnavailable: nothing is left.
     """
-    with _open_endpoint(engine, local_host) as endpoint:
+    with ExitStack() as endpoints:
+        endpoint = _open_endpoint(engine, local_host, endpoints)
         try:
             port = engine.plane.open_port(endpoint)
         except PlaneFull as exc:

@@ -111,7 +111,7 @@ class Session:
         negotiation = self._media.negotiation
         try:
             try:
-                answer = negotiation.receive_offer(sdp)
+                answer = self._media.receive_offer(sdp)
             except SdpParseError:
                 self._call.refuse_offer(488)
             except OfferRejected as exc:

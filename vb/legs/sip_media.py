@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from vb.ids import IdSource
+from vb.legs.sip_text import SipText
 from vb.mixer.port import RtpPort
 from vb.rtp.stats import Quality, quality
 from vb.rtp.tasks import RtpEndpoint, RtpTiming, run_rtp
@@ -19,6 +20,7 @@ class SipMedia:
         endpoint: the bound port pair.
         port: its attachment to the plane.
         negotiation: offers and answers for it.
+        text: its real-time text.
         ids: source of random RTCP intervals and names.
         timeout_s: silence of the far end after which an answered call ends; 0 = never.
     """
@@ -28,6 +30,7 @@ class SipMedia:
         endpoint: RtpEndpoint,
         port: RtpPort,
         negotiation: OfferAnswer,
+        text: SipText,
         *,
         ids: IdSource,
         timeout_s: float,
@@ -35,14 +38,21 @@ class SipMedia:
         self.endpoint = endpoint
         self.port = port
         self.negotiation = negotiation
+        self.text = text
         self._ids = ids
         self._timing = RtpTiming(timeout_s=timeout_s)
         self._quality: Quality | None = None
 
+    def receive_offer(self, offer: bytes, *, codec: str | None = None) -> bytes:
+        """Return our answer to the far end's offer; see `OfferAnswer.receive_offer`."""
+        self.text.open_if_offered(offer)
+        return self.negotiation.receive_offer(offer, codec=codec)
+
     def follow(self, agreed: Agreed) -> None:
-        """Let the media follow what was agreed: codec, address, direction and packet time."""
+        """Let the media follow what was agreed: codec, address, direction, packet time and text."""
         self.port.configure(agreed)
         self.port.sending = True
+        self.text.follow(agreed.text)
 
     def answered(self) -> None:
         """The call is answered: from now on a silent far end ends it."""

@@ -53,7 +53,7 @@ class TextSession:
         return self._receiver.malformed
 
     def configure(self, agreed: AgreedText | None, now: float) -> None:
-        """Follow a completed offer/answer; a new remote address is learnt, an unchanged one keeps its lock."""
+        """Follow a completed offer/answer; only a new remote address is learnt anew."""
         before, self.agreed = self.agreed, agreed
         if agreed is not None and (before is None or before.remote_rtp != agreed.remote_rtp):
             remote = agreed.remote_rtp

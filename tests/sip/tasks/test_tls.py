@@ -145,11 +145,17 @@ async def test_any_certificate_will_do_when_told_so(files: Files, tmp_path: Path
         assert isinstance(await until(call, Answered), Answered)
 
 
+def test_both_sides_speak_tls_1_2_or_later(files: Files) -> None:
+    tls = files.load()
+    assert tls.server.minimum_version == tls.client.minimum_version == ssl.TLSVersion.TLSv1_2
+
+
 async def test_a_client_of_tls_1_1_is_refused(files: Files) -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
-    with pytest.warns(DeprecationWarning):
+    context.set_ciphers("DEFAULT:@SECLEVEL=0")
+    with pytest.warns(DeprecationWarning, match="TLSv1_1"):
         context.minimum_version = context.maximum_version = ssl.TLSVersion.TLSv1_1
     async with running(files.load()) as (_, port):
         stream = await trio.open_ssl_over_tcp_stream("127.0.0.1", port, ssl_context=context)

@@ -1,0 +1,162 @@
+"""What settings are made of: their types, how text becomes a value, and how one is described."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from typing import Annotated, Any
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic.config import JsonDict
+
+_TRUE = frozenset({"true", "1", "yes", "on"})
+_FALSE = frozenset({"false", "0", "no", "off"})
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
+_UNIT_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+KNOWN_CODECS = ("opus", "G722", "PCMU", "PCMA")
+
+
+def parse_bool(value: object) -> object:
+    """Read true, 1, yes, on and their opposites in any case."""
+    if isinstance(value, str):
+        word = value.strip().lower()
+        if word in _TRUE:
+            return True
+        if word in _FALSE:
+            return False
+        raise ValueError("must be true or false")
+    return value
+
+
+def parse_list(value: object) -> object:
+    """Split a comma list; empty items are dropped."""
+    if isinstance(value, str):
+        return tuple(item.strip() for item in value.split(",") if item.strip())
+    return value
+
+
+def parse_duration(value: object) -> object:
+    """Return the seconds of text such as 10s, 500ms or 1h30m."""
+    if isinstance(value, str):
+        text = value.strip()
+        if text == "0":
+            return 0.0
+        if text and _DURATION.sub("", text) == "":
+            return sum(float(number) * _UNIT_S[unit] for number, unit in _DURATION.findall(text))
+        raise ValueError("must be a duration such as 10s or 500ms")
+    return value
+
+
+def check_host_port(value: str) -> str:
+    """Accept host:port, :port and [ipv6]:port."""
+    host, colon, port = value.rpartition(":")
+    if not colon or not port.isdigit() or int(port) > 65535:
+        raise ValueError("must be host:port, :port or [ipv6]:port")
+    if host and host.startswith("["):
+        ipaddress.IPv6Address(host.strip("[]"))
+    return value
+
+
+def check_ipv4(value: str) -> str:
+    """Accept an IPv4 address or nothing."""
+    if value:
+        ipaddress.IPv4Address(value)
+    return value
+
+
+def check_ipv6(value: str) -> str:
+    """Accept an IPv6 address or nothing."""
+    if value:
+        ipaddress.IPv6Address(value)
+    return value
+
+
+def check_codecs(value: tuple[str, ...]) -> tuple[str, ...]:
+    """Return codec names in their canonical spelling, each once."""
+    canonical = {name.lower(): name for name in KNOWN_CODECS}
+    chosen = []
+    for name in value:
+        if name.lower() not in canonical:
+            raise ValueError(f"knows {', '.join(KNOWN_CODECS)}, not {name}")
+        if canonical[name.lower()] not in chosen:
+            chosen.append(canonical[name.lower()])
+    if not chosen:
+        raise ValueError("needs at least one codec")
+    return tuple(chosen)
+
+
+def check_url(value: str) -> str:
+    """Accept an http or https URL or nothing."""
+    if value and (urlsplit(value).scheme not in ("http", "https") or not urlsplit(value).hostname):
+        raise ValueError("must be an http or https URL")
+    return value
+
+
+_HOST_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?\.?")
+
+
+def check_domain(value: str) -> str:
+    """Accept a host name or nothing."""
+    if value and not _HOST_NAME.fullmatch(value):
+        raise ValueError("must be a host name")
+    return value
+
+
+def check_allow(value: tuple[str, ...]) -> tuple[str, ...]:
+    """Accept host names, addresses and networks."""
+    for item in value:
+        try:
+            ipaddress.ip_network(item, strict=False)
+        except ValueError:
+            if not _HOST_NAME.fullmatch(item):
+                raise ValueError(f"{item} is neither a host name nor a network") from None
+    return value
+
+
+def check_networks(value: tuple[str, ...]) -> tuple[str, ...]:
+    """Accept addresses and networks."""
+    for item in value:
+        try:
+            ipaddress.ip_network(item, strict=False)
+        except ValueError:
+            raise ValueError(f"{item} is neither an address nor a network") from None
+    return value
+
+
+_PRINTABLE = re.compile(r"[\x20-\x7e]+")
+
+
+def check_user_agent(value: str) -> str:
+    """Accept printable ASCII."""
+    if not _PRINTABLE.fullmatch(value):
+        raise ValueError("must be printable ASCII")
+    return value
+
+
+Bool = Annotated[bool, BeforeValidator(parse_bool)]
+Words = Annotated[tuple[str, ...], BeforeValidator(parse_list)]
+Seconds = Annotated[float, BeforeValidator(parse_duration), Field(ge=0)]
+IPv4 = Annotated[str, AfterValidator(check_ipv4)]
+IPv6 = Annotated[str, AfterValidator(check_ipv6)]
+Port = Annotated[int, Field(ge=0, le=65535)]
+
+
+def setting(env: str, meaning: str, default: Any, *, shown: str | None = None, **limits: Any) -> Any:
+    """Describe one setting: its environment variable, meaning and default.
+
+    Args:
+        env: name of the environment variable.
+        meaning: one line for `--help` and the documentation.
+        default: the value when nothing is set.
+        shown: how the default reads in the documentation when the bare value would mislead.
+        **limits: pydantic limits such as ge and le.
+    """
+    extra: JsonDict = {"env": env, "shown": shown}
+    return Field(default=default, description=meaning, json_schema_extra=extra, **limits)
+
+
+class Group(BaseModel):
+    """A frozen group of settings."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=False)
