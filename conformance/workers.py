@@ -1,7 +1,7 @@
 """Runs scenarios in several processes at once; each has its own servers, receivers and event loop.
 
-A worker (``python -m conformance.workers``) takes scenario names, one a line, and answers each with its outcome
-as a line of JSON; it ends when its input does. Separate processes keep the peers' timing apart from each other.
+A worker (``python -m conformance.workers``) takes scenario names, one a line, and answers each with its
+outcome as a line of JSON; it ends when its input does. Processes keep the timing of the peers apart.
 """
 
 from __future__ import annotations

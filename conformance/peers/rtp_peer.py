@@ -49,6 +49,33 @@ def parse_rtp(data: bytes, at: float, source: Address) -> Packet | None:
     return Packet(at, source, bool(second & 0x80), second & 0x7F, sequence, timestamp, ssrc, data[start:end])
 
 
+@dataclass(frozen=True)
+class HeardDigit:
+    """One RFC 4733 event as it arrived."""
+
+    digit: str
+    at: float
+    ended_at: float
+    durations: list[int]
+    ends: int
+    markers: list[bool]
+    volume: int
+
+    @classmethod
+    def of(cls, packets: list[Packet]) -> HeardDigit:
+        """Puts the packets of one event together."""
+        events = [struct.unpack_from("!BBH", packet.payload) for packet in packets]
+        return cls(
+            digit=DIGITS[events[0][0]] if events[0][0] < len(DIGITS) else "?",
+            at=packets[0].at,
+            ended_at=packets[-1].at,
+            durations=[duration for _, _, duration in events],
+            ends=sum(bool(flags & 0x80) for _, flags, _ in events),
+            markers=[packet.marker for packet in packets],
+            volume=events[0][1] & 0x3F,
+        )
+
+
 class RtpPeer:
     """One media address of a peer. It is silent on the wire until it is told to talk."""
 
@@ -139,6 +166,31 @@ class RtpPeer:
                 await trio.sleep(0.02)
         finally:
             self._digits_at_once = False
+
+    # -- digits that arrive ---------------------------------------------------------------------------
+
+    def digits_heard(self, payload_type: int = 101) -> list[HeardDigit]:
+        """The RFC 4733 events that arrived so far, in order."""
+        events: dict[int, list[Packet]] = {}
+        for packet in self.received:
+            if packet.payload_type == payload_type and len(packet.payload) >= 4:
+                events.setdefault(packet.timestamp, []).append(packet)
+        return [HeardDigit.of(packets) for packets in events.values()]
+
+    async def hears_digits(self, digits: str, within_s: float = 3.0) -> list[HeardDigit]:
+        """Waits until exactly these digits have come since the peer was opened.
+
+        Raises:
+            Difference: when others came, or fewer.
+        """
+        with trio.move_on_after(within_s):
+            while sum(digit.ends >= 3 for digit in self.digits_heard()) < len(digits):
+                await trio.sleep(0.02)
+        heard = self.digits_heard()
+        got = "".join(digit.digit for digit in heard)
+        if got != digits:
+            raise Difference(f"digits at {self.who}", digits, got)
+        return heard
 
     # -- receiving ------------------------------------------------------------------------------------
 

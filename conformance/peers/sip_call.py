@@ -24,12 +24,14 @@ REASONS = {
     180: "Ringing",
     183: "Session Progress",
     200: "OK",
+    202: "Accepted",
     302: "Moved Temporarily",
     401: "Unauthorized",
     403: "Forbidden",
     404: "Not Found",
     407: "Proxy Authentication Required",
     408: "Request Timeout",
+    422: "Session Interval Too Small",
     480: "Temporarily Unavailable",
     481: "Call/Transaction Does Not Exist",
     484: "Address Incomplete",
@@ -91,7 +93,7 @@ class Call:
 
     @property
     def contact(self) -> str:
-        suffix = ";transport=tcp" if self.ua.transport == "TCP" else ""
+        suffix = "" if self.ua.transport == "UDP" else f";transport={self.ua.transport.lower()}"
         return f"<sip:{self.name}@{self.ua.host_port}{suffix}>"
 
     # -- what arrives ---------------------------------------------------------------------------------
@@ -275,6 +277,25 @@ class Call:
         await self.send_request(
             "CANCEL", cseq=self.cseq, branch=branch, request_uri=self.request_uri, to_tag=""
         )
+
+    async def prack(self, response: SipMessage, *, rack: str | None = None) -> None:
+        """Acknowledges a reliable provisional response (RFC 3262 §4)."""
+        rack = rack or f"{response.must('RSeq')} {response.must('CSeq')}"
+        await self.send_request("PRACK", headers=[("RAck", rack)])
+
+    async def refer(self, refer_to: str | None, headers: Headers = ()) -> None:
+        """Asks the server to call somebody (RFC 3515); without a target the header is left out."""
+        named = [("Refer-To", refer_to)] if refer_to is not None else []
+        await self.send_request("REFER", headers=[*named, *headers])
+
+    async def notify(self, fragment: str, *, state: str = "active;expires=60", event: str = "refer") -> None:
+        """Tells how a transfer that the server asked for goes: a status line such as ``180 Ringing``."""
+        headers = [
+            ("Event", event),
+            ("Subscription-State", state),
+            ("Content-Type", "message/sipfrag;version=2.0"),
+        ]
+        await self.send_request("NOTIFY", headers=headers, body=f"SIP/2.0 {fragment}\r\n".encode())
 
     async def bye(self, within_s: float = 2.0) -> SipMessage:
         """Hangs up and returns the 200.

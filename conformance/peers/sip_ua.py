@@ -1,4 +1,4 @@
-"""A scripted SIP user agent: one UDP socket or one TCP connection, and the calls on it."""
+"""A scripted SIP user agent: one local address and the calls on it; here over UDP."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import trio
 from conformance.expect import Difference
 from conformance.peers.mailbox import Mailbox
 from conformance.peers.sip_call import Call
-from conformance.peers.sip_message import BadSip, SipMessage, read_message, split_stream, write_message
+from conformance.peers.sip_message import BadSip, SipMessage, read_message, write_message
 
 Address = tuple[str, int]
 MAX_CALLS = 500
@@ -151,35 +151,6 @@ async def open_udp(server: Address, host: str | None = None) -> AsyncIterator[Si
             nursery.start_soon(read)
             yield ua
             nursery.cancel_scope.cancel()
-
-
-@asynccontextmanager
-async def open_tcp(server: Address) -> AsyncIterator[SipUa]:
-    """A TCP peer with one connection to the server."""
-    stream = await trio.open_tcp_stream(*server)
-    lock = trio.Lock()
-
-    async def send(data: bytes, _: Address) -> None:
-        async with lock:
-            await stream.send_all(data)
-
-    name = stream.socket.getsockname()
-    ua = SipUa((name[0], name[1]), server, "TCP", send)
-
-    async def read() -> None:
-        buffer = b""
-        async for chunk in stream:
-            buffer += chunk
-            while True:
-                message, buffer = split_stream(buffer)
-                if message is None:
-                    break
-                await ua.on_message(message, server)
-
-    async with stream, trio.open_nursery() as nursery:
-        nursery.start_soon(read)
-        yield ua
-        nursery.cancel_scope.cancel()
 
 
 def plain_request(

@@ -8,7 +8,8 @@ from conformance.expect import Difference, check, one_of, require
 from conformance.peers.sdp_text import audio_sdp
 from conformance.peers.sip_call import sdp_of
 from conformance.peers.sip_message import SipMessage, read_message
-from conformance.peers.sip_ua import open_tcp, open_udp, plain_request
+from conformance.peers.sip_stream import open_tcp
+from conformance.peers.sip_ua import open_udp, plain_request
 from conformance.phones import answered, ringing
 from conformance.registry import scenario
 from conformance.world import World

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-import pytest
+import contextlib
 
-from tests.support.sip_pair import Pair, RawPeer, kinds, statuses
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.support.sip_pair import Pair, RawPeer, is_closed, kinds, statuses
 from vb.sip.errors import CallStateError
 from vb.sip.inbound import InboundCall
 from vb.sip.message import Request, Response
@@ -13,6 +17,7 @@ from vb.sip.refer_events import ReferAccepted, ReferExpired, ReferFinished, Refe
 from vb.sip.refer_server import LIFETIME_S, MAX_REFERS
 
 CAROL = "<sip:carol@example.com>"
+ORDERS = ["refer", "accept", "decline", "ring", "succeed", "fail", "hang", "wait", "wait", "settle"]
 
 
 class Referring:
@@ -317,4 +322,40 @@ def test_a_transfer_survives_the_loss_of_any_one_datagram(lost: int) -> None:
     events = [e for e in pair.alice.take() if type(e).__name__.startswith("Refer")]
     assert events[-1] == ReferFinished(200, "OK")
     for side in (pair.alice, pair.bob):
+        assert (side.agent.calls, side.agent.transactions, side.agent.deadline()) == (0, 0, None)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.tuples(st.sampled_from(ORDERS), st.booleans()), max_size=16), st.sets(st.integers(1, 40)))
+def test_any_order_of_transfers_leaves_nothing_behind(orders: list[tuple[str, bool]], lost: set[int]) -> None:
+    pair = Pair()
+    calls = pair.connect()
+    pair.count = 0
+    pair.lost = lambda number, _data: number in lost
+    for order, by_alice in orders:
+        call = calls[0] if by_alice else calls[1]
+        with contextlib.suppress(CallStateError):
+            if order == "refer":
+                call.refer_client.refer(CAROL, pair.now)
+            elif order == "accept":
+                call.refer_server.accept(pair.now)
+            elif order == "decline":
+                call.refer_server.decline(603, None, pair.now)
+            elif order == "ring":
+                call.refer_server.notify(180, "Ringing", pair.now)
+            elif order == "succeed":
+                call.refer_server.notify(200, "OK", pair.now)
+            elif order == "fail":
+                call.refer_server.notify(486, "Busy Here", pair.now)
+            elif order == "hang":
+                call.hangup(pair.now)
+        if order == "wait":
+            pair.advance(15.0)
+        elif order == "settle":
+            pair.settle()
+    calls[0].hangup(pair.now)
+    calls[1].hangup(pair.now)
+    pair.advance(200)
+    for side in (pair.alice, pair.bob):
+        assert is_closed(side.take())
         assert (side.agent.calls, side.agent.transactions, side.agent.deadline()) == (0, 0, None)

@@ -51,6 +51,7 @@ class CallRequest:
     room_id: str | None = None
     app_id: str | None = None
     accept_dtmf: bool = True
+    rtt: bool = False
     hook: Hook | None = None
     amd: AmdParameters | None = None
     speech_detection: bool | None = None
@@ -114,7 +115,7 @@ class _Outgoing:
         engine, request = self.engine, self.request
         local_host = await engine.sip.local_host_for(request.to, request.outbound_proxy)
         try:
-            async with open_media(engine, local_host, self.codecs) as media:
+            async with open_media(engine, local_host, self.codecs, text=request.rtt) as media:
                 call = engine.sip.dial(self._dial_request(media.negotiation.offer()))
                 leg = self._leg_type(
                     engine,

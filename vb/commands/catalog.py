@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from vb.commands import bridges, dtmf, legs, media, rooms, routing, speech, transfer
+from vb.commands import bridges, dtmf, legs, media, rooms, routing, rtt, speech, transfer
 from vb.commands.registry import REGISTRY, Command, call, dump
 
-COMMAND_MODULES = (legs, transfer, rooms, routing, bridges, media, dtmf, speech)
+COMMAND_MODULES = (legs, transfer, rooms, routing, bridges, media, dtmf, rtt, speech)
 
 __all__ = ["COMMAND_MODULES", "REGISTRY", "Command", "call", "dump"]

@@ -40,6 +40,7 @@ async def create_leg(engine: Engine, p: CreateLeg) -> Leg:
         room_id=p.room_id or None,
         app_id=p.app_id or None,
         accept_dtmf=p.accept_dtmf,
+        rtt=p.rtt,
         amd=amd_parameters(p.amd) if p.amd is not None else None,
         speech_detection=p.speech_detection,
         outbound_proxy=p.outbound_proxy or None,

@@ -103,7 +103,7 @@ class CreateLeg(Params):
     speech_detection: bool | None = Field(
         default=None, description="whether to tell when the far end speaks; absent: as the server is set"
     )
-    rtt: bool | None = unbuilt("real-time text")
+    rtt: bool = Field(default=False, description="whether the call asks for real-time text beside audio")
     url: Url | None = unbuilt("WebSocket address")
     sample_rate: Literal[8000, 16000, 24000, 48000] | None = unbuilt("rate of a WebSocket leg")
     wire_format: Literal["binary", "json_base64"] | None = unbuilt("framing of a WebSocket leg")

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from vb.events import leg, media, room, speech, transfer
+from vb.events import leg, media, room, speech, text, transfer
 from vb.events.base import CATALOG, Event
 
-EVENT_MODULES = (leg, transfer, room, media, speech)
+EVENT_MODULES = (leg, text, transfer, room, media, speech)
 
 
 def all_events() -> dict[str, type[Event]]:

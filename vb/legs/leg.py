@@ -28,6 +28,7 @@ from vb.events.leg import (
     QualityInfo,
 )
 from vb.events.speech import SpeakingStarted, SpeakingStopped
+from vb.events.text import RttReceived
 from vb.legs.cdr import CallClock
 from vb.legs.state import LegState, advance
 from vb.mixer.port import RtpPort
@@ -57,6 +58,10 @@ class RoomLike(Protocol):
 
     def relay_digit(self, leg: Leg, digit: str) -> None:
         """Pass a digit on to the leg's room mates."""
+        ...
+
+    def relay_text(self, leg: Leg, text: str) -> None:
+        """Pass text on to the leg's room mates."""
         ...
 
     def role_changed(self, leg: Leg) -> None:
@@ -127,6 +132,8 @@ class Leg:
         self.muted = False
         self.deaf = False
         self.accept_dtmf = True
+        self.accept_rtt = True
+        self._texts = 0
         self.role = ""
         self.local_hold = False
         self.remote_hold = False
@@ -246,6 +253,38 @@ class Leg:
         kind = SpeakingStarted if speaking else SpeakingStopped
         room_id = self.room.id if self.room is not None else None
         self.publish(kind(leg_id=self.id, room_id=room_id, app_id=self.app_id))
+
+    # -- text ----------------------------------------------------------------------------------------------
+
+    @property
+    def has_text(self) -> bool:
+        """Whether real-time text can be sent to the far end now."""
+        return False
+
+    def send_text(self, text: str) -> bool:
+        """Queue text for the far end, which never waits; False when it is not taken.
+
+        Text of any length goes out at the pace of the far end.
+        """
+        return False
+
+    def text_received(self, text: str, *, lost: bool = False) -> None:
+        """Tell of text from the far end and pass it on; nothing happens while the leg rejects text.
+
+        Args:
+            text: not empty.
+            lost: whether some of it is missing.
+        """
+        if not self.accept_rtt or self.ended:
+            return
+        self._texts += 1
+        self.publish(
+            RttReceived(
+                leg_id=self.id, app_id=self.app_id, text=text, seq=self._texts, loss_marker=lost or None
+            )
+        )
+        if self.room is not None:
+            self.room.relay_text(self, text)
 
     # -- life ----------------------------------------------------------------------------------------------
 

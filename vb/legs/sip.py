@@ -28,6 +28,8 @@ from vb.sip.tasks.endpoint import SipCall
 
 log = structlog.get_logger(__name__)
 
+TEXT_SLOT = "text"
+
 
 @dataclass(frozen=True, slots=True)
 class SipLegOptions:
@@ -246,9 +248,18 @@ class SipLeg(Leg):
                 "DTMF cannot be sent: the call has no telephone-event, or too many digits wait"
             )
 
+    @property
+    def has_text(self) -> bool:
+        """Whether text can be sent to the far end now."""
+        return self.media.text.can_send
+
+    def send_text(self, text: str) -> bool:
+        """Queue text for the far end; False when it takes none, or too much waits already."""
+        return self.has_text and self.media.text.queue(text)
+
     def _answer(self, offer: bytes, codec: str | None) -> bytes:
         try:
-            return self.media.negotiation.receive_offer(offer, codec=codec)
+            return self.media.receive_offer(offer, codec=codec)
         except CodecNotOffered as exc:
             raise BadRequest(f"codec: {exc}") from None
 
@@ -396,9 +407,14 @@ class SipLeg(Leg):
         self._media_is_up()
 
     def follow(self, agreed: Agreed) -> None:
-        """Let media and remote hold follow what was agreed."""
+        """Let media and remote hold follow what was agreed; text runs from its first agreement on."""
         self.media.follow(agreed)
         self.set_remote_hold(agreed.remote_held)
+        if agreed.text is not None and self.slots.get(TEXT_SLOT) is None and not self.ended:
+            self.slots.start(TEXT_SLOT, self._run_text)
+
+    async def _run_text(self) -> None:
+        await self.media.text.run(lambda chunk: self.text_received(chunk.text, lost=chunk.lost))
 
     def _follow_agreed(self) -> None:
         agreed = self.media.negotiation.agreed

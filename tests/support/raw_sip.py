@@ -1,0 +1,111 @@
+"""A SIP peer on a real socket whose messages the test writes."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+
+import trio
+
+from vb.sip.message import Headers, Request, Response, response_to
+from vb.sip.parser import parse_message
+
+SDP = (
+    b"v=0\r\no=- 7 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\n"
+    b"m=audio 40000 RTP/AVP 0\r\na=rtpmap:0 PCMU/8000\r\n"
+)
+
+
+class RawSip:
+    """One caller with one dialog.
+
+    Args:
+        sock: a bound UDP socket.
+        server: where it calls.
+    """
+
+    def __init__(self, sock: trio.socket.SocketType, server: tuple[str, int]) -> None:
+        self._socket = sock
+        self._server = server
+        self._port = int(sock.getsockname()[1])
+        self._cseq = 0
+        self.to_tag = ""
+
+    async def request(
+        self,
+        method: str,
+        *,
+        body: bytes = b"",
+        headers: Mapping[str, str] | None = None,
+        cseq: int | None = None,
+    ) -> int:
+        """Send a request, inside the dialog once its tag is known; returns its sequence number."""
+        if cseq is None:
+            self._cseq += 1
+            cseq = self._cseq
+        host, port = self._server
+        to = f"<sip:room@{host}:{port}>" + (f";tag={self.to_tag}" if self.to_tag else "")
+        pairs = [
+            ("Via", f"SIP/2.0/UDP 127.0.0.1:{self._port};branch=z9hG4bK{self._port}{method}{cseq};rport"),
+            ("Max-Forwards", "70"),
+            ("From", f"<sip:raw@127.0.0.1>;tag=raw{self._port}"),
+            ("To", to),
+            ("Call-ID", f"raw-{self._port}"),
+            ("CSeq", f"{cseq} {method}"),
+            ("Contact", f"<sip:raw@127.0.0.1:{self._port}>"),
+            *(headers or {}).items(),
+        ]
+        if body:
+            pairs.append(("Content-Type", "application/sdp"))
+        await self._send(Request(method, f"sip:room@{host}:{port}", Headers(pairs), body))
+        return cseq
+
+    async def respond(
+        self, request: Request, status: int, *, body: bytes = b"", headers: Mapping[str, str] | None = None
+    ) -> None:
+        """Answer a request of the server."""
+        response = response_to(request, status)
+        response.headers.add("Contact", f"<sip:raw@127.0.0.1:{self._port}>")
+        for name, value in (headers or {}).items():
+            response.headers.add(name, value)
+        if body:
+            response.headers.add("Content-Type", "application/sdp")
+            response.body = body
+        await self._send(response)
+
+    async def _send(self, message: Request | Response) -> None:
+        await self._socket.sendto(message.to_bytes(), self._server)
+
+    async def wait_status(self, status: int, method: str = "INVITE") -> Response:
+        """The next response with a status to a method; other messages are skipped."""
+        with trio.fail_after(5):
+            while True:
+                message = await self._next()
+                if isinstance(message, Response) and (message.status, message.cseq.method) == (
+                    status,
+                    method,
+                ):
+                    self.to_tag = message.to.tag
+                    return message
+
+    async def wait_request(self, method: str) -> Request:
+        """The next request with a method; other messages are skipped."""
+        with trio.fail_after(5):
+            while True:
+                message = await self._next()
+                if isinstance(message, Request) and message.method == method:
+                    return message
+
+    async def _next(self) -> Request | Response:
+        data, _ = await self._socket.recvfrom(65536)
+        return parse_message(data)
+
+
+@asynccontextmanager
+async def open_raw(uri: str) -> AsyncIterator[RawSip]:
+    """A peer that calls a SIP URI, for as long as the block lasts."""
+    host, _, port = uri.rpartition("@")[2].rpartition(":")
+    with trio.socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        await sock.bind(("127.0.0.1", 0))
+        yield RawSip(sock, (host, int(port)))
