@@ -33,6 +33,7 @@ class CallRequest:
         auth: user name and password for a digest challenge.
         outbound_proxy: SIP URI of the next hop; None as the server is set.
         room_id: room to join once media flows.
+        rtt: whether the offer asks for real-time text.
         hook: receives the leg's events.
         amd: limits of the answering machine detection that starts with the answer; None starts none.
         speech_detection: whether speaking events are told; None as the server is set.

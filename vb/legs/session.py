@@ -108,7 +108,6 @@ class Session:
 
     def offer_received(self, sdp: bytes) -> None:
         """Answer the far end's offer; one that cannot be accepted leaves the session as it was."""
-        negotiation = self._media.negotiation
         try:
             try:
                 answer = self._media.receive_offer(sdp)

@@ -21,7 +21,8 @@ class SipText:
 
     Args:
         negotiation: learns the port of the text.
-        open_endpoint: binds a port pair that lives as long as the leg's media; raises PortsExhausted or OSError.
+        open_endpoint: binds a port pair for as long as the leg's media live, or raises PortsExhausted
+            or OSError.
         ids: source of random first numbers.
         relearn: whether a silent source may be replaced without new SDP.
     """

@@ -143,7 +143,7 @@ class Room:
                 mate.port.send_digits(digit)
 
     def relay_text(self, leg: Leg, text: str) -> None:
-        """Send text that a leg received to every other leg that has text and takes it; routing plays no part."""
+        """Send text that a leg received to every other leg that has text and takes it."""
         for mate in self.members.values():
             if mate is not leg and mate.accept_rtt and mate.has_text:
                 mate.send_text(text)
