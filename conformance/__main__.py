@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 import trio
@@ -24,9 +25,7 @@ def parser() -> argparse.ArgumentParser:
     )
     made.add_argument("--webhook-secret", help="its WEBHOOK_SECRET")
     made.add_argument("--recording-dir", help="its RECORDING_DIR, when it can be read from here")
-    made.add_argument(
-        "--only", nargs="+", metavar="NAME", help="scenarios to run; a trailing * matches any rest"
-    )
+    made.add_argument("--only", nargs="+", metavar="NAME", help="scenarios to run; * stands for anything")
     made.add_argument(
         "--jobs", type=int, default=4, help="scenarios that run at the same time; 1 with --url (%(default)s)"
     )
@@ -44,12 +43,7 @@ def main(argv: list[str] | None = None) -> int:
     chosen = list(scenarios.values())
     if arguments.only:
         chosen = [
-            item
-            for item in chosen
-            if any(
-                item.name == name or (name.endswith("*") and item.name.startswith(name[:-1]))
-                for name in arguments.only
-            )
+            item for item in chosen if any(fnmatchcase(item.name, pattern) for pattern in arguments.only)
         ]
         if not chosen:
             parser().error(f"no scenario is named {' '.join(arguments.only)}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
 from typing import TypeVar
 
 import trio
@@ -14,6 +15,7 @@ from conformance.peers.http import Body, HttpClient, Reply
 from conformance.peers.media_server import MediaServer
 from conformance.peers.rtp_peer import RtpPeer, open_rtp
 from conformance.peers.sip_ua import SipUa, open_udp
+from conformance.peers.text_peer import TextPeer, open_text
 from conformance.peers.vsi import Frame, Vsi, open_vsi
 from conformance.peers.webhook_sink import WebhookSink
 from conformance.surface import operation
@@ -59,9 +61,15 @@ class World:
         self._succeeded: set[str] = set()
         self._nursery = nursery
 
-    async def _open(self, context: AbstractAsyncContextManager[T]) -> T:
+    async def open(self, context: AbstractAsyncContextManager[T]) -> T:
         """Keeps a peer open until the scenario's end, in a task of its own."""
         return await _opened(self._nursery, context)
+
+    @property
+    def home(self) -> Path:
+        """A folder for files of a server of one's own."""
+        assert self.target.recording_dir is not None
+        return self.target.recording_dir.parent
 
     def used(self) -> set[str]:
         """The operations and commands that succeeded here, and the events that were checked."""
@@ -73,15 +81,19 @@ class World:
 
     async def rtp(self, who: str, host: str = "127.0.0.1") -> RtpPeer:
         """One more media address."""
-        return await self._open(open_rtp(who, host))
+        return await self.open(open_rtp(who, host))
+
+    async def text(self, who: str) -> TextPeer:
+        """An address for real-time text."""
+        return await self.open(open_text(who))
 
     async def another_vsi(self, name: str, query: str = "") -> Vsi:
         """One more VSI client."""
-        return await self._open(open_vsi(self.target.vsi_url + query, name))
+        return await self.open(open_vsi(self.target.vsi_url + query, name))
 
     async def another_ua(self) -> SipUa:
-        """One more SIP peer with an address of its own."""
-        return await self._open(open_udp(self.target.sip_address()))
+        """One more SIP peer over UDP with an address of its own."""
+        return await self.open(open_udp(self.target.sip_address()))
 
     # -- REST -----------------------------------------------------------------------------------------
 

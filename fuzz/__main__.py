@@ -21,6 +21,7 @@ SETTINGS = {
     "VB_MAX_LEGS": "300",
     "RTP_PORT_MIN": "20000",
     "RTP_PORT_MAX": "22000",
+    "SIP_REFER_CONSULT_TIMEOUT_MS": "500",
     "LOG_LEVEL": "info",
     "INSTANCE_ID": "fuzz",
 }

@@ -24,6 +24,7 @@ from interop.application import (
     ring,
     transfer,
 )
+from interop.carrier import CARRIER_RULES, run_carrier
 from interop.report import Report, run_peer
 from interop.server import Server, running_server
 from interop.sipp_runner import Load, check_counts, find_sipp, free_udp_port, run_sipp
@@ -38,6 +39,7 @@ RULES = {
     "hold": answer,
     "transferred": transfer("sip:carol@example.com"),
     "transferring": carry_out_transfer,
+    **CARRIER_RULES,
 }
 
 
@@ -137,6 +139,7 @@ async def run(report: Report, only: tuple[str, ...] = ()) -> None:
                     await run_case(report, case, server, app, folder)
             if not only or "callee" in only:
                 await check_outbound(report, server, app, folder)
+            await run_carrier(report, server, app, folder, only)
             await check_idle(report, server, app)
 
 

@@ -1,4 +1,4 @@
-"""An object store as far as uploads of recordings need one: a bucket that can be there, absent, shut or stuck."""
+"""An object store as uploads of recordings need one: a bucket that can be there, absent, shut or stuck."""
 
 from __future__ import annotations
 

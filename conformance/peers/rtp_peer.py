@@ -177,16 +177,18 @@ class RtpPeer:
                 events.setdefault(packet.timestamp, []).append(packet)
         return [HeardDigit.of(packets) for packets in events.values()]
 
-    async def hears_digits(self, digits: str, within_s: float = 3.0) -> list[HeardDigit]:
+    async def hears_digits(
+        self, digits: str, *, payload_type: int = 101, within_s: float = 3.0
+    ) -> list[HeardDigit]:
         """Waits until exactly these digits have come since the peer was opened.
 
         Raises:
             Difference: when others came, or fewer.
         """
         with trio.move_on_after(within_s):
-            while sum(digit.ends >= 3 for digit in self.digits_heard()) < len(digits):
-                await trio.sleep(0.02)
-        heard = self.digits_heard()
+            while sum(digit.ends >= 3 for digit in self.digits_heard(payload_type)) < len(digits):
+                await self._heard.wait()
+        heard = self.digits_heard(payload_type)
         got = "".join(digit.digit for digit in heard)
         if got != digits:
             raise Difference(f"digits at {self.who}", digits, got)
@@ -207,6 +209,7 @@ class RtpPeer:
             else:
                 self.received.append(packet)
                 self._heard.set()
+                self._heard = trio.Event()
 
     async def listen(self, for_ms: int = 400, *, settle_ms: int = 120) -> Heard:
         """Waits ``settle_ms`` for the last change to reach us, then measures a window of ``for_ms``."""
@@ -249,8 +252,9 @@ class RtpPeer:
         Raises:
             Difference: when none comes in time.
         """
-        with trio.move_on_after(within_s):
-            await self._heard.wait()
+        if not self.received:
+            with trio.move_on_after(within_s):
+                await self._heard.wait()
         if not self.received:
             raise Difference(f"media at {self.who}", "a packet", f"none within {within_s} s")
         return self.received[0]

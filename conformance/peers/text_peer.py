@@ -117,7 +117,7 @@ class TextPeer:
     async def send(
         self, text: str, *, generations: int = 2, redundant: bool = True, lost: bool = False
     ) -> bytes:
-        """Sends the next block of text, or only counts it as sent when it is to be lost; returns the packet."""
+        """Sends the next block of text, unless it is to be lost, and returns the packet."""
         data = text.encode()
         old = self._history[-generations:] if generations else []
         ages = [(INTERVAL_MS * (len(old) - index), block) for index, block in enumerate(old)]

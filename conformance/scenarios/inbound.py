@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import time
-
 import trio
 
 from conformance.expect import ABSENT, PLAYBACK_ID, Difference, check, containing, require
-from conformance.peers.measure import Heard
-from conformance.peers.sdp_text import audio_sdp
 from conformance.peers.sip_call import sdp_of
-from conformance.phones import GOOD_QUALITY, Phone, answered, check_answer, ringing
+from conformance.phones import GOOD_QUALITY, answered, check_answer, ringing
 from conformance.registry import scenario
 from conformance.world import World, leg_view
 
@@ -270,45 +266,6 @@ async def in_delete_unanswered(world: World) -> None:
     await world.disconnected(phone.leg_id, "not_found")
 
 
-@scenario("Digits from the peer: each once, counted from 1, even when the end packets are lost")
-async def in_digits(world: World) -> None:
-    phone = await answered(world)
-    for number, digit in enumerate("1*d", 1):
-        await phone.rtp.send_digit(digit)
-        await world.event("dtmf.received", leg_id=phone.leg_id, digit=digit.upper(), seq=number)
-    await phone.rtp.send_digit("7", ends=0)
-    await world.event("dtmf.received", leg_id=phone.leg_id, digit="7", seq=4, within_s=2)
-    await phone.rtp.send_digit("7", ends=1)
-    await world.event("dtmf.received", leg_id=phone.leg_id, digit="7", seq=5)
-    await world.no_event("dtmf.received")
-    await phone.hang_up()
-
-
-async def _start(world: World, direction: str, connection: str | None) -> tuple[Phone, Heard]:
-    rtp = await world.rtp("call1")
-    sdp = audio_sdp(rtp.port, direction=direction, connection=connection)
-    phone = await ringing(world, rtp=rtp, sdp=sdp)
-    await world.rest("POST", f"{phone.path}/answer", status=202)
-    answer = await phone.take_answer()
-    expected = {"sendonly": "recvonly", "inactive": "inactive"}.get(direction)
-    if expected:
-        check("direction of the answer", sdp_of(answer).audio.direction, expected)
-    await world.event("leg.hold", leg_id=phone.leg_id, leg_type="sip_inbound")
-    start = time.monotonic()
-    await trio.sleep(0.3)
-    return phone, rtp.heard_since(start, 0.3)
-
-
-@scenario("An INVITE whose offer holds us from the start: sendonly, inactive, and the address 0.0.0.0")
-async def in_hold_from_start(world: World) -> None:
-    for direction, connection in (("sendonly", None), ("inactive", None), ("sendrecv", "0.0.0.0")):
-        phone, heard = await _start(world, direction, connection)
-        heard.is_nothing()
-        await world.leg_state(phone.leg_id, state="held", held=True)
-        world.order(("leg.connected", phone.leg_id), ("leg.hold", phone.leg_id))
-        await phone.hang_up()
-
-
 @scenario("Two DELETEs of one leg at once: one 202, one 404, one BYE, one leg.disconnected")
 async def in_delete_race(world: World) -> None:
     phone = await answered(world)
@@ -323,6 +280,24 @@ async def in_delete_race(world: World) -> None:
     if sorted(statuses) != [202, 404]:
         raise Difference("statuses of two DELETEs", [202, 404], sorted(statuses))
     await phone.is_hung_up("api_hangup")
+    await world.no_event("leg.disconnected", leg_id=phone.leg_id)
+    await phone.call.silence(0.7)
+
+
+@scenario("Two DELETEs of a ringing leg at once: one final response, one leg.disconnected")
+async def in_delete_race_ringing(world: World) -> None:
+    phone = await ringing(world)
+    statuses: list[int] = []
+
+    async def delete() -> None:
+        statuses.append((await world.http.ask("DELETE", phone.path, {"reason": "busy"})).status)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(delete)
+        nursery.start_soon(delete)
+    check("statuses of two DELETEs", sorted(statuses), [202, 404])
+    await phone.call.ack(await phone.call.response(486))
+    await world.disconnected(phone.leg_id, "busy")
     await world.no_event("leg.disconnected", leg_id=phone.leg_id)
     await phone.call.silence(0.7)
 

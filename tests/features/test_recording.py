@@ -129,3 +129,11 @@ async def test_a_folder_that_cannot_be_made_is_an_internal_error(tmp_path: Path)
         room_with_leg(observed)
         assert (await client.rest("POST", "rooms/r/record", {}))[0] == 500
         assert observed.events() == []
+
+
+async def test_the_next_recording_may_start_as_soon_as_the_stop_is_answered(tmp_path: Path) -> None:
+    async with engine_in(tmp_path) as (observed, client):
+        room_with_leg(observed)
+        for _ in range(20):
+            await client.command("room_record_start", id="r", filename="same")
+            await client.command("room_record_stop", id="r")

@@ -39,15 +39,21 @@ class RawSip:
         body: bytes = b"",
         headers: Mapping[str, str] | None = None,
         cseq: int | None = None,
+        branch_of: str | None = None,
     ) -> int:
-        """Send a request, inside the dialog once its tag is known; returns its sequence number."""
+        """Send a request, inside the dialog once its tag is known; returns its sequence number.
+
+        Args:
+            branch_of: the method whose transaction it belongs to, if it is not one of its own.
+        """
         if cseq is None:
             self._cseq += 1
             cseq = self._cseq
         host, port = self._server
         to = f"<sip:room@{host}:{port}>" + (f";tag={self.to_tag}" if self.to_tag else "")
+        branch = f"z9hG4bK{self._port}{branch_of or method}{cseq}"
         pairs = [
-            ("Via", f"SIP/2.0/UDP 127.0.0.1:{self._port};branch=z9hG4bK{self._port}{method}{cseq};rport"),
+            ("Via", f"SIP/2.0/UDP 127.0.0.1:{self._port};branch={branch};rport"),
             ("Max-Forwards", "70"),
             ("From", f"<sip:raw@127.0.0.1>;tag=raw{self._port}"),
             ("To", to),

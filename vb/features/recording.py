@@ -133,8 +133,10 @@ class Recorders:
             NotFound: none runs.
         """
         task = self._find(owner_id)
+        handle = task.owner.slots.get(RECORDING_SLOT)
         task.recorder.stop()
-        await task.finished.wait()
+        if handle is not None:
+            await handle.join()  # from now on the next recording may start
         return task.outcome
 
     def pause(self, owner_id: str) -> bool:

@@ -14,7 +14,6 @@ from vb.errors import Conflict, InternalError, VbError
 from vb.events.media import ChannelInfo, RecordingFinished, RecordingStarted
 from vb.features.owner import Owner
 from vb.features.participants import Participants
-from vb.features.patience import patiently
 from vb.features.storage import RecordingStorage
 from vb.media.errors import RecordingError
 from vb.media.recorder import Recorder
@@ -94,13 +93,17 @@ class RecordingTask:
         self.failure: VbError | None = None
         self.outcome = Outcome()
         self.settled = trio.Event()
-        self.finished = trio.Event()
+        self._finished = trio.Event()
         self._options = options
         self._token = token
         self._blocking = blocking
         self._storage = storage
         self._local_time = local_time
         self._sinks = self.recorder.sinks
+        self._capture_scope = trio.CancelScope()
+        self._keep_scope = trio.CancelScope()
+        self._hurried = False
+        self._upload_begun = False
         self._participants: Participants | None = None
         self._channels_writer: ParticipantsWriter | None = None
         if options.multi_channel and owner.room is not None:
@@ -122,7 +125,36 @@ class RecordingTask:
         self.settled.set()
 
     async def run(self) -> None:
-        """Record until stopped; the outcome is published whatever happens."""
+        """Record until stopped or cancelled; the outcome is published whatever happens.
+
+        Cancellation: the files are completed; what comes after that is hurried.
+        """
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._live)
+            try:
+                await self._finished.wait()
+            finally:
+                self._hurry()
+
+    def _hurry(self) -> None:
+        """End the capture, and leave little time for what comes after it."""
+        self._hurried = True
+        self._capture_scope.cancel()
+        hurried_end = trio.current_time() + HURRIED_KEEP_TIMEOUT_S
+        self._keep_scope.deadline = min(self._keep_scope.deadline, hurried_end)
+
+    async def _live(self) -> None:
+        with trio.CancelScope(shield=True):
+            try:
+                with self._capture_scope:
+                    await self._capture()
+                self._unplug()
+                await self._conclude()
+            finally:
+                self._unplug()
+                self._say_the_end()
+
+    async def _capture(self) -> None:
         writer = RecordingWriter(
             self.path, token=self._token, recorder=self.recorder, participants=self._channels_writer
         )
@@ -134,25 +166,32 @@ class RecordingTask:
             self.failure = exc
         except RecordingError as exc:
             self.failure = InternalError(str(exc))
-        finally:
-            self.owner.remove_taps(*self._sinks)
-            if self._participants is not None:
-                self._participants.stop()
-            try:
-                await self._conclude()
-            finally:
-                self._say_the_end()
+
+    def _unplug(self) -> None:
+        """Stop listening in; harmless when it is over already."""
+        self.owner.remove_taps(*self._sinks)
+        if self._participants is not None:
+            self._participants.stop()
 
     async def _conclude(self) -> None:
-        """Complete the second file and bring both to where they belong."""
+        """Complete the second file and bring both to where they belong, while there is time."""
         result = self.recorder.result
         if not self.settled.is_set() or result is None:
             return
         self.outcome.file = result.file
         if result.error is not None:
             self.outcome.errors.append(result.error)
-        if self._channels_writer is not None or self._options.target is not None:
-            await patiently(self._keep, patience_s=KEEP_TIMEOUT_S, hurry_s=HURRIED_KEEP_TIMEOUT_S)
+        patience_s = HURRIED_KEEP_TIMEOUT_S if self._hurried else KEEP_TIMEOUT_S
+        self._keep_scope.deadline = trio.current_time() + patience_s
+        target = self._options.target
+        with self._keep_scope:
+            if self._participants is not None and self._channels_writer is not None:
+                await self._finish_channels(self._participants, self._channels_writer)
+            if target is not None:
+                await self._upload(target)
+                return
+        if target is not None and self.outcome.file and not self._upload_begun:
+            self.outcome.errors.append("no time was left for the upload")
 
     def _say_the_end(self) -> None:
         if self.settled.is_set():
@@ -168,15 +207,7 @@ class RecordingTask:
         elif self.failure is None:
             self.failure = Conflict("it is ending")
         self.settled.set()
-        self.finished.set()
-
-    async def _keep(self) -> None:
-        try:
-            if self._participants is not None and self._channels_writer is not None:
-                await self._finish_channels(self._participants, self._channels_writer)
-        finally:
-            if self._options.target is not None:
-                await self._upload(self._options.target)
+        self._finished.set()
 
     async def _finish_channels(self, participants: Participants, writer: ParticipantsWriter) -> None:
         name = multi_channel_name(self._local_time(), self._token)
@@ -194,6 +225,7 @@ class RecordingTask:
         self.outcome.omitted_legs = participants.omitted(writer.channels if file else 0) or None
 
     async def _upload(self, target: S3Target) -> None:
+        self._upload_begun = True
         outcome = self.outcome
         files = [file for file in (outcome.file, outcome.multi_channel_file) if file]
         uploads = self._storage.uploads(target, files)

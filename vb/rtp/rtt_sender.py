@@ -104,15 +104,23 @@ class TextSender:
 
     def _room(self, now: float, characters_per_s: int) -> int:
         """Return how many characters may go out now."""
-        recent = sum(count for at, count in self._spent if at > now - RATE_WINDOW_S)
+        recent = sum(count for at, count in self._spent if at + RATE_WINDOW_S > now)
         return max(0, int(characters_per_s * RATE_WINDOW_S) - recent)
+
+    def _limit(self, characters_per_s: int, now: float) -> int:
+        """Return the most characters for this tick: all that waits if the rate allows, else an even flow."""
+        if not self._opened:
+            return len(BOM)
+        room = self._room(now, characters_per_s)
+        if len(self._pending) > room:
+            room = min(room, max(1, int(characters_per_s * TICK_S)))
+        return min(room, MAX_BLOCK_BYTES)
 
     def _cut(self, characters_per_s: int, now: float) -> bytes:
         """Take the next block off the pending text: whole characters, few enough for size and rate."""
-        while self._spent and self._spent[0][0] <= now - RATE_WINDOW_S:
+        while self._spent and self._spent[0][0] + RATE_WINDOW_S <= now:
             self._spent.popleft()
-        limit = 1 if not self._opened else min(self._room(now, characters_per_s), MAX_BLOCK_BYTES)
-        data = self._pending[:limit].encode()
+        data = self._pending[: self._limit(characters_per_s, now)].encode()
         if len(data) > MAX_BLOCK_BYTES:
             end = MAX_BLOCK_BYTES
             while data[end] & 0xC0 == 0x80:

@@ -1,0 +1,62 @@
+"""One UDP socket on loopback: what a burst of datagrams may cost the loop."""
+
+from __future__ import annotations
+
+import socket
+from time import perf_counter
+
+import pytest
+import trio
+
+from vb.sip.hop import Hop
+from vb.sip.tasks.udp import BATCH, TURN_S, UdpSocket
+
+pytestmark = pytest.mark.integration
+BURST = 40
+
+
+class Slow:
+    """Takes datagrams at a cost, and notes how many came between two flushes."""
+
+    def __init__(self, cost_s: float) -> None:
+        self.batches = [0]
+        self._cost_s = cost_s
+
+    def received(self, data: bytes, source: Hop) -> None:
+        self.batches[-1] += 1
+        began = perf_counter()
+        while perf_counter() - began < self._cost_s:
+            pass
+
+    def failed(self, transport: str, host: str, port: int) -> None:
+        raise AssertionError("nothing was sent")
+
+    def flush(self) -> None:
+        self.batches.append(0)
+
+
+async def take_burst(handler: Slow) -> None:
+    subject = UdpSocket("127.0.0.1", 0)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as peer:
+        for _ in range(BURST):
+            peer.sendto(b"x", subject.address)
+    with trio.fail_after(10):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(subject.run, handler)
+            while sum(handler.batches) < BURST:
+                await trio.sleep(0)
+            nursery.cancel_scope.cancel()
+    subject.close()
+
+
+async def test_costly_datagrams_are_taken_in_short_turns() -> None:
+    cost_s = TURN_S / 2
+    handler = Slow(cost_s)
+    await take_burst(handler)
+    assert max(handler.batches) <= 3
+
+
+async def test_cheap_datagrams_are_taken_many_at_a_time() -> None:
+    handler = Slow(0)
+    await take_burst(handler)
+    assert BATCH >= max(handler.batches) > 3
