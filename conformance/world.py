@@ -161,6 +161,7 @@ class World:
         self,
         kind: str,
         expect: Mapping[str, object] | None = None,
+        /,
         *,
         within_s: float = 3.0,
         vsi: Vsi | None = None,

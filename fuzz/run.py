@@ -57,6 +57,7 @@ async def attack_server(target: Target, plan: Plan) -> Report:
     idle_before = await watch.metrics()
     async with trio.open_nursery() as nursery:
         nursery.start_soon(watch.run)
+        nursery.start_soon(watch.watch_waiting)
         await _all(target, plan, report, watch, idle_before)
         nursery.cancel_scope.cancel()
     return report
@@ -88,6 +89,7 @@ async def _observe(report: Report, name: str, bystanders: Bystanders, watch: Wat
     """Do something and judge what the bystanders and the log say of that time."""
     known = set(map(id, report.cases))
     watch.take_peak()
+    watch.take_starved()
     before = await watch.metrics()
     began = time.monotonic()
     await act(*arguments)
@@ -95,10 +97,13 @@ async def _observe(report: Report, name: str, bystanders: Bystanders, watch: Wat
     after = await watch.metrics()
     busy_s = after["process_cpu_seconds_total"] - before["process_cpu_seconds_total"]
     skipped = after["voiceblender_ticks_skipped"] - before["voiceblender_ticks_skipped"]
-    report.figure(name, f"server busy {busy_s / (ended - began):.0%}, {skipped:.0f} ticks skipped")
     await trio.sleep(SETTLE_S)
-    bystanders.judge_probes(report, name)
-    bystanders.judge_audio(report, name, began, time.monotonic() - 0.1)
+    starved = watch.take_starved()
+    busy = f"server busy {busy_s / (ended - began):.0%}, {skipped:.0f} ticks skipped"
+    waited = f"waited at most {starved.longest_s * 1000:.0f} ms for a CPU"
+    report.figure(name, f"{busy}, {waited}")
+    bystanders.judge_probes(report, name, starved)
+    bystanders.judge_audio(report, name, (began, time.monotonic() - 0.1), starved)
     left = await bystanders.clear_strangers()
     bystanders.judge_events(report, name)
     peak = watch.take_peak()

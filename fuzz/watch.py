@@ -13,6 +13,7 @@ from conformance.peers.http import HttpClient
 from conformance.targets import Target
 
 INTERVAL_S = 0.25
+STARVED_INTERVAL_S = 0.05
 IDLE_NAMES = (
     "voiceblender_sip_calls",
     "voiceblender_sip_transactions",
@@ -25,6 +26,21 @@ IDLE_NAMES = (
 _SAMPLE = re.compile(r"^([a-z_]+)(?:\{[^}]*\})? ([0-9.e+-]+|NaN)$", re.MULTILINE)
 
 
+@dataclass(frozen=True)
+class Starved:
+    """How long the server could have run and was not let run, because others had the CPU.
+
+    Attributes:
+        longest_s: most of it within one step of sampling.
+    """
+
+    longest_s: float
+    total_s: float
+
+
+NOT_STARVED = Starved(0.0, 0.0)
+
+
 @dataclass
 class Watch:
     """Memory and descriptors of a server process, sampled all the time: in /proc if it was started here, else
@@ -34,6 +50,7 @@ class Watch:
     target: Target
     pid: int | None
     peak_rss_mib: float = 0.0
+    starved: Starved = NOT_STARVED
     _seen_faults: int = 0
     _seen_log: int = 0
 
@@ -59,6 +76,20 @@ class Watch:
         while True:
             self.peak_rss_mib = max(self.peak_rss_mib, await self.memory_mib())
             await trio.sleep(INTERVAL_S)
+
+    async def watch_waiting(self) -> None:
+        """Sample how long the server waits for a CPU until cancelled."""
+        last = _waited_s(self.pid)
+        while True:
+            await trio.sleep(STARVED_INTERVAL_S)
+            now = _waited_s(self.pid)
+            step, last = now - last, now
+            self.starved = Starved(max(self.starved.longest_s, step), self.starved.total_s + step)
+
+    def take_starved(self) -> Starved:
+        """How the server was starved since the last call."""
+        starved, self.starved = self.starved, NOT_STARVED
+        return starved
 
     def take_peak(self) -> float:
         """The peak of memory since the last call."""
@@ -109,6 +140,14 @@ def _resident_mib(pid: int) -> float:
         return 0.0
     match = re.search(r"VmRSS:\s+(\d+) kB", text)
     return int(match[1]) / 1024 if match else 0.0
+
+
+def _waited_s(pid: int | None) -> float:
+    """How long the main thread of a process has waited for a CPU; 0 where the kernel does not tell."""
+    try:
+        return int(Path(f"/proc/{pid}/task/{pid}/schedstat").read_text().split()[1]) / 1e9
+    except OSError:
+        return 0.0
 
 
 def _open_files(pid: int) -> int:

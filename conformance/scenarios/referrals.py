@@ -6,7 +6,7 @@ import time
 
 from conformance.expect import ABSENT, TEXT, between, check, containing, one_of, require
 from conformance.peers.sdp_text import audio_sdp
-from conformance.peers.sip_call import Call
+from conformance.peers.sip_call import Call, sdp_of
 from conformance.peers.sip_message import SipMessage
 from conformance.phones import Phone, answered, ringing
 from conformance.registry import scenario
@@ -163,7 +163,7 @@ async def refer_auto_dial_fails(world: World) -> None:
     await world.leg_state(leg_id, app_id="shop")
     await call.reply(call.invite, 486)
     await call.request("ACK")
-    await world.disconnected(leg_id, "busy")
+    await world.disconnected(leg_id, "transfer_originate_failed")
     await _notified(phone.call, "486 Busy Here", "terminated;reason=noresource")
     await world.event("leg.transfer_failed", leg_id=phone.leg_id, status_code=486)
     await world.leg_state(phone.leg_id, state="connected")
@@ -225,6 +225,7 @@ async def in_replaces(world: World) -> None:
     await new.ack(answer)
     event = await world.event("leg.connected", leg_type="sip_inbound")
     phone = Phone(world, new, rtp, str(event["leg_id"]), inbound=True)
+    phone.media_to(sdp_of(answer))
     await old.call.reply(await old.call.request("BYE"), 200)
     old.rtp.stop_talking()
     await world.event("leg.disconnected", leg_id=old.leg_id, cdr={"reason": TEXT})

@@ -137,3 +137,12 @@ async def test_the_next_recording_may_start_as_soon_as_the_stop_is_answered(tmp_
         for _ in range(20):
             await client.command("room_record_start", id="r", filename="same")
             await client.command("room_record_stop", id="r")
+
+
+async def test_a_start_that_failed_leaves_the_place_free(tmp_path: Path) -> None:
+    blocked = tmp_path / "file"
+    blocked.write_text("")
+    async with engine_in(blocked / "recordings") as (observed, client):
+        room_with_leg(observed)
+        for _ in range(20):
+            assert (await client.rest("POST", "rooms/r/record", {"filename": "same"}))[0] == 500

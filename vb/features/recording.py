@@ -22,7 +22,7 @@ from vb.media.recording_names import chosen_name, recording_name
 from vb.media.salvage import salvage
 from vb.media.tasks.blocking import Blocking
 from vb.rooms.room import RECORDING_SLOT
-from vb.slots import SlotsClosed, SlotTaken
+from vb.slots import SlotsClosed, SlotTaken, TaskHandle
 
 log = structlog.get_logger(__name__)
 
@@ -92,12 +92,13 @@ class Recorders:
                 clock=self.clock,
                 local_time=self.local_time,
             )
-            self._launch(task, owner_id, name)
+            handle = self._launch(task, owner_id, name)
         except BaseException:
             self._names.discard(name)
             raise
         await task.settled.wait()
         if task.failure is not None:
+            await handle.join()  # a start that is corrected finds the place free
             raise task.failure
         return str(path)
 
@@ -110,7 +111,7 @@ class Recorders:
             raise Conflict("a recording of that name is in progress")
         self._names.add(name)
 
-    def _launch(self, task: RecordingTask, owner_id: str, name: str) -> None:
+    def _launch(self, task: RecordingTask, owner_id: str, name: str) -> TaskHandle:
         async def record() -> None:
             try:
                 await task.run()
@@ -119,12 +120,13 @@ class Recorders:
                 del self._running[owner_id]
 
         try:
-            task.owner.slots.start(RECORDING_SLOT, record)
+            handle = task.owner.slots.start(RECORDING_SLOT, record)
         except SlotTaken:
             raise Conflict("recording already in progress") from None
         except SlotsClosed:
             raise Conflict("it is ending") from None
         self._running[owner_id] = task
+        return handle
 
     async def stop(self, owner_id: str) -> Outcome:
         """Finish a recording; return what became of it once that is safe.
