@@ -23,7 +23,7 @@ from conformance.targets import Target
 
 T = TypeVar("T")
 
-ID_FIELDS = ("leg_id", "room_id", "playback_id", "command")
+ID_FIELDS = ("leg_id", "room_id", "playback_id", "bridge_id", "command")
 
 
 async def _opened(nursery: trio.Nursery, context: AbstractAsyncContextManager[T]) -> T:

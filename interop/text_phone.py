@@ -20,6 +20,8 @@ from typing import Final
 CALL_S: Final = 20.0
 _STEP_S: Final = 0.02
 _CHARACTER_S: Final = 0.05
+_LAST_TEXT_S: Final = 2.0
+"""What was typed last goes out within this time."""
 _SETTINGS: Final = b"""
 [sip]
 guess_hostname=0
@@ -37,8 +39,8 @@ enabled=0
 [lime]
 enabled=0
 """
-_STATE_ENDED: Final = (12, 13, 18)
-_STATE_RUNNING: Final = 7
+_STATE_ENDED: Final = (13, 14, 19)
+_STATE_RUNNING: Final = 8
 
 
 class TextPhone:
@@ -138,6 +140,7 @@ def talk(phone: TextPhone, to: str, say: str, hear: str) -> dict[str, object]:
         return "".join(heard) == hear
 
     phone.run(CALL_S, complete)
+    phone.run(_LAST_TEXT_S, lambda: False)
     phone.hang_up()
     return {"heard": "".join(heard)}
 

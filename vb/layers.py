@@ -26,8 +26,13 @@ class Layer:
         self._nursery.start_soon(self._run, func, name=name)
 
     async def start(self, func: Callable[..., Awaitable[None]], *, name: str) -> Any:
-        """Run a task in this layer and wait until it is ready; returns what it reports."""
-        return await self._nursery.start(self._run_started, func, name=name)
+        """Run a task in this layer and wait until it is ready; returns what it reports.
+
+        Cancellation: waits until the task is ready or has failed, which must not take long: a shielded task
+        whose start is given up would never be cancelled.
+        """
+        with trio.CancelScope(shield=True):
+            return await self._nursery.start(self._run_started, func, name=name)
 
     async def _run(self, func: Callable[[], Awaitable[None]]) -> None:
         with self._scope():

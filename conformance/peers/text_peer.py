@@ -16,6 +16,7 @@ from conformance.peers.rtp_peer import Address, parse_rtp
 
 RED, T140 = 98, 99
 INTERVAL_MS = 300
+BOM = "\ufeff"
 
 
 @dataclass(frozen=True)
@@ -40,12 +41,17 @@ class TextPacket:
     @property
     def text(self) -> str:
         """The new text."""
-        return self.blocks[-1].data.decode("utf-8")
+        return _text(self.blocks[-1])
 
     @property
     def history(self) -> list[str]:
         """The text of the redundant blocks, oldest first, empty ones too."""
-        return [block.data.decode("utf-8") for block in self.blocks[:-1]]
+        return [_text(block) for block in self.blocks[:-1]]
+
+
+def _text(block: Block) -> str:
+    """The text of a block without the byte order mark that begins a session (T.140 §8.1)."""
+    return block.data.decode("utf-8").removeprefix(BOM)
 
 
 def read_red(payload: bytes) -> tuple[Block, ...]:
@@ -113,6 +119,7 @@ class TextPeer:
         self._sequence = int.from_bytes(secrets.token_bytes(2), "big")
         self._timestamp = int.from_bytes(secrets.token_bytes(3), "big")
         self._history: list[bytes] = []
+        self._begun = False
 
     async def send(
         self, text: str, *, generations: int = 2, redundant: bool = True, lost: bool = False
@@ -158,12 +165,10 @@ class TextPeer:
             except ValueError:
                 self.malformed.append(data)
                 continue
-            self.packets.put(
-                TextPacket(found.marker, found.payload_type, found.sequence, found.timestamp, blocks)
-            )
+            self._keep(TextPacket(found.marker, found.payload_type, found.sequence, found.timestamp, blocks))
 
     async def packet(self, within_s: float = 1.5) -> TextPacket:
-        """The next packet.
+        """The next packet from the first text on; the opening byte order mark is not counted.
 
         Raises:
             Difference: when none comes in time.
@@ -172,6 +177,11 @@ class TextPeer:
         if found is None:
             raise Difference(f"text at {self.who}", "a packet", f"none within {within_s} s")
         return found
+
+    def _keep(self, packet: TextPacket) -> None:
+        self._begun = self._begun or bool(packet.text or any(packet.history))
+        if self._begun:
+            self.packets.put(packet)
 
     async def text(self, wanted: str, within_s: float = 2.0) -> None:
         """Collects new text until all that is wanted has come.
@@ -192,7 +202,7 @@ class TextPeer:
         Raises:
             Difference: when some does.
         """
-        found = await self.packets.take(lambda packet: packet.blocks[-1].data != b"", for_s)
+        found = await self.packets.take(lambda packet: packet.text != "", for_s)
         if found is not None:
             raise Difference(f"text at {self.who}", "silence", found.text)
 

@@ -8,9 +8,10 @@ import trio
 
 from conformance.expect import ABSENT, UUID, between, check, containing
 from conformance.peers.sdp_text import audio_sdp
+from conformance.peers.vsi import Frame
 from conformance.phones import Phone, answered, dialled, picked_up, refused, ringing
 from conformance.registry import scenario
-from conformance.world import Frame, World
+from conformance.world import World
 
 
 async def _result(world: World, leg_id: str, result: str, within_s: float = 4.0, **fields: object) -> Frame:

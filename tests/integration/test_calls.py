@@ -186,3 +186,18 @@ async def test_leaving_the_block_leaves_no_task_socket_or_port(config: Config) -
 
     await leaves_nothing_behind(run)
     assert ports == [True]
+
+
+async def test_a_server_can_be_left_the_moment_it_is_open(config: Config) -> None:
+    for _ in range(10):
+        with trio.fail_after(10):
+            async with open_server(config):
+                pass
+
+
+async def test_a_cancellation_during_the_start_ends_the_server(config: Config) -> None:
+    for delay_s in (0.0, 0.002, 0.005, 0.01, 0.02):
+        with trio.fail_after(10):
+            with trio.move_on_after(delay_s):
+                async with open_server(config):
+                    pass

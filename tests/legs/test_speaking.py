@@ -37,6 +37,9 @@ class FakeRoom:
     def relay_digit(self, leg: Leg, digit: str) -> None:
         raise AssertionError("no digit was sent")
 
+    def relay_text(self, leg: Leg, text: str) -> None:
+        raise AssertionError("no text was sent")
+
     def role_changed(self, leg: Leg) -> None:
         raise AssertionError("no role was changed")
 

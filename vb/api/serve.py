@@ -130,24 +130,17 @@ class _HttpServer:
         ending = trio.Event()
         async with trio.open_nursery() as nursery:
             try:
-                await nursery.start(self._serve, listener, ending)
+                nursery.start_soon(self._serve, listener, ending)
                 await stop.wait()
             finally:
                 ending.set()
 
-    async def _serve(
-        self,
-        listener: trio.SocketListener,
-        ending: trio.Event,
-        *,
-        task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
-    ) -> None:
+    async def _serve(self, listener: trio.SocketListener, ending: trio.Event) -> None:
         """Keep the connections, which outlive the wish to stop for a moment, and only for a moment."""
         with trio.CancelScope(shield=True):
             async with trio.open_nursery() as connections:
                 async with trio.open_nursery() as accepting:
                     accepting.start_soon(self._accept, listener, connections)
-                    task_status.started()
                     await ending.wait()
                     accepting.cancel_scope.cancel()
                 await self._finish()
