@@ -77,6 +77,13 @@ class World:
         silent = self.vsi.sent & {"pong", "stop"}
         return operations | self._succeeded | self._checked_events | silent | {"GET /v1/vsi"}
 
+    @asynccontextmanager
+    async def at(self, target: Target) -> AsyncIterator[World]:
+        """The same surroundings around another server; what works there counts here."""
+        async with open_world(target, self.sink, self.media) as other:
+            yield other
+            self._succeeded |= other.used()
+
     # -- more peers -----------------------------------------------------------------------------------
 
     async def rtp(self, who: str, host: str = "127.0.0.1") -> RtpPeer:

@@ -1,8 +1,8 @@
-"""A phone with real-time text for the interop runs: liblinphone, driven through its C interface.
+"""A phone with real-time text as a program: liblinphone, driven through its C interface.
 
-`python -m interop.text_phone --to URI --say TEXT --hear TEXT` calls, types one text, waits for another, hangs up
-and prints what came as one line of JSON. It runs in a process of its own, for a library of another project may
-take that down.
+It calls, or waits for a call when no target is named; then it types one text, reads until another one has come,
+hangs up and prints what came as one JSON line. While it waits, a line with its port comes first. The library
+may end the process it lives in, so `interop.rtt` starts a subprocess.
 """
 
 from __future__ import annotations
@@ -13,148 +13,176 @@ import ctypes.util
 import json
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable
-from typing import Final
 
-CALL_S: Final = 20.0
-_STEP_S: Final = 0.02
-_CHARACTER_S: Final = 0.05
-_LAST_TEXT_S: Final = 2.0
-"""What was typed last goes out within this time."""
-_SETTINGS: Final = b"""
+CALL_S = 20.0
+LAST_TEXT_S = 2.0
+STEP_S = 0.02
+CHARACTER_S = 0.05
+RUNNING, ENDED = 8, (13, 14, 19)
+SETTINGS = b"""
 [sip]
 guess_hostname=0
 contact=sip:text@127.0.0.1
-bind_address=127.0.0.1
-media_encryption=none
-[net]
-firewall_policy=0
 [sound]
 playback_dev_id=none
 capture_dev_id=none
 ringer_dev_id=none
-[video]
-enabled=0
 [lime]
 enabled=0
 """
-_STATE_ENDED: Final = (13, 14, 19)
-_STATE_RUNNING: Final = 8
 
 
 class TextPhone:
-    """One call of liblinphone with real-time text."""
+    """One call of liblinphone with real-time text.
 
-    def __init__(self, library: str, folder: str, resources: str | None = None) -> None:
+    Args:
+        library: path of liblinphone.
+        folder: for its files.
+        resources: where its data lie when it was installed elsewhere than it thinks.
+    """
+
+    def __init__(self, library: str, folder: str, resources: str | None) -> None:
         self._lib = ctypes.CDLL(library)
-        factory = self._call("linphone_factory_get")
-        config = self._call("linphone_config_new_from_buffer", _SETTINGS)
-        for setter in ("config", "data"):
-            self._call(f"linphone_factory_set_{setter}_dir", factory, folder.encode())
+        self._pause = threading.Event()
+        self._factory = self._object("linphone_factory_get")
+        for name in ("config", "data"):
+            self._object(f"linphone_factory_set_{name}_dir", self._factory, folder.encode())
         if resources is not None:
-            self._call("linphone_factory_set_top_resources_dir", factory, resources.encode())
-        self._core = self._call(
-            "linphone_factory_create_core_with_config_3", factory, config, ctypes.c_void_p()
-        )
-        self._call("linphone_core_enable_ipv6", self._core, 0)
-        self._call("linphone_core_set_use_files", self._core, 1)
-        self._ports()
-        self._call("linphone_core_start", self._core)
-        self._call_object = ctypes.c_void_p()
+            self._object("linphone_factory_set_top_resources_dir", self._factory, resources.encode())
+        config = self._object("linphone_config_new_from_buffer", SETTINGS)
+        self._core = self._object("linphone_factory_create_core_with_config_3", self._factory, config, None)
+        self._object("linphone_core_enable_ipv6", self._core, 0)
+        self._object("linphone_core_set_use_files", self._core, 1)
+        self._bind()
+        self._object("linphone_core_start", self._core)
+        self._current = ctypes.c_void_p()
 
-    def _call(self, name: str, *arguments: object) -> ctypes.c_void_p:
+    def _object(self, name: str, *arguments: object) -> ctypes.c_void_p:
         function = getattr(self._lib, name)
         function.restype = ctypes.c_void_p
         return ctypes.c_void_p(function(*arguments))
 
     def _number(self, name: str, *arguments: object) -> int:
         function = getattr(self._lib, name)
-        function.restype = ctypes.c_uint32
+        function.restype = ctypes.c_int
         return int(function(*arguments))
 
-    def _ports(self) -> None:
-        transports = self._call("linphone_factory_create_transports", self._call("linphone_factory_get"))
+    def _bind(self) -> None:
+        """Use free ports, and UDP only."""
+        transports = self._object("linphone_factory_create_transports", self._factory)
         for kind, port in (("udp", -1), ("tcp", 0), ("tls", 0), ("dtls", 0)):
-            self._call(f"linphone_transports_set_{kind}_port", transports, port)
-        self._call("linphone_core_set_transports", self._core, transports)
+            self._object(f"linphone_transports_set_{kind}_port", transports, port)
+        self._object("linphone_core_set_transports", self._core, transports)
         for kind in ("audio", "video", "text"):
-            self._call(f"linphone_core_set_{kind}_port", self._core, -1)
+            self._object(f"linphone_core_set_{kind}_port", self._core, -1)
+
+    @property
+    def port(self) -> int:
+        """The UDP port at which it can be called."""
+        used = self._object("linphone_core_get_transports_used", self._core)
+        return self._number("linphone_transports_get_udp_port", used)
+
+    @property
+    def state(self) -> int:
+        """State of the call, by the library's numbers."""
+        return self._number("linphone_call_get_state", self._current)
+
+    def _with_text(self) -> ctypes.c_void_p:
+        params = self._object("linphone_core_create_call_params", self._core, self._current)
+        self._object("linphone_call_params_enable_realtime_text", params, 1)
+        self._object("linphone_call_params_enable_video", params, 0)
+        return params
 
     def dial(self, uri: str) -> None:
         """Call with text."""
-        params = self._call("linphone_core_create_call_params", self._core, ctypes.c_void_p())
-        self._call("linphone_call_params_enable_realtime_text", params, 1)
-        self._call("linphone_call_params_enable_video", params, 0)
-        self._call_object = self._call("linphone_core_invite_with_params", self._core, uri.encode(), params)
-        if not self._call_object:
-            raise RuntimeError("the call could not be made")
+        params = self._with_text()
+        self._current = self._object("linphone_core_invite_with_params", self._core, uri.encode(), params)
 
-    def state(self) -> int:
-        """State of the call, by the library's numbers."""
-        return self._number("linphone_call_get_state", self._call_object)
+    def wait(self) -> None:
+        """Wait for a call and answer it with text."""
+
+        def called() -> bool:
+            self._current = self._object("linphone_core_get_current_call", self._core)
+            return bool(self._current)
+
+        if self.run(CALL_S, called):
+            self._object("linphone_call_accept_with_params", self._current, self._with_text())
+
+    def connect(self) -> bool:
+        """Run until the call is up; False when it never is."""
+        up = bool(self._current) and self.run(CALL_S, lambda: self.state == RUNNING or self.state in ENDED)
+        return up and self.state == RUNNING
 
     def run(self, seconds: float, done: Callable[[], bool]) -> bool:
         """Run the phone until something has happened; False when it did not in time."""
         end = time.monotonic() + seconds
         while time.monotonic() < end:
-            self._call("linphone_core_iterate", self._core)
+            self._object("linphone_core_iterate", self._core)
             if done():
                 return True
-            time.sleep(_STEP_S)  # noqa: TID251 - a process of its own, without a loop
+            self._pause.wait(STEP_S)
         return False
 
     def type(self, text: str) -> None:
         """Type a text, character by character."""
-        room = self._call("linphone_call_get_chat_room", self._call_object)
-        message = self._call("linphone_chat_room_create_empty_message", room)
+        room = self._object("linphone_call_get_chat_room", self._current)
+        message = self._object("linphone_chat_room_create_empty_message", room)
         for character in text:
-            self._call("linphone_chat_message_put_char", message, ctypes.c_uint32(ord(character)))
-            self.run(_CHARACTER_S, lambda: False)
+            self._object("linphone_chat_message_put_char", message, ctypes.c_uint32(ord(character)))
+            self.run(CHARACTER_S, lambda: False)
 
-    def read(self) -> str:
-        """Return the characters that have come since the last call."""
-        room = self._call("linphone_call_get_chat_room", self._call_object)
-        found = ""
-        while code := self._number("linphone_chat_room_get_char", room):
-            found += chr(code)
-        return found
+    def read(self, text: str) -> str:
+        """Read until this text has come, or for as long as a call lasts; returns what has come."""
+        room = self._object("linphone_call_get_chat_room", self._current)
+        heard: list[str] = []
+
+        def complete() -> bool:
+            while code := self._number("linphone_chat_room_get_char", room):
+                heard.append(chr(code))
+            return "".join(heard) == text
+
+        self.run(CALL_S, complete)
+        self.run(LAST_TEXT_S, lambda: not complete())
+        return "".join(heard)
 
     def hang_up(self) -> None:
         """End the call."""
-        self._call("linphone_core_terminate_all_calls", self._core)
-        self.run(3, lambda: self.state() in _STATE_ENDED)
+        self._object("linphone_core_terminate_all_calls", self._core)
+        self.run(LAST_TEXT_S, lambda: self.state in ENDED)
 
 
-def talk(phone: TextPhone, to: str, say: str, hear: str) -> dict[str, object]:
-    """Call, type, and read until the other text has come; returns what happened."""
-    phone.dial(to)
-    running = phone.run(CALL_S, lambda: phone.state() == _STATE_RUNNING or phone.state() in _STATE_ENDED)
-    if not running or phone.state() != _STATE_RUNNING:
-        return {"error": f"the call ended in state {phone.state()}"}
+def talk(phone: TextPhone, to: str | None, say: str, hear: str, delay_s: float) -> dict[str, object]:
+    """Call or be called, type after a delay, read, hang up; returns what happened."""
+    if to is None:
+        print(json.dumps({"port": phone.port}), flush=True)
+        phone.wait()
+    else:
+        phone.dial(to)
+    if not phone.connect():
+        return {"error": "there was no call, or it ended at once"}
+    phone.run(delay_s, lambda: False)
     phone.type(say)
-    heard: list[str] = []
-
-    def complete() -> bool:
-        heard.append(phone.read())
-        return "".join(heard) == hear
-
-    phone.run(CALL_S, complete)
-    phone.run(_LAST_TEXT_S, lambda: False)
+    heard = phone.read(hear)
     phone.hang_up()
-    return {"heard": "".join(heard)}
+    return {"heard": heard}
 
 
 def main() -> int:
-    """Make one call."""
+    """Make or take one call."""
     parser = argparse.ArgumentParser(description=__doc__)
-    for name in ("--to", "--say", "--hear"):
-        parser.add_argument(name, required=True)
+    parser.add_argument("--to", help="whom to call; without it, wait for a call")
+    parser.add_argument("--say", required=True)
+    parser.add_argument("--hear", required=True)
+    parser.add_argument("--delay", type=float, default=0.0, help="seconds from the answer to the typing")
     parser.add_argument("--library", default=ctypes.util.find_library("linphone"))
-    parser.add_argument("--resources", help="where its data lie, if not with the library")
+    parser.add_argument("--resources", help="where the library's data lie, unless where it was built for")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="interop-text-") as folder:
-        described = talk(TextPhone(given.library, folder, given.resources), given.to, given.say, given.hear)
+        phone = TextPhone(given.library, folder, given.resources)
+        described = talk(phone, given.to, given.say, given.hear, given.delay)
     print(json.dumps(described), flush=True)
     return 0
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from conformance.expect import ABSENT, check
+from conformance.peers.http import Body
 from conformance.phones import Phone, answered
 from conformance.registry import scenario
 from conformance.world import World
@@ -122,6 +123,8 @@ async def room_routing_join(world: World) -> None:
     await world.event("room.routing_changed", room_id="sc-r1", reason="leg_joined")
     await world.rest("DELETE", f"/v1/rooms/sc-r1/legs/{supervisor.leg_id}", status=200)
     await world.leg_state(supervisor.leg_id, role="supervisor", room_id=ABSENT)
+    left = await world.event("room.routing_changed", room_id="sc-r1")
+    check("reason", left["reason"], "leg_left")
     await _role(supervisor, "agent", "supervisor", None)
     await supervisor.join("sc-r1")
     await world.no_event("room.routing_changed", for_s=0.05)
@@ -160,10 +163,12 @@ async def room_routing_refused(world: World) -> None:
     await world.event("room.routing_changed", room_id="sc-r4", reason="leg_joined")
     path = "/v1/rooms/sc-r4/routing"
     matrices: tuple[object, ...] = ({"a": "b"}, [], {"a": [1]}, {"a": None}, 5)
-    for body in ("[]", "{", *({"matrix": matrix} for matrix in matrices)):
+    bodies: list[Body] = ["[]", "{", *({"matrix": matrix} for matrix in matrices)]
+    for body in bodies:
         await world.rest("PUT", path, body, status=400)
     updates: tuple[object, ...] = ({}, [5], [{"listener_role": 5}], [{"listener_role": "a", "sources": "b"}])
-    for update in ("[]", "{", *({"updates": rows} for rows in updates)):
+    bodies = ["[]", "{", *({"updates": rows} for rows in updates)]
+    for update in bodies:
         await world.rest("PATCH", path, update, status=400)
     for role in ({"role": 5}, {"role": ["a"]}, "{"):
         assert isinstance(role, dict | str)
