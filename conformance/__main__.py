@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 
 import trio
 
-from conformance.registry import load_all
-from conformance.runner import as_json, run_all
-from conformance.targets import remote
+from conformance.ledger import check_names, check_run, read_ledger, read_surface, summary
+from conformance.registry import Scenario, load_all
+from conformance.runner import Outcome, as_json, run_all
+from conformance.targets import Target, remote
 from conformance.workers import run_parallel
 
 
@@ -30,8 +32,22 @@ def parser() -> argparse.ArgumentParser:
         "--jobs", type=int, default=4, help="scenarios that run at the same time; 1 with --url (%(default)s)"
     )
     made.add_argument("--json", metavar="FILE", help="write the report there as JSON")
+    made.add_argument(
+        "--ledger", action="store_true", help="only hold ledger.toml against scenarios and server"
+    )
     made.add_argument("--list", action="store_true", help="print the scenario names and end")
     return made
+
+
+def ledger_problems(
+    target: Target | None, scenarios: Mapping[str, Scenario], outcomes: Sequence[Outcome]
+) -> list[str]:
+    """Holds the ledger against the scenarios, the server and a run, and prints what is wrong with it."""
+    ledger = read_ledger()
+    surface = trio.run(read_surface, target)
+    problems = [*check_names(ledger, scenarios, surface), *check_run(ledger, outcomes)]
+    print(summary(ledger, problems), flush=True)
+    return problems
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -56,11 +72,14 @@ def main(argv: list[str] | None = None) -> int:
         target = remote(
             arguments.url, arguments.sip, recordings=arguments.recording_dir, secret=arguments.webhook_secret
         )
+    if arguments.ledger:
+        return 1 if ledger_problems(target, scenarios, ()) else 0
     jobs = 1 if target is not None else max(1, arguments.jobs)
     if jobs == 1:
         outcomes = trio.run(lambda: run_all(chosen, target, webhook_port=arguments.webhook_port))
     else:
         outcomes = trio.run(run_parallel, chosen, jobs)
+    problems = [] if arguments.only else ledger_problems(target, scenarios, outcomes)
     failed = sum(outcome.failed for outcome in outcomes)
     print(
         f"\n{sum(o.passed for o in outcomes)} passed, {failed} failed, "
@@ -68,7 +87,7 @@ def main(argv: list[str] | None = None) -> int:
     )
     if arguments.json:
         Path(arguments.json).write_text(as_json(outcomes) + "\n", encoding="utf-8")
-    return 1 if failed else 0
+    return 1 if failed or problems else 0
 
 
 if __name__ == "__main__":

@@ -139,11 +139,16 @@ async def answered(
 
 
 async def dialled(
-    world: World, body: dict[str, object] | None = None, *, ua: SipUa | None = None, user: str = "bob"
+    world: World,
+    body: dict[str, object] | None = None,
+    *,
+    ua: SipUa | None = None,
+    user: str = "bob",
+    uri: str | None = None,
 ) -> tuple[Phone, dict[str, object]]:
     """Has the server call us: 201, leg.ringing and the INVITE; returns the phone and the event."""
     ua = ua or world.ua
-    uri = f"sip:{user}@{ua.host_port}"
+    uri = uri or f"sip:{user}@{ua.host_port}"
     request: dict[str, object] = {"type": "sip", "to": uri, **(body or {})}
     view = await world.rest(
         "POST",

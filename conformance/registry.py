@@ -25,7 +25,7 @@ class Scenario:
         env: Settings that it needs beyond the usual ones; a scenario with some gets a server of its own.
         own_server: Whether it needs a server of its own anyway (it stops it, or counts on a clean start).
         timeout_s: How long it may take.
-        needs: What the target must offer: "hooks", "recordings".
+        needs: What it must have: "hooks", "recordings", or "servers", when it starts some of its own.
     """
 
     name: str

@@ -139,7 +139,7 @@ class Runner:
     def _missing(self, item: Scenario) -> str:
         if self._remote is None:
             return ""
-        if item.own_server:
+        if item.own_server or "servers" in item.needs:
             return "needs a server with settings of its own"
         if "hooks" in item.needs and self._remote.webhook_secret is None:
             return "needs --webhook-port and --webhook-secret"
@@ -181,7 +181,7 @@ class Runner:
                 problem = error
             if not target.has_crashed():
                 try:
-                    await clean_up(HttpClient(*target.http))
+                    await clean_up(HttpClient(*target.http, target.headers))
                 except Difference as difference:
                     problem = problem or difference
             elif not item.own_server:
@@ -244,6 +244,7 @@ def as_json(outcomes: Sequence[Outcome]) -> str:
                     "what": o.what,
                     "result": "passed" if o.passed else "failed" if o.failed else "not run",
                     "seconds": round(o.seconds, 2),
+                    "used": list(o.used),
                     **({"where": o.where, "expected": o.expected, "got": o.got} if o.failed else {}),
                     **({"why": o.not_run} if o.not_run else {}),
                 }

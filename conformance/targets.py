@@ -38,6 +38,12 @@ class Target:
     env: dict[str, str] = field(default_factory=dict)
 
     @property
+    def headers(self) -> tuple[tuple[str, str], ...]:
+        """What every HTTP request needs: a token, where the server asks for one."""
+        token = self.env.get("VB_API_TOKENS", "").split(",")[0]
+        return (("Authorization", f"Bearer {token}"),) if token else ()
+
+    @property
     def url(self) -> str:
         return f"http://{self.http[0]}:{self.http[1]}"
 

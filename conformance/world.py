@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import secrets
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
@@ -19,7 +20,7 @@ from conformance.peers.text_peer import TextPeer, open_text
 from conformance.peers.vsi import Frame, Vsi, open_vsi
 from conformance.peers.webhook_sink import WebhookSink
 from conformance.surface import operation
-from conformance.targets import Target
+from conformance.targets import SECRET, Target, started
 
 T = TypeVar("T")
 
@@ -57,6 +58,8 @@ class World:
         self.ua = ua
         self.sink = sink
         self.media = media
+        self.name = secrets.token_hex(4)
+        self._servers = 0
         self._checked_events: set[str] = set()
         self._succeeded: set[str] = set()
         self._nursery = nursery
@@ -77,12 +80,33 @@ class World:
         silent = self.vsi.sent & {"pong", "stop"}
         return operations | self._succeeded | self._checked_events | silent | {"GET /v1/vsi"}
 
+    # -- more servers ---------------------------------------------------------------------------------
+
     @asynccontextmanager
-    async def at(self, target: Target) -> AsyncIterator[World]:
-        """The same surroundings around another server; what works there counts here."""
-        async with open_world(target, self.sink, self.media) as other:
-            yield other
-            self._succeeded |= other.used()
+    async def boot(
+        self, settings: Mapping[str, str], *, argv: list[str] | None = None
+    ) -> AsyncIterator[Target]:
+        """One more server, with settings of its own."""
+        self._servers += 1
+        home = self.home / f"more-{self.name}-{self._servers}"
+        hook = {"WEBHOOK_URL": self.sink.url("/hook"), "WEBHOOK_SECRET": SECRET}
+        async with started(home, {**hook, **settings}, argv=argv) as target:
+            yield target
+
+    @asynccontextmanager
+    async def server(
+        self, settings: Mapping[str, str], *, argv: list[str] | None = None
+    ) -> AsyncIterator[World]:
+        """One more server in the same surroundings; what works there counts here."""
+        async with self.boot(settings, argv=argv) as target:
+            async with self.beside(target) as other:
+                yield other
+                self._succeeded |= other.used()
+            require(target.faults() == 0, "server log", "no unhandled fault", target.log_problem())
+
+    def beside(self, target: Target) -> AbstractAsyncContextManager[World]:
+        """The same surroundings around another server."""
+        return open_world(target, self.sink, self.media)
 
     # -- more peers -----------------------------------------------------------------------------------
 
@@ -96,7 +120,7 @@ class World:
 
     async def another_vsi(self, name: str, query: str = "") -> Vsi:
         """One more VSI client."""
-        return await self.open(open_vsi(self.target.vsi_url + query, name))
+        return await self.open(open_vsi(self.target.vsi_url + query, name, self.target.headers))
 
     async def another_ua(self) -> SipUa:
         """One more SIP peer over UDP with an address of its own."""
@@ -313,6 +337,6 @@ async def open_world(target: Target, sink: WebhookSink, media: MediaServer) -> A
     """
     async with trio.open_nursery() as nursery:
         ua = await _opened(nursery, open_udp(target.sip_address()))
-        vsi = await _opened(nursery, open_vsi(target.vsi_url))
-        yield World(target, HttpClient(*target.http), vsi, ua, sink, media, nursery)
+        vsi = await _opened(nursery, open_vsi(target.vsi_url, headers=target.headers))
+        yield World(target, HttpClient(*target.http, target.headers), vsi, ua, sink, media, nursery)
         nursery.cancel_scope.cancel()

@@ -1,7 +1,7 @@
-"""linphone phones with real-time text: with an application, called by the server, and with each other in a room.
+"""linphone phones with real-time text: with an application, called by the server, and two in one room.
 
-`INTEROP_LINPHONE` names a folder with an unpacked liblinphone (`usr/lib/…`, `usr/share`) to use in place of an
-installed one.
+`INTEROP_LINPHONE` may name a folder with an unpacked liblinphone (`usr/lib/...`, `usr/share`); without it the
+installed one is used.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def find_linphone() -> Library:
     Raises:
         NotRun: it is not there.
     """
-    folder = os.environ.get("INTEROP_LINPHONE")
+    folder = os.environ.get("INTEROP_LINPHONE")  # noqa: TID251 - says where a peer is, sets nothing of vb
     if folder is None:
         if ctypes.util.find_library("linphone") is None:
             raise NotRun("liblinphone is not installed (Debian: liblinphone10)")
@@ -67,7 +67,7 @@ async def run_phone(
         [*command, *library.arguments, *options],
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
-        env={**os.environ, **library.environment},
+        env={**os.environ, **library.environment},  # noqa: TID251 - a subprocess keeps PATH and the like
     )
     assert process.stdout is not None
     described: dict[str, object] = {"error": f"nothing from the phone within {CALL_S:g} s"}

@@ -1,8 +1,8 @@
 """A phone with real-time text as a program: liblinphone, driven through its C interface.
 
-It calls, or waits for a call when no target is named; then it types one text, reads until another one has come,
-hangs up and prints what came as one JSON line. While it waits, a line with its port comes first. The library
-may end the process it lives in, so `interop.rtt` starts a subprocess.
+It calls, or waits for a call when no target is named; then it types one text, reads until another one has
+come, hangs up and prints what came as one JSON line. While it waits, a line with its port comes first. The
+library may end the process it lives in, so `interop.rtt` starts a subprocess.
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ that fails is contained here and takes nothing else with it.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
@@ -21,7 +22,7 @@ from vb.config import Config
 from vb.errors import BadRequest, Conflict, InvalidField, NotFound, Unavailable
 from vb.events.bus import EventBus
 from vb.events.hooks import Hook, HookTable
-from vb.events.room import RoomCreated
+from vb.events.room import RoomCreated, RoomDeleted
 from vb.features.playback import Players
 from vb.features.recording import Recorders
 from vb.ids import IdSource, SystemIds
@@ -123,6 +124,7 @@ class Engine:
         legs: live legs by id; one that was hung up is no longer in it.
         running_legs: legs whose task has not ended, hung up or not.
         stopping: no new call is taken.
+        stop_deadline: when cleaning up has to be over, of Trio's clock; infinite until the server stops.
         ready: everything is up.
     """
 
@@ -151,6 +153,8 @@ class Engine:
     ready: bool = False
     _sip: SipEndpoint | None = None
     _idle: trio.Event = field(default_factory=trio.Event)
+    _closing_rooms: set[str] = field(default_factory=set)
+    stop_deadline: float = math.inf
 
     @property
     def sip(self) -> SipEndpoint:
@@ -194,14 +198,15 @@ class Engine:
 
     def start_leg(self, run: Callable[[], Awaitable[None]], *, name: str) -> None:
         """Run a leg's task; its fault is logged and ends nothing else."""
+        self.running_legs += 1  # at once: the next call of a burst must find this place taken
         self.leg_nursery.start_soon(self._contain, run, name=name)
 
     async def start_leg_ready(self, run: Callable[..., Awaitable[None]], *, name: str) -> Any:
         """Run a leg's task and return what it reports once it is ready; a failure before that is raised."""
+        self.running_legs += 1
         return await self.leg_nursery.start(self._contain_started, run, name=name)
 
     async def _contain(self, run: Callable[[], Awaitable[None]]) -> None:
-        self.running_legs += 1
         try:
             await run()
         except* Exception:  # the leg boundary: one call fails alone
@@ -212,7 +217,6 @@ class Engine:
     async def _contain_started(
         self, run: Callable[..., Awaitable[None]], *, task_status: trio.TaskStatus[Any]
     ) -> None:
-        self.running_legs += 1
         status = _Readiness(task_status)
         problem: BaseException | None = None
         try:
@@ -257,7 +261,7 @@ class Engine:
         if rate_hz not in MIXING_RATES_HZ:
             raise BadRequest("invalid sample_rate: must be 8000, 16000, or 48000")
         name = check_id(room_id, "id") if room_id else self.ids.uuid()
-        if name in self.rooms:
+        if name in self.rooms or name in self._closing_rooms:
             raise Conflict(f"room {name} already exists")
         room = Room(
             self,
@@ -266,18 +270,44 @@ class Engine:
             sample_rate_hz=rate_hz,
             comfort_noise=self.config.rooms.comfort_noise,
         )
-        if hook is not None:
-            self.hooks.set_room(name, hook)
+        self.hooks.set_room(name, hook)
         self.rooms.add(name, room)
         room.publish(RoomCreated(room_id=name, app_id=room.app_id))
         self.room_layer.start_soon(partial(self._run_room, room), name=f"room {name}")
         return room
 
+    async def close_room(self, room_id: str) -> None:
+        """Delete a room: its features end, then its bridges, and everybody in it is hung up.
+
+        Its id is free again once all of that is told.
+
+        Raises:
+            NotFound: there is no such room.
+        """
+        room = self.rooms.pop(room_id)
+        if room is None:
+            raise NotFound(f"room {room_id} not found")
+        self._closing_rooms.add(room_id)
+        try:
+            await room.stop_features()
+        finally:
+            self._end_room(room, "room_deleted")
+            self._closing_rooms.discard(room_id)
+
+    def _end_room(self, room: Room, leg_reason: str) -> None:
+        self.bridges.close_all(room, "room_deleted")
+        legs = room.dissolve()
+        room.publish(RoomDeleted(room_id=room.id, app_id=room.app_id))
+        self.hooks.drop_room(room.id)
+        for leg in legs:
+            leg.hangup(leg_reason)
+        room.close()
+
     async def _run_room(self, room: Room) -> None:
         try:
             await room.run()
-        except* Exception:  # the room boundary: a fault ends this room's mix, never the server
+        except* Exception:  # the room boundary: a fault ends this room, never the server
             log.exception("room failed", room_id=room.id)
-            self.bridges.close_all(room)
-            for leg in list(room.members.values()):
-                leg.hangup("mixer_panic")
+            if self.rooms.find(room.id) is room:
+                self.rooms.pop(room.id)
+                self._end_room(room, "mixer_panic")

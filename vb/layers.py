@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 import trio
@@ -44,19 +44,22 @@ class Layer:
         with self._scope():
             await func(task_status=task_status)
 
-    def _scope(self) -> trio.CancelScope:
-        scope = trio.CancelScope(shield=True)
-        self._scopes.add(scope)
-        if self._closed:
-            scope.cancel()
-        return scope
+    @contextmanager
+    def _scope(self) -> Iterator[None]:
+        with trio.CancelScope(shield=True) as scope:
+            self._scopes.add(scope)
+            if self._closed:
+                scope.cancel()
+            try:
+                yield
+            finally:
+                self._scopes.discard(scope)
 
     def close(self) -> None:
         """Cancel the layer's tasks."""
         self._closed = True
-        for scope in self._scopes:
+        for scope in tuple(self._scopes):
             scope.cancel()
-        self._scopes.clear()
 
 
 @asynccontextmanager

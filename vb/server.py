@@ -147,7 +147,7 @@ async def _stop(engine: Engine, webhooks: WebhookDispatcher) -> None:
     engine.stopping = True
     with trio.move_on_after(engine.config.server.drain_timeout_s):
         await engine.wait_idle()
-    deadline = trio.current_time() + engine.config.server.stop_timeout_s
+    deadline = engine.stop_deadline = trio.current_time() + engine.config.server.stop_timeout_s
     with trio.move_on_at(deadline):
         for leg in engine.legs:
             leg.hangup("server_shutdown")

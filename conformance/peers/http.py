@@ -150,8 +150,9 @@ class HttpClient:
         succeeded: Method and path of every request that was answered with 2xx.
     """
 
-    def __init__(self, host: str, port: int) -> None:
+    def __init__(self, host: str, port: int, headers: tuple[tuple[str, str], ...] = ()) -> None:
         self.host, self.port = host, port
+        self.headers = headers
         self.succeeded: set[tuple[str, str]] = set()
 
     def connection(self) -> HttpConnection:
@@ -164,7 +165,7 @@ class HttpClient:
         """Sends one request and reads its response."""
         try:
             async with self.connection() as connection:
-                reply = await connection.ask(method, path, body, headers)
+                reply = await connection.ask(method, path, body, (*self.headers, *headers))
         except OSError as problem:
             raise Difference(f"{method} {path}", "a connection", str(problem)) from problem
         if 200 <= reply.status < 300:

@@ -86,6 +86,11 @@ class MediaServer:
     def __init__(self) -> None:
         self.port = 0
         self.fetched: Counter[str] = Counter()
+        self._added: dict[str, Response] = {}
+
+    def add(self, path: str, body: bytes, content_type: str) -> None:
+        """Serves these bytes at a path."""
+        self._added[path] = Response(200, body, content_type)
 
     def url(self, path: str) -> str:
         """The full URL of a path."""
@@ -94,7 +99,9 @@ class MediaServer:
     async def handle(self, request: Request) -> Response:
         """Serves one file."""
         self.fetched[request.path] += 1
-        parts = request.path.strip("/").split("/")
+        if request.path in self._added:
+            return self._added[request.path]
+        parts = request.path.partition("?")[0].strip("/").split("/")
         if parts[0] == "status":
             return Response(int(parts[1]), b"no sound here")
         if parts[0] == "text":

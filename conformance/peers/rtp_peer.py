@@ -90,7 +90,7 @@ class RtpPeer:
         self.packet_ms = 20
         self._sock = sock
         self._heard = trio.Event()
-        self._tone_hz: float | None = None
+        self._tones_hz: tuple[float, ...] = ()
         self._amplitude = 0.0
         self._phase = 0
         self._ssrc = int.from_bytes(secrets.token_bytes(4), "big")
@@ -103,13 +103,18 @@ class RtpPeer:
     # -- sending --------------------------------------------------------------------------------------
 
     def talk(
-        self, tone_hz: float | None, *, level: float = -18.0, codec: str = "PCMU", packet_ms: int = 20
+        self,
+        tone_hz: float | tuple[float, ...] | None,
+        *,
+        level: float = -18.0,
+        codec: str = "PCMU",
+        packet_ms: int = 20,
     ) -> None:
-        """Starts sending a tone of ``level`` dBFS RMS, or silence when there is no tone."""
+        """Starts sending a tone of ``level`` dBFS RMS, several of it, or silence when there is none."""
         if codec != self.codec.name:
             self.codec = make_codec(codec)
         self.packet_ms = packet_ms
-        self._tone_hz = tone_hz
+        self._tones_hz = tone_hz if isinstance(tone_hz, tuple) else () if tone_hz is None else (tone_hz,)
         self._amplitude = 32768 * 10 ** (level / 20) * 2**0.5
         self._talking = True
 
@@ -120,11 +125,12 @@ class RtpPeer:
 
     def _frame(self) -> Pcm:
         count = self.codec.pcm_rate_hz * self.packet_ms // 1000
-        if self._tone_hz is None:
+        if not self._tones_hz:
             return np.zeros(count, np.int16)
         t = (np.arange(count) + self._phase) / self.codec.pcm_rate_hz
         self._phase += count
-        return np.round(self._amplitude * np.sin(2 * np.pi * self._tone_hz * t)).astype(np.int16)
+        wave = sum(np.sin(2 * np.pi * hertz * t) for hertz in self._tones_hz)
+        return np.round(self._amplitude * wave).astype(np.int16)
 
     async def _send(self, payload_type: int, timestamp: int, payload: bytes, marker: bool) -> None:
         if self.remote is None:
@@ -136,6 +142,14 @@ class RtpPeer:
             await self._sock.sendto(header + payload, self.remote)
         except ConnectionRefusedError:
             pass
+
+    async def send_raw(self, data: bytes, to: Address) -> None:
+        """Sends any datagram anywhere."""
+        await self._sock.sendto(data, to)
+
+    async def send_payload(self, payload: bytes) -> None:
+        """Sends one packet of any content in place of audio, now."""
+        await self._send(self.codec.payload_type, self._timestamp, payload, False)
 
     async def pace(self) -> None:
         """Sends a packet whenever one is due, on an absolute grid; runs until cancelled."""

@@ -99,7 +99,9 @@ async def _close_at_end(stream: trio.SocketStream) -> None:
 
 
 @asynccontextmanager
-async def open_vsi(url: str, name: str = "main") -> AsyncIterator[Vsi]:
+async def open_vsi(
+    url: str, name: str = "main", headers: tuple[tuple[str, str], ...] = ()
+) -> AsyncIterator[Vsi]:
     """A client that has seen its ``connected`` frame.
 
     Raises:
@@ -113,7 +115,12 @@ async def open_vsi(url: str, name: str = "main") -> AsyncIterator[Vsi]:
                 stream = await trio.open_tcp_stream(parts.hostname or "127.0.0.1", parts.port or 80)
                 nursery.start_soon(_close_at_end, stream)
                 socket = await wrap_client_stream(
-                    nursery, stream, parts.netloc, resource, message_queue_size=1000
+                    nursery,
+                    stream,
+                    parts.netloc,
+                    resource,
+                    message_queue_size=1000,
+                    extra_headers=[(key.encode(), value.encode()) for key, value in headers],
                 )
         except (HandshakeError, OSError, trio.TooSlowError) as problem:
             raise Difference(f"vsi {name}", "an open connection", repr(problem)) from problem

@@ -203,9 +203,11 @@ async def vsi_overflow(world: World) -> None:
     upgrade = f"GET /v1/vsi HTTP/1.1\r\n{host}Connection: Upgrade\r\nUpgrade: websocket\r\n{key}"
     await stuck.send_all(upgrade.encode())
     check("upgrade", (await stuck.receive_some(100))[:12], b"HTTP/1.1 101")
+    await world.command("create_room", {"id": "sc-big"})
     with trio.fail_after(20):
         for number in range(150):
-            await world.command("create_room", {"id": f"sc-{number}", "app_id": "x" * 60_000})
+            matrix = {"listener": [f"{number}-{index:-<120}" for index in range(250)]}
+            await world.command("room_routing_set", {"room_id": "sc-big", "matrix": matrix})
     await world.no_legs()
     tail = b""
     with trio.move_on_after(10):

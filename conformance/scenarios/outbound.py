@@ -414,10 +414,7 @@ async def out_room(world: World) -> None:
 
 
 NOT_BUILT: dict[str, dict[str, object]] = {
-    "rtt": {"rtt": True},
-    "speech_detection": {"speech_detection": True},
-    "outbound_proxy": {"outbound_proxy": "sip:proxy.example.com;lr"},
-    "amd": {"amd": {}},
+    "streams": {"streams": [{}]},
 }
 
 
@@ -427,8 +424,12 @@ async def not_available(world: World) -> None:
         return {"error": containing("not available: ", name)}
 
     await world.rest("POST", "/v1/rooms", {"id": "sc-n"}, status=201)
-    joins = {"leg_id": "x", "role": "agent"}
-    await world.rest("POST", "/v1/rooms/sc-n/legs", joins, status=501, expect=missing("role"))
+    joins: dict[str, object] = {"leg_id": "x", "streams": [{}]}
+    await world.rest("POST", "/v1/rooms/sc-n/legs", joins, status=501, expect=missing("streams"))
+    record: dict[str, object] = {"storage": "gcs", "gcs_bucket": "b"}
+    await world.rest("POST", "/v1/rooms/sc-n/record", record, status=501, expect=missing("gcs_bucket"))
+    for kind in ("websocket", "whatsapp", "livekit_room"):
+        await world.rest("POST", "/v1/legs", {"type": kind, "to": "x", "url": "ws://x/"}, status=501)
     uri = f"sip:bob@{world.ua.host_port}"
     for name, fields in NOT_BUILT.items():
         body = {"type": "sip", "to": uri, **fields}

@@ -80,35 +80,43 @@ async def in_prack_ringing(world: World) -> None:
         await world.disconnected(phone.leg_id, "caller_cancel")
 
 
-@scenario(
-    "INVITE without SDP: early media needs 100rel, else command_failed; with it the PRACK answers the offer"
-)
+async def _without_offer(world: World, headers: Headers) -> Phone:
+    """A ringing call whose INVITE brought no SDP, with early media asked for."""
+    rtp = await world.rtp("call1")
+    call = world.ua.new_call("call1")
+    await call.send_invite(None, headers=headers)
+    event = await world.event("leg.ringing", {"from": "call1"})
+    phone = Phone(world, call, rtp, str(event["leg_id"]), inbound=True)
+    await world.rest("POST", f"{phone.path}/early-media", status=202)
+    return phone
+
+
+@scenario("INVITE without SDP and without 100rel: early media cannot be had, leg.command_failed")
+async def early_media_without_offer(world: World) -> None:
+    phone = await _without_offer(world, ())
+    await world.event("leg.command_failed", leg_id=phone.leg_id, command="early_media", error=TEXT)
+    await world.leg_state(phone.leg_id, state="ringing")
+    await phone.call.cancel()
+    await phone.call.response(200, "CANCEL")
+    await phone.call.ack(await phone.call.response(487))
+
+
+@scenario("INVITE without SDP but with 100rel: the 183 offers, the PRACK answers, media both ways")
 async def in_prack_late_offer(world: World) -> None:
-    for number, headers in enumerate(((), SUPPORTED)):
-        rtp = await world.rtp(f"call{number}")
-        call = world.ua.new_call(f"call{number}")
-        await call.send_invite(None, headers=headers)
-        event = await world.event("leg.ringing", {"from": f"call{number}"})
-        phone = Phone(world, call, rtp, str(event["leg_id"]), inbound=True)
-        await world.rest("POST", f"{phone.path}/early-media", status=202)
-        if headers:
-            break
-        await world.event("leg.command_failed", leg_id=phone.leg_id, command="early_media", error=TEXT)
-        await world.leg_state(phone.leg_id, state="ringing")
-        await call.cancel()
-        await call.response(200, "CANCEL")
-        await call.ack(await call.response(487))
+    phone = await _without_offer(world, SUPPORTED)
     progress = await _reliable(phone, 183)
-    offer = sdp_of(progress)
-    phone.media_to(offer)
+    phone.media_to(sdp_of(progress))
     rack = f"{progress.must('RSeq')} {progress.must('CSeq')}"
     sdp: Headers = [("RAck", rack), ("Content-Type", "application/sdp")]
-    rtp.talk(None)
-    await call.send_request("PRACK", headers=sdp, body=audio_sdp(rtp.port))
-    await call.response(200, "PRACK")
+    phone.rtp.talk(None)
+    await phone.call.send_request("PRACK", headers=sdp, body=audio_sdp(phone.rtp.port))
+    await phone.call.response(200, "PRACK")
     await world.event("leg.early_media", leg_id=phone.leg_id)
     (await phone.hears(200)).is_steady()
-    await phone.answer()
+    await world.rest("POST", f"{phone.path}/answer", status=202)
+    answer = await phone.call.response(200)
+    await phone.call.ack(answer)
+    await world.event("leg.connected", leg_id=phone.leg_id)
     await phone.hang_up()
 
 

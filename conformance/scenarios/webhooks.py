@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import signal
+
 import trio
 
 from conformance.expect import ABSENT, TIME, UUID, between, check, require
-from conformance.peers.webhook_sink import Delivery
+from conformance.peers.webhook_sink import Delivery, WebhookSink
 from conformance.phones import Phone, answered, dialled, picked_up, ringing
 from conformance.registry import scenario
 from conformance.world import World
@@ -172,3 +175,88 @@ async def hook_retry(world: World) -> None:
         await world.sink.delivery("room.created", room_id=f"sc-{number}", within_s=1.5)
     order = [d.event.get("room_id") for d in world.sink.deliveries.items() if d.path == "/hook"]
     check("order of deliveries to one target", order, [f"sc-{number}" for number in range(20)])
+
+
+async def _rooms_told(world: World, sink: WebhookSink, names: range, path: str) -> list[Delivery]:
+    return [
+        await sink.delivery("room.created", path=path, room_id=f"sc-{number}", within_s=8.0)
+        for number in names
+    ]
+
+
+@scenario(
+    "Killed with events on their way: the spool sends them in order at the next start, same event_id",
+    needs=("servers",),
+    timeout_s=60,
+)
+async def hook_spool(world: World) -> None:
+    sink = world.sink
+    sink.delay("/hook/spool", 60.0)
+    spool = {"WEBHOOK_URL": sink.url("/hook/spool"), "VB_SPOOL_DIR": str(world.home / f"spool-{world.name}")}
+    sent: dict[str, object] = {}
+    async with world.boot(spool) as target, world.beside(target) as there:
+        for number in range(6):
+            await there.rest("POST", "/v1/rooms", {"id": f"sc-{number}"}, status=201)
+            event = await there.event("room.created", room_id=f"sc-{number}")
+            sent[f"sc-{number}"] = event["event_id"]
+        assert target.process is not None
+        os.kill(target.process.pid, signal.SIGKILL)
+        await target.process.wait()
+    check("deliveries before the kill", len(sink.order("/hook/spool")), between(0, 1))
+    sink.reset()
+    async with world.boot(spool):
+        for number, delivery in enumerate(await _rooms_told(world, sink, range(6), "/hook/spool")):
+            check("event_id after the restart", delivery.event["event_id"], sent[f"sc-{number}"])
+            check("X-Event-Id", delivery.header("X-Event-Id"), sent[f"sc-{number}"])
+            require(delivery.is_signed_with(world.target.webhook_secret or ""), "signature", "right", "wrong")
+    rooms = [d.event.get("room_id") for d in sink.deliveries.items() if d.event.get("type") == "room.created"]
+    check("order after the restart", rooms, [f"sc-{number}" for number in range(6)])
+    sink.reset()
+    async with world.boot(spool):
+        await trio.sleep(0.5)
+    check("deliveries once all were made", sink.order("/hook/spool"), [])
+
+
+@scenario(
+    "Receivers that hang, answer 500, redirect or cannot be reached hold up neither calls nor others",
+    needs=("hooks",),
+)
+async def hook_bad_receivers(world: World) -> None:
+    world.sink.delay("/hook/hang", 60.0)
+    world.sink.fail_next("/hook/500", *[500] * 50)
+    targets = {
+        "hang": world.sink.url("/hook/hang"),
+        "500": world.sink.url("/hook/500"),
+        "away": world.media.url("/moved/status/500"),
+        "dead": "http://127.0.0.1:9/hook",
+    }
+    for name, url in targets.items():
+        await world.rest("POST", "/v1/rooms", {"id": f"sc-{name}", "webhook_url": url}, status=201)
+    phone = await answered(world, tone=500.0)
+    for number in range(20):
+        for name in targets:
+            change = {"matrix": {"x": [str(number)]}}
+            await world.rest("PUT", f"/v1/rooms/sc-{name}/routing", change, status=200)
+    for number in range(10):
+        await world.rest("POST", "/v1/rooms", {"id": f"sc-{number}"}, status=201)
+    await _rooms_told(world, world.sink, range(10), "/hook")
+    (await phone.hears(300)).is_steady()
+    check("events at VSI", world.count("room.routing_changed"), 80)
+    await phone.hang_up()
+    check("deliveries to the one that hangs", len(world.sink.order("/hook/hang")), 1)
+
+
+@scenario(
+    "A webhook URL that is none is refused where it is given; one that cannot be used counts as an outcome"
+)
+async def hook_malformed(world: World) -> None:
+    for url in ("nonsense", "ftp://x/", "http://", 5):
+        room: dict[str, object] = {"id": "sc-w", "webhook_url": url}
+        await world.rest("POST", "/v1/rooms", room, status=400)
+        leg = {"type": "sip", "to": f"sip:bob@{world.ua.host_port}", "webhook_url": url}
+        await world.rest("POST", "/v1/legs", leg, status=400)
+    await world.no_legs()
+    reply = await world.http.ask("GET", "/metrics")
+    for outcome in ("success", "exhausted", "marshal_error", "request_error"):
+        wanted = f'voiceblender_webhook_deliveries_total{{outcome="{outcome}"}}'
+        require(wanted in reply.body.decode(), "/metrics", wanted, "no such line")

@@ -5,18 +5,22 @@ from __future__ import annotations
 import json
 import urllib.request
 from collections import Counter
+from contextlib import suppress
 from random import Random
 
 import trio
 
 from conformance.expect import Difference
 from conformance.peers.sdp_text import audio_sdp
-from conformance.peers.sip_call import Call
+from conformance.peers.sip_call import Call, sdp_of
 from conformance.peers.sip_ua import SipUa, open_udp
-from fuzz.attack.briefing import Briefing, check, figure
+from fuzz.attack.briefing import Address, Briefing, check, figure
+from fuzz.attack.rtp_garbage import S14, jumps, packets
 from fuzz.attack.sip_mutations import Mutator, keep_home
 
 ROOM_TRIES = 12
+MEDIA_PORT = 19_998
+"""Where our own calls take audio: below the ports that the system gives away."""
 REFERS = 20
 DECISION_S = 4.0
 """Longer than the app may think about a REFER."""
@@ -33,11 +37,14 @@ async def _storm(briefing: Briefing) -> None:
     rounds = 2 if briefing.quick else 10
     statuses: Counter[str] = Counter()
     async with open_udp(briefing.sip) as ua:
-        for _ in range(rounds):
-            call = await _answered_call(briefing, ua)
-            if call is None:
+        for number in range(rounds):
+            answered = await _answered_call(briefing, ua)
+            if answered is None:
                 check(S9, False, "a call could not be set up")
                 return
+            call, media = answered
+            if number == 0:
+                await _garble(call, media, random, 1.0 if briefing.quick else 5.0)
             await _refer(call)
             await _broken_sdp(call, Mutator(random), statuses)
             await _reinvites_at_once(call, statuses)
@@ -67,12 +74,12 @@ async def _leg_of(briefing: Briefing, name: str) -> str | None:
     return None
 
 
-async def _answered_call(briefing: Briefing, ua: SipUa) -> Call | None:
+async def _answered_call(briefing: Briefing, ua: SipUa) -> tuple[Call, Address] | None:
     """A call that the app has answered; after a flood there may be no room for it for a moment."""
     for _ in range(ROOM_TRIES):
         call = ua.new_call("storm")
         name = f"storm-{call.local_tag}"
-        await call.send_invite(audio_sdp(40_000), headers=[("X-App-ID", name)])
+        await call.send_invite(audio_sdp(MEDIA_PORT), headers=[("X-App-ID", name)])
         leg = await _leg_of(briefing, name)
         if leg is None:  # refused, or lost among the datagrams of another attack
             if call.inbox.take_now(lambda m: m.status == 503) is None:
@@ -81,12 +88,32 @@ async def _answered_call(briefing: Briefing, ua: SipUa) -> Call | None:
             continue
         await trio.to_thread.run_sync(_rest, briefing, "POST", f"/v1/legs/{leg}/answer", {})
         try:
-            await call.ack(await call.response(200, within_s=3))
+            answer = await call.response(200, within_s=3)
+            await call.ack(answer)
         except Difference as problem:
             figure(S9, f"no call: {problem}")
             return None
-        return call
+        audio = sdp_of(answer).audio
+        return call, (audio.connection.split(" ")[2], audio.port)
     return None
+
+
+async def _garble(call: Call, media: Address, random: Random, for_s: float) -> None:
+    """The peer itself sends broken packets, jumps and far too many: its call bears it."""
+    sent = 0
+    with trio.socket.socket(trio.socket.AF_INET, trio.socket.SOCK_DGRAM) as sock:
+        await sock.bind(("127.0.0.1", MEDIA_PORT))
+        until = trio.current_time() + for_s
+        while trio.current_time() < until:
+            for data in (*packets(random), *jumps(random)):
+                with suppress(OSError):
+                    await sock.sendto(data, media)
+                sent += 1
+            await trio.sleep(0.05)
+    figure(S14, f"{sent} broken or surplus packets from the peer of a call itself")
+    await call.send_request("OPTIONS")
+    response = await call.any_response("OPTIONS")
+    check(S14, response.status == 200, f"after broken RTP of its peer a call answers {response.start_line}")
 
 
 async def _refer(call: Call) -> None:
@@ -125,7 +152,9 @@ async def _reinvites_at_once(call: Call, statuses: Counter[str]) -> None:
     """100 re-INVITEs and UPDATEs without waiting: each gets a final answer, at most one is under way."""
     methods = ["INVITE" if index % 2 else "UPDATE" for index in range(100)]
     for method in methods:
-        await call.send_request(method, headers=[("Content-Type", "application/sdp")], body=audio_sdp(40_000))
+        await call.send_request(
+            method, headers=[("Content-Type", "application/sdp")], body=audio_sdp(MEDIA_PORT)
+        )
     answered = 0
     with trio.move_on_after(4):
         while answered < len(methods):
@@ -150,7 +179,7 @@ async def _ack(call: Call, number: int, via: str, to_tag: str, *, success: bool)
 
 async def _bye_race(call: Call, statuses: Counter[str]) -> None:
     """A re-INVITE, its CANCEL and BYE in one breath; then BYE again, twice."""
-    await call.send_invite(audio_sdp(40_002), within_dialog=True)
+    await call.send_invite(audio_sdp(MEDIA_PORT + 2), within_dialog=True)
     await call.cancel()
     await call.send_request("BYE")
     response = await call.any_response("BYE", 3.0)

@@ -35,6 +35,17 @@ def packets(random: Random) -> list[bytes]:
     ]  # fmt: skip
 
 
+def jumps(random: Random) -> list[bytes]:
+    """Well-formed RTP that makes no stream: each packet of another source, place and time, and digits."""
+    found = []
+    for _ in range(60):
+        place, at, source = random.getrandbits(16), random.getrandbits(32), random.getrandbits(32)
+        kind = random.choice([0, 0, 8, 101, 111, 127])
+        load = struct.pack("!BBH", random.randrange(16), 0x8A, 800) if kind == 101 else random.randbytes(160)
+        found.append(struct.pack("!BBHII", 0x80, kind, place, at, source) + load)
+    return found
+
+
 def rtcp(random: Random, ssrc: int) -> list[bytes]:
     """RTCP that ends, redirects or confuses a session, and broken RTCP."""
     report = struct.pack("!BBHI", 0x81, 200, 12, ssrc) + random.randbytes(44)

@@ -4,24 +4,25 @@ from __future__ import annotations
 
 import base64
 import json
-import socket
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, suppress
 from functools import partial
+from itertools import pairwise
+from time import process_time
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import structlog
 import trio
+import trio.lowlevel
 
 from tests.api.harness import SmallEngine, register, serving
 from vb.api import connection
-from vb.api.serve import open_listener, serve_http
+from vb.api.serve import serve_http
 from vb.commands.params import NoParams
 from vb.commands.registry import Route
 from vb.commands.views import Status
-from vb.config import Config, HttpConfig
 from vb.events.leg import LegMuted
 
 if TYPE_CHECKING:
@@ -329,6 +330,27 @@ async def test_a_broken_frame_closes_with_its_reason(
         assert await peer.ended()
 
 
+async def test_a_flood_of_empty_fragments_leaves_the_loop_to_others(
+    connect: Connect, engine: SmallEngine
+) -> None:
+    fragments = masked(1, b"", final=False) + masked(0, b"", final=False) * 20_000 + masked(9, b"done")
+    turns: list[float] = []
+
+    async def take_turns() -> None:
+        while True:
+            turns.append(process_time())
+            await trio.lowlevel.checkpoint()
+
+    async with serving(engine) as url, trio.open_nursery() as nursery:
+        peer = await connect(url)
+        await peer.open_vsi()
+        nursery.start_soon(take_turns)
+        await peer.send(fragments)
+        assert await peer.frame() == (10, b"done")
+        nursery.cancel_scope.cancel()
+    assert max(after - before for before, after in pairwise(turns)) < 0.06
+
+
 async def test_fragmented_text_is_one_command(connect: Connect, engine: SmallEngine) -> None:
     async with serving(engine) as url:
         peer = await connect(url)
@@ -461,37 +483,3 @@ async def test_connections_beyond_the_cap_are_refused(
         first, second = await connect(url), await connect(url)
         await first.open_vsi()
         assert await second.ended()
-
-
-@pytest.mark.parametrize(
-    ("addr", "prefix"),
-    [
-        ("127.0.0.1:0", "http://127.0.0.1:"),
-        (":0", "http://127.0.0.1:"),
-        ("0.0.0.0:0", "http://127.0.0.1:"),
-        ("[::1]:0", "http://[::1]:"),
-        ("[::]:0", "http://127.0.0.1:"),
-        ("localhost:0", "http://127.0.0.1:"),
-    ],
-)
-async def test_every_form_of_address_is_served(
-    connect: Connect, engine: SmallEngine, addr: str, prefix: str
-) -> None:
-    engine.config = Config(http=HttpConfig(addr=addr))
-    async with serving(engine) as url:
-        assert url.startswith(prefix)
-        peer = await connect(url)
-        await peer.send(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
-        assert (await peer.response())[0] == 200
-
-
-def test_a_taken_address_is_named() -> None:
-    with open_listener("127.0.0.1:0") as first:
-        addr = f"127.0.0.1:{first.getsockname()[1]}"
-        with pytest.raises(OSError, match=f"HTTP_ADDR {addr}"):
-            open_listener(addr)
-
-
-def test_the_kernel_gives_up_peers_that_vanished() -> None:
-    with open_listener("127.0.0.1:0") as sock:
-        assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 10_000

@@ -15,9 +15,10 @@ from tests.support.phone import open_phone
 from tests.support.world import call_in, rest_of, sip_uri, wait_for
 from vb.commands.views import Leg, RecordingStart
 from vb.config import Config
-from vb.errors import NotFound
+from vb.errors import Conflict, NotFound
 from vb.server import open_server
 from vb.sip import call as sip
+from vb.sip.errors import NoPendingOffer
 
 pytestmark = pytest.mark.integration
 
@@ -201,3 +202,73 @@ async def test_a_cancellation_during_the_start_ends_the_server(config: Config) -
             with trio.move_on_after(delay_s):
                 async with open_server(config):
                     pass
+
+
+@pytest.mark.parametrize("user", ["urn:service:sos", "http://x/y", "sip:a@b:595%0", "mailto:a@b.example"])
+async def test_a_caller_whose_uri_is_not_a_sip_uri_can_call(config: Config, user: str) -> None:
+    async with open_server(config) as server, open_phone(600) as phone:
+        with server.events() as events:
+            await phone.send_raw_invite(sip_uri(server), from_uri=user)
+            ringing = await wait_for(events, "leg.ringing")
+            assert "from" not in ringing
+            await server.call("delete_leg", id=ringing["leg_id"])
+            assert (await wait_for(events, "leg.disconnected"))["cdr"]["reason"] == "caller_cancel"
+
+
+async def test_nothing_follows_the_end_of_a_leg_whose_hold_is_answered_late(config: Config) -> None:
+    async with open_server(config) as server, open_phone(600) as phone:
+        with server.events() as events:
+            leg_id = await call_in(server, phone, events)
+            await server.call("hold_leg", id=leg_id)
+            offer = await phone.wait_for(phone.calls[0], sip.OfferReceived)
+            await server.call("delete_leg", id=leg_id)
+            assert phone.negotiation is not None
+            try:
+                phone.calls[0].answer_offer(phone.negotiation.receive_offer(offer.sdp))
+            except NoPendingOffer:
+                pass
+            kinds = [event["type"] for event in await rest_of(events)]
+    assert kinds == ["leg.disconnected"]
+
+
+async def test_the_id_of_a_room_is_free_only_when_its_end_is_told(config: Config) -> None:
+    async with open_server(config) as server, open_phone(600) as phone:
+        with server.events() as events:
+            await call_in(server, phone, events, "r")
+            await server.call("room_record_start", id="r")
+            conflicts = 0
+
+            async def create_again() -> None:
+                nonlocal conflicts
+                while True:
+                    try:
+                        await server.call("create_room", id="r", webhook_secret="x")
+                    except Conflict:
+                        conflicts += 1
+                        await trio.lowlevel.checkpoint()
+                    else:
+                        return
+
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(create_again)
+                await server.call("delete_room", id="r")
+            kinds = [event["type"] for event in await rest_of(events) if event.get("room_id") == "r"]
+    assert conflicts > 0
+    assert kinds.index("room.deleted") < kinds.index("room.created")
+    assert kinds[-1] == "room.created"
+
+
+async def test_a_room_may_be_named_like_a_leg_and_both_are_recorded_apart(config: Config) -> None:
+    async with open_server(config) as server, open_phone(600) as phone:
+        with server.events() as events:
+            leg_id = await call_in(server, phone, events)
+            await server.call("add_leg_to_room", room_id=leg_id, leg_id=leg_id)
+            of_leg = await server.call("leg_record_start", id=leg_id)
+            of_room = await server.call("room_record_start", id=leg_id)
+            assert isinstance(of_leg, RecordingStart)
+            assert isinstance(of_room, RecordingStart)
+            await phone.hear(10)
+            await server.call("leg_record_stop", id=leg_id)
+            assert (await wait_for(events, "recording.finished"))["file"] == of_leg.file
+            await server.call("room_record_stop", id=leg_id)
+            assert (await wait_for(events, "recording.finished"))["file"] == of_room.file

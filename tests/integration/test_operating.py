@@ -131,3 +131,42 @@ async def test_webhooks_left_by_one_run_go_out_in_the_next_with_the_same_id(
         nursery.cancel_scope.cancel()
     assert [(event_id, body["room_id"]) for event_id, body in got] == [(created["event_id"], "kept")]
     assert got[0][1]["event_id"] == created["event_id"]
+
+
+async def test_the_cap_on_legs_holds_in_a_burst(config: Config) -> None:
+    async with open_server(settings(config, server={"max_legs": 3})) as server, open_phone(600) as phone:
+        calls = [phone.dial(sip_uri(server)) for _ in range(20)]
+        refused = 0
+        with server.events() as events:
+            for _ in range(3):
+                await wait_for(events, "leg.ringing")
+        for call in calls:
+            with trio.move_on_after(0.5):
+                refused += (await phone.wait_for(call, sip.Refused)).status == 503
+        assert refused == 17
+        assert len(server.engine.legs) == 3
+
+
+async def test_the_cap_on_legs_holds_for_outgoing_calls_in_a_burst(config: Config) -> None:
+    statuses: list[int] = []
+    async with open_server(settings(config, server={"max_legs": 3})) as server, open_phone(600) as phone:
+
+        async def place(client: httpx.AsyncClient) -> None:
+            answer = await client.post("/v1/legs", json={"type": "sip", "to": phone.uri})
+            statuses.append(answer.status_code)
+
+        async with httpx.AsyncClient(base_url=server.url or "") as client, trio.open_nursery() as nursery:
+            for _ in range(12):
+                nursery.start_soon(place, client)
+    assert sorted(statuses) == [201] * 3 + [503] * 9
+
+
+async def test_a_stop_keeps_to_its_time_although_a_far_end_is_silent(config: Config) -> None:
+    quick = settings(config, server={"stop_timeout_s": 0.5})
+    async with open_phone(600) as phone:
+        async with open_server(quick) as server:
+            with server.events() as events:
+                await call_in(server, phone, events)
+            phone.go_silent()
+            began = trio.current_time()
+        assert trio.current_time() - began < 2.0

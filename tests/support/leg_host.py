@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -22,6 +23,7 @@ class RecordingHost:
         self.published: list[Event] = []
         self.table: dict[str, Leg] = {}
         self.forgotten: list[str] = []
+        self.stop_deadline = math.inf
         self.bus.subscribe(self._keep)
 
     def _keep(self, published: Published) -> None:

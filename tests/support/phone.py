@@ -36,6 +36,7 @@ class Phone:
         self._socket = trio.socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self._nursery: trio.Nursery | None = None
         self.negotiation: OfferAnswer | None = None
+        self._endpoint_scope: trio.CancelScope | None = None
         self.digits = ""
         self._received = trio.Event()
         self._event_receiver = TelephoneEventReceiver()
@@ -47,12 +48,16 @@ class Phone:
 
     async def open(self, nursery: trio.Nursery) -> None:
         await self._socket.bind(("127.0.0.1", 0))
-        bound = await nursery.start(self.endpoint.run)
+        bound = await nursery.start(self._run_endpoint)
         self.port = bound[0].port
         self._nursery = nursery
         self.negotiation = OfferAnswer(
             address="127.0.0.1", rtp_port=self._socket.getsockname()[1], codecs=[PCMU], session_id=1
         )
+
+    async def _run_endpoint(self, *, task_status: trio.TaskStatus[Any]) -> None:
+        with trio.CancelScope() as self._endpoint_scope:
+            await self.endpoint.run(task_status=task_status)
 
     @property
     def uri(self) -> str:
@@ -75,6 +80,25 @@ class Phone:
             line for line in offer.split(b"\r\n") if not line.startswith((b"a=rtpmap:101", b"a=fmtp:101"))
         ]
         return b"\r\n".join(kept).replace(b"RTP/AVP 0 101", b"RTP/AVP 0")
+
+    async def send_raw_invite(self, uri: str, *, from_uri: str) -> None:
+        """Send an INVITE with a From of one's own choice; nobody waits for its answers."""
+        assert self.negotiation is not None
+        host, _, port = uri.partition("@")[2].partition(":")
+        sdp = self.negotiation.offer().decode()
+        token = SystemIds().token(8)
+        text = (
+            f"INVITE {uri} SIP/2.0\r\nVia: SIP/2.0/UDP 127.0.0.1:9;branch=z9hG4bK{token}\r\n"
+            f"From: <{from_uri}>;tag=1\r\nTo: <{uri}>\r\nCall-ID: {token}\r\nCSeq: 1 INVITE\r\n"
+            f"Contact: <sip:x@127.0.0.1:9>\r\nMax-Forwards: 70\r\nContent-Type: application/sdp\r\n"
+            f"Content-Length: {len(sdp)}\r\n\r\n{sdp}"
+        )
+        await self._socket.sendto(text.encode(), (host, int(port)))
+
+    def go_silent(self) -> None:
+        """Answer nothing any more."""
+        assert self._endpoint_scope is not None
+        self._endpoint_scope.cancel()
 
     async def wait_for(self, call: SipCall, kind: type[Any]) -> Any:
         with trio.fail_after(5):

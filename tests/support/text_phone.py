@@ -123,13 +123,16 @@ class TextLine:
 @asynccontextmanager
 async def open_text_phone(tone_hz: float) -> AsyncIterator[tuple[Phone, TextLine]]:
     """A phone that offers and takes text, for as long as the block lasts."""
-    async with open_phone(tone_hz) as phone, trio.open_nursery() as nursery:
+    async with open_phone(tone_hz) as phone:
         line = TextLine(phone)
-        await line.open(nursery)
-        assert phone.negotiation is not None
-        phone.negotiation.text_port = line.port
         try:
-            yield phone, line
+            async with trio.open_nursery() as nursery:
+                await line.open(nursery)
+                assert phone.negotiation is not None
+                phone.negotiation.text_port = line.port
+                try:
+                    yield phone, line
+                finally:
+                    nursery.cancel_scope.cancel()
         finally:
-            nursery.cancel_scope.cancel()
             line.close()

@@ -176,6 +176,7 @@ class HttpConnection:
         self._write_lock = trio.Lock()
         self._held = b""
         self._broken = False
+        self._ended = False
         self._closing = False
         self._idle = True
         self._read_scope = trio.CancelScope()
@@ -250,7 +251,7 @@ class HttpConnection:
         with trio.CancelScope(shield=True):
             async with self._write_lock:
                 for start in range(0, len(data), _WRITE_BYTES):
-                    if self._broken:
+                    if self._broken or self._ended:
                         return
                     await self._write_part(data[start : start + _WRITE_BYTES])
 
@@ -274,8 +275,11 @@ class HttpConnection:
         self._closing = True
         self._set_read_deadline(LINGER_S)
         # The request that asks for this may have been cancelled already.
-        with trio.move_on_after(LINGER_S, shield=True), suppress(*_STREAM_ERRORS):
-            await self._stream.send_eof()
+        with trio.move_on_after(WRITE_TIMEOUT_S + LINGER_S, shield=True):
+            async with self._write_lock:
+                self._ended = True
+                with suppress(*_STREAM_ERRORS):
+                    await self._stream.send_eof()
 
     def _set_read_deadline(self, timeout_s: float) -> None:
         self._read_deadline = trio.current_time() + timeout_s

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from vb.sip.message import Headers
 
+MAX_APP_ID_CHARS = 256
 _HIDDEN = frozenset({"x-webhook-url", "x-webhook-secret"})
 
 
@@ -38,7 +39,7 @@ def read_headers(headers: Headers) -> CallHeaders:
             shown[key] = (name, value)
     return CallHeaders(
         shown=dict(shown.values()),
-        app_id=shown["x-app-id"][1] if "x-app-id" in shown else None,
+        app_id=shown["x-app-id"][1][:MAX_APP_ID_CHARS] if "x-app-id" in shown else None,
         webhook_url=hidden.get("x-webhook-url") or None,
         webhook_secret=hidden.get("x-webhook-secret") or None,
     )

@@ -19,6 +19,7 @@ from vb.events.leg import LegRinging, OfferedCodecInfo
 from vb.legs.sip import SipLeg, SipLegOptions
 from vb.sdp.errors import OfferRejected, SdpParseError
 from vb.sdp.negotiate import OfferedCodec, check_offer
+from vb.sip.errors import SipParseError
 from vb.sip.headers import NameAddr
 from vb.sip.tasks.endpoint import SipCall
 from vb.sip.uri import parse_uri
@@ -124,8 +125,11 @@ def _ringing(leg: SipLeg, call: SipCall, offered: list[OfferedCodec]) -> LegRing
 
 
 def _user(address: NameAddr) -> str:
-    """Return the user part of a header's URI; the whole of a tel URI's number."""
+    """Return the user part of a header's URI, a tel URI's number, or nothing for any other URI."""
     scheme, _, rest = address.uri.partition(":")
     if scheme.lower() == "tel":
         return rest.partition(";")[0]
-    return parse_uri(address.uri).user or ""
+    try:
+        return parse_uri(address.uri).user or ""
+    except SipParseError:
+        return ""

@@ -6,13 +6,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 
+import structlog
 import trio
 
 from vb.calls.media import MediaUnavailable, open_media
 from vb.calls.rooms import put_into_room
 from vb.codecs.base import Codec, find_codec
 from vb.engine import Engine, check_id
-from vb.errors import BadRequest, Unavailable
+from vb.errors import BadRequest, Unavailable, VbError
 from vb.events.hooks import Hook
 from vb.events.leg import LegRinging
 from vb.features.amd import start_amd
@@ -20,6 +21,8 @@ from vb.legs.referral import Referral, ReferredLeg
 from vb.legs.sip import SipLeg, SipLegOptions
 from vb.sip.tasks.endpoint import DialRequest
 from vb.speech.amd_parameters import AmdParameters
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,8 +183,12 @@ class _Outgoing:
             start_amd(leg, self.request.amd)
 
     def _join(self, leg: SipLeg) -> None:
-        if self.request.room_id:
+        if not self.request.room_id:
+            return
+        try:
             put_into_room(self.engine, leg, self.request.room_id)
+        except VbError as exc:  # the room is being deleted: the call goes on alone
+            log.info("leg cannot join its room", leg_id=leg.id, problem=exc.message)
 
     def _ringing(self, leg: SipLeg) -> LegRinging:
         return LegRinging(

@@ -36,7 +36,7 @@ def _start_playback(engine: Engine, owner: Owner, p: Play) -> PlaybackStart:
     request = PlaybackRequest(
         url=p.url or None, tone=p.tone or None, mime_type=p.mime_type, repeat=p.repeat, volume=p.volume
     )
-    playback_id = engine.players.start(owner, p.id, request)
+    playback_id = engine.players.start(owner, request)
     return PlaybackStart(status="playing", playback_id=playback_id)
 
 
@@ -59,8 +59,7 @@ async def room_play_start(engine: Engine, p: Play) -> PlaybackStart:
 )
 async def leg_play_stop(engine: Engine, p: PlaybackRef) -> Status:
     """Stop a playback on a leg."""
-    engine.legs.get(p.id)
-    engine.players.stop(p.id, p.playback_id)
+    engine.players.stop(_leg(engine, p.id), p.playback_id)
     return Status(status="stopped")
 
 
@@ -71,8 +70,7 @@ async def leg_play_stop(engine: Engine, p: PlaybackRef) -> Status:
 )
 async def room_play_stop(engine: Engine, p: PlaybackRef) -> Status:
     """Stop a playback in a room."""
-    engine.rooms.get(p.id)
-    engine.players.stop(p.id, p.playback_id)
+    engine.players.stop(_room(engine, p.id), p.playback_id)
     return Status(status="stopped")
 
 
@@ -84,8 +82,7 @@ async def room_play_stop(engine: Engine, p: PlaybackRef) -> Status:
 async def leg_play_volume(engine: Engine, p: PlaybackVolume) -> Status:
     """Change the volume of a playback on a leg while it plays."""
     check_volume(p.volume)
-    engine.legs.get(p.id)
-    engine.players.set_volume(p.id, p.playback_id, p.volume)
+    engine.players.set_volume(_leg(engine, p.id), p.playback_id, p.volume)
     return Status(status="ok")
 
 
@@ -97,8 +94,7 @@ async def leg_play_volume(engine: Engine, p: PlaybackVolume) -> Status:
 async def room_play_volume(engine: Engine, p: PlaybackVolume) -> Status:
     """Change the volume of a playback in a room while it plays."""
     check_volume(p.volume)
-    engine.rooms.get(p.id)
-    engine.players.set_volume(p.id, p.playback_id, p.volume)
+    engine.players.set_volume(_room(engine, p.id), p.playback_id, p.volume)
     return Status(status="ok")
 
 
@@ -141,7 +137,7 @@ async def leg_record_start(engine: Engine, p: Record) -> RecordingStart:
     assert owner.leg is not None
     if owner.leg.state is LegState.RINGING:
         raise Conflict("leg has no audio yet")
-    return RecordingStart(status="recording", file=await engine.recorders.start(owner, p.id, options))
+    return RecordingStart(status="recording", file=await engine.recorders.start(owner, options))
 
 
 @command(
@@ -156,22 +152,20 @@ async def room_record_start(engine: Engine, p: Record) -> RecordingStart:
     assert owner.room is not None
     if not owner.room.members:
         raise Conflict("room has no participants")
-    return RecordingStart(status="recording", file=await engine.recorders.start(owner, p.id, options))
+    return RecordingStart(status="recording", file=await engine.recorders.start(owner, options))
 
 
 @command("leg_record_stop", rest=Route("DELETE", "/v1/legs/{id}/record"), errors=(404,))
 async def leg_record_stop(engine: Engine, p: LegRef) -> RecordingStop:
     """Finish a leg's recording; answered when its file is safe."""
-    _leg(engine, p.id)
-    outcome = await engine.recorders.stop(p.id)
+    outcome = await engine.recorders.stop(_leg(engine, p.id))
     return RecordingStop(status="stopped", file=outcome.file, error=outcome.error)
 
 
 @command("room_record_stop", rest=Route("DELETE", "/v1/rooms/{id}/record"), errors=(404,))
 async def room_record_stop(engine: Engine, p: RoomRef) -> RoomRecordingStop:
     """Finish a room's recording; answered when its files are safe."""
-    _room(engine, p.id)
-    outcome = await engine.recorders.stop(p.id)
+    outcome = await engine.recorders.stop(_room(engine, p.id))
     return RoomRecordingStop(
         status="stopped",
         file=outcome.file,
@@ -185,26 +179,26 @@ async def room_record_stop(engine: Engine, p: RoomRef) -> RoomRecordingStop:
 @command("leg_record_pause", rest=Route("POST", "/v1/legs/{id}/record/pause"), errors=(404,))
 async def leg_record_pause(engine: Engine, p: LegRef) -> Status:
     """Record silence until the recording is resumed."""
-    _leg(engine, p.id)
-    return Status(status="paused" if engine.recorders.pause(p.id) else "already_paused")
+    changed = engine.recorders.pause(_leg(engine, p.id))
+    return Status(status="paused" if changed else "already_paused")
 
 
 @command("room_record_pause", rest=Route("POST", "/v1/rooms/{id}/record/pause"), errors=(404,))
 async def room_record_pause(engine: Engine, p: RoomRef) -> Status:
     """Record silence until the recording is resumed."""
-    _room(engine, p.id)
-    return Status(status="paused" if engine.recorders.pause(p.id) else "already_paused")
+    changed = engine.recorders.pause(_room(engine, p.id))
+    return Status(status="paused" if changed else "already_paused")
 
 
 @command("leg_record_resume", rest=Route("POST", "/v1/legs/{id}/record/resume"), errors=(404,))
 async def leg_record_resume(engine: Engine, p: LegRef) -> Status:
     """Record audio again."""
-    _leg(engine, p.id)
-    return Status(status="resumed" if engine.recorders.resume(p.id) else "not_paused")
+    changed = engine.recorders.resume(_leg(engine, p.id))
+    return Status(status="resumed" if changed else "not_paused")
 
 
 @command("room_record_resume", rest=Route("POST", "/v1/rooms/{id}/record/resume"), errors=(404,))
 async def room_record_resume(engine: Engine, p: RoomRef) -> Status:
     """Record audio again."""
-    _room(engine, p.id)
-    return Status(status="resumed" if engine.recorders.resume(p.id) else "not_paused")
+    changed = engine.recorders.resume(_room(engine, p.id))
+    return Status(status="resumed" if changed else "not_paused")

@@ -13,7 +13,6 @@ from vb.commands.views import AddLegResult, Room, Status
 from vb.engine import Engine, check_id
 from vb.errors import BadRequest, Conflict, NotFound
 from vb.events.leg import LegCommandFailed
-from vb.events.room import RoomDeleted
 from vb.legs.leg import Leg
 from vb.legs.sip import SipLeg
 from vb.legs.state import LegState
@@ -46,18 +45,7 @@ async def get_room(engine: Engine, p: RoomRef) -> Room:
 @command("delete_room", rest=Route("DELETE", "/v1/rooms/{id}"), errors=(404,))
 async def delete_room(engine: Engine, p: RoomRef) -> Status:
     """Delete a room and hang up everybody in it."""
-    room = engine.rooms.pop(p.id)
-    if room is None:
-        raise NotFound(f"room {p.id} not found")
-    await room.stop_features()
-    engine.bridges.close_all(room, "room_deleted")
-    legs = room.dissolve()
-    room.publish(RoomDeleted(room_id=room.id, app_id=room.app_id))
-    if engine.rooms.find(room.id) is None:
-        engine.hooks.drop_room(room.id)
-    for leg in legs:
-        leg.hangup("room_deleted")
-    room.close()
+    await engine.close_room(p.id)
     return Status(status="deleted")
 
 

@@ -22,6 +22,11 @@ class Owner:
     room: Room | None = None
 
     @property
+    def key(self) -> str:
+        """Identifies the owner among legs and rooms, which may have the same id."""
+        return f"leg {self.leg.id}" if self.leg is not None else f"room {self.room.id if self.room else ''}"
+
+    @property
     def slots(self) -> TaskSlots:
         """Where its tasks live."""
         holder = self.leg or self.room

@@ -40,17 +40,17 @@ class Players:
     blocking: Blocking
     _running: dict[tuple[str, str], Playback] = field(default_factory=dict)
 
-    def start(self, owner: Owner, owner_id: str, request: PlaybackRequest) -> str:
+    def start(self, owner: Owner, request: PlaybackRequest) -> str:
         """Start a playback and return its id.
 
         Raises:
             Conflict: the owner is ending, or carries as many as it may.
         """
-        if sum(1 for holder, _ in self._running if holder == owner_id) >= MAX_PLAYBACKS:
+        if sum(1 for holder, _ in self._running if holder == owner.key) >= MAX_PLAYBACKS:
             raise Conflict(f"{MAX_PLAYBACKS} playbacks are running already")
         playback_id = f"pb-{self.ids.token(4)}"
         playback = Playback(request)
-        key = (owner_id, playback_id)
+        key = (owner.key, playback_id)
 
         async def play() -> None:
             try:
@@ -85,21 +85,21 @@ class Players:
                 played_ms = playback.played_ms
                 owner.publish(PlaybackFinished, playback_id=playback_id, reason=reason, played_ms=played_ms)
 
-    def _find(self, owner_id: str, playback_id: str) -> Playback:
-        playback = self._running.get((owner_id, playback_id))
+    def _find(self, owner: Owner, playback_id: str) -> Playback:
+        playback = self._running.get((owner.key, playback_id))
         if playback is None or playback.finished:
             raise NotFound("playback not found")
         return playback
 
-    def stop(self, owner_id: str, playback_id: str) -> None:
+    def stop(self, owner: Owner, playback_id: str) -> None:
         """Stop a playback; playback.finished follows.
 
         Raises:
             NotFound: no such playback is running.
         """
-        self._find(owner_id, playback_id).stop()
+        self._find(owner, playback_id).stop()
 
-    def set_volume(self, owner_id: str, playback_id: str, volume: int) -> None:
+    def set_volume(self, owner: Owner, playback_id: str, volume: int) -> None:
         """Change the volume of a running playback.
 
         Raises:
@@ -107,4 +107,4 @@ class Players:
             NotFound: no such playback is running.
         """
         check_volume(volume)
-        self._find(owner_id, playback_id).volume = volume
+        self._find(owner, playback_id).volume = volume

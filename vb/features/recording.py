@@ -63,7 +63,7 @@ class Recorders:
     _running: dict[str, RecordingTask] = field(default_factory=dict)
     _names: set[str] = field(default_factory=set)
 
-    async def start(self, owner: Owner, owner_id: str, options: RecordingOptions) -> str:
+    async def start(self, owner: Owner, options: RecordingOptions) -> str:
         """Start recording and return the path that the file will have.
 
         A leg is recorded in stereo, a room in mono.
@@ -92,7 +92,7 @@ class Recorders:
                 clock=self.clock,
                 local_time=self.local_time,
             )
-            handle = self._launch(task, owner_id, name)
+            handle = self._launch(task, name)
         except BaseException:
             self._names.discard(name)
             raise
@@ -111,13 +111,16 @@ class Recorders:
             raise Conflict("a recording of that name is in progress")
         self._names.add(name)
 
-    def _launch(self, task: RecordingTask, owner_id: str, name: str) -> TaskHandle:
+    def _launch(self, task: RecordingTask, name: str) -> TaskHandle:
+        key = task.owner.key
+
         async def record() -> None:
             try:
                 await task.run()
             finally:
                 self._names.discard(name)
-                del self._running[owner_id]
+                if self._running.get(key) is task:
+                    del self._running[key]
 
         try:
             handle = task.owner.slots.start(RECORDING_SLOT, record)
@@ -125,48 +128,48 @@ class Recorders:
             raise Conflict("recording already in progress") from None
         except SlotsClosed:
             raise Conflict("it is ending") from None
-        self._running[owner_id] = task
+        self._running[key] = task
         return handle
 
-    async def stop(self, owner_id: str) -> Outcome:
+    async def stop(self, owner: Owner) -> Outcome:
         """Finish a recording; return what became of it once that is safe.
 
         Raises:
             NotFound: none runs.
         """
-        task = self._find(owner_id)
+        task = self._find(owner)
         handle = task.owner.slots.get(RECORDING_SLOT)
         task.recorder.stop()
         if handle is not None:
             await handle.join()  # from now on the next recording may start
         return task.outcome
 
-    def pause(self, owner_id: str) -> bool:
+    def pause(self, owner: Owner) -> bool:
         """Record silence from now on; returns False when it was paused already.
 
         Raises:
             NotFound: none runs.
         """
-        task = self._find(owner_id)
+        task = self._find(owner)
         changed = task.recorder.pause()
         if changed:
             task.owner.publish(RecordingPaused, file=str(task.path))
         return changed
 
-    def resume(self, owner_id: str) -> bool:
+    def resume(self, owner: Owner) -> bool:
         """Record audio again; returns False when it was not paused.
 
         Raises:
             NotFound: none runs.
         """
-        task = self._find(owner_id)
+        task = self._find(owner)
         changed = task.recorder.resume()
         if changed:
             task.owner.publish(RecordingResumed, file=str(task.path))
         return changed
 
-    def _find(self, owner_id: str) -> RecordingTask:
-        task = self._running.get(owner_id)
+    def _find(self, owner: Owner) -> RecordingTask:
+        task = self._running.get(owner.key)
         if task is None or not task.under_way:
             raise NotFound("no recording in progress")
         return task

@@ -81,6 +81,11 @@ class LegHost(Protocol):
         """Where its events go."""
         ...
 
+    @property
+    def stop_deadline(self) -> float:
+        """When cleaning up has to be over because the server stops."""
+        ...
+
     def admit(self, leg: Leg) -> None:
         """Enter the leg in the table."""
         ...
@@ -145,6 +150,8 @@ class Leg:
         self.slots = TaskSlots(f"leg {leg_id}")
         self.connected = trio.Event()
         self.end_reason: str | None = None
+        self._announced = False
+        self._ended_at: float | None = None
         self._ended = trio.Event()
         self._hangup_scope = trio.CancelScope()
 
@@ -166,7 +173,10 @@ class Leg:
         return self.end_reason is not None
 
     def publish(self, event: Event) -> None:
-        """Publish an event of this leg."""
+        """Publish an event of this leg; nothing can follow its leg.disconnected."""
+        if self.state is LegState.HUNG_UP:
+            log.error("event after the end of its leg", leg_id=self.id, type=event.type)
+            return
         self.host.bus.publish(event)
 
     # -- flags ---------------------------------------------------------------------------------------------
@@ -305,6 +315,7 @@ class Leg:
         if self.end_reason is not None:
             return False
         self.end_reason = reason
+        self._ended_at = trio.current_time()
         self.host.release(self)
         self._ended.set()
         self._hangup_scope.cancel(reason=reason)
@@ -316,15 +327,13 @@ class Leg:
         media: Callable[[], AbstractAsyncContextManager[None]],
         *,
         on_ready: Callable[[], None],
-        now: Callable[[], float] = trio.current_time,
     ) -> None:
         """Run the leg until it has ended and said so.
 
         Args:
             signal: its dialog.
             media: context manager around the leg's media tasks.
-            on_ready: called once the leg can be hung up.
-            now: monotonic clock.
+            on_ready: called once the leg can be hung up; it announces the leg.
 
         Cancellation: the far end gets its BYE, features finish, and leg.disconnected is published.
         """
@@ -333,8 +342,8 @@ class Leg:
             try:
                 await self._media_life(signal, media, on_ready)
             finally:
-                self._publish_end(now())
-                with trio.move_on_after(CLEANUP_DEADLINE_S, shield=True):
+                self._publish_end()
+                with trio.move_on_at(self._cleanup_deadline(), shield=True):
                     await signal.wait_closed()
                 signalling.cancel_scope.cancel()
 
@@ -356,31 +365,41 @@ class Leg:
             async with media(), self.slots.open():
                 try:
                     on_ready()
+                    self._announced = True
                     await self._ended.wait()
+                except Exception:
+                    self.hangup("internal_error")
+                    raise
                 finally:
                     room = self._depart(signal)
-                    with trio.move_on_after(CLEANUP_DEADLINE_S, shield=True):
+                    with trio.move_on_at(self._cleanup_deadline(), shield=True):
                         if room is not None:
                             await room.settle()
 
     def _depart(self, signal: Signal) -> RoomLike | None:
         """Leave the room and tell the far end, before the features end; returns the room."""
-        self.end_reason = self.end_reason or "server_shutdown"
-        self.host.release(self)
+        self.hangup("server_shutdown")
         self.stop_speaking()
         room = self.room
         if room is not None:
             room.remove(self)
-        signal.hang_up(self.end_reason)
+        signal.hang_up(self.end_reason or "internal_error")
+        if isinstance(self.port, RtpPort):
+            self.port.sending = False  # features may take a while to end; the far end hears nothing of it
         return room
 
-    def _publish_end(self, now: float) -> None:
+    def _cleanup_deadline(self) -> float:
+        return min(trio.current_time() + CLEANUP_DEADLINE_S, self.host.stop_deadline)
+
+    def _publish_end(self) -> None:
+        """Say the leg's last word; a leg that was never announced has none."""
         if self.state is LegState.HUNG_UP:
             return
+        if self._announced:
+            ended_at = trio.current_time() if self._ended_at is None else self._ended_at
+            cdr = self.clock.record(self.end_reason or "internal_error", ended_at)
+            self.publish(LegDisconnected(leg_id=self.id, app_id=self.app_id, cdr=cdr, quality=self.quality()))
         self.state = LegState.HUNG_UP
-        reason = self.end_reason or "internal_error"
-        cdr = self.clock.record(reason, now)
-        self.publish(LegDisconnected(leg_id=self.id, app_id=self.app_id, cdr=cdr, quality=self.quality()))
         self.host.forget(self)
 
     def quality(self) -> QualityInfo | None:

@@ -94,19 +94,22 @@ class SipLeg(Leg):
 
     @asynccontextmanager
     async def _media_tasks(self) -> AsyncIterator[None]:
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(self.contain, "rtp", self._run_rtp)
-            if self.options.ring_timeout_s:
-                nursery.start_soon(self.contain, "ring timer", self._ring_timer)
-            if self.options.max_duration_s:
-                nursery.start_soon(self.contain, "duration timer", self._duration_timer)
-            if self.options.inband_digits:
-                nursery.start_soon(self.contain, "inband digits", self._listen)
-            try:
-                yield
-            finally:
-                self.media.close()
-                nursery.cancel_scope.cancel()
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self.contain, "rtp", self._run_rtp)
+                if self.options.ring_timeout_s:
+                    nursery.start_soon(self.contain, "ring timer", self._ring_timer)
+                if self.options.max_duration_s:
+                    nursery.start_soon(self.contain, "duration timer", self._duration_timer)
+                if self.options.inband_digits:
+                    nursery.start_soon(self.contain, "inband digits", self._listen)
+                try:
+                    yield
+                finally:
+                    self.media.close()
+                    nursery.cancel_scope.cancel()
+        finally:
+            self.media.endpoint.close()  # the BYE may take its time; the ports are free for the next call
 
     async def _run_rtp(self) -> None:
         await self.media.run(self._digit)
@@ -137,8 +140,8 @@ class SipLeg(Leg):
         if self.room is not None:
             self.room.relay_digit(self, digit)
 
-    def _publish_end(self, now: float) -> None:
-        super()._publish_end(now)
+    def _publish_end(self) -> None:
+        super()._publish_end()
         self.transfers.leg_ended()
 
     def quality(self) -> QualityInfo | None:
@@ -294,6 +297,8 @@ class SipLeg(Leg):
         await self.call.wait_closed()
 
     def _handle(self, event: sip.CallEvent) -> None:
+        if self.ended:
+            return  # what is still on its way means nothing any more, and nothing may follow the end
         if isinstance(event, ReferEvent):
             self.transfers.handle(event)
             return

@@ -20,6 +20,7 @@ class Slow:
 
     def __init__(self, cost_s: float) -> None:
         self.batches = [0]
+        self.done = trio.Event()
         self._cost_s = cost_s
 
     def received(self, data: bytes, source: Hop) -> None:
@@ -32,6 +33,8 @@ class Slow:
         raise AssertionError("nothing was sent")
 
     def flush(self) -> None:
+        if sum(self.batches) == BURST:
+            self.done.set()
         self.batches.append(0)
 
 
@@ -43,8 +46,7 @@ async def take_burst(handler: Slow) -> None:
     with trio.fail_after(10):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(subject.run, handler)
-            while sum(handler.batches) < BURST:
-                await trio.sleep(0)
+            await handler.done.wait()
             nursery.cancel_scope.cancel()
     subject.close()
 

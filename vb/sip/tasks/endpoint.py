@@ -34,7 +34,7 @@ from vb.sip.tasks.transport import BoundAddress, SipTransport
 from vb.sip.uri import SipUri, parse_uri
 
 log = structlog.get_logger()
-_SECRET_LINE = re.compile(r"(?im)^((?:proxy-)?authorization|x-webhook-secret)[ \t]*:.*$")
+_SECRET_LINE = re.compile(r"(?im)^((?:proxy-)?authorization|x-webhook-secret|x-webhook-url)[ \t]*:.*$")
 _NOT_IN_TO = {"transport", "lr", "maddr", "ttl", "method"}
 
 __all__ = ["DialRequest", "SipCall", "SipEndpoint", "SipSettings"]

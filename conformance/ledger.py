@@ -1,0 +1,149 @@
+"""The ledger: which scenario checks what, held against the server's own documents and against a run.
+
+`ledger.toml` maps every operation, command, event and setting to scenarios, what those names cannot tell to
+topics, and each reliability case to a scenario, a test or an attack. It fails when something has no scenario,
+when a scenario is in no entry, and when a full run did not bear an entry out.
+"""
+
+from __future__ import annotations
+
+import inspect
+import sys
+import tempfile
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import trio
+
+from conformance.expect import Difference
+from conformance.peers.http import HttpClient
+from conformance.registry import Scenario
+from conformance.runner import Outcome
+from conformance.surface import messages_of, operations_of, settings_of
+from conformance.targets import Target, command, environment, started
+
+ROOT = Path(__file__).parent.parent
+FILE = Path(__file__).with_name("ledger.toml")
+SEEN = ("operations", "commands", "events")
+"""Sections that a run can bear out."""
+SECTIONS = (*SEEN, "settings", "topics", "reliability")
+Ledger = Mapping[str, Mapping[str, Sequence[str]]]
+
+
+@dataclass(frozen=True)
+class Surface:
+    """What the server says it has; settings are None when only its address is known."""
+
+    operations: frozenset[str]
+    commands: frozenset[str]
+    events: frozenset[str]
+    settings: frozenset[str] | None
+
+    def section(self, name: str) -> frozenset[str] | None:
+        """The names that a section of the ledger must have, None where they are free."""
+        known = {
+            "operations": self.operations,
+            "commands": self.commands,
+            "events": self.events,
+            "settings": self.settings,
+        }
+        return known.get(name)
+
+
+def read_ledger(path: Path = FILE) -> Ledger:
+    """The ledger as it lies in the repository."""
+    with path.open("rb") as file:
+        return tomllib.load(file)
+
+
+async def _document(target: Target, path: str) -> dict[str, object]:
+    reply = await HttpClient(*target.http, target.headers).ask("GET", path)
+    document = reply.json
+    if not isinstance(document, dict):
+        raise Difference(f"GET {path}", "an object", document)
+    return document
+
+
+async def read_surface(remote: Target | None) -> Surface:
+    """Asks a server, one of our own when there is no other, what it has.
+
+    Raises:
+        Difference: when it does not tell.
+    """
+    settings = None
+    if remote is not None:
+        openapi, asyncapi = [await _document(remote, path) for path in ("/openapi.json", "/asyncapi.json")]
+    else:
+        with tempfile.TemporaryDirectory(prefix="conformance-") as home:
+            shown = await trio.run_process(
+                [*command(), "--help"], env=environment(Path(home), {}), capture_stdout=True
+            )
+            settings = frozenset(settings_of(shown.stdout.decode()))
+            async with started(Path(home), {}) as target:
+                openapi, asyncapi = [
+                    await _document(target, path) for path in ("/openapi.json", "/asyncapi.json")
+                ]
+    commands, events = messages_of(asyncapi)
+    return Surface(frozenset(operations_of(openapi)), frozenset(commands), frozenset(events), settings)
+
+
+def _is_known(reference: str, scenarios: Mapping[str, Scenario], root: Path) -> bool:
+    """Whether a scenario has this name, or ``file::word`` a file in which that word stands."""
+    path, separator, word = reference.partition("::")
+    if not separator:
+        return reference in scenarios
+    file = root / path
+    return file.is_file() and word in file.read_text(encoding="utf-8")
+
+
+def _mentions(item: Scenario, setting: str) -> bool:
+    if setting in item.env or setting in environment(Path(), {}):
+        return True
+    module = sys.modules[item.body.__module__]
+    return f'"{setting}"' in inspect.getsource(module)
+
+
+def check_names(
+    ledger: Ledger, scenarios: Mapping[str, Scenario], surface: Surface, root: Path = ROOT
+) -> list[str]:
+    """What is missing, left over or misnamed in the ledger."""
+    problems = [f"[{section}] is no section" for section in ledger if section not in SECTIONS]
+    for section in SECTIONS:
+        entries = ledger.get(section, {})
+        wanted = surface.section(section)
+        if wanted is not None:
+            problems += [f"[{section}] has no {name}" for name in sorted(wanted - entries.keys())]
+            problems += [
+                f"[{section}] {name}: the server has none" for name in sorted(entries.keys() - wanted)
+            ]
+        for name, references in entries.items():
+            if not references:
+                problems.append(f"[{section}] {name}: no scenario")
+            for reference in references:
+                if not _is_known(reference, scenarios, root):
+                    problems.append(f"[{section}] {name}: there is no {reference}")
+                elif section == "settings" and not _mentions(scenarios[reference], name):
+                    problems.append(f"[settings] {name}: {reference} does not set it")
+    named = {reference for entries in ledger.values() for refs in entries.values() for reference in refs}
+    problems += [f"{name} is in no entry" for name in scenarios if name not in named]
+    return problems
+
+
+def check_run(ledger: Ledger, outcomes: Sequence[Outcome]) -> list[str]:
+    """The entries that a run did not bear out: scenarios that passed without touching what they are named for."""
+    used = {outcome.name: set(outcome.used) for outcome in outcomes if outcome.passed}
+    return [
+        f"[{section}] {name}: {reference} does not touch it"
+        for section in SEEN
+        for name, references in ledger.get(section, {}).items()
+        for reference in references
+        if reference in used and name not in used[reference]
+    ]
+
+
+def summary(ledger: Ledger, problems: Sequence[str]) -> str:
+    """The verdict as text for a terminal."""
+    counts = ", ".join(f"{len(ledger.get(section, {}))} {section}" for section in SECTIONS)
+    return "\n".join([f"ledger: {counts}", *(f"  {problem}" for problem in problems)])
