@@ -169,6 +169,16 @@ class Engine:
     # -- legs ----------------------------------------------------------------------------------------------
 
     def check_capacity(self) -> None:
+        """Refuse a new call when there is no room for it, or when they come too fast.
+
+        Raises:
+            Unavailable: the server stops, or a cap is reached.
+        """
+        self.check_room()
+        if not self.call_rate.take(trio.current_time()):
+            raise Unavailable("too many calls a second", retry_after_s=1)
+
+    def check_room(self) -> None:
         """Refuse a new leg when there is no room for it.
 
         Raises:
@@ -181,8 +191,6 @@ class Engine:
             raise Unavailable(f"the cap of {cap} legs is reached")
         if self.running_legs >= legs_that_fit():
             raise Unavailable("the limit of open files is reached")
-        if not self.call_rate.take(trio.current_time()):
-            raise Unavailable("too many calls a second", retry_after_s=1)
 
     def admit(self, leg: Leg) -> None:
         """Enter a leg in the table; from now on clients can see it."""

@@ -62,7 +62,7 @@ class RawSip:
             ("Contact", f"<sip:raw@127.0.0.1:{self._port}>"),
             *(headers or {}).items(),
         ]
-        if body:
+        if body and "Content-Type" not in (headers or {}):
             pairs.append(("Content-Type", "application/sdp"))
         await self._send(Request(method, f"sip:room@{host}:{port}", Headers(pairs), body))
         return cseq

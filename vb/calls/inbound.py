@@ -34,13 +34,22 @@ def refusal(engine: Engine) -> Refusal | None:
     try:
         engine.check_capacity()
     except Unavailable as exc:
-        return 503, "Service Unavailable", [("Retry-After", str(exc.retry_after_s))]
+        return _unavailable(exc)
     return None
+
+
+def _unavailable(exc: Unavailable) -> Refusal:
+    return 503, "Service Unavailable", [("Retry-After", str(exc.retry_after_s))]
 
 
 def accept_call(engine: Engine, call: SipCall) -> None:
     """Take a new INVITE: refuse an offer that cannot be answered, else start a leg for it."""
     codecs = engine.codecs
+    try:
+        engine.check_room()  # once more: several INVITEs of one burst were let in together
+    except Unavailable as exc:
+        call.reject(*_unavailable(exc))
+        return
     try:
         offered = check_offer(call.offer, codecs) if call.offer is not None else []
     except SdpParseError:
