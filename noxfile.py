@@ -15,10 +15,11 @@ import nox
 nox.needs_version = ">=2025.5"
 nox.options.default_venv_backend = "none"
 nox.options.error_on_missing_interpreters = True
-nox.options.sessions = ["lint", "types", "imports", "tests", "conformance", "interop", "docs"]
+nox.options.sessions = ["lint", "types", "imports", "tests", "conformance", "fuzz", "interop", "docs"]
 
 ROOT = Path(__file__).parent
-CODE = [name for name in ("vb", "tests", "conformance", "interop", "bench", "docs") if (ROOT / name).is_dir()]
+FOLDERS = ("vb", "tests", "conformance", "interop", "bench", "fuzz", "docs")
+CODE = [name for name in FOLDERS if (ROOT / name).is_dir()]
 MAX_MODULE_LINES = 500
 
 
@@ -66,14 +67,21 @@ def imports(session: nox.Session) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """The unit and loopback tests; arguments go to pytest."""
-    tool(session, "pytest", *session.posargs)
+    """The unit and loopback tests, and those of the conformance peers; arguments go to pytest."""
+    everything = ("tests", "conformance/selftest", "-n", "2", "--dist", "worksteal")
+    tool(session, "pytest", *(session.posargs or everything))
 
 
 @nox.session
 def conformance(session: nox.Session) -> None:
     """Black-box scenarios against a server of this checkout."""
     tool(session, "conformance", *session.posargs)
+
+
+@nox.session
+def fuzz(session: nox.Session) -> None:
+    """Broken traffic of every kind beside live calls; `-- --datagrams 30000` for the full size."""
+    tool(session, "fuzz", *(session.posargs or ("--datagrams", "3000")))
 
 
 @nox.session

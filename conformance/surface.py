@@ -35,8 +35,9 @@ def messages_of(asyncapi: Mapping[str, object]) -> tuple[set[str], set[str]]:
     components = asyncapi["components"]
     assert isinstance(components, dict)
     names = set(components["messages"])
-    events = {name for name in names if "." in name and not name.endswith(".result")}
-    commands = {name.removesuffix(".result") for name in names if name.endswith(".result")}
+    commands = {name for name in names if f"{name}.result" in names}
+    results = {f"{name}.result" for name in commands}
+    events = {name for name in names if "." in name} - results
     return commands | (names & {"pong", "stop"}), events
 
 

@@ -21,7 +21,7 @@ FREE_PORTS = {"HTTP_ADDR": "127.0.0.1:0", "SIP_PORT": "0", "RTP_PORT_MIN": "0", 
 def run(*args: str, **environ: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "vb", *args],
-        env={"PATH": os.defpath, **environ},  # noqa: TID251
+        env={"PATH": os.defpath, **environ},
         capture_output=True,
         text=True,
         timeout=30,
@@ -33,7 +33,7 @@ def run(*args: str, **environ: str) -> subprocess.CompletedProcess[str]:
 def serve(**environ: str) -> Iterator[tuple[subprocess.Popen[str], dict[str, object]]]:
     process = subprocess.Popen(
         [sys.executable, "-m", "vb", "serve"],
-        env={"PATH": os.defpath, **FREE_PORTS, **environ},  # noqa: TID251
+        env={"PATH": os.defpath, **FREE_PORTS, **environ},
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,

@@ -84,9 +84,14 @@ async def out_hold(world: World) -> None:
     await world.leg_state(phone.leg_id, state="connected", held=False)
     (await phone.hears(200)).is_steady()
 
-    await world.command("hold_leg", {"id": phone.leg_id}, {"status": "holding"})
-    await _offered(phone, "sendonly")
-    await world.event("leg.hold", leg_id=phone.leg_id)
+    for command, status, direction in (
+        ("hold_leg", "holding", "sendonly"),
+        ("unhold_leg", "unholding", "sendrecv"),
+        ("hold_leg", "holding", "sendonly"),
+    ):
+        await world.command(command, {"id": phone.leg_id}, {"status": status})
+        await _offered(phone, direction)
+        await world.event(f"leg.{command.removesuffix('_leg')}", leg_id=phone.leg_id)
     await phone.hang_up()
     world.order(("leg.hold", phone.leg_id), ("leg.unhold", phone.leg_id), ("leg.disconnected", phone.leg_id))
 

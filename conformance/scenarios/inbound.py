@@ -76,6 +76,19 @@ async def in_vsi(world: World) -> None:
     await world.command_fails("get_leg", {"id": phone.leg_id}, 404, "leg not found")
 
 
+@scenario("Early media over VSI, with the codec named; the answer keeps it")
+async def in_vsi_early_media(world: World) -> None:
+    phone = await ringing(world)
+    await world.command_fails("leg_early_media", {"id": phone.leg_id, "codec": "opus"}, 400)
+    payload: dict[str, object] = {"id": phone.leg_id, "codec": "PCMU"}
+    await world.command("leg_early_media", payload, {"status": "early_media"})
+    early = check_answer(await phone.call.response(183), payload_types=["0", "101"])
+    phone.media_to(early)
+    await world.event("leg.early_media", leg_id=phone.leg_id)
+    check("SDP of the 200", sdp_of(await phone.answer()).lines, early.lines)
+    await phone.hang_up()
+
+
 @scenario("Nobody answers: no 180 by itself, the caller CANCELs, before and after a 180")
 async def in_cancel(world: World) -> None:
     for ring in (False, True):

@@ -174,6 +174,8 @@ async def play_leg_in_room(world: World) -> None:
     (await first.hears()).has_tones(425)
     (await second.hears()).is_quiet()
     stop: dict[str, object] = {"id": first.leg_id, "playback_id": playback_id}
+    await world.command("leg_play_volume", {**stop, "volume": -6}, {"status": "ok"})
+    (await first.hears()).has_tones(425, level=-24)
     await world.command("leg_play_stop", stop, {"status": "stopped"})
     await _finished(first, playback_id, "stopped", 100, 10_000)
     for phone in (first, second):

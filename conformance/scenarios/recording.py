@@ -210,8 +210,14 @@ async def rec_room(world: World) -> None:
 
     await world.rest("POST", f"{first.path}/mute", status=200)
     await trio.sleep(0.2)
-    file = await _record(world, room, {"storage": "file"}, **scope)
+    data = await world.command("room_record_start", {"id": "sc-rec", "storage": "file"})
+    assert isinstance(data, dict)
+    file = str(data["file"])
+    await world.event("recording.started", scope, file=file)
     await trio.sleep(0.5)
+    for action, status in (("pause", "paused"), ("resume", "resumed")):
+        await world.rest("POST", f"{room}/record/{action}", status=200, expect={"status": status})
+        await world.event(f"recording.{status}", scope, file=file)
     await second.hang_up()
     await trio.sleep(0.3)
     await world.rest("DELETE", f"{room}/legs/{first.leg_id}", status=200)

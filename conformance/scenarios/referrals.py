@@ -115,6 +115,10 @@ async def refer_timeout(world: World) -> None:
     await phone.call.response(603, "REFER")
     check("seconds until the 603", time.monotonic() - start, between(0.25, 0.6))
     await world.event("leg.transfer_failed", leg_id=phone.leg_id, status_code=603)
+    await _requested(phone)
+    await world.rest("POST", f"{phone.path}/transfer/decline", {"code": 480}, status=202)
+    await phone.call.response(480, "REFER")
+    await world.event("leg.transfer_failed", leg_id=phone.leg_id, status_code=480)
     await phone.hang_up()
 
 

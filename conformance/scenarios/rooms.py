@@ -76,6 +76,8 @@ async def _room_commands(world: World) -> None:
     await world.event("room.deleted", room_id="sc-v")
     await world.command_fails("delete_room", {"id": "sc-v"}, 404)
     await world.command_fails("get_room", {"id": "sc-v"}, 404)
+    listed = await world.command("list_rooms")
+    check("list_rooms", listed, await world.rest_list("/v1/rooms"))
     await world.command("create_room", {}, {"id": UUID, "sample_rate": 16000, "participants": []})
 
 

@@ -109,6 +109,15 @@ async def timer_outbound(world: World) -> None:
     await phone.hang_up()
 
 
+@scenario("How long a session outgoing calls ask for is a setting", env={"VB_SIP_SESSION_EXPIRES": "600"})
+async def timer_asked(world: World) -> None:
+    phone, _ = await dialled(world, {"codecs": ["PCMU"]})
+    assert phone.call.invite is not None
+    check("Session-Expires", phone.call.invite.header("Session-Expires"), regex(r"600(;.*)?"))
+    await picked_up(phone)
+    await phone.hang_up()
+
+
 async def _keeps_up(world: World, phone: Phone) -> None:
     """We refresh as the far end asked: UPDATE without body at half of the interval."""
     start = time.monotonic()

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -14,9 +15,27 @@ from conformance.peers.vsi import open_vsi
 from conformance.registry import Scenario, load_all
 from conformance.runner import as_json, first_problem, outcome_of
 from conformance.targets import environment, read_bound, started
+from conformance.workers import from_line, run_parallel, to_line
 from conformance.world import World
 
-FOUNDATION = {
+FLOWS = {
+    "amd",
+    "in_dtmf",
+    "in_hold_offer",
+    "in_prack",
+    "in_replaces",
+    "out_dtmf",
+    "out_hold",
+    "rec_room",
+    "refer_in",
+    "rest_unknown",
+    "room_bridges",
+    "room_routing",
+    "rtt",
+    "speaking",
+    "transfer_attended",
+    "transfer_blind",
+    "vsi_unknown_ids",
     "hook_call",
     "hook_routing",
     "in_bad_offer",
@@ -74,8 +93,13 @@ async def _nothing(world: World) -> None:
 ITEM = Scenario("name", "what", _nothing)
 
 
-def test_every_flow_of_the_foundation_is_a_scenario() -> None:
-    assert set(load_all()) >= FOUNDATION
+def test_every_flow_of_telephony_is_a_scenario() -> None:
+    assert set(load_all()) >= FLOWS
+
+
+def test_an_outcome_survives_the_way_from_a_worker() -> None:
+    outcome = replace(outcome_of(ITEM, 0.1, Difference("here", 1, "é")), used=("GET /v1/legs", "stop"))
+    assert from_line(to_line(outcome)) == outcome
 
 
 def test_a_difference_within_groups_is_the_problem() -> None:
@@ -109,6 +133,12 @@ def test_the_environment_is_fresh_and_settings_can_be_unset(tmp_path: Path) -> N
     assert "VB_FETCH_ALLOW" not in made
     assert made["SIP_PORT"] == "5099"
     assert "PYTHONPATH" not in made
+
+
+@pytest.mark.integration
+async def test_a_worker_that_cannot_run_a_scenario_is_its_difference() -> None:
+    (outcome,) = await run_parallel([ITEM], 3)
+    assert (outcome.name, outcome.where) == ("name", "its worker")
 
 
 @pytest.mark.integration

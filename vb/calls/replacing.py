@@ -5,10 +5,15 @@ Spec: RFC 3891 §3.
 
 from __future__ import annotations
 
+import structlog
+
 from vb.calls.rooms import put_into_room
 from vb.engine import Engine
+from vb.errors import VbError
 from vb.legs.sip import SipLeg
 from vb.sip.tasks.endpoint import SipCall
+
+log = structlog.get_logger(__name__)
 
 
 def replaced_leg(engine: Engine, call: SipCall) -> SipLeg | None:
@@ -25,8 +30,11 @@ def take_over(engine: Engine, leg: SipLeg, old: SipLeg) -> None:
     """Put a leg where another one was, once its media flows, and hang up the other one."""
     if leg.ended:
         return
-    if old.room is not None:
-        put_into_room(engine, leg, old.room.id, old.role or None)
+    try:
+        if old.room is not None:
+            put_into_room(engine, leg, old.room.id, old.role or None)
+    except VbError as exc:  # the room is being deleted: the call goes on alone
+        log.info("leg cannot join its room", leg_id=leg.id, problem=exc.message)
     leg.set_muted(old.muted)
     leg.set_deaf(old.deaf)
     old.hangup("transfer_completed")

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from vb.commands.params import LegRef
-from vb.commands.registry import Route, command
+from vb.commands.registry import Route, command, shown_as_required
 from vb.commands.views import Status
 from vb.engine import Engine
 from vb.errors import BadRequest, InternalError
@@ -17,7 +17,9 @@ DIGITS = frozenset("0123456789*#ABCD")
 class SendDtmf(LegRef):
     """Digits to send."""
 
-    digits: str = Field(description="of 0-9 * # A-D; anything else is skipped", max_length=256)
+    model_config = ConfigDict(json_schema_extra=shown_as_required("id", "digits"))
+
+    digits: str = Field(default="", description="of 0-9 * # A-D; anything else is skipped", max_length=256)
 
 
 @command("send_leg_dtmf", rest=Route("POST", "/v1/legs/{id}/dtmf", body=True), errors=(400, 404, 500))

@@ -11,8 +11,7 @@ from vb.commands.registry import Route, command
 from vb.commands.show import show_room
 from vb.commands.views import AddLegResult, Room, Status
 from vb.engine import Engine, check_id
-from vb.errors import BadRequest, Conflict, NotFound
-from vb.events.leg import LegCommandFailed
+from vb.errors import BadRequest, Conflict, NotFound, VbError
 from vb.legs.leg import Leg
 from vb.legs.sip import SipLeg
 from vb.legs.state import LegState
@@ -94,16 +93,13 @@ def _answer_into(engine: Engine, leg: SipLeg, p: AddLeg) -> AddLegResult:
     async def wait_and_join() -> None:
         with trio.move_on_after(ANSWER_DEADLINE_S):
             await leg.connected.wait()
-            if leg.room is None:
-                put_into_room(engine, leg, p.room_id, p.role)
+            try:
+                if leg.room is None:
+                    put_into_room(engine, leg, p.room_id, p.role)
+            except VbError as exc:  # the room is being deleted
+                leg.command_failed("add_to_room", exc.message)
             return
-        failed = LegCommandFailed(
-            leg_id=leg.id,
-            app_id=leg.app_id,
-            command="add_to_room",
-            error="the call was not connected in time",
-        )
-        leg.publish(failed)
+        leg.command_failed("add_to_room", "the call was not connected in time")
 
     if leg.call.is_unanswered:
         leg.answer(None)

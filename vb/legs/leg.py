@@ -231,8 +231,10 @@ class Leg:
             self._hold_changed(held)
 
     def _hold_changed(self, held: bool) -> None:
-        kind = LegHold if held else LegUnhold
-        self.publish(kind(leg_id=self.id, app_id=self.app_id, leg_type=self.type))
+        """Tell of a hold by either side, and of its end once nobody holds the call any more."""
+        if held or not self.held:
+            kind = LegHold if held else LegUnhold
+            self.publish(kind(leg_id=self.id, app_id=self.app_id, leg_type=self.type))
         if self._hold_limit_task is not None and not self.held:
             self._hold_limit_task.cancel()
             self._hold_limit_task = None

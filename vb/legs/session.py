@@ -56,7 +56,9 @@ class Session:
         self._wanted_hold = False
         self._held = False
         self._offering = False
+        self._offered_hold = False
         self._refreshing = False
+        self._asked = False
 
     @property
     def wants_hold(self) -> bool:
@@ -73,6 +75,7 @@ class Session:
         if self._offering or self._wanted_hold == self._held:
             return
         self._offering = True
+        self._offered_hold = self._wanted_hold
         try:
             self._call.reoffer(self._make_offer)
         except CallStateError as exc:
@@ -90,11 +93,11 @@ class Session:
 
     def _make_offer(self) -> bytes:
         negotiation = self._media.negotiation
-        negotiation.hold = self._wanted_hold
+        negotiation.hold = self._offered_hold = self._wanted_hold
         return negotiation.offer()
 
     def _failed(self, error: str) -> None:
-        command = "hold" if self._wanted_hold else "unhold"
+        command = "hold" if self._offered_hold else "unhold"
         self._offering = False
         if self._refreshing:
             self._refreshing = False
@@ -108,6 +111,7 @@ class Session:
 
     def offer_received(self, sdp: bytes) -> None:
         """Answer the far end's offer; one that cannot be accepted leaves the session as it was."""
+        self._set_own_offer_aside()
         try:
             try:
                 answer = self._media.receive_offer(sdp)
@@ -125,15 +129,25 @@ class Session:
 
     def offer_requested(self) -> None:
         """Make the offer that a re-INVITE without one asks for."""
+        self._set_own_offer_aside()
         negotiation = self._media.negotiation
         try:
             self._call.answer_offer(negotiation.offer(codecs=negotiation.codecs))
+            self._asked = True
         except NoPendingOffer:
             negotiation.withdraw_offer()
 
-    def offer_answered(self, sdp: bytes | None) -> None:
-        """Take the answer to an offer of ours."""
+    def _set_own_offer_aside(self) -> None:
+        """Go back to what is in force: an offer of ours that met one of the far end is made anew later."""
         negotiation = self._media.negotiation
+        negotiation.withdraw_offer()
+        negotiation.hold = self._held
+
+    def offer_answered(self, sdp: bytes | None) -> None:
+        """Take the answer to an offer of ours, which we made for our own sake or because we were asked."""
+        negotiation = self._media.negotiation
+        is_ours = self._offering and not self._asked
+        self._asked = False
         problem: str | None = None
         if sdp is None:
             problem = "the answer has no session description"
@@ -145,11 +159,11 @@ class Session:
         if problem is not None:
             negotiation.withdraw_offer()
             log.info("answer to our offer cannot be used", leg_id=self._owner.id, problem=problem)
-            if self._offering:
+            if is_ours:
                 self._failed(problem)
             return
         self._follow()
-        if self._offering:
+        if is_ours:
             self._offering = self._refreshing = False
             self._held = negotiation.hold
             self._owner.set_local_hold(self._held)

@@ -173,11 +173,12 @@ class SipLeg(Leg):
     def start_early_media(self, codec: str | None) -> None:
         """Send 183 with our answer and start media.
 
-        To a call without an offer ours is sent, if the caller acknowledges it; media starts with its answer.
+        To a call without an offer ours is sent, and media starts with its answer; leg.command_failed follows
+        if the caller cannot acknowledge it.
 
         Raises:
             BadRequest: not an incoming call, or the codec cannot be answered with.
-            Conflict: not ringing, or the caller neither made an offer nor can take one yet.
+            Conflict: not ringing.
         """
         self._require_inbound()
         if self.state is not LegState.RINGING:
@@ -194,7 +195,8 @@ class SipLeg(Leg):
         if self._early_offer:
             raise Conflict("early media has been offered already")
         if not self.call.takes_early_offer:
-            raise Conflict("the call brought no offer; early media needs one")
+            self.command_failed("early_media", "the call brought no offer, and its caller has no 100rel")
+            return
         self._early_offer = True
         self.call.progress(self.media.negotiation.offer())
 
@@ -244,11 +246,11 @@ class SipLeg(Leg):
         """Queue digits as telephone-events, in place of audio.
 
         Raises:
-            InternalError: the far end takes none, or too many wait already.
+            InternalError: the far end takes none or holds the call, or too many wait already.
         """
         if not self.media.port.send_digits(digits):
             raise InternalError(
-                "DTMF cannot be sent: the call has no telephone-event, or too many digits wait"
+                "DTMF cannot be sent: the call has no telephone-event or is held, or too many digits wait"
             )
 
     @property
@@ -318,8 +320,7 @@ class SipLeg(Leg):
             case sip.Cancelled():
                 self.hangup("caller_cancel")
             case sip.RemoteHangup():
-                before_answer = self.inbound and self.state in UNANSWERED and self.call.is_unanswered
-                self.hangup("caller_cancel" if before_answer else "remote_bye")
+                self.hangup("remote_bye")
             case sip.OfferReceived(sdp=sdp):
                 self.session.offer_received(sdp)
             case sip.OfferRequested():

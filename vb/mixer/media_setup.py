@@ -115,7 +115,8 @@ class MediaSetup:
             header = columns.packets[slot, :HEADER_BYTES]
             header[0] = 0x80
             header[8:12] = list(port.ssrc.to_bytes(4, "big"))
-        if before is None or before.telephone_event_send != agreed.telephone_event_send:
+        # Digits that a hold keeps from going out would come at a wrong time when it ends.
+        if before is None or agreed.remote_held or before.telephone_event_send != agreed.telephone_event_send:
             event = agreed.telephone_event_send
             port.digits = None if event is None else TelephoneEventSender(event[1])
 

@@ -265,9 +265,9 @@ class RtpPort(Port):
         """Send telephone-events in place of audio.
 
         Returns:
-            False when the peer takes none or too many digits wait; then nothing is sent.
+            False when the peer takes none or holds us, or too many digits wait; then nothing is sent.
         """
-        if self.digits is None or self.closed or not self.digits.queue(digits):
+        if self.digits is None or self.closed or self._remote_hold or not self.digits.queue(digits):
             return False
         self._core.touch()
         return True

@@ -1,0 +1,119 @@
+"""The ledger's rules, and the names of the server's interface."""
+
+from pathlib import Path
+
+from conformance.ledger import Surface, check_names, check_run, read_ledger
+from conformance.registry import Scenario, load_all
+from conformance.runner import Outcome
+from conformance.surface import messages_of, operation, operations_of, settings_of
+from conformance.world import World
+
+
+async def _nothing(world: World) -> None:
+    del world
+
+
+CALLS = Scenario("calls", "what", _nothing, env={"SIP_PORT": "0"})
+SCENARIOS = {"calls": CALLS}
+SURFACE = Surface(
+    frozenset({"GET /v1/legs"}), frozenset({"stop"}), frozenset({"leg.hold"}), frozenset({"SIP_PORT"})
+)
+GOOD = {
+    "operations": {"GET /v1/legs": ["calls"]},
+    "commands": {"stop": ["calls"]},
+    "events": {"leg.hold": ["calls"]},
+    "settings": {"SIP_PORT": ["calls"]},
+    "reliability": {"S1": ["code.py::def test_it"]},
+}
+
+
+def _root(tmp_path: Path) -> Path:
+    (tmp_path / "code.py").write_text("def test_it(): ...")
+    return tmp_path
+
+
+def test_a_whole_ledger_has_no_problem(tmp_path: Path) -> None:
+    assert check_names(GOOD, SCENARIOS, SURFACE, _root(tmp_path)) == []
+
+
+def test_what_the_server_has_and_the_ledger_has_not_is_told(tmp_path: Path) -> None:
+    problems = check_names({**GOOD, "events": {}}, SCENARIOS, SURFACE, _root(tmp_path))
+    assert problems == ["[events] has no leg.hold"]
+
+
+def test_what_the_server_has_no_longer_is_told(tmp_path: Path) -> None:
+    events = {"leg.hold": ["calls"], "leg.gone": ["calls"]}
+    problems = check_names({**GOOD, "events": events}, SCENARIOS, SURFACE, _root(tmp_path))
+    assert problems == ["[events] leg.gone: the server has none"]
+
+
+def test_an_entry_without_a_scenario_is_told(tmp_path: Path) -> None:
+    problems = check_names({**GOOD, "commands": {"stop": []}}, SCENARIOS, SURFACE, _root(tmp_path))
+    assert problems == ["[commands] stop: no scenario"]
+
+
+def test_a_scenario_that_is_nowhere_is_told(tmp_path: Path) -> None:
+    more = {**SCENARIOS, "lost": Scenario("lost", "what", _nothing)}
+    assert check_names(GOOD, more, SURFACE, _root(tmp_path)) == ["lost is in no entry"]
+
+
+def test_a_reference_to_nothing_is_told(tmp_path: Path) -> None:
+    for reference in ("nobody", "code.py::def test_other", "gone.py::def test_it"):
+        ledger = {**GOOD, "reliability": {"S1": [reference]}}
+        assert check_names(ledger, SCENARIOS, SURFACE, _root(tmp_path)) == [
+            f"[reliability] S1: there is no {reference}"
+        ]
+
+
+def test_a_setting_that_its_scenario_does_not_set_is_told(tmp_path: Path) -> None:
+    plain = {"calls": Scenario("calls", "what", _nothing)}
+    surface = Surface(SURFACE.operations, SURFACE.commands, SURFACE.events, frozenset({"VB_" + "ODD"}))
+    ledger = {**GOOD, "settings": {"VB_" + "ODD": ["calls"]}}
+    problems = check_names(ledger, plain, surface, _root(tmp_path))
+    assert problems == ["[settings] VB_" + "ODD: calls does not set it"]
+
+
+def test_settings_are_free_where_the_server_does_not_tell_them(tmp_path: Path) -> None:
+    surface = Surface(SURFACE.operations, SURFACE.commands, SURFACE.events, None)
+    assert check_names(GOOD, SCENARIOS, surface, _root(tmp_path)) == []
+
+
+def test_a_run_that_does_not_bear_an_entry_out_is_told() -> None:
+    outcome = Outcome("calls", "what", 1.0, used=("GET /v1/legs", "stop"))
+    assert check_run(GOOD, [outcome]) == ["[events] leg.hold: calls does not touch it"]
+
+
+def test_a_failed_scenario_is_not_held_against_the_ledger() -> None:
+    assert check_run(GOOD, [Outcome("calls", "what", 1.0, where="here")]) == []
+
+
+def test_reliability_cases_are_all_there() -> None:
+    cases = {*range(1, 16), *range(19, 24), *range(25, 30), *range(32, 36)}
+    assert set(read_ledger()["reliability"]) >= {f"S{number}" for number in cases}
+
+
+def test_every_scenario_is_in_the_ledger() -> None:
+    ledger = read_ledger()
+    named = {reference for entries in ledger.values() for refs in entries.values() for reference in refs}
+    assert set(load_all()) <= named
+
+
+def test_requests_are_named_by_their_template() -> None:
+    assert operation("GET", "/v1/legs?x=1") == "GET /v1/legs"
+    assert operation("DELETE", "/v1/rooms/a/legs/b") == "DELETE /v1/rooms/{id}/legs/{legID}"
+    assert operation("PATCH", "/v1/legs/a/play/pb-1") == "PATCH /v1/legs/{id}/play/{playbackID}"
+    assert operation("GET", "/v1/rooms/a/bridges/b") == "GET /v1/rooms/{id}/bridges/{bridgeID}"
+    assert operation("GET", "/v1/rooms/a/bridges") == "GET /v1/rooms/{id}/bridges"
+    assert operation("POST", "/v1/legs/a/record/pause") == "POST /v1/legs/{id}/record/pause"
+
+
+def test_the_documents_are_read() -> None:
+    paths: dict[str, object] = {"/v1/legs": {"get": {}, "post": {}, "parameters": []}}
+    assert operations_of({"paths": paths}) == {"GET /v1/legs", "POST /v1/legs"}
+    names = ["stop", "get_leg", "get_leg.result", "amd.result", "leg.hold", "connected", "error"]
+    assert messages_of({"components": {"messages": dict.fromkeys(names)}}) == (
+        {"stop", "get_leg"},
+        {"amd.result", "leg.hold"},
+    )
+    text = "options:\n  -h, --help  show\n\nsettings:\n  SIP_PORT   a port [5060]\n  VB_X1      what\n"
+    assert settings_of(text) == {"SIP_PORT", "VB_X1"}

@@ -1,0 +1,89 @@
+"""A room whose deletion takes a while: what comes to it meanwhile is told so, and harms nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+
+import pytest
+import trio
+
+from tests.support.phone import open_phone
+from tests.support.raw_sip import SDP, open_raw
+from tests.support.world import Events, call_in, rest_of, sip_uri, wait_for
+from vb.config import Config
+from vb.server import Server, open_server
+from vb.sip import call as sip
+from vb.sip.refer import Replaces
+from vb.sip.tasks.endpoint import DialRequest
+
+pytestmark = pytest.mark.integration
+
+
+@asynccontextmanager
+async def closing(server: Server, room_id: str) -> AsyncIterator[None]:
+    """Inside the block the room is being deleted: something in it takes its time to end."""
+    finished = trio.Event()
+
+    async def slow() -> None:
+        try:
+            await trio.sleep_forever()
+        finally:
+            with trio.CancelScope(shield=True):
+                await finished.wait()
+
+    server.engine.rooms.get(room_id).slots.start("slow", slow)
+    await trio.sleep(0.01)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(partial(server.call, "delete_room", id=room_id))
+        while room_id in server.engine.rooms:
+            await trio.lowlevel.checkpoint()
+        try:
+            yield
+        finally:
+            finished.set()
+
+
+async def ringing(events: Events) -> str:
+    return str((await wait_for(events, "leg.ringing"))["leg_id"])
+
+
+async def test_a_leg_that_is_answered_into_a_room_that_ends_is_told_to_have_failed(config: Config) -> None:
+    async with open_server(config) as server, open_raw(sip_uri(server)) as peer:
+        with server.events() as events:
+            await server.call("create_room", id="r")
+            cseq = await peer.request("INVITE", body=SDP)
+            leg_id = await ringing(events)
+            await server.call("add_leg_to_room", room_id="r", leg_id=leg_id)
+            await peer.wait_status(200)
+            async with closing(server, "r"):
+                await peer.request("ACK", cseq=cseq)
+                failed = await wait_for(events, "leg.command_failed", leg_id=leg_id)
+                assert failed["command"] == "add_to_room"
+            assert [event["type"] for event in await rest_of(events)] == ["room.deleted"]
+
+
+async def test_a_call_that_takes_the_place_of_one_in_a_room_that_ends_goes_on_alone(config: Config) -> None:
+    async with open_server(config) as server, open_phone(600) as bob, open_phone(700) as carol:
+        with server.events() as events:
+            old_id = await call_in(server, bob, events, "r")
+            old = bob.calls[0]
+            async with closing(server, "r"):
+                assert carol.negotiation is not None
+                value = str(Replaces(old.call_id, to_tag=old.remote_tag, from_tag=old.local_tag))
+                call = carol.endpoint.dial(
+                    DialRequest(
+                        to=sip_uri(server),
+                        sdp=carol.negotiation.offer(),
+                        server_headers=(("Replaces", value),),
+                    )
+                )
+                carol.calls.append(call)
+                new_id = await ringing(events)
+                carol.use_answer((await carol.wait_for(call, sip.Answered)).sdp)
+                ended = await wait_for(events, "leg.disconnected", leg_id=old_id)
+                assert ended["cdr"]["reason"] == "transfer_completed"
+            kinds = [(event["type"], event.get("leg_id")) for event in await rest_of(events)]
+            assert ("leg.disconnected", new_id) not in kinds
+            await server.call("delete_leg", id=new_id)
