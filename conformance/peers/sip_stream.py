@@ -94,6 +94,6 @@ async def open_listener(server: Address, context: ssl.SSLContext | None = None) 
             await _read(stream, ua, source)
 
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(trio.serve_listeners, serve, [listener])
+        await nursery.start(trio.serve_listeners, serve, [listener])
         yield ua
         nursery.cancel_scope.cancel()

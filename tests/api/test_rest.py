@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import math
 from typing import TYPE_CHECKING
 
 import pytest
@@ -239,7 +238,7 @@ async def test_a_released_runner_lets_commands_be_cancelled(
 ) -> None:
     async def endless(engine: Engine, p: NoParams) -> Status:
         """Never end."""
-        await trio.sleep(math.inf)
+        await trio.Event().wait()
         return Status(status="")
 
     register(monkeypatch, "endless", endless, Route("POST", "/v1/endless"), ())

@@ -37,7 +37,9 @@ async def closing(server: Server, room_id: str) -> AsyncIterator[None]:
     await trio.sleep(0.01)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(partial(server.call, "delete_room", id=room_id))
-        while room_id in server.engine.rooms:
+        for _ in range(1000):
+            if room_id not in server.engine.rooms:
+                break
             await trio.lowlevel.checkpoint()
         try:
             yield
@@ -87,3 +89,18 @@ async def test_a_call_that_takes_the_place_of_one_in_a_room_that_ends_goes_on_al
             kinds = [(event["type"], event.get("leg_id")) for event in await rest_of(events)]
             assert ("leg.disconnected", new_id) not in kinds
             await server.call("delete_leg", id=new_id)
+
+
+async def test_a_call_for_a_room_that_ends_is_placed_and_joins_one_made_anew(config: Config) -> None:
+    async with open_server(config) as server, open_phone(600) as phone:
+        with server.events() as events:
+            await server.call("create_room", id="r")
+            async with closing(server, "r"):
+                await server.call("create_leg", type="sip", to=phone.uri, room_id="r")
+                leg_id = await ringing(events)
+            await wait_for(events, "room.deleted", room_id="r")
+            with trio.fail_after(5):
+                await phone.arrived.wait()
+            phone.answer(phone.calls[0])
+            await wait_for(events, "room.created", room_id="r")
+            await wait_for(events, "leg.joined_room", leg_id=leg_id, room_id="r")

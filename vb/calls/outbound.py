@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -13,7 +14,7 @@ from vb.calls.media import MediaUnavailable, open_media
 from vb.calls.rooms import put_into_room
 from vb.codecs.base import Codec, find_codec
 from vb.engine import Engine, check_id
-from vb.errors import BadRequest, Unavailable, VbError
+from vb.errors import BadRequest, Conflict, Unavailable, VbError
 from vb.events.hooks import Hook
 from vb.events.leg import LegRinging
 from vb.features.amd import start_amd
@@ -147,7 +148,8 @@ class _Outgoing:
                 def announce() -> None:
                     engine.admit(leg)
                     if request.room_id and request.room_id not in engine.rooms:
-                        engine.open_room(request.room_id, app_id=request.app_id)
+                        with suppress(Conflict):  # it is being deleted; the join makes it anew
+                            engine.open_room(request.room_id, app_id=request.app_id)
                     leg.publish(self._ringing(leg))
                     task_status.started(leg)
 

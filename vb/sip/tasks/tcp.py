@@ -217,14 +217,14 @@ class TcpTransport:
                 secured = await greet(stream, self._tls)
         finally:
             if secured is None:
-                await self._drop(connection, stream)
+                self._drop(connection, stream)
         if secured is not None:
             await self._run(connection, secured)
 
-    async def _drop(self, connection: Connection, stream: trio.SocketStream | None) -> None:
+    def _drop(self, connection: Connection, stream: trio.SocketStream | None) -> None:
         self._forget(connection)
         if stream is not None:
-            await trio.aclose_forcefully(stream)
+            stream.socket.close()
 
     async def _run_outbound(self, connection: Connection) -> None:
         stream: trio.SocketStream | None = None
@@ -242,7 +242,7 @@ class TcpTransport:
             stream = None
         finally:
             if ready is None:
-                await self._drop(connection, stream)
+                self._drop(connection, stream)
         if ready is not None:
             await self._run(connection, ready)
 
