@@ -75,6 +75,6 @@ async def open_hostile() -> AsyncIterator[HostileServer]:
     (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
     server.port = listener.socket.getsockname()[1]
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(trio.serve_listeners, server.serve, [listener])
+        await nursery.start(trio.serve_listeners, server.serve, [listener])
         yield server
         nursery.cancel_scope.cancel()

@@ -87,8 +87,6 @@ async def serve_http(handler: Handler, port: int = 0) -> AsyncIterator[int]:
     limit = trio.CapacityLimiter(MAX_CONNECTIONS)
     async with trio.open_nursery() as nursery:
         listeners = await trio.open_tcp_listeners(port, host="127.0.0.1")
-        nursery.start_soon(
-            partial(trio.serve_listeners, partial(_serve_connection, handler, limit), listeners)
-        )
+        await nursery.start(trio.serve_listeners, partial(_serve_connection, handler, limit), listeners)
         yield listeners[0].socket.getsockname()[1]
         nursery.cancel_scope.cancel()
