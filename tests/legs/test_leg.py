@@ -22,7 +22,7 @@ class Setup:
         self.host = RecordingHost()
         self.leg = make_leg(self.host)
         self.far = FarEnd(stuck=stuck)
-        self.media = MediaLog()
+        self.media = MediaLog(self.leg)
 
     async def run(self, *, task_status: trio.TaskStatus[Leg] = trio.TASK_STATUS_IGNORED) -> None:
         def ready() -> None:
@@ -58,6 +58,19 @@ async def test_a_crash_of_signalling_ends_only_this_leg() -> None:
         await tasks.start(setup.run)
         await setup.far.inbox_send.send(RuntimeError("broken"))
     assert disconnected(setup.host).cdr.reason == "internal_error"
+
+
+async def test_a_crash_of_a_media_task_ends_only_this_leg_and_the_far_end_is_told() -> None:
+    setup, other = Setup(), Setup()
+    async with trio.open_nursery() as tasks:
+        await tasks.start(setup.run)
+        await tasks.start(other.run)
+        setup.media.crash.set()
+        await wait_all_tasks_blocked()
+        assert setup.far.reasons == ["internal_error"]
+        assert disconnected(setup.host).cdr.reason == "internal_error"
+        assert not other.leg.ended
+        other.leg.hangup("api_hangup")
 
 
 async def test_a_crash_of_a_feature_leaves_the_leg_alone() -> None:

@@ -86,7 +86,7 @@ async def test_the_end_of_a_leg_ends_speech_in_its_room_first() -> None:
         talker.world.run(20)
         talker.leg.hangup("api_hangup")
 
-    await talker.leg.live(FarEnd(), MediaLog().open, on_ready=ready)
+    await talker.leg.live(FarEnd(), MediaLog(talker.leg).open, on_ready=ready)
     stopped = SpeakingStopped(leg_id="leg-1", app_id="shop", room_id="room-1")
     assert talker.host.types == ["speaking.started", "speaking.stopped", "leg.disconnected"]
     assert talker.host.published[1] == stopped

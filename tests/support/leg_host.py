@@ -70,19 +70,27 @@ class FarEnd:
 
 
 class MediaLog:
-    """Media tasks that only note when they come and go."""
+    """A media task of a leg that notes when it comes and goes, and fails when told to."""
 
-    def __init__(self) -> None:
+    def __init__(self, leg: Leg) -> None:
         self.notes: list[str] = []
-        self.crash: Exception | None = None
+        self.crash = trio.Event()
+        self._leg = leg
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[None]:
-        self.notes.append("up")
-        try:
-            yield
-        finally:
-            self.notes.append("down")
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._leg.contain, "rtp", self._run)
+            self.notes.append("up")
+            try:
+                yield
+            finally:
+                self.notes.append("down")
+                nursery.cancel_scope.cancel()
+
+    async def _run(self) -> None:
+        await self.crash.wait()
+        raise RuntimeError("broken")
 
 
 def make_leg(host: RecordingHost, leg_id: str = "leg-1") -> Leg:
