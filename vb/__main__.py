@@ -69,7 +69,7 @@ def _serve(config: Config) -> int:
     from threadpoolctl import threadpool_limits
 
     from vb import server  # noqa: F401 -- loads numpy, whose threads can only be limited once it is there
-    from vb.limits import raise_open_files
+    from vb.limits.open_files import raise_open_files
 
     configure_logging(config.server.log_level)
     raise_open_files()

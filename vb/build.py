@@ -22,6 +22,7 @@ from vb.features.recording import Recorders
 from vb.features.storage import RecordingStorage
 from vb.ids import SystemIds
 from vb.layers import Layer
+from vb.limits.rate import RateLimit
 from vb.media.fetch_policy import FetchPolicy
 from vb.media.tasks.blocking import ThreadRunner
 from vb.media.tasks.fetch import Fetcher
@@ -29,11 +30,11 @@ from vb.metrics import Metrics
 from vb.mixer.plane import Plane
 from vb.mixer.port import Port
 from vb.mixer.tasks import SocketIo
-from vb.rate import RateLimit
 from vb.rtp.playout import PlayoutSettings
 from vb.rtp.ports import PortPool
 from vb.sip.errors import SipTargetError
-from vb.sip.tasks.endpoint import SipEndpoint, SipSettings, proxy_route
+from vb.sip.target import proxy_route
+from vb.sip.tasks.endpoint import SipEndpoint, SipSettings
 from vb.sip.tasks.tls import Tls, load_tls
 
 log = structlog.get_logger(__name__)

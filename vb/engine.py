@@ -29,11 +29,11 @@ from vb.ids import IdSource, SystemIds
 from vb.layers import Layer
 from vb.legs.leg import Leg
 from vb.legs.transfer import TransferPolicy
-from vb.limits import legs_that_fit
+from vb.limits.open_files import legs_that_fit
+from vb.limits.rate import RateLimit
 from vb.media.fetch_policy import FetchPolicy
 from vb.metrics import Metrics
 from vb.mixer.plane import Plane
-from vb.rate import RateLimit
 from vb.rooms.bridges import Bridges
 from vb.rooms.room import Room
 from vb.rtp.ports import PortPool

@@ -10,7 +10,7 @@ import pytest
 import trio
 
 from vb.ids import SystemIds
-from vb.limits import RESERVED_FILES, legs_that_fit, raise_open_files
+from vb.limits.open_files import RESERVED_FILES, legs_that_fit, raise_open_files
 from vb.mixer.plane import Plane
 from vb.mixer.port import RtpPort
 from vb.mixer.tasks import SocketIo

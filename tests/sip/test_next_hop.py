@@ -17,7 +17,7 @@ from vb.sip.hop import Hop
 from vb.sip.message import Request
 from vb.sip.outbound import OutboundCall
 from vb.sip.settings import AgentSettings
-from vb.sip.tasks.endpoint import proxy_route
+from vb.sip.target import proxy_route
 from vb.sip.uri import parse_uri
 
 LONG = OFFER + b"a=x:" + b"y" * 900 + b"\r\n"

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import structlog
 import trio
@@ -20,22 +20,20 @@ from vb.sip.agent import AgentStats, UserAgent
 from vb.sip.call import Call, CallEvent, Closed, Incoming
 from vb.sip.dialog import uri_hop
 from vb.sip.digest import Credentials
-from vb.sip.errors import SipParseError, SipTargetError
-from vb.sip.headers import parse_name_addr, quote
 from vb.sip.hop import Hop
 from vb.sip.identity import caller_identity, check_custom_headers
 from vb.sip.inbound import InboundCall
 from vb.sip.outbound import DialPlan, OutboundCall
 from vb.sip.settings import AgentSettings
+from vb.sip.target import dial_target, proxy_route
 from vb.sip.tasks.call import SipCall
 from vb.sip.tasks.resolve import ResolveError, advertised_host
 from vb.sip.tasks.tls import Tls
 from vb.sip.tasks.transport import BoundAddress, SipTransport
-from vb.sip.uri import SipUri, parse_uri
+from vb.sip.uri import SipUri
 
 log = structlog.get_logger()
 _SECRET_LINE = re.compile(r"(?im)^((?:proxy-)?authorization|x-webhook-secret|x-webhook-url)[ \t]*:.*$")
-_NOT_IN_TO = {"transport", "lr", "maddr", "ttl", "method"}
 
 __all__ = ["DialRequest", "SipCall", "SipEndpoint", "SipSettings"]
 
@@ -210,7 +208,7 @@ class SipEndpoint:
         agent, transport = self._agent, self._transport
         if agent is None or transport is None:
             raise Unavailable("SIP is not running")
-        hop = self._first_hop(_target(to)[0], self._route(outbound_proxy))
+        hop = self._first_hop(dial_target(to)[0], self._route(outbound_proxy))
         found = transport.resolver.cached(hop)
         if found is None:
             try:
@@ -245,7 +243,7 @@ class SipEndpoint:
         return handle
 
     def _plan(self, request: DialRequest, public_host: str) -> DialPlan:
-        target, to = _target(request.to)
+        target, to = dial_target(request.to)
         route = self._route(request.outbound_proxy)
         self._first_hop(target, route)
         check_custom_headers(request.headers)
@@ -408,36 +406,6 @@ class SipEndpoint:
     def connections(self) -> int:
         """Number of TCP and TLS connections."""
         return self._transport.connections if self._transport is not None else 0
-
-
-def _target(text: str) -> tuple[SipUri, str]:
-    """Return the URI to dial and the value of To."""
-    display = None
-    try:
-        if "<" in text:
-            address = parse_name_addr(text)
-            text, display = address.uri, address.display
-        uri = parse_uri(text.strip())
-    except SipParseError:
-        raise SipTargetError(f"to: {text!r} is not a SIP URI") from None
-    params = tuple(item for item in uri.params if item[0] not in _NOT_IN_TO)
-    shown = SipUri(uri.scheme, uri.user, uri.host, uri.port, params)
-    prefix = "" if display is None else f"{quote(display)} "
-    return uri, f"{prefix}<{shown}>"
-
-
-def proxy_route(text: str) -> SipUri:
-    """Return the URI of a proxy as it stands in a preloaded Route: loose.  Spec: RFC 3261 §8.1.2.
-
-    Raises:
-        SipTargetError: if it is not a SIP URI.
-    """
-    try:
-        uri = parse_uri(text.strip().removeprefix("<").removesuffix(">"))
-    except SipParseError:
-        raise SipTargetError(f"outbound_proxy: {text!r} is not a SIP URI") from None
-    params = uri.params if uri.is_loose_router else (*uri.params, ("lr", None))
-    return replace(uri, params=params, headers=None)
 
 
 def _dump(direction: str, data: bytes, hop: Hop) -> None:

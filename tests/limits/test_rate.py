@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from vb.rate import RateLimit
+from vb.limits.rate import RateLimit
 
 
 def test_a_burst_of_one_seconds_worth_is_let_through_and_no_more() -> None:
