@@ -22,6 +22,8 @@ from vb.features.recording import Recorders
 from vb.features.storage import RecordingStorage
 from vb.ids import SystemIds
 from vb.layers import Layer
+from vb.limits.allowance import Allowance
+from vb.limits.destinations import Destinations
 from vb.limits.rate import RateLimit
 from vb.media.fetch_policy import FetchPolicy
 from vb.media.tasks.blocking import ThreadRunner
@@ -80,6 +82,12 @@ def build_engine(config: Config, http: httpx.AsyncClient, rooms: Layer, legs: tr
         players=Players(ids, Fetcher(http, policy, blocking=decoders), decoders),
         recorders=Recorders(config.recording.dir, ids, disk, RecordingStorage(config.s3)),
         call_rate=RateLimit(config.server.max_calls_per_second),
+        destinations=Destinations(config.server.dial_allow),
+        allowance=Allowance(
+            config.server.app_max_calls,
+            config.server.app_max_calls_per_second,
+            config.server.app_max_minutes,
+        ),
         leg_nursery=legs,
         room_layer=rooms,
         ids=ids,

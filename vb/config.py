@@ -21,6 +21,7 @@ from pydantic import (
 )
 
 from vb.errors import ConfigError
+from vb.limits.destinations import Destinations
 from vb.settings import (
     KNOWN_CODECS,
     Bool,
@@ -42,6 +43,11 @@ from vb.settings import (
 )
 
 
+def _check_destinations(value: tuple[str, ...]) -> tuple[str, ...]:
+    Destinations(value)
+    return value
+
+
 class ServerConfig(Group):
     """The process itself."""
 
@@ -56,6 +62,23 @@ class ServerConfig(Group):
     )
     max_calls_per_second: Annotated[int, Field(ge=0, le=100_000)] = setting(
         "VB_MAX_CPS", "most new calls a second; further ones get 503; 0 = no cap", 0
+    )
+    dial_allow: Annotated[Words, AfterValidator(_check_destinations)] = setting(
+        "VB_DIAL_ALLOW",
+        "destinations of outgoing calls and blind transfers: number prefixes, @host or prefix@host, "
+        "refused with ! before; the longest that matches decides; empty = all",
+        (),
+    )
+    app_max_calls: Annotated[int, Field(ge=0)] = setting(
+        "VB_APP_MAX_CALLS", "most outgoing calls of each app_id at a time; others get 429; 0 = no cap", 0
+    )
+    app_max_calls_per_second: Annotated[int, Field(ge=0, le=100_000)] = setting(
+        "VB_APP_MAX_CPS", "most outgoing calls of each app_id a second; others get 429; 0 = no cap", 0
+    )
+    app_max_minutes: Annotated[int, Field(ge=0)] = setting(
+        "VB_APP_MAX_MINUTES",
+        "most answered minutes of each app_id's outgoing calls in a UTC day; then calls get 429; 0 = no cap",
+        0,
     )
     drain_timeout_s: Seconds = setting(
         "VB_DRAIN_TIMEOUT", "how long a stop lets calls finish before it hangs them up", 0.0, shown="0"

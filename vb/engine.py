@@ -19,7 +19,7 @@ import trio
 
 from vb.codecs.base import Codec
 from vb.config import Config
-from vb.errors import BadRequest, Conflict, InvalidField, NotFound, Unavailable
+from vb.errors import BadRequest, Conflict, InvalidField, NotFound, Unavailable, first_of
 from vb.events.bus import EventBus
 from vb.events.hooks import Hook, HookTable
 from vb.events.room import RoomCreated, RoomDeleted
@@ -29,6 +29,8 @@ from vb.ids import IdSource, SystemIds
 from vb.layers import Layer
 from vb.legs.leg import Leg
 from vb.legs.transfer import TransferPolicy
+from vb.limits.allowance import Allowance
+from vb.limits.destinations import Destinations
 from vb.limits.open_files import legs_that_fit
 from vb.limits.rate import RateLimit
 from vb.media.fetch_policy import FetchPolicy
@@ -56,13 +58,6 @@ class _Readiness:
     def started(self, value: Any = None) -> None:
         self.ready = True
         self._status.started(value)
-
-
-def _first(group: BaseExceptionGroup[Exception]) -> BaseException:
-    exc: BaseException = group
-    while isinstance(exc, BaseExceptionGroup):
-        exc = exc.exceptions[0]
-    return exc
 
 
 class Table(Generic[T]):
@@ -147,6 +142,8 @@ class Engine:
     rooms: Table[Room] = field(default_factory=lambda: Table("room"))
     bridges: Bridges = field(default_factory=Bridges)
     call_rate: RateLimit = field(default_factory=lambda: RateLimit(0))
+    destinations: Destinations = field(default_factory=Destinations)
+    allowance: Allowance = field(default_factory=Allowance)
     transfers: TransferPolicy = field(default_factory=TransferPolicy)
     running_legs: int = 0
     stopping: bool = False
@@ -230,7 +227,7 @@ class Engine:
         try:
             await run(task_status=status)
         except* Exception as group:  # the leg boundary: one call fails alone
-            problem = _first(group)
+            problem = first_of(group)
             if status.ready:
                 log.exception("leg failed")
         finally:

@@ -12,11 +12,13 @@ from typing import ClassVar
 class VbError(Exception):
     """Base of every error that a caller of vb may see.
 
-    `status` is the HTTP status and the VSI error code; `slug` is a stable word for logs and metrics.
+    `status` is the HTTP status and the VSI error code; `slug` is a stable word for logs and metrics,
+    `retry_after_s` tells when to try again, if that is known.
     """
 
     status: ClassVar[int] = 500
     slug: ClassVar[str] = "internal_error"
+    retry_after_s: int | None = None
 
     def __init__(self, message: str) -> None:
         super().__init__(message)
@@ -70,6 +72,22 @@ class Conflict(VbError):
     slug = "conflict"
 
 
+class TooManyRequests(VbError):
+    """The caller has used up what it may have for now.
+
+    Args:
+        message: what is used up.
+        retry_after_s: seconds for the Retry-After header.
+    """
+
+    status = 429
+    slug = "too_many_requests"
+
+    def __init__(self, message: str, *, retry_after_s: int) -> None:
+        super().__init__(message)
+        self.retry_after_s: int = retry_after_s
+
+
 class InternalError(VbError):
     """The server failed; the details are in its log, never in the answer."""
 
@@ -97,10 +115,18 @@ class Unavailable(VbError):
 
     def __init__(self, message: str, *, retry_after_s: int = 5) -> None:
         super().__init__(message)
-        self.retry_after_s = retry_after_s
+        self.retry_after_s: int = retry_after_s
 
 
 class ConfigError(VbError):
     """A setting cannot be used; the message is one line that names it."""
 
     slug = "config_error"
+
+
+def first_of(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """Return the first error that a group holds, however deep it lies."""
+    found: BaseException = group
+    while isinstance(found, BaseExceptionGroup):
+        found = found.exceptions[0]
+    return found

@@ -87,6 +87,23 @@ async def test_an_answer_given_before_the_prack_follows_it(config: Config) -> No
             assert kinds == ["leg.early_media", "leg.connected"]
 
 
+@pytest.mark.parametrize(("reason", "status", "told"), [("busy", 486, "busy"), (None, 480, "caller_cancel")])
+async def test_an_answer_that_waits_for_the_prack_can_still_be_withheld(
+    config: Config, reason: str | None, status: int, told: str
+) -> None:
+    async with open_server(config) as server, open_raw(sip_uri(server)) as raw:
+        with server.events() as events:
+            leg_id, _ = await early_offer(server, raw, events)
+            await server.call("answer_leg", id=leg_id)
+            with pytest.raises(BadRequest):
+                await server.call("delete_leg", id=leg_id, reason="nonsense")
+            await server.call("delete_leg", id=leg_id, reason=reason)
+            await raw.wait_status(status)
+            await acknowledge(raw, 1, refusal=True)
+            gone = await wait_for(events, "leg.disconnected")
+            assert gone["cdr"]["reason"] == told
+
+
 @pytest.mark.parametrize("body", [b"", b"hello", SDP.replace(b"m=audio 40000", b"m=audio 0")])
 async def test_a_prack_without_a_usable_answer_ends_the_call(config: Config, body: bytes) -> None:
     async with open_server(config) as server, open_raw(sip_uri(server)) as raw:

@@ -243,6 +243,33 @@ async def test_a_full_server_says_so(dialling: Config) -> None:
     small = dialling.model_copy(update={"server": dialling.server.model_copy(update={"max_legs": 1})})
     async with connected(small) as world, open_phone(900) as carol:
         world.call.refer(refer_to(carol.uri))
+        refused: ReferRefused = await world.phone.wait_for(world.call, ReferRefused)
+        assert refused.status == 503
+        assert carol.calls == []
+
+
+async def test_a_transferred_leg_does_not_bring_back_a_room_that_was_deleted(dialling: Config) -> None:
+    async with connected(dialling, "lobby") as world, open_phone(900) as carol:
+        world.call.refer(refer_to(carol.uri))
+        await arrival(carol)
+        await world.server.call("remove_leg_from_room", room_id="lobby", leg_id=world.leg_id)
+        await world.server.call("delete_room", id="lobby")
+        carol.answer(carol.calls[0])
+        connected_leg = await wait_for(world.events, "leg.connected")
+        assert "leg.joined_room" not in kinds(await rest_of(world.events))
+        assert await world.server.call("list_rooms") == []
+        assert connected_leg["leg_id"] != world.leg_id
+
+
+async def test_ports_that_run_out_meanwhile_are_told_with_503(dialling: Config) -> None:
+    few = dialling.model_copy(
+        update={"rtp": dialling.rtp.model_copy(update={"port_min": 41000, "port_max": 41100})}
+    )
+    async with connected(few) as world, open_phone(900) as carol:
+        ports = world.server.engine.ports
+        taken = [ports.take() for _ in range(ports.free)]
+        assert taken
+        world.call.refer(refer_to(carol.uri))
         finished: ReferFinished = await world.phone.wait_for(world.call, ReferFinished)
         assert finished.status == 503
         assert carol.calls == []

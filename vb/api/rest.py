@@ -15,7 +15,7 @@ from quart_trio import QuartTrio
 from vb.api.edge import CommandRunner
 from vb.api.encoding import parse_body, to_line
 from vb.commands.registry import REGISTRY
-from vb.errors import InvalidField, Unavailable, VbError
+from vb.errors import InvalidField, VbError
 
 CORS_HEADERS: Final = {"Access-Control-Allow-Origin": "*"}
 PREFLIGHT_HEADERS: Final = {
@@ -52,7 +52,8 @@ class Replies:
 
     def failure(self, error: VbError) -> Response:
         """Return a refused or failed command."""
-        headers = {"Retry-After": str(error.retry_after_s)} if isinstance(error, Unavailable) else None
+        retry_after_s = error.retry_after_s
+        headers = None if retry_after_s is None else {"Retry-After": str(retry_after_s)}
         return self.error(error.status, error.message, headers)
 
 

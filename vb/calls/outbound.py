@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -10,8 +11,9 @@ from functools import partial
 import structlog
 import trio
 
+from vb.calls.destinations import check_destination
 from vb.calls.media import MediaUnavailable, open_media
-from vb.calls.rooms import put_into_room
+from vb.calls.rooms import put_into_live_room, put_into_room
 from vb.codecs.base import Codec, find_codec
 from vb.engine import Engine, check_id
 from vb.errors import BadRequest, Conflict, Unavailable, VbError
@@ -20,6 +22,8 @@ from vb.events.leg import LegRinging
 from vb.features.amd import start_amd
 from vb.legs.referral import Referral, ReferredLeg
 from vb.legs.sip import SipLeg, SipLegOptions
+from vb.limits.allowance import Ticket
+from vb.rooms.room import Room
 from vb.sip.tasks.endpoint import DialRequest
 from vb.speech.amd_parameters import AmdParameters
 
@@ -36,7 +40,8 @@ class CallRequest:
         codecs: names to offer, in order; None offers the server's.
         auth: user name and password for a digest challenge.
         outbound_proxy: SIP URI of the next hop; None as the server is set.
-        room_id: room to join once media flows.
+        room_id: room to join once media flows; made if there is none, then as now.
+        room: live room to join once media flows, unless it has been deleted by then.
         rtt: whether the offer asks for real-time text.
         hook: receives the leg's events.
         amd: limits of the answering machine detection that starts with the answer; None starts none.
@@ -54,6 +59,7 @@ class CallRequest:
     ring_timeout_s: float = 0.0
     max_duration_s: float = 0.0
     room_id: str | None = None
+    room: Room | None = None
     app_id: str | None = None
     accept_dtmf: bool = True
     rtt: bool = False
@@ -67,30 +73,29 @@ async def place_call(engine: Engine, request: CallRequest) -> SipLeg:
     """Start an outgoing call and return its ringing leg; the call itself goes on by itself.
 
     Raises:
-        BadRequest: something in the request cannot be used; nothing was sent or created.
-        Unavailable: there is no room for another leg.
+        VbError: as `prepare_call` and `OutgoingCall.run` say; nothing was sent or created.
     """
-    outgoing = _outgoing(engine, request)
+    outgoing = prepare_call(engine, request)
     leg: SipLeg = await engine.start_leg_ready(outgoing.run, name=f"call to {request.to}")
     return leg
 
 
-async def run_call(engine: Engine, request: CallRequest) -> None:
-    """Place an outgoing call and stay with it to its end.
+def prepare_call(engine: Engine, request: CallRequest) -> OutgoingCall:
+    """Check a call that is about to be placed and count it; it has to be run.
 
     Raises:
-        BadRequest: something in the request cannot be used; nothing was sent or created.
+        BadRequest: something in the request cannot be used.
+        Forbidden: the destination may not be called.
+        TooManyRequests: the application has used up its calls.
         Unavailable: there is no room for another leg.
     """
-    await _outgoing(engine, request).run(task_status=trio.TASK_STATUS_IGNORED)
-
-
-def _outgoing(engine: Engine, request: CallRequest) -> _Outgoing:
     codecs = _codecs(engine, request.codecs)
     if request.room_id:
         check_id(request.room_id, "room_id")
+    check_destination(engine, request.to, "to")
     engine.check_capacity()
-    return _Outgoing(engine, request, codecs)
+    ticket = engine.allowance.open(request.app_id, trio.current_time(), time.time())
+    return OutgoingCall(engine, request, codecs, ticket)
 
 
 def _codecs(engine: Engine, names: tuple[str, ...] | None) -> tuple[Codec, ...]:
@@ -108,15 +113,30 @@ def _codecs(engine: Engine, names: tuple[str, ...] | None) -> tuple[Codec, ...]:
 
 
 @dataclass(frozen=True, slots=True)
-class _Outgoing:
+class OutgoingCall:
     """One outgoing call on its way."""
 
     engine: Engine
     request: CallRequest
     codecs: tuple[Codec, ...]
+    ticket: Ticket
 
-    async def run(self, *, task_status: trio.TaskStatus[SipLeg]) -> None:
-        """Open media, send the INVITE, and run the leg to its end."""
+    async def run(self, *, task_status: trio.TaskStatus[SipLeg] = trio.TASK_STATUS_IGNORED) -> None:
+        """Open media, send the INVITE, and run the leg to its end; reports the leg once it rings.
+
+        Raises:
+            BadRequest: something in the request cannot be used; nothing was sent or created.
+            Unavailable: there is no port left.
+        """
+        try:
+            await self._run(task_status)
+        finally:
+            self._release()
+
+    def _release(self) -> None:
+        self.ticket.close(trio.current_time())
+
+    async def _run(self, task_status: trio.TaskStatus[SipLeg]) -> None:
         engine, request = self.engine, self.request
         local_host = await engine.sip.local_host_for(request.to, request.outbound_proxy)
         try:
@@ -135,6 +155,7 @@ class _Outgoing:
                         inband_digits=engine.config.sip.dtmf_inband,
                         on_connected=lambda: self._connected(leg),
                         on_media=lambda: self._join(leg),
+                        on_end=self._release,
                     ),
                     leg_id=engine.ids.uuid(),
                     app_id=request.app_id,
@@ -147,15 +168,19 @@ class _Outgoing:
 
                 def announce() -> None:
                     engine.admit(leg)
-                    if request.room_id and request.room_id not in engine.rooms:
-                        with suppress(Conflict):  # it is being deleted; the join makes it anew
-                            engine.open_room(request.room_id, app_id=request.app_id)
+                    self._open_room()
                     leg.publish(self._ringing(leg))
                     task_status.started(leg)
 
                 await leg.serve(announce)
         except MediaUnavailable as exc:
             raise Unavailable(str(exc)) from None
+
+    def _open_room(self) -> None:
+        request = self.request
+        if request.room_id and request.room_id not in self.engine.rooms:
+            with suppress(Conflict):  # it is being deleted; the join makes it anew
+                self.engine.open_room(request.room_id, app_id=request.app_id)
 
     def _dial_request(self, sdp: bytes) -> DialRequest:
         request = self.request
@@ -181,14 +206,17 @@ class _Outgoing:
         return self.engine.config.speech.detection if wanted is None else wanted
 
     def _connected(self, leg: SipLeg) -> None:
+        self.ticket.answered(trio.current_time())
         if self.request.amd is not None and not leg.ended:
             start_amd(leg, self.request.amd)
 
     def _join(self, leg: SipLeg) -> None:
-        if not self.request.room_id:
-            return
+        request = self.request
         try:
-            put_into_room(self.engine, leg, self.request.room_id)
+            if request.room_id:
+                put_into_room(self.engine, leg, request.room_id)
+            elif request.room is not None:
+                put_into_live_room(self.engine, leg, request.room)
         except VbError as exc:  # the room is being deleted: the call goes on alone
             log.info("leg cannot join its room", leg_id=leg.id, problem=exc.message)
 

@@ -6,9 +6,9 @@ from functools import partial
 
 import structlog
 
-from vb.calls.outbound import CallRequest, run_call
+from vb.calls.outbound import CallRequest, OutgoingCall, prepare_call
 from vb.engine import Engine
-from vb.errors import Unavailable, VbError
+from vb.errors import Unavailable, VbError, first_of
 from vb.legs.referral import Referral
 from vb.legs.sip import SipLeg
 from vb.legs.transfer import TransferPolicy
@@ -39,20 +39,22 @@ def dial_referral(engine: Engine, leg: SipLeg, refer: ReferRequest) -> Referral:
     referral = Referral(refer, leg.transfers.report)
     request = CallRequest(
         to=refer.target,
-        room_id=leg.room.id if leg.room is not None else None,
+        room=engine.rooms.find(leg.room.id) if leg.room is not None else None,
         app_id=leg.app_id,
         hook=engine.hooks.leg_hook(leg.id),
         referral=referral,
     )
-    engine.start_leg(partial(_run, engine, request, referral), name=f"transfer of leg {leg.id}")
+    call = prepare_call(engine, request)
+    engine.start_leg(partial(_run, call, referral), name=f"transfer of leg {leg.id}")
     return referral
 
 
-async def _run(engine: Engine, request: CallRequest, referral: Referral) -> None:
+async def _run(call: OutgoingCall, referral: Referral) -> None:
     try:
-        await run_call(engine, request)
-    except VbError as exc:
-        log.warning("transfer cannot be carried out", to=request.to, problem=exc.message)
+        await call.run()
+    except* VbError as group:
+        exc = first_of(group)
+        log.warning("transfer cannot be carried out", to=call.request.to, problem=str(exc))
         referral.finish(503 if isinstance(exc, Unavailable) else 500)
     finally:
         referral.finish(500)  # without effect where the call itself has told its end

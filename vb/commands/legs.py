@@ -17,7 +17,9 @@ from vb.legs.sip import SipLeg
 from vb.legs.state import UNANSWERED
 
 
-@command("create_leg", rest=Route("POST", "/v1/legs", status=201, body=True), errors=(400, 501, 503))
+@command(
+    "create_leg", rest=Route("POST", "/v1/legs", status=201, body=True), errors=(400, 403, 429, 501, 503)
+)
 async def create_leg(engine: Engine, p: CreateLeg) -> Leg:
     """Place an outgoing call.
 
@@ -74,7 +76,7 @@ async def delete_leg(engine: Engine, p: DeleteLeg) -> Status:
 
 
 def _hangup_reason(leg: LiveLeg, reason: str | None) -> str:
-    if not (isinstance(leg, SipLeg) and leg.inbound and leg.state in UNANSWERED and leg.call.is_unanswered):
+    if not (isinstance(leg, SipLeg) and leg.inbound and leg.state in UNANSWERED and leg.call.is_refusable):
         return "api_hangup"
     if not reason:
         return "caller_cancel"

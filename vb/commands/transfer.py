@@ -7,6 +7,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from vb.calls.destinations import check_destination
 from vb.commands.params import LegRef
 from vb.commands.registry import Route, command
 from vb.commands.views import Status
@@ -66,7 +67,7 @@ class DeclineTransfer(LegRef):
 @command(
     "leg_transfer",
     rest=Route("POST", "/v1/legs/{id}/transfer", status=202, body=True),
-    errors=(400, 404, 409),
+    errors=(400, 403, 404, 409),
 )
 async def leg_transfer(engine: Engine, p: TransferLeg) -> Status:
     """Ask the far end of a leg to call somebody else.
@@ -85,6 +86,8 @@ async def leg_transfer(engine: Engine, p: TransferLeg) -> Status:
     replaced = engine.legs.find(p.replaces_leg_id) if p.replaces_leg_id else None
     if p.replaces_leg_id and not (isinstance(replaced, SipLeg) and replaced.state is LegState.CONNECTED):
         raise Conflict("replaces_leg_id: must be a connected or held SIP leg")
+    if replaced is None:
+        check_destination(engine, target, "target")
     leg.transfers.start(target, replaced if isinstance(replaced, SipLeg) else None)
     return Status(status="transfer_initiated")
 

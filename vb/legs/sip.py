@@ -41,6 +41,7 @@ class SipLegOptions:
         transfers: what becomes of the far end's REFERs.
         on_connected: called once, after leg.connected.
         on_media: called once, when media can flow for the first time (early or answered).
+        on_end: called once, right before leg.disconnected.
     """
 
     codecs: tuple[Codec, ...]
@@ -51,6 +52,7 @@ class SipLegOptions:
     transfers: TransferPolicy = field(default_factory=TransferPolicy)
     on_connected: Callable[[], None] | None = None
     on_media: Callable[[], None] | None = None
+    on_end: Callable[[], None] | None = None
 
 
 class SipLeg(Leg):
@@ -141,6 +143,8 @@ class SipLeg(Leg):
             self.room.relay_digit(self, digit)
 
     def _publish_end(self) -> None:
+        if self.options.on_end is not None:
+            self.options.on_end()
         super()._publish_end()
         self.transfers.leg_ended()
 
@@ -286,7 +290,7 @@ class SipLeg(Leg):
     def hang_up(self, reason: str) -> None:
         """Tell the far end what the state of the dialog demands: BYE, CANCEL or a final answer."""
         status = REJECTIONS.get(reason)
-        if self.inbound and self.state in UNANSWERED and self.call.is_unanswered:
+        if self.inbound and self.state in UNANSWERED and self.call.is_refusable:
             if status is None and reason == "not_acceptable":
                 status = 488
             if status is not None:

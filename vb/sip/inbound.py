@@ -74,6 +74,11 @@ class InboundCall(Call):
         return self.state is CallState.EARLY and self._held is None
 
     @property
+    def is_refusable(self) -> bool:
+        """Whether no final response has gone out: a 200 that waits for a PRACK can still be withheld."""
+        return self.state is CallState.EARLY
+
+    @property
     def takes_early_offer(self) -> bool:
         """Whether a 183 may carry our offer: only one that is acknowledged.  Spec: RFC 3262 §5."""
         return self._reliable.is_supported

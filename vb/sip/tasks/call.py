@@ -115,6 +115,11 @@ class SipCall:
         return isinstance(self._call, InboundCall) and self._call.is_unanswered
 
     @property
+    def is_refusable(self) -> bool:
+        """Whether an inbound call has got no final response yet, not even one that waits to go out."""
+        return isinstance(self._call, InboundCall) and self._call.is_refusable
+
+    @property
     def takes_early_offer(self) -> bool:
         """Whether `progress` may send an offer to a caller that made none."""
         return isinstance(self._call, InboundCall) and self._call.takes_early_offer
