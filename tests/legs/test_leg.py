@@ -175,6 +175,26 @@ async def test_the_answered_duration_counts_from_the_answer(autojump_clock: Mock
     assert (cdr.duration_total, cdr.duration_answered) == (5, 3)
 
 
+async def test_what_ends_slowly_is_not_charged(autojump_clock: MockClock) -> None:
+    setup = Setup()
+
+    async def feature() -> None:
+        try:
+            await trio.sleep_forever()
+        finally:
+            with trio.move_on_after(4, shield=True):
+                await trio.sleep(2)
+
+    async with trio.open_nursery() as tasks:
+        leg: Leg = await tasks.start(setup.run)
+        leg.slots.start("recording", feature)
+        leg.clock.answered_at = trio.current_time()
+        await trio.sleep(3)
+        leg.hangup("remote_bye")
+    cdr = disconnected(setup.host).cdr
+    assert (cdr.duration_total, cdr.duration_answered) == (3, 3)
+
+
 async def test_mute_and_deaf_publish_only_on_a_change() -> None:
     host = RecordingHost()
     leg = make_leg(host)

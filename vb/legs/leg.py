@@ -369,7 +369,7 @@ class Leg:
                     on_ready()
                     self._announced = True
                     await self._ended.wait()
-                except Exception:
+                except Exception:  # announcing failed: the leg ends, and `Engine` logs why
                     self.hangup("internal_error")
                     raise
                 finally:

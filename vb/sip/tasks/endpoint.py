@@ -374,7 +374,7 @@ class SipEndpoint:
         """Run an action; a fault in it is logged and counted, and everything else goes on."""
         try:
             action()
-        except Exception:
+        except Exception:  # the SIP boundary: a fault ends one message or call, never the endpoint
             self.faults += 1
             log.exception("sip_fault", what=what)
             return False
