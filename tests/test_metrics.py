@@ -48,6 +48,14 @@ def test_counters_start_at_zero(metrics: Metrics) -> None:
     assert value(metrics, "call_duration_seconds_count", type="sip_outbound") == 0
 
 
+def test_lost_text_is_counted_by_reason(metrics: Metrics) -> None:
+    assert value(metrics, "rtt_lost_total", reason="overflow") == 0
+    metrics.text_lost({"overflow": 2, "malformed": 1})
+    metrics.text_lost({})
+    assert value(metrics, "rtt_lost_total", reason="overflow") == 2
+    assert value(metrics, "rtt_lost_total", reason="malformed") == 1
+
+
 def test_two_servers_count_for_themselves() -> None:
     one, other = Metrics(), Metrics()
     one.webhooks_dropped.inc()

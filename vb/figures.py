@@ -45,6 +45,7 @@ def add_figures(engine: Engine, grid: TickGrid) -> None:
         yield "sip_calls", "SIP calls that are not closed", endpoint.calls, {}
         yield "sip_transactions", "SIP transactions, lingering ones included", endpoint.transactions, {}
         yield "sip_faults", "Faults contained in SIP", endpoint.faults, {}
+        yield "sip_overflows", "Calls ended because too many of their events waited", endpoint.overflows, {}
         yield "sip_dropped", "SIP messages lost because a send queue was full", endpoint.dropped, {}
 
     engine.metrics.add_source(plane)

@@ -18,6 +18,7 @@ LEG_STATES: Final = {
     "leg.connected": "connected",
     "leg.disconnected": "disconnected",
 }
+TEXT_LOSSES: Final = ("overflow", "malformed")
 OUTCOMES: Final = ("success", "exhausted", "marshal_error", "request_error", "undelivered")
 CALL_BUCKETS_S: Final = (5, 15, 30, 60, 120, 300, 600, 1800, 3600)
 
@@ -97,6 +98,7 @@ class Metrics:
         self.webhooks_enqueued = self._counter("webhook_enqueued", "Events queued for webhooks")
         self.webhooks_dropped = self._counter("webhook_dropped", "Events dropped before a webhook was tried")
         self.vsi_events_dropped = self._counter("vsi_events_dropped", "Events that slow VSI clients missed")
+        self._text_lost = self._counter("rtt_lost", "Real-time text that was lost, by reason", "reason")
         self._register_at_zero()
         self.registry.register(self._gauges)
         ProcessCollector(registry=self.registry)
@@ -116,6 +118,7 @@ class Metrics:
                 self._legs.labels(kind, state)
         for outcome in OUTCOMES:
             self._deliveries.labels(outcome)
+        self.text_lost(dict.fromkeys(TEXT_LOSSES, 0))
 
     def add_source(self, source: Source) -> None:
         """Read more gauges from `source` at every scrape; readings of one name share their labels."""
@@ -128,6 +131,11 @@ class Metrics:
     def recovered(self, component: str, site: str) -> None:
         """Count a fault that was contained at `site` of `component`."""
         self._panics.labels(component, site).inc()
+
+    def text_lost(self, losses: Mapping[str, int]) -> None:
+        """Count what one stream of real-time text has lost, by reason."""
+        for reason, count in losses.items():
+            self._text_lost.labels(reason).inc(count)
 
     def observe(self, published: Observation) -> None:
         """Count an event; subscribe this to the bus."""

@@ -236,6 +236,8 @@ async def hold_glare(world: World) -> None:
     await phone.call.request("ACK")
     await world.event("leg.hold", leg_id=phone.leg_id)
     check("leg.command_failed", world.count("leg.command_failed"), 0)
+    retried = await phone.reinvite(audio_sdp(phone.rtp.port, direction="recvonly", version=3))
+    check("answer to our own second attempt", sdp_of(retried).audio.direction, "sendonly")
     await phone.hang_up()
 
 

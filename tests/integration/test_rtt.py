@@ -263,6 +263,13 @@ async def test_malformed_text_is_ignored(config: Config) -> None:
             await send_rubbish(line, (text.remote_rtp.host, text.remote_rtp.port))
             await line.send(0, b"", b"", b"still here")
             assert await received(events) == ("still here", 1, None)
+            phone.calls[0].hangup()
+            await wait_for(events, "leg.disconnected")
+            with trio.fail_after(5):
+                await server.engine.wait_idle()
+            lost = server.engine.metrics.registry.get_sample_value
+            assert lost("voiceblender_rtt_lost_total", {"reason": "malformed"}) == 3
+            assert lost("voiceblender_rtt_lost_total", {"reason": "overflow"}) == 0
 
 
 async def send_rubbish(line: TextLine, target: tuple[str, int]) -> None:

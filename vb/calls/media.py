@@ -60,6 +60,7 @@ async def open_media(
             yield media
         finally:
             media.close()
+            engine.metrics.text_lost(sip_text.losses)
 
 
 def _open_text(text: SipText) -> None:

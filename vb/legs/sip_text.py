@@ -46,6 +46,14 @@ class SipText:
         """Whether text can be sent to the far end now."""
         return self._stream is not None and self._stream.session.can_send
 
+    @property
+    def losses(self) -> dict[str, int]:
+        """What was lost so far, by reason: texts that had to wait too long, datagrams that are no text."""
+        stream = self._stream
+        if stream is None:
+            return {}
+        return {"overflow": stream.session.overflows, "malformed": stream.session.malformed}
+
     def open(self) -> None:
         """Bind the ports, so that our next offer asks for text; nothing happens when they are bound.
 
