@@ -34,6 +34,19 @@ def test_a_malformed_outbound_proxy_is_named(proxy: str) -> None:
         sip_settings(settings(SIP_OUTBOUND_PROXY=proxy).sip)
 
 
+@pytest.mark.parametrize(
+    ("proxy", "problem"),
+    [
+        ("sips:proxy.example", "SIP over TLS needs SIP_TLS_PORT"),
+        ("sip:proxy.example;transport=tls", "SIP over TLS needs SIP_TLS_PORT"),
+        ("sip:proxy.example;transport=ws", "there is no SIP over WS"),
+    ],
+)
+def test_a_proxy_that_could_never_be_reached_is_named(proxy: str, problem: str) -> None:
+    with pytest.raises(ConfigError, match=f"^SIP_OUTBOUND_PROXY: {problem}$"):
+        sip_settings(settings(SIP_OUTBOUND_PROXY=proxy).sip)
+
+
 def test_a_certificate_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     missing = str(tmp_path / "missing.pem")
     config = settings(SIP_TLS_PORT="0", SIP_TLS_CERT=missing, SIP_TLS_KEY=missing)

@@ -119,9 +119,13 @@ def sip_settings(config: SipConfig) -> SipSettings:
     """
     if config.outbound_proxy:
         try:
-            proxy_route(config.outbound_proxy)
+            transport = proxy_route(config.outbound_proxy).transport
         except SipTargetError:
             raise ConfigError("SIP_OUTBOUND_PROXY: must be a SIP URI") from None
+        if transport not in ("udp", "tcp", "tls"):
+            raise ConfigError(f"SIP_OUTBOUND_PROXY: there is no SIP over {transport.upper()}")
+        if transport == "tls" and config.tls_port is None:
+            raise ConfigError("SIP_OUTBOUND_PROXY: SIP over TLS needs SIP_TLS_PORT")
     return SipSettings(
         bind_ip=config.bind_ip,
         listen_ip=config.listen_ip,

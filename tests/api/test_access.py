@@ -48,6 +48,29 @@ def test_a_malformed_forwarded_address_is_refused_and_a_missing_one_is_the_peers
     assert rules.refuse("/v1/legs", "10.0.0.1", []) is None
 
 
+def test_forwarded_addresses_in_several_lines_are_one_list() -> None:
+    rules = access("192.0.2.0/24", trust=True)
+    ours, theirs = (b"x-forwarded-for", b"192.0.2.7"), (b"x-forwarded-for", b"203.0.113.9")
+    assert rules.refuse("/v1/legs", "10.0.0.1", [ours, theirs]) is None
+    assert status(rules.refuse("/v1/legs", "10.0.0.1", [theirs, ours])) == 403
+
+
+@pytest.mark.parametrize(
+    ("forwarded", "refused"),
+    [(b"192.0.2.1%junk", 403), (b"fe80::1%eth0", None), (b"fe80::1%", 403), (b"2001:db8::1%eth0", 403)],
+)
+def test_only_a_link_local_address_has_a_zone(forwarded: bytes, refused: int | None) -> None:
+    rules = access("192.0.2.0/24", "fe80::/10", "2001:db8::/32", trust=True)
+    assert status(rules.refuse("/v1/legs", "10.0.0.1", [(b"x-forwarded-for", forwarded)])) == refused
+
+
+@pytest.mark.parametrize("origin", [b"http://[", b"http://a]b", b"null", b"http://pbx.example.evil"])
+def test_an_origin_that_is_not_ours_or_cannot_be_read_is_forbidden(origin: bytes) -> None:
+    headers = [HOST, (b"origin", origin), (b"authorization", b"Bearer one")]
+    refusal = access(tokens=("one",)).refuse("/v1/vsi", "203.0.113.9", headers, upgrade=True)
+    assert status(refusal) == 403
+
+
 @pytest.mark.parametrize(
     ("value", "refused"),
     [

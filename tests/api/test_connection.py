@@ -86,6 +86,10 @@ async def test_an_http2_preface_is_answered_in_http1(connect: Connect, engine: S
         b"GET / HTTP/1.1\r\nHost: \xff\r\n\r\n",
         b"GET /v1/colours HTTP/1.1\r\nHost: a b:99999\r\n\r\n",
         b"GET /v1/colours HTTP/1.1\r\nHost: [\r\n\r\n",
+        b"GET http://[ HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET http://a]/v1/colours HTTP/1.1\r\nHost: x\r\n\r\n",
+        UPGRADE.replace(b"/v1/vsi", b"http://[/v1/vsi") + b"\r\n",
+        UPGRADE + b"Origin: http://[\r\n\r\n",
         b"GET /v1/colours?%ff=\xff HTTP/1.1\r\nHost: x\r\n\r\n",
         b"POST /v1/colours HTTP/1.1\r\nHost: x\r\nContent-Length: x\r\n\r\n",
         b"POST /v1/legs/a/paint HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
@@ -121,10 +125,19 @@ async def test_a_too_large_body_is_refused_before_it_was_read(connect: Connect, 
         await peer.send(
             b"POST /v1/legs/a/paint HTTP/1.1\r\nHost: x\r\nContent-Length: 100000000\r\n\r\n" + b"x" * 100_000
         )
-        status, _, body = await peer.response()
-        assert status == 413
+        status, headers, body = await peer.response()
+        assert (status, headers["connection"]) == (413, "close")
         assert json.loads(body)["error"]
         assert await peer.ended()
+
+
+async def test_a_body_that_was_read_leaves_the_connection_open(connect: Connect, engine: SmallEngine) -> None:
+    async with serving(engine) as url:
+        peer = await connect(url)
+        for _ in range(2):
+            await peer.send(b"POST /v1/nothing HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}")
+            status, headers, _ = await peer.response()
+            assert (status, "connection" in headers) == (404, False)
 
 
 async def test_an_endless_chunked_body_is_cut(connect: Connect, engine: SmallEngine) -> None:

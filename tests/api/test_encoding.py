@@ -39,8 +39,10 @@ def test_what_is_not_one_json_object_is_refused(body: bytes) -> None:
         parse_body(body)
 
 
-def test_the_last_of_two_equal_keys_wins() -> None:
-    assert parse_body(b'{"a":1,"a":2}') == {"a": 2}
+@pytest.mark.parametrize("text", [b'{"a":1,"a":2}', b'{"a":{"b":[{"c":1,"c":1}]}}', b'{"a":1,"\\u0061":2}'])
+def test_a_key_that_occurs_twice_is_refused(text: bytes) -> None:
+    with pytest.raises(BadRequest, match="invalid JSON"):
+        parse_body(text)
 
 
 @pytest.mark.parametrize(

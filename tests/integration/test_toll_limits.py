@@ -106,3 +106,28 @@ async def test_transfers_that_far_ends_ask_for_count_for_the_application(config:
         world.call.refer(refer_to(carol.uri))
         refused: ReferRefused = await world.phone.wait_for(world.call, ReferRefused)
         assert refused.status == 429
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"headers": {"Via": "x"}},
+        {"from": "a b"},
+        {"privacy": "id\r\nX: 1"},
+        {"to": '"a\r\nX-Evil: 1" <sip:x@127.0.0.1:9>'},
+        {"auth": {"username": "a\r\nX-Evil: 1", "password": "p"}},
+        {"auth": {"username": "a", "password": "p\nq"}},
+        {"outbound_proxy": "nonsense"},
+    ],
+)
+async def test_a_request_that_is_refused_uses_up_no_call(config: Config, bad: dict[str, object]) -> None:
+    capped = settings(config, server={"max_calls_per_second": 1, "app_max_calls_per_second": 1})
+    async with open_server(capped) as server, open_phone(600) as phone:
+        body = {"type": "sip", "to": phone.uri, "app_id": "shop"}
+        async with httpx.AsyncClient(base_url=server.url or "") as client:
+            for _ in range(3):
+                refused = await client.post("/v1/legs", json={**body, **bad})
+                assert (refused.status_code, "\n" in refused.json()["error"]) == (400, False)
+            assert (await client.post("/v1/legs", json=body)).status_code == 201
+        await arrival(phone)
+        assert len(phone.calls) == 1

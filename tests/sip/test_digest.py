@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from vb.sip.digest import Challenge, Credentials, DigestClient, authorization, parse_challenge
+from vb.sip.digest import MAX_ATTEMPTS, Challenge, Credentials, DigestClient, authorization, parse_challenge
 from vb.sip.errors import SipParseError
 from vb.sip.message import Headers, Response
 
@@ -82,20 +82,20 @@ def test_the_first_usable_challenge_of_a_realm_is_answered() -> None:
         'Digest realm="a", nonce="3", algorithm=MD5',
         'Digest realm="b", nonce="4"',
     )
-    answers = client().answer(response, "INVITE", "sip:a", Headers())
+    answers = client().answer(response, "INVITE", "sip:a", Headers(), 0)
     assert answers is not None
     assert ['nonce="2"' in answers[0][1], 'nonce="4"' in answers[1][1]] == [True, True]
 
 
 def test_auth_int_alone_is_not_answered() -> None:
     response = challenged('Digest realm="a", nonce="1", qop="auth-int"')
-    assert client().answer(response, "INVITE", "sip:a", Headers()) is None
+    assert client().answer(response, "INVITE", "sip:a", Headers(), 0) is None
 
 
 def test_the_nonce_count_rises_with_each_use() -> None:
     digest, response = client(), challenged('Digest realm="a", nonce="1", qop="auth"')
     for count in ("00000001", "00000002"):
-        answers = digest.answer(response, "BYE", "sip:a", Headers())
+        answers = digest.answer(response, "BYE", "sip:a", Headers(), 0)
         assert answers is not None
         assert f"nc={count}" in answers[0][1]
 
@@ -103,9 +103,48 @@ def test_the_nonce_count_rises_with_each_use() -> None:
 def test_a_refused_realm_is_not_tried_again_unless_stale() -> None:
     digest = client()
     sent = Headers([("Authorization", 'Digest username="x", realm="a", nonce="1"')])
-    assert digest.answer(challenged('Digest realm="a", nonce="2"'), "BYE", "sip:a", sent) is None
+    assert digest.answer(challenged('Digest realm="a", nonce="2"'), "BYE", "sip:a", sent, 1) is None
     stale = challenged('Digest realm="a", nonce="2", stale=TRUE')
-    assert digest.answer(stale, "BYE", "sip:a", sent) is not None
+    assert digest.answer(stale, "BYE", "sip:a", sent, 1) is not None
+
+
+def test_what_other_realms_were_told_is_told_again() -> None:
+    digest, sent = client(), Headers()
+    proxy = Response(407, "", Headers([("Proxy-Authenticate", 'Digest realm="p", nonce="1", qop="auth"')]))
+    callee = challenged('Digest realm="a", nonce="2"')
+    for attempt, challenge in enumerate((proxy, callee)):
+        answers = digest.answer(challenge, "INVITE", "sip:a", sent, attempt)
+        assert answers is not None
+        sent = Headers(answers)
+    assert answers is not None
+    told = dict(answers)
+    assert 'realm="a"' in told["Authorization"]
+    assert 'realm="p"' in told["Proxy-Authorization"]
+    assert "nc=00000002" in told["Proxy-Authorization"]
+
+
+def test_two_proxies_both_keep_their_answers() -> None:
+    digest, sent = client(), Headers()
+    for attempt, realm in enumerate("ab"):
+        challenge = Headers([("Proxy-Authenticate", f'Digest realm="{realm}", nonce="{realm}"')])
+        answers = digest.answer(Response(407, "", challenge), "INVITE", "sip:a", sent, attempt)
+        assert answers is not None
+        sent = Headers(answers)
+    realms = {value.partition('realm="')[2][0] for value in sent.get_all("Proxy-Authorization")}
+    assert realms == {"a", "b"}
+
+
+@pytest.mark.parametrize(
+    "challenge", ['Digest realm="a", nonce="{0}", stale=true', 'Digest realm="{0}", nonce="1"']
+)
+def test_a_request_is_not_tried_for_ever(challenge: str) -> None:
+    digest, sent = client(), Headers()
+    for attempt in range(MAX_ATTEMPTS):
+        answers = digest.answer(challenged(challenge.format(attempt)), "INVITE", "sip:a", sent, attempt)
+        assert answers is not None
+        sent = Headers(answers)
+    last = challenged(challenge.format("last"))
+    assert digest.answer(last, "INVITE", "sip:a", sent, MAX_ATTEMPTS) is None
 
 
 def test_a_password_is_not_shown() -> None:

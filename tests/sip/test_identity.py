@@ -4,6 +4,7 @@ import pytest
 
 from vb.sip.errors import HeaderRefused, SipTargetError
 from vb.sip.identity import Identity, caller_identity, check_custom_headers
+from vb.sip.target import dial_target
 
 
 def identity(from_: str | None, privacy: str | None = None) -> Identity:
@@ -48,6 +49,25 @@ def test_privacy_none_changes_nothing() -> None:
 def test_a_from_that_cannot_be_used_is_refused(bad: str) -> None:
     with pytest.raises(SipTargetError, match="from"):
         identity(bad)
+
+
+def test_half_a_surrogate_pair_in_from_is_refused() -> None:
+    with pytest.raises(SipTargetError, match="from: is not valid text"):
+        identity("a\ud800")
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        '"a\r\nX-Evil: 1" <sip:x@h.example>',
+        '"a\nb" <sip:x@h.example>',
+        "sip:x@h.example\r\nX: 1",
+        '"\ud800" <sip:a@b>',
+    ],
+)
+def test_a_target_that_would_break_its_line_is_refused(bad: str) -> None:
+    with pytest.raises(SipTargetError, match=r"^to: "):
+        dial_target(bad)
 
 
 def test_a_privacy_that_cannot_be_used_is_refused() -> None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import pytest
+
 from vb.sip.message import Headers, Request, response_to
 
 
@@ -50,3 +52,9 @@ def test_a_tag_that_is_there_stays() -> None:
 
 def test_an_unknown_status_has_the_phrase_of_its_class() -> None:
     assert response_to(request(), 499).reason == "Bad Request"
+
+
+@pytest.mark.parametrize("value", ["a\r\nX-Evil: 1", "a\nb", "a\rb"])
+def test_a_header_that_would_run_over_its_line_is_never_sent(value: str) -> None:
+    with pytest.raises(ValueError, match="line break"):
+        Request("OPTIONS", "sip:a@b", Headers([("Subject", value)])).to_bytes()

@@ -311,6 +311,55 @@ def test_a_stale_nonce_is_answered_again(peer: RawPeer) -> None:
     assert 'nonce="n2"' in (third.headers.get("Authorization") or "")
 
 
+def test_the_bye_to_a_surplus_fork_goes_on_with_the_numbers_of_its_prack(peer: RawPeer) -> None:
+    peer.dial()
+    invite = last(peer)
+    reliable: dict[str, str | None] = {"Require": "100rel", "RSeq": "7"}
+    (prack,) = peer.respond(invite, 183, to_tag="other", headers=reliable)
+    peer.respond(invite, 200, body=ANSWER)
+    ack, bye = peer.respond(invite, 200, to_tag="other", body=ANSWER)
+    assert isinstance(bye, Request)
+    assert (bye.method, bye.to.tag) == ("BYE", "other")
+    assert bye.cseq.number == prack.cseq.number + 1
+    assert ack.cseq.number == invite.cseq.number
+
+
+def test_a_proxy_and_the_callee_may_both_want_credentials(peer: RawPeer) -> None:
+    peer.dial(credentials=CREDENTIALS)
+    proxy: dict[str, str | None] = {"Proxy-Authenticate": 'Digest realm="p", nonce="n"'}
+    _, second = peer.respond(last(peer), 407, headers=proxy)
+    _, third = peer.respond(second, 401, headers=CHALLENGE)
+    assert 'realm="p"' in (third.headers.get("Proxy-Authorization") or "")
+    assert "Authorization" in third.headers
+    peer.respond(third, 200, body=ANSWER)
+    assert kinds(peer.side.take()) == ["Answered"]
+
+
+@pytest.mark.parametrize("where", ["invite", "bye"])
+def test_challenges_without_end_end_the_attempt(peer: RawPeer, where: str) -> None:
+    request: Request | Response
+    if where == "invite":
+        peer.dial(credentials=CREDENTIALS)
+        request = last(peer)
+    else:
+        peer.dialled(credentials=CREDENTIALS).hangup(0.0)
+        (request,) = peer.collect()
+    attempts = 1
+    while True:
+        stale: dict[str, str | None] = {
+            "WWW-Authenticate": f'Digest realm="t", nonce="{attempts}", stale=true'
+        }
+        sent = peer.respond(request, 401, headers=stale)
+        again = [item for item in sent if isinstance(item, Request) and item.method != "ACK"]
+        if not again:
+            break
+        (request,) = again
+        attempts += 1
+        assert attempts < 10
+    assert attempts == 5
+    assert kinds(peer.side.take())[-1] == "Closed"
+
+
 def test_without_credentials_a_challenge_is_a_refusal(peer: RawPeer) -> None:
     peer.dial()
     peer.respond(last(peer), 401, headers=CHALLENGE)

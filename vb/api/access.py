@@ -75,7 +75,7 @@ class Access:
             headers: names in lower case.
             upgrade: whether it asks for a WebSocket, which browsers send to any site.
         """
-        values = _last_values(headers)
+        values = _values(headers)
         if self._allowed and not self._is_allowed(client_host, values):
             return _FORBIDDEN
         if not self._tokens or path in OPEN_PATHS:
@@ -103,15 +103,23 @@ class Access:
         return any(matches)  # every token was compared, so that the time tells nothing
 
 
-def _last_values(headers: HeaderList) -> dict[bytes, bytes]:
-    return {name.lower(): value for name, value in headers}
+def _values(headers: HeaderList) -> dict[bytes, bytes]:
+    """Return headers by name; a header that comes in several lines is one list.  Spec: RFC 9110 §5.3."""
+    values: dict[bytes, bytes] = {}
+    for name, value in headers:
+        key = name.lower()
+        values[key] = values[key] + b", " + value if key in values else value
+    return values
 
 
 def _address(text: str) -> IpAddress | None:
+    host, percent, zone = text.strip("[]").partition("%")
     try:
-        address = ipaddress.ip_address(text.partition("%")[0].strip("[]"))
+        address = ipaddress.ip_address(host)
     except ValueError:
         return None
+    if percent and not (zone and address.version == 6 and address.is_link_local):
+        return None  # only a link-local address has a zone (RFC 4007 §11)
     mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
     return mapped or address
 
@@ -121,7 +129,8 @@ def _same_origin(values: dict[bytes, bytes]) -> bool:
     origin = values.get(b"origin")
     if origin is None:
         return True
-    return (
-        urlsplit(origin.decode("latin-1")).netloc.lower()
-        == values.get(b"host", b"").decode("latin-1").lower()
-    )
+    try:
+        netloc = urlsplit(origin.decode("latin-1")).netloc
+    except ValueError:
+        return False
+    return netloc.lower() == values.get(b"host", b"").decode("latin-1").lower()

@@ -123,7 +123,10 @@ class Application(QuartTrio):
 def _origin_path(path: str) -> str:
     """Return the path to route: Quart would stumble over an empty one and drop the first of two slashes."""
     if path.startswith(("http://", "https://")):
-        path = urlsplit(path).path
+        try:
+            path = urlsplit(path).path
+        except ValueError:  # brackets that hold no address
+            return _NO_PATH
     return path if path.startswith("/") and not path.startswith("//") else _NO_PATH
 
 

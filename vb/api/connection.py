@@ -144,8 +144,20 @@ class Http1Protocol(H11Protocol):
         return valid and self.accepts_upgrade(path.decode("ascii"), query, headers, client_host)
 
     async def stream_send(self, event: StreamEvent) -> None:
-        """Write an event of the stream; the head of a response waits for what follows it."""
+        """Write an event of the stream; the head of a response waits for what follows it.
+
+        A response that comes before the end of the request's body is the connection's last, and says so.
+        Spec: RFC 9112 §9.6.
+        """
         self.holding_head = isinstance(event, Response) and event.status_code >= 200
+        connection = self.connection
+        unread = isinstance(connection, h11.Connection) and connection.their_state is h11.SEND_BODY
+        if isinstance(event, Response) and self.holding_head and unread:
+            event = Response(
+                stream_id=event.stream_id,
+                headers=[*event.headers, (b"connection", b"close")],
+                status_code=event.status_code,
+            )
         await super().stream_send(event)
 
 

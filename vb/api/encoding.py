@@ -18,9 +18,16 @@ def _refuse_constant(_name: str) -> NoReturn:
     raise ValueError("NaN and Infinity are not JSON")
 
 
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a key occurs twice")  # two readers could take two values (RFC 8259 §4)
+    return found
+
+
 _SURROGATE_ESCAPE: Final = re.compile(r"\\u[dD][89a-fA-F]")
 
-_decoder = json.JSONDecoder(parse_constant=_refuse_constant)
+_decoder = json.JSONDecoder(parse_constant=_refuse_constant, object_pairs_hook=_unique)
 _encoder = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
 
@@ -28,7 +35,8 @@ def parse_object(text: str) -> dict[str, Any]:
     """Read text that is exactly one JSON object.
 
     Raises:
-        BadRequest: it is anything else, nested too deeply to be read, or holds half a surrogate pair.
+        BadRequest: it is anything else, nested too deeply to be read, names a key twice, or holds half a
+            surrogate pair.
     """
     try:
         value = _decoder.decode(text)

@@ -93,9 +93,24 @@ def prepare_call(engine: Engine, request: CallRequest) -> OutgoingCall:
     if request.room_id:
         check_id(request.room_id, "room_id")
     check_destination(engine, request.to, "to")
+    engine.sip.check(dial_request(request))  # before a place is taken: a bad request takes none
     engine.check_capacity()
     ticket = engine.allowance.open(request.app_id, trio.current_time(), time.time())
     return OutgoingCall(engine, request, codecs, ticket)
+
+
+def dial_request(request: CallRequest, sdp: bytes = b"") -> DialRequest:
+    """Return what the SIP endpoint has to know of a call."""
+    return DialRequest(
+        to=request.to,
+        sdp=sdp,
+        from_=request.from_,
+        privacy=request.privacy,
+        headers=request.headers,
+        auth=request.auth,
+        outbound_proxy=request.outbound_proxy,
+        server_headers=request.referral.refer.headers if request.referral is not None else (),
+    )
 
 
 def _codecs(engine: Engine, names: tuple[str, ...] | None) -> tuple[Codec, ...]:
@@ -141,7 +156,7 @@ class OutgoingCall:
         local_host = await engine.sip.local_host_for(request.to, request.outbound_proxy)
         try:
             async with open_media(engine, local_host, self.codecs, text=request.rtt) as media:
-                call = engine.sip.dial(self._dial_request(media.negotiation.offer()))
+                call = engine.sip.dial(dial_request(request, media.negotiation.offer()))
                 leg = self._leg_type(
                     engine,
                     call,
@@ -181,19 +196,6 @@ class OutgoingCall:
         if request.room_id and request.room_id not in self.engine.rooms:
             with suppress(Conflict):  # it is being deleted; the join makes it anew
                 self.engine.open_room(request.room_id, app_id=request.app_id)
-
-    def _dial_request(self, sdp: bytes) -> DialRequest:
-        request = self.request
-        return DialRequest(
-            to=request.to,
-            sdp=sdp,
-            from_=request.from_,
-            privacy=request.privacy,
-            headers=request.headers,
-            auth=request.auth,
-            outbound_proxy=request.outbound_proxy,
-            server_headers=request.referral.refer.headers if request.referral is not None else (),
-        )
 
     @property
     def _leg_type(self) -> Callable[..., SipLeg]:

@@ -13,7 +13,6 @@ from vb.legs.referral import Referral
 from vb.legs.sip import SipLeg
 from vb.legs.transfer import TransferPolicy
 from vb.sip.refer import ReferRequest
-from vb.sip.tasks.endpoint import DialRequest
 
 log = structlog.get_logger(__name__)
 
@@ -35,7 +34,6 @@ def dial_referral(engine: Engine, leg: SipLeg, refer: ReferRequest) -> Referral:
     Raises:
         VbError: the target cannot be called; nothing was started.
     """
-    engine.sip.check(DialRequest(to=refer.target))
     referral = Referral(refer, leg.transfers.report)
     request = CallRequest(
         to=refer.target,

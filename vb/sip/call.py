@@ -37,7 +37,7 @@ from vb.sip.call_events import (
     SessionExpired,
 )
 from vb.sip.dialog import Dialog, asks_for_sips
-from vb.sip.digest import DigestClient
+from vb.sip.digest import AUTHORIZATIONS, DigestClient
 from vb.sip.exchange import Offer, OfferExchange
 from vb.sip.headers import media_type
 from vb.sip.hop import Hop
@@ -331,6 +331,7 @@ class Call:
         dialog: Dialog | None = None,
         headers: HeaderList = (),
         body: bytes = b"",
+        attempt: int = 0,
     ) -> ClientTransaction:
         """Send a request inside the dialog.
 
@@ -339,6 +340,7 @@ class Call:
         Args:
             done: called once with the final response, or with the way it failed; for an INVITE also
                 with every further 2xx.
+            attempt: how often this request was challenged before.
         """
         dialog = dialog or self.dialog
         assert dialog is not None
@@ -363,7 +365,7 @@ class Call:
         return self.host.start_client(
             Request(method, uri, all_headers, body),
             hop,
-            partial(self._response, retry, done, list(headers)),
+            partial(self._response, retry, done, list(headers), attempt),
             done,
             now,
         )
@@ -373,6 +375,7 @@ class Call:
         retry: Callable[..., ClientTransaction],
         done: Done,
         headers: list[tuple[str, str]],
+        attempt: int,
         transaction: ClientTransaction,
         response: Response,
         now: float,
@@ -381,13 +384,13 @@ class Call:
             return
         if response.status in (401, 407) and self.digest is not None:
             request = transaction.request
-            answers = self.digest.answer(response, request.method, request.uri, request.headers)
+            answers = self.digest.answer(response, request.method, request.uri, request.headers, attempt)
             if answers is not None:
-                names = {name for name, _ in answers}
-                retry(now, headers=[h for h in headers if h[0] not in names] + answers)
+                kept = [item for item in headers if item[0].lower() not in AUTHORIZATIONS]
+                retry(now, headers=kept + answers, attempt=attempt + 1)
                 return
         if self.session.raised(response):
-            retry(now, headers=headers)
+            retry(now, headers=headers, attempt=attempt)
             return
         done(transaction, response, now)
 

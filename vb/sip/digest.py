@@ -16,6 +16,10 @@ _HASHES: dict[str, Callable[[bytes], str]] = {
     "MD5": lambda data: hashlib.md5(data, usedforsecurity=False).hexdigest(),
     "SHA-256": lambda data: hashlib.sha256(data).hexdigest(),
 }
+AUTHORIZATIONS = frozenset({"authorization", "proxy-authorization"})
+MAX_ATTEMPTS = 4
+"""How often one request is sent again because of a challenge: two proxies, the callee, one stale nonce."""
+_MAX_KNOWN = 16
 _HEADERS = {401: ("WWW-Authenticate", "Authorization"), 407: ("Proxy-Authenticate", "Proxy-Authorization")}
 
 
@@ -116,43 +120,60 @@ def authorization(
 class DigestClient:
     """Answers challenges with one set of credentials and counts the uses of each nonce."""
 
-    __slots__ = ("_counts", "_credentials", "_new_cnonce")
+    __slots__ = ("_counts", "_credentials", "_known", "_new_cnonce")
 
     def __init__(self, credentials: Credentials, new_cnonce: Callable[[], str]) -> None:
         self._credentials = credentials
         self._new_cnonce = new_cnonce
         self._counts: dict[str, int] = {}
+        self._known: dict[tuple[str, str], Challenge] = {}
 
     def answer(
-        self, response: Response, method: str, uri: str, sent: Headers
+        self, response: Response, method: str, uri: str, sent: Headers, attempt: int
     ) -> list[tuple[str, str]] | None:
-        """Return the headers that answer a 401 or 407, None when there is no use in trying again.
+        """Return every authorization of the next attempt, None when there is no use in it.
+
+        What the challenged request said to other realms is said again: proxies and the callee may each
+        want theirs (RFC 3261 §22.3).
 
         Args:
             sent: headers of the request that was challenged. A realm that refused our credentials
                 before is answered again only if it says that just the nonce was stale.
+            attempt: how many times the request was answered with a challenge before.
         """
         names = _HEADERS.get(response.status)
-        if names is None:
+        if names is None or attempt >= MAX_ATTEMPTS:
             return None
-        tried = {realm for value in sent.get_all(names[1]) if (realm := _realm_of(value)) is not None}
-        answers: dict[str, str] = {}
+        spoken = {
+            (header, realm)
+            for _, header in _HEADERS.values()
+            for value in sent.get_all(header)
+            if (realm := _realm_of(value)) is not None
+        }
+        wanted: dict[tuple[str, str], Challenge] = {}
         for challenge in _challenges(response.headers.get_all(names[0])):
-            if challenge.realm in answers or not challenge.is_usable:
+            key = (names[1], challenge.realm)
+            if key in wanted or not challenge.is_usable:
                 continue  # the first usable one of a realm is the one its server prefers
-            if challenge.realm in tried and not challenge.stale:
+            if key in spoken and not challenge.stale:
                 return None
-            count = self._counts.get(challenge.nonce, 0) + 1
-            self._remember(challenge.nonce, count)
-            answers[challenge.realm] = authorization(
-                challenge, self._credentials, method, uri, cnonce=self._new_cnonce(), nonce_count=count
-            )
-        return [(names[1], value) for value in answers.values()] or None
+            wanted[key] = challenge
+        if not wanted:
+            return None
+        again = {key: known for key, known in self._known.items() if key in spoken and key not in wanted}
+        self._known = dict(list({**self._known, **wanted}.items())[-_MAX_KNOWN:])
+        return [
+            (header, self._authorize(challenge, method, uri))
+            for (header, _), challenge in {**again, **wanted}.items()
+        ]
 
-    def _remember(self, nonce: str, count: int) -> None:
-        if len(self._counts) >= 16 and nonce not in self._counts:
+    def _authorize(self, challenge: Challenge, method: str, uri: str) -> str:
+        count = self._counts.get(challenge.nonce, 0) + 1
+        if len(self._counts) >= _MAX_KNOWN and challenge.nonce not in self._counts:
             del self._counts[next(iter(self._counts))]
-        self._counts[nonce] = count
+        self._counts[challenge.nonce] = count
+        cnonce = self._new_cnonce()
+        return authorization(challenge, self._credentials, method, uri, cnonce=cnonce, nonce_count=count)
 
 
 def _challenges(values: Sequence[str]) -> list[Challenge]:

@@ -9,14 +9,13 @@ from dataclasses import dataclass
 from vb.sip.errors import HeaderRefused, SipParseError, SipTargetError
 from vb.sip.headers import parse_name_addr, quote
 from vb.sip.message import header_key
+from vb.sip.plain import check_plain, plain_problem
 from vb.sip.uri import bracketed, escape_user, parse_uri
 
 _NAME = re.compile(r"[A-Za-z0-9\-.!%*_+`'~]+")
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _TEL = re.compile(r"tel:\+?[0-9A-Fa-f*#().-]+(?:;[A-Za-z0-9\-=+.]+)*", re.IGNORECASE)
 _PRIVACY_VALUE = re.compile(r"[A-Za-z0-9\-.!%*_+`'~]+(?:\s*;\s*[A-Za-z0-9\-.!%*_+`'~]+)*")
 _ANONYMOUS = '"Anonymous" <sip:anonymous@anonymous.invalid>'
-MAX_HEADER_VALUE_CHARS = 4096
 MAX_CUSTOM_HEADERS = 64
 
 # Headers that a dialog, a transaction or the body owns.
@@ -54,14 +53,9 @@ def check_custom_headers(headers: Mapping[str, str]) -> None:
             raise HeaderRefused(name, "is not a header name")
         if header_key(name) in _OWNED:
             raise HeaderRefused(name, "is set by the server")
-        if _CONTROL.search(value) is not None:
-            raise HeaderRefused(name, "has control characters in its value")
-        if len(value) > MAX_HEADER_VALUE_CHARS:
-            raise HeaderRefused(name, "is too long")
-        try:
-            value.encode()
-        except UnicodeEncodeError:
-            raise HeaderRefused(name, "is not valid text") from None
+        problem = plain_problem(value)
+        if problem is not None:
+            raise HeaderRefused(name, problem)
 
 
 def caller_identity(from_: str | None, privacy: str | None, *, host: str, product: str) -> Identity:
@@ -96,9 +90,7 @@ def _identity_uri(from_: str | None, host: str) -> tuple[str | None, str | None]
     """Return URI and display name of the caller."""
     if from_ is None or not from_.strip():
         return None, None
-    text = from_.strip()
-    if _CONTROL.search(text) is not None or len(text) > MAX_HEADER_VALUE_CHARS:
-        raise SipTargetError("from: control characters or too long")
+    text = check_plain(from_.strip(), "from")
     if "<" in text:
         try:
             address = parse_name_addr(text)

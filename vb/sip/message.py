@@ -205,11 +205,19 @@ class Message:
         raise NotImplementedError
 
     def to_bytes(self) -> bytes:
-        """Return the message for the wire, with a Content-Length that fits the body."""
+        """Return the message for the wire, with a Content-Length that fits the body.
+
+        Raises:
+            ValueError: a header would run over its line. What clients write is checked before it comes
+                here; this keeps a mistake there from becoming somebody's header.
+        """
         lines = [self.start_line()]
         lines += [f"{name}: {value}" for name, value in self.headers if header_key(name) != "content-length"]
         lines.append(f"Content-Length: {len(self.body)}\r\n\r\n")
-        return "\r\n".join(lines).encode(self.encoding, "replace") + self.body
+        text = "\r\n".join(lines)
+        if not text.count("\n") == text.count("\r") == len(lines) + 1:
+            raise ValueError("a line break inside a header")
+        return text.encode(self.encoding, "replace") + self.body
 
 
 class Request(Message):

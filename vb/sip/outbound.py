@@ -76,10 +76,12 @@ class OutboundCall(Call):
         self._cseq = 0
         self._transaction: ClientTransaction | None = None
         self._early: dict[str, Dialog] = {}
+        self._surplus: dict[str, Dialog] = {}  # early dialogs of the forks that did not get the call
         self._rseq: dict[str, int] = {}  # of the last reliable response of each fork
         self._early_answers: set[str] = set()  # forks that answered our offer for good
         self._acks: dict[str, tuple[bytes, Hop]] = {}
         self._cancel_sent = False
+        self._challenged = 0
         if plan.credentials is not None:
             self.digest = DigestClient(plan.credentials, lambda: host.ids.token(8))
 
@@ -224,7 +226,8 @@ class OutboundCall(Call):
     def _dialog_from(self, response: Response) -> Dialog:
         assert self.invite is not None
         assert self.peer is not None
-        known = self._early.get(response.to.tag)
+        tag = response.to.tag
+        known = self._early.get(tag) or self._surplus.get(tag)
         dialog = Dialog.from_response(self.invite, response, self.plan.target, self.peer)
         if known is not None:
             # The fork may have used its early dialog: its numbers go on (RFC 3261 §13.2.2.4).
@@ -251,6 +254,7 @@ class OutboundCall(Call):
             return
         self.dialog = dialog
         self.is_answered = True
+        self._surplus.update(self._early)
         self._forget_forks()
         self.exchange.initial_pending = False
         if self.state is CallState.ENDING:
@@ -266,8 +270,11 @@ class OutboundCall(Call):
         if self.state is CallState.EARLY:
             if self.digest is not None and response.status in (401, 407):
                 request = transaction.request
-                answers = self.digest.answer(response, "INVITE", request.uri, request.headers)
+                answers = self.digest.answer(
+                    response, "INVITE", request.uri, request.headers, self._challenged
+                )
                 if answers is not None:
+                    self._challenged += 1
                     self._forget_forks()
                     self._send_invite(transaction.hop, answers, now)
                     return

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from vb.sip.errors import SipParseError, SipTargetError
 from vb.sip.headers import parse_name_addr, quote
+from vb.sip.plain import check_plain
 from vb.sip.uri import SipUri, parse_uri
 
 _NOT_IN_TO = {"transport", "lr", "maddr", "ttl", "method"}
@@ -18,8 +19,9 @@ def dial_target(text: str) -> tuple[SipUri, str]:
         text: a SIP URI, or a name-addr around one.
 
     Raises:
-        SipTargetError: if it is neither.
+        SipTargetError: if it is neither, or cannot stand in a header.
     """
+    check_plain(text, "to")
     display = None
     try:
         if "<" in text:

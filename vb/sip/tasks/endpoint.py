@@ -24,6 +24,7 @@ from vb.sip.hop import Hop
 from vb.sip.identity import caller_identity, check_custom_headers
 from vb.sip.inbound import InboundCall
 from vb.sip.outbound import DialPlan, OutboundCall
+from vb.sip.plain import check_plain
 from vb.sip.settings import AgentSettings
 from vb.sip.target import dial_target, proxy_route
 from vb.sip.tasks.call import SipCall
@@ -191,7 +192,7 @@ class SipEndpoint:
         """Check what can be known of a request before it is dialled; nothing is sent.
 
         Raises:
-            SipTargetError: if `to`, `from` or `privacy` cannot be used.
+            SipTargetError: if `to`, `from`, `privacy` or `auth` cannot be used.
             HeaderRefused: if a custom header may not be set.
             NotAvailable: if the target asks for a transport that this server lacks.
         """
@@ -221,7 +222,7 @@ class SipEndpoint:
         """Start an outbound call.
 
         Raises:
-            SipTargetError: if `to`, `from` or `privacy` cannot be used.
+            SipTargetError: if `to`, `from`, `privacy` or `auth` cannot be used.
             HeaderRefused: if a custom header may not be set.
             NotAvailable: if the target asks for a transport that this server lacks.
             Unavailable: if the endpoint is not running or too many calls are up.
@@ -253,7 +254,7 @@ class SipEndpoint:
             to=to,
             identity=caller_identity(request.from_, request.privacy, host=public_host, product=product),
             headers=(*request.headers.items(), *request.server_headers),
-            credentials=Credentials(*request.auth) if request.auth is not None else None,
+            credentials=_credentials(*request.auth) if request.auth is not None else None,
             route=route,
         )
 
@@ -406,6 +407,10 @@ class SipEndpoint:
     def connections(self) -> int:
         """Number of TCP and TLS connections."""
         return self._transport.connections if self._transport is not None else 0
+
+
+def _credentials(username: str, password: str) -> Credentials:
+    return Credentials(check_plain(username, "auth.username"), check_plain(password, "auth.password"))
 
 
 def _dump(direction: str, data: bytes, hop: Hop) -> None:
