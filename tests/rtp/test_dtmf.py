@@ -124,6 +124,23 @@ def test_event_longer_than_its_duration_field_is_one_digit() -> None:
     assert receiver.expire(9.0) == ""
 
 
+def test_a_segment_whose_last_packet_was_lost_is_continued_all_the_same() -> None:
+    receiver = TelephoneEventReceiver()
+    receiver.receive(event(3, 0xFF00), 1000, 0.0)
+    assert receiver.receive(event(3, 160), 1000 + 0xFFFF, 0.02) == ""
+    assert receiver.receive(event(3, 800, end=True), 1000 + 0xFFFF, 0.04) == "3"
+
+
+def test_segments_after_a_pause_in_the_packets_are_not_a_second_digit() -> None:
+    receiver = TelephoneEventReceiver()
+    receiver.receive(event(3, 0xFF00), 1000, 0.0)
+    assert receiver.expire(0.2) == "3"
+    for segment in (1, 2):
+        assert receiver.receive(event(3, 0xFFFF), 1000 + segment * 0xFFFF, 0.3 * segment) == ""
+    assert receiver.receive(event(3, 800, end=True), 1000 + 2 * 0xFFFF, 0.7) == ""
+    assert receiver.receive(event(4, 800, end=True), 1000 + 2 * 0xFFFF + 4000, 0.9) == "4"
+
+
 def test_timestamp_wrap_between_events_is_no_step_back() -> None:
     receiver = TelephoneEventReceiver()
     receiver.receive(event(1, 160), 0xFFFF_FF00, 0.0)

@@ -132,8 +132,8 @@ def _s3_choice(p: Record) -> S3Choice:
 )
 async def leg_record_start(engine: Engine, p: Record) -> RecordingStart:
     """Record a leg in stereo: left what it says, right what it hears."""
-    owner = _leg(engine, p.id)
     options = _recording_options(engine, p)
+    owner = _leg(engine, p.id)
     assert owner.leg is not None
     if owner.leg.state is LegState.RINGING:
         raise Conflict("leg has no audio yet")
@@ -147,8 +147,8 @@ async def leg_record_start(engine: Engine, p: Record) -> RecordingStart:
 )
 async def room_record_start(engine: Engine, p: Record) -> RecordingStart:
     """Record the full mix of a room in mono, and on request each participant on a channel of its own."""
-    owner = _room(engine, p.id)
     options = _recording_options(engine, p)
+    owner = _room(engine, p.id)
     assert owner.room is not None
     if not owner.room.members:
         raise Conflict("room has no participants")

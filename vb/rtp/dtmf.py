@@ -51,7 +51,7 @@ class TelephoneEventReceiver:
 
     def __init__(self) -> None:
         self._running: _Running | None = None
-        self._finished: deque[int] = deque(maxlen=_REMEMBERED_EVENTS)
+        self._finished: deque[tuple[int, int]] = deque(maxlen=_REMEMBERED_EVENTS)
 
     @property
     def deadline(self) -> float | None:
@@ -68,7 +68,7 @@ class TelephoneEventReceiver:
         if len(payload) < _EVENT.size:
             return ""
         event, flags, duration = _EVENT.unpack_from(payload)
-        if event >= len(DIGITS) or timestamp in self._finished:
+        if event >= len(DIGITS) or self._is_finished(event, timestamp):
             return ""
         ended = ""
         running = self._running
@@ -96,12 +96,21 @@ class TelephoneEventReceiver:
         """Tell whether a packet continues the event under way, in its next segment perhaps (§2.5.1.3)."""
         if event != running.event:
             return False
-        step = difference32(timestamp, running.timestamp)
-        return step == 0 or (step == _MAX_DURATION == running.duration)
+        return difference32(timestamp, running.timestamp) in (0, _MAX_DURATION)
+
+    def _is_finished(self, event: int, timestamp: int) -> bool:
+        """Tell whether a packet is of an event that has counted, or of a segment that continues one."""
+        for known, code in self._finished:
+            if timestamp == known:
+                return True
+            if event == code and difference32(timestamp, known) == _MAX_DURATION:
+                self._finished.append((timestamp, event))
+                return True
+        return False
 
     def _finish(self, running: _Running) -> str:
         self._running = None
-        self._finished.append(running.timestamp)
+        self._finished.append((running.timestamp, running.event))
         return DIGITS[running.event]
 
 

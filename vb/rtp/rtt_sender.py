@@ -15,7 +15,8 @@ TICK_S: Final = 0.3
 BOM: Final = "\ufeff"
 MAX_BLOCK_BYTES: Final = 400
 """Three blocks of this size fit one unfragmented packet."""
-MAX_PENDING_CHARACTERS: Final = 20_000
+MAX_PENDING_CHARACTERS: Final = 1_048_576
+"""As much as one request can bring."""
 RATE_WINDOW_S: Final = 10.0
 """The mean over this long stays within the rate that the peer can show."""
 _TICK_TOLERANCE: Final = 1e-6
