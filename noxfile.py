@@ -18,7 +18,7 @@ nox.options.error_on_missing_interpreters = True
 nox.options.sessions = ["lint", "types", "imports", "tests", "conformance", "fuzz", "interop", "docs"]
 
 ROOT = Path(__file__).parent
-FOLDERS = ("vb", "tests", "conformance", "interop", "bench", "fuzz", "docs")
+FOLDERS = ("vb", "tests", "conformance", "interop", "bench", "fuzz", "deploy", "docs")
 CODE = [name for name in FOLDERS if (ROOT / name).is_dir()]
 MAX_MODULE_LINES = 500
 

@@ -38,7 +38,7 @@ class Tracer:
 
 def main() -> int:
     """Trace into the file named first; the other arguments are those of `vb`."""
-    from vb.__main__ import main as serve
+    from vb.cli import run as serve
 
     Tracer(sys.argv[1]).install()
     return serve(sys.argv[2:])

@@ -95,3 +95,23 @@ def test_a_signal_stops_the_server_with_status_0(number: signal.Signals) -> None
             assert response.status == 200
         process.send_signal(number)
         assert process.wait(timeout=15) == 0
+
+
+def asked_to_stop_before_it_has_begun(command: str) -> subprocess.CompletedProcess[str]:
+    code = (
+        "import signal, sys; from vb import early_stop; from vb.__main__ import main;"
+        f"early_stop.watch(); signal.raise_signal(signal.SIGTERM); sys.exit(main([{command!r}]))"
+    )
+    environ = {"PATH": os.defpath, **FREE_PORTS}
+    return subprocess.run(
+        [sys.executable, "-c", code], env=environ, capture_output=True, text=True, timeout=30, check=False
+    )
+
+
+def test_a_server_that_is_stopped_while_it_loads_ends_with_status_0() -> None:
+    done = asked_to_stop_before_it_has_begun("serve")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_a_demo_that_is_stopped_while_it_loads_ends_by_the_signal() -> None:
+    assert asked_to_stop_before_it_has_begun("demo").returncode == -signal.SIGTERM

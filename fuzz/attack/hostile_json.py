@@ -13,7 +13,9 @@ from typing import Any
 from fuzz.attack.briefing import Briefing, check, figure
 
 S22, S26 = "S22 hostile JSON", "S26 header injection"
-MAX_ANSWER_S = 0.5
+MAX_ANSWER_S = 0.05
+TRIES = 3
+"""The machine may be busy with other attacks: the best of so many answers has to be quick."""
 BODY_MIB = 100
 
 RAW_BODIES: dict[str, bytes] = {
@@ -31,11 +33,13 @@ RAW_BODIES: dict[str, bytes] = {
     "a long integer": b'{"ring_timeout":' + b"9" * 4000 + b"}",
     "a huge float": b'{"volume":0.' + b"1" * 500_000 + b"}",
     "duplicate keys": b'{"type":"sip","type":"websocket","to":"sip:a@127.0.0.1:9","to":1}',
-    "100,000 keys": None or (
-        b"{" + b",".join(b'"k%d":%d' % (n, n) for n in range(60_000)) + b"}"),
+    "60,000 keys": b"{" + b",".join(b'"k%d":%d' % (n, n) for n in range(60_000)) + b"}",
     "a long key": b'{"' + b"k" * 900_000 + b'":1}', "a form": b"id=1&x=2",
     "a long string": b'{"id":"' + b"x" * 1_000_000 + b'"}',
 }  # fmt: skip
+
+ROOMS_MADE = {"nothing but blanks", "1e999", "a long integer", "a huge float", "60,000 keys", "a long key"}
+"""Bodies that are JSON objects with nothing but unknown fields, which `POST /v1/rooms` ignores: 201."""
 
 VALUES: list[Any] = [
     None, True, False, 0, -1, 1, 2**31, 2**63, 2**64, -(2**63) - 1, 10**300, 0.5, 1e308, -0.0, "", " ", "a",
@@ -139,28 +143,29 @@ def _fill(path: str, value: str) -> str:
     return "/".join(value if part.startswith("{") else part for part in path.split("/"))
 
 
-def _judge(label: str, status: int, took_s: float) -> None:
+def _judge(client: Client, label: str, method: str, path: str, body: bytes | None) -> int:
+    """Ask until an answer is quick enough, a few times at most; returns the last status."""
+    for left in reversed(range(TRIES)):
+        began = time.monotonic()
+        status = client.ask(method, path, body)
+        took_s = time.monotonic() - began
+        if took_s < MAX_ANSWER_S or not left:
+            break
     check(S22, status < 500 or status in (501, 503), f"{label}: status {status}")
     check(S22, took_s < MAX_ANSWER_S, f"{label}: answered after {took_s * 1000:.0f} ms")
-
-
-def _timed(client: Client, method: str, path: str, body: bytes | None) -> tuple[int, float]:
-    began = time.monotonic()
-    status = client.ask(method, path, body)
-    return status, time.monotonic() - began
+    return status
 
 
 def _raw_bodies(client: Client, random: Random, document: dict[str, Any], quick: bool) -> None:
     operations = list(_operations(document))
     for label, body in RAW_BODIES.items():
-        chosen = [
-            ("POST", "/v1/rooms", {}),
-            ("POST", "/v1/legs", {}),
-            *random.sample(operations, 1 if quick else 4),
-        ]
-        for method, path, _ in chosen:
-            status, took_s = _timed(client, method, _fill(path, "nothing"), body)
-            _judge(f"{label} to {method} {path}", status, took_s)
+        status = _judge(client, f"{label} to POST /v1/rooms", "POST", "/v1/rooms", body)
+        expected = 201 if label in ROOMS_MADE else 400
+        check(S22, status == expected, f"{label} to POST /v1/rooms: status {status}, not {expected}")
+        status = _judge(client, f"{label} to POST /v1/legs", "POST", "/v1/legs", body)
+        check(S22, status == 400, f"{label} to POST /v1/legs: status {status}, not 400")
+        for method, path, _ in random.sample(operations, 1 if quick else 4):
+            _judge(client, f"{label} to {method} {path}", method, _fill(path, "nothing"), body)
 
 
 def _wrong_types(client: Client, random: Random, document: dict[str, Any], quick: bool) -> None:
@@ -171,8 +176,8 @@ def _wrong_types(client: Client, random: Random, document: dict[str, Any], quick
         for name in fields:
             for value in random.sample(VALUES, 4) if quick else VALUES:
                 body = {**_plausible(fields), name: value}
-                status, took_s = _timed(client, method, _fill(path, "nothing"), json.dumps(body).encode())
-                _judge(f"{name}={str(value)[:40]!r} to {method} {path}", status, took_s)
+                label = f"{name}={str(value)[:40]!r} to {method} {path}"
+                _judge(client, label, method, _fill(path, "nothing"), json.dumps(body).encode())
                 asked += 1
     figure(S22, f"{asked} requests with one odd field each")
 
@@ -192,8 +197,7 @@ def _plausible(fields: dict[str, Any]) -> dict[str, Any]:
 def _bad_paths(client: Client) -> None:
     for path in PATHS:
         for method in ("GET", "POST", "DELETE", "BREW"):
-            status, took_s = _timed(client, method, path, b"{}" if method == "POST" else None)
-            _judge(f"{method} {path[:60]}", status, took_s)
+            _judge(client, f"{method} {path[:60]}", method, path, b"{}" if method == "POST" else None)
 
 
 def _injected_headers(client: Client) -> None:
@@ -205,6 +209,9 @@ def _injected_headers(client: Client) -> None:
             {"headers": {text: "a"}},
             {"privacy": text},
             {"to": f"sip:{text}@127.0.0.1:9"},
+            {"to": f'"{text}" <sip:nobody@127.0.0.1:9>'},
+            {"auth": {"username": text, "password": "p"}},
+            {"auth": {"username": "u", "password": text}},
         ):
             body = {"type": "sip", "to": "sip:nobody@127.0.0.1:9", **field}
             status = client.ask("POST", "/v1/legs", json.dumps(body).encode())

@@ -1,0 +1,43 @@
+"""Tell by the exit status whether the server here takes calls: the health check of the container.
+
+It asks `/readyz` of the address in `HTTP_ADDR`, and needs the standard library only.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from http.client import HTTPConnection, HTTPException
+
+TIMEOUT_S = 2.0
+LOOPBACK = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}
+"""Where a server answers that listens on all addresses."""
+
+
+def connect_to(http_addr: str) -> tuple[str, int]:
+    """Return host and port under which a server with this `HTTP_ADDR` can be reached from its own machine."""
+    host, _, port = http_addr.rpartition(":")
+    host = host.strip("[]")
+    return LOOPBACK.get(host, host), int(port)
+
+
+def main() -> int:
+    """Print what is wrong, if anything, and return the exit status."""
+    http_addr = os.environ.get("HTTP_ADDR", ":8080")  # noqa: TID251 -- it stands alone, without vb's settings
+    host, port = connect_to(http_addr)
+    connection = HTTPConnection(host, port, timeout=TIMEOUT_S)
+    try:
+        connection.request("GET", "/readyz")
+        status = connection.getresponse().status
+    except (OSError, HTTPException) as exc:
+        print(f"not ready: {exc!r}")
+        return 1
+    finally:
+        connection.close()
+    if status != 200:
+        print(f"not ready: /readyz answers {status}")
+    return 0 if status == 200 else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

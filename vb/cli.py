@@ -1,0 +1,132 @@
+"""The command line: `vb serve` and `vb demo`."""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import json
+import os
+import signal
+import sys
+
+import trio
+
+from vb import early_stop
+from vb.config import Config, settings_table
+from vb.errors import ConfigError
+from vb.log import configure_logging
+
+HARD_STOP_S = 1.0
+"""How long a second signal leaves the tasks to end before the process goes."""
+
+
+def _settings_text() -> str:
+    rows = settings_table()
+    width = max(len(row.name) for row in rows)
+    lines = [f"  {row.name:<{width}}  {row.meaning} [{row.default}]" for row in rows]
+    return "settings are read from the environment:\n" + "\n".join(lines)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
+    parser = argparse.ArgumentParser(prog="vb", description="A voice server on Trio.")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="serve | demo")
+    commands.add_parser(
+        "serve",
+        help="run the server",
+        description="Run the server. It prints where it listens as one JSON line, and stops on SIGTERM "
+        "or SIGINT.",
+        epilog=_settings_text(),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    demo = commands.add_parser(
+        "demo",
+        help="place two calls into a room and check what each side heard",
+        description="Start a server on free loopback ports, place two SIP calls with speech into a room, "
+        "record it, and check that each side heard the other and not itself.",
+    )
+    demo.add_argument(
+        "--keep", metavar="DIR", help="where to leave the recording (a temporary folder if not given)"
+    )
+    return parser
+
+
+def run(argv: list[str] | None = None) -> int:
+    """Run the command line and return its exit status."""
+    args = build_parser().parse_args(argv)
+    if args.command == "demo":
+        early_stop.give_up()
+        from vb.demo.run import run_demo  # keeps the terminal library out of `serve`
+
+        return trio.run(run_demo, args.keep)
+    try:
+        config = Config.from_env(os.environ)  # noqa: TID251 -- the one place that reads the environment
+    except ConfigError as exc:
+        print(f"vb: {exc.message}", file=sys.stderr)
+        return 1
+    return _serve(config)
+
+
+def _serve(config: Config) -> int:
+    from threadpoolctl import threadpool_limits
+
+    from vb import server  # noqa: F401 -- loads numpy, whose threads can only be limited once it is there
+    from vb.limits.open_files import raise_open_files
+
+    configure_logging(config.server.log_level)
+    raise_open_files()
+    sys.setswitchinterval(0.0005)  # a thread that decodes must not make the tick late
+    _calm_collector()
+    with threadpool_limits(limits=1, user_api="blas"):  # a second BLAS thread only spins beside the tick
+        try:
+            return trio.run(_serve_until_signal, config)
+        except BaseExceptionGroup as group:
+            refused, rest = group.split((OSError, ConfigError))
+            if refused is None or rest is not None:
+                raise
+            print(f"vb: cannot start: {_first(refused)}", file=sys.stderr)
+            return 1
+
+
+def _calm_collector() -> None:
+    """Keep the garbage collector from walking what was loaded for good, and from running in every tick."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 50)
+
+
+def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    exc: BaseException = group
+    while isinstance(exc, BaseExceptionGroup):
+        exc = exc.exceptions[0]
+    return exc
+
+
+async def _serve_until_signal(config: Config) -> int:
+    from vb.server import open_server
+
+    async with trio.open_nursery() as nursery:
+        stop = await nursery.start(_watch_signals, nursery.cancel_scope)
+        if early_stop.was_asked():
+            nursery.cancel_scope.cancel()
+            return 0
+        async with open_server(config) as server:
+            listening = {"http": server.addresses.http, "sip": list(server.addresses.sip)}
+            print(json.dumps({"event": "listening", **listening}), flush=True)
+            await stop.wait()
+        nursery.cancel_scope.cancel()
+    return 0
+
+
+async def _watch_signals(everything: trio.CancelScope, *, task_status: trio.TaskStatus[trio.Event]) -> None:
+    stop = trio.Event()
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        task_status.started(stop)
+        async for _ in signals:
+            if not stop.is_set():
+                stop.set()
+                continue
+            everything.cancel()
+            with trio.move_on_after(HARD_STOP_S, shield=True):
+                await trio.sleep_forever()
+            os._exit(1)
