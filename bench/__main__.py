@@ -10,11 +10,12 @@ from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 
-from bench.cases import CASES, QUICK, Case, MediaCase
+from bench.cases import CASES, ON_REQUEST, QUICK, Case, MediaCase, SoakCase
 from bench.generator import GeneratorFailed
 from bench.host import raise_open_files
+from bench.outcome import Options, Outcome
 from bench.report import case_text, profile_text, write_json
-from bench.run import Options, Outcome, run_case
+from bench.run import run_case
 from bench.server import ROOT, ServerFailed
 
 PROFILED = "pairs-500"
@@ -24,7 +25,7 @@ QUICK_WINDOW_S = 3.0
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    names = ", ".join(case.name for case in CASES)
+    names = ", ".join(case.name for case in (*CASES, *ON_REQUEST))
     parser.add_argument("--only", metavar="NAME", action="append", help=f"only this case: {names}")
     parser.add_argument("--quick", action="store_true", help="a smoke run: few legs, short windows")
     parser.add_argument("--window", type=float, default=10.0, metavar="S", help="length of the steady window")
@@ -42,6 +43,9 @@ def build_parser() -> argparse.ArgumentParser:
         action="store_true",
         help="run server and generator before everything else on their cores, on a machine that others use",
     )
+    parser.add_argument(
+        "--minutes", type=float, default=SoakCase().minutes, metavar="N", help="length of the soak"
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write everything to a file")
     parser.add_argument(
         "--profile",
@@ -52,10 +56,11 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def _chosen(args: argparse.Namespace) -> list[Case]:
-    cases = QUICK if args.quick else CASES
+    soak = [replace(case, minutes=args.minutes) for case in ON_REQUEST]
+    cases: list[Case] = [*(QUICK if args.quick else CASES), *soak]
     profiled = PROFILED if not args.quick else QUICK[0].name
     wanted = args.only or ([profiled] if args.profile else None)
-    chosen = [case for case in cases if wanted is None or case.name in wanted]
+    chosen = [case for case in cases if (case not in soak if wanted is None else case.name in wanted)]
     if wanted is not None and len(chosen) < len(set(wanted)):
         raise SystemExit(f"bench: no such case among {', '.join(case.name for case in cases)}")
     return chosen

@@ -2,32 +2,66 @@
 
 from __future__ import annotations
 
+import select
 from collections import Counter
 from collections.abc import Callable, Mapping
 from time import monotonic
 
+from bench.events import EventLog, Message
 from bench.server import Server
 from bench.websocket import WebSocket
 
 CALL_EVENTS = ("leg.ringing", "leg.connected", "leg.joined_room", "leg.left_room", "leg.disconnected")
-"""Each of these comes exactly once for every call."""
+"""Each of these comes exactly once for every call, in this order."""
 
 
 class Application:
-    """A VSI client that answers every call by adding its leg to the room that was dialled."""
+    """A VSI client that answers every call by adding its leg to the room that was dialled.
 
-    def __init__(self, server: Server) -> None:
-        self._socket = WebSocket(server.http_host, server.http_port, "/v1/vsi")
-        self.counts: Counter[str] = Counter()
-        self.dropped = 0
+    Args:
+        server: whom to connect to.
+        observers: further clients that only listen.
+
+    Attributes:
+        logs: what each client was told, that of the one in charge first.
+        errors: commands that were refused.
+        numbers: the caller of each leg.
+        legs: the leg of each caller.
+        quality: what was told of each caller's audio at the end.
+    """
+
+    def __init__(self, server: Server, observers: int = 0) -> None:
+        self._clients = [
+            WebSocket(server.http_host, server.http_port, "/v1/vsi") for _ in range(1 + observers)
+        ]
+        self.logs = [EventLog() for _ in self._clients]
         self.errors: list[str] = []
+        self.numbers: dict[str, int] = {}
+        self.legs: dict[int, str] = {}
         self.quality: dict[int, Mapping[str, object]] = {}
-        self._numbers: dict[str, int] = {}
+
+    @property
+    def counts(self) -> Counter[str]:
+        """Messages to the client in charge, by type."""
+        return self.logs[0].counts
+
+    @property
+    def dropped(self) -> int:
+        """Events that the server says were dropped, for all clients."""
+        return sum(log.dropped for log in self.logs)
 
     def pump(self, timeout_s: float) -> None:
         """Handle what has come, waiting for the first message at most `timeout_s`."""
-        for message in self._socket.receive(timeout_s):
-            self._handle(message)
+        ready, _, _ = select.select(self._clients, [], [], timeout_s)
+        for client, log in zip(self._clients, self.logs, strict=True):
+            if client not in ready:
+                continue
+            for message in client.take():
+                log.take(message)
+                if message.get("type") == "ping":
+                    client.send({"type": "pong"})
+                if log is self.logs[0]:
+                    self.react(message)
 
     def pump_until(self, done: Callable[[], bool], timeout_s: float, *, step_s: float = 0.1) -> bool:
         """Handle messages until `done`, which is asked every `step_s`; False when that took too long."""
@@ -43,26 +77,39 @@ class Application:
                 return False
             self.pump(max(0.0, ask_at - monotonic()))
 
-    def _handle(self, message: Mapping[str, object]) -> None:
-        kind = str(message.get("type"))
-        self.counts[kind] += 1
+    def greeted(self) -> bool:
+        """Wait until the server has greeted every client."""
+        return self.pump_until(lambda: all(log.counts["connected"] for log in self.logs), 5.0)
+
+    def catch_up(self) -> None:
+        """Handle what is still on its way to slower clients."""
+        self.pump_until(lambda: len({len(log.ids) for log in self.logs}) == 1, 5.0)
+
+    def command(self, name: str, **payload: object) -> None:
+        """Send a command; a refusal goes to `errors`."""
+        self._clients[0].send({"type": name, "payload": payload})
+
+    def react(self, message: Message) -> None:
+        """Do what an application does about a message."""
+        kind = message.get("type")
         if kind == "leg.ringing":
             leg_id = str(message["leg_id"])
-            self._numbers[leg_id] = int(str(message["from"]))
-            payload = {"room_id": message["to"], "leg_id": leg_id}
-            self._socket.send({"type": "add_leg_to_room", "payload": payload})
+            number = int(str(message["from"]))
+            self.numbers[leg_id], self.legs[number] = number, leg_id
+            self.on_ringing(leg_id, number, str(message["to"]))
         elif kind == "leg.disconnected":
-            number = self._numbers.get(str(message["leg_id"]))
+            known = self.numbers.get(str(message["leg_id"]))
             quality = message.get("quality")
-            if number is not None and isinstance(quality, Mapping):
-                self.quality[number] = quality
-        elif kind == "ping":
-            self._socket.send({"type": "pong"})
-        elif kind == "events_dropped":
-            self.dropped += int(str(message["count"]))
+            if known is not None and isinstance(quality, Mapping):
+                self.quality[known] = quality
         elif kind == "error":
             self.errors.append(str(message.get("data")))
 
+    def on_ringing(self, leg_id: str, number: int, dialled: str) -> None:
+        """Take a new call."""
+        self.command("add_leg_to_room", room_id=dialled, leg_id=leg_id)
+
     def close(self) -> None:
         """Leave."""
-        self._socket.close()
+        for client in self._clients:
+            client.close()

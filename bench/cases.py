@@ -63,7 +63,74 @@ class CallCase:
     calls: int = 1000
 
 
-Case = MediaCase | DelayCase | CallCase
+@dataclass(frozen=True, slots=True)
+class SoakCase:
+    """Constant load for a long time: standing calls, and others that come and go.
+
+    Attributes:
+        name: as `--only` takes it.
+        minutes: how long.
+        standing: calls that stay, in rooms.
+        rooms: how many rooms they are spread over.
+        recorded: standing calls that are recorded all along.
+        rate: short calls a second, each by a script drawn for it.
+        sample_s: time between two samples.
+        seed: of all that is drawn.
+    """
+
+    name: str = "soak"
+    minutes: float = 30.0
+    standing: int = 60
+    rooms: int = 20
+    recorded: int = 6
+    rate: float = 3.0
+    sample_s: float = 30.0
+    seed: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class FeaturesCase:
+    """Everybody talks in bursts, with speaking detection on and some legs recorded.
+
+    Attributes:
+        name: as `--only` takes it.
+        legs: how many, in 2-party rooms.
+        recorded: of them, in stereo.
+        burst_packets: of tone.
+        pause_packets: of silence between two bursts.
+        bar_us: most µs of CPU per leg and tick.
+    """
+
+    name: str = "features-500"
+    legs: int = 500
+    recorded: int = 50
+    burst_packets: int = 100
+    pause_packets: int = 50
+    bar_us: float | None = 22.0
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryCase:
+    """Many short calls one after the other, and what is left of them.
+
+    Attributes:
+        name: as `--only` takes it.
+        warm_up: calls before the growth is measured; more than linger in SIP at a time.
+        calls: after them.
+        rate: calls a second.
+        hold_s: least and most time that a call is up.
+        bar_kb: most kB by which the idle server may have grown for each call after the warm-up.
+    """
+
+    name: str = "memory-10000"
+    warm_up: int = 4000
+    calls: int = 6000
+    rate: float = 100.0
+    hold_s: tuple[float, float] = (1.0, 2.0)
+    bar_kb: float = 0.5
+
+
+Case = MediaCase | DelayCase | CallCase | FeaturesCase | MemoryCase | SoakCase
 
 CASES: Final[tuple[Case, ...]] = (
     MediaCase("pairs-50", 50),
@@ -74,12 +141,18 @@ CASES: Final[tuple[Case, ...]] = (
     MediaCase("pairs-500-pass", 500, pass_through=True),
     DelayCase(),
     CallCase(),
+    FeaturesCase(),
+    MemoryCase(),
 )
+
+ON_REQUEST: Final = (SoakCase(),)
+"""Only run when they are named."""
 
 QUICK: Final[tuple[Case, ...]] = (
     MediaCase("pairs-50", 50),
     DelayCase(legs=20, bursts=3),
     CallCase(calls=100),
+    FeaturesCase("features-20", 20, 4, bar_us=None),
 )
 
 

@@ -8,7 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from bench.delay import Arrivals
 from bench.figures import Spread
 from bench.host import Placement
+from bench.load.churn import Rush
 from bench.server import ROOT, Server
 
 PROBES: Final = 10
@@ -48,6 +49,7 @@ class Status:
     up: int
     failed: int
     ended: int
+    live: int
 
     @property
     def settled(self) -> bool:
@@ -69,6 +71,7 @@ class Counts:
         setup_ms: from each INVITE to its 200.
         resent: SIP requests sent again.
         refused: failed calls by status, 0 for no answer.
+        digit_packets: telephone-event packets received.
     """
 
     sent: list[int]
@@ -80,6 +83,30 @@ class Counts:
     setup_ms: list[float]
     resent: int
     refused: dict[str, int]
+    digit_packets: int
+
+
+@dataclass(frozen=True, slots=True)
+class FinishedCall:
+    """One of many short calls after its end.
+
+    Attributes:
+        number: its caller.
+        dialled: whom.
+        state: `ended`, or `failed` when it never was up.
+        setup_ms: from INVITE to 200, None when there was none.
+        sent: packets sent.
+        received: packets received.
+        lost: packets missing between the first and the last received.
+    """
+
+    number: int
+    dialled: str
+    state: str
+    setup_ms: float | None
+    sent: int
+    received: int
+    lost: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,9 +144,40 @@ class Generator:
         """Let every leg hang up, `rate` a second."""
         self._ask("hang_up", rate=rate)
 
+    def churn(self, rush: Rush, *, first_line: int = 0) -> None:
+        """Let short calls come and go on all lines from `first_line` on."""
+        self._ask("churn", rush=asdict(rush), first_line=first_line)
+
+    def end_churn(self) -> None:
+        """Let no further short call come."""
+        self._ask("end_churn")
+
+    def finished(self) -> list[FinishedCall]:
+        """Short calls that ended since the last time.
+
+        Raises:
+            GeneratorFailed: a call was due and no line was free, so less was offered than asked for.
+        """
+        answer = self._ask("finished")
+        if answer["short_of_lines"]:
+            raise GeneratorFailed(f"{answer['short_of_lines']} calls were due without a free line")
+        calls = answer["calls"]
+        assert isinstance(calls, list)
+        return [FinishedCall(*call) for call in calls]
+
     def hush(self) -> None:
         """Stop sending audio."""
         self._ask("hush")
+
+    def finish_bursts(self) -> None:
+        """Let everybody finish the burst that is being sent, and begin no other."""
+        self._ask("finish_bursts")
+
+    def onsets_ns(self) -> list[tuple[int, int]]:
+        """Leg and wall time of every burst that began since the capture, or the start."""
+        onsets = self._ask("onsets")["onsets"]
+        assert isinstance(onsets, list)
+        return [(int(leg), int(at)) for leg, at in onsets]
 
     def mark(self) -> None:
         """Begin the window of `lateness`."""
@@ -168,7 +226,9 @@ def running_generator(
     *,
     legs: int,
     amplitude: float,
-    burst: tuple[int, int] | None = None,
+    burst: tuple[int, int, bool] | None = None,
+    probes: int | None = None,
+    digits: bool = False,
 ) -> Iterator[Generator]:
     """A generator for the time of the block.
 
@@ -178,15 +238,18 @@ def running_generator(
         placement: where it runs.
         legs: most calls at a time.
         amplitude: level of every talker's tone.
-        burst: packets of tone and packets of silence in turn, read with kernel time stamps; an unbroken tone
-            when None.
+        burst: packets of tone and packets of silence in turn, and whether talkers take turns too; an unbroken
+            tone when None.
+        probes: of how many legs one is read with kernel time stamps; ten have them when None.
+        digits: whether callers offer telephone-events.
     """
     setup = {
         "legs": legs,
         "server": [server.sip_host, server.sip_port],
         "amplitude": amplitude,
-        "probes": 1 if burst is not None else max(1, legs // PROBES),
+        "probes": probes or max(1, legs // PROBES),
         "burst": burst,
+        "digits": digits,
     }
     environment = {
         "PATH": os.defpath,

@@ -59,7 +59,7 @@ class Placement:
         """
         os.sched_setaffinity(pid, self.cores)
         if self.realtime:
-            os.sched_setscheduler(pid, os.SCHED_RR, os.sched_param(1))
+            os.sched_setscheduler(pid, os.SCHED_RR | os.SCHED_RESET_ON_FORK, os.sched_param(1))
 
 
 def placements(*, realtime: bool) -> tuple[Placement, Placement]:

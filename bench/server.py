@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from bench.host import Placement, core_wait_s, cpu_s, resident_bytes
 ROOT: Final = Path(__file__).resolve().parents[1]
 START_S: Final = 30.0
 STOP_S: Final = 20.0
+ANSWER_S: Final = 5.0
 SETTINGS: Final = {
     "HTTP_ADDR": "127.0.0.1:0",
     "SIP_BIND_IP": "127.0.0.1",
@@ -40,13 +42,14 @@ class ServerFailed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """A running server."""
+    """A running server; `watch` is where it counts its tasks when asked to."""
 
     pid: int
     http_host: str
     http_port: int
     sip_host: str
     sip_port: int
+    watch: Path | None = None
 
     def cpu_s(self) -> float:
         """CPU time used so far, all threads together."""
@@ -59,6 +62,33 @@ class Server:
     def resident_bytes(self) -> int:
         """Resident memory now."""
         return resident_bytes(self.pid)
+
+    def open_files(self) -> int:
+        """Open file descriptors now."""
+        return len(os.listdir(f"/proc/{self.pid}/fd"))
+
+    def tasks(self) -> Counter[str]:
+        """Tasks of its event loop now, by name.
+
+        Raises:
+            ServerFailed: it does not answer.
+        """
+        assert self.watch is not None
+        before = self.watch.read_text() if self.watch.exists() else ""
+        self.signal(signal.SIGUSR1)
+        deadline = time.monotonic() + ANSWER_S
+        while time.monotonic() < deadline:
+            text = self.watch.read_text() if self.watch.exists() else ""
+            if text != before:
+                return Counter(json.loads(text)["tasks"])
+            time.sleep(0.01)  # noqa: TID251 - this process has no event loop
+        raise ServerFailed("it does not tell how many tasks it has")
+
+    def request(self, method: str, path: str) -> object:
+        """Answer of a REST route."""
+        url = f"http://{self.http_host}:{self.http_port}{path}"
+        with urllib.request.urlopen(urllib.request.Request(url, method=method), timeout=10) as response:
+            return json.loads(response.read())
 
     def signal(self, number: signal.Signals) -> None:
         """Send the process a signal."""
@@ -128,6 +158,8 @@ def running_server(
     placement: Placement,
     settings: Mapping[str, str],
     wrapper: list[str] | None = None,
+    *,
+    watched: bool = False,
 ) -> Iterator[Server]:
     """A server for the time of the block.
 
@@ -137,11 +169,15 @@ def running_server(
         placement: where it runs.
         settings: added to SETTINGS.
         wrapper: module and arguments to run instead of `vb`.
+        watched: whether it can be asked for its tasks.
 
     Raises:
         ServerFailed: it did not start, or ended otherwise than with status 0.
     """
     log = folder / "server.log"
+    watch = folder / "watch.json" if watched else None
+    if watch is not None:
+        wrapper = ["bench.watched", str(watch)]
     environment = {
         "PATH": os.defpath + ":/sbin:/usr/sbin",
         "PYTHONPATH": str(checkout),
@@ -155,7 +191,7 @@ def running_server(
         )
     try:
         placement.apply(process.pid)
-        yield Server(process.pid, *_wait_for_addresses(process, log))
+        yield Server(process.pid, *_wait_for_addresses(process, log), watch)
         process.terminate()
         status = process.wait(STOP_S)
         if status != 0:

@@ -5,9 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import os
-import select
 import socket
-import time
 from typing import Final
 
 _TEXT: Final = 1
@@ -93,21 +91,20 @@ class WebSocket:
         """Send one message."""
         self._send(_TEXT, json.dumps(message).encode())
 
-    def receive(self, timeout_s: float) -> list[dict[str, object]]:
-        """Return all messages that are there, waiting for the first at most `timeout_s`.
+    def fileno(self) -> int:
+        """Let `select` wait for this connection."""
+        return self._socket.fileno()
+
+    def take(self) -> list[dict[str, object]]:
+        """Return all messages that one read brings; waits when nothing is there.
 
         Raises:
             ConnectionEnded: the server closed the connection.
         """
-        deadline = time.monotonic() + timeout_s
         messages: list[dict[str, object]] = []
-        while not messages:
-            ready, _, _ = select.select([self._socket], [], [], max(0.0, deadline - time.monotonic()))
-            if not ready:
-                return messages
-            self._read()
-            while (frame := take_frame(self._data)) is not None:
-                self._handle(frame, messages)
+        self._read()
+        while (frame := take_frame(self._data)) is not None:
+            self._handle(frame, messages)
         return messages
 
     def _handle(self, frame: Frame, messages: list[dict[str, object]]) -> None:

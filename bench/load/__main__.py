@@ -23,6 +23,7 @@ import numpy as np
 from bench.figures import Spread
 from bench.host import raise_open_files
 from bench.load.calls import Calls
+from bench.load.churn import Churn, Rush
 from bench.load.sip import Caller
 from bench.load.streams import Bursts, Capture, Receiver, Sender, egress_lateness
 
@@ -44,8 +45,9 @@ class Generator:
     """Everything that the process holds.
 
     Args:
-        setup: legs, server (host and port), amplitude, probes (of how many legs one has kernel time stamps),
-            burst (on and off packets, or null).
+        setup: legs (lines that can be in a call at a time), server (host and port), amplitude, probes (of how
+            many lines one has kernel time stamps), burst (on and off packets, whether they are spread,
+            or null), digits (whether callers have keys).
     """
 
     def __init__(self, setup: Values) -> None:
@@ -61,8 +63,14 @@ class Generator:
         self._sockets = [_bound_socket() for _ in range(legs)]
         self._sender = Sender(self._sockets, float(str(setup["amplitude"])), bursts)
         self._receiver = Receiver(self._sockets, range(0, legs, int(str(setup["probes"]))))
-        self._calls = Calls(self._transmit, self._on_answer)
+        self._calls = Calls(self._transmit, self._on_answer, self._on_over, self._on_held)
         self._token = f"{os.getpid():x}"
+        self._digits = bool(setup["digits"])
+        self._lines: dict[int, int] = {}
+        self._churn: Churn | None = None
+        self._first_of_churn = 0
+        self._sent_before: dict[int, int] = {}
+        self._finished: list[list[object]] = []
         self._plan: deque[tuple[float, Callable[[float], None]]] = deque()
         self._most_unfinished = legs
         self._late_ms: list[float] = []
@@ -72,12 +80,17 @@ class Generator:
         self._actions: dict[str, Callable[[Values], Values]] = {
             "call": self._do_call,
             "hang_up": self._do_hang_up,
+            "churn": self._do_churn,
+            "end_churn": self._do_end_churn,
+            "finished": self._do_finished,
             "status": self._do_status,
             "mark": self._do_mark,
             "lateness": self._do_lateness,
             "egress": self._do_egress,
             "capture": self._do_capture,
             "hush": self._do_hush,
+            "finish_bursts": self._do_finish_bursts,
+            "onsets": self._do_onsets,
             "counts": self._do_counts,
             "dump": self._do_dump,
             "quit": self._do_quit,
@@ -97,6 +110,7 @@ class Generator:
             while now < due and self._receiver.drain():
                 now = time.monotonic_ns()
             self._run_plan(now / 1e9)
+            self._run_churn(now / 1e9)
             self._calls.expire(now / 1e9)
             self._wait(max(0.0, (due - time.monotonic_ns()) / 1e9))
 
@@ -135,42 +149,107 @@ class Generator:
         except OSError:  # SIP sends again what got lost
             pass
 
-    def _on_answer(self, leg: int, address: tuple[str, int]) -> None:
-        self._sockets[leg].connect(address)
-        self._sender.talking[leg] = True
+    def _run_churn(self, now: float) -> None:
+        if self._churn is None:
+            return
+        due = self._churn.due(now)
+        if due is not None:
+            number, line, name = due
+            self._lines[number] = line
+            self._place(self._caller(number, name), now)
+        for number, action, keys in self._churn.actions(now):
+            if self._calls.by_number[number].state != "up":
+                continue
+            if action == "hang up":
+                self._calls.hang_up(number, now)
+            elif action == "press":
+                self._sender.digits.press(self._lines[number], keys)
+            else:
+                self._sender.talk(self._lines[number], False)
+
+    def _on_answer(self, number: int, address: tuple[str, int]) -> None:
+        line = self._lines[number]
+        self._sockets[line].connect(address)
+        self._receiver.restart(line)
+        self._sent_before[number] = int(self._sender.sent[line])
+        self._sender.talk(line, True)
+        if self._churn is not None and number >= self._first_of_churn:
+            self._churn.answered(number, time.monotonic())
+
+    def _on_over(self, number: int) -> None:
+        line = self._lines[number]
+        self._sender.talk(line, False)
+        self._sender.digits.drop(line)
+        if self._churn is None or number < self._first_of_churn:
+            return
+        self._churn.over(number, line, time.monotonic())
+        call = self._calls.by_number[number]
+        sent = int(self._sender.sent[line]) - self._sent_before.pop(number, int(self._sender.sent[line]))
+        received, lost = int(self._receiver.received[line]), int(self._receiver.lost()[line])
+        heard = (received, lost) if call.status == 200 else (0, 0)
+        self._finished.append([number, call.caller.room, call.state, call.setup_ms, sent, *heard])
+
+    def _on_held(self, number: int, held: bool) -> None:
+        self._sender.talk(self._lines[number], not held)
 
     def _do_call(self, command: Values) -> Values:
         """Call from all legs at a rate, with at most so many calls unanswered."""
         rooms, rate, most = command["rooms"], float(str(command["rate"])), command["most_unfinished"]
         assert isinstance(rooms, list)
         self._most_unfinished = most if isinstance(most, int) else len(rooms) + 1
-        host, port = self._sip.getsockname()
-        remote = f"{self._server[0]}:{self._server[1]}"
         start = time.monotonic()
         for leg, room in enumerate(rooms):
-            caller = Caller(leg, str(room), f"{host}:{port}", remote, self._token)
-            self._plan.append((start + leg / rate, partial(self._place, caller)))
+            self._lines[leg] = leg
+            self._plan.append((start + leg / rate, partial(self._place, self._caller(leg, str(room)))))
         return {}
 
+    def _caller(self, number: int, name: str) -> Caller:
+        host, port = self._sip.getsockname()
+        remote = f"{self._server[0]}:{self._server[1]}"
+        return Caller(number, name, f"{host}:{port}", remote, self._token, self._digits)
+
     def _place(self, caller: Caller, now: float) -> None:
-        rtp_port = self._sockets[caller.number].getsockname()[1]
+        rtp_port = self._sockets[self._lines[caller.number]].getsockname()[1]
         self._calls.place(caller, rtp_port, time.monotonic())
+
+    def _do_churn(self, command: Values) -> Values:
+        """Let short calls come, on all lines but the first so many."""
+        rush, first_line = command["rush"], command["first_line"]
+        assert isinstance(rush, dict)
+        assert isinstance(first_line, int)
+        self._first_of_churn = max(self._lines, default=-1) + 1
+        lines = range(first_line, len(self._sockets))
+        self._churn = Churn(Rush(**rush), first=self._first_of_churn, lines=lines, now=time.monotonic())
+        return {}
+
+    def _do_end_churn(self, command: Values) -> Values:
+        """Let no further short call come."""
+        if self._churn is not None:
+            self._churn.stop()
+        return {}
+
+    def _do_finished(self, command: Values) -> Values:
+        """Tell of the short calls that ended since the last time."""
+        finished, self._finished = self._finished, []
+        return {"calls": finished, "short_of_lines": self._churn.short_of_lines if self._churn else 0}
 
     def _do_hang_up(self, command: Values) -> Values:
         start, rate = time.monotonic(), float(str(command["rate"]))
         self._most_unfinished = len(self._sockets) + 1
-        for place, number in enumerate(self._calls.by_number):
+        standing = [number for number, call in self._calls.by_number.items() if call.state == "up"]
+        for place, number in enumerate(standing):
             self._plan.append((start + place / rate, partial(self._calls.hang_up, number)))
         return {}
 
     def _do_status(self, command: Values) -> Values:
         calls = self._calls
         return {
-            "planned": len(self._plan),
+            "planned": len(self._plan) + (self._churn.planned if self._churn is not None else 0),
             "unfinished": len(calls.unfinished),
             "up": calls.count("up"),
             "failed": calls.count("failed"),
             "ended": calls.count("ended"),
+            "live": len(calls.unfinished) + calls.count("up"),
         }
 
     def _do_mark(self, command: Values) -> Values:
@@ -200,6 +279,15 @@ class Generator:
         self._sender.talking[:] = False
         return {}
 
+    def _do_finish_bursts(self, command: Values) -> Values:
+        """Let everybody finish the burst that is being sent, and begin no other."""
+        self._sender.no_more_bursts = True
+        return {}
+
+    def _do_onsets(self, command: Values) -> Values:
+        """Tell when every burst began: leg and wall time in ns."""
+        return {"onsets": self._sender.onsets_ns}
+
     def _do_counts(self, command: Values) -> Values:
         calls = self._calls
         return {
@@ -212,6 +300,7 @@ class Generator:
             "setup_ms": [call.setup_ms for call in calls.by_number.values() if call.setup_ms is not None],
             "resent": calls.resent,
             "refused": {str(status): count for status, count in calls.refused.items()},
+            "digit_packets": self._receiver.digit_packets,
         }
 
     def _do_dump(self, command: Values) -> Values:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 CRLF = "\r\n"
+EVENT_PAYLOAD_TYPE: Final = 101
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +19,7 @@ class Caller:
         local: our host:port.
         remote: the server's host:port.
         token: tells this run from others in Call-ID, tag and branch.
+        digits: whether digits are offered as telephone-events.
     """
 
     number: int
@@ -24,6 +27,7 @@ class Caller:
     local: str
     remote: str
     token: str
+    digits: bool = False
 
     @property
     def call_id(self) -> str:
@@ -46,10 +50,14 @@ class Caller:
         ]
 
     def invite(self, rtp_port: int) -> bytes:
-        body = audio_offer(self.local.rpartition(":")[0], rtp_port)
+        body = audio_sdp(self.local.rpartition(":")[0], rtp_port, digits=self.digits)
         lines = self._head("INVITE", self.target, "1 INVITE", "", "i")
-        lines += [f"Contact: <sip:{self.number}@{self.local}>", "Content-Type: application/sdp"]
+        lines += [self._contact, "Content-Type: application/sdp"]
         return message(lines, body)
+
+    @property
+    def _contact(self) -> str:
+        return f"Contact: <sip:{self.number}@{self.local}>"
 
     def ack(self, uri: str, to_tag: str) -> bytes:
         """Acknowledge a 2xx."""
@@ -59,8 +67,40 @@ class Caller:
         """Acknowledge any other final response, inside the INVITE's transaction."""
         return message(self._head("ACK", self.target, "1 ACK", to_tag, "i"))
 
-    def bye(self, uri: str, to_tag: str) -> bytes:
-        return message(self._head("BYE", uri, "2 BYE", to_tag, "b"))
+    def bye(self, uri: str, to_tag: str, cseq: int = 2) -> bytes:
+        return message(self._head("BYE", uri, f"{cseq} BYE", to_tag, "b"))
+
+    def notify(self, uri: str, to_tag: str, cseq: int, state: str, progress: str) -> bytes:
+        """Tell how far a transfer that the server asked for has come."""
+        lines = self._head("NOTIFY", uri, f"{cseq} NOTIFY", to_tag, f"n{cseq}")
+        lines += [self._contact, "Event: refer", f"Subscription-State: {state}"]
+        return message([*lines, "Content-Type: message/sipfrag;version=2.0"], f"{progress}{CRLF}")
+
+    def answer(self, request: Received, rtp_port: int) -> bytes:
+        """Accept the server's new offer in a re-INVITE."""
+        sdp = audio_sdp(
+            self.local.rpartition(":")[0],
+            rtp_port,
+            digits=self.digits,
+            version=int(request.header("cseq").partition(" ")[0]) + 1,
+            direction=ANSWERS[offered_direction(request.body)],
+        )
+        return agree(request, extra=(self._contact, "Content-Type: application/sdp"), body=sdp)
+
+
+ANSWERS: Final = {
+    "sendrecv": "sendrecv",
+    "sendonly": "recvonly",
+    "recvonly": "sendonly",
+    "inactive": "inactive",
+}
+"""Offered directions and what they are answered with."""
+
+
+def offered_direction(sdp: str) -> str:
+    """Return the direction of an offer with one stream."""
+    lines = (line.strip().removeprefix("a=") for line in sdp.splitlines())
+    return next((line for line in lines if line in ANSWERS), "sendrecv")
 
 
 def message(lines: list[str], body: str = "") -> bytes:
@@ -68,18 +108,23 @@ def message(lines: list[str], body: str = "") -> bytes:
     return (CRLF.join([*lines, f"Content-Length: {len(body)}", "", ""]) + body).encode()
 
 
-def audio_offer(host: str, rtp_port: int) -> str:
-    """Return an offer of PCMU, with RTCP on the same port."""
+def audio_sdp(
+    host: str, rtp_port: int, *, digits: bool = False, version: int = 1, direction: str = "sendrecv"
+) -> str:
+    """Return a description with one stream of PCMU and RTCP on the same port."""
+    events = [f"a=rtpmap:{EVENT_PAYLOAD_TYPE} telephone-event/8000", f"a=fmtp:{EVENT_PAYLOAD_TYPE} 0-15"]
     return CRLF.join(
         [
             "v=0",
-            f"o=- {rtp_port} 1 IN IP4 {host}",
+            f"o=- {rtp_port} {version} IN IP4 {host}",
             "s=-",
             f"c=IN IP4 {host}",
             "t=0 0",
-            f"m=audio {rtp_port} RTP/AVP 0",
+            f"m=audio {rtp_port} RTP/AVP 0{f' {EVENT_PAYLOAD_TYPE}' if digits else ''}",
             "a=rtpmap:0 PCMU/8000",
+            *(events if digits else []),
             "a=ptime:20",
+            f"a={direction}",
             "a=rtcp-mux",
             "",
         ]
@@ -142,11 +187,11 @@ def audio_address(sdp: str) -> tuple[str, int] | None:
     return (host, port) if host and port else None
 
 
-def agree(request: Received) -> bytes:
-    """Return the 200 to any request of the server."""
+def agree(request: Received, status: str = "200 OK", *, extra: tuple[str, ...] = (), body: str = "") -> bytes:
+    """Return the positive response to any request of the server."""
     kept = [
         f"{name}: {value}"
         for name, value in request.headers
         if name in ("via", "from", "to", "call-id", "cseq")
     ]
-    return message(["SIP/2.0 200 OK", *kept])
+    return message([f"SIP/2.0 {status}", *kept, *extra], body)

@@ -16,6 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.figures import Spread
+from bench.load.digits import Digits
+from bench.load.sip import EVENT_PAYLOAD_TYPE
 from bench.tones import FRAME, FRAMES_PER_S, RATE_HZ, SILENCE, tone_frames
 
 SLOTS: Final = 20
@@ -23,6 +25,8 @@ HEADER: Final = 12
 MAX_DATAGRAM: Final = 2048
 ROWS: Final = 256
 _PHASE_STEP: Final = 7
+_BURST_STEP: Final = 61
+"""Packets between the bursts of neighbours where they are spread."""
 _SO_TIMESTAMPNS: Final = getattr(socket, "SO_TIMESTAMPNS", 35)
 _TIMESPEC: Final = struct.Struct("@qq")
 _ANCILLARY: Final = socket.CMSG_SPACE(_TIMESPEC.size)
@@ -30,10 +34,17 @@ _ANCILLARY: Final = socket.CMSG_SPACE(_TIMESPEC.size)
 
 @dataclass(frozen=True, slots=True)
 class Bursts:
-    """Talking in bursts: `on` packets of tone, then `off` packets of silence."""
+    """Talking in bursts.
+
+    Attributes:
+        on: packets of tone.
+        off: packets of silence that follow.
+        spread: let talkers begin one after the other instead of all at once.
+    """
 
     on: int
     off: int
+    spread: bool = False
 
 
 Probed = tuple[NDArray[np.int64], NDArray[np.uint32], NDArray[np.int64]]
@@ -56,7 +67,14 @@ class Sender:
         self.errors = 0
         self.talking = np.zeros(legs, np.bool_)
         self.onsets_ns: list[tuple[int, int]] = []
+        self.no_more_bursts = False
+        self.digits = Digits()
         self._bursts = bursts
+        period = bursts.on + bursts.off if bursts is not None else 1
+        self._period = period
+        is_spread = bursts is not None and bursts.spread
+        self._shift = np.arange(legs) * (_BURST_STEP if is_spread else 0) % period
+        self._is_voiced = np.zeros(legs, np.bool_)
         self._tones = tone_frames(legs, amplitude, same_phase=bursts is not None)
         self._rows = np.zeros((legs, HEADER + FRAME), np.uint8)
         self._rows[:, :2] = (0x80, 0x80)
@@ -78,10 +96,11 @@ class Sender:
             return
         begins = self._load_payloads(legs, batch // SLOTS)
         for leg in legs.tolist():
-            if begins:
+            if leg in begins:
                 self.onsets_ns.append((leg, time.time_ns()))
+            packet = self.digits.packet(leg, self._rows[leg]) if self.digits else None
             try:
-                self._send[leg](self._views[leg])
+                self._send[leg](self._views[leg] if packet is None else packet)
             except OSError:  # the far end of this leg is gone; the server's count will tell
                 self.errors += 1
         self._rows[legs, 1] = 0
@@ -89,17 +108,23 @@ class Sender:
         self._time[legs] += FRAME
         self.sent[legs] += 1
 
-    def _load_payloads(self, legs: NDArray[np.intp], tick: int) -> bool:
-        """Fill the payloads of a tick and tell whether a burst begins with it."""
+    def talk(self, leg: int, wanted: bool) -> None:
+        """Begin or cease to send audio; bursts begin with the next one that is due."""
+        self.talking[leg] = wanted
+        self._is_voiced[leg] = False
+
+    def _load_payloads(self, legs: NDArray[np.intp], tick: int) -> set[int]:
+        """Fill the payloads of a tick and return the legs whose burst begins with it."""
         if self._bursts is None:
             self._rows[legs, HEADER:] = self._tones[legs, tick % FRAMES_PER_S]
-            return False
-        place = tick % (self._bursts.on + self._bursts.off)
-        if place < self._bursts.on:
-            self._rows[legs, HEADER:] = self._tones[legs, place % FRAMES_PER_S]
-        else:
-            self._rows[legs, HEADER:] = SILENCE
-        return place == 0
+            return set()
+        places = (tick + self._shift[legs]) % self._period
+        begins = (places == 0) & (not self.no_more_bursts)
+        self._is_voiced[legs] = np.where(places < self._bursts.on, self._is_voiced[legs] | begins, False)
+        voiced = self._is_voiced[legs]
+        self._rows[legs, HEADER:] = SILENCE
+        self._rows[legs[voiced], HEADER:] = self._tones[legs[voiced], places[voiced] % FRAMES_PER_S]
+        return set(legs[begins].tolist())
 
 
 class Capture:
@@ -145,6 +170,7 @@ class Receiver:
         legs = len(sockets)
         self.received = np.zeros(legs, np.int64)
         self.odd = 0
+        self.digit_packets = 0
         self.backwards = 0
         self.capture: Capture | None = None
         self.probed: list[Probed] = []
@@ -161,6 +187,10 @@ class Receiver:
         self._lengths = np.zeros(ROWS, np.int64)
         self._legs = np.zeros(ROWS, np.int64)
         self._arrival_ns = np.zeros(ROWS, np.int64)
+
+    def restart(self, leg: int) -> None:
+        """Begin to count a leg's packets anew: the next ones are those of another call."""
+        self.received[leg] = 0
 
     def lost(self) -> NDArray[np.int64]:
         """Return how many packets each leg misses between its first and its last."""
@@ -192,8 +222,21 @@ class Receiver:
         rows, lengths = self._rows[:taken], self._lengths[:taken]
         is_rtp = (lengths >= HEADER) & ((rows[:, 1] < 192) | (rows[:, 1] > 223))
         is_audio = is_rtp & (lengths == HEADER + FRAME) & (rows[:, 0] == 0x80)
-        self.odd += int(np.count_nonzero(is_rtp & ~is_audio))
+        is_digit = is_rtp & (rows[:, 1] & 0x7F == EVENT_PAYLOAD_TYPE)
+        self.digit_packets += int(np.count_nonzero(is_digit))
+        self.odd += int(np.count_nonzero(is_rtp & ~is_audio & ~is_digit))
+        self._follow(rows[is_audio | is_digit], self._legs[:taken][is_audio | is_digit])
         rows, legs = rows[is_audio], self._legs[:taken][is_audio]
+        stamps = np.ascontiguousarray(rows[:, 4:8]).view(">u4")[:, 0].astype(np.uint32)
+        arrival_ns = self._arrival_ns[:taken][is_audio]
+        stamped = arrival_ns > 0
+        if stamped.any():
+            self.probed.append((legs[stamped], stamps[stamped], arrival_ns[stamped]))
+        if self.capture is not None:
+            self.capture.add(legs, rows[:, HEADER : HEADER + FRAME], stamps, arrival_ns)
+
+    def _follow(self, rows: NDArray[np.uint8], legs: NDArray[np.int64]) -> None:
+        """Count packets and the gaps in their sequence numbers."""
         sequence = rows[:, 2].astype(np.int64) << 8 | rows[:, 3]
         fresh = self.received[legs] == 0
         self._first[legs[fresh]] = sequence[fresh]
@@ -202,13 +245,6 @@ class Receiver:
         self.backwards += int(np.count_nonzero(steps <= 0))
         self._last[legs] += np.maximum(steps, 0)
         self.received[legs] += 1
-        stamps = np.ascontiguousarray(rows[:, 4:8]).view(">u4")[:, 0].astype(np.uint32)
-        arrival_ns = self._arrival_ns[:taken][is_audio]
-        stamped = arrival_ns > 0
-        if stamped.any():
-            self.probed.append((legs[stamped], stamps[stamped], arrival_ns[stamped]))
-        if self.capture is not None:
-            self.capture.add(legs, rows[:, HEADER : HEADER + FRAME], stamps, arrival_ns)
 
 
 def egress_lateness(probed: list[Probed]) -> Spread:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from bench.load.calls import Calls
@@ -28,7 +30,14 @@ class Wire:
     def __init__(self) -> None:
         self.sent: list[bytes] = []
         self.answers: list[tuple[int, tuple[str, int]]] = []
-        self.calls = Calls(self.sent.append, lambda number, address: self.answers.append((number, address)))
+        self.ends: list[int] = []
+        self.holds: list[tuple[int, bool]] = []
+        self.calls = Calls(
+            self.sent.append,
+            lambda number, address: self.answers.append((number, address)),
+            self.ends.append,
+            lambda number, held: self.holds.append((number, held)),
+        )
 
     def methods(self) -> list[str]:
         return [data.split(b" ")[0].decode() for data in self.sent]
@@ -141,3 +150,51 @@ def test_a_bye_of_the_server_is_agreed_to(wire: Wire) -> None:
 def test_a_response_of_another_run_is_ignored(wire: Wire) -> None:
     wire.calls.receive(response(200, body=ANSWER).replace(b"17-ab", b"17-cd"), 10.25)
     assert wire.calls.by_number[17].state == "calling"
+
+
+def request(method: str, body: str = "", cseq: int = 9) -> bytes:
+    head = (
+        f"{method} sip:17@127.0.0.1:7000 SIP/2.0\r\nVia: x\r\nCall-ID: 17-ab\r\nCSeq: {cseq} {method}\r\n\r\n"
+    )
+    return (head + body).encode()
+
+
+def test_a_hold_is_answered_with_the_other_direction(wire: Wire) -> None:
+    wire.calls.receive(response(200, body=ANSWER), 10.25)
+    wire.calls.receive(request("INVITE", ANSWER + "a=sendonly\r\n"), 11.0)
+    assert wire.sent[-1].startswith(b"SIP/2.0 200 OK\r\n")
+    assert b"\r\na=recvonly\r\n" in wire.sent[-1]
+    wire.calls.receive(request("INVITE", ANSWER, cseq=10), 12.0)
+    assert b"\r\na=sendrecv\r\n" in wire.sent[-1]
+    assert wire.holds == [(17, True), (17, False)]
+
+
+def test_a_transfer_is_accepted_and_told_to_have_succeeded(wire: Wire) -> None:
+    wire.calls.receive(response(200, body=ANSWER), 10.25)
+    wire.calls.receive(request("REFER"), 11.0)
+    assert wire.methods()[-3:] == ["SIP/2.0", "NOTIFY", "NOTIFY"]
+    assert wire.sent[-3].startswith(b"SIP/2.0 202 Accepted\r\n")
+    assert wire.sent[-1].endswith(b"\r\n\r\nSIP/2.0 200 OK\r\n")
+
+
+def test_a_repeated_transfer_is_told_of_once(wire: Wire) -> None:
+    wire.calls.receive(response(200, body=ANSWER), 10.25)
+    wire.calls.receive(request("REFER"), 11.0)
+    wire.calls.receive(request("REFER"), 11.5)
+    assert wire.methods().count("NOTIFY") == 2
+
+
+def test_the_end_of_a_call_is_told_once(wire: Wire) -> None:
+    wire.calls.receive(response(200, body=ANSWER), 10.25)
+    wire.calls.receive(request("BYE"), 12.0)
+    wire.calls.receive(request("BYE"), 12.5)
+    assert wire.ends == [17]
+    assert wire.calls.count("ended") == 1
+    assert wire.calls.count("up") == 0
+
+
+def test_digits_are_offered_where_they_are_wanted() -> None:
+    plain, with_digits = CALLER.invite(9000), replace(CALLER, digits=True).invite(9000)
+    assert b"telephone-event" not in plain
+    assert b"m=audio 9000 RTP/AVP 0 101\r\n" in with_digits
+    assert b"a=rtpmap:101 telephone-event/8000\r\n" in with_digits

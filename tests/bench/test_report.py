@@ -4,11 +4,12 @@ import json
 import math
 from pathlib import Path
 
-from bench.cases import CallCase
+from bench.cases import CallCase, MediaCase
 from bench.figures import Spread
 from bench.generator import LoadLateness
-from bench.report import Row, case_text, rows_of, write_json
-from bench.run import CallFigures, Outcome
+from bench.outcome import CallFigures, Outcome
+from bench.report import case_text, write_json
+from bench.rows import Row, rows_of
 
 LOAD = LoadLateness(p50_ms=0.1, p95_ms=0.2, p99_ms=0.3, max_ms=0.4, cpu_share=0.1)
 CASE = CallCase()
@@ -16,7 +17,17 @@ CASE = CallCase()
 
 def outcome(p99_ms: float, *faults: str) -> Outcome:
     setup = Spread(p50_ms=5.0, p95_ms=8.0, p99_ms=p99_ms, max_ms=p99_ms + 1)
-    figures = CallFigures(setup, offered=10, answered=10, resent=0, events_dropped=0, cpu_ms=2.0, load=LOAD)
+    figures = CallFigures(
+        setup,
+        offered=10,
+        answered=10,
+        resent=0,
+        events_dropped=0,
+        events_lost=3,
+        clients=3,
+        cpu_ms=2.0,
+        load=LOAD,
+    )
     return Outcome(figures, faults)
 
 
@@ -58,3 +69,13 @@ def test_a_fault_of_any_run_is_printed() -> None:
 def test_how_the_measurement_went_has_no_ratio() -> None:
     rows = rows_of(CASE, [outcome(80.0)], [outcome(160.0)])
     assert row(rows, "generator lateness p99, ms").ratio is None
+
+
+def test_every_lost_event_is_over_the_bar() -> None:
+    lost = row(rows_of(CASE, [outcome(80.0)]), "VSI events lost, all clients")
+    assert (lost.value, lost.bar) == (3.0, 0.0)
+
+
+def test_figures_of_another_case_have_nothing_to_read() -> None:
+    rows = rows_of(MediaCase("pairs-50", 50), [outcome(80.0)])
+    assert all(row.value is None for row in rows)

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from bench.load.streams import Capture, egress_lateness
-from bench.tones import FRAME
+from bench.load.streams import SLOTS, Bursts, Capture, Sender, egress_lateness
+from bench.tones import FRAME, SILENCE
 
 
 def test_packets_on_the_grid_are_not_late() -> None:
@@ -29,3 +29,47 @@ def test_a_capture_keeps_no_more_than_it_has_room_for() -> None:
     assert capture.count.tolist() == [1, 1]
     assert capture.stamps[:, 0].tolist() == [7, 7]
     assert (capture.payloads == 7).all()
+
+
+class Wire:
+    """Sockets of a sender that keep what is sent."""
+
+    def __init__(self) -> None:
+        self.packets: list[bytes] = []
+
+    def send(self, packet: memoryview) -> None:
+        self.packets.append(bytes(packet))
+
+
+def voiced_runs(wire: Wire) -> list[int]:
+    """Return the lengths of runs of packets that are not silent."""
+    text = "".join("." if packet[12:] == bytes([SILENCE]) * FRAME else "x" for packet in wire.packets)
+    return [len(run) for run in text.split(".") if run]
+
+
+def test_a_talker_begins_with_a_whole_burst_and_ends_with_one() -> None:
+    wire = Wire()
+    sender = Sender([wire], 8000.0, Bursts(3, 4))  # type: ignore[list-item]  # all that it needs of a socket
+    for batch in range(2 * SLOTS):
+        sender.send_batch(batch)
+    sender.talk(0, True)
+    for batch in range(2 * SLOTS, 17 * SLOTS):
+        sender.send_batch(batch)
+    sender.no_more_bursts = True
+    for batch in range(17 * SLOTS, 40 * SLOTS):
+        sender.send_batch(batch)
+    assert voiced_runs(wire) == [3, 3]
+    assert len(wire.packets) == 38
+    assert [leg for leg, _ in sender.onsets_ns] == [0, 0]
+
+
+def test_talkers_that_are_spread_do_not_all_begin_at_once() -> None:
+    wires = [Wire() for _ in range(20)]
+    sender = Sender(wires, 8000.0, Bursts(100, 50, spread=True))  # type: ignore[arg-type]  # as above
+    sender.talking[:] = True
+    for batch in range(150 * SLOTS):
+        sender.send_batch(batch)
+    begins = [
+        next(place for place, p in enumerate(w.packets) if p[12:] != bytes([SILENCE]) * FRAME) for w in wires
+    ]
+    assert len(set(begins)) == 20

@@ -1,0 +1,246 @@
+"""What a run of a case returns: its figures, and what was not as it must be."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.figures import Spread
+from bench.generator import LoadLateness
+from bench.trend import Trend
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How to run.
+
+    Attributes:
+        window_s: length of the steady window.
+        realtime: run server and generator before everything else on their cores.
+        profile: where the server's profile goes; None without a profile.
+    """
+
+    window_s: float = 10.0
+    realtime: bool = False
+    profile: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """What a steady window shows.
+
+    Attributes:
+        cpu_us: CPU of the whole server process per leg and tick.
+        core_wait_percent: of the window, in which the server could have run but had no core: others' doing.
+        load: the generator's own lateness.
+        egress: how late the server's packets came to ten listeners.
+        late_percent: ticks that the server itself calls late, None when it does not say.
+        load_average: of the machine: much above 2 means that others were at work.
+    """
+
+    cpu_us: float
+    core_wait_percent: float
+    load: LoadLateness
+    egress: Spread
+    late_percent: float | None
+    load_average: float
+
+
+@dataclass(frozen=True, slots=True)
+class MediaFigures:
+    """What a media case shows.
+
+    Attributes:
+        window: the steady window.
+        lateness: of the server's ticks in the last minute with all its set-up, None when it does not say.
+        memory_kb: resident memory per leg above the idle server.
+        lost_in: packets sent by the generator that the server did not count.
+        lost_out: packets that the generator missed.
+        weakest_mate: lowest level at which a room mate was heard, as a share of what was sent.
+        loudest_other: highest level of anybody else.
+    """
+
+    window: Window
+    lateness: Spread | None
+    memory_kb: float
+    lost_in: int
+    lost_out: int
+    weakest_mate: float
+    loudest_other: float
+
+
+@dataclass(frozen=True, slots=True)
+class DelayFigures:
+    """What the delay case shows."""
+
+    delay: Spread
+    bursts: int
+    broken: int
+    load: LoadLateness
+
+
+@dataclass(frozen=True, slots=True)
+class CallFigures:
+    """What the call case shows.
+
+    Attributes:
+        setup: from INVITE to 200.
+        offered: calls.
+        answered: of them.
+        resent: SIP requests.
+        events_dropped: as the server says.
+        events_lost: by what each client was told, all clients together.
+        clients: how many read all events.
+        cpu_ms: of the server, per call with all its media.
+        load: the generator's own lateness.
+    """
+
+    setup: Spread
+    offered: int
+    answered: int
+    resent: int
+    events_dropped: int
+    events_lost: int
+    clients: int
+    cpu_ms: float
+    load: LoadLateness
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """A soak at one moment; lateness is that of the last minute, CPU that since the sample before."""
+
+    at_s: float
+    rss_mb: float
+    open_files: int
+    tasks: int
+    legs: int
+    transactions: int
+    cpu_percent: float
+    lateness_p99_ms: float
+    lateness_max_ms: float
+    calls: int
+
+
+@dataclass(frozen=True, slots=True)
+class SoakFigures:
+    """What a soak shows.
+
+    Attributes:
+        samples: all of them.
+        trends: where each figure of the samples went.
+        calls: short calls that ended.
+        failed: of them, those that were never up.
+        astray: of them, those that were told otherwise than their script has it.
+        events_dropped: as the server says.
+        lost_out: packets that callers missed.
+    """
+
+    samples: tuple[Sample, ...]
+    trends: Mapping[str, Trend]
+    calls: int
+    failed: int
+    astray: int
+    events_dropped: int
+    lost_out: int
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureFigures:
+    """What a case with speaking detection and recordings shows.
+
+    Attributes:
+        window: the steady window.
+        lateness: of the server's ticks in the last minute with all its set-up, None when it does not say.
+        memory_kb: resident memory per leg above the idle server.
+        lost_in: packets sent by the generator that the server did not count.
+        lost_out: packets that the generator missed.
+        recordings: how many were asked for.
+        recordings_whole: of them, those in which nothing is wrong.
+        recorded_bursts: bursts found in them, both channels together.
+        recorded_offset: how much later than it was sent each of them lies in its file.
+        speech_expected: speaking events that the sent bursts must cause.
+        speech_told: speaking events that came.
+        speech_delay: from the first packet of a burst to its speaking.started.
+    """
+
+    window: Window
+    lateness: Spread | None
+    memory_kb: float
+    lost_in: int
+    lost_out: int
+    recordings: int
+    recordings_whole: int
+    recorded_bursts: int
+    recorded_offset: Spread
+    speech_expected: int
+    speech_told: int
+    speech_delay: Spread
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What a server holds at one moment.
+
+    Attributes:
+        tasks: of its event loop.
+        open_files: sockets and files.
+        port_pairs: left in the pool.
+        media_ports: places taken in the media plane.
+        dialogs: SIP calls that are not closed.
+        transactions: lingering ones included.
+        legs: as clients see them.
+        rooms: as clients see them.
+        rss_kb: resident memory.
+    """
+
+    tasks: int
+    open_files: int
+    port_pairs: int
+    media_ports: int
+    dialogs: int
+    transactions: int
+    legs: int
+    rooms: int
+    rss_kb: float
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryFigures:
+    """What is left of many short calls.
+
+    Attributes:
+        calls: how many ended as they should.
+        offered: how many were to come.
+        setup: from INVITE to 200.
+        idle: before the first call.
+        warm: after the warm-up, idle again.
+        over: after the last call, idle again.
+        growth_kb: of the resident memory from `warm` to `over`, for each call between them.
+        left: things that are there after the last call and were not before the first, memory aside.
+        lost_in: packets sent by the generator that the server did not count.
+        lost_out: packets that the generator missed.
+    """
+
+    calls: int
+    offered: int
+    setup: Spread
+    idle: Standing
+    warm: Standing
+    over: Standing
+    growth_kb: float
+    left: int
+    lost_in: int
+    lost_out: int
+
+
+Figures = MediaFigures | DelayFigures | CallFigures | FeatureFigures | MemoryFigures | SoakFigures
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """Figures of one run, and what was not as it must be."""
+
+    figures: Figures
+    faults: tuple[str, ...]

@@ -1,0 +1,241 @@
+"""Every figure of every case as a row: the best of its runs, beside its bar and the baseline's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final, TypeVar
+
+from bench.cases import (
+    DELAY_P50_MS,
+    DELAY_P95_MS,
+    LATE_TICKS_PERCENT,
+    LATENESS_P99_MS,
+    MEMORY_KB,
+    SETUP_P99_MS,
+    CallCase,
+    Case,
+    DelayCase,
+    FeaturesCase,
+    MediaCase,
+    MemoryCase,
+    SoakCase,
+)
+from bench.figures import Spread
+from bench.outcome import (
+    CallFigures,
+    DelayFigures,
+    FeatureFigures,
+    Figures,
+    MediaFigures,
+    MemoryFigures,
+    Outcome,
+    SoakFigures,
+    Window,
+)
+
+F = TypeVar("F")
+
+SURROUNDINGS: Final = ("VSI clients", "generator", "load average", "time without", "bursts", "scripted calls")
+"""Figures that say how the measurement went, and nothing of the server: there is no point in their ratio."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One figure of one case: the best of all runs.
+
+    Attributes:
+        name: what it is, with its unit.
+        value: the figure, None when the server does not say.
+        bar: the most it may be, None without a bar.
+        baseline: the same figure of the baseline.
+    """
+
+    name: str
+    value: float | None
+    bar: float | None = None
+    baseline: float | None = None
+
+    @property
+    def ratio(self) -> float | None:
+        """The figure over the baseline's."""
+        if self.value is None or not self.baseline:
+            return None
+        return self.value / self.baseline
+
+    def text(self) -> str:
+        value = "not told" if self.value is None else f"{self.value:.2f}"
+        bar = "" if self.bar is None else f"bar {self.bar:g}"
+        verdict = ""
+        if self.bar is not None and self.value is not None:
+            verdict = "ok" if self.value <= self.bar else "OVER"
+        ratio = "" if self.ratio is None else f"{self.ratio:.2f} × baseline {self.baseline:.2f}"
+        return f"  {self.name:<44}{value:>10}   {bar:<9}{verdict:<6}{ratio}".rstrip()
+
+
+Reader = tuple[str, Callable[[Figures], float | None], float | None]
+"""Name, where its value stands, and its bar."""
+
+Own = tuple[str, Callable[[F], float | None], float | None]
+"""The same for the figures of one kind of case."""
+
+
+def _of(kind: type[F], readers: Sequence[Own[F]]) -> list[Reader]:
+    """Return readers of one kind of figures as readers of any, which have nothing to read in others."""
+
+    def widened(read: Callable[[F], float | None]) -> Callable[[Figures], float | None]:
+        return lambda figures: read(figures) if isinstance(figures, kind) else None
+
+    return [(name, widened(read), bar) for name, read, bar in readers]
+
+
+def _readers(case: Case) -> list[Reader]:
+    match case:
+        case MediaCase():
+            return _media_readers(case)
+        case DelayCase():
+            return _of(DelayFigures, DELAY)
+        case CallCase():
+            return _of(CallFigures, CALLS)
+        case FeaturesCase():
+            return _features_readers(case)
+        case MemoryCase():
+            return _memory_readers(case)
+        case SoakCase():
+            return _of(SoakFigures, SOAK)
+
+
+def _window_cost(bar_us: float | None) -> list[Own[Window]]:
+    return [
+        ("CPU, µs per leg and tick", lambda w: w.cpu_us, bar_us),
+        ("time without a core, % of the window", lambda w: w.core_wait_percent, None),
+        ("tick lateness at listeners p50, ms", lambda w: w.egress.p50_ms, None),
+        ("tick lateness at listeners p99, ms", lambda w: w.egress.p99_ms, LATENESS_P99_MS),
+        ("tick lateness at listeners max, ms", lambda w: w.egress.max_ms, None),
+        ("ticks over 5 ms late by the server, %", lambda w: w.late_percent, LATE_TICKS_PERCENT),
+    ]
+
+
+SURROUNDING: Final[Sequence[Own[Window]]] = (
+    ("generator lateness p99, ms", lambda w: w.load.p99_ms, None),
+    ("generator lateness max, ms", lambda w: w.load.max_ms, None),
+    ("generator, share of a core", lambda w: w.load.cpu_share, None),
+    ("load average of the machine", lambda w: w.load_average, None),
+)
+
+Plane = MediaFigures | FeatureFigures
+
+
+def _of_window(readers: Sequence[Own[Window]]) -> list[Reader]:
+    def widened(read: Callable[[Window], float | None]) -> Callable[[Figures], float | None]:
+        return lambda figures: read(figures.window) if isinstance(figures, Plane) else None
+
+    return [(name, widened(read), bar) for name, read, bar in readers]
+
+
+def _of_plane() -> list[Reader]:
+    def lateness(field: Callable[[Spread], float]) -> Callable[[Figures], float | None]:
+        def read(figures: Figures) -> float | None:
+            return field(figures.lateness) if isinstance(figures, Plane) and figures.lateness else None
+
+        return read
+
+    def read(field: Callable[[Plane], float]) -> Callable[[Figures], float | None]:
+        return lambda figures: field(figures) if isinstance(figures, Plane) else None
+
+    return [
+        ("… p50 with set-up, ms", lateness(lambda s: s.p50_ms), None),
+        ("… p99 with set-up, ms", lateness(lambda s: s.p99_ms), None),
+        ("… max with set-up, ms", lateness(lambda s: s.max_ms), None),
+        ("memory per leg, kB", read(lambda f: f.memory_kb), MEMORY_KB),
+        ("packets lost on the way in", read(lambda f: float(f.lost_in)), 0.0),
+        ("packets lost on the way out", read(lambda f: float(f.lost_out)), 0.0),
+    ]
+
+
+def _media_readers(case: MediaCase) -> list[Reader]:
+    return [
+        *_of_window(_window_cost(case.bar_us)),
+        *_of_plane(),
+        *_of(MediaFigures, [("loudest of those not to be heard, share", lambda f: f.loudest_other, None)]),
+        *_of_window(SURROUNDING),
+    ]
+
+
+def _features_readers(case: FeaturesCase) -> list[Reader]:
+    own: list[Own[FeatureFigures]] = [
+        ("recordings that are not whole", lambda f: float(f.recordings - f.recordings_whole), 0.0),
+        ("bursts in recordings", lambda f: float(f.recorded_bursts), None),
+        ("recorded later than sent p50, ms", lambda f: f.recorded_offset.p50_ms, None),
+        ("recorded later than sent max, ms", lambda f: f.recorded_offset.max_ms, None),
+        ("speaking events expected", lambda f: float(f.speech_expected), None),
+        ("speaking events too many or too few", lambda f: float(abs(f.speech_told - f.speech_expected)), 0.0),
+        ("speech told after p50, ms", lambda f: f.speech_delay.p50_ms, None),
+        ("speech told after p99, ms", lambda f: f.speech_delay.p99_ms, None),
+    ]
+    return [
+        *_of_window(_window_cost(case.bar_us)),
+        *_of_plane(),
+        *_of(FeatureFigures, own),
+        *_of_window(SURROUNDING),
+    ]
+
+
+def _memory_readers(case: MemoryCase) -> list[Reader]:
+    own: list[Own[MemoryFigures]] = [
+        ("calls that went wrong", lambda f: float(f.offered - f.calls), 0.0),
+        ("INVITE to 200 p99, ms", lambda f: f.setup.p99_ms, SETUP_P99_MS),
+        ("packets lost on the way in", lambda f: float(f.lost_in), 0.0),
+        ("packets lost on the way out", lambda f: float(f.lost_out), 0.0),
+        ("things left over: tasks, files, ports, …", lambda f: float(f.left), 0.0),
+        ("idle memory before the first call, MB", lambda f: f.idle.rss_kb / 1000, None),
+        ("idle memory after the warm-up, MB", lambda f: f.warm.rss_kb / 1000, None),
+        ("idle memory after the last call, MB", lambda f: f.over.rss_kb / 1000, None),
+        ("growth after the warm-up, kB per call", lambda f: f.growth_kb, case.bar_kb),
+    ]
+    return _of(MemoryFigures, own)
+
+
+DELAY: Final[Sequence[Own[DelayFigures]]] = (
+    ("delay p50, ms", lambda f: f.delay.p50_ms, DELAY_P50_MS),
+    ("delay p95, ms", lambda f: f.delay.p95_ms, DELAY_P95_MS),
+    ("delay max, ms", lambda f: f.delay.max_ms, None),
+    ("bursts", lambda f: float(f.bursts), None),
+    ("broken bursts", lambda f: float(f.broken), 0.0),
+    ("generator lateness p99, ms", lambda f: f.load.p99_ms, None),
+)
+
+CALLS: Final[Sequence[Own[CallFigures]]] = (
+    ("INVITE to 200 p50, ms", lambda f: f.setup.p50_ms, None),
+    ("INVITE to 200 p99, ms", lambda f: f.setup.p99_ms, SETUP_P99_MS),
+    ("INVITE to 200 max, ms", lambda f: f.setup.max_ms, None),
+    ("calls not answered", lambda f: float(f.offered - f.answered), 0.0),
+    ("VSI events dropped by the server", lambda f: float(f.events_dropped), 0.0),
+    ("VSI events lost, all clients", lambda f: float(f.events_lost), 0.0),
+    ("VSI clients that read all", lambda f: float(f.clients), None),
+    ("SIP requests sent again", lambda f: float(f.resent), None),
+    ("server CPU per call with its media, ms", lambda f: f.cpu_ms, None),
+    ("generator lateness p99, ms", lambda f: f.load.p99_ms, None),
+)
+
+SOAK: Final[Sequence[Own[SoakFigures]]] = (
+    ("scripted calls", lambda f: float(f.calls), None),
+    ("calls that failed", lambda f: float(f.failed), 0.0),
+    ("calls told otherwise than scripted", lambda f: float(f.astray), 0.0),
+    ("VSI events dropped", lambda f: float(f.events_dropped), 0.0),
+    ("packets lost on the way out", lambda f: float(f.lost_out), 0.0),
+    ("figures that drift", lambda f: float(sum(not t.is_steady for t in f.trends.values())), 0.0),
+)
+
+
+def _best(runs: Sequence[Outcome], read: Callable[[Figures], float | None]) -> float | None:
+    values = [value for value in (read(run.figures) for run in runs) if value is not None]
+    return min(values, default=None)
+
+
+def rows_of(case: Case, runs: Sequence[Outcome], baseline: Sequence[Outcome] = ()) -> list[Row]:
+    """Return every figure of a case, the best of its runs."""
+    return [
+        Row(name, _best(runs, read), bar, None if name.startswith(SURROUNDINGS) else _best(baseline, read))
+        for name, read, bar in _readers(case)
+    ]
