@@ -7,7 +7,8 @@ from av.audio.frame import AudioFrame
 
 from tests.media.support import peaks_hz, sine, wav_bytes
 from vb.codecs.pcm import Pcm
-from vb.media.decode import AudioFormat, AudioKind, AudioStream, choose_format, storage_rate_hz
+from vb.media.conversion import storage_rate_hz
+from vb.media.decode import AudioFormat, AudioKind, AudioStream, choose_format
 from vb.media.errors import DecodeError
 
 WAV = AudioFormat(AudioKind.WAV)
@@ -26,12 +27,24 @@ def mp3_bytes(pcm: Pcm, rate_hz: int) -> bytes:
 
 
 def decode(data: bytes, audio_format: AudioFormat, **limits: float) -> tuple[int, Pcm]:
-    stream = AudioStream(io.BytesIO(data), audio_format, **limits)
-    pieces = []
-    while (piece := stream.read()).size:
-        pieces.append(piece)
-    stream.close()
-    return stream.rate_hz, np.concatenate(pieces) if pieces else np.zeros(0, np.int16)
+    stream = AudioStream(audio_format, **limits)
+    pieces = pieces_of(stream, data)
+    return stream.rate_hz or 0, np.concatenate(pieces) if pieces else np.zeros(0, np.int16)
+
+
+def pieces_of(stream: AudioStream, data: bytes) -> list[Pcm]:
+    """Give a stream what it asks for, as a player does."""
+    pieces: list[Pcm] = []
+    at = 0
+    while not stream.ended:
+        portion = data[at : at + stream.wanted_bytes]
+        at += len(portion)
+        stream.feed(portion)
+        if at == len(data):
+            stream.finish()
+        while (piece := stream.take()).size:
+            pieces.append(piece)
+    return pieces
 
 
 @pytest.mark.parametrize(
@@ -90,8 +103,8 @@ def test_any_rate_keeps_pitch_level_and_exact_length(source_hz: int) -> None:
 
 
 def test_pieces_are_half_a_second() -> None:
-    stream = AudioStream(io.BytesIO(wav_bytes(sine(500, 44100, 1.2).tobytes(), rate_hz=44100)), WAV)
-    assert [stream.read().size for _ in range(4)] == [24000, 24000, 9600, 0]
+    data = wav_bytes(sine(500, 44100, 1.2).tobytes(), rate_hz=44100)
+    assert [piece.size for piece in pieces_of(AudioStream(WAV), data)] == [24000, 24000, 9600]
 
 
 def test_raw_audio_is_decoded() -> None:
@@ -148,19 +161,45 @@ def test_endless_audio_is_cut_with_an_error() -> None:
         decode(mp3_bytes(np.zeros(44100 * 4, np.int16), 44100), MP3, max_decoded_s=2.0)
 
 
-def test_a_file_can_be_decoded_again() -> None:
-    file = io.BytesIO(mp3_bytes(sine(1000, 16000, 1.0), 16000))
-    lengths = []
-    for _ in range(2):
-        stream = AudioStream(file, MP3)
-        lengths.append(_length(stream))
-    assert lengths[0] == lengths[1] > 15_000
-    assert not file.closed
+@pytest.mark.parametrize("kind", [WAV, MP3, AudioFormat(AudioKind.RAW, 16000)])
+def test_what_is_asked_for_gives_a_piece_and_not_much_more(kind: AudioFormat) -> None:
+    pcm = sine(500, 16000, 20.0)
+    data = {
+        AudioKind.WAV: wav_bytes(pcm.tobytes(), rate_hz=16000),
+        AudioKind.MP3: mp3_bytes(pcm, 16000),
+        AudioKind.RAW: pcm.tobytes(),
+    }[kind.kind]
+    stream, fed, portions = AudioStream(kind), 0, 0
+    for seconds in range(1, 18):
+        taken = 0
+        while taken < 16000:
+            wanted = stream.wanted_bytes
+            stream.feed(data[fed : fed + wanted])
+            fed += wanted
+            portions += 1
+            while (piece := stream.take()).size:
+                taken += piece.size
+        assert taken == 16000
+        assert fed < (seconds + 1) * len(data) / 20 + 1200
+    assert portions < 17 * 3
 
 
-def _length(stream: AudioStream) -> int:
-    total = 0
-    while (piece := stream.read()).size:
-        total += piece.size
-    stream.close()
-    return total
+def test_a_stream_without_end_is_decoded_before_it_ends() -> None:
+    stream = AudioStream(MP3)
+    stream.feed(mp3_bytes(sine(1000, 44100, 1.7), 44100))
+    assert not stream.ended
+    assert [stream.take().size for _ in range(4)] == [24000, 24000, 24000, 0]
+
+
+def test_a_wav_with_a_size_is_complete_before_the_body_is() -> None:
+    stream = AudioStream(WAV)
+    stream.feed(wav_bytes(sine(500, 8000, 0.7).tobytes()) + bytes(500))
+    assert (stream.ended, stream.complete) == (True, True)
+    assert [stream.take().size for _ in range(3)] == [4000, 1600, 0]
+
+
+def test_a_body_that_just_ends_is_not_complete() -> None:
+    stream = AudioStream(WAV)
+    stream.feed(wav_bytes(sine(500, 8000, 0.7).tobytes())[:-100])
+    stream.finish()
+    assert (stream.ended, stream.complete) == (True, False)

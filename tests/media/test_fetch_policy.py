@@ -142,3 +142,10 @@ def test_parsing_never_fails_with_anything_else(text: str, prefix: str) -> None:
         parse_url(prefix + text)
     except UrlRefused:
         pass
+
+
+@pytest.mark.parametrize("location", ["http://[bad", "//[x", "http://a]b/", "http://ex\u2100ample.com/"])
+def test_a_malformed_redirect_is_refused(location: str) -> None:
+    target = parse_url("http://example.com/a.wav")
+    with pytest.raises(UrlRefused, match="malformed URL"):
+        target.redirected(location)

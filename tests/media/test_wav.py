@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from tests.media.support import chunk, wav_bytes
 from vb.codecs.g711 import ALAW_TO_PCM, ULAW_TO_PCM
 from vb.media.errors import DecodeError
-from vb.media.wav import RawReader, WavReader, build_header
+from vb.media.wav import RawDecoder, WavDecoder, WavReader, build_header
 
 RAMP = np.arange(-400, 400, dtype="<i2")
 
@@ -143,6 +143,33 @@ def test_reading_never_fails_with_anything_else(tail: bytes) -> None:
 
 
 def test_raw_audio_drops_half_a_sample() -> None:
-    reader = RawReader(io.BytesIO(RAMP.tobytes() + b"\x01"), 16000)
-    assert reader.read(10_000).tolist() == RAMP.tolist()
-    assert reader.read(10).size == 0
+    decoder = RawDecoder(16000)
+    samples = [pcm.tolist() for pcm in (*decoder.feed(RAMP.tobytes() + b"\x01"), *decoder.finish())]
+    assert samples == [RAMP.tolist()]
+
+
+@pytest.mark.parametrize("portion", [1, 3, 7, 50])
+def test_any_portions_give_the_same_audio(portion: int) -> None:
+    stereo = np.repeat(RAMP, 2).tobytes()
+    data = wav_bytes(stereo, channels=2, before_format=chunk(b"LIST", b"abc")) + chunk(b"LIST", b"\x7f" * 9)
+    decoder, samples = WavDecoder(), []
+    for start in range(0, len(data), portion):
+        for pcm in decoder.feed(data[start : start + portion]):
+            samples += pcm.tolist()
+    assert samples == RAMP.tolist()
+    assert decoder.ended
+
+
+def test_the_audio_is_over_where_its_size_says_so() -> None:
+    decoder = WavDecoder()
+    decoder.feed(wav_bytes(RAMP.tobytes(), data_size=100)[:143])
+    assert (decoder.rate_hz, decoder.ended) == (8000, False)
+    decoder.feed(b"\0" * 50)
+    assert decoder.ended
+
+
+def test_a_large_chunk_is_passed_over_in_large_steps() -> None:
+    decoder = WavDecoder()
+    assert decoder.bytes_for(0) == 1024
+    decoder.feed(b"RIFF\0\0\0\0WAVE" + struct.pack("<4sI", b"junk", 1_000_000))
+    assert decoder.bytes_for(0) > 60_000

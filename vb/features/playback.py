@@ -75,6 +75,9 @@ class Players:
             await run_playback(playback, fetcher=self.fetcher, blocking=self.blocking, on_started=on_started)
         except media_errors.PlaybackError as exc:
             error = str(exc)
+        except Exception:  # told to the client here; the slot boundary answers for it
+            error = "internal error"
+            raise
         finally:
             owner.remove_source(playback)
             playback.stop()

@@ -1,33 +1,33 @@
-"""From downloaded bytes to PCM: which format it is, and a decoder that works piece by piece.
+"""From arriving bytes to PCM: which format it is, and a decoder that takes them in any portions.
 
-Everything here blocks on the file and on the CPU, so it runs in a worker thread. The decoder gives
-audio at a *storage rate*, the one of 8, 16 and 48 kHz that is next above the source's; the live
-conversion to a listener's rate happens frame by frame when the frame is taken.
+A decoder is given bytes and gives the audio in them. It never waits for more, so a source that is slow
+to send holds no thread; it says instead how many bytes are worth coming back with. It gives audio
+at a *storage rate*, the one of 8, 16 and 48 kHz that is next above the source's; the live conversion to a
+listener's rate happens frame by frame when the frame is taken. Decoding costs time, so it runs in a
+worker thread.
 """
 
 import enum
 import re
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass
+from math import ceil
 from pathlib import PurePosixPath
-from typing import BinaryIO, Final, Protocol
+from typing import Final, Protocol
 
-import av
-import av.error
 import numpy as np
-from av.audio.frame import AudioFrame
-from av.audio.resampler import AudioResampler
 
 from vb.codecs.pcm import Pcm
+from vb.media.conversion import RateConverter, storage_rate_hz
 from vb.media.errors import DecodeError
-from vb.media.wav import RawReader, WavReader, check_rate
+from vb.media.mp3 import Mp3Decoder
+from vb.media.wav import RawDecoder, WavDecoder, check_rate
 
-STORAGE_RATES_HZ: Final = (8_000, 16_000, 48_000)
 MAX_DECODED_S: Final = 6 * 3600.0
 """Longest audio that is played once through; a small compressed file may claim to be endless."""
 PIECE_S: Final = 0.5
 HEAD_BYTES: Final = 16
-_MAX_DAMAGED_PACKETS = 100
 
 
 class AudioKind(enum.Enum):
@@ -100,191 +100,117 @@ def kind_of_bytes(head: bytes) -> AudioKind:
     return AudioKind.WAV
 
 
-def storage_rate_hz(source_hz: int) -> int:
-    """Return the rate audio is kept at: the next storage rate above its own, else the highest."""
-    return next((rate for rate in STORAGE_RATES_HZ if rate >= source_hz), STORAGE_RATES_HZ[-1])
+class _Decoder(Protocol):
+    """One encoding; ``rate_hz`` is None until the audio has begun, ``ended`` says that it is over."""
+
+    @property
+    def rate_hz(self) -> int | None: ...
+    @property
+    def ended(self) -> bool: ...
+    def bytes_for(self, samples: int) -> int: ...
+    def feed(self, data: bytes) -> list[Pcm]: ...
+    def finish(self) -> list[Pcm]: ...
 
 
-class _Reader(Protocol):
-    rate_hz: int
-
-    def read(self, samples: int) -> Pcm: ...
-
-
-def _pieces(reader: _Reader) -> Iterator[Pcm]:
-    """Read to the end in pieces of `PIECE_S`."""
-    samples = int(reader.rate_hz * PIECE_S)
-    while (pcm := reader.read(samples)).size:
-        yield pcm
-
-
-def _converted(reader: _Reader, to_hz: int) -> Iterator[Pcm]:
-    """Read to the end at another rate; the length comes out exact to the sample."""
-    resampler = AudioResampler(format="s16", layout="mono", rate=to_hz)
-    taken = given = 0
-    for pcm in _pieces(reader):
-        taken += pcm.size
-        frame = AudioFrame.from_ndarray(np.ascontiguousarray(pcm)[None, :], format="s16", layout="mono")
-        frame.sample_rate = reader.rate_hz
-        for piece in _samples(resampler.resample(frame)):
-            given += piece.size
-            yield piece
-    missing = round(taken * to_hz / reader.rate_hz) - given
-    for piece in _samples(resampler.resample(None)):
-        if missing > 0:
-            yield piece[:missing]
-            missing -= min(missing, piece.size)
-    if missing > 0:
-        yield np.zeros(missing, np.int16)
-
-
-def _samples(frames: list[AudioFrame]) -> Iterator[Pcm]:
-    """Return the samples of packed mono 16-bit frames."""
-    for frame in frames:
-        if frame.samples:
-            yield np.asarray(frame.to_ndarray(), dtype=np.int16).reshape(-1)
-
-
-class _ReadOnly:
-    """Shows libav nothing but ``read``: it can neither seek nor close the file."""
-
-    def __init__(self, file: BinaryIO) -> None:
-        self._file = file
-
-    def read(self, size: int) -> bytes:
-        return self._file.read(size)
-
-
-def _skip_id3(file: BinaryIO) -> None:
-    """Move past ID3v2 tags, whose pictures libav would load whole.
-
-    Spec: ID3v2.4 §3.1.
-    """
-    while True:
-        start = file.tell()
-        head = file.read(10)
-        if len(head) < 10 or head[:3] != b"ID3" or any(byte & 0x80 for byte in head[6:]):
-            file.seek(start)
-            return
-        size = head[6] << 21 | head[7] << 14 | head[8] << 7 | head[9]
-        footer = 10 if head[5] & 0x10 else 0
-        file.seek(start + 10 + size + footer)
-
-
-class _Mp3:
-    """An MP3 file, decoded packet by packet to mono at the storage rate of its first frame."""
-
-    def __init__(self, file: BinaryIO) -> None:
-        _skip_id3(file)
-        try:
-            self._container = av.open(_ReadOnly(file), mode="r", format="mp3", metadata_errors="ignore")
-        except (av.error.FFmpegError, OSError, ValueError):
-            raise DecodeError("not an MP3 file") from None
-        if not self._container.streams.audio:
-            self._container.close()
-            raise DecodeError("not an MP3 file")
-        source_hz = self._container.streams.audio[0].rate
-        if not source_hz:
-            self._container.close()
-            raise DecodeError("damaged MP3: no sample rate")
-        self.rate_hz = storage_rate_hz(check_rate(source_hz))
-
-    def pieces(self) -> Iterator[Pcm]:
-        """Decode to the end."""
-        resampler: AudioResampler | None = None
-        shape: tuple[int, str, str] | None = None
-        for frame in self._frames():
-            # A file glued from several recordings may change rate or channels at a seam.
-            current = (frame.sample_rate, frame.layout.name, frame.format.name)
-            if resampler is None or current != shape:
-                resampler = AudioResampler(format="s16", layout="mono", rate=self.rate_hz)
-                shape = current
-            frame.pts = None
-            yield from _samples(resampler.resample(frame))
-        if resampler is not None:
-            yield from _samples(resampler.resample(None))
-
-    def _frames(self) -> Iterator[AudioFrame]:
-        """Decode packets, leaving out damaged ones."""
-        damaged = 0
-        stream = self._container.streams.audio[0]
-        packets = self._container.demux(stream)
-        while True:
-            try:
-                packet = next(packets)
-            except (StopIteration, av.error.FFmpegError):
-                return
-            try:
-                frames = packet.decode()
-            except av.error.FFmpegError:
-                damaged += 1
-                if damaged > _MAX_DAMAGED_PACKETS:
-                    raise DecodeError("damaged MP3") from None
-                continue
-            for frame in frames:
-                if isinstance(frame, AudioFrame):
-                    yield frame
-
-    def close(self) -> None:
-        self._container.close()
+def _new_decoder(audio_format: AudioFormat) -> _Decoder:
+    match audio_format.kind:
+        case AudioKind.MP3:
+            return Mp3Decoder()
+        case AudioKind.RAW:
+            return RawDecoder(audio_format.rate_hz or 0)
+        case AudioKind.WAV:
+            return WavDecoder()
 
 
 class AudioStream:
-    """A file being decoded: mono PCM at ``rate_hz``, one of the storage rates.
+    """Audio being decoded while it arrives: mono PCM at ``rate_hz``, one of the storage rates.
 
-    Every method blocks; use it from one worker thread at a time.
+    It has ``ended`` when nothing more comes, and is ``complete`` when the audio itself said so.
+    Use it from one thread at a time.
 
     Args:
-        file: seekable; it is read from its beginning and not closed.
         audio_format: how to decode it.
         max_decoded_s: more audio than this is refused.
-
-    Raises:
-        DecodeError: the bytes are not of that format.
     """
 
-    def __init__(
-        self, file: BinaryIO, audio_format: AudioFormat, *, max_decoded_s: float = MAX_DECODED_S
-    ) -> None:
-        file.seek(0)
-        self._mp3: _Mp3 | None = None
-        if audio_format.kind is AudioKind.MP3:
-            self._mp3 = _Mp3(file)
-            self.rate_hz = self._mp3.rate_hz
-            self._source = self._mp3.pieces()
-        else:
-            reader = (
-                RawReader(file, audio_format.rate_hz or STORAGE_RATES_HZ[0])
-                if audio_format.kind is AudioKind.RAW
-                else WavReader(file)
-            )
-            self.rate_hz = storage_rate_hz(reader.rate_hz)
-            self._source = (
-                _pieces(reader) if reader.rate_hz == self.rate_hz else _converted(reader, self.rate_hz)
-            )
-        self._samples_left = int(max_decoded_s * self.rate_hz)
-        self._rest: Pcm = np.zeros(0, np.int16)
+    def __init__(self, audio_format: AudioFormat, *, max_decoded_s: float = MAX_DECODED_S) -> None:
+        self.rate_hz: int | None = None
+        self.ended = False
+        self.complete = False
+        self._decoder = _new_decoder(audio_format)
+        self._converter: RateConverter | None = None
+        self._max_decoded_s = max_decoded_s
+        self._decoded = 0
+        self._ready: deque[Pcm] = deque()
+        self._ready_samples = 0
 
-    def read(self) -> Pcm:
-        """Return the next `PIECE_S` of audio, less at the end, and an empty array after it.
+    @property
+    def wanted_bytes(self) -> int:
+        """How many more bytes to wait for until `take` can give something, as far as can be foreseen."""
+        source_hz = self._decoder.rate_hz
+        if source_hz is None or self.rate_hz is None:
+            return max(1, self._decoder.bytes_for(0))
+        missing = max(1, self._piece_samples - self._ready_samples)
+        return max(1, self._decoder.bytes_for(ceil(missing * source_hz / self.rate_hz)))
+
+    def feed(self, data: bytes) -> None:
+        """Take the next bytes; `complete` shows whether any after them can matter.
 
         Raises:
-            DecodeError: the rest cannot be decoded or is too long.
+            DecodeError: they are not of that format, or there is too much audio.
         """
-        wanted = int(self.rate_hz * PIECE_S)
-        pieces = [self._rest]
-        ready = self._rest.size
-        while ready < wanted and (piece := next(self._source, None)) is not None:
-            pieces.append(piece)
-            ready += piece.size
-        decoded: Pcm = np.concatenate(pieces)
-        pcm, self._rest = decoded[:wanted], decoded[wanted:]
-        self._samples_left -= pcm.size
-        if self._samples_left < 0:
-            raise DecodeError("the audio is too long")
-        return pcm
+        self._add(self._decoder.feed(data))
+        if self._decoder.ended:
+            self.finish()
+            self.complete = True
 
-    def close(self) -> None:
-        """Free the decoder; the file stays open."""
-        if self._mp3 is not None:
-            self._mp3.close()
+    def finish(self) -> None:
+        """Say that no more bytes come; `take` gives the rest of the audio.
+
+        Raises:
+            DecodeError: what came is not of that format, or there is too much audio.
+        """
+        if self.ended:
+            return
+        self._add(self._decoder.finish())
+        if self._converter is not None:
+            self._keep(self._converter.finish())
+        self.ended = True
+
+    def take(self) -> Pcm:
+        """Return the next `PIECE_S` of audio; less at the end, nothing while there is not enough."""
+        if not self._ready_samples or (self._ready_samples < self._piece_samples and not self.ended):
+            return np.zeros(0, np.int16)
+        pieces, missing = [], min(self._piece_samples, self._ready_samples)
+        self._ready_samples -= missing
+        while missing:
+            pcm = self._ready.popleft()
+            if pcm.size > missing:
+                self._ready.appendleft(pcm[missing:])
+                pcm = pcm[:missing]
+            pieces.append(pcm)
+            missing -= pcm.size
+        return np.concatenate(pieces)
+
+    @property
+    def _piece_samples(self) -> int:
+        return int((self.rate_hz or 0) * PIECE_S)
+
+    def _add(self, audio: list[Pcm]) -> None:
+        """Bring new audio to the storage rate."""
+        source_hz = self._decoder.rate_hz
+        if self.rate_hz is None and source_hz is not None:
+            self.rate_hz = storage_rate_hz(source_hz)
+            if self.rate_hz != source_hz:
+                self._converter = RateConverter(source_hz, self.rate_hz)
+        for pcm in audio:
+            self._keep([pcm] if self._converter is None else self._converter.feed(pcm))
+
+    def _keep(self, audio: Iterable[Pcm]) -> None:
+        for pcm in audio:
+            if pcm.size:
+                self._ready.append(pcm)
+                self._ready_samples += pcm.size
+                self._decoded += pcm.size
+        if self._decoded > self._max_decoded_s * (self.rate_hz or 1):
+            raise DecodeError("the audio is too long")

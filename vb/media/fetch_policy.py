@@ -95,7 +95,11 @@ class UrlTarget:
         Raises:
             UrlRefused: it is not a URL that may be fetched.
         """
-        return parse_url(urljoin(f"{self.scheme}://{self.authority}{self.selector}", location))
+        try:
+            joined = urljoin(f"{self.scheme}://{self.authority}{self.selector}", location)
+        except ValueError:
+            raise UrlRefused("malformed URL") from None
+        return parse_url(joined)
 
 
 def parse_url(url: str) -> UrlTarget:

@@ -1,10 +1,10 @@
 """WAV files as bytes: reading what phones and editors write, building what the recorder writes.
 
-The reader trusts no number in the file: sizes that lie, extra chunks and truncated data end in
-shorter audio or in a `DecodeError`, never in more memory than one read asks for.
+Reading takes the bytes in any portions as they arrive. It trusts no number in the file: sizes that lie,
+extra chunks and truncated data end in shorter audio or in a `DecodeError`, never in more memory than
+what one portion fills.
 """
 
-import os
 import struct
 from dataclasses import dataclass
 from typing import BinaryIO, Final
@@ -28,7 +28,12 @@ _FORMAT_EXTENSIBLE = 0xFFFE
 _BITS = {_FORMAT_PCM: 16, _FORMAT_ALAW: 8, _FORMAT_ULAW: 8}
 _TABLES = {_FORMAT_ALAW: ALAW_TO_PCM, _FORMAT_ULAW: ULAW_TO_PCM}
 _UNKNOWN_SIZES = (0, 0xFFFF_FFFF)
+_RIFF_BYTES = 12
+_CHUNK_BYTES = 8
+_MAX_FORMAT_BYTES = 40
 _MAX_CHUNKS = 1_000
+_HEADER_PORTION = 1_024
+_SKIP_PORTION = 65_536
 
 
 def build_header(*, channels: int, rate_hz: int, data_bytes: int) -> bytes:
@@ -87,78 +92,187 @@ def parse_format(chunk: bytes) -> WavFormat:
     return WavFormat(tag, channels, check_rate(rate_hz))
 
 
-class WavReader:
-    """Reads the audio of a WAV file piece by piece, mixed down to mono.
+class _Samples:
+    """Turns the bytes of the audio into mono samples, whatever portions they come in."""
 
-    Args:
-        file: seekable; reading starts at its current position.
+    def __init__(self, wav_format: WavFormat) -> None:
+        self._format = wav_format
+        self._rest = b""
 
-    Raises:
-        DecodeError: it is not a WAV file that can be played.
-
-    Spec: Multimedia Programming Interface and Data Specifications 1.0, RIFF WAVE.
-    """
-
-    def __init__(self, file: BinaryIO) -> None:
-        self._file = file
-        head = file.read(12)
-        if len(head) < 12 or head[:4] != b"RIFF" or head[8:] != b"WAVE":
-            raise DecodeError("not a WAV file")
-        (riff_size,) = struct.unpack_from("<I", head, 4)
-        self.format, self._left = self._find_data(unsized=riff_size in _UNKNOWN_SIZES)
-        self.rate_hz = self.format.rate_hz
-
-    def _find_data(self, *, unsized: bool) -> tuple[WavFormat, int | None]:
-        """Walk the chunks up to the audio; returns its format and length, None when unknown."""
-        found: WavFormat | None = None
-        for _ in range(_MAX_CHUNKS):
-            header = self._file.read(8)
-            if len(header) < 8:
-                break
-            name, size = struct.unpack("<4sI", header)
-            if name == b"data":
-                if found is None:
-                    raise DecodeError("damaged WAV: data before format")
-                return found, None if size == 0xFFFF_FFFF or (size == 0 and unsized) else size
-            padded = size + (size & 1)
-            if name == b"fmt ":
-                chunk = self._file.read(min(size, 40))
-                found = parse_format(chunk)
-                padded -= len(chunk)
-            self._file.seek(padded, os.SEEK_CUR)
-        raise DecodeError("damaged WAV: no audio data")
-
-    def read(self, samples: int) -> Pcm:
-        """Return up to ``samples`` mono samples; an empty array at the end."""
-        frame_bytes = self.format.frame_bytes
-        wanted = samples * frame_bytes
-        if self._left is not None:
-            wanted = min(wanted, self._left)
-        data = self._file.read(wanted)
-        if self._left is not None:
-            self._left -= len(data)
-        data = data[: len(data) // frame_bytes * frame_bytes]
-        if self.format.tag == _FORMAT_PCM:
-            pcm: Pcm = np.frombuffer(data, "<i2").astype(np.int16, copy=False)
+    def decode(self, data: bytes) -> Pcm:
+        """Return the whole samples among the bytes; a part of one waits for the next call."""
+        data = self._rest + data
+        whole = len(data) // self._format.frame_bytes * self._format.frame_bytes
+        self._rest = data[whole:]
+        if self._format.tag == _FORMAT_PCM:
+            pcm: Pcm = np.frombuffer(data[:whole], "<i2").astype(np.int16, copy=False)
         else:
-            pcm = _TABLES[self.format.tag][np.frombuffer(data, np.uint8)]
-        if self.format.channels == 2:
+            pcm = _TABLES[self._format.tag][np.frombuffer(data[:whole], np.uint8)]
+        if self._format.channels == 2:
             pcm = (pcm.reshape(-1, 2).sum(axis=1, dtype=np.int32) >> 1).astype(np.int16)
         return pcm
 
 
-class RawReader:
-    """Reads headerless little-endian 16-bit mono PCM.
+class WavDecoder:
+    """Takes a WAV file apart while it arrives and gives its audio, mixed down to mono.
+
+    Spec: Multimedia Programming Interface and Data Specifications 1.0, RIFF WAVE.
+    """
+
+    def __init__(self) -> None:
+        self.format: WavFormat | None = None
+        self.ended = False
+        self._samples: _Samples | None = None
+        self._head = bytearray()
+        self._skip = 0
+        self._chunks = -1
+        self._unsized = False
+        self._left: int | None = None
+
+    @property
+    def rate_hz(self) -> int | None:
+        """Rate of the audio; None until the audio has begun."""
+        return self.format.rate_hz if self.format is not None and self._samples is not None else None
+
+    def bytes_for(self, samples: int) -> int:
+        """Return how many more bytes to wait for before `feed` can give that many samples."""
+        if self._samples is None or self.format is None:
+            return min(self._skip, _SKIP_PORTION) + _HEADER_PORTION
+        return samples * self.format.frame_bytes
+
+    def feed(self, data: bytes) -> list[Pcm]:
+        """Take the next bytes of the file; returns the audio among them.
+
+        Raises:
+            DecodeError: it is not a WAV file that can be played.
+        """
+        samples = self._samples
+        if samples is None:
+            self._head += data
+            samples = self._samples = self._find_audio()
+            if samples is None:
+                return []
+            data = bytes(self._head)
+            self._head.clear()
+        if self._left is not None:
+            data = data[: self._left]
+            self._left -= len(data)
+            self.ended = not self._left
+        return [samples.decode(data)]
+
+    def finish(self) -> list[Pcm]:
+        """Say that nothing more comes.
+
+        Raises:
+            DecodeError: the audio has not even begun.
+        """
+        if self._chunks < 0:
+            raise DecodeError("not a WAV file")
+        if self._samples is None:
+            raise DecodeError("damaged WAV: no audio data")
+        self.ended = True
+        return []
+
+    def _find_audio(self) -> _Samples | None:
+        """Walk the chunks up to the audio as far as the held bytes go."""
+        while self._passed() and (self._chunks >= 0 or self._riff()):
+            head = self._head
+            if len(head) < _CHUNK_BYTES:
+                break
+            name, size = struct.unpack_from("<4sI", head)
+            taken = _CHUNK_BYTES
+            if name == b"data":
+                if self.format is None:
+                    raise DecodeError("damaged WAV: data before format")
+                self._left = None if size == 0xFFFF_FFFF or (size == 0 and self._unsized) else size
+                del head[:taken]
+                return _Samples(self.format)
+            if name == b"fmt ":
+                taken += min(size, _MAX_FORMAT_BYTES)
+                if len(head) < taken:
+                    break
+                self.format = parse_format(bytes(head[_CHUNK_BYTES:taken]))
+            self._skip = _CHUNK_BYTES + size + (size & 1) - taken
+            del head[:taken]
+            self._chunks += 1
+            if self._chunks == _MAX_CHUNKS:
+                raise DecodeError("damaged WAV: no audio data")
+        return None
+
+    def _passed(self) -> bool:
+        """Drop held bytes of a chunk that says nothing about the audio; returns whether it is behind."""
+        skipped = min(self._skip, len(self._head))
+        del self._head[:skipped]
+        self._skip -= skipped
+        return not self._skip
+
+    def _riff(self) -> bool:
+        """Read the head of the file; returns whether there were enough bytes."""
+        if len(self._head) < _RIFF_BYTES:
+            return False
+        name, size, kind = struct.unpack_from("<4sI4s", self._head)
+        if name != b"RIFF" or kind != b"WAVE":
+            raise DecodeError("not a WAV file")
+        self._unsized = size in _UNKNOWN_SIZES
+        self._chunks = 0
+        del self._head[:_RIFF_BYTES]
+        return True
+
+
+class RawDecoder:
+    """Headerless little-endian 16-bit mono PCM.
 
     Raises:
         DecodeError: the rate cannot be played.
     """
 
-    def __init__(self, file: BinaryIO, rate_hz: int) -> None:
+    ended = False
+
+    def __init__(self, rate_hz: int) -> None:
+        self.rate_hz: int | None = check_rate(rate_hz)
+        self._samples = _Samples(WavFormat(_FORMAT_PCM, 1, rate_hz))
+
+    def bytes_for(self, samples: int) -> int:
+        """Return how many bytes hold that many samples."""
+        return 2 * samples
+
+    def feed(self, data: bytes) -> list[Pcm]:
+        """Take the next bytes; returns their audio."""
+        return [self._samples.decode(data)]
+
+    def finish(self) -> list[Pcm]:
+        """Say that nothing more comes; half a sample is dropped."""
+        return []
+
+
+class WavReader:
+    """Reads the audio of a whole WAV file piece by piece, mixed down to mono.
+
+    Args:
+        file: reading starts at its current position.
+
+    Raises:
+        DecodeError: it is not a WAV file that can be played.
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
         self._file = file
-        self.rate_hz = check_rate(rate_hz)
+        self._decoder = WavDecoder()
+        self._ready: Pcm = np.zeros(0, np.int16)
+        while self._decoder.rate_hz is None:
+            self._fill(0)
+        assert self._decoder.format is not None
+        self.format = self._decoder.format
+        self.rate_hz = self.format.rate_hz
 
     def read(self, samples: int) -> Pcm:
-        """Return up to ``samples`` samples; an empty array at the end."""
-        data = self._file.read(2 * samples)
-        return np.frombuffer(data[: len(data) & ~1], "<i2").astype(np.int16, copy=False)
+        """Return up to ``samples`` mono samples; an empty array at the end."""
+        while self._ready.size < samples and not self._decoder.ended:
+            self._fill(samples - self._ready.size)
+        pcm, self._ready = self._ready[:samples], self._ready[samples:]
+        return pcm
+
+    def _fill(self, samples: int) -> None:
+        data = self._file.read(self._decoder.bytes_for(samples))
+        decoded = self._decoder.feed(data) if data else self._decoder.finish()
+        self._ready = np.concatenate((self._ready, *decoded))

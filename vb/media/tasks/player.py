@@ -1,17 +1,21 @@
-"""The task that fills a playback: download, decode, keep the buffer full, report the end."""
+"""The tasks that fill a playback: receive, decode what is there, keep the buffer full, report the end.
+
+A worker thread is asked only for bytes that have arrived. While a source is slow nobody waits in a
+thread, so it keeps none from the others; its playback is silent and does not move on.
+"""
 
 from collections.abc import Callable
-from contextlib import closing
-from typing import BinaryIO
+from functools import partial
 
 import numpy as np
 import trio
 
 from vb.codecs.pcm import Pcm
-from vb.media.decode import HEAD_BYTES, PIECE_S, AudioFormat, AudioStream, choose_format
-from vb.media.errors import DecodeError
+from vb.media.decode import HEAD_BYTES, PIECE_S, AudioStream, choose_format
+from vb.media.errors import DecodeError, FetchError, FetchLimit, PlaybackError
 from vb.media.player import Finished, FrameBuffer, Playback
 from vb.media.tasks.blocking import Bell, Blocking
+from vb.media.tasks.download import Download
 from vb.media.tasks.fetch import Fetcher
 from vb.media.tones import ToneSource, parse_tone
 
@@ -64,79 +68,155 @@ async def _play(
         on_started()
         playback.attach(source)
         await trio.sleep_forever()
-    download = await fetcher.fetch(request.url or "")
-    with download.file as file:
-        head = file.read(HEAD_BYTES)
-        audio_format = choose_format(request.mime_type, download.target.path, head)
-        await _Feeder(playback, blocking, bell, file, audio_format).feed(on_started)
+    error: PlaybackError | None = None
+    async with await fetcher.open(request.url or "") as download, trio.open_nursery() as nursery:
+        nursery.start_soon(download.receive)
+        try:
+            await _Feeder(playback, blocking, bell, download, on_started).feed()
+        except PlaybackError as failed:  # a nursery would wrap it up
+            error = failed
+        nursery.cancel_scope.cancel()
+    if error is not None:
+        raise error
 
 
 class _Feeder:
-    """Decodes a file into a playback's buffer, as often as it is to be played."""
+    """Decodes a body into a playback's buffer while it arrives, as often as it is to be played."""
 
     def __init__(
-        self, playback: Playback, blocking: Blocking, bell: Bell, file: BinaryIO, audio_format: AudioFormat
+        self,
+        playback: Playback,
+        blocking: Blocking,
+        bell: Bell,
+        download: Download,
+        on_started: Callable[[], None],
     ) -> None:
         self._playback = playback
         self._blocking = blocking
         self._bell = bell
-        self._file = file
-        self._format = audio_format
+        self._download = download
+        self._on_started = on_started
+        self._buffer: FrameBuffer | None = None
+        self._started = False
+        self._failure: FetchError | None = None
+        download.on_arrival = bell.ring
 
-    async def feed(self, on_started: Callable[[], None]) -> None:
-        """Play the file to its end and wait until the last frame was taken."""
-        stream, first = await self._open()
-        buffer = FrameBuffer(stream.rate_hz, on_change=self._bell.ring)
-        on_started()
-        self._playback.attach(buffer)
-        short = await self._decode(buffer, stream, first)
+    async def feed(self) -> None:
+        """Play the audio to its end and wait until the last frame was taken.
+
+        Raises:
+            PlaybackError: it cannot be decoded, or the download failed; what had arrived of that was
+                played, unless it was too little to begin with or went beyond a limit.
+        """
+        await self._arrival(HEAD_BYTES)
+        head = await self._blocking(partial(self._download.read, 0, HEAD_BYTES))
+        request = self._playback.request
+        self._format = choose_format(request.mime_type, self._download.target.path, head)
+        short = await self._decode_once()
+        if self._buffer is None:
+            raise DecodeError("the file holds no audio")
+        self._start(self._buffer)
+        if self._failure is None:
+            await self._repeat(self._buffer, short)
+        self._buffer.end()
+        await self._until(lambda: self._playback.finished)
+        if self._failure is not None:
+            raise self._failure
+
+    async def _repeat(self, buffer: FrameBuffer, short: Pcm | None) -> None:
+        """Play the passes after the first, which was read to the end of the audio."""
         passes = self._playback.request.passes
         done = 1
         while passes is None or done < passes:
             if short is None:
-                await self._decode(buffer, *await self._open())
+                await self._decode_once()
                 done += 1
             else:
                 fitting = int(buffer.rate_hz * PIECE_S) // short.size
                 count = fitting if passes is None else min(fitting, passes - done)
-                await self._write(buffer, np.tile(short, count))
+                await self._write(np.tile(short, count), buffer.rate_hz)
                 done += count
-        buffer.end()
-        while not self._playback.finished:
-            await self._bell.wait()
 
-    async def _open(self) -> tuple[AudioStream, Pcm]:
-        """Open the decoder and get the first piece of audio out of it.
-
-        Raises:
-            DecodeError: it cannot be decoded or holds no audio.
-        """
-        stream = await self._blocking(lambda: AudioStream(self._file, self._format))
-        try:
-            first = await self._blocking(stream.read)
-            if not first.size:
-                raise DecodeError("the file holds no audio")
-        except BaseException:
-            stream.close()
-            raise
-        return stream, first
-
-    async def _decode(self, buffer: FrameBuffer, stream: AudioStream, first: Pcm) -> Pcm | None:
-        """Play the file once, with no gap to what was played before.
+    async def _decode_once(self) -> Pcm | None:
+        """Play the audio once, with no gap to what was played before.
 
         Returns:
             The audio if it was a single piece, so that a short file is not decoded over and over.
-        """
-        with closing(stream):
-            await self._write(buffer, first)
-            single = True
-            while (pcm := await self._blocking(stream.read)).size:
-                await self._write(buffer, pcm)
-                single = False
-        return first if single else None
 
-    async def _write(self, buffer: FrameBuffer, pcm: Pcm) -> None:
-        """Hand on one piece when there is room for it."""
-        while not buffer.has_room:
-            await self._bell.wait()
+        Raises:
+            DecodeError: it cannot be decoded.
+            FetchError: the download failed before there was enough to start with.
+        """
+        stream = AudioStream(self._format)
+        position = 0
+        single: Pcm | None = None
+        written = 0
+        while not stream.ended:
+            end = position + stream.wanted_bytes
+            await self._arrival(end)
+            last = self._download.over and self._download.size <= end
+            end = min(end, self._download.size)
+            for single in await self._decode(stream, position, end, last=last):
+                await self._write(single, stream.rate_hz or 0)
+                written += 1
+            position = end
+        return single if written == 1 else None
+
+    async def _decode(self, stream: AudioStream, position: int, end: int, *, last: bool) -> list[Pcm]:
+        """Decode a part of the body; where a broken one ends is remembered."""
+        self._failure = self._download.failure if last else None
+        try:
+            pieces = await self._blocking(partial(self._decode_part, stream, position, end, last=last))
+        except DecodeError as error:
+            raise self._failure or error from None
+        if stream.complete:
+            self._failure = None
+            self._download.leave()
+        if self._failure is not None and not self._started:
+            raise self._failure
+        return pieces
+
+    def _decode_part(self, stream: AudioStream, position: int, end: int, *, last: bool) -> list[Pcm]:
+        """Decode a part of the body; runs in a worker thread."""
+        stream.feed(self._download.read(position, end - position))
+        if last:
+            stream.finish()
+        pieces = []
+        while (pcm := stream.take()).size:
+            pieces.append(pcm)
+        return pieces
+
+    async def _write(self, pcm: Pcm, rate_hz: int) -> None:
+        """Hand on one piece when there is room for it; a full buffer is played."""
+        if self._buffer is None:
+            self._buffer = FrameBuffer(rate_hz, on_change=self._bell.ring)
+        buffer = self._buffer
+        await self._until(lambda: buffer.has_room)
         buffer.write(pcm)
+        self._download.allow(pcm.size / rate_hz)
+        if not buffer.has_room:
+            self._start(buffer)
+
+    def _start(self, buffer: FrameBuffer) -> None:
+        """Let the plane have the audio, once."""
+        if not self._started:
+            self._started = True
+            self._on_started()
+            self._playback.attach(buffer)
+
+    async def _arrival(self, size: int) -> None:
+        """Wait until the body has ``size`` bytes or has no more to come."""
+        await self._until(partial(self._download.has, size))
+
+    async def _until(self, ready: Callable[[], bool]) -> None:
+        """Wait for the plane or the download.
+
+        Raises:
+            FetchLimit: the download went too far.
+        """
+        while True:
+            if isinstance(self._download.failure, FetchLimit):
+                raise self._download.failure
+            if ready():
+                return
+            await self._bell.wait()
