@@ -28,7 +28,7 @@ class FetchLimits:
     max_bytes: int = 100_000_000
     headers_timeout_s: float = 30.0
     total_timeout_s: float = 600.0
-    stall_bytes: int = 16_384
+    stall_bytes: int = 8_192
     stall_timeout_s: float = 15.0
     max_redirects: int = 5
     memory_bytes: int = 1_048_576
