@@ -9,7 +9,7 @@ import structlog
 import trio
 
 from vb.calls.inbound import accept_call, refusal
-from vb.calls.transfer import transfer_policy
+from vb.calls.transfer import decision_time_s, transfer_policy
 from vb.codecs.base import Codec, find_codec
 from vb.codecs.opus import opus_available
 from vb.config import Config, SipConfig
@@ -80,7 +80,7 @@ def build_engine(config: Config, http: httpx.AsyncClient, rooms: Layer, legs: tr
         codecs=enabled_codecs(config.sip),
         fetch_policy=policy,
         players=Players(ids, Fetcher(http, policy, blocking=decoders), decoders),
-        recorders=Recorders(config.recording.dir, ids, disk, RecordingStorage(config.s3)),
+        recorders=Recorders(config.recording.dir, ids, disk, RecordingStorage(config.s3, policy)),
         call_rate=RateLimit(config.server.max_calls_per_second),
         destinations=Destinations(config.server.dial_allow),
         allowance=Allowance(
@@ -142,7 +142,7 @@ def sip_settings(config: SipConfig) -> SipSettings:
         session_expires_s=config.session_expires_s,
         use_source_socket=config.use_source_socket,
         accept_info=config.dtmf_info,
-        refer_consult_s=config.refer_consult_timeout_ms / 1000,
+        refer_consult_s=decision_time_s(config),
         debug=config.debug,
     )
 

@@ -119,7 +119,8 @@ class Engine:
         legs: live legs by id; one that was hung up is no longer in it.
         running_legs: legs whose task has not ended, hung up or not.
         stopping: no new call is taken.
-        stop_deadline: when cleaning up has to be over, of Trio's clock; infinite until the server stops.
+        stop_deadline: when legs and recordings have to be over, of Trio's clock; infinite until the server
+            stops. What they publish at their end is delivered after it.
         ready: everything is up.
     """
 

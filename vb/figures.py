@@ -1,4 +1,4 @@
-"""Figures of the media plane and of SIP for the metrics."""
+"""Figures of the media plane, of SIP and of uploads for the metrics."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from vb.mixer.ticks import TickGrid
 
 
 def add_figures(engine: Engine, grid: TickGrid) -> None:
-    """Let the metrics read the plane, its clock, the port pool and the SIP endpoint at every scrape."""
+    """Let the metrics read the plane, its clock, the port pool, SIP and uploads at every scrape."""
 
     def plane() -> Iterator[Reading]:
         lateness = grid.lateness()
@@ -48,5 +48,13 @@ def add_figures(engine: Engine, grid: TickGrid) -> None:
         yield "sip_overflows", "Calls ended because too many of their events waited", endpoint.overflows, {}
         yield "sip_dropped", "SIP messages lost because a send queue was full", endpoint.dropped, {}
 
+    def uploads() -> Iterator[Reading]:
+        found = engine.recorders.storage.uploads
+        yield "recording_uploads_running", "Uploads of recordings under way", found.running, {}
+        yield "recording_uploads_waiting", "Uploads of recordings that wait for a place", found.waiting, {}
+        for outcome, count in found.outcomes.items():
+            yield "recording_uploads", "Uploads of recordings by outcome", count, {"outcome": outcome}
+
     engine.metrics.add_source(plane)
     engine.metrics.add_source(sip)
+    engine.metrics.add_source(uploads)

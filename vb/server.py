@@ -10,11 +10,12 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 import trio
 from pydantic import BaseModel
 
+from vb.api.app import create_app
 from vb.api.serve import serve_http
 from vb.api.spool import Spool
 from vb.api.webhooks import WebhookDispatcher
@@ -23,12 +24,18 @@ from vb.channels import Channel
 from vb.commands import catalog as commands
 from vb.config import Config
 from vb.engine import Engine
+from vb.errors import ConfigError
 from vb.events.base import Event, Published
 from vb.figures import add_figures
 from vb.ids import SystemIds
 from vb.layers import open_layer
 from vb.media.tasks.fetch import new_http_client
 from vb.mixer.tasks import run_plane
+
+CLEANUP_SHARE: Final = 0.6
+"""Which part of the stop time-out legs and recordings may take to end."""
+CLEANUP_TIME_S: Final = 5.0
+"""How much of it at most; webhooks have the rest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,14 +112,14 @@ async def open_server(config: Config | None = None, *, http: bool = True) -> Asy
     Cancellation: stops at once; legs still get their BYE and recordings their end.
 
     Raises:
-        ConfigError: settings that cannot be used together, or a bucket that does not exist.
+        ConfigError: settings that cannot be used together, or a bucket or spool folder that cannot be used.
         OSError: an address cannot be bound.
     """
     config = config or Config()
     client = await trio.to_thread.run_sync(new_http_client, config.sip.host)
-    spool = _open_spool(config)
     async with (
         client,
+        _open_spool(config) as spool,
         open_layer() as transports,
         open_layer() as rooms,
         trio.open_nursery() as legs,
@@ -120,13 +127,15 @@ async def open_server(config: Config | None = None, *, http: bool = True) -> Asy
     ):
         engine = build_engine(config, client, rooms, legs)
         await engine.recorders.storage.check_server_bucket()
+        await transports.start(engine.recorders.storage.uploads.run, name="uploads")
         transports.start_soon(engine.recorders.recover, name="recovery of recordings")
         webhooks = WebhookDispatcher(engine, spool=spool)
         transports.start_soon(webhooks.run, name="webhooks")
+        app = create_app(engine) if http else None  # it takes several ticks, so none runs yet
         grid = await transports.start(partial(run_plane, engine.plane), name="media plane")
         add_figures(engine, grid)
         bound = await transports.start(engine.sip.run, name="SIP")
-        serve = partial(serve_http, engine, stop=trio.Event())
+        serve = partial(serve_http, engine, stop=trio.Event(), app=app)
         url = await edge.start(serve, name="HTTP") if http else None
         engine.ready = True
         try:
@@ -137,24 +146,52 @@ async def open_server(config: Config | None = None, *, http: bool = True) -> Asy
             legs.cancel_scope.cancel()
 
 
-def _open_spool(config: Config) -> Spool | None:
+@asynccontextmanager
+async def _open_spool(config: Config) -> AsyncIterator[Spool | None]:
+    """Keep the webhook spool open inside the block, if there is one.
+
+    Raises:
+        ConfigError: its folder cannot be used.
+    """
     directory = config.webhook.spool_dir
-    return Spool(directory, token=SystemIds().token(8)) if directory else None
+    if not directory:
+        yield None
+        return
+    token = SystemIds().token(8)
+    try:
+        spool = await trio.to_thread.run_sync(partial(Spool, directory, token=token))
+    except OSError as exc:
+        raise ConfigError(f"VB_SPOOL_DIR: {directory} cannot be used: {exc.strerror}") from None
+    try:
+        yield spool
+    finally:
+        spool.close()
 
 
 async def _stop(engine: Engine, webhooks: WebhookDispatcher) -> None:
-    """Refuse new calls, end all others, and deliver what is queued, within the stop time-out."""
+    """Refuse new calls, end all others, and deliver what is queued, within the stop time-out.
+
+    Calls and recordings have to end before webhooks have to, so that their last words are delivered too.
+    """
     engine.stopping = True
     with trio.move_on_after(engine.config.server.drain_timeout_s):
         await engine.wait_idle()
-    deadline = engine.stop_deadline = trio.current_time() + engine.config.server.stop_timeout_s
-    with trio.move_on_at(deadline):
-        for leg in engine.legs:
-            leg.hangup("server_shutdown")
-        await engine.wait_idle()
-        for room in engine.rooms:
-            await room.stop_features()
-    await webhooks.drain(deadline)
+    now, time_s = trio.current_time(), engine.config.server.stop_timeout_s
+    engine.stop_deadline = now + min(CLEANUP_TIME_S, CLEANUP_SHARE * time_s)
+    with trio.move_on_at(now + time_s):
+        await _end_everything(engine)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(engine.recorders.storage.uploads.drain, now + time_s)
+        await webhooks.drain(now + time_s)
+
+
+async def _end_everything(engine: Engine) -> None:
+    """End the legs, and then what is left in rooms."""
+    for leg in engine.legs:
+        leg.hangup("server_shutdown")
+    await engine.wait_idle()
+    for room in engine.rooms:
+        await room.stop_features()
 
 
 def _shown(transport: str, host: str, port: int) -> str:

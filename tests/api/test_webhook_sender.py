@@ -261,3 +261,16 @@ async def test_a_post_reaches_a_real_receiver_and_the_connection_is_used_again(
     assert len(connections) == 1
     assert connections[0].count(f"Host: localhost:{port}\r\n") == 2
     nursery.cancel_scope.cancel()
+
+
+async def test_a_redirect_to_what_is_no_url_is_a_failed_attempt() -> None:
+    post, seen = sender(answering(307, location="http://["), ["operator.example"])
+    assert await post.post(Hook("http://public.example/"), "ev-1", b"{}") == "retry"
+    assert await post.post(Hook("http://operator.example/", trusted=True), "ev-1", b"{}") == "retry"
+    assert len(seen) == 2
+
+
+async def test_a_secret_that_cannot_be_written_as_bytes_is_a_failed_attempt() -> None:
+    post, seen = sender(answering(200))
+    assert await post.post(Hook("http://public.example/", "\ud800"), "ev-1", b"{}") == "retry"
+    assert seen == []

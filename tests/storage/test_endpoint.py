@@ -1,6 +1,6 @@
 import pytest
 
-from vb.storage.endpoint import check_endpoint
+from vb.storage.endpoint import Endpoint, check_endpoint, parse_endpoint
 
 
 @pytest.mark.parametrize(
@@ -34,7 +34,8 @@ def test_http_on_a_public_host_needs_permission(url: str) -> None:
     "url",
     [
         "", "minio", "minio:9000", "ftp://minio", "http://", "https://x y", "http://a:99999", "http://[::1",
-        "https://user:secret@host", "https://host?x=1", "https://host#x", "https://ho\nst",
+        "https://user:secret@host", "https://host?x=1", "https://host#x", "https://ho\nst", "https://a:0",
+        "https://höst", "https://host/a b", "https://host/a%2fb", "https://[::1%25eth0]",
     ],
 )  # fmt: skip
 def test_what_is_no_plain_url_is_refused(url: str) -> None:
@@ -42,5 +43,20 @@ def test_what_is_no_plain_url_is_refused(url: str) -> None:
         check_endpoint(url, allow_insecure=True)
 
 
-def test_a_slash_at_the_end_is_dropped() -> None:
-    assert check_endpoint("https://s3.example.com/", allow_insecure=False) == "https://s3.example.com"
+@pytest.mark.parametrize(
+    ("url", "spelled"),
+    [
+        ("https://s3.example.com/", "https://s3.example.com"),
+        ("HTTPS://S3.Example.com:443/base/", "https://s3.example.com/base"),
+        ("http://LOCALHOST:80", "http://localhost"),
+        ("https://[2001:DB8:0::1]:8443", "https://[2001:db8::1]:8443"),
+    ],
+)
+def test_each_endpoint_has_one_spelling(url: str, spelled: str) -> None:
+    assert check_endpoint(url, allow_insecure=False) == spelled
+
+
+def test_an_endpoint_is_taken_apart() -> None:
+    endpoint = parse_endpoint("https://[::1]:9000/base/")
+    assert endpoint == Endpoint("https", "::1", 9000, "/base")
+    assert endpoint.authority == "[::1]:9000"

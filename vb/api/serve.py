@@ -13,7 +13,7 @@ from hypercorn.config import Config as HypercornConfig
 from hypercorn.logging import Logger
 from hypercorn.trio.worker_context import WorkerContext
 
-from vb.api.app import create_app
+from vb.api.app import Application, create_app
 from vb.api.connection import WRITE_TIMEOUT_S, HttpConnection
 from vb.api.edge import EdgeEngine
 from vb.api.encoding import MAX_BODY_BYTES
@@ -92,9 +92,15 @@ async def serve_http(
     engine: EdgeEngine,
     *,
     stop: trio.Event,
+    app: Application | None = None,
     task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Serve REST, VSI, metrics and documents until `stop`; reports its base URL as started.
+
+    Args:
+        engine: what commands work on.
+        stop: set to end in order.
+        app: made with `create_app` before, for it takes longer than a tick; None makes it now.
 
     At the end WebSocket clients get what is queued for them and close code 1001, requests that run get
     GRACEFUL_TIMEOUT_S, and connections that wait for a request are closed at once.
@@ -106,7 +112,7 @@ async def serve_http(
     """
     sock = open_listener(engine.config.http.addr)
     listener = trio.SocketListener(trio.socket.from_stdlib_socket(sock))
-    server = _HttpServer(engine)
+    server = _HttpServer(engine, app or create_app(engine))
     async with listener:
         await server.app.startup()
         task_status.started(_url_of(sock))
@@ -116,8 +122,8 @@ async def serve_http(
 class _HttpServer:
     """The connections of one server."""
 
-    def __init__(self, engine: EdgeEngine) -> None:
-        self.app = create_app(engine)
+    def __init__(self, engine: EdgeEngine, app: Application) -> None:
+        self.app = app
         self._wrapped = ASGIWrapper(self.app)
         self._metrics = engine.metrics
         self._config = _hypercorn_config()

@@ -76,15 +76,16 @@ class WebhookSender:
             success, request_error when no attempt can ever succeed, else retry.
         """
         headers = {"Content-Type": "application/json", "X-Event-Id": event_id}
-        if hook.secret:
-            headers["X-Signature-256"] = sign(hook.secret, body)
         try:
+            if hook.secret:
+                headers["X-Signature-256"] = sign(hook.secret, body)
             with trio.fail_after(ATTEMPT_TIMEOUT_S):
                 status = await self._post_following(hook, headers, body)
         except (UrlRefused, httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
             log.warning("webhook_refused", event_id=event_id, reason=str(error))
             return "request_error"
-        except (httpx.HTTPError, httpx.StreamError, OSError, UnicodeError, trio.TooSlowError) as error:
+        except (httpx.HTTPError, httpx.StreamError, OSError, ValueError, trio.TooSlowError) as error:
+            # A ValueError is a secret, a host or a redirect that cannot be written as bytes or as a URL.
             log.info("webhook_attempt_failed", event_id=event_id, reason=type(error).__name__)
             return "retry"
         if 200 <= status < 300:

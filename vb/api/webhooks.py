@@ -1,11 +1,13 @@
 """Webhooks: one ordered queue for each target, so that a dead receiver delays nobody else.
 
-A target is a URL and its secret. Its task starts with the first event and ends when nothing came for a
-while. An event is tried up to three times; whatever becomes of it is counted.
+A target is a URL and its secret. An event is tried up to three times; whatever becomes of it is counted.
+Bodies wait in memory up to a limit. Beyond it an event of the spool waits on the disk alone, in its place in
+the queue; without a spool it is dropped.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass
 from typing import Final
 
@@ -14,17 +16,16 @@ import trio
 
 from vb.api.edge import EdgeEngine
 from vb.api.spool import Spool
+from vb.api.spool_journal import Entry
 from vb.api.webhook_sender import Outcome, WebhookSender
-from vb.channels import Channel, ChannelClosed
 from vb.events.base import Published
 from vb.events.hooks import Hook
 
 log = structlog.get_logger(__name__)
 
 QUEUE_EVENTS: Final = 1000
-MAX_TARGETS: Final = 1000
 MAX_QUEUED_EVENTS: Final = 50_000
-IDLE_TARGET_S: Final = 60.0
+MAX_WORKERS: Final = 1000
 ATTEMPTS: Final = 3
 PAUSES_S: Final = (2.0, 4.0)
 
@@ -38,7 +39,8 @@ class WebhookDispatcher:
     Args:
         engine: its bus, hooks, metrics and HTTP client.
         sender: posts one event; made from the engine when None.
-        spool: keeps what is not delivered yet over the end of the process; None keeps nothing.
+        spool: keeps what is not delivered yet over the end of the process; None keeps nothing. What it has
+            already goes out before anything new.
     """
 
     def __init__(
@@ -48,13 +50,17 @@ class WebhookDispatcher:
         self._metrics = engine.metrics
         self._sender = sender or WebhookSender(engine.http, engine.config.server.fetch_allow)
         self._targets: dict[Hook, _Target] = {}
+        self._line: deque[_Target] = deque()  # targets with events that no worker serves now
+        self._workers = 0
         self._queued = 0
+        self._in_memory = 0
         self._nursery: trio.Nursery | None = None
         self._drained = trio.Event()
-        self._ended = False
+        self._closed = False
         self._spool = spool
         if spool is not None:
             self._take_over(spool)
+            engine.metrics.add_source(spool.readings)
         self._unsubscribe = engine.bus.subscribe(self._offer)
         engine.metrics.add_source(
             lambda: [("webhook_queued", "Events that wait for their webhook", self._queued, {})]
@@ -68,18 +74,13 @@ class WebhookDispatcher:
         try:
             async with trio.open_nursery() as nursery:
                 self._nursery = nursery
-                for target in self._targets.values():
-                    nursery.start_soon(self._serve, target)
+                for _ in tuple(self._line):
+                    self._start_worker()
                 await trio.sleep_forever()
         finally:
-            self._ended = True
             self._nursery = None
+            self._give_up()
             self._unsubscribe()
-            for target in self._targets.values():
-                self._give_up(target)
-            self._targets.clear()
-            if self._spool is not None:
-                self._spool.close()
 
     async def drain(self, deadline: float) -> None:
         """Wait until everything queued is delivered or given up, or until `deadline` of Trio's clock.
@@ -90,67 +91,101 @@ class WebhookDispatcher:
             while self._queued:
                 self._drained = trio.Event()
                 await self._drained.wait()
-        for target in tuple(self._targets.values()):
-            self._give_up(target)
+        if self._queued:
+            self._give_up()
 
     # -- queueing ------------------------------------------------------------------------------------------
 
     def _offer(self, published: Published) -> None:
+        """Note an event in the spool, and queue it if there is room in memory or if the spool has it."""
         hook = self._hooks.route(published)
-        if hook is not None:
-            self._queue(hook, _Job(published.event_id, published.event.type, published))
-
-    def _queue(self, hook: Hook, job: _Job, *, spooled: bool = False) -> None:
-        target = self._target(hook)
-        if target is None or self._queued >= MAX_QUEUED_EVENTS or not target.jobs.put(job):
-            self._metrics.webhooks_dropped.inc()
-            log.warning("webhook_dropped", event_id=job.event_id, type=job.kind)
+        if hook is None:
             return
+        entry = self._note(published, hook)
+        job = _Job(published.event_id, published.event.type, entry, published)
+        if not self._has_room(hook):
+            job.published = None
+            if entry is None:
+                self._metrics.webhooks_dropped.inc()
+                log.warning("webhook_dropped", event_id=job.event_id, type=job.kind)
+                return
+        if self._closed:
+            self._metrics.webhooks_enqueued.inc()
+            self._metrics.delivered("undelivered")
+            return
+        self._queue(hook, job)
+
+    def _note(self, published: Published, hook: Hook) -> Entry | None:
+        if self._spool is None:
+            return None
+        own = None if hook is self._hooks.global_hook else hook
+        try:
+            return self._spool.append(published.event_id, published.event.type, published.body, own)
+        except ValueError:  # it cannot be written as JSON, which its delivery will find out too
+            return None
+
+    def _has_room(self, hook: Hook) -> bool:
+        target = self._targets.get(hook)
+        held = target.held if target is not None else 0
+        return not self._closed and held < QUEUE_EVENTS and self._in_memory < MAX_QUEUED_EVENTS
+
+    def _queue(self, hook: Hook, job: _Job) -> None:
+        target = self._targets.get(hook)
+        if target is None:
+            target = self._targets[hook] = _Target(hook)
+            self._line.append(target)
+            self._start_worker()
+        target.jobs.append(job)
+        if job.published is not None:
+            target.held += 1
+            self._in_memory += 1
         self._queued += 1
         self._metrics.webhooks_enqueued.inc()
-        if self._spool is not None and not spooled:
-            own = None if hook is self._hooks.global_hook else hook
-            self._spool.append(job.event_id, job.kind, job.body, own)
 
     def _take_over(self, spool: Spool) -> None:
-        """Queue what an earlier run left undelivered, before anything new."""
-        for entry in spool.recover():
+        """Queue what earlier runs left undelivered; what has no target now stays where it is."""
+        kept = 0
+        for entry in spool.entries():
             hook = entry.hook or self._hooks.global_hook
             if hook is None:
-                spool.settle(entry.event_id)
-                continue
-            self._queue(hook, _Job(entry.event_id, entry.kind, None, entry.body), spooled=True)
-
-    def _target(self, hook: Hook) -> _Target | None:
-        target = self._targets.get(hook)
-        if target is None and len(self._targets) < MAX_TARGETS and not self._ended:
-            target = self._targets[hook] = _Target(hook)
-            if self._nursery is not None:
-                self._nursery.start_soon(self._serve, target)
-        return target
+                kept += 1
+            else:
+                self._queue(hook, _Job(entry.event_id, entry.kind, entry))
+        if kept:
+            log.warning("webhooks wait in the spool until WEBHOOK_URL is set", events=kept)
 
     # -- delivery ------------------------------------------------------------------------------------------
 
+    def _start_worker(self) -> None:
+        if self._nursery is not None and self._workers < MAX_WORKERS:
+            self._workers += 1
+            self._nursery.start_soon(self._work)
+
+    async def _work(self) -> None:
+        """Serve targets until none is left in line."""
+        try:
+            while self._line:
+                await self._serve(self._line.popleft())
+        finally:
+            self._workers -= 1
+
     async def _serve(self, target: _Target) -> None:
-        """Deliver a target's events one after the other until none came for a while."""
-        while True:
-            with trio.move_on_after(IDLE_TARGET_S) as idle:
-                try:
-                    job = await target.jobs.get()
-                except ChannelClosed:
-                    return
-            if idle.cancelled_caught:
-                if not target.jobs:
-                    del self._targets[target.hook]
-                    return
-                continue
-            target.current = job
+        """Deliver a target's events one after the other; while others are in line, one and then they."""
+        while target.jobs:
+            job = target.current = target.jobs.popleft()
+            if job.published is not None:
+                target.held -= 1
             with trio.CancelScope() as target.attempt:
-                self._settle(target, await self._deliver(target.hook, job))
+                outcome = await self._deliver(target.hook, job)
+                self._settle(target, job, outcome)
+            if self._line and target.jobs:
+                self._line.append(target)
+                return
+        self._targets.pop(target.hook, None)
 
     async def _deliver(self, hook: Hook, job: _Job) -> Outcome:
         try:
-            body = job.body
+            body = self._body(job)
         except ValueError as error:
             log.error("webhook_unserialisable", event_id=job.event_id, error=str(error))
             return "marshal_error"
@@ -163,49 +198,73 @@ class WebhookDispatcher:
         log.warning("webhook_exhausted", event_id=job.event_id, type=job.kind)
         return "exhausted"
 
-    def _settle(self, target: _Target, outcome: Outcome) -> None:
-        """Count what became of a target's current event."""
-        job, target.current = target.current, None
+    def _body(self, job: _Job) -> bytes:
+        """Return the bytes to post.
+
+        Raises:
+            ValueError: the event cannot be written as JSON, or not be read back from the spool.
+        """
+        if job.published is not None:
+            return job.published.body
+        assert self._spool is not None
+        assert job.entry is not None
+        return self._spool.read(job.entry)
+
+    def _settle(self, target: _Target, job: _Job, outcome: Outcome) -> None:
+        """Cross an event out and count what became of it, unless it was given up a moment ago."""
+        if self._spool is not None and job.entry is not None:
+            self._spool.settle(job.entry)
+        if target.current is job:
+            target.current = None
+            self._count(job, outcome)
+
+    def _count(self, job: _Job, outcome: Outcome) -> None:
         self._metrics.delivered(outcome)
-        if self._spool is not None and job is not None and outcome != "undelivered":
-            self._spool.settle(job.event_id)
+        if job.published is not None:
+            self._in_memory -= 1
         self._queued -= 1
         if not self._queued:
             self._drained.set()
 
-    def _give_up(self, target: _Target) -> None:
-        target.jobs.close()
-        target.attempt.cancel()
-        waiting = [target.current] if target.current is not None else []
-        for job in [*waiting, *target.jobs.drain()]:
-            log.warning("webhook_undelivered", event_id=job.event_id, type=job.kind)
-            self._settle(target, "undelivered")
+    def _give_up(self) -> None:
+        """Try nothing any more: what is left counts as undelivered; what the spool has stays in it."""
+        self._closed = True
+        kept = 0
+        for target in self._targets.values():
+            target.attempt.cancel()
+            waiting = [target.current] if target.current is not None else []
+            for job in [*waiting, *target.jobs]:
+                kept += job.entry is not None
+                if job.entry is None:
+                    log.warning("webhook_undelivered", event_id=job.event_id, type=job.kind)
+                self._count(job, "undelivered")
+            target.current = None
+            target.jobs.clear()
+        self._targets.clear()
+        self._line.clear()
+        if kept:
+            log.warning("webhooks stay in the spool until the next start", events=kept)
 
 
 @dataclass(slots=True)
 class _Job:
-    """One event on its way to its target: just published, or left over from an earlier run."""
+    """One event on its way to its target; `published` is None when its body is only in the spool."""
 
     event_id: str
     kind: str
-    published: Published | None
-    stored: bytes = b""
-
-    @property
-    def body(self) -> bytes:
-        """The bytes to post.
-
-        Raises:
-            ValueError: the event cannot be written as JSON.
-        """
-        return self.published.body if self.published is not None else self.stored
+    entry: Entry | None
+    published: Published | None = None
 
 
 class _Target:
-    """The queue of one hook, the event that is being delivered, and the scope of its delivery."""
+    """The queue of one hook, the event that is being delivered, and the scope of its delivery.
+
+    The dispatcher bounds the queue: QUEUE_EVENTS with their bodies, and what the spool has room for.
+    """
 
     def __init__(self, hook: Hook) -> None:
         self.hook = hook
-        self.jobs: Channel[_Job] = Channel(QUEUE_EVENTS, overflow="drop_newest", name="webhook")
+        self.jobs: deque[_Job] = deque()
+        self.held = 0
         self.current: _Job | None = None
         self.attempt = trio.CancelScope()

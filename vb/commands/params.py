@@ -225,8 +225,12 @@ class Record(Params):
     s3_prefix: str = Field(
         default="", description="what the key begins with; no slash is added", max_length=512
     )
-    s3_access_key: SecretStr = Field(default=SecretStr(""), description="access key, else the server's")
-    s3_secret_key: SecretStr = Field(default=SecretStr(""), description="secret key, else the server's")
+    s3_access_key: SecretStr = Field(
+        default=SecretStr(""), description="access key; needed with s3_endpoint, else the server's"
+    )
+    s3_secret_key: SecretStr = Field(
+        default=SecretStr(""), description="secret key; needed with s3_endpoint, else the server's"
+    )
     gcs_bucket: str | None = unbuilt("bucket at Google")
     gcs_object_name_prefix: str | None = unbuilt("key prefix at Google")
     filename: str = Field(

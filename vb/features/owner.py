@@ -33,6 +33,13 @@ class Owner:
         assert holder is not None
         return holder.slots
 
+    @property
+    def stop_deadline(self) -> float:
+        """When its features have to be over because the server stops; infinite until then."""
+        holder = self.leg or self.room
+        assert holder is not None
+        return holder.host.stop_deadline
+
     def publish(self, kind: type[E], **fields: Any) -> None:
         """Publish an event that carries the owner's id, and only that one."""
         if self.leg is not None:

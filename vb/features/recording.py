@@ -69,7 +69,7 @@ class Recorders:
         A leg is recorded in stereo, a room in mono.
 
         Raises:
-            BadRequest: the bucket does not exist.
+            BadRequest: the bucket does not exist, or its server is where requests may not lead to.
             Conflict: a recording runs already, the owner is ending, or the name is taken.
             InternalError: the file cannot be created.
         """

@@ -15,6 +15,7 @@ from vb.events.media import ChannelInfo, RecordingFinished, RecordingStarted
 from vb.features.owner import Owner
 from vb.features.participants import Participants
 from vb.features.storage import RecordingStorage
+from vb.features.uploads import Upload
 from vb.media.errors import RecordingError
 from vb.media.recorder import Recorder
 from vb.media.recording_names import multi_channel_name
@@ -24,9 +25,9 @@ from vb.media.tasks.recorder import run_recorder
 from vb.storage.s3 import S3Target
 
 KEEP_TIMEOUT_S: Final = 20.0
-"""How long a stop waits for the file of the participants and for the uploads."""
+"""How long a stop waits for the file of the participants and for uploads, which then go on by themselves."""
 HURRIED_KEEP_TIMEOUT_S: Final = 4.0
-"""The same when the leg or room ends; what is not uploaded by then stays on the disk."""
+"""The same when the leg or room ends, whose last event waits for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +104,6 @@ class RecordingTask:
         self._capture_scope = trio.CancelScope()
         self._keep_scope = trio.CancelScope()
         self._hurried = False
-        self._upload_begun = False
         self._participants: Participants | None = None
         self._channels_writer: ParticipantsWriter | None = None
         if options.multi_channel and owner.room is not None:
@@ -140,8 +140,11 @@ class RecordingTask:
         """End the capture, and leave little time for what comes after it."""
         self._hurried = True
         self._capture_scope.cancel()
-        hurried_end = trio.current_time() + HURRIED_KEEP_TIMEOUT_S
-        self._keep_scope.deadline = min(self._keep_scope.deadline, hurried_end)
+        self._keep_scope.deadline = min(self._keep_scope.deadline, self._end_of_patience())
+
+    def _end_of_patience(self) -> float:
+        patience_s = HURRIED_KEEP_TIMEOUT_S if self._hurried else KEEP_TIMEOUT_S
+        return min(trio.current_time() + patience_s, self.owner.stop_deadline)
 
     async def _live(self) -> None:
         with trio.CancelScope(shield=True):
@@ -181,17 +184,15 @@ class RecordingTask:
         self.outcome.file = result.file
         if result.error is not None:
             self.outcome.errors.append(result.error)
-        patience_s = HURRIED_KEEP_TIMEOUT_S if self._hurried else KEEP_TIMEOUT_S
-        self._keep_scope.deadline = trio.current_time() + patience_s
-        target = self._options.target
+        self._keep_scope.deadline = self._end_of_patience()
+        uploads: list[Upload] = []
         with self._keep_scope:
             if self._participants is not None and self._channels_writer is not None:
                 await self._finish_channels(self._participants, self._channels_writer)
-            if target is not None:
-                await self._upload(target)
-                return
-        if target is not None and self.outcome.file and not self._upload_begun:
-            self.outcome.errors.append("no time was left for the upload")
+            uploads = self._upload()
+            for upload in uploads:
+                await upload.settled.wait()
+        self._report(uploads or self._upload())
 
     def _say_the_end(self) -> None:
         if self.settled.is_set():
@@ -224,18 +225,21 @@ class RecordingTask:
             self.outcome.channels = participants.channels(writer.channels, total_ms)
         self.outcome.omitted_legs = participants.omitted(writer.channels if file else 0) or None
 
-    async def _upload(self, target: S3Target) -> None:
-        self._upload_begun = True
+    def _upload(self) -> list[Upload]:
+        """Begin the uploads of what there is, if it was asked for."""
+        if self._options.target is None:
+            return []
+        files = [file for file in (self.outcome.file, self.outcome.multi_channel_file) if file]
+        return self._storage.uploads.start(self._options.target, files)
+
+    def _report(self, uploads: list[Upload]) -> None:
+        """Note where the files are now; those on their way are still here."""
         outcome = self.outcome
-        files = [file for file in (outcome.file, outcome.multi_channel_file) if file]
-        uploads = self._storage.uploads(target, files)
-        try:
-            await self._storage.run(uploads)
-        finally:
-            for upload in uploads:
-                if upload.error is not None:
-                    outcome.errors.append(upload.error)
-            places = {str(upload.path): upload.location for upload in uploads}
-            outcome.file = places.get(outcome.file, "")
-            if outcome.multi_channel_file is not None:
-                outcome.multi_channel_file = places[outcome.multi_channel_file]
+        places: dict[str, str] = {}
+        for upload in uploads:
+            places[str(upload.path)], problem = upload.report()
+            if problem is not None:
+                outcome.errors.append(problem)
+        outcome.file = places.get(outcome.file, outcome.file)
+        if outcome.multi_channel_file is not None:
+            outcome.multi_channel_file = places.get(outcome.multi_channel_file, outcome.multi_channel_file)

@@ -3,28 +3,32 @@
 from __future__ import annotations
 
 import dataclasses
+import ssl
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Final
 
+import httpx
 import structlog
 import trio
 
 from vb.config import S3Config
 from vb.errors import BadRequest, ConfigError, Conflict, NotAvailable
+from vb.features.uploads import Uploads
+from vb.media.errors import UrlRefused
+from vb.media.fetch_policy import FetchPolicy, UrlTarget, parse_url
 from vb.media.tasks.blocking import ThreadRunner
-from vb.storage.base import Bucket, BucketAbsent, StorageError, StorageMissing
+from vb.media.tasks.fetch import Resolve, resolve_host
+from vb.storage.base import Bucket, BucketAbsent, HostRefused, StorageError, StorageMissing, Unreachable
 from vb.storage.endpoint import check_endpoint
-from vb.storage.s3 import S3Bucket, S3Target, require_obstore
-from vb.storage.upload import Upload
+from vb.storage.s3 import S3Target
+from vb.storage.tasks.bucket import Access, S3Bucket
+from vb.storage.tasks.credentials import MachineCredentials, require_botocore
 
 log = structlog.get_logger(__name__)
 
-UPLOAD_THREADS: Final = 4
-CHECK_THREADS: Final = 4
-PART_TIMEOUT_S: Final = 20.0
-UPLOAD_RETRIES: Final = 2
+FILE_THREADS: Final = 4
+RESOLVE_TIMEOUT_S: Final = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,24 +48,42 @@ class RecordingStorage:
 
     Args:
         settings: the server's own bucket, and what requests may ask for.
-        make_bucket: opens a target.
+        policy: which hosts requests may lead to.
+        make_bucket: opens a target; None for real ones.
+        resolve: host look-up; None for the system's.
+
+    Attributes:
+        uploads: those under way; `uploads.run` has to run before the first.
 
     Raises:
         ConfigError: the settings cannot be used.
     """
 
-    def __init__(self, settings: S3Config, make_bucket: Callable[..., Bucket] = S3Bucket) -> None:
+    def __init__(
+        self,
+        settings: S3Config,
+        policy: FetchPolicy | None = None,
+        *,
+        make_bucket: Callable[[S3Target], Bucket] | None = None,
+        resolve: Resolve | None = None,
+    ) -> None:
         self._settings = settings
-        self._make_bucket = make_bucket
-        self._uploads = ThreadRunner(UPLOAD_THREADS, abandon_on_cancel=True)
-        self._checks = ThreadRunner(CHECK_THREADS, abandon_on_cancel=True)
+        self._policy = policy or FetchPolicy()
+        self._resolve = resolve or resolve_host
+        self._make_bucket = make_bucket or self._open_bucket
+        self._files = ThreadRunner(FILE_THREADS, abandon_on_cancel=True)
+        self._credentials = MachineCredentials()
+        self._tls: ssl.SSLContext | None = None
         self._server: S3Target | None = None
+        self.uploads = Uploads(self._make_bucket, self._files)
         if settings.bucket:
             try:
-                require_obstore()
                 self._server = self._server_target()
+                _require_credentials(self._server)
             except (ValueError, StorageMissing) as exc:
                 raise ConfigError(f"S3_BUCKET: {exc}") from None
+
+    # -- where to ------------------------------------------------------------------------------------------
 
     def _server_target(self) -> S3Target:
         settings = self._settings
@@ -87,44 +109,94 @@ class RecordingStorage:
         """Return where a request wants its recording to go.
 
         A request that names a bucket describes it fully; one that does not may only vary the server's.
+        An endpoint of a request is judged as every other URL of a request is, and the server's own
+        credentials are not lent to it.
 
         Raises:
             BadRequest: neither the request nor the server names a bucket, or a field cannot be used.
-            NotAvailable: the package for S3 is not installed.
+            NotAvailable: the package that finds the machine's credentials is not installed.
         """
         if not choice.bucket and self._server is None:
             raise BadRequest(
                 "S3 storage not configured: set S3_BUCKET env var or provide s3_bucket in request"
             )
         try:
-            require_obstore()
-            return self._chosen(choice)
+            target = self._chosen(choice)
+            if target.guarded:
+                self._judge_literal(target)
+            _require_credentials(target)
+            return target
         except ValueError as exc:
             raise BadRequest(str(exc)) from None
         except StorageMissing as exc:
             raise NotAvailable(f"not available: storage s3 ({exc})") from None
 
     def _chosen(self, choice: S3Choice) -> S3Target:
-        settings = self._settings
         base = self._server
         if choice.bucket or base is None:
+            settings = self._settings
             base = S3Target(
                 choice.bucket,
                 access_key=settings.access_key.get_secret_value(),
                 secret_key=settings.secret_key.get_secret_value(),
                 session_token=settings.session_token.get_secret_value(),
             )
-        given = {
-            "region": choice.region,
-            "endpoint": self._endpoint(choice.endpoint),
-            "prefix": choice.prefix,
-        }
-        target = dataclasses.replace(base, **{name: value for name, value in given.items() if value})
         if choice.access_key or choice.secret_key:
-            target = dataclasses.replace(
-                target, access_key=choice.access_key, secret_key=choice.secret_key, session_token=""
+            base = dataclasses.replace(
+                base, access_key=choice.access_key, secret_key=choice.secret_key, session_token=""
             )
-        return target
+        endpoint = self._endpoint(choice.endpoint)
+        target = dataclasses.replace(
+            base,
+            region=choice.region or base.region,
+            prefix=choice.prefix or base.prefix,
+            endpoint=endpoint or base.endpoint,
+        )
+        if not endpoint or endpoint == self._endpoint(self._settings.endpoint):
+            return target
+        if not choice.access_key:
+            raise ValueError("s3_endpoint needs s3_access_key and s3_secret_key")
+        return dataclasses.replace(target, guarded=True)
+
+    def _judge_literal(self, target: S3Target) -> None:
+        """Refuse an address that may not be connected to; a name is judged when it is resolved.
+
+        Raises:
+            ValueError: it is refused.
+        """
+        try:
+            place = parse_url(target.endpoint)
+            if place.address is not None:
+                self._policy.choose(place, [place.host])
+        except UrlRefused as exc:
+            raise ValueError(f"s3_endpoint: {exc}") from None
+
+    # -- the way there -------------------------------------------------------------------------------------
+
+    def _open_bucket(self, target: S3Target) -> Bucket:
+        locate = self._locate_guarded if target.guarded else self._locate
+        return S3Bucket(target, Access(locate, self._make_tls, self._credentials, self._files))
+
+    async def _locate(self, host: str, port: int) -> Sequence[str]:
+        with trio.move_on_after(RESOLVE_TIMEOUT_S):
+            try:
+                return await self._resolve(host, port)
+            except (OSError, UnicodeError) as failure:
+                raise Unreachable(f"host {host}: {failure}") from None
+        raise Unreachable(f"host {host}: not resolved in time")
+
+    async def _locate_guarded(self, host: str, port: int) -> Sequence[str]:
+        try:
+            place = _place(host, port)
+            resolved = [place.host] if place.address else await self._locate(place.host, port)
+            return [str(address) for address in self._policy.choose(place, resolved)]
+        except UrlRefused as exc:
+            raise HostRefused(f"s3_endpoint: {exc}") from None
+
+    async def _make_tls(self) -> ssl.SSLContext:
+        if self._tls is None:
+            self._tls = await self._files(_trust)
+        return self._tls
 
     # -- before --------------------------------------------------------------------------------------------
 
@@ -138,7 +210,7 @@ class RecordingStorage:
         if self._server is None or timeout_s == 0:
             return
         try:
-            await self._ask(self._server, lambda bucket: bucket.check(), timeout_s)
+            await self._ask(self._server, None, timeout_s)
         except BucketAbsent as exc:
             raise ConfigError(f"S3_BUCKET: {exc}") from None
 
@@ -150,61 +222,59 @@ class RecordingStorage:
             name: the file's name when the client chose it.
 
         Raises:
-            BadRequest: the bucket does not exist. Every other doubt is only logged.
+            BadRequest: the bucket does not exist, or its server is where requests may not lead to. Every
+                other doubt is only logged.
             Conflict: an object of that name exists.
         """
         timeout_s = self._settings.request_preflight_timeout_s
         if timeout_s == 0:
             return
-
-        def look(bucket: Bucket) -> bool:
-            bucket.check()
-            return name is not None and bucket.exists(target.key(name))
-
         try:
-            taken = await self._ask(target, look, timeout_s)
+            taken = await self._ask(target, name, timeout_s)
+        except HostRefused as exc:
+            raise BadRequest(str(exc)) from None
         except BucketAbsent as exc:
             raise BadRequest(f"S3 storage: {exc}") from None
         if taken:
             raise Conflict("a recording of that name exists")
 
-    async def _ask(
-        self, target: S3Target, question: Callable[[Bucket], bool | None], timeout_s: float
-    ) -> bool:
-        """Put a question to a bucket; no answer is a no.
+    async def _ask(self, target: S3Target, name: str | None, timeout_s: float) -> bool:
+        """Ask whether the bucket is there and, given a name, whether it is taken; no answer is a no.
 
         Raises:
             BucketAbsent: the bucket does not exist.
+            HostRefused: its server may not be connected to.
         """
-        problem = "the storage does not answer"
-        bucket = self._make_bucket(target, timeout_s=timeout_s)
+        problem = StorageError("the storage does not answer", "not in time")
+        bucket = self._make_bucket(target)
         with trio.move_on_after(timeout_s):
             try:
-                return bool(await self._checks(lambda: question(bucket)))
-            except BucketAbsent:
+                await bucket.check()
+                return name is not None and await bucket.exists(target.key(name))
+            except (BucketAbsent, HostRefused):
                 raise
             except StorageError as exc:
-                problem = str(exc)
-        log.warning("storage could not be checked", bucket=target.bucket, problem=problem)
+                problem = exc
+        log.warning(
+            "storage could not be checked",
+            bucket=target.bucket,
+            problem=str(problem),
+            detail=problem.detail,
+        )
         return False
 
-    # -- after ---------------------------------------------------------------------------------------------
 
-    def uploads(self, target: S3Target, paths: Sequence[str]) -> list[Upload]:
-        """Prepare the uploads of finished files."""
-        bucket = self._make_bucket(target, timeout_s=PART_TIMEOUT_S, retries=UPLOAD_RETRIES)
-        return [Upload(bucket, target.key(Path(path).name), Path(path)) for path in paths]
+def _require_credentials(target: S3Target) -> None:
+    if target.credentials is None:
+        require_botocore()
 
-    async def run(self, uploads: Sequence[Upload]) -> None:
-        """Upload files side by side; each settles for the local file when it fails or this is cancelled."""
-        async with trio.open_nursery() as nursery:
-            for upload in uploads:
-                nursery.start_soon(self._run_one, upload)
 
-    async def _run_one(self, upload: Upload) -> None:
-        try:
-            await self._uploads(upload.run)
-        finally:
-            upload.give_up()
-            if upload.error is not None:
-                log.error("recording not uploaded", file=str(upload.path), problem=upload.error)
+def _place(host: str, port: int) -> UrlTarget:
+    return parse_url(f"https://[{host}]:{port}" if ":" in host else f"https://{host}:{port}")
+
+
+def _trust() -> ssl.SSLContext:
+    """Trust what other downloads trust, and what the machine trusts: an object store may be in-house."""
+    context = httpx.create_ssl_context(trust_env=False)
+    context.load_default_certs()
+    return context

@@ -39,6 +39,11 @@ class RoomHost(Protocol):
         """Where its mix plan is carried out."""
         ...
 
+    @property
+    def stop_deadline(self) -> float:
+        """When cleaning up has to be over because the server stops."""
+        ...
+
 
 class MemberWatcher(Protocol):
     """Whoever follows the members of a room. Neither method may wait."""

@@ -1,19 +1,44 @@
-"""What every object storage offers; all of it blocks, so it runs in worker threads."""
+"""What every object storage offers, and how it fails."""
 
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeAlias
+
+Locate: TypeAlias = Callable[[str, int], Awaitable[Sequence[str]]]
+"""Returns the addresses of a host that may be connected to; raises HostRefused or Unreachable."""
 
 
 class StorageError(Exception):
-    """A storage did not do what was asked; the text is fit for events and logs and holds no secret."""
+    """A storage did not do what was asked.
+
+    The text is fit for clients: it holds no secret, and no more about a network than they need.
+
+    Attributes:
+        detail: what an operator wants to know besides, for the log.
+    """
+
+    def __init__(self, text: str, detail: str = "") -> None:
+        super().__init__(text)
+        self.detail = detail
 
 
 class BucketAbsent(StorageError):
     """The storage answers, and says that there is no such bucket."""
 
 
+class HostRefused(StorageError):
+    """The storage is at a place that this request may not lead to."""
+
+
+class Unreachable(StorageError):
+    """No usable answer: one text for a closed port, silence, a broken connection and gibberish."""
+
+    def __init__(self, detail: str = "") -> None:
+        super().__init__("the storage does not answer", detail)
+
+
 class StorageMissing(StorageError):
-    """The optional package for this kind of storage is not installed."""
+    """An optional package is needed and not installed."""
 
 
 class Bucket(Protocol):
@@ -23,15 +48,18 @@ class Bucket(Protocol):
         """Return the address of an object."""
         ...
 
-    def put(self, key: str, path: Path) -> None:
+    async def put(self, key: str, path: Path) -> None:
         """Store a file under a key.
+
+        Cancellation: the storage is left without the object, unless it has all of it and only its answer
+        is missing.
 
         Raises:
             StorageError: it was not stored.
         """
         ...
 
-    def exists(self, key: str) -> bool:
+    async def exists(self, key: str) -> bool:
         """Say whether an object has this key.
 
         Raises:
@@ -39,7 +67,7 @@ class Bucket(Protocol):
         """
         ...
 
-    def check(self) -> None:
+    async def check(self) -> None:
         """Ask whether the bucket is there.
 
         Raises:

@@ -1,28 +1,30 @@
-"""S3 and what speaks its protocol, through the optional package obstore."""
+"""The requests of S3's protocol and what their answers mean; sending them is the business of the tasks."""
 
 from __future__ import annotations
 
+import hashlib
 import re
-from collections.abc import Callable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import timedelta
-from functools import cached_property
-from pathlib import Path
-from typing import TYPE_CHECKING, Final, TypeVar
+from html import unescape
+from typing import Final
+from xml.sax.saxutils import escape
 
-from vb.storage.base import BucketAbsent, StorageError, StorageMissing
+from vb.storage.base import BucketAbsent, StorageError
+from vb.storage.endpoint import Endpoint, parse_endpoint
+from vb.storage.sigv4 import EMPTY_SHA256, Credentials, encode_path, encode_query
 
-if TYPE_CHECKING:
-    from obstore.store import S3Config, S3Credential, S3Store
-
-T = TypeVar("T")
 CONTENT_TYPE: Final = "audio/wav"
-_PART_BYTES: Final = 8 * 1024 * 1024
-_PARTS_AT_ONCE: Final = 4
-_CONNECT_TIMEOUT_S: Final = 5.0
+PART_BYTES: Final = 8 * 1024 * 1024
+"""Files that are larger go in parts of this size; 10000 of them are allowed, 5 MiB is the least."""
+RETRIED: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
+"""Statuses after which the same request may succeed."""
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,253}[A-Za-z0-9]")
+_HOST_LABEL = re.compile(r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]")
 _REGION = re.compile(r"[A-Za-z0-9-]{1,64}")
-_STATUS = re.compile(r"status code: (\d{3})[^:\n]*")
+_KEYS = re.compile(r"[!-~]*")
+_UPLOAD_ID = re.compile(r"<UploadId>([^<]{1,2048})</UploadId>")
+_ERROR = re.compile(r"<Error[\s>]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,18 +35,21 @@ class S3Target:
         bucket: its name.
         region: region that requests are signed for.
         endpoint: URL of the server, "" for Amazon's.
+        guarded: the endpoint comes from a request: its host is judged before each connection, and the
+            credentials of the machine are not for it.
         prefix: what every key begins with; no slash is added.
         access_key: "" looks for credentials where Amazon's own tools do.
         secret_key: belongs to it.
         session_token: of temporary credentials.
 
     Raises:
-        ValueError: the bucket, region or prefix cannot be one; the text names it.
+        ValueError: the bucket, region, prefix, keys or endpoint cannot be one; the text names it.
     """
 
     bucket: str
     region: str = "us-east-1"
     endpoint: str = ""
+    guarded: bool = False
     prefix: str = ""
     access_key: str = field(default="", repr=False)
     secret_key: str = field(default="", repr=False)
@@ -62,149 +67,176 @@ class S3Target:
             raise ValueError("s3_prefix: longer than 512 bytes")
         if bool(self.access_key) != bool(self.secret_key):
             raise ValueError("s3_access_key and s3_secret_key belong together")
+        if not _KEYS.fullmatch(self.access_key + self.session_token):
+            raise ValueError("s3_access_key: not an access key")
+        if self.guarded and not self.access_key:
+            raise ValueError("s3_endpoint needs s3_access_key and s3_secret_key")
+
+    @property
+    def credentials(self) -> Credentials | None:
+        """The given credentials; None means those of the machine."""
+        if not self.access_key:
+            return None
+        return Credentials(self.access_key, self.secret_key, self.session_token)
+
+    @property
+    def place(self) -> tuple[str, str]:
+        """Tells the buckets of different servers apart."""
+        return self.endpoint or self.region, self.bucket
 
     def key(self, name: str) -> str:
         """Return the key of a file."""
         return (self.prefix + name).removeprefix("/")
 
+    def server(self) -> Endpoint:
+        """Return where requests go; the bucket is in the path, or on Amazon's servers in the name if it fits.
 
-class S3Bucket:
-    """A target in use.
+        Raises:
+            ValueError: the endpoint is not a URL of a server.
+        """
+        if self.endpoint:
+            server = parse_endpoint(self.endpoint)
+            return Endpoint(server.scheme, server.host, server.port, f"{server.path}/{self.bucket}")
+        suffix = "amazonaws.com.cn" if self.region.startswith("cn-") else "amazonaws.com"
+        host = f"s3.{self.region}.{suffix}"
+        if _HOST_LABEL.fullmatch(self.bucket):
+            return Endpoint("https", f"{self.bucket}.{host}", 443)
+        return Endpoint("https", host, 443, f"/{self.bucket}")  # no certificate covers a further dot
 
-    Args:
-        target: where it is.
-        timeout_s: how long one request may take.
-        retries: how often a request that failed on the way is repeated.
 
-    Raises:
-        StorageMissing: obstore is not installed.
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A request that has not been signed.
+
+    Attributes:
+        method: in capitals.
+        path: encoded.
+        query: encoded.
+        headers: lower-case names.
+        size: length of the body in bytes.
+        sha256: of the body, in hex.
+        body: it, unless it is part of a file.
     """
 
-    def __init__(self, target: S3Target, *, timeout_s: float, retries: int = 0) -> None:
-        self.target = target
-        self._timeout = timedelta(seconds=timeout_s)
-        self._retries = retries
-        require_obstore()
-
-    @cached_property
-    def _store(self) -> S3Store:
-        from obstore.store import S3Store  # loaded by the first request that needs it
-
-        target = self.target
-        virtual = not target.endpoint
-        config: S3Config = {
-            "region": target.region,
-            "endpoint": target.endpoint or _amazon(target),
-            "virtual_hosted_style_request": virtual,
-        }
-        return S3Store(
-            target.bucket,
-            config=config,
-            client_options={
-                "allow_http": target.endpoint.startswith("http:"),
-                "timeout": self._timeout,
-                "connect_timeout": min(self._timeout, timedelta(seconds=_CONNECT_TIMEOUT_S)),
-            },
-            retry_config={"max_retries": self._retries, "retry_timeout": self._timeout},
-            credential_provider=self._credentials if target.access_key else None,
-        )
-
-    def _credentials(self) -> S3Credential:
-        """Hand out exactly the given credentials, whatever else the machine knows."""
-        target = self.target
-        return {
-            "access_key_id": target.access_key,
-            "secret_access_key": target.secret_key,
-            "token": target.session_token or None,
-            "expires_at": None,
-        }
-
-    def url(self, key: str) -> str:
-        """Return the address of an object."""
-        return f"s3://{self.target.bucket}/{key}"
-
-    def put(self, key: str, path: Path) -> None:
-        """Store a file under a key, in parts when it is large.
-
-        Raises:
-            StorageError: it was not stored.
-        """
-        self._ask(lambda: self._put(key, path))
-
-    def _put(self, key: str, path: Path) -> None:
-        self._store.put(
-            key,
-            path,
-            attributes={"Content-Type": CONTENT_TYPE},
-            chunk_size=_PART_BYTES,
-            max_concurrency=_PARTS_AT_ONCE,
-        )
-
-    def exists(self, key: str) -> bool:
-        """Say whether an object has this key.
-
-        Raises:
-            StorageError: the storage does not tell.
-        """
-        try:
-            self._ask(lambda: self._store.head(key))
-        except _NotFound:
-            return False
-        return True
-
-    def check(self) -> None:
-        """Ask whether the bucket is there, by listing what cannot be in it.
-
-        Raises:
-            BucketAbsent: it is not.
-            StorageError: the storage does not tell.
-        """
-        try:
-            self._ask(lambda: next(iter(self._store.list(prefix=".vb-preflight")), None))
-        except _NotFound:
-            raise BucketAbsent(f"bucket {self.target.bucket} does not exist") from None
-
-    def _ask(self, request: Callable[[], T]) -> T:
-        from obstore.exceptions import BaseError
-
-        try:
-            return request()
-        except (BaseError, OSError, ValueError) as failure:
-            raise _explain(failure) from None
+    method: str
+    path: str
+    query: str = ""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    size: int = 0
+    sha256: str = EMPTY_SHA256
+    body: bytes = b""
 
 
-class _NotFound(StorageError):
-    """The answer was 404."""
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a server answered; `headers` have lower-case names."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes = b""
+
+    @property
+    def text(self) -> str:
+        """The body as text."""
+        return self.body.decode("utf-8", "replace")
 
 
-def require_obstore() -> None:
-    """Check that S3 can be used at all.
+def head_bucket(base: str) -> Request:
+    """Ask whether the bucket is there."""
+    return Request("HEAD", base or "/")
+
+
+def head_object(base: str, key: str) -> Request:
+    """Ask whether an object is there."""
+    return Request("HEAD", _path(base, key))
+
+
+def put_object(base: str, key: str, *, size: int, sha256: str) -> Request:
+    """Store an object at once."""
+    headers = {"content-type": CONTENT_TYPE}
+    return Request("PUT", _path(base, key), headers=headers, size=size, sha256=sha256)
+
+
+def begin_parts(base: str, key: str) -> Request:
+    """Announce an object that comes in parts."""
+    headers = {"content-type": CONTENT_TYPE}
+    return Request("POST", _path(base, key), encode_query([("uploads", "")]), headers)
+
+
+def put_part(base: str, key: str, upload_id: str, number: int, *, size: int, sha256: str) -> Request:
+    """Store one part; the first is number 1."""
+    query = encode_query([("partNumber", str(number)), ("uploadId", upload_id)])
+    return Request("PUT", _path(base, key), query, size=size, sha256=sha256)
+
+
+def complete_parts(base: str, key: str, upload_id: str, tags: Iterable[str]) -> Request:
+    """Make an object of the parts, given their ETags in order."""
+    parts = "".join(
+        f"<Part><PartNumber>{number}</PartNumber><ETag>{escape(tag)}</ETag></Part>"
+        for number, tag in enumerate(tags, 1)
+    )
+    body = (
+        '<CompleteMultipartUpload xmlns="http://s3.amazonaws.com/doc/2006-03-01/">'
+        f"{parts}</CompleteMultipartUpload>"
+    ).encode()
+    sha256 = hashlib.sha256(body).hexdigest()
+    query = encode_query([("uploadId", upload_id)])
+    headers = {"content-type": "application/xml"}
+    return Request("POST", _path(base, key), query, headers, len(body), sha256, body)
+
+
+def abort_parts(base: str, key: str, upload_id: str) -> Request:
+    """Drop the parts that were stored."""
+    return Request("DELETE", _path(base, key), encode_query([("uploadId", upload_id)]))
+
+
+def _path(base: str, key: str) -> str:
+    return f"{base}/{encode_path(key)}"
+
+
+def upload_id_of(answer: Answer) -> str:
+    """Return the id under which the parts of an object are stored.
 
     Raises:
-        StorageMissing: obstore is not installed.
+        StorageError: the answer has none.
     """
-    try:
-        import obstore.store  # noqa: F401 -- only whether it is there
-    except ImportError:
-        raise StorageMissing("S3 storage needs the extra vb[storage]") from None
+    found = _UPLOAD_ID.search(answer.text)
+    if found is None:
+        raise StorageError("the storage did not take the file", "the answer has no UploadId")
+    return unescape(found[1])
 
 
-def _amazon(target: S3Target) -> str:
-    """Return Amazon's address of a bucket; said outright, so that no other variable redirects it."""
-    suffix = "amazonaws.com.cn" if target.region.startswith("cn-") else "amazonaws.com"
-    return f"https://{target.bucket}.s3.{target.region}.{suffix}"
+def tag_of(answer: Answer) -> str:
+    """Return the ETag of a stored part.
+
+    Raises:
+        StorageError: the answer has none.
+    """
+    tag = answer.headers.get("etag")
+    if not tag:
+        raise StorageError("the storage did not take the file", "the answer has no ETag")
+    return tag
 
 
-def _explain(failure: Exception) -> StorageError:
-    """Put a failure in a few words; the library's own text quotes requests and answers at length."""
-    text = str(failure)
-    status = _STATUS.search(text)
-    if isinstance(failure, FileNotFoundError) or (status and status[1] == "404"):
-        return _NotFound("the bucket does not exist")
-    if status and status[1] in ("401", "403"):
-        return StorageError("access denied")
-    if status:
-        return StorageError(f"the storage answered {status[1]}")
-    if "error sending request" in text or "timed out" in text or "timeout" in text:
-        return StorageError("the storage does not answer")
-    return StorageError(text.splitlines()[0][:200] if text else type(failure).__name__)
+def check_answer(answer: Answer, bucket: str) -> Answer:
+    """Return an answer that says yes.
+
+    Statuses other than those that a client can act on share one text: with more, whoever may name an
+    endpoint could find out what listens there.
+
+    Raises:
+        BucketAbsent: it says that something is not there.
+        StorageError: it says no for another reason.
+    """
+    detail = f"status {answer.status}"
+    match answer.status:
+        case 200 | 204 if not _ERROR.search(answer.text):  # a failure may come late, after the 200
+            return answer
+        case 401 | 403:
+            raise StorageError("access denied", detail)
+        case 404:
+            raise BucketAbsent(f"bucket {bucket} does not exist", detail)
+        case 301 | 302 | 303 | 307 | 308:
+            detail += f", region {answer.headers.get('x-amz-bucket-region', 'unknown')}"
+            raise StorageError("the bucket is elsewhere; check its region", detail)
+    raise StorageError("the storage did not take the file", detail)

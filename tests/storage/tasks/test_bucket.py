@@ -1,0 +1,269 @@
+"""A bucket against a server in the same process; files are read in threads and sockets are real."""
+
+from __future__ import annotations
+
+import os
+import ssl
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+import trio
+import trustme
+
+from tests.support.object_store import BUCKET, ObjectStore, open_store
+from vb.media.tasks.blocking import ThreadRunner
+from vb.storage import s3
+from vb.storage.base import BucketAbsent, HostRefused, StorageError, Unreachable
+from vb.storage.s3 import S3Target
+from vb.storage.sigv4 import Credentials
+from vb.storage.tasks import bucket as bucket_module
+from vb.storage.tasks import connection as connection_module
+from vb.storage.tasks.bucket import Access, S3Bucket
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(s3, "PART_BYTES", 1024 * 1024)
+    monkeypatch.setattr(bucket_module, "_PAUSE_S", 0.01)
+
+
+async def loopback(host: str, port: int) -> Sequence[str]:
+    return ["127.0.0.1"]
+
+
+async def no_tls() -> ssl.SSLContext:
+    raise AssertionError("https is not spoken here")
+
+
+async def machine() -> Credentials:
+    return Credentials("of-the-machine", "machine-secret", "machine-token")
+
+
+def opened(store: ObjectStore, tls: ssl.SSLContext | None = None, **fields: str) -> S3Bucket:
+    async def context() -> ssl.SSLContext:
+        return tls if tls is not None else await no_tls()
+
+    given = {"bucket": BUCKET, "endpoint": store.endpoint, "access_key": "key", "secret_key": "secret"}
+    target = S3Target(**{**given, **fields})  # type: ignore[arg-type]  # all of them are text
+    return S3Bucket(target, Access(loopback, context, machine, ThreadRunner(2, abandon_on_cancel=True)))
+
+
+def file_of(directory: Path, size: int) -> Path:
+    path = directory / "a.wav"
+    path.write_bytes(os.urandom(size))
+    return path
+
+
+@pytest.mark.parametrize("size", [0, 5, 1024 * 1024])
+async def test_a_small_file_goes_at_once(tmp_path: Path, size: int) -> None:
+    path = file_of(tmp_path, size)
+    async with open_store() as store:
+        await opened(store).put("calls/ä b.wav", path)
+    assert store.objects == {"calls/ä b.wav": path.read_bytes()}
+    assert store.methods() == ["PUT"]
+    assert store.heads[0]["content-type"] == "audio/wav"
+    assert store.heads[0]["host"] == f"127.0.0.1:{store.port}"
+
+
+async def test_a_large_file_goes_in_parts_over_one_connection(tmp_path: Path) -> None:
+    path = file_of(tmp_path, 3 * 1024 * 1024 + 1)
+    async with open_store() as store:
+        await opened(store).put("a.wav", path)
+    assert store.objects == {"a.wav": path.read_bytes()}
+    assert store.methods() == ["POST", "PUT", "PUT", "PUT", "PUT", "POST"]
+    assert store.connections == 1
+    assert store.parts == {}
+
+
+async def test_a_connection_that_breaks_in_a_part_costs_that_part_only(tmp_path: Path) -> None:
+    path = file_of(tmp_path, 3 * 1024 * 1024)
+    async with open_store() as store:
+        store.break_after = 500_000
+        await opened(store).put("a.wav", path)
+    assert store.objects == {"a.wav": path.read_bytes()}
+    assert store.methods() == ["POST", "PUT", "PUT", "PUT", "PUT", "POST"]
+
+
+async def test_a_busy_server_is_asked_again_three_times_in_all(tmp_path: Path) -> None:
+    path = file_of(tmp_path, 5)
+    async with open_store() as store:
+        store.statuses = [503, 500]
+        await opened(store).put("a.wav", path)
+        assert store.objects == {"a.wav": path.read_bytes()}
+        store.statuses = [503, 500, 503]
+        with pytest.raises(StorageError, match="did not take the file"):
+            await opened(store).put("b.wav", path)
+        assert store.methods() == ["PUT"] * 6
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 409])
+async def test_a_no_is_not_asked_again(tmp_path: Path, status: int) -> None:
+    async with open_store() as store:
+        store.statuses = [status]
+        with pytest.raises(StorageError):
+            await opened(store).put("a.wav", file_of(tmp_path, 5))
+        assert store.methods() == ["PUT"]
+
+
+async def test_a_part_that_is_refused_drops_the_parts(tmp_path: Path) -> None:
+    async with open_store() as store:
+        store.part_statuses = {2: 403}
+        with pytest.raises(StorageError, match="access denied"):
+            await opened(store).put("a.wav", file_of(tmp_path, 3 * 1024 * 1024))
+    assert store.methods() == ["POST", "PUT", "PUT", "DELETE"]
+    assert (store.objects, store.parts) == ({}, {})
+
+
+@pytest.mark.parametrize("parts", [1, 3])
+async def test_a_cancelled_upload_leaves_no_object_behind(tmp_path: Path, parts: int) -> None:
+    path = file_of(tmp_path, parts * 1024 * 1024)
+    async with open_store() as store:
+        store.bytes_per_s = 500_000
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(opened(store).put, "a.wav", path)
+            await store.body_begun.wait()
+            store.bytes_per_s = 1e9
+            began = trio.current_time()
+            nursery.cancel_scope.cancel()
+        assert trio.current_time() - began < 1
+        await trio.sleep(0.3)
+        assert store.objects == {}
+        assert store.parts == {}
+    assert path.exists()
+
+
+async def test_a_cancelled_upload_to_a_server_that_hangs_is_over_soon(tmp_path: Path) -> None:
+    path = file_of(tmp_path, 3 * 1024 * 1024)
+    async with open_store() as store:
+        store.deaf_for, store.silent_for = "PUT", "DELETE"
+        with trio.move_on_after(0.3):
+            await opened(store).put("a.wav", path)
+            raise AssertionError("a server that hangs has stored something")
+        assert store.methods() == ["POST", "PUT", "DELETE"]
+
+
+async def test_a_slow_server_gets_everything(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection_module, "STALL_TIMEOUT_S", 3.0)
+    path = file_of(tmp_path, 400_000)
+    async with open_store() as store:
+        store.bytes_per_s = 125_000
+        began = trio.current_time()
+        await opened(store).put("a.wav", path)
+        assert trio.current_time() - began > 3
+    assert store.objects == {"a.wav": path.read_bytes()}
+
+
+@pytest.mark.parametrize("how", ["deaf_for", "silent_for"])
+async def test_a_server_that_hangs_is_tried_three_times(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    monkeypatch.setattr(connection_module, "STALL_TIMEOUT_S", 0.2)
+    path = file_of(tmp_path, 5)
+    async with open_store() as store:
+        setattr(store, how, "PUT")
+        with pytest.raises(Unreachable, match="does not answer"):
+            await opened(store).put("a.wav", path)
+        assert store.methods() == ["PUT"] * 3
+        assert store.connections == 3
+
+
+async def test_a_lost_answer_to_the_last_request_is_found_out(tmp_path: Path) -> None:
+    path = file_of(tmp_path, 2 * 1024 * 1024)
+    async with open_store() as store:
+        complete = store._complete
+
+        def lose(key: str, upload: str, listed: str) -> tuple[int, dict[str, str], bytes]:
+            complete(key, upload, listed)
+            return 503, {}, b""
+
+        store._complete = lose  # type: ignore[method-assign]  # carried out, and the answer is another
+        await opened(store).put("a.wav", path)
+    assert store.objects == {"a.wav": path.read_bytes()}
+    assert store.methods()[-3:] == ["POST", "POST", "HEAD"]
+
+
+async def test_a_redirect_is_not_followed(tmp_path: Path) -> None:
+    async with open_store() as elsewhere, open_store() as store:
+        for status in (301, 302, 307, 308):
+            store.statuses, store.location = [status], f"{elsewhere.endpoint}/recordings/a.wav"
+            with pytest.raises(StorageError, match="elsewhere"):
+                await opened(store).put("a.wav", file_of(tmp_path, 5))
+        assert elsewhere.asked == []
+
+
+async def test_a_bucket_and_an_object_are_there_or_not() -> None:
+    async with open_store() as store:
+        store.objects["a.wav"] = b""
+        bucket = opened(store)
+        await bucket.check()
+        assert (await bucket.exists("a.wav"), await bucket.exists("b.wav")) == (True, False)
+        with pytest.raises(BucketAbsent, match="other-bucket"):
+            await opened(store, bucket="other-bucket").check()
+        store.statuses = [403]
+        with pytest.raises(StorageError, match="access denied"):
+            await bucket.exists("a.wav")
+
+
+async def test_given_credentials_are_used_alone() -> None:
+    async with open_store() as store:
+        await opened(store, access_key="mine", region="eu-central-1").check()
+    (head,) = store.heads
+    assert "Credential=mine/" in head["authorization"]
+    assert "/eu-central-1/s3/aws4_request" in head["authorization"]
+    assert "x-amz-security-token" not in head
+    assert "machine" not in str(head)
+
+
+async def test_without_given_credentials_those_of_the_machine_are_used() -> None:
+    async with open_store() as store:
+        await opened(store, access_key="", secret_key="").check()
+    (head,) = store.heads
+    assert "Credential=of-the-machine/" in head["authorization"]
+    assert head["x-amz-security-token"] == "machine-token"
+
+
+async def test_a_host_that_is_refused_is_not_tried_again(tmp_path: Path) -> None:
+    asked = []
+
+    async def refuse(host: str, port: int) -> Sequence[str]:
+        asked.append(host)
+        raise HostRefused("not there")
+
+    target = S3Target(BUCKET, endpoint="http://store", access_key="key", secret_key="secret")
+    bucket = S3Bucket(target, Access(refuse, no_tls, machine, ThreadRunner(2)))
+    with pytest.raises(HostRefused, match="not there"):
+        await bucket.put("a.wav", file_of(tmp_path, 5))
+    assert asked == ["store"]
+
+
+async def test_a_file_that_is_gone_is_a_failure_of_the_storage(tmp_path: Path) -> None:
+    async with open_store() as store:
+        with pytest.raises(StorageError, match="could not be read"):
+            await opened(store).put("a.wav", tmp_path / "gone.wav")
+        assert store.asked == []
+
+
+def contexts(name: str) -> tuple[ssl.SSLContext, ssl.SSLContext]:
+    authority = trustme.CA()
+    server, client = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH), ssl.create_default_context()
+    authority.issue_cert(name).configure_cert(server)
+    authority.configure_trust(client)
+    return server, client
+
+
+async def test_the_certificate_has_to_be_that_of_the_name(tmp_path: Path) -> None:
+    server, client = contexts("store.example.com")
+    path = file_of(tmp_path, 2 * 1024 * 1024)
+    async with open_store(server) as store:
+        good = f"https://store.example.com:{store.port}"
+        await opened(store, client, endpoint=good).put("a.wav", path)
+        assert store.objects == {"a.wav": path.read_bytes()}
+        assert store.heads[0]["host"] == f"store.example.com:{store.port}"
+        asked = len(store.asked)
+        for endpoint in (f"https://other.example.com:{store.port}", store.endpoint):
+            with pytest.raises(Unreachable, match="does not answer"):
+                await opened(store, client, endpoint=endpoint).check()
+        assert len(store.asked) == asked

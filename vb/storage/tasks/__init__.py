@@ -1,0 +1,1 @@
+"""The part of the storage that connects, waits and reads files."""

@@ -1,0 +1,173 @@
+"""One HTTP connection to a storage: as fast as it goes, given up when it does not go on."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Final, TypeAlias
+
+import h11
+import trio
+
+from vb.storage.base import Locate, StorageError, Unreachable
+from vb.storage.endpoint import Endpoint
+from vb.storage.s3 import Answer
+
+Read: TypeAlias = Callable[[int, int], Awaitable[bytes]]
+"""Returns so many bytes of a body from an offset on."""
+MakeTls: TypeAlias = Callable[[], Awaitable[ssl.SSLContext]]
+
+STALL_TIMEOUT_S: Final = 20.0
+"""How long nothing may move, neither to the storage nor from it."""
+SLOWEST_BYTES_PER_S: Final = 64_000
+"""What lies in buffers when all is sent may go out this slowly before the answer is due."""
+_CONNECT_TIMEOUT_S: Final = 5.0
+_ADDRESSES: Final = 3
+_CHUNK_BYTES: Final = 256 * 1024
+_MAX_ANSWER_BYTES: Final = 256 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """What is sent after the headers."""
+
+    size: int
+    read: Read
+
+
+async def connect(server: Endpoint, locate: Locate, tls: MakeTls) -> HttpConnection:
+    """Connect to the first address of a server that answers.
+
+    The addresses are connected to exactly as they were located, so a name cannot change its mind in between;
+    the name still goes into the Host header and is what the certificate is checked against.
+
+    Raises:
+        HostRefused: the host may not be connected to.
+        Unreachable: no address answers.
+    """
+    detail = "no address"
+    for address in (await locate(server.host, server.port))[:_ADDRESSES]:
+        with trio.move_on_after(_CONNECT_TIMEOUT_S):
+            try:
+                return HttpConnection(await _open(server, address, tls))
+            except (OSError, trio.BrokenResourceError) as failure:
+                detail = f"{type(failure).__name__}: {failure.__cause__ or failure}"
+                continue
+        detail = "no connection in time"
+    raise Unreachable(detail)
+
+
+async def _open(server: Endpoint, address: str, tls: MakeTls) -> trio.abc.Stream:
+    tcp = await trio.open_tcp_stream(address, server.port)
+    if server.scheme == "http":
+        return tcp
+    try:
+        name = server.host.rstrip(".")
+        stream = trio.SSLStream(tcp, await tls(), server_hostname=name, https_compatible=True)
+        await stream.do_handshake()
+    except BaseException:
+        await trio.aclose_forcefully(tcp)
+        raise
+    return stream
+
+
+class HttpConnection:
+    """A connection that takes one request after the other.
+
+    Args:
+        stream: to the server; owned by the connection.
+    """
+
+    def __init__(self, stream: trio.abc.Stream) -> None:
+        self._stream = stream
+        self._http = h11.Connection(h11.CLIENT)
+        self._problem: StorageError | None = None
+
+    @property
+    def usable(self) -> bool:
+        """Whether a further request can be sent."""
+        return self._http.our_state is h11.IDLE
+
+    async def aclose(self) -> None:
+        """Close it without ceremony: what was not sent does not count."""
+        await trio.aclose_forcefully(self._stream)
+
+    async def ask(
+        self, method: str, target: str, headers: Mapping[str, str], body: Body, *, patience_s: float
+    ) -> Answer:
+        """Send a request and return its answer, which may come while the body is still being sent.
+
+        Args:
+            method: in capitals.
+            target: path and query, encoded.
+            headers: of the request, without those that HTTP itself needs.
+            body: what to send.
+            patience_s: how much longer than usual the answer may take once all is sent.
+
+        Raises:
+            Unreachable: there is no answer, or nothing moved for too long.
+            StorageError: the body could not be read.
+        """
+        length = [("content-length", str(body.size))] if body.size or method in ("PUT", "POST") else []
+        head = h11.Request(method=method, target=target, headers=[*headers.items(), *length])
+        answer: Answer | None = None
+        with trio.CancelScope(deadline=trio.current_time() + STALL_TIMEOUT_S) as scope:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._send, head, body, scope, patience_s)
+                answer = await self._receive()
+                nursery.cancel_scope.cancel()
+        if self._problem is not None:
+            raise self._problem
+        if answer is None:
+            raise Unreachable("nothing moves" if scope.cancelled_caught else "connection lost")
+        if self._http.our_state is h11.DONE and self._http.their_state is h11.DONE:
+            self._http.start_next_cycle()
+        return answer
+
+    async def _send(self, head: h11.Request, body: Body, scope: trio.CancelScope, patience_s: float) -> None:
+        try:
+            await self._write(head)
+            sent = 0
+            while sent < body.size:
+                data = await body.read(sent, min(_CHUNK_BYTES, body.size - sent))
+                if not data:
+                    raise StorageError("the file could not be read", "it became shorter")
+                await self._write(h11.Data(data=data))
+                sent += len(data)
+                scope.deadline = trio.current_time() + STALL_TIMEOUT_S
+            await self._write(h11.EndOfMessage())
+            patience_s += STALL_TIMEOUT_S + body.size / SLOWEST_BYTES_PER_S
+            scope.deadline = trio.current_time() + patience_s
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            pass  # whoever refuses a body early may have said why
+        except StorageError as failure:
+            self._problem = failure
+            scope.cancel()
+
+    async def _write(self, event: h11.Request | h11.Data | h11.EndOfMessage) -> None:
+        data = self._http.send(event)
+        if data:
+            await self._stream.send_all(data)
+
+    async def _receive(self) -> Answer | None:
+        head: h11.Response | None = None
+        content = bytearray()
+        while len(content) <= _MAX_ANSWER_BYTES:
+            try:
+                event = self._http.next_event()
+                if event is h11.NEED_DATA:
+                    self._http.receive_data(bytes(await self._stream.receive_some(65536)))
+                    continue
+            except (h11.RemoteProtocolError, trio.BrokenResourceError, trio.ClosedResourceError):
+                return None
+            if isinstance(event, h11.Response):
+                head = event
+            elif isinstance(event, h11.Data):
+                content += event.data
+            elif isinstance(event, h11.EndOfMessage) and head is not None:
+                headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in head.headers}
+                return Answer(head.status_code, headers, bytes(content))
+            elif not isinstance(event, h11.InformationalResponse):
+                return None
+        return None
