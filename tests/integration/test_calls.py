@@ -12,6 +12,7 @@ import pytest
 import trio
 
 from tests.support.phone import open_phone
+from tests.support.raw_sip import SDP, open_raw
 from tests.support.world import call_in, rest_of, sip_uri, wait_for
 from vb.commands.views import Leg, RecordingStart
 from vb.config import Config
@@ -272,3 +273,14 @@ async def test_a_room_may_be_named_like_a_leg_and_both_are_recorded_apart(config
             assert (await wait_for(events, "recording.finished"))["file"] == of_leg.file
             await server.call("room_record_stop", id=leg_id)
             assert (await wait_for(events, "recording.finished"))["file"] == of_room.file
+
+
+async def test_a_call_that_is_cancelled_as_it_comes_in_does_not_ring(config: Config) -> None:
+    settings = config.model_copy(update={"sip": config.sip.model_copy(update={"auto_ringing": True})})
+    async with open_server(settings) as server, open_raw(sip_uri(server)) as raw:
+        with server.events() as events:
+            cseq = await raw.request_and_cancel("INVITE", body=SDP)
+            await raw.wait_status(487)
+            await raw.request("ACK", cseq=cseq, branch_of="INVITE")
+            gone = await wait_for(events, "leg.disconnected")
+            assert gone["cdr"]["reason"] == "caller_cancel"

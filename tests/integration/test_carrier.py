@@ -232,6 +232,8 @@ async def test_a_ringing_call_of_ours_can_be_picked_up(config: Config) -> None:
             await trio.sleep(0.1)
             taking = replacing(new, sip_uri(server), rung.calls[0], ";early-only")
             new.use_answer((await new.wait_for(taking, sip.Answered)).sdp)
+            joined = await wait_for(events, "leg.joined_room", room_id="r")
+            assert joined["leg_id"] != old_id
             await rung.wait_for(rung.calls[0], sip.Cancelled)
             gone = await wait_for(events, "leg.disconnected", leg_id=old_id)
             assert gone["cdr"]["reason"] == "transfer_completed"

@@ -12,6 +12,7 @@ from tests.support.world import call_in, rest_of, wait_for
 from vb.commands.views import Leg
 from vb.config import Config
 from vb.errors import InternalError
+from vb.legs.sip import SipLeg
 from vb.server import open_server
 from vb.sip import call as sip
 from vb.sip.message import Request
@@ -69,6 +70,62 @@ async def test_the_command_that_failed_is_named_whatever_was_asked_for_since(con
         await call.peer.respond(offer, 488)
         found = await rest_of(call.events)
         assert [(event["type"], event["command"]) for event in found] == [("leg.command_failed", "hold")]
+
+
+async def test_a_hold_ordered_before_the_ack_of_our_offer_fits_what_the_ack_answers(config: Config) -> None:
+    async with open_raw_call(config) as call:
+        cseq = await call.peer.request("INVITE")
+        await call.peer.wait_status(200)
+        await call.server.call("hold_leg", id=call.leg_id)
+        answer = SDP.replace(b"40000 RTP/AVP 0", b"40002 RTP/AVP 8").replace(b"0 PCMU", b"8 PCMA")
+        await call.peer.request("ACK", cseq=cseq, body=answer)
+        hold = await call.peer.wait_request("INVITE")
+        assert b" RTP/AVP 8" in hold.body
+        assert b"a=sendonly" in hold.body
+        await call.peer.respond(hold, 200, body=answer + b"a=recvonly\r\n")
+        await call.peer.wait_request("ACK")
+        await wait_for(call.events, "leg.hold")
+        (leg,) = call.server.engine.legs
+        assert isinstance(leg, SipLeg)
+        agreed = leg.media.port.agreed
+        assert agreed is not None
+        assert agreed.remote_rtp is not None
+        assert (agreed.send_codec.name, agreed.remote_rtp.port, agreed.direction) == (
+            "PCMA",
+            40002,
+            "sendonly",
+        )
+        assert not leg.media.port.peer_may_send  # its silence does not end the call
+
+
+async def test_a_reinvite_that_is_cancelled_before_it_is_read_changes_nothing(config: Config) -> None:
+    async with open_raw_call(config) as call:
+        offer = SDP.replace(b"40000", b"40600") + b"a=sendonly\r\n"
+        cseq = await call.peer.request_and_cancel("INVITE", body=offer)
+        await call.peer.wait_status(487)
+        await call.peer.request("ACK", cseq=cseq, branch_of="INVITE")
+        await call.server.call("hold_leg", id=call.leg_id)
+        hold = await call.peer.wait_request("INVITE")
+        assert b"a=sendonly" in hold.body  # it would be inactive towards a far end that holds
+        (leg,) = call.server.engine.legs
+        assert isinstance(leg, SipLeg)
+        agreed = leg.media.negotiation.agreed
+        assert agreed is not None
+        assert agreed.remote_rtp is not None
+        assert (agreed.remote_rtp.port, agreed.remote_held) == (40000, False)
+
+
+async def test_a_hold_that_the_far_end_answers_with_its_own_is_told_once(config: Config) -> None:
+    async with open_raw_call(config) as call:
+        for command, direction, told in (
+            ("hold_leg", b"a=inactive\r\n", ["leg.hold"]),
+            ("unhold_leg", b"a=sendrecv\r\n", ["leg.unhold"]),
+        ):
+            await call.server.call(command, id=call.leg_id)
+            offer = await call.peer.wait_request("INVITE")
+            await call.peer.respond(offer, 200, body=SDP + direction)
+            await call.peer.wait_request("ACK")
+            assert [event["type"] for event in await rest_of(call.events)] == told
 
 
 async def test_no_digit_waits_for_the_end_of_a_far_ends_hold(config: Config) -> None:

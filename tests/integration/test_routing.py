@@ -87,7 +87,7 @@ async def test_a_held_leg_contributes_nothing_to_its_room(config: Config) -> Non
             await call_in(server, two, events, "r")
             assert await hearing(two) == [{AGENT}]
             leg = server.engine.legs.get(leg_id)
-            leg.set_remote_hold(True)
+            leg.set_holds(remote=True)
             assert await hearing(two) == [set()]
-            leg.set_remote_hold(False)
+            leg.set_holds(remote=False)
             assert await hearing(two) == [{AGENT}]

@@ -126,6 +126,14 @@ async def test_a_new_leg_takes_the_place_of_the_one_that_asked(dialling: Config)
         assert gone["cdr"]["reason"] == "remote_bye"
 
 
+async def test_a_server_that_dials_by_itself_needs_no_time_to_think(dialling: Config) -> None:
+    settings = with_sip(dialling, refer_consult_timeout_ms=0)
+    async with connected(settings) as world, open_phone(900) as carol:
+        world.call.refer(refer_to(carol.uri))
+        await world.phone.wait_for(world.call, ReferAccepted)
+        await arrival(carol)
+
+
 async def test_an_attended_transfer_names_the_dialog_to_replace(dialling: Config) -> None:
     async with connected(dialling) as world, open_phone(900) as carol:
         asking = world.phone.dial(carol.uri)

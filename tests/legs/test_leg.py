@@ -211,12 +211,24 @@ async def test_mute_and_deaf_publish_only_on_a_change() -> None:
 async def test_hold_is_told_on_transitions_of_a_connected_leg_only() -> None:
     host = RecordingHost()
     leg = make_leg(host)
-    leg.set_remote_hold(True)
+    leg.set_holds(remote=True)
     assert host.types == []
     leg.advance(LegState.CONNECTED)
     assert str(leg.shown_state) == "held"
-    leg.set_remote_hold(True)
-    leg.set_remote_hold(False)
-    leg.set_remote_hold(False)
+    leg.set_holds(remote=True)
+    leg.set_holds(remote=False)
+    leg.set_holds(remote=False)
     assert host.types == ["leg.unhold"]
     assert str(leg.shown_state) == "connected"
+
+
+async def test_holds_that_begin_together_are_told_once_and_end_with_the_last_one() -> None:
+    host = RecordingHost()
+    leg = make_leg(host)
+    leg.advance(LegState.CONNECTED)
+    leg.set_holds(local=True, remote=True)
+    assert host.types == ["leg.hold"]
+    leg.set_holds(local=False)
+    assert host.types == ["leg.hold"]
+    leg.set_holds(remote=False)
+    assert host.types == ["leg.hold", "leg.unhold"]

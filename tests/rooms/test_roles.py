@@ -72,7 +72,7 @@ def test_mute_and_deaf_win_over_routing(floor: Floor, room: Room) -> None:
 
 
 def test_a_held_leg_neither_hears_nor_is_heard(floor: Floor, room: Room) -> None:
-    room.members["c"].set_local_hold(True)
+    room.members["c"].set_holds(local=True)
     assert floor.hearing() == {"a": "s", "c": "", "s": "a"}
 
 

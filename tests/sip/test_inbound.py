@@ -45,7 +45,7 @@ def test_an_invite_gets_100_at_once(peer: RawPeer) -> None:
 
 def test_an_invite_refused_at_once_gets_no_100(peer: RawPeer) -> None:
     peer.agent.receive(peer.request("INVITE", body=OFFER), peer.source, 0.0)
-    peer.side.collect()
+    peer.side.collect(peer.now)
     peer.side.call.reject(400, 0.0, reason="Bad SDP")
     assert statuses(peer.collect()) == [400]
 

@@ -15,10 +15,12 @@ def peer() -> RawPeer:
     return RawPeer()
 
 
-def replacing(peer: RawPeer, value: str, method: str = "INVITE") -> list[Request | Response]:
+def replacing(
+    peer: RawPeer, value: str, method: str = "INVITE", call_id: str = "second"
+) -> list[Request | Response]:
     headers = {"Replaces": value, "Require": "replaces"}
     return peer.send(
-        peer.request(method, body=OFFER, headers=headers, call_id="second", from_tag="second-tag")
+        peer.request(method, body=OFFER, headers=headers, call_id=call_id, from_tag="second-tag")
     )
 
 
@@ -105,3 +107,22 @@ def test_the_memory_of_ended_calls_is_bounded() -> None:
     assert ("0", "tag") not in ended
     assert ("1", "tag") in ended
     assert (str(MAX_REMEMBERED), "tag") in ended
+
+
+def test_a_call_that_has_gone_to_another_one_is_declined(peer: RawPeer) -> None:
+    old = peer.connected()
+    assert statuses(replacing(peer, dialog_of(old))) == [100]
+    first = peer.side.call
+    assert statuses(replacing(peer, dialog_of(old), call_id="third")) == [603]
+    first.accept(ANSWER, 0.0)
+    peer.collect()
+    assert statuses(replacing(peer, dialog_of(old), call_id="fourth")) == [603]
+
+
+def test_a_call_can_be_replaced_again_after_the_first_that_was_to_do_it_has_failed(peer: RawPeer) -> None:
+    old = peer.connected()
+    replacing(peer, dialog_of(old))
+    peer.side.call.reject(488, 0.0)
+    peer.collect()
+    assert statuses(replacing(peer, dialog_of(old), call_id="third")) == [100]
+    assert peer.side.call.replaces is old

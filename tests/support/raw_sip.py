@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
 import trio
+import trio.lowlevel
 
 from vb.sip.message import Headers, Request, Response, response_to
 from vb.sip.parser import parse_message
@@ -30,6 +31,8 @@ class RawSip:
         self._server = server
         self._port = int(sock.getsockname()[1])
         self._cseq = 0
+        self.call_id = f"raw-{self._port}"
+        self.from_tag = f"raw{self._port}"
         self.to_tag = ""
 
     async def request(
@@ -46,6 +49,28 @@ class RawSip:
         Args:
             branch_of: the method whose transaction it belongs to, if it is not one of its own.
         """
+        message = self._build(method, body, headers, cseq, branch_of)
+        await self._send(message)
+        return message.cseq.number
+
+    async def request_and_cancel(self, method: str, *, body: bytes = b"") -> int:
+        """Send a request and its CANCEL so that they arrive together; returns their sequence number."""
+        request = self._build(method, body, None, None, None)
+        cancel = self._build("CANCEL", b"", None, request.cseq.number, method)
+        with socket.fromfd(self._socket.fileno(), socket.AF_INET, socket.SOCK_DGRAM) as plain:
+            for message in (request, cancel):
+                plain.sendto(message.to_bytes(), self._server)
+        await trio.lowlevel.checkpoint()
+        return request.cseq.number
+
+    def _build(
+        self,
+        method: str,
+        body: bytes,
+        headers: Mapping[str, str] | None,
+        cseq: int | None,
+        branch_of: str | None,
+    ) -> Request:
         if cseq is None:
             self._cseq += 1
             cseq = self._cseq
@@ -55,17 +80,16 @@ class RawSip:
         pairs = [
             ("Via", f"SIP/2.0/UDP 127.0.0.1:{self._port};branch={branch};rport"),
             ("Max-Forwards", "70"),
-            ("From", f"<sip:raw@127.0.0.1>;tag=raw{self._port}"),
+            ("From", f"<sip:raw@127.0.0.1>;tag={self.from_tag}"),
             ("To", to),
-            ("Call-ID", f"raw-{self._port}"),
+            ("Call-ID", self.call_id),
             ("CSeq", f"{cseq} {method}"),
             ("Contact", f"<sip:raw@127.0.0.1:{self._port}>"),
             *(headers or {}).items(),
         ]
         if body and "Content-Type" not in (headers or {}):
             pairs.append(("Content-Type", "application/sdp"))
-        await self._send(Request(method, f"sip:room@{host}:{port}", Headers(pairs), body))
-        return cseq
+        return Request(method, f"sip:room@{host}:{port}", Headers(pairs), body)
 
     async def respond(
         self, request: Request, status: int, *, body: bytes = b"", headers: Mapping[str, str] | None = None

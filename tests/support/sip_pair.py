@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 
 from vb.ids import SequentialIds
 from vb.sip.agent import UserAgent
-from vb.sip.call import CallEvent, Closed, Incoming
+from vb.sip.call import CallEvent, Closed, Incoming, OfferDue
 from vb.sip.digest import Credentials
 from vb.sip.errors import SipParseError
 from vb.sip.hop import Hop
@@ -40,12 +40,14 @@ class Side:
         """The newest inbound call."""
         return self.calls[-1]
 
-    def collect(self) -> None:
-        """Take the agent's events."""
+    def collect(self, now: float) -> None:
+        """Take the agent's events; offers that are due go out."""
         for call, event in self.agent.events():
             if isinstance(event, Incoming):
                 assert isinstance(call, InboundCall)
                 self.calls.append(call)
+            elif isinstance(event, OfferDue):
+                call.send_offer(now)
             else:
                 self.events.append(event)
 
@@ -73,10 +75,11 @@ class Pair:
     def settle(self) -> None:
         """Carry datagrams both ways until both sides are silent."""
         moved = True
+        self._collect()
         while moved:
             moved = False
             for side, other, name in ((self.alice, self.bob, "alice"), (self.bob, self.alice, "bob")):
-                side.collect()
+                side.collect(self.now)
                 for data, hop in side.agent.outgoing():
                     moved = True
                     self.count += 1
@@ -85,8 +88,11 @@ class Pair:
                         continue
                     if hop.port == other.hop.port:
                         other.agent.receive(data, side.hop, self.now)
-            self.alice.collect()
-            self.bob.collect()
+            self._collect()
+
+    def _collect(self) -> None:
+        for side in (self.alice, self.bob):
+            side.collect(self.now)
 
     def advance(self, seconds: float) -> None:
         """Move the clock, stopping at every deadline on the way."""
@@ -158,7 +164,7 @@ class RawPeer:
 
     def collect(self) -> list[Request | Response]:
         """Return what the agent wants to send."""
-        self.side.collect()
+        self.side.collect(self.now)
         new = []
         for data, hop in self.agent.outgoing():
             try:

@@ -221,6 +221,7 @@ class HttpConnection:
                 await self._protocol.handle(Closed())
         finally:
             await trio.aclose_forcefully(self._stream)
+            del self._protocol  # it refers to this object
 
     def close_if_idle(self) -> None:
         """End a connection that waits for its next request."""

@@ -10,7 +10,7 @@ import trio
 from vb.calls.headers import CallHeaders, read_headers
 from vb.calls.hooks import make_hook
 from vb.calls.media import MediaUnavailable, open_media
-from vb.calls.replacing import replaced_leg, take_over
+from vb.calls.replacing import Predecessor, predecessor, take_over
 from vb.codecs.base import Codec
 from vb.engine import Engine
 from vb.errors import BadRequest, Unavailable
@@ -58,14 +58,20 @@ def accept_call(engine: Engine, call: SipCall) -> None:
     except OfferRejected as exc:
         call.reject(exc.status, exc.reason, [("Warning", exc.warning)] if exc.warning else [])
         return
-    engine.start_leg(partial(_run, engine, call, codecs, offered), name=f"call {call.call_id}")
+    run = partial(_run, engine, call, codecs, offered, predecessor(engine, call))
+    engine.start_leg(run, name=f"call {call.call_id}")
 
 
-async def _run(engine: Engine, call: SipCall, codecs: tuple[Codec, ...], offered: list[OfferedCodec]) -> None:
+async def _run(
+    engine: Engine,
+    call: SipCall,
+    codecs: tuple[Codec, ...],
+    offered: list[OfferedCodec],
+    old: Predecessor | None,
+) -> None:
     try:
         async with open_media(engine, call.local_host, codecs) as media:
             headers = read_headers(call.invite.headers)
-            old = replaced_leg(engine, call)
             leg = SipLeg(
                 engine,
                 call,
@@ -75,14 +81,14 @@ async def _run(engine: Engine, call: SipCall, codecs: tuple[Codec, ...], offered
                     speech_detection=engine.config.speech.detection,
                     transfers=engine.transfers,
                     inband_digits=engine.config.sip.dtmf_inband,
-                    on_media=(lambda: take_over(engine, leg, old)) if old is not None else None,
+                    on_media=partial(take_over, engine, old.leg) if old is not None else None,
                 ),
                 leg_id=engine.ids.uuid(),
-                app_id=headers.app_id or (old.app_id if old is not None else None),
+                app_id=headers.app_id or (old.leg.app_id if old is not None else None),
                 now=trio.current_time(),
             )
             leg.headers = headers.shown
-            inherited = engine.hooks.leg_hook(old.id) if old is not None else None
+            inherited = old.hook if old is not None else None
             hook = _hook(engine, headers) or inherited or engine.hooks.global_hook
             if hook is not None:
                 engine.hooks.set_leg(leg.id, hook)
@@ -90,10 +96,12 @@ async def _run(engine: Engine, call: SipCall, codecs: tuple[Codec, ...], offered
             def announce() -> None:
                 engine.admit(leg)
                 leg.publish(_ringing(leg, call, offered))
-                if old is not None and not leg.ended:
+                if leg.ended or not call.is_unanswered:
+                    return  # the caller has given up already
+                if old is not None:
                     leg.answer(None)
-                elif engine.config.sip.auto_ringing and not leg.ended:
-                    call.ring()
+                elif engine.config.sip.auto_ringing:
+                    leg.ring()
 
             await leg.serve(announce)
     except MediaUnavailable as exc:

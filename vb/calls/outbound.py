@@ -169,7 +169,7 @@ class OutgoingCall:
                         transfers=engine.transfers,
                         inband_digits=engine.config.sip.dtmf_inband,
                         on_connected=lambda: self._connected(leg),
-                        on_media=lambda: self._join(leg),
+                        on_media=self._join,
                         on_end=self._release,
                     ),
                     leg_id=engine.ids.uuid(),

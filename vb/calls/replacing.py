@@ -1,40 +1,69 @@
 """Calls that take the place of others: what the leg of an INVITE with Replaces inherits.
 
+The new call has its place once its media flows, which takes as long as its ACK. The far end of the old call
+may have said goodbye by then, because it has heard of the 200.
+
 Spec: RFC 3891 §3.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import structlog
 
-from vb.calls.rooms import put_into_room
+from vb.calls.rooms import put_into_live_room
 from vb.engine import Engine
 from vb.errors import VbError
+from vb.events.hooks import Hook
 from vb.legs.sip import SipLeg
 from vb.sip.tasks.endpoint import SipCall
 
 log = structlog.get_logger(__name__)
 
 
-def replaced_leg(engine: Engine, call: SipCall) -> SipLeg | None:
+@dataclass(frozen=True, slots=True)
+class Predecessor:
+    """The leg that a new one is to take the place of.
+
+    Attributes:
+        hook: its webhook, which is forgotten with its last event.
+    """
+
+    leg: SipLeg
+    hook: Hook | None
+
+
+def predecessor(engine: Engine, call: SipCall) -> Predecessor | None:
     """Return the live leg that a new call is to take the place of, if there is one."""
     if call.replaces is None:
         return None
     for leg in engine.legs:
         if isinstance(leg, SipLeg) and leg.call is call.replaces:
-            return leg
+            return Predecessor(leg, engine.hooks.leg_hook(leg.id))
     return None
 
 
-def take_over(engine: Engine, leg: SipLeg, old: SipLeg) -> None:
-    """Put a leg where another one was, once its media flows, and hang up the other one."""
+def take_over(engine: Engine, old: SipLeg, leg: SipLeg) -> None:
+    """Put a leg where another one is, or was when its far end left, and hang up the other one.
+
+    A leg that a client has hung up meanwhile leaves nothing behind.
+    """
     if leg.ended:
         return
+    if old.end_reason != "api_hangup":
+        _inherit(engine, old, leg)
+    old.hangup("transfer_completed")
+
+
+def _inherit(engine: Engine, old: SipLeg, leg: SipLeg) -> None:
+    place = old.room or old.last_room
+    room = engine.rooms.find(place.id) if place is not None else None
     try:
-        if old.room is not None:
-            put_into_room(engine, leg, old.room.id, old.role or None)
+        if room is not None and room is place:
+            put_into_live_room(engine, leg, room, old.role or None)
     except VbError as exc:  # the room is being deleted: the call goes on alone
         log.info("leg cannot join its room", leg_id=leg.id, problem=exc.message)
-    leg.set_muted(old.muted)
-    leg.set_deaf(old.deaf)
-    old.hangup("transfer_completed")
+    old.give_place_to(leg)
+    leg.set_muted(leg.muted or old.muted)
+    leg.set_deaf(leg.deaf or old.deaf)

@@ -7,6 +7,7 @@ from functools import partial
 import structlog
 
 from vb.calls.outbound import CallRequest, OutgoingCall, prepare_call
+from vb.config import SipConfig
 from vb.engine import Engine
 from vb.errors import Unavailable, VbError, first_of
 from vb.legs.referral import Referral
@@ -16,6 +17,9 @@ from vb.sip.refer import ReferRequest
 
 log = structlog.get_logger(__name__)
 
+GUARD_S = 5.0
+"""How long a REFER waits at most for the server itself, which decides as soon as the leg reads of it."""
+
 
 def transfer_policy(engine: Engine) -> TransferPolicy:
     """Return what the settings say about REFERs of far ends."""
@@ -24,6 +28,12 @@ def transfer_policy(engine: Engine) -> TransferPolicy:
         consults=sip.refer_consult_timeout_ms > 0,
         dial=partial(dial_referral, engine) if sip.refer_auto_dial else None,
     )
+
+
+def decision_time_s(sip: SipConfig) -> float:
+    """Return how long a REFER may wait: the time to think is for an application, where one is asked."""
+    consult_s = sip.refer_consult_timeout_ms / 1000
+    return max(consult_s, GUARD_S) if sip.refer_auto_dial or not consult_s else consult_s
 
 
 def dial_referral(engine: Engine, leg: SipLeg, refer: ReferRequest) -> Referral:

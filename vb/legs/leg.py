@@ -124,6 +124,10 @@ class Leg:
         leg_type: for example sip_inbound.
         app_id: word to filter events by.
         now: monotonic seconds of creation.
+
+    Attributes:
+        room: where it is.
+        last_room: where it was when it ended; None if it had left before, or its room was deleted.
     """
 
     def __init__(self, host: LegHost, *, leg_id: str, leg_type: str, app_id: str | None, now: float) -> None:
@@ -145,6 +149,7 @@ class Leg:
         self._holds = 0
         self._hold_limit_task: TaskHandle | None = None
         self.room: RoomLike | None = None
+        self.last_room: RoomLike | None = None
         self.port: RtpPort | None = None
         self.speaking = False
         self.slots = TaskSlots(f"leg {leg_id}")
@@ -212,23 +217,23 @@ class Leg:
             if room is not None:
                 room.role_changed(self)
 
-    def set_remote_hold(self, held: bool) -> None:
-        """Follow the far end's hold; publishes on a change once the call is connected."""
-        changed = held != self.remote_hold
-        self.remote_hold = held
-        if self.port is not None:
-            self.port.remote_hold = held
-        if changed and self.state is LegState.CONNECTED:
-            self._hold_changed(held)
+    def set_holds(self, *, local: bool | None = None, remote: bool | None = None) -> None:
+        """Follow what either side holds; publishes on a change once the call is connected.
 
-    def set_local_hold(self, held: bool) -> None:
-        """Our own hold is in force, or no longer; publishes on a change."""
-        changed = held != self.local_hold
-        self.local_hold = held
+        What one exchange brings for both sides is told once: a far end may answer our hold with its own.
+
+        Args:
+            local: whether our hold is in force; None leaves it.
+            remote: whether the far end's is; None leaves it.
+        """
+        before = (self.local_hold, self.remote_hold)
+        self.local_hold = self.local_hold if local is None else local
+        self.remote_hold = self.remote_hold if remote is None else remote
         if self.port is not None:
-            self.port.local_hold = held
-        if changed:
-            self._hold_changed(held)
+            self.port.local_hold, self.port.remote_hold = self.local_hold, self.remote_hold
+        now = (self.local_hold, self.remote_hold)
+        if now != before and self.state is LegState.CONNECTED:
+            self._hold_changed(any(held and not was for held, was in zip(now, before, strict=True)))
 
     def _hold_changed(self, held: bool) -> None:
         """Tell of a hold by either side, and of its end once nobody holds the call any more."""
@@ -384,6 +389,7 @@ class Leg:
         self.stop_speaking()
         room = self.room
         if room is not None:
+            self.last_room = room
             room.remove(self)
         signal.hang_up(self.end_reason or "internal_error")
         if isinstance(self.port, RtpPort):

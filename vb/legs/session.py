@@ -13,7 +13,8 @@ import structlog
 from vb.legs.sip_media import SipMedia
 from vb.sdp.errors import AnswerRejected, OfferRejected, SdpParseError
 from vb.sdp.negotiate import Agreed
-from vb.sip.errors import CallStateError, NoPendingOffer
+from vb.sip.call import OfferReceived, OfferRequested
+from vb.sip.errors import CallStateError
 from vb.sip.tasks.call import SipCall
 
 log = structlog.get_logger(__name__)
@@ -27,12 +28,8 @@ class SessionOwner(Protocol):
         """Identifier for the log."""
         ...
 
-    def follow(self, agreed: Agreed) -> None:
-        """Let media and remote hold follow what was agreed."""
-        ...
-
-    def set_local_hold(self, held: bool) -> None:
-        """Our hold is in force, or no longer."""
+    def follow(self, agreed: Agreed, *, local_hold: bool | None = None) -> None:
+        """Let media and remote hold follow what was agreed, and our hold if it has come or gone with it."""
         ...
 
     def command_failed(self, command: str, error: str) -> None:
@@ -109,33 +106,36 @@ class Session:
 
     # -- what comes in -------------------------------------------------------------------------------------
 
-    def offer_received(self, sdp: bytes) -> None:
+    def offer_received(self, event: OfferReceived) -> None:
         """Answer the far end's offer; one that cannot be accepted leaves the session as it was."""
+        if not self._is_pending(event):
+            return
         self._set_own_offer_aside()
         try:
-            try:
-                answer = self._media.receive_offer(sdp)
-            except SdpParseError:
-                self._call.refuse_offer(488)
-            except OfferRejected as exc:
-                self._call.refuse_offer(
-                    exc.status, exc.reason, [("Warning", exc.warning)] if exc.warning else []
-                )
-            else:
-                self._call.answer_offer(answer)
-                self._follow()
-        except NoPendingOffer:
-            log.info("offer was taken back", leg_id=self._owner.id)
+            answer = self._media.receive_offer(event.sdp)
+        except SdpParseError:
+            self._call.refuse_offer(488)
+        except OfferRejected as exc:
+            self._call.refuse_offer(exc.status, exc.reason, [("Warning", exc.warning)] if exc.warning else [])
+        else:
+            self._call.answer_offer(answer)
+            self._follow()
 
-    def offer_requested(self) -> None:
+    def offer_requested(self, event: OfferRequested) -> None:
         """Make the offer that a re-INVITE without one asks for."""
+        if not self._is_pending(event):
+            return
         self._set_own_offer_aside()
         negotiation = self._media.negotiation
-        try:
-            self._call.answer_offer(negotiation.offer(codecs=negotiation.codecs))
-            self._asked = True
-        except NoPendingOffer:
-            negotiation.withdraw_offer()
+        self._asked = True
+        self._call.answer_offer(negotiation.offer(codecs=negotiation.codecs))
+
+    def _is_pending(self, event: OfferReceived | OfferRequested) -> bool:
+        """Whether the far end still waits for this answer: what it has taken back changes nothing."""
+        if self._call.pending_offer is event:
+            return True
+        log.info("offer was taken back", leg_id=self._owner.id)
+        return False
 
     def _set_own_offer_aside(self) -> None:
         """Go back to what is in force: an offer of ours that met one of the far end is made anew later."""
@@ -162,12 +162,13 @@ class Session:
             if is_ours:
                 self._failed(problem)
             return
-        self._follow()
-        if is_ours:
-            self._offering = self._refreshing = False
-            self._held = negotiation.hold
-            self._owner.set_local_hold(self._held)
-            self._pursue()
+        if not is_ours:
+            self._follow()
+            return
+        self._offering = self._refreshing = False
+        self._held = negotiation.hold
+        self._follow(local_hold=self._held)
+        self._pursue()
 
     def offer_refused(self, status: int) -> None:
         """Our offer was refused: the session stays as it was."""
@@ -175,7 +176,7 @@ class Session:
         if self._offering:
             self._failed(f"re-INVITE refused with {status}")
 
-    def _follow(self) -> None:
+    def _follow(self, *, local_hold: bool | None = None) -> None:
         agreed = self._media.negotiation.agreed
         if agreed is not None:
-            self._owner.follow(agreed)
+            self._owner.follow(agreed, local_hold=local_hold)

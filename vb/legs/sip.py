@@ -14,6 +14,7 @@ from vb.errors import BadRequest, Conflict, InternalError
 from vb.events.leg import DtmfReceived, LegCommandFailed, LegConnected, LegEarlyMedia, QualityInfo
 from vb.legs.cdr import REJECTIONS, refusal_reason
 from vb.legs.inband import listen_for_digits
+from vb.legs.late_offer import LateOffer
 from vb.legs.leg import Leg, LegHost
 from vb.legs.session import Session
 from vb.legs.sip_media import SipMedia
@@ -40,7 +41,8 @@ class SipLegOptions:
         inband_digits: whether to listen for digits in the audio when there are no telephone-events.
         transfers: what becomes of the far end's REFERs.
         on_connected: called once, after leg.connected.
-        on_media: called once, when media can flow for the first time (early or answered).
+        on_media: called once with the leg, when media can flow for the first time (early or answered); with
+            the leg that takes its place, if one does before that.
         on_end: called once, right before leg.disconnected.
     """
 
@@ -51,7 +53,7 @@ class SipLegOptions:
     inband_digits: bool = False
     transfers: TransferPolicy = field(default_factory=TransferPolicy)
     on_connected: Callable[[], None] | None = None
-    on_media: Callable[[], None] | None = None
+    on_media: Callable[[SipLeg], None] | None = None
     on_end: Callable[[], None] | None = None
 
 
@@ -74,10 +76,9 @@ class SipLeg(Leg):
         self.call = call
         self.media = media
         self.options = options
-        self._media_started = False
+        self.late_offer = LateOffer(media.negotiation)
+        self._on_media = options.on_media
         self._digits = 0
-        self._late_offer = False
-        self._early_offer = False
         self._speech_detection = options.speech_detection
         self.session = Session(self, call, media)
         self.transfers = Transfers(self, options.transfers)
@@ -165,6 +166,9 @@ class SipLeg(Leg):
     def ring(self) -> None:
         """Send 180.
 
+        A caller that made no offer and takes only reliable responses gets ours with it: its answer starts
+        early media, as that to any 1xx does.
+
         Raises:
             BadRequest: the leg is not an incoming call.
             Conflict: it is not ringing.
@@ -172,7 +176,7 @@ class SipLeg(Leg):
         self._require_inbound()
         if self.state is not LegState.RINGING:
             raise Conflict(f"leg is {self.shown_state}, not ringing")
-        self.call.ring()
+        self.call.ring(offer=self.late_offer.early(None) if self.call.needs_early_offer else None)
 
     def start_early_media(self, codec: str | None) -> None:
         """Send 183 with our answer and start media.
@@ -181,28 +185,26 @@ class SipLeg(Leg):
         if the caller cannot acknowledge it.
 
         Raises:
-            BadRequest: not an incoming call, or the codec cannot be answered with.
-            Conflict: not ringing.
+            BadRequest: not an incoming call, or the codec cannot be answered with or offered.
+            Conflict: not ringing, or our offer has gone out already.
         """
         self._require_inbound()
         if self.state is not LegState.RINGING:
             raise Conflict(f"leg is {self.shown_state}, not ringing")
         offer = self.call.offer
         if offer is None:
-            self._offer_early()
+            self._offer_early(codec)
             return
         self.call.progress(self._answer(offer, codec))
         self._follow_agreed()
         self._start_early()
 
-    def _offer_early(self) -> None:
-        if self._early_offer:
-            raise Conflict("early media has been offered already")
+    def _offer_early(self, codec: str | None) -> None:
         if not self.call.takes_early_offer:
+            self.late_offer.codecs(codec)
             self.command_failed("early_media", "the call brought no offer, and its caller has no 100rel")
             return
-        self._early_offer = True
-        self.call.progress(self.media.negotiation.offer())
+        self.call.progress(self.late_offer.early(codec))
 
     def _start_early(self) -> None:
         self.advance(LegState.EARLY_MEDIA)
@@ -213,11 +215,12 @@ class SipLeg(Leg):
         """Send 200; media flows at once, `leg.connected` follows the ACK.
 
         Args:
-            codec: codec of the answer, None for the preferred one.
+            codec: codec of the answer, or the only one to offer; None for the preferred one, or all. Early
+                media has settled it before.
             speech_detection: whether speaking events are told, None as the leg was made.
 
         Raises:
-            BadRequest: not an incoming call, or the codec cannot be answered with.
+            BadRequest: not an incoming call, or the codec cannot be answered with or offered.
             Conflict: already answered.
         """
         self._require_inbound()
@@ -228,8 +231,7 @@ class SipLeg(Leg):
         if early is not None:
             self.call.accept(early)
         elif offer is None:
-            self._late_offer = not self._early_offer
-            self.call.accept(self.media.negotiation.offer())
+            self.call.accept(self.late_offer.final(codec))
         else:
             self.call.accept(self._answer(offer, codec))
             self._follow_agreed()
@@ -325,10 +327,12 @@ class SipLeg(Leg):
                 self.hangup("caller_cancel")
             case sip.RemoteHangup():
                 self.hangup("remote_bye")
-            case sip.OfferReceived(sdp=sdp):
-                self.session.offer_received(sdp)
+            case sip.OfferReceived():
+                self.session.offer_received(event)
             case sip.OfferRequested():
-                self.session.offer_requested()
+                self.session.offer_requested(event)
+            case sip.EarlyOfferDue():
+                self._early_offer_due()
             case sip.OfferAnswered(sdp=sdp):
                 if self.state in UNANSWERED:
                     self._on_early_answer(sdp)
@@ -360,20 +364,23 @@ class SipLeg(Leg):
         if self.state is LegState.RINGING:
             self._start_early()
 
+    def _early_offer_due(self) -> None:
+        if self.call.needs_early_offer:
+            self.call.progress(self.late_offer.early(None))
+
     def _on_early_answer(self, sdp: bytes | None) -> None:
-        """The PRACK of the 183 with our offer came."""
-        if self.ended:
-            return
-        try:
-            if sdp is None:
-                raise AnswerRejected("the PRACK brought no answer")
-            self.follow(self.media.negotiation.receive_answer(sdp))
-        except AnswerRejected as exc:
-            log.info("early answer cannot be used", leg_id=self.id, problem=str(exc))
-            self.hangup("connect_failed")
-            return
-        if self.state is LegState.RINGING:
+        """The PRACK of the 1xx with our offer came."""
+        if self._take_late_answer(sdp) and self.state is LegState.RINGING:
             self._start_early()
+
+    def _take_late_answer(self, sdp: bytes | None) -> bool:
+        try:
+            self.follow(self.late_offer.receive_answer(sdp))
+        except AnswerRejected as exc:
+            log.info("late answer cannot be used", leg_id=self.id, problem=str(exc))
+            self.hangup("connect_failed")
+            return False
+        return True
 
     def _on_answered(self, sdp: bytes | None) -> None:
         if self.ended:
@@ -391,17 +398,8 @@ class SipLeg(Leg):
         self._connect()
 
     def _on_acknowledged(self, sdp: bytes | None) -> None:
-        if self.ended or self.state not in UNANSWERED:
+        if self.state not in UNANSWERED or (self.late_offer.in_answer and not self._take_late_answer(sdp)):
             return
-        if self._late_offer:
-            try:
-                if sdp is None:
-                    raise AnswerRejected("the ACK brought no answer")
-                self.follow(self.media.negotiation.receive_answer(sdp))
-            except AnswerRejected as exc:
-                log.info("late answer cannot be used", leg_id=self.id, problem=str(exc))
-                self.hangup("connect_failed")
-                return
         self._connect()
 
     def _connect(self) -> None:
@@ -416,10 +414,10 @@ class SipLeg(Leg):
             self.options.on_connected()
         self._media_is_up()
 
-    def follow(self, agreed: Agreed) -> None:
-        """Let media and remote hold follow what was agreed; text runs from its first agreement on."""
+    def follow(self, agreed: Agreed, *, local_hold: bool | None = None) -> None:
+        """Let media and hold follow what was agreed; text runs from its first agreement on."""
         self.media.follow(agreed)
-        self.set_remote_hold(agreed.remote_held)
+        self.set_holds(local=local_hold, remote=agreed.remote_held)
         if agreed.text is not None and self.slots.get(TEXT_SLOT) is None and not self.ended:
             self.slots.start(TEXT_SLOT, self._run_text)
 
@@ -437,7 +435,10 @@ class SipLeg(Leg):
             self.publish(LegCommandFailed(leg_id=self.id, app_id=self.app_id, command=command, error=error))
 
     def _media_is_up(self) -> None:
-        if not self._media_started:
-            self._media_started = True
-            if self.options.on_media is not None:
-                self.options.on_media()
+        self.give_place_to(self)
+
+    def give_place_to(self, leg: SipLeg) -> None:
+        """Let a leg have what this one was to have with its first media; without effect after that."""
+        on_media, self._on_media = self._on_media, None
+        if on_media is not None:
+            on_media(leg)

@@ -149,6 +149,7 @@ class Port:
             return
         self.detect_speaking = False
         self.closed = True
+        self.on_speaking = _ignore  # whoever listened can go without waiting for the garbage collector
         self._detach()
         self._core.ports[self.slot] = None
         self._core.columns.release(self.slot)
@@ -208,7 +209,6 @@ class RtpPort(Port):
         self._supervised = False
         self.latch = SourceLatch(relearn=core.relearn)
         self._sending = False
-        self._setup = MediaSetup(core, self)
 
     def configure(self, agreed: Agreed) -> None:
         """Follow a completed offer/answer, the first or a later one.
@@ -219,7 +219,7 @@ class RtpPort(Port):
         Raises:
             CodecError: the library of a codec is missing; the port stays as it was.
         """
-        self._setup.apply(agreed)
+        MediaSetup(self._core, self).apply(agreed)
         self.wake()
 
     @property
@@ -329,6 +329,7 @@ class RtpPort(Port):
 
     def _detach(self) -> None:
         core, slot = self._core, self.slot
+        self.wake = _nothing
         core.io.detach(slot)
         core.latches[slot] = None
         core.streams[slot] = None

@@ -38,7 +38,7 @@ from vb.sip.transaction import (
     TransactionKey,
     server_key,
 )
-from vb.sip.uri import bracketed, is_ip_address
+from vb.sip.uri import bracketed
 
 RETRY_AFTER_S = 5
 MAX_UDP_REQUEST_BYTES = 1300
@@ -146,7 +146,10 @@ class UserAgent:
         self._timers.expire(now)
 
     def transport_failed(self, transport: str, host: str, port: int, now: float) -> None:
-        """The transport reports that a peer cannot be reached: requests that wait for it fail."""
+        """The transport reports that a peer cannot be reached: requests that wait for it fail.
+
+        A peer that some requests know by a name is reported under that as well.
+        """
         for transaction in list(self._by_peer.get((transport, host, port), {}).values()):
             if transaction.can_fall_back:
                 self._unindex(transaction)
@@ -203,8 +206,7 @@ class UserAgent:
         return transaction
 
     def _may_go_over_tcp(self, hop: Hop) -> bool:
-        """Whether TCP may be tried first; a failure is reported by address, so that a name cannot."""
-        return hop.may_switch and self.settings.tcp_enabled and is_ip_address(hop.host)
+        return hop.may_switch and self.settings.tcp_enabled
 
     def _index(self, transaction: ClientTransaction) -> None:
         self._by_peer.setdefault(_peer(transaction.hop), {})[transaction.key] = transaction
@@ -336,7 +338,8 @@ class UserAgent:
             transaction.terminate()
             self._refuse(request, Refusal(400, f"Bad Request ({error})"), hop)
             return
-        call.replaces = replaced if isinstance(replaced, Call) else None
+        if isinstance(replaced, Call):
+            call.take_place_of(replaced)
         self._calls[call.call_id, local_tag] = call
         self._invites[_identity(request)] = key
         if source.flow:

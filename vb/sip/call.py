@@ -23,10 +23,12 @@ from vb.sip.call_events import (
     DialFailed,
     DialogLost,
     EarlyMedia,
+    EarlyOfferDue,
     Incoming,
     InfoReceived,
     NotAcknowledged,
     OfferAnswered,
+    OfferDue,
     OfferReceived,
     OfferRefused,
     OfferRequested,
@@ -63,10 +65,12 @@ __all__ = [
     "DialFailed",
     "DialogLost",
     "EarlyMedia",
+    "EarlyOfferDue",
     "Incoming",
     "InfoReceived",
     "NotAcknowledged",
     "OfferAnswered",
+    "OfferDue",
     "OfferReceived",
     "OfferRefused",
     "OfferRequested",
@@ -140,6 +144,7 @@ class Call:
         dialog: the confirmed dialog, or the callee's early one; None before there is any.
         peer: where the peer's messages come from; names family and transport of the call.
         is_answered: a 2xx to the INVITE was sent or received.
+        replaced_by: the newest call that was let in to take the place of this one.
     """
 
     direction: Literal["inbound", "outbound"]
@@ -151,6 +156,7 @@ class Call:
         self.peer = peer
         self.state = CallState.EARLY
         self.is_answered = False
+        self.replaced_by: Call | None = None
         self.dialog: Dialog | None = None
         self.digest: DigestClient | None = None
         self.queued_for: float | None = None
@@ -210,13 +216,28 @@ class Call:
     def reoffer(self, offer: Offer, now: float) -> None:
         """Offer a new session by re-INVITE; `OfferAnswered`, `OfferRefused` or `DialogLost` follows.
 
-        While another exchange runs the offer waits for its end; a function is asked for its text at the
-        moment of sending, so that it fits what was agreed meanwhile.
+        The offer waits for the end of an exchange that runs; then `OfferDue` comes, behind how that one
+        ended, and `send_offer` sends it. A function is asked for its text only then, so that it fits what
+        was agreed meanwhile.
 
         Raises:
             CallStateError: if the call is not confirmed, or an offer is waiting already.
         """
-        self.exchange.offer(offer, now)
+        self.exchange.offer(offer)
+
+    def send_offer(self, now: float) -> None:
+        """Send the offer that is due; one that has to wait again becomes due again."""
+        self.exchange.send_offer(now)
+
+    @property
+    def pending_offer(self) -> OfferReceived | OfferRequested | None:
+        """The event whose offer, or wish for one, waits for our answer: the very object that was emitted."""
+        return self.exchange.pending
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the call has ended, though its last requests may still be under way."""
+        return self.state in (CallState.ENDING, CallState.CLOSED)
 
     # -- requests of the peer -------------------------------------------------------------------
 
@@ -289,7 +310,7 @@ class Call:
         self.refer_server.abort(now)
         if not ending:
             self.emit(RemoteHangup())
-        self.close()
+        self.close(now)
 
     # -- for the parts of a call ----------------------------------------------------------------
 
@@ -407,7 +428,7 @@ class Call:
         self.send("BYE", self._bye_done, now, headers=headers)
 
     def _bye_done(self, transaction: ClientTransaction, outcome: Response | FailureKind, now: float) -> None:
-        self.close()
+        self.close(now)
 
     def lost(self, status: int, now: float) -> None:
         """The peer has lost the dialog: say so, and send BYE all the same.  Spec: RFC 3261 §12.2.1.2."""
@@ -415,10 +436,11 @@ class Call:
             self.emit(SessionExpired() if self.session.refreshing else DialogLost(status))
             self.send_bye(now)
 
-    def close(self) -> None:
+    def close(self, now: float) -> None:
         """Report `Closed` and leave the agent; any number of times."""
         if self.state is CallState.CLOSED:
             return
+        self.exchange.abort(now)
         self.emit(Closed())
         self.state = CallState.CLOSED
         self._timers.clear()

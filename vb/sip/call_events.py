@@ -92,10 +92,20 @@ class OfferRequested:
 
 
 @dataclass(frozen=True, slots=True)
+class OfferDue:
+    """An offer of ours that waited can go: `send_offer`, once everything before this is dealt with."""
+
+
+@dataclass(frozen=True, slots=True)
+class EarlyOfferDue:
+    """A provisional response is due, and it has to carry our offer: `ring` or `progress` with one."""
+
+
+@dataclass(frozen=True, slots=True)
 class OfferAnswered:
     """The answer to an offer of ours; None if the message that should carry it did not.
 
-    Before the call is answered: the PRACK to a 183 that carried our offer.
+    Before the call is answered: the PRACK to a 1xx that carried our offer.
     """
 
     sdp: bytes | None
@@ -151,6 +161,8 @@ CallEvent = (
     | RemoteHangup
     | OfferReceived
     | OfferRequested
+    | OfferDue
+    | EarlyOfferDue
     | OfferAnswered
     | OfferRefused
     | DialogLost

@@ -1,5 +1,8 @@
 """Offers and answers inside a dialog: re-INVITE, UPDATE and PRACK, one exchange at a time.
 
+An owner reads how an exchange ended some time after it did. An offer that fits that end can be made only
+then, so that an offer of ours does not go out by itself: `OfferDue` takes its place in the queue of events.
+
 Spec: RFC 3261 §14, RFC 3311 §5, RFC 3264 §4, RFC 6337.
 """
 
@@ -12,6 +15,7 @@ from vb.sip.answer import PendingAck
 from vb.sip.call_events import (
     NotAcknowledged,
     OfferAnswered,
+    OfferDue,
     OfferReceived,
     OfferRefused,
     OfferRequested,
@@ -35,6 +39,7 @@ class OfferExchange:
     Attributes:
         initial_pending: the first offer has no answer yet: others have to wait.
         initial_is_ours: that offer came from us.
+        pending: what the peer asks for and the owner has not answered.
     """
 
     __slots__ = (
@@ -42,25 +47,27 @@ class OfferExchange:
         "_ack_brings_answer",
         "_backing_off",
         "_call",
+        "_is_due",
         "_local",
         "_local_offer",
         "_pending_ack",
         "_remote",
-        "_remote_offered",
         "_waiting",
         "initial_is_ours",
         "initial_pending",
+        "pending",
     )
 
     def __init__(self, call: Call) -> None:
         self._call = call
         self.initial_pending = True
         self.initial_is_ours = call.direction == "outbound"
-        self._remote: ServerTransaction | None = None  # a request of the peer that waits for the owner
-        self._remote_offered = False  # False: it asks for our offer
+        self.pending: OfferReceived | OfferRequested | None = None
+        self._remote: ServerTransaction | None = None  # the request of `pending`
         self._local: ClientTransaction | None = None  # our re-INVITE under way
         self._local_offer: Offer = b""
         self._waiting: Offer | None = None  # an offer that has not been sent yet
+        self._is_due = False  # `OfferDue` is on its way to the owner
         self._backing_off = False  # a 491 came: wait before the next try
         self._pending_ack: PendingAck | None = None
         self._ack = 0  # CSeq of the ACK that `_pending_ack` waits for
@@ -97,11 +104,18 @@ class OfferExchange:
             call.respond(transaction, refusal, now)
         else:
             self._remote = transaction
-            self._remote_offered = sdp is not None
-            call.emit(OfferRequested() if sdp is None else OfferReceived(sdp, request.method))
+            self.pending = OfferRequested() if sdp is None else OfferReceived(sdp, request.method)
+            call.emit(self.pending)
 
     def _glare(self, request: Request) -> int:
-        """Return the status that refuses an offer now, 0 if it may come.  Spec: RFC 3311 §5.2."""
+        """Return the status that refuses an offer now, 0 if it may come.
+
+        Before the answer to the INVITE an offer may come by UPDATE or PRACK, never by another INVITE.
+
+        Spec: RFC 3311 §5.2; RFC 3261 §14.2.
+        """
+        if request.method == "INVITE" and self._call.state.value == "early":
+            return 491 if self._call.direction == "outbound" else 500
         pending = self.initial_pending and not self._call.has_early_answer(request.from_.tag)
         if self._local is not None or (pending and self.initial_is_ours):
             return 491
@@ -113,17 +127,18 @@ class OfferExchange:
 
     def answer(self, sdp: bytes, now: float) -> None:
         """Accept the peer's request with our answer, or with the offer it asked for."""
+        is_offer = isinstance(self.pending, OfferRequested)
         transaction = self._take_remote()
         self._call.respond(transaction, 200, now, body=sdp)
         if isinstance(transaction, InviteServerTransaction):
-            self.await_ack(transaction, brings_answer=not self._remote_offered, now=now)
+            self.await_ack(transaction, brings_answer=is_offer, now=now)
         else:
-            self._send_waiting(now)
+            self.resume()
 
     def refuse(self, status: int, reason: str | None, headers: HeaderList, now: float) -> None:
         """Refuse the peer's request."""
         self._call.respond(self._take_remote(), status, now, reason=reason, headers=headers)
-        self._send_waiting(now)
+        self.resume()
 
     def cancel(self, transaction: ServerTransaction, now: float) -> None:
         """The peer takes its re-INVITE back; an answer that the owner still gives finds no offer."""
@@ -131,7 +146,7 @@ class OfferExchange:
             self.refuse(487, None, (), now)
 
     def _take_remote(self) -> ServerTransaction:
-        transaction, self._remote = self._remote, None
+        transaction, self._remote, self.pending = self._remote, None, None
         if transaction is None:
             raise NoPendingOffer("the peer has no offer waiting")
         return transaction
@@ -159,37 +174,53 @@ class OfferExchange:
             return
         if self._ack_brings_answer:
             self._call.emit(OfferAnswered(readable_sdp(ack)))
-        self._send_waiting(now)
+        self.resume()
 
     def _no_ack(self, now: float) -> None:
         self._pending_ack = None
-        if self._call.state.value != "ending":
-            self._call.emit(NotAcknowledged())
-        self._call.send_bye(now)
+        call = self._call
+        if call.dialog is None or call.state.value in ("early", "closed"):
+            return  # there is nothing that a BYE could end
+        if call.state.value != "ending":
+            call.emit(NotAcknowledged())
+        call.send_bye(now)
 
     # -- we offer -------------------------------------------------------------------------------
 
-    def offer(self, offer: Offer, now: float) -> None:
-        """Send an offer by re-INVITE, now or when the exchange under way is over."""
+    def offer(self, offer: Offer) -> None:
+        """Take an offer to send by re-INVITE; it is due now, or when the exchange under way is over."""
         if self._call.state.value not in ("answered", "confirmed"):
             raise CallStateError("the call is not connected")
         if self._waiting is not None:
             raise CallStateError("another offer is waiting already")
         self._waiting = offer
-        self._send_waiting(now)
+        self.resume()
 
-    def _send_waiting(self, now: float) -> None:
-        call = self._call
-        if self._waiting is None or self._backing_off or not self.is_idle or call.state.value != "confirmed":
+    def resume(self) -> None:
+        """Something is over, or the dialog is confirmed: an offer that waited for that is due."""
+        if self._may_send and not self._is_due:
+            self._is_due = True
+            self._call.emit(OfferDue())
+
+    @property
+    def _may_send(self) -> bool:
+        return (
+            self._waiting is not None
+            and not self._backing_off
+            and self.is_idle
+            and self._call.state.value == "confirmed"
+        )
+
+    def send_offer(self, now: float) -> None:
+        """Send the offer that waits, unless something came before it: then it will be due once more."""
+        self._is_due = False
+        offer = self._waiting
+        if offer is None or not self._may_send:
             return
-        offer, self._waiting = self._waiting, None
+        self._waiting = None
         self._local_offer = offer
         body = offer if isinstance(offer, bytes) else offer()
-        self._local = call.send("INVITE", self._offer_done, now, body=body)
-
-    def resume(self, now: float) -> None:
-        """The dialog is confirmed: send what waited for that."""
-        self._send_waiting(now)
+        self._local = self._call.send("INVITE", self._offer_done, now, body=body)
 
     def _offer_done(
         self, transaction: ClientTransaction, outcome: Response | FailureKind, now: float
@@ -210,7 +241,7 @@ class OfferExchange:
         else:
             call.emit(OfferRefused(status))
             call.session.refused(now)
-            self._send_waiting(now)
+            self.resume()
 
     def _accepted(self, transaction: ClientTransaction, response: Response, now: float) -> None:
         call = self._call
@@ -224,11 +255,11 @@ class OfferExchange:
         self._local = None
         call.session.accepted(response, now)
         call.emit(OfferAnswered(readable_sdp(response)))
-        self._send_waiting(now)
+        self.resume()
 
     def _try_again(self, now: float) -> None:
         self._backing_off = False
-        self._send_waiting(now)
+        self.resume()
 
     def glare_delay_s(self) -> float:
         """Return how long to wait after a 491: the owner of the Call-ID longer.  Spec: RFC 3261 §14.1."""

@@ -11,6 +11,7 @@ from vb.sip.call import (
     CallHost,
     CallState,
     Cancelled,
+    EarlyOfferDue,
     HeaderList,
     NotAcknowledged,
     OfferAnswered,
@@ -80,18 +81,43 @@ class InboundCall(Call):
 
     @property
     def takes_early_offer(self) -> bool:
-        """Whether a 183 may carry our offer: only one that is acknowledged.  Spec: RFC 3262 §5."""
+        """Whether a 1xx may carry our offer: only one that is acknowledged.  Spec: RFC 3262 §5."""
         return self._reliable.is_supported
+
+    @property
+    def needs_early_offer(self) -> bool:
+        """Whether the next 1xx has to carry our offer: the first reliable one, for an INVITE without any.
+
+        Spec: RFC 3262 §5.
+        """
+        return self.is_unanswered and self._can_offer_early and self._reliable.is_required
+
+    @property
+    def _can_offer_early(self) -> bool:
+        return self.offer is None and self._reliable.is_supported and not self._reliable.has_sent_sdp
+
+    def take_place_of(self, other: Call) -> None:
+        """Note which call this one is to replace."""
+        self.replaces = other
+        other.replaced_by = self
 
     # -- orders ---------------------------------------------------------------------------------
 
-    def ring(self, now: float, *, headers: HeaderList = ()) -> None:
+    def ring(self, now: float, *, offer: bytes | None = None, headers: HeaderList = ()) -> None:
         """Send 180, again if told again.
 
+        Args:
+            offer: our offer, where `needs_early_offer` says so: `OfferAnswered` follows.
+
         Raises:
-            CallStateError: after the final response.
+            CallStateError: after the final response, without the offer that is needed, or with one that
+                cannot be sent reliably.
         """
-        self._progress(Provisional(180, None, headers, None), now)
+        if offer is None and self.needs_early_offer:
+            raise CallStateError("the first reliable response has to carry our offer")
+        if offer is not None:
+            self._need_early_offer()
+        self._progress(Provisional(180, None, headers, offer, is_offer=offer is not None), now)
 
     def progress(self, sdp: bytes, now: float, *, headers: HeaderList = ()) -> None:
         """Send 183 with our answer, or with our offer if the INVITE had none: `OfferAnswered` follows.
@@ -100,14 +126,19 @@ class InboundCall(Call):
             CallStateError: after the final response, or if an offer cannot be sent reliably.
         """
         is_offer = self.offer is None
-        if is_offer and (not self._reliable.is_supported or self._reliable.has_sent_sdp):
-            raise CallStateError("the caller takes no offer in a provisional response")
+        if is_offer:
+            self._need_early_offer()
         self._progress(Provisional(183, None, headers, sdp, is_offer), now)
+
+    def _need_early_offer(self) -> None:
+        if not self._can_offer_early:
+            raise CallStateError("the caller takes no offer in a provisional response")
 
     def _progress(self, response: Provisional, now: float) -> None:
         self._need_unanswered()
         if self._reliable.has_sent_sdp and response.sdp is not None:
-            response = replace(response, sdp=None)  # said for certain: a repetition would be a new offer
+            # Said for certain: a repetition would be a new offer.
+            response = replace(response, sdp=None, is_offer=False)
         self._provisional = response
         if self._reliable.takes(response.sdp):
             self._reliable.put(response, now)
@@ -130,7 +161,11 @@ class InboundCall(Call):
         )
 
     def _repeat_provisional(self, now: float) -> None:
-        if self.is_unanswered:
+        if not self.is_unanswered:
+            return
+        if self.needs_early_offer:
+            self.emit(EarlyOfferDue())
+        else:
             self._progress(self._provisional, now)
 
     def accept(self, sdp: bytes, now: float, *, headers: HeaderList = ()) -> None:
@@ -167,7 +202,7 @@ class InboundCall(Call):
         Raises:
             CallStateError: if the call was answered and goes on.
         """
-        if self.state in (CallState.ENDING, CallState.CLOSED):
+        if self.is_over:
             return
         if self.state is not CallState.EARLY:
             raise CallStateError("the call has its final response already")
@@ -194,7 +229,7 @@ class InboundCall(Call):
             raise CallStateError("the call has its final response already")
 
     def _settled(self, now: float) -> None:
-        self.close()
+        self.close(now)
 
     def answer_offer(self, sdp: bytes, now: float) -> None:
         """Answer the peer's offer; a 200 that waited for this goes out."""
@@ -224,7 +259,7 @@ class InboundCall(Call):
             self._transaction.terminate()
             self._reliable.finish()
             self.emit(Cancelled())
-            self.close()
+            self.close(now)
 
     def _receive_prack(self, request: Request, transaction: ServerTransaction, now: float) -> None:
         """Take the PRACK of a reliable response, with the answer to our offer or an offer of its own."""
@@ -260,7 +295,7 @@ class InboundCall(Call):
                 return
             self.state = CallState.CONFIRMED
             self.emit(Acknowledged(readable_sdp(ack)))
-            self.exchange.resume(now)
+            self.exchange.resume()
 
     def _remote_hangup(self, dialog: Dialog, now: float) -> None:
         """BYE before our final response ends the INVITE with 487.  Spec: RFC 3261 §15.1.2."""

@@ -95,11 +95,11 @@ class OutboundCall(Call):
         self._sdp = sdp
         self._send_invite(hop, [], now)
 
-    def fail(self, kind: DialFailure) -> None:
+    def fail(self, kind: DialFailure, now: float) -> None:
         """The call cannot be set up: report it and close."""
         if self.state is CallState.EARLY:
             self.emit(DialFailed(kind))
-        self.close()
+        self.close(now)
 
     def hangup(self, now: float, *, headers: HeaderList = ()) -> None:
         """Not answered: CANCEL, held back until the first provisional response. Else BYE."""
@@ -109,7 +109,7 @@ class OutboundCall(Call):
             self.state = CallState.ENDING
             self._timers.clear()
             if self._transaction is None:
-                self.close()
+                self.close(now)
             elif self._transaction.state == "proceeding":
                 self._send_cancel(now)
 
@@ -166,13 +166,13 @@ class OutboundCall(Call):
     def _give_up(self, now: float) -> None:
         if self._transaction is not None:
             self._transaction.terminate()
-        self.close()
+        self.close(now)
 
     # -- responses to the INVITE ----------------------------------------------------------------
 
     def _on_failure(self, transaction: ClientTransaction, kind: FailureKind, now: float) -> None:
         if transaction is self._transaction:
-            self.fail(kind)
+            self.fail(kind, now)
 
     def _on_response(self, transaction: ClientTransaction, response: Response, now: float) -> None:
         if response.status < 200:
@@ -283,7 +283,7 @@ class OutboundCall(Call):
                 self._send_invite(transaction.hop, [], now)  # used nonces are not sent twice
                 return
             self.emit(Refused(response.status, response.reason))
-        self.close()
+        self.close(now)
 
     # -- requests of the peer before the answer ---------------------------------------------------
 

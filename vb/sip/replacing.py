@@ -38,6 +38,10 @@ def find_replaced(
 
     To know the identifiers of a dialog is taken for the right to replace it: they are random, and only
     its two ends and those they referred have seen them.
+
+    A call that has gone to another one is declined like one that has ended, which it is about to (§3:
+    otherwise nobody would be at the other end of the later of two). If the first one fails before it has
+    taken the place, the call can be replaced again.
     """
     values = invite.headers.get_all("Replaces")
     if not values:
@@ -54,7 +58,7 @@ def find_replaced(
         return Refusal(603) if key in ended else Refusal(481)
     if not call.has_dialog(wanted.from_tag):
         return Refusal(481)
-    if call.state in (CallState.ENDING, CallState.CLOSED):
+    if call.is_over or (call.replaced_by is not None and not call.replaced_by.is_over):
         return Refusal(603)
     if call.state is not CallState.EARLY:
         return Refusal(486) if wanted.early_only else call

@@ -70,6 +70,12 @@ async def until(call: SipCall, kind: type[CallEvent]) -> CallEvent:
             return event
 
 
+async def take_offer_and_hang_up(call: SipCall) -> None:
+    assert isinstance(await until(call, OfferReceived), OfferReceived)
+    call.answer_offer(ANSWER)
+    call.hangup()
+
+
 @pytest.mark.parametrize(
     ("uri", "contact"),
     [
@@ -96,10 +102,9 @@ async def test_a_whole_call(files: Files, uri: str, contact: str) -> None:
         (theirs,) = calls
         assert theirs.transport == "tls"
         theirs.reoffer(OFFER)
-        assert isinstance(await until(call, OfferReceived), OfferReceived)
-        call.answer_offer(ANSWER)
-        call.hangup()
-        assert isinstance(await until(theirs, RemoteHangup), RemoteHangup)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(take_offer_and_hang_up, call)
+            assert isinstance(await until(theirs, RemoteHangup), RemoteHangup)
         await call.wait_closed()
         assert (alice.connections, bob.connections) == (1, 1)
 

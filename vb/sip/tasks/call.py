@@ -8,7 +8,7 @@ from typing import Literal
 import trio
 
 from vb.channels import Channel, ChannelClosed, ChannelFull
-from vb.sip.call import CallEvent, CallState, Closed
+from vb.sip.call import CallEvent, CallState, Closed, OfferDue, OfferReceived, OfferRequested
 from vb.sip.errors import CallStateError
 from vb.sip.exchange import Offer
 from vb.sip.inbound import InboundCall
@@ -43,6 +43,7 @@ class SipCall:
         self._settings = settings
         self._flush = flush
         self._events: Channel[CallEvent] = Channel(EVENTS, overflow="refuse", name="sip_call_events")
+        self._offer_unread = False  # one `OfferDue` is among the events
         self._closed = trio.Event()
 
     # -- what is known --------------------------------------------------------------------------
@@ -125,6 +126,16 @@ class SipCall:
         return isinstance(self._call, InboundCall) and self._call.takes_early_offer
 
     @property
+    def needs_early_offer(self) -> bool:
+        """Whether the next provisional response to a caller that made no offer has to carry ours."""
+        return isinstance(self._call, InboundCall) and self._call.needs_early_offer
+
+    @property
+    def pending_offer(self) -> OfferReceived | OfferRequested | None:
+        """The event that `answer_offer` or `refuse_offer` would answer; the peer may take it back unread."""
+        return self._call.pending_offer
+
+    @property
     def is_referring(self) -> bool:
         """Whether a REFER of ours waits for its end."""
         return self._call.refer_client.is_busy
@@ -142,11 +153,21 @@ class SipCall:
     # -- events ---------------------------------------------------------------------------------
 
     async def next_event(self) -> CallEvent:
-        """Wait for the next event; `Closed` is the last one and is returned from then on."""
+        """Wait for the next event; `Closed` is the last one and is returned from then on.
+
+        Whoever asks for the next event has dealt with those before it: an offer that is due goes out here.
+        """
         try:
-            return await self._events.get()
+            while isinstance(event := await self._events.get(), OfferDue):
+                self._send_offer()
         except ChannelClosed:
             return Closed()
+        return event
+
+    def _send_offer(self) -> None:
+        self._offer_unread = False
+        self._call.send_offer(trio.current_time())
+        self._flush()
 
     async def wait_closed(self) -> None:
         """Wait until nothing more will be sent for this call."""
@@ -159,6 +180,7 @@ class SipCall:
 
     def put(self, event: CallEvent) -> bool:
         """Queue an event; False if the owner left too many unread."""
+        self._offer_unread |= isinstance(event, OfferDue)
         try:
             return self._events.put(event)
         except ChannelFull:
@@ -171,9 +193,9 @@ class SipCall:
 
     # -- orders ---------------------------------------------------------------------------------
 
-    def ring(self, *, headers: HeaderList = ()) -> None:
-        """Send 180."""
-        self._inbound().ring(trio.current_time(), headers=headers)
+    def ring(self, *, offer: bytes | None = None, headers: HeaderList = ()) -> None:
+        """Send 180, with our offer if the call `needs_early_offer`: `OfferAnswered` follows."""
+        self._inbound().ring(trio.current_time(), offer=offer, headers=headers)
         self._flush()
 
     def progress(self, sdp: bytes, *, headers: HeaderList = ()) -> None:
@@ -214,9 +236,15 @@ class SipCall:
         self._flush()
 
     def reoffer(self, offer: Offer) -> None:
-        """Offer a new session by re-INVITE; a function is asked for its text when it is sent."""
+        """Offer a new session by re-INVITE, once it may go and the owner has read every event before that.
+
+        A function is asked for its text at that moment, which may be now.
+        """
         self._call.reoffer(offer, trio.current_time())
         self._flush()
+        if self._offer_unread and len(self._events) == 1:
+            self._events.drain()
+            self._send_offer()
 
     def refer(self, refer_to: str) -> None:
         """Ask the peer to call somebody else: a Refer-To value."""

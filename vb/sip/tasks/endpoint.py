@@ -276,13 +276,13 @@ class SipEndpoint:
         try:
             resolved = await transport.resolver.resolve(hop)
         except ResolveError:
-            call.fail("resolve")
+            call.fail("resolve", trio.current_time())
         else:
             started = self._contained(
                 "offer", lambda: call.start(resolved, self._offer(request, resolved), trio.current_time())
             )
             if not started:
-                call.fail("transport")
+                call.fail("transport", trio.current_time())
         self.flush()
 
     def _offer(self, request: DialRequest, hop: Hop) -> bytes:
@@ -309,9 +309,11 @@ class SipEndpoint:
             self._contained("stream", lambda: agent.refuse_unframed(data, status, source))
 
     def failed(self, transport: str, host: str, port: int) -> None:
-        """Take note that a peer cannot be reached."""
-        if self._agent is not None:
-            self._agent.transport_failed(transport, host, port, trio.current_time())
+        """Take note that a peer cannot be reached, by its address and by every name that it goes by."""
+        agent, sockets = self._agent, self._transport
+        if agent is not None and sockets is not None:
+            for known in (host, *sockets.resolver.names_of(host)):
+                agent.transport_failed(transport, known, port, trio.current_time())
 
     def flow_lost(self, flow: int) -> None:
         """Take note that a connection is gone."""

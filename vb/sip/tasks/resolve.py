@@ -65,6 +65,10 @@ class Resolver:
                     return _resolved(hop, host)
         raise ResolveError(hop.host)
 
+    def names_of(self, address: str) -> list[str]:
+        """Return the names that were found to be this address."""
+        return [name for name, (_, host) in self._cache.items() if host == address]
+
     def _remember(self, name: str, host: str) -> None:
         if len(self._cache) >= _CACHE_SIZE:
             del self._cache[next(iter(self._cache))]

@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+import pytest
+
+from vb.codecs.base import PCMA, PCMU
+from vb.errors import BadRequest, Conflict
+from vb.legs.late_offer import LateOffer
+from vb.sdp.errors import AnswerRejected
+from vb.sdp.offer_answer import OfferAnswer
+
+
+@pytest.fixture
+def negotiation() -> OfferAnswer:
+    return OfferAnswer(address="127.0.0.1", rtp_port=4000, codecs=[PCMU, PCMA], session_id=1)
+
+
+@pytest.fixture
+def late(negotiation: OfferAnswer) -> LateOffer:
+    return LateOffer(negotiation)
+
+
+def formats(sdp: bytes) -> bytes:
+    (line,) = [line for line in sdp.split(b"\r\n") if line.startswith(b"m=audio")]
+    return line.partition(b"RTP/AVP ")[2]
+
+
+@pytest.mark.parametrize(("codec", "listed"), [(None, b"0 8 101"), ("pcma", b"8 101")])
+def test_a_codec_that_is_named_is_the_only_one_offered(
+    late: LateOffer, codec: str | None, listed: bytes
+) -> None:
+    assert formats(late.final(codec)) == listed
+    assert late.in_answer
+
+
+@pytest.mark.parametrize(("codec", "problem"), [("G722", "not enabled"), ("mp3", "unknown")])
+def test_a_codec_that_cannot_be_offered_is_refused_and_no_offer_is_made(
+    late: LateOffer, negotiation: OfferAnswer, codec: str, problem: str
+) -> None:
+    for make in (late.early, late.final):
+        with pytest.raises(BadRequest, match=problem):
+            make(codec)
+    assert not negotiation.offer_pending
+    assert not late.in_answer
+
+
+def test_an_early_offer_settles_the_codec_and_is_the_one_of_the_answer_too(late: LateOffer) -> None:
+    early = late.early("PCMA")
+    assert late.final("PCMU") == early
+    assert not late.in_answer
+
+
+@pytest.mark.parametrize("first", ["early", "final"])
+def test_an_offer_that_has_gone_out_is_not_made_early_again(late: LateOffer, first: str) -> None:
+    made = late.early(None) if first == "early" else late.final(None)
+    with pytest.raises(Conflict, match="already"):
+        late.early("PCMA")
+    assert late.final(None) == made
+
+
+def test_a_missing_answer_is_rejected(late: LateOffer) -> None:
+    late.early(None)
+    with pytest.raises(AnswerRejected, match="missing"):
+        late.receive_answer(None)
