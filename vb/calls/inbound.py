@@ -48,6 +48,7 @@ def accept_call(engine: Engine, call: SipCall) -> None:
     try:
         engine.check_room()  # once more: several INVITEs of one burst were let in together
     except Unavailable as exc:
+        engine.sip.count_refused()
         call.reject(*_unavailable(exc))
         return
     try:
@@ -106,6 +107,7 @@ async def _run(
             await leg.serve(announce)
     except MediaUnavailable as exc:
         log.warning("call refused", problem=str(exc))
+        engine.sip.count_refused()
         call.reject(503, "Service Unavailable", [("Retry-After", "5")])
 
 

@@ -352,7 +352,10 @@ class UserAgent:
         if _identity(request) in self._invites:
             return Refusal(482)  # the same request over another path: RFC 3261 §8.2.2.2
         refused = self.refuse_new() if self.refuse_new is not None else None
-        return None if refused is None else Refusal(refused[0], refused[1], tuple(refused[2]))
+        if refused is None:
+            return None
+        self.stats.refused_overload += 1
+        return Refusal(refused[0], refused[1], tuple(refused[2]))
 
     def _receive_cancel(self, request: Request, hop: Hop, now: float) -> None:
         """Answer a CANCEL without a transaction of its own: while its INVITE is known, always the same."""

@@ -284,7 +284,6 @@ class Call:
         elif method in ("INVITE", "UPDATE") and self.state is CallState.ENDING:
             self.respond(transaction, 481, now)  # for us the session is over: nobody would answer
         elif method in ("INVITE", "UPDATE"):
-            dialog.refresh_target(request)
             self.exchange.receive_offer(request, transaction, now)
         elif method == "PRACK":
             self._receive_prack(request, transaction, now)
@@ -334,6 +333,9 @@ class Call:
         response = response_to(request, status, reason, to_tag=self.local_tag)
         add_response_headers(response, request, self.host, transaction.hop)
         if 200 <= status < 300 and request.method in ("INVITE", "UPDATE"):
+            dialog = self._dialog_of(request)
+            if dialog is not None:
+                dialog.refresh_target(request)  # a refused request changes nothing (RFC 3261 §12.2.2)
             for name, value in self.session.answer(request, now):
                 response.headers.add(name, value)
         for name, value in headers:

@@ -24,7 +24,13 @@ from vb.sip.errors import CallStateError, NoPendingOffer, SipParseError
 from vb.sip.hop import Hop
 from vb.sip.message import Request, Response
 from vb.sip.multipart import sdp_of
-from vb.sip.transaction import ClientTransaction, FailureKind, InviteServerTransaction, ServerTransaction
+from vb.sip.transaction import (
+    ClientTransaction,
+    FailureKind,
+    InviteServerTransaction,
+    ServerTransaction,
+    final_status,
+)
 
 if TYPE_CHECKING:
     from vb.sip.call import Call, CallHost, HeaderList
@@ -231,7 +237,7 @@ class OfferExchange:
             return
         self._local = None
         call = self._call
-        status = outcome.status if isinstance(outcome, Response) else 408
+        status = final_status(outcome)
         if status in (408, 481):
             call.lost(status, now)
         elif status == 491 and self._waiting is None and call.state.value == "confirmed":

@@ -21,7 +21,7 @@ from vb.sip.refer import (
 )
 from vb.sip.refer_events import ReferAccepted, ReferFinished, ReferProgress, ReferRefused
 from vb.sip.status import reason_phrase
-from vb.sip.transaction import ClientTransaction, FailureKind, ServerTransaction
+from vb.sip.transaction import ClientTransaction, FailureKind, ServerTransaction, final_status
 from vb.sip.uri import bracketed
 
 if TYPE_CHECKING:
@@ -90,7 +90,8 @@ class ReferClient:
             return  # a NOTIFY was faster and brought the end
         if not isinstance(outcome, Response):
             if not sent.was_notified:
-                self._refused(408, reason_phrase(408), now)
+                status = final_status(outcome)
+                self._refused(status, reason_phrase(status), now)
             return
         if outcome.status >= 300:
             self._refused(outcome.status, outcome.reason, now)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from vb.sip.call_events import RefreshDue, SessionExpired
 from vb.sip.message import Message, Request, Response
 from vb.sip.session_timer import SessionTimer
-from vb.sip.transaction import ClientTransaction, FailureKind
+from vb.sip.transaction import ClientTransaction, FailureKind, final_status
 
 if TYPE_CHECKING:
     from vb.sip.call import Call
@@ -91,8 +91,10 @@ class SessionKeeper:
 
     def _updated(self, transaction: ClientTransaction, outcome: Response | FailureKind, now: float) -> None:
         call = self._call
-        if not isinstance(outcome, Response) or outcome.status in (408, 481):
+        if final_status(outcome) in (408, 481):
             self._expire(now)
+        elif not isinstance(outcome, Response):
+            self.refused(now)
         elif outcome.status < 300:
             if call.dialog is not None:
                 call.dialog.refresh_target(outcome)

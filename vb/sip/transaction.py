@@ -20,6 +20,18 @@ from vb.sip.message import Headers, Request, Response
 from vb.sip.timers import T1_S, T2_S, T4_S, TIMEOUT_S, Timed
 
 FailureKind = Literal["timeout", "transport"]
+
+
+def final_status(outcome: Response | FailureKind) -> int:
+    """Return what a request came to, where none came: 408 for silence, 503 for a peer out of reach.
+
+    Spec: RFC 3261 §8.1.3.1.
+    """
+    if isinstance(outcome, Response):
+        return outcome.status
+    return 408 if outcome == "timeout" else 503
+
+
 TransactionKey = tuple[str, ...]
 # A UAS that needs longer than this for its first response lets the transaction send 100.
 TRYING_DELAY_S = 0.2

@@ -390,6 +390,11 @@ class SipEndpoint:
         """Counters of the agent."""
         return self._agent.stats if self._agent is not None else AgentStats()
 
+    def count_refused(self) -> None:
+        """Count an INVITE that was let in and then refused for lack of room."""
+        if self._agent is not None:
+            self._agent.stats.refused_overload += 1
+
     @property
     def calls(self) -> int:
         """Number of calls that are not closed."""
