@@ -10,9 +10,10 @@ from pathlib import Path
 
 import trio
 
+from conformance.expect import Difference
 from conformance.ledger import check_names, check_run, read_ledger, read_surface, summary
 from conformance.registry import Scenario, load_all
-from conformance.runner import Outcome, as_json, run_all
+from conformance.runner import Outcome, as_json, first_problem, run_all
 from conformance.targets import Target, remote
 from conformance.workers import run_parallel
 
@@ -26,6 +27,7 @@ def parser() -> argparse.ArgumentParser:
         "--webhook-port", type=int, default=0, help="port of the receiver its WEBHOOK_URL names (/hook)"
     )
     made.add_argument("--webhook-secret", help="its WEBHOOK_SECRET")
+    made.add_argument("--token", help="one of its VB_API_TOKENS, where it has some")
     made.add_argument("--recording-dir", help="its RECORDING_DIR, when it can be read from here")
     made.add_argument("--only", nargs="+", metavar="NAME", help="scenarios to run; * stands for anything")
     made.add_argument(
@@ -44,8 +46,11 @@ def ledger_problems(
 ) -> list[str]:
     """Holds the ledger against the scenarios, the server and a run, and prints what is wrong with it."""
     ledger = read_ledger()
-    surface = trio.run(read_surface, target)
-    problems = [*check_names(ledger, scenarios, surface), *check_run(ledger, outcomes)]
+    problems = check_run(ledger, outcomes)
+    try:
+        problems = [*check_names(ledger, scenarios, trio.run(read_surface, target)), *problems]
+    except (Difference, ExceptionGroup, OSError) as problem:
+        problems.insert(0, f"the server does not tell what it has: {first_problem(problem)}")
     print(summary(ledger, problems), flush=True)
     return problems
 
@@ -70,7 +75,11 @@ def main(argv: list[str] | None = None) -> int:
     target = None
     if arguments.url:
         target = remote(
-            arguments.url, arguments.sip, recordings=arguments.recording_dir, secret=arguments.webhook_secret
+            arguments.url,
+            arguments.sip,
+            recordings=arguments.recording_dir,
+            secret=arguments.webhook_secret,
+            token=arguments.token,
         )
     if arguments.ledger:
         return 1 if ledger_problems(target, scenarios, ()) else 0
@@ -79,14 +88,17 @@ def main(argv: list[str] | None = None) -> int:
         outcomes = trio.run(lambda: run_all(chosen, target, webhook_port=arguments.webhook_port))
     else:
         outcomes = trio.run(run_parallel, chosen, jobs)
-    problems = [] if arguments.only else ledger_problems(target, scenarios, outcomes)
+    report = Path(arguments.json) if arguments.json else None
+    if report is not None:
+        report.write_text(as_json(outcomes) + "\n", encoding="utf-8")
+    problems = None if arguments.only else ledger_problems(target, scenarios, outcomes)
     failed = sum(outcome.failed for outcome in outcomes)
     print(
         f"\n{sum(o.passed for o in outcomes)} passed, {failed} failed, "
         f"{sum(bool(o.not_run) for o in outcomes)} not run"
     )
-    if arguments.json:
-        Path(arguments.json).write_text(as_json(outcomes) + "\n", encoding="utf-8")
+    if report is not None:
+        report.write_text(as_json(outcomes, problems) + "\n", encoding="utf-8")
     return 1 if failed or problems else 0
 
 

@@ -37,6 +37,7 @@ def _is_number(value: object) -> bool:
 
 ANY = Matcher("anything", lambda value: value is not _ABSENT_MARK)
 ABSENT = Matcher("no such key", lambda value: value is _ABSENT_MARK)
+NUMBER = Matcher("a number", _is_number)
 TEXT = Matcher("non-empty string", lambda value: isinstance(value, str) and value != "")
 
 

@@ -7,13 +7,13 @@ when a scenario is in no entry, and when a full run did not bear an entry out.
 
 from __future__ import annotations
 
-import inspect
-import sys
+import ast
 import tempfile
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import CodeType, FunctionType
 
 import trio
 
@@ -62,6 +62,8 @@ def read_ledger(path: Path = FILE) -> Ledger:
 
 async def _document(target: Target, path: str) -> dict[str, object]:
     reply = await HttpClient(*target.http, target.headers).ask("GET", path)
+    if reply.status != 200:
+        raise Difference(f"GET {path}: status", 200, reply.status)
     document = reply.json
     if not isinstance(document, dict):
         raise Difference(f"GET {path}", "an object", document)
@@ -91,20 +93,61 @@ async def read_surface(remote: Target | None) -> Surface:
     return Surface(frozenset(operations_of(openapi)), frozenset(commands), frozenset(events), settings)
 
 
+def _defined(source: str) -> set[str]:
+    """The functions and classes of a Python file, and the constants that it assigns."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            names.add(node.name)
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store) and node.id.isupper():
+            names.add(node.id)
+    return names
+
+
 def _is_known(reference: str, scenarios: Mapping[str, Scenario], root: Path) -> bool:
-    """Whether a scenario has this name, or ``file::word`` a file in which that word stands."""
-    path, separator, word = reference.partition("::")
+    """Whether a scenario has this name, or ``file::name`` a file that defines that function or constant."""
+    path, separator, name = reference.partition("::")
     if not separator:
         return reference in scenarios
     file = root / path
-    return file.is_file() and word in file.read_text(encoding="utf-8")
+    return file.is_file() and name in _defined(file.read_text(encoding="utf-8"))
 
 
-def _mentions(item: Scenario, setting: str) -> bool:
+def _strings_in(value: object) -> Iterator[str]:
+    """Every string of a constant, whole; for code those that stand in it, inner functions included."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        yield from _strings_in([*value.keys(), *value.values()])
+    elif isinstance(value, tuple | list | set | frozenset):
+        for item in value:
+            yield from _strings_in(item)
+    elif isinstance(value, CodeType):
+        yield from _strings_in(value.co_consts)
+
+
+def _names_in(code: CodeType) -> set[str]:
+    inner = [constant for constant in code.co_consts if isinstance(constant, CodeType)]
+    return {*code.co_names}.union(*(_names_in(one) for one in inner))
+
+
+def _strings_used(function: FunctionType, seen: set[str]) -> Iterator[str]:
+    """The strings of a function, and of the helpers and constants of its module that it uses."""
+    yield from _strings_in(function.__code__)
+    for name in _names_in(function.__code__) - seen:
+        seen.add(name)
+        value = function.__globals__.get(name)
+        if not isinstance(value, FunctionType):
+            yield from _strings_in(value)
+        elif value.__globals__ is function.__globals__:
+            yield from _strings_used(value, seen)
+
+
+def _sets(item: Scenario, setting: str) -> bool:
+    """Whether a scenario, or a helper that it uses, gives a server this setting."""
     if setting in item.env or setting in SET_FOR_ALL:
         return True
-    module = sys.modules[item.body.__module__]
-    return f'"{setting}"' in inspect.getsource(module)
+    return isinstance(item.body, FunctionType) and setting in _strings_used(item.body, set())
 
 
 def check_names(
@@ -126,7 +169,7 @@ def check_names(
             for reference in references:
                 if not _is_known(reference, scenarios, root):
                     problems.append(f"[{section}] {name}: there is no {reference}")
-                elif section == "settings" and not _mentions(scenarios[reference], name):
+                elif section == "settings" and not _sets(scenarios[reference], name):
                     problems.append(f"[settings] {name}: {reference} does not set it")
     named = {reference for entries in ledger.values() for refs in entries.values() for reference in refs}
     problems += [f"{name} is in no entry" for name in scenarios if name not in named]

@@ -162,7 +162,7 @@ async def dialled(
     event = await world.event(
         "leg.ringing", leg_id=leg_id, leg_type="sip_outbound", uri=uri, offered_codecs=ABSENT
     )
-    rtp = await world.rtp(f"{user} of {leg_id[:8]}")
+    rtp = await world.rtp(f"{user} of {leg_id[:8]}", "::1" if ":" in ua.local[0] else "127.0.0.1")
     phone = Phone(world, call, rtp, leg_id, inbound=False)
     assert call.invite is not None
     phone.media_to(sdp_of(call.invite))
@@ -173,7 +173,8 @@ async def picked_up(phone: Phone, sdp: bytes | None = None, *, tone: float | Non
     """Answers a call that the server placed with 200 and takes the ACK."""
     assert phone.call.invite is not None
     phone.rtp.talk(tone)
-    await phone.call.reply(phone.call.invite, 200, sdp=sdp or audio_sdp(phone.rtp.port))
+    answer = sdp or audio_sdp(phone.rtp.port, host=phone.rtp.host)
+    await phone.call.reply(phone.call.invite, 200, sdp=answer)
     ack = await phone.call.request("ACK")
     await phone.world.event("leg.connected", leg_id=phone.leg_id, leg_type="sip_outbound")
     return ack

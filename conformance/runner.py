@@ -104,6 +104,7 @@ class Runner:
         self._shared: Target | None = None
         self._shared_stop = trio.Event()
         self._world: World | None = None
+        self._is_tidy = remote is None
 
     def _place(self, env: Mapping[str, str]) -> tuple[Path, dict[str, str]]:
         """Home and settings of the next server."""
@@ -167,6 +168,7 @@ class Runner:
         return replace(outcome, used=tuple(sorted(self._world.used() if self._world else ())))
 
     async def _attempt(self, item: Scenario) -> Exception | None:
+        await self._tidy()
         self._sink.reset()
         async with AsyncExitStack() as stack:
             target = self._remote or self._shared
@@ -189,6 +191,12 @@ class Runner:
             if problem is None and target.faults() > faults_before:
                 problem = Difference("server log", "no unhandled fault", target.log_problem())
             return problem
+
+    async def _tidy(self) -> None:
+        """Clears a server that ran before us of what is on it, once."""
+        if not self._is_tidy and self._remote is not None:
+            await clean_up(HttpClient(*self._remote.http, self._remote.headers))
+            self._is_tidy = True
 
     async def _play(self, item: Scenario, target: Target) -> Exception | None:
         """The scenario within its own time; the boundary where any exception becomes its outcome."""
@@ -231,10 +239,11 @@ async def run_all(
     return outcomes
 
 
-def as_json(outcomes: Sequence[Outcome]) -> str:
-    """The report for machines."""
+def as_json(outcomes: Sequence[Outcome], ledger_problems: Sequence[str] | None = None) -> str:
+    """The report for machines; ``ledger_problems`` are None where the ledger was not held against the run."""
     return json.dumps(
         {
+            **({} if ledger_problems is None else {"ledger_problems": list(ledger_problems)}),
             "passed": sum(o.passed for o in outcomes),
             "failed": sum(o.failed for o in outcomes),
             "not_run": sum(bool(o.not_run) for o in outcomes),

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
+from conformance.expect import Difference
+
 _PARAMETERS = (
     (re.compile(r"^(/v1/(?:legs|rooms))/[^/]+"), r"\1/{id}"),
     (re.compile(r"^(/v1/rooms/\{id\}/legs)/[^/]+"), r"\1/{legID}"),
@@ -23,18 +25,30 @@ def operation(method: str, path: str) -> str:
     return f"{method} {name}"
 
 
+def _object(parent: Mapping[str, object], key: str) -> Mapping[str, object]:
+    found = parent.get(key)
+    if not isinstance(found, Mapping):
+        raise Difference(f"document: {key}", "an object", found)
+    return found
+
+
 def operations_of(openapi: Mapping[str, object]) -> set[str]:
-    """The operations that an OpenAPI document lists."""
-    paths = openapi["paths"]
-    assert isinstance(paths, dict)
-    return {f"{m.upper()} {path}" for path, item in paths.items() for m in item if m in _METHODS}
+    """The operations that an OpenAPI document lists.
+
+    Raises:
+        Difference: when it lists none.
+    """
+    paths = _object(openapi, "paths")
+    return {f"{m.upper()} {path}" for path in paths for m in _object(paths, path) if m in _METHODS}
 
 
 def messages_of(asyncapi: Mapping[str, object]) -> tuple[set[str], set[str]]:
-    """The commands and the events that an AsyncAPI document lists."""
-    components = asyncapi["components"]
-    assert isinstance(components, dict)
-    names = set(components["messages"])
+    """The commands and the events that an AsyncAPI document lists.
+
+    Raises:
+        Difference: when it lists none.
+    """
+    names = set(_object(_object(asyncapi, "components"), "messages"))
     commands = {name for name in names if f"{name}.result" in names}
     results = {f"{name}.result" for name in commands}
     events = {name for name in names if "." in name} - results

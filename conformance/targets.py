@@ -33,6 +33,7 @@ class Target:
     sip: dict[str, Address]
     recording_dir: Path | None = None
     webhook_secret: str | None = None
+    token: str | None = None
     process: trio.Process | None = None
     log: bytearray = field(default_factory=bytearray)
     env: dict[str, str] = field(default_factory=dict)
@@ -40,7 +41,7 @@ class Target:
     @property
     def headers(self) -> tuple[tuple[str, str], ...]:
         """What every HTTP request needs: a token, where the server asks for one."""
-        token = self.env.get("VB_API_TOKENS", "").split(",")[0]
+        token = self.token or self.env.get("VB_API_TOKENS", "").split(",")[0]
         return (("Authorization", f"Bearer {token}"),) if token else ()
 
     @property
@@ -223,7 +224,9 @@ async def run_to_end(home: Path, settings: Mapping[str, str], within_s: float = 
     raise Difference("server", f"exit at {dict(settings)}", "it runs")
 
 
-def remote(url: str, sip: str, *, recordings: str | None, secret: str | None) -> Target:
+def remote(
+    url: str, sip: str, *, recordings: str | None = None, secret: str | None = None, token: str | None = None
+) -> Target:
     """A server that runs already."""
     parts = urlsplit(url)
     return Target(
@@ -231,4 +234,5 @@ def remote(url: str, sip: str, *, recordings: str | None, secret: str | None) ->
         sip={"udp": _parse_address(sip)},
         recording_dir=Path(recordings) if recordings else None,
         webhook_secret=secret,
+        token=token,
     )

@@ -8,12 +8,27 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import TypeVar
+from urllib.parse import quote
 
 import trio
 
-from conformance.expect import ABSENT, ANY, TEXT, TIME, UUID, Difference, Matcher, check, require
+from conformance.expect import (
+    ABSENT,
+    ANY,
+    NUMBER,
+    TEXT,
+    TIME,
+    UUID,
+    Difference,
+    Matcher,
+    between,
+    check,
+    regex,
+    require,
+)
 from conformance.peers.http import Body, HttpClient, Reply
 from conformance.peers.media_server import MediaServer
+from conformance.peers.prometheus import Samples, read_samples
 from conformance.peers.rtp_peer import RtpPeer, open_rtp
 from conformance.peers.sip_ua import SipUa, open_udp
 from conformance.peers.text_peer import TextPeer, open_text
@@ -25,6 +40,10 @@ from conformance.targets import SECRET, Target, started
 T = TypeVar("T")
 
 ID_FIELDS = ("leg_id", "room_id", "playback_id", "bridge_id", "command")
+CLOCK_TOLERANCE_S = 1.0
+"""How far a duration may be from what a client measures between two events."""
+ROUNDING_S = 0.03
+"""A call shorter than this may have lasted no hundredth of a second for the server."""
 
 
 async def _opened(nursery: trio.Nursery, context: AbstractAsyncContextManager[T]) -> T:
@@ -159,6 +178,13 @@ class World:
             raise Difference(f"GET {path}", "an array", answer)
         return answer
 
+    async def metrics(self) -> Samples:
+        """Reads ``/metrics`` and checks its type."""
+        reply = await self.http.ask("GET", "/metrics")
+        check("/metrics", reply.status, 200)
+        check("/metrics: type", reply.header("content-type"), regex(r"text/plain; version=0\.0\.4.*"))
+        return read_samples(reply.body.decode())
+
     @staticmethod
     def json_of(reply: Reply) -> object:
         """The JSON of a reply, its envelope checked: type, line end, instance_id first in objects."""
@@ -249,13 +275,17 @@ class World:
             Difference: when it does not come or differs.
         """
         frame = await self.event("leg.disconnected", leg_id=leg_id, within_s=within_s, cdr={"reason": reason})
-        cdr = frame["cdr"]
-        assert isinstance(cdr, dict)
-        total, talk = cdr.get("duration_total"), cdr.get("duration_answered")
-        if not isinstance(total, int | float) or not isinstance(talk, int | float):
-            raise Difference("leg.disconnected.cdr", "numbers as durations", cdr)
-        require(0 <= talk <= total, "cdr.duration_answered", f"0..{total}", talk)
-        require(answered or talk == 0, "cdr.duration_answered", 0, talk)
+        seen = {f.get("type"): at for at, f in self.vsi.frames.log if f.get("leg_id") == leg_id}
+        ended, ringing, connected = [
+            seen.get(f"leg.{kind}") for kind in ("disconnected", "ringing", "connected")
+        ]
+        assert ended is not None
+        check_durations(
+            frame["cdr"],
+            answered=answered,
+            lasted_s=None if ringing is None else ended - ringing,
+            talked_s=None if connected is None else ended - connected,
+        )
         if quality is not None:
             check("leg.disconnected", frame, {"quality": quality})
         return frame
@@ -310,12 +340,36 @@ class World:
         check(f"{kind} {payload}", frame, {"type": "error", "data": {"code": code, "message": message}})
 
 
+def check_durations(
+    cdr: object, *, answered: bool, lasted_s: float | None = None, talked_s: float | None = None
+) -> None:
+    """Checks the durations of a call detail record, also against those measured, where they were.
+
+    Raises:
+        Difference: when they cannot be right.
+    """
+    check("cdr", cdr, {"duration_total": NUMBER, "duration_answered": NUMBER})
+    assert isinstance(cdr, dict)
+    total, talk = cdr["duration_total"], cdr["duration_answered"]
+    require(total > 0, "cdr.duration_total", "more than 0", total)
+    require(0 <= talk <= total, "cdr.duration_answered", f"0..{total}", talk)
+    require(answered or talk == 0, "cdr.duration_answered", 0, talk)
+    for name, told, measured in (
+        ("duration_total", total, lasted_s),
+        ("duration_answered", talk, talked_s),
+    ):
+        if measured is None:
+            continue
+        require(told > 0 or measured < ROUNDING_S, f"cdr.{name}", "more than 0", told)
+        check(f"cdr.{name}", told, between(measured - CLOCK_TOLERANCE_S, measured + CLOCK_TOLERANCE_S))
+
+
 async def clean_up(http: HttpClient) -> None:
     """Removes every room and leg, so that the next scenario starts on an empty server."""
     for path in ("/v1/rooms", "/v1/legs"):
         reply = await http.ask("GET", path)
         for item in reply.json if isinstance(reply.json, list) else []:
-            await http.ask("DELETE", f"{path}/{item['id']}")
+            await http.ask("DELETE", f"{path}/{quote(str(item['id']), safe='')}")
     for _ in range(40):
         if (await http.ask("GET", "/v1/legs")).json == []:
             break

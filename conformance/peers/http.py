@@ -42,10 +42,11 @@ class Reply:
 
 
 class HttpConnection:
-    """One keep-alive connection."""
+    """One keep-alive connection; ``headers`` go with each of its requests."""
 
-    def __init__(self, host: str, port: int) -> None:
+    def __init__(self, host: str, port: int, headers: tuple[tuple[str, str], ...] = ()) -> None:
         self._host, self._port = host, port
+        self._headers = headers
         self._stream: trio.SocketStream | None = None
         self._buffer = b""
 
@@ -75,9 +76,9 @@ class HttpConnection:
         name = f"{method} {path}"
         try:
             with trio.fail_after(within_s):
-                await self._send(method, path, body, headers)
+                await self._send(method, path, body, (*self._headers, *headers))
                 return await self._receive(name, method)
-        except (trio.TooSlowError, trio.BrokenResourceError, EOFError) as problem:
+        except (trio.TooSlowError, trio.BrokenResourceError, EOFError, ValueError, IndexError) as problem:
             raise Difference(name, "a response", f"{type(problem).__name__} {problem}") from problem
 
     async def _send(self, method: str, path: str, body: Body, headers: tuple[tuple[str, str], ...]) -> None:
@@ -157,7 +158,7 @@ class HttpClient:
 
     def connection(self) -> HttpConnection:
         """A connection for several requests in a row."""
-        return HttpConnection(self.host, self.port)
+        return HttpConnection(self.host, self.port, self.headers)
 
     async def ask(
         self, method: str, path: str, body: Body = None, headers: tuple[tuple[str, str], ...] = ()
@@ -165,7 +166,7 @@ class HttpClient:
         """Sends one request and reads its response."""
         try:
             async with self.connection() as connection:
-                reply = await connection.ask(method, path, body, (*self.headers, *headers))
+                reply = await connection.ask(method, path, body, headers)
         except OSError as problem:
             raise Difference(f"{method} {path}", "a connection", str(problem)) from problem
         if 200 <= reply.status < 300:

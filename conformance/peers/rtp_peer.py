@@ -166,14 +166,17 @@ class RtpPeer:
                 self._marker = False
 
     async def send_digit(
-        self, digit: str, *, payload_type: int = 101, ends: int = 3, updates: int = 4
+        self, digit: str, *, payload_type: int = 101, ends: int = 3, updates: int = 4, step: int = 160
     ) -> None:
-        """Sends one RFC 4733 event: growing updates and then ``ends`` end packets, 20 ms apart."""
+        """Sends one RFC 4733 event: growing updates and then ``ends`` end packets, 20 ms apart.
+
+        ``step`` is 20 ms in the clock of the event.
+        """
         self._digits_at_once = True
         started = self._timestamp
         try:
             for index in range(updates + ends):
-                duration = 160 * min(index + 1, updates + 1)
+                duration = step * min(index + 1, updates + 1)
                 end = 0x80 if index >= updates else 0
                 event = struct.pack("!BBH", DIGITS.index(digit.upper()), end | 10, duration)
                 await self._send(payload_type, started, event, index == 0)

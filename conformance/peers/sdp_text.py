@@ -138,9 +138,14 @@ def audio_lines(
 
 
 def session(
-    media: Sequence[str], *, host: str = "127.0.0.1", version: int = 1, connection: str | None = None
+    media: Sequence[str],
+    *,
+    host: str = "127.0.0.1",
+    version: int = 1,
+    connection: str | None = None,
+    attributes: Sequence[str] = (),
 ) -> bytes:
-    """A whole description around the given m-sections."""
+    """A whole description around the given m-sections; ``attributes`` are those of the session."""
     family = "IP6" if ":" in host else "IP4"
     head = [
         "v=0",
@@ -148,6 +153,7 @@ def session(
         "s=scenario",
         f"c=IN {family} {connection or host}",
         "t=0 0",
+        *(f"a={attribute}" for attribute in attributes),
     ]
     return "".join(line + "\r\n" for line in [*head, *media]).encode()
 

@@ -46,12 +46,14 @@ class WebhookSink:
         self.deliveries: Mailbox[Delivery] = Mailbox()
         self._failures: dict[str, list[int]] = {}
         self._delay_s: dict[str, float] = {}
+        self._moved: dict[str, str] = {}
 
     def reset(self) -> None:
         """Forgets everything, for the next scenario."""
         self.deliveries = Mailbox()
         self._failures.clear()
         self._delay_s.clear()
+        self._moved.clear()
 
     def url(self, path: str = "/hook") -> str:
         """Where to point the server at."""
@@ -65,10 +67,15 @@ class WebhookSink:
         """Answers deliveries to a path late."""
         self._delay_s[path] = seconds
 
+    def move(self, path: str, location: str) -> None:
+        """Answers deliveries to a path with 308 and this Location."""
+        self._moved[path] = location
+
     async def handle(self, request: Request) -> Response:
         """Takes one delivery."""
         waiting = self._failures.get(request.path)
-        status = waiting.pop(0) if waiting else 200
+        location = self._moved.get(request.path)
+        status = waiting.pop(0) if waiting else 308 if location else 200
         try:
             event = json.loads(request.body)
         except ValueError:
@@ -78,7 +85,7 @@ class WebhookSink:
         arrived = Delivery(time.monotonic(), request.path, request.headers, request.body, event, status)
         self.deliveries.put(arrived)
         await trio.sleep(self._delay_s.get(request.path, 0.0))
-        return Response(status)
+        return Response(status, headers=(("Location", location),) if location else ())
 
     async def delivery(
         self, kind: str, *, path: str = "/hook", within_s: float = 3.0, **fields: str

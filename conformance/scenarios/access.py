@@ -132,10 +132,10 @@ CATASTROPHIC = (
 @scenario("Filters that would take for ever elsewhere: refused with 400 or quick, and nobody waits for them")
 async def vsi_patterns(world: World) -> None:
     for pattern in (*CATASTROPHIC, "[", "(?<=a)b", "(a)\\1", "a{100000}", "x" * 5000):
-        status = await _upgrade(world.target, f"/v1/vsi?app_id={quote(pattern)}")
+        status = await _upgrade(world.target, f"/v1/vsi?app_id={quote(pattern)}", *world.target.headers)
         check(f"status for {pattern[:40]}", status, one_of(101, 400))
     for pattern in ("[", "(?<=a)b", "(a)\\1"):
-        status = await _upgrade(world.target, f"/v1/vsi?app_id={quote(pattern)}")
+        status = await _upgrade(world.target, f"/v1/vsi?app_id={quote(pattern)}", *world.target.headers)
         check(f"status for {pattern}", status, 400)
     slow = [pattern for pattern in CATASTROPHIC if not pattern.startswith("(.*a")]
     for number, pattern in enumerate(slow):

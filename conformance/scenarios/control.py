@@ -6,25 +6,12 @@ from pathlib import Path
 
 import trio
 
-from conformance.expect import ABSENT, TEXT, Difference, check, containing, regex, require
+from conformance.expect import ABSENT, TEXT, Difference, check, containing, require
 from conformance.peers.sip_call import sdp_of
 from conformance.phones import answered, dialled, refused, ringing
 from conformance.registry import scenario
 from conformance.targets import run_to_end
 from conformance.world import World
-
-METRICS = {
-    "voiceblender_active_legs",
-    "voiceblender_active_rooms",
-    "voiceblender_call_duration_seconds",
-    "voiceblender_call_total_duration_seconds",
-    "voiceblender_disconnect_reasons_total",
-    "voiceblender_legs_total",
-    "voiceblender_vsi_events_dropped_total",
-    "voiceblender_webhook_deliveries_total",
-    "voiceblender_webhook_dropped_total",
-    "voiceblender_webhook_enqueued_total",
-}
 
 
 @scenario(
@@ -66,28 +53,6 @@ async def rest_paths(world: World) -> None:
         refused = await connection.ask("GET", "/v1/vsi")
         require(refused.status in (400, 426), "GET /v1/vsi", "400 or 426", refused.status)
         check("the next request on that connection", (await connection.ask("GET", "/v1/legs")).status, 200)
-
-
-@scenario("Metrics keep their names; active_legs and active_rooms follow what there is")
-async def rest_metrics(world: World) -> None:
-    async def sample(name: str) -> float:
-        reply = await world.http.ask("GET", "/metrics")
-        check("/metrics", reply.status, 200)
-        check("/metrics: type", reply.header("content-type"), regex(r"text/plain; version=0\.0\.4.*"))
-        text = reply.body.decode()
-        names = {line.split(" ")[2] for line in text.splitlines() if line.startswith("# TYPE ")}
-        missing = METRICS - names - {name + "_total" for name in names}
-        require(not missing, "/metrics", "all names", f"missing {sorted(missing)}")
-        values = [line.split(" ")[-1] for line in text.splitlines() if line.startswith(name + " ")]
-        return float(values[0]) if values else 0.0
-
-    check("legs", await sample("voiceblender_active_legs"), 0.0)
-    phone = await answered(world)
-    await phone.join("sc-m")
-    check("legs", await sample("voiceblender_active_legs"), 1.0)
-    check("rooms", await sample("voiceblender_active_rooms"), 1.0)
-    await phone.hang_up()
-    check("legs", await sample("voiceblender_active_legs"), 0.0)
 
 
 def _error(code: int, message: object = TEXT, request_id: object = ABSENT) -> dict[str, object]:

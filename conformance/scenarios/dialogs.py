@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import trio
 
-from conformance.expect import Difference, check, one_of, require
+from conformance.expect import Difference, check, containing, one_of, require
 from conformance.peers.sdp_text import audio_sdp
 from conformance.peers.sip_call import sdp_of
 from conformance.peers.sip_message import SipMessage, read_message
 from conformance.peers.sip_stream import open_tcp
 from conformance.peers.sip_ua import open_udp, plain_request
-from conformance.phones import answered, ringing
+from conformance.phones import answered, dialled, picked_up, ringing
 from conformance.registry import scenario
 from conformance.world import World
 
@@ -150,7 +150,10 @@ async def call_tcp(world: World) -> None:
         await phone.is_hung_up("api_hangup")
 
 
-@scenario("A call over IPv6; an IPv4 caller of the same server gets IN IP4", env={"SIP_BIND_IPV6": "::1"})
+@scenario(
+    "Calls over IPv6 in both directions; an IPv4 caller of the same server gets IN IP4",
+    env={"SIP_BIND_IPV6": "::1"},
+)
 async def call_ipv6(world: World) -> None:
     async with open_udp(world.target.sip_address("udp", ipv6=True)) as ua:
         phone = await ringing(world, "call6", ua=ua, host="::1")
@@ -158,6 +161,18 @@ async def call_ipv6(world: World) -> None:
         check("c= of the answer", sdp.audio.connection, "IN IP6 ::1")
         (await phone.hears(300)).is_steady()
         await phone.hang_up()
+        phone, _ = await dialled(world, {"codecs": ["PCMU"]}, ua=ua)
+        invite = phone.call.invite
+        assert invite is not None
+        check("c= of the offer", sdp_of(invite).audio.connection, "IN IP6 ::1")
+        for name in ("Contact", "Via"):
+            check(name, invite.must(name), containing(ua.server_host_port))
+        await picked_up(phone)
+        (await phone.hears(300)).is_steady()
+        await phone.rtp.send_digit("6")
+        await world.event("dtmf.received", leg_id=phone.leg_id, digit="6", seq=1)
+        await world.rest("DELETE", phone.path, status=202)
+        await phone.is_hung_up("api_hangup")
     phone = await ringing(world, "call4")
     sdp = sdp_of(await phone.answer())
     check("c= of the answer", sdp.audio.connection, "IN IP4 127.0.0.1")

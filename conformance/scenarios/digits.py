@@ -179,7 +179,7 @@ async def room_dtmf_refused_at_creation(world: World) -> None:
         await each.hang_up()
 
 
-@scenario("Digits over G722 count in 8 kHz, over opus in the clock that was agreed for it")
+@scenario("Digits both ways over G722 count in 8 kHz, over opus in the clock that was agreed for it")
 async def dtmf_codecs(world: World) -> None:
     for name in ("G722", "opus"):
         phone, _ = await dialled(world, {"codecs": [name]})
@@ -195,4 +195,7 @@ async def dtmf_codecs(world: World) -> None:
         await picked_up(phone, sdp)
         await world.rest("POST", f"{phone.path}/dtmf", {"digits": "4#"}, status=200)
         _check_shape(await phone.rtp.hears_digits("4#", payload_type=number), step)
+        for seq, digit in enumerate("7*", 1):
+            await phone.rtp.send_digit(digit, payload_type=number, step=step)
+            await _received(phone, digit, seq)
         await phone.hang_up()

@@ -8,7 +8,7 @@ import time
 
 import trio
 
-from conformance.expect import check, require
+from conformance.expect import Matcher, between, check, require
 from conformance.peers.sdp_text import audio_sdp
 from conformance.peers.sip_call import Call
 from conformance.phones import answered, ringing
@@ -29,6 +29,17 @@ async def _invited(world: World, name: str) -> tuple[Call, int]:
         require(retry.isdigit() and int(retry) > 0, "503: Retry-After", "seconds", retry)
     await call.ack(final)
     return call, final.status
+
+
+SOME = between(1, 1_000_000)
+
+
+async def _shows(world: World, **expected: float | Matcher) -> None:
+    """Checks what ``/metrics`` says of these; a server that has no such line is not asked."""
+    samples = await world.metrics()
+    for name, value in expected.items():
+        if samples.lists(name):
+            check(f"/metrics: {name}", samples.find(name), value)
 
 
 @scenario(
@@ -95,6 +106,7 @@ async def rtp_ports_exhausted(world: World) -> None:
                 break
             calls.append(call)
         check("status once no port is left", status, 503)
+        await _shows(there, rtp_port_pairs_free=0, sip_refused=SOME)
         require(20 < len(calls) <= 52, "calls until then", "about 50", len(calls))
         heard = await phone.hears(300)
         heard.is_steady()
@@ -102,7 +114,9 @@ async def rtp_ports_exhausted(world: World) -> None:
         await calls[0].ack(await calls[0].response(487))
         await there.event("leg.disconnected", cdr={"reason": "caller_cancel"})
         await trio.sleep(0.3)
+        await _shows(there, rtp_port_pairs_free=1)
         check("a call into the gap", (await _rings_or_not(there, "again"))[1], 183)
+        await _shows(there, rtp_port_pairs_free=0)
         await phone.hang_up()
 
 
@@ -129,6 +143,7 @@ async def _rings_or_not(world: World, name: str) -> tuple[Call, int]:
 async def descriptors_exhausted(world: World) -> None:
     argv = ["/bin/sh", "-c", 'ulimit -n 96; exec "$@"', "sh", *command()]
     async with world.server({}, argv=argv) as there:
+        await _shows(there, sip_refused=0)
         phone = await answered(there, "first")
         statuses = []
         for number in range(50):
@@ -137,6 +152,7 @@ async def descriptors_exhausted(world: World) -> None:
                 break
         check("status near the limit", statuses[-1], 503)
         check("GET /healthz", (await there.http.ask("GET", "/healthz")).status, 200)
+        await _shows(there, sip_refused=SOME)
         (await phone.hears(300)).is_steady()
         await phone.hang_up()
 
@@ -151,6 +167,7 @@ async def process_stalls(world: World) -> None:
         for phone in (first, second):
             await phone.join("sc-stall")
         (await second.hears(200)).has_tones(500, level=-18)
+        before = await there.metrics()
         process = there.target.process
         assert process is not None
         for _ in range(2):
@@ -158,6 +175,10 @@ async def process_stalls(world: World) -> None:
             await trio.sleep(0.4)
             os.kill(process.pid, signal.SIGCONT)
             await trio.sleep(0.8)
+        for name, least in (("ticks_late", 2), ("ticks_skipped", 20)):
+            if before.lists(name):
+                grown = (await there.metrics()).get(name) - before.get(name)
+                check(f"/metrics: growth of {name} in two stalls", grown, between(least, 200))
         for phone, tone in ((first, 800), (second, 500)):
             heard = await phone.hears(400)
             heard.is_steady()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from conformance.expect import ABSENT, Difference, check, one_of, require
+from conformance.expect import ABSENT, ANY, Difference, check, one_of, require
 from conformance.peers.sdp_text import audio_lines, audio_sdp, session
 from conformance.peers.sip_call import Call, sdp_of
 from conformance.peers.sip_message import SipMessage
@@ -201,6 +201,45 @@ async def codec_choice(world: World) -> None:
     await world.rest("POST", f"{phone.path}/answer", {"codec": 5}, status=400)
     await world.leg_state(phone.leg_id, state="ringing")
     await world.rest("DELETE", phone.path, status=202)
+
+
+@scenario(
+    "A codec that is offered but not enabled cannot be chosen: 400, the leg rings on, ours is answered",
+    env={"SIP_CODECS": "PCMA,PCMU"},
+)
+async def codec_not_enabled(world: World) -> None:
+    rtp = await world.rtp("call1")
+    sdp = audio_sdp(rtp.port, codecs=("opus", "G722", "PCMU", "PCMA"))
+    phone = await ringing(world, rtp=rtp, sdp=sdp, offered=ANY)
+    for codec in ("G722", "opus"):
+        for way in ("answer", "early-media"):
+            await world.rest("POST", f"{phone.path}/{way}", {"codec": codec}, status=400)
+        await world.command_fails("answer_leg", {"id": phone.leg_id, "codec": codec}, 400)
+    await world.leg_state(phone.leg_id, state="ringing")
+    check_answer(await phone.answer(), payload_types=["8", "101"])
+    await phone.hang_up()
+
+
+@scenario("A direction of the whole session holds where the media has none, and not where it has its own")
+async def in_session_direction(world: World) -> None:
+    for whole, own, answer in (
+        ("sendonly", None, "recvonly"),
+        ("inactive", None, "inactive"),
+        ("sendonly", "sendrecv", "sendrecv"),
+        ("sendrecv", "sendonly", "recvonly"),
+    ):
+        rtp = await world.rtp(f"{whole} {own}")
+        sdp = session(audio_lines(rtp.port, direction=own), attributes=[whole])
+        phone = await ringing(world, rtp=rtp, sdp=sdp)
+        check_answer(await phone.answer(), payload_types=["0", "101"], direction=answer)
+        if answer == "sendrecv":
+            await world.no_event("leg.hold", leg_id=phone.leg_id, for_s=0.1)
+            (await phone.hears(400)).is_steady()
+        else:
+            await world.event("leg.hold", leg_id=phone.leg_id)
+            (await phone.hears(200)).is_nothing()
+        await world.leg_state(phone.leg_id, held=answer != "sendrecv")
+        await phone.hang_up()
 
 
 @scenario("A tone goes through a room in every codec: PCMU, PCMA, G722, opus")

@@ -133,7 +133,7 @@ async def _play_by_command(world: World, owner: str, owner_id: str) -> str:
     return playback_id
 
 
-@scenario("Playback into a room: all hear it; the leg that was there first leaves while it plays")
+@scenario("Playback into a room: all hear it, at its volume; the leg that was there first leaves meanwhile")
 async def play_room(world: World) -> None:
     first = await answered(world, "call1", tone=500.0)
     await first.join("sc-play")
@@ -144,16 +144,22 @@ async def play_room(world: World) -> None:
     (await first.hears()).has_tones(425, 800)
     (await second.hears()).has_tones(425, 500)
     playback = f"{room}/play/{playback_id}"
-    await world.rest("PATCH", playback, {"volume": -6}, status=200, expect={"status": "ok"})
-    (await second.hears()).has_tones(425, 500)
+    for phone in (first, second):
+        phone.rtp.talk(None)
+    for volume, level in ((None, -18), (-6, -24), (0, -6), (-8, -30)):
+        if volume is not None:
+            await world.rest("PATCH", playback, {"volume": volume}, status=200, expect={"status": "ok"})
+        (await second.hears(300)).has_tones(425, level=level)
+    (await first.rtp.listen(200, settle_ms=0)).has_tones(425, level=-30)
     await world.rest("DELETE", playback, status=200, expect={"status": "stopped"})
     await world.event("playback.finished", only_room, playback_id=playback_id, reason="stopped")
 
     playback_id = await _play_by_command(world, "room", "sc-play")
     await first.hang_up()
-    (await second.hears()).has_tones(425)
+    (await second.hears()).has_tones(425, level=-18)
     quieter: dict[str, object] = {"id": "sc-play", "playback_id": playback_id, "volume": -8}
     await world.command("room_play_volume", quieter, {"status": "ok"})
+    (await second.hears()).has_tones(425, level=-30)
     stop: dict[str, object] = {"id": "sc-play", "playback_id": playback_id}
     await world.command("room_play_stop", stop, {"status": "stopped"})
     await world.event("playback.finished", only_room, playback_id=playback_id, reason="stopped")
@@ -208,6 +214,8 @@ async def play_formats(world: World) -> None:
         {"url": world.media.url("/text")},
         {"url": world.media.url("/bits24/700/400/8000/x.wav")},
         {"url": world.media.url("/tone/700/400/4000/x.wav")},
+        {"url": world.media.url("/tone/700/400/192001/x.wav")},
+        {"url": world.media.url("/tone/700/400/384000/x.wav")},
         {"tone": "xx_dial"},
         {"tone": "pl_busy"},
         {"url": "http://127.0.0.1:9/x.wav"},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import stat
+import time
 import wave
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,8 @@ import trio
 
 from conformance.expect import ABSENT, Difference, between, check, require
 from conformance.peers.measure import QUIET_DB, Pcm, level_db, tones_of
-from conformance.phones import answered
+from conformance.peers.sdp_text import audio_sdp
+from conformance.phones import Phone, answered
 from conformance.registry import scenario
 from conformance.world import World
 
@@ -268,3 +270,104 @@ async def rec_follows(world: World) -> None:
     )
     await phone.hang_up()
     await other.hang_up()
+
+
+def _size_of(file: str) -> int:
+    return Path(file).stat().st_size
+
+
+async def _left(phone: Phone, how: str) -> None:
+    """The last leg goes from its room."""
+    world, room = phone.world, "/v1/rooms/sc-rec"
+    if how == "removed":
+        await world.rest("DELETE", f"{room}/legs/{phone.leg_id}", status=200)
+    elif how == "moved away":
+        body: dict[str, object] = {"leg_id": phone.leg_id}
+        await world.rest("POST", "/v1/rooms/sc-away/legs", body, status=200, expect={"status": "moved"})
+    elif how == "moved away over VSI":
+        payload: dict[str, object] = {"leg_id": phone.leg_id, "room_id": "sc-away"}
+        await world.command("add_leg_to_room", payload, {"status": "moved"})
+    elif how == "deleted":
+        await world.rest("DELETE", phone.path, status=202)
+        await phone.call.reply(await phone.call.request("BYE"), 200)
+    else:
+        await phone.call.bye()
+
+
+@scenario(
+    "A room's recording is finished when the last leg is removed, moved away, deleted or hangs up",
+    needs=("recordings",),
+)
+async def rec_room_emptied(world: World) -> None:
+    room = "/v1/rooms/sc-rec"
+    await world.rest("POST", "/v1/rooms", {"id": "sc-rec", "app_id": "shop"}, status=201)
+    scope: dict[str, object] = {"room_id": "sc-rec", "leg_id": ABSENT, "app_id": "shop"}
+    sizes: dict[str, int] = {}
+    for how in ("removed", "moved away", "moved away over VSI", "deleted", "hung up"):
+        phone = await answered(world, "call1", tone=700.0)
+        await phone.join("sc-rec")
+        await trio.sleep(0.2)
+        file = await _record(world, room, None, **scope)
+        await trio.sleep(0.4)
+        await _left(phone, how)
+        await world.event("recording.finished", {**scope, "file": file})
+        await world.rest("DELETE", f"{room}/record", status=404)
+        read_recording(file, 1, 16000).has(0, 700, level=-18)
+        sizes[file] = _size_of(file)
+        if how in ("deleted", "hung up"):
+            phone.rtp.stop_talking()
+            reason = "api_hangup" if how == "deleted" else "remote_bye"
+            await world.disconnected(phone.leg_id, reason, answered=True)
+        else:
+            await phone.hang_up()
+    await trio.sleep(0.3)
+    check("sizes later", {file: _size_of(file) for file in sizes}, sizes)
+
+
+def _silences(pcm: Pcm, rate_hz: int) -> list[tuple[float, float]]:
+    """Begin and end in seconds of every stretch of at least 200 ms without sound."""
+    step = rate_hz // 50
+    quiet = [level_db(pcm[at : at + step]) < QUIET_DB for at in range(0, len(pcm) - step + 1, step)]
+    found: list[tuple[float, float]] = []
+    begin: int | None = None
+    for index, is_quiet in enumerate([*quiet, False]):
+        if is_quiet and begin is None:
+            begin = index
+        elif not is_quiet and begin is not None:
+            if index - begin >= 10:
+                found.append((begin / 50, index / 50))
+            begin = None
+    return found
+
+
+@scenario(
+    "Recording of a leg that is held meanwhile: real-time length, and what it hears goes on at its place",
+    needs=("recordings",),
+)
+async def rec_held(world: World) -> None:
+    phone = await answered(world, tone=700.0)
+    await world.rest("POST", f"{phone.path}/play", {"tone": "de_dial"}, status=200)
+    await world.event("playback.started", leg_id=phone.leg_id)
+    await trio.sleep(0.2)
+    file = await _record(world, phone.path, None, leg_id=phone.leg_id)
+    start = time.monotonic()
+    await trio.sleep(0.7)
+    await phone.reinvite(audio_sdp(phone.rtp.port, direction="sendonly", version=2))
+    await world.event("leg.hold", leg_id=phone.leg_id)
+    begin = time.monotonic() - start
+    await trio.sleep(0.8)
+    await phone.reinvite(audio_sdp(phone.rtp.port, version=3))
+    await world.event("leg.unhold", leg_id=phone.leg_id)
+    end = time.monotonic() - start
+    await trio.sleep(0.7)
+    await _stopped(world, phone.path, file, leg_id=phone.leg_id)
+    lasted = time.monotonic() - start
+    sound = read_recording(file, 2, 8000)
+    check("seconds", sound.seconds, between(lasted - 0.3, lasted + 0.3))
+    sound.has(0, 700)
+    sound.has(1, 425)
+    silences = _silences(sound.channels[1], 8000)
+    require(len(silences) == 1, "silences on the right", "one, while it is held", silences)
+    for name, got, wanted in zip(("begin", "end"), silences[0], (begin, end), strict=True):
+        check(f"{name} of the hold on the right", got, between(wanted - 0.25, wanted + 0.25))
+    await phone.hang_up()

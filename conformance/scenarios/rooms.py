@@ -326,17 +326,3 @@ async def room_delete_race(world: World) -> None:
         await world.no_event("leg.disconnected", leg_id=phone.leg_id, for_s=0.2)
         phone.rtp.stop_talking()
     await world.no_legs()
-
-
-@scenario("A tone of 3.3 kHz through a 16 kHz room has no alias; silence is comfort noise")
-async def room_sound_quality(world: World) -> None:
-    first = await answered(world, "call1", tone=3300.0)
-    await first.join("sc-quality")
-    second = await answered(world, "call2")
-    await second.join("sc-quality")
-    (await second.hears()).has_tones(3300, level=-18, within_db=3)
-    noise = await first.hears()
-    noise.is_quiet()
-    require(noise.level_db > -80, "comfort noise", "about -65 dBFS", f"{noise.level_db:.1f} dBFS")
-    await first.hang_up()
-    await second.hang_up()

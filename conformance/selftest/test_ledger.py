@@ -23,12 +23,14 @@ GOOD = {
     "commands": {"stop": ["calls"]},
     "events": {"leg.hold": ["calls"]},
     "settings": {"SIP_PORT": ["calls"]},
-    "reliability": {"S1": ["code.py::def test_it"]},
+    "reliability": {"S1": ["code.py::test_it_all"]},
 }
 
 
 def _root(tmp_path: Path) -> Path:
-    (tmp_path / "code.py").write_text("def test_it(): ...")
+    (tmp_path / "code.py").write_text(
+        'S14, S2 = "S14 one", "S2 other"\n\ndef test_it_all():\n    """test_x"""\n'
+    )
     return tmp_path
 
 
@@ -58,7 +60,7 @@ def test_a_scenario_that_is_nowhere_is_told(tmp_path: Path) -> None:
 
 
 def test_a_reference_to_nothing_is_told(tmp_path: Path) -> None:
-    for reference in ("nobody", "code.py::def test_other", "gone.py::def test_it"):
+    for reference in ("nobody", "code.py::test_other", "code.py::test_x", "gone.py::test_it"):
         ledger = {**GOOD, "reliability": {"S1": [reference]}}
         assert check_names(ledger, SCENARIOS, SURFACE, _root(tmp_path)) == [
             f"[reliability] S1: there is no {reference}"
@@ -71,6 +73,46 @@ def test_a_setting_that_its_scenario_does_not_set_is_told(tmp_path: Path) -> Non
     ledger = {**GOOD, "settings": {"VB_" + "ODD": ["calls"]}}
     problems = check_names(ledger, plain, surface, _root(tmp_path))
     assert problems == ["[settings] VB_" + "ODD: calls does not set it"]
+
+
+def test_a_reference_names_a_function_or_constant_from_end_to_end(tmp_path: Path) -> None:
+    for reference in ("code.py::test_it", "code.py::S1", "code.py::one"):
+        ledger = {**GOOD, "reliability": {"S1": [reference]}}
+        assert check_names(ledger, SCENARIOS, SURFACE, _root(tmp_path)) == [
+            f"[reliability] S1: there is no {reference}"
+        ]
+    for reference in ("code.py::test_it_all", "code.py::S14", "code.py::S2"):
+        ledger = {**GOOD, "reliability": {"S1": [reference]}}
+        assert check_names(ledger, SCENARIOS, SURFACE, _root(tmp_path)) == []
+
+
+ODD_SETTINGS = {"VB_IN_A_TABLE": "1"}
+
+
+def _settings_of_helper() -> dict[str, str]:
+    return {"VB_OF_A_HELPER": "1"}
+
+
+async def _starts_some(world: World) -> None:
+    async with world.server({**ODD_SETTINGS, **_settings_of_helper(), "VB_OF_ITS_OWN": "1"}):
+        pass
+
+
+async def _starts_none(world: World) -> None:
+    """Its module names "VB_OF_ITS_OWN", and so does this, but it sets nothing."""
+    del world
+
+
+def test_a_setting_is_set_by_the_scenario_or_its_helpers_not_by_its_module(tmp_path: Path) -> None:
+    names = ("VB_IN_A_TABLE", "VB_OF_A_HELPER", "VB_OF_ITS_OWN")
+    surface = Surface(SURFACE.operations, SURFACE.commands, SURFACE.events, frozenset(names))
+    ledger = {**GOOD, "settings": {name: ["calls"] for name in names}}
+    sets = {"calls": Scenario("calls", "what", _starts_some)}
+    assert check_names(ledger, sets, surface, _root(tmp_path)) == []
+    sets_not = {"calls": Scenario("calls", "what", _starts_none)}
+    assert check_names(ledger, sets_not, surface, _root(tmp_path)) == [
+        f"[settings] {name}: calls does not set it" for name in names
+    ]
 
 
 def test_settings_are_free_where_the_server_does_not_tell_them(tmp_path: Path) -> None:
