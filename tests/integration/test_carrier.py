@@ -294,3 +294,21 @@ async def test_the_server_listens_on_tls_and_calls_itself_over_it(config: Config
             await server.call("answer_leg", id=inbound["leg_id"])
             await wait_for(events, "leg.connected")
             await wait_for(events, "leg.connected")
+
+
+async def test_a_named_route_that_refuses_connections_fails_a_hold_at_once(config: Config) -> None:
+    async with open_server(config) as server, open_raw(sip_uri(server)) as raw:
+        with server.events() as events:
+            route = {"Record-Route": "<sip:localhost:9;transport=tcp;lr>"}
+            await raw.request("INVITE", body=SDP, headers=route)
+            leg_id = await ringing_leg(events)
+            await server.call("answer_leg", id=leg_id)
+            await raw.wait_status(200)
+            await acknowledge(raw, 1)
+            await wait_for(events, "leg.connected", leg_id=leg_id)
+            await server.call("hold_leg", id=leg_id)
+            failed = await wait_for(events, "leg.command_failed", leg_id=leg_id)
+            assert failed["command"] == "hold"
+            leg = await server.call("get_leg", id=leg_id)
+            assert isinstance(leg, Leg)
+            assert leg.state == "connected"

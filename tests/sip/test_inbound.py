@@ -403,6 +403,23 @@ def test_a_reinvite_moves_the_remote_target(peer: RawPeer) -> None:
     assert bye.uri == "sip:alice@127.0.0.1:5099"
 
 
+@pytest.mark.parametrize("how", ["refused", "cancelled"])
+def test_a_reinvite_that_comes_to_nothing_moves_no_target(peer: RawPeer, how: str) -> None:
+    call = peer.connected()
+    moved = {"Contact": "<sip:alice@127.0.0.1:5099>"}
+    invite = {"to_tag": call.local_tag, "cseq": 2, "branch": "z9hG4bKmove"}
+    peer.send(peer.request("INVITE", body=OFFER, headers=moved, **invite))
+    if how == "refused":
+        call.refuse_offer(488, 0.0)
+    else:
+        peer.send(peer.request("CANCEL", **invite))
+    peer.send(peer.request("ACK", **invite))
+    call.hangup(0.0)
+    bye = peer.collect()[-1]
+    assert isinstance(bye, Request)
+    assert bye.uri != "sip:alice@127.0.0.1:5099"
+
+
 def test_a_reinvite_of_another_type_gets_415(peer: RawPeer) -> None:
     call = peer.connected()
     odd = peer.request(

@@ -395,6 +395,23 @@ def test_a_reinvite_is_acked_and_its_answer_reported(peer: RawPeer) -> None:
     assert peer.side.take() == [OfferAnswered(ANSWER)]
 
 
+def test_a_peer_out_of_reach_refuses_a_reinvite_and_leaves_the_call_up(peer: RawPeer) -> None:
+    call = peer.dialled()
+    call.reoffer(OFFER, 0.0)
+    peer.collect()
+    peer.agent.transport_failed("udp", "127.0.0.1", 5061, 0.1)
+    assert peer.side.take() == [OfferRefused(503)]
+    assert call.state.value == "confirmed"
+
+
+def test_a_silent_peer_has_lost_the_dialog(peer: RawPeer) -> None:
+    call = peer.dialled()
+    call.reoffer(OFFER, 0.0)
+    peer.collect()
+    peer.advance(40.0)
+    assert kinds(peer.side.take())[0] == "DialogLost"
+
+
 def test_a_refused_reinvite_leaves_the_call_up(peer: RawPeer) -> None:
     call = peer.dialled()
     call.reoffer(OFFER, 0.0)
