@@ -246,8 +246,10 @@ class Bystanders:
         everyone = []
         for caller in self.callers:
             caller.rtp.max_lateness_s = 0.0
-            heard = Heard.of([p for p in caller.rtp.received if span[0] <= p.at <= span[1]], caller)
-            self._judge_stream(report, case, caller, heard, span[1] - span[0], starved)
+            # A peer remembers the last few minutes.
+            began = max(span[0], min(caller.rtp.received[0].at if caller.rtp.received else 0.0, span[1] - 1))
+            heard = Heard.of([p for p in caller.rtp.received if began <= p.at <= span[1]], caller)
+            self._judge_stream(report, case, caller, heard, span[1] - began, starved)
             # One of them is made deaf now and then.
             if caller is not self.callers[3]:
                 _judge_tone(report, case, caller, heard, lateness_s)

@@ -30,6 +30,7 @@ MAX_RSS_MIB = 400.0
 MAX_RSS_LEFT_MIB = 60.0
 MAX_LOG_MIB = 8.0
 ATTACK_TIMEOUT_S = 240.0
+DATAGRAM_TIMEOUT_S = 1 / 500
 TRANSACTION_LIFE_S = 45.0
 SETTLE_S = 0.8
 _LINGERING = ("voiceblender_sip_transactions", "voiceblender_sip_calls")
@@ -138,7 +139,7 @@ async def _attack(case: str, name: str, briefing: Briefing, report: Report) -> N
     output, problems = bytearray(), bytearray()
     assert process.stdin is not None
     try:
-        with trio.move_on_after(ATTACK_TIMEOUT_S):
+        with trio.move_on_after(ATTACK_TIMEOUT_S + briefing.datagrams * DATAGRAM_TIMEOUT_S):
             async with process.stdin:
                 await process.stdin.send_all(briefing.to_json())
             async with trio.open_nursery() as nursery:

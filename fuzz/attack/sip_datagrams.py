@@ -15,6 +15,7 @@ from fuzz.attack.sip_mutations import Mutator
 
 SOURCES = 4
 PACE_PER_S = 1500
+FULL_PACE_PER_S = 3000
 _FINAL_TO_INVITE = re.compile(rb"SIP/2\.0 ([3-6][0-9]{2}) .*?\r\nCSeq: *([0-9]+) INVITE\r\n", re.DOTALL)
 _ANSWER_WAIT_S = 1.0
 
@@ -122,11 +123,12 @@ def run(briefing: Briefing) -> None:
 def _mutated(briefing: Briefing, sources: Sources, corpus: Corpus, mutator: Mutator) -> None:
     sources.answers.clear()
     began, octets = time.monotonic(), 0
+    pace_per_s = PACE_PER_S if briefing.quick else FULL_PACE_PER_S
     for index in range(briefing.datagrams):
         data = mutator.mutate(corpus.draw(sources.local(index)))
         octets += len(data)
         sources.send(index, data)
-        ahead = began + index / PACE_PER_S - time.monotonic()
+        ahead = began + index / pace_per_s - time.monotonic()
         if index % 16 == 0 or ahead > 0:
             sources.collect(max(0.0, ahead))
     elapsed = time.monotonic() - began

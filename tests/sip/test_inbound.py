@@ -407,13 +407,13 @@ def test_a_reinvite_moves_the_remote_target(peer: RawPeer) -> None:
 def test_a_reinvite_that_comes_to_nothing_moves_no_target(peer: RawPeer, how: str) -> None:
     call = peer.connected()
     moved = {"Contact": "<sip:alice@127.0.0.1:5099>"}
-    invite = {"to_tag": call.local_tag, "cseq": 2, "branch": "z9hG4bKmove"}
-    peer.send(peer.request("INVITE", body=OFFER, headers=moved, **invite))
+    tag, branch = call.local_tag, "z9hG4bKmove"
+    peer.send(peer.request("INVITE", to_tag=tag, cseq=2, branch=branch, body=OFFER, headers=moved))
     if how == "refused":
         call.refuse_offer(488, 0.0)
     else:
-        peer.send(peer.request("CANCEL", **invite))
-    peer.send(peer.request("ACK", **invite))
+        peer.send(peer.request("CANCEL", to_tag=tag, cseq=2, branch=branch))
+    peer.send(peer.request("ACK", to_tag=tag, cseq=2, branch=branch))
     call.hangup(0.0)
     bye = peer.collect()[-1]
     assert isinstance(bye, Request)

@@ -399,7 +399,9 @@ def test_a_peer_out_of_reach_refuses_a_reinvite_and_leaves_the_call_up(peer: Raw
     call = peer.dialled()
     call.reoffer(OFFER, 0.0)
     peer.collect()
-    peer.agent.transport_failed("udp", "127.0.0.1", 5061, 0.1)
+    hop = peer.hops[-1]
+    peer.agent.transport_failed(hop.transport, hop.host, hop.port, 0.1)
+    peer.collect()
     assert peer.side.take() == [OfferRefused(503)]
     assert call.state.value == "confirmed"
 

@@ -168,7 +168,7 @@ class OutgoingCall:
                         speech_detection=self._speech_detection,
                         transfers=engine.transfers,
                         inband_digits=engine.config.sip.dtmf_inband,
-                        on_connected=lambda: self._connected(leg),
+                        on_connected=self._connected,
                         on_media=self._join,
                         on_end=self._release,
                     ),

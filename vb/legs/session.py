@@ -7,6 +7,7 @@ offer; a wish that changes while an offer is under way is carried out after it.
 from __future__ import annotations
 
 from typing import Protocol
+from weakref import proxy
 
 import structlog
 
@@ -47,7 +48,7 @@ class Session:
     """
 
     def __init__(self, owner: SessionOwner, call: SipCall, media: SipMedia) -> None:
-        self._owner = owner
+        self._owner: SessionOwner = proxy(owner)  # which owns this: no cycle, no work for the collector
         self._call = call
         self._media = media
         self._wanted_hold = False

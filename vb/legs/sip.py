@@ -52,7 +52,7 @@ class SipLegOptions:
     speech_detection: bool = False
     inband_digits: bool = False
     transfers: TransferPolicy = field(default_factory=TransferPolicy)
-    on_connected: Callable[[], None] | None = None
+    on_connected: Callable[[SipLeg], None] | None = None
     on_media: Callable[[SipLeg], None] | None = None
     on_end: Callable[[], None] | None = None
 
@@ -411,7 +411,7 @@ class SipLeg(Leg):
             self._hold_changed(True)
         self.media.port.detect_speaking = self._speech_detection
         if self.options.on_connected is not None:
-            self.options.on_connected()
+            self.options.on_connected(self)
         self._media_is_up()
 
     def follow(self, agreed: Agreed, *, local_hold: bool | None = None) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+from weakref import ref
 
 from vb.errors import Conflict, NotFound, VbError
 from vb.events.transfer import (
@@ -55,11 +56,17 @@ class Transfers:
     """
 
     def __init__(self, leg: SipLeg, policy: TransferPolicy) -> None:
-        self._leg = leg
+        self._ref = ref(leg)  # which owns this: no cycle, no work for the collector
         self._policy = policy
         self._replaced: SipLeg | None = None
         self._is_completed = False
         self._referral: Referral | None = None
+
+    @property
+    def _leg(self) -> SipLeg:
+        leg = self._ref()
+        assert leg is not None, "only a report may come after the end of the leg"
+        return leg
 
     # -- we ask --------------------------------------------------------------------------------------------
 
@@ -189,9 +196,10 @@ class Transfers:
 
     def report(self, status: int, reason: str) -> None:
         """Pass a status of the new call on to the far end and to clients, if the leg is still there."""
-        if self._leg.ended or self._leg.call.refer_phase != "accepted":
+        leg = self._ref()
+        if leg is None or leg.ended or leg.call.refer_phase != "accepted":
             return
-        self._leg.call.notify_refer(status, reason)
+        leg.call.notify_refer(status, reason)
         if status < 200:
             self._progress(status, reason)
             return

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING
+from weakref import proxy
 
 from vb.sip.answer import PendingAck
 from vb.sip.call_events import (
@@ -65,7 +66,7 @@ class OfferExchange:
     )
 
     def __init__(self, call: Call) -> None:
-        self._call = call
+        self._call: Call = proxy(call)  # which owns this part: no cycle, no work for the collector
         self.initial_pending = True
         self.initial_is_ours = call.direction == "outbound"
         self.pending: OfferReceived | OfferRequested | None = None

@@ -62,9 +62,7 @@ class InboundCall(Call):
         self.dialog = Dialog.from_invite(invite, local_tag, source)
         self._transaction = transaction
         self._provisional = Provisional(183, None, (), None)
-        self._reliable = ReliableProvisionals(
-            host, host.ids, transaction, self._send_provisional, self._no_prack
-        )
+        self._reliable = ReliableProvisionals(host, host.ids, transaction, self)
         self._held: tuple[bytes, HeaderList] | None = None  # a 200 that waits for a PRACK
         self._hangup_headers: HeaderList = ()
         self.set_timer(self._repeat_provisional, now + REPEAT_PROVISIONAL_S)
@@ -143,10 +141,11 @@ class InboundCall(Call):
         if self._reliable.takes(response.sdp):
             self._reliable.put(response, now)
         else:
-            self._send_provisional(response, (), now)
+            self.send_provisional(response, (), now)
         self.set_timer(self._repeat_provisional, now + REPEAT_PROVISIONAL_S)
 
-    def _send_provisional(self, response: Provisional, extra: HeaderList, now: float) -> None:
+    def send_provisional(self, response: Provisional, extra: HeaderList, now: float) -> None:
+        """Send a provisional response, repeated by nobody, with further headers."""
         headers = [*response.headers, *extra]
         if extra and response.sdp is not None:
             self.exchange.initial_pending = response.is_offer
@@ -278,8 +277,8 @@ class InboundCall(Call):
         self._reliable.send_next(now)
         self._accept_held(now)
 
-    def _no_prack(self, now: float) -> None:
-        """Spec: RFC 3262 §3."""
+    def no_prack(self, now: float) -> None:
+        """A reliable response was not acknowledged: the call cannot come about.  Spec: RFC 3262 §3."""
         if self.state is CallState.EARLY:
             self.reject(504, now)
             self.emit(NotAcknowledged())

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
+from weakref import proxy
 
 from vb.sip.errors import CallStateError, SipParseError
 from vb.sip.message import Request, Response
@@ -56,7 +57,7 @@ class ReferClient:
     __slots__ = ("_call", "_has_abandoned", "_sent")
 
     def __init__(self, call: Call) -> None:
-        self._call = call
+        self._call: Call = proxy(call)  # which owns this part: no cycle, no work for the collector
         self._sent: _Sent | None = None
         self._has_abandoned = False
 

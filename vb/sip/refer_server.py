@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Literal
+from weakref import proxy
 
 from vb.sip.errors import CallStateError, SipParseError
 from vb.sip.message import Request, Response
@@ -59,7 +60,7 @@ class ReferServer:
     )
 
     def __init__(self, call: Call) -> None:
-        self._call = call
+        self._call: Call = proxy(call)  # which owns this part: no cycle, no work for the collector
         self.phase: Phase = "none"
         self._transaction: ServerTransaction | None = None
         self._seen = 0

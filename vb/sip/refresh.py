@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+from weakref import proxy
 
 from vb.sip.call_events import RefreshDue, SessionExpired
 from vb.sip.message import Message, Request, Response
@@ -28,7 +29,7 @@ class SessionKeeper:
     __slots__ = ("_call", "_expires_at", "_peer_takes_update", "_raises", "refreshing", "timer")
 
     def __init__(self, call: Call, wanted_s: int) -> None:
-        self._call = call
+        self._call: Call = proxy(call)  # which owns this part: no cycle, no work for the collector
         self.timer = SessionTimer(wanted_s)
         self.refreshing = False
         self._peer_takes_update = False

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
+from weakref import proxy
 
 from vb.ids import IdSource
 from vb.sip.answer import AnswerHost, PendingAck
@@ -31,12 +33,23 @@ class Provisional:
     is_offer: bool = False
 
 
+class ReliableOwner(Protocol):
+    """The call that sends reliable responses."""
+
+    def send_provisional(self, response: Provisional, extra: Sequence[tuple[str, str]], now: float) -> None:
+        """Send a provisional response in its transaction, with further headers."""
+        ...
+
+    def no_prack(self, now: float) -> None:
+        """A response was not acknowledged in 64·T1."""
+        ...
+
+
 class ReliableProvisionals:
     """The callee's side: one response at a time, in order, each repeated until its PRACK.
 
     Args:
-        send: sends a provisional response in its transaction, with the headers given.
-        on_timeout: called if a response was not acknowledged in 64·T1.
+        owner: the call, which owns this part.
 
     Attributes:
         is_supported: the caller takes reliable responses.
@@ -49,8 +62,7 @@ class ReliableProvisionals:
         host: AnswerHost,
         ids: IdSource,
         transaction: InviteServerTransaction,
-        send: Callable[[Provisional, Sequence[tuple[str, str]], float], None],
-        on_timeout: Callable[[float], None],
+        owner: ReliableOwner,
     ) -> None:
         invite = transaction.request
         self.is_required = names_option(invite, "Require", OPTION)
@@ -59,8 +71,7 @@ class ReliableProvisionals:
         self._host = host
         self._ids = ids
         self._transaction = transaction
-        self._send_response = send
-        self._on_timeout = on_timeout
+        self._owner: ReliableOwner = proxy(owner)  # no cycle, no work for the collector
         self._rseq = 0
         self._sent: Provisional | None = None  # waits for its PRACK
         self._repetition: PendingAck | None = None
@@ -96,13 +107,13 @@ class ReliableProvisionals:
         self._sent = response
         if response.sdp is not None:
             self.has_sent_sdp = True
-        self._send_response(response, [("Require", OPTION), ("RSeq", str(self._rseq))], now)
+        self._owner.send_provisional(response, [("Require", OPTION), ("RSeq", str(self._rseq))], now)
         transaction = self._transaction
         self._repetition = PendingAck(
             self._host,
             transaction.last_response,
             transaction.hop,
-            self._on_timeout,
+            self._owner.no_prack,
             now,
             max_interval_s=float("inf"),
         )

@@ -201,8 +201,14 @@ class ClientTransaction(Transaction):
             self.terminate()
 
     def _fail(self, kind: FailureKind, now: float) -> None:
+        on_failure = self._on_failure
         self.terminate()
-        self._on_failure(self, kind, now)
+        on_failure(self, kind, now)
+
+    def terminate(self) -> None:
+        """End at once, without telling the user, who is let go."""
+        super().terminate()
+        self._on_response = self._on_failure = _ignore
 
     def _repeat(self, now: float) -> None:
         self._host.send(self._data, self.hop)
@@ -219,21 +225,22 @@ class InviteClientTransaction(ClientTransaction):
 
     def receive(self, response: Response, now: float) -> None:
         """Take a response; the ACK of a 3xx..6xx is sent from here, that of a 2xx by the user."""
+        on_response = self._on_response
         if response.status < 200:
             if self.is_pending:
                 self.state = "proceeding"
                 self._repeat_at = self._end_at = None
-                self._on_response(self, response, now)
+                on_response(self, response, now)
         elif response.status < 300:
             if self.is_pending:
                 self._linger("accepted", TIMEOUT_S, now)
             if self.state == "accepted":
-                self._on_response(self, response, now)
+                on_response(self, response, now)
         elif self.is_pending:
             self._ack = self._build_ack(response).to_bytes()
             self._host.send(self._ack, self.hop)
             self._linger("completed", 0 if self.hop.is_reliable else COMPLETED_LINGER_S, now)
-            self._on_response(self, response, now)
+            on_response(self, response, now)
         elif self.state == "completed":
             self._host.send(self._ack, self.hop)
 
@@ -261,11 +268,12 @@ class NonInviteClientTransaction(ClientTransaction):
         """Take a response; repeated finals are dropped."""
         if not self.is_pending:
             return
+        on_response = self._on_response
         if response.status < 200:
             self.state = "proceeding"
         else:
             self._linger("completed", 0 if self.hop.is_reliable else T4_S, now)
-        self._on_response(self, response, now)
+        on_response(self, response, now)
 
     def _repeat(self, now: float) -> None:
         self._host.send(self._data, self.hop)
@@ -393,6 +401,11 @@ class InviteServerTransaction(ServerTransaction):
         if unsettled:
             self._settle(now)
 
+    def terminate(self) -> None:
+        """End at once, without telling the user, who is let go."""
+        super().terminate()
+        self.on_ack = None
+
     def _settle(self, now: float) -> None:
         settled, self.on_settled = self.on_settled, None
         if settled is not None:
@@ -430,3 +443,7 @@ def server_key(request: Request) -> TransactionKey:
         return (via.branch.lower(), via.host, port, method)
     cseq = str(request.cseq.number)
     return (via.branch, via.host, port, method, request.call_id, request.from_.tag, cseq)
+
+
+def _ignore(transaction: ClientTransaction, outcome: Response | FailureKind, now: float) -> None:
+    """What is over tells nobody anything."""

@@ -1,0 +1,58 @@
+"""A leg that is over goes at once, with all its parts, and needs no garbage collector for it."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Iterator
+from weakref import ref
+
+import pytest
+import trio
+import trio.testing
+
+from tests.support.phone import open_phone
+from tests.support.transfers import arrival
+from tests.support.world import call_in, wait_for
+from vb.config import Config
+from vb.server import open_server
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture(autouse=True)
+def no_collector() -> Iterator[None]:
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+async def test_an_incoming_leg_that_was_mixed_and_played_to_is_gone(config: Config) -> None:
+    async with open_server(config, http=False) as server, open_phone(600) as phone:
+        with server.events() as events:
+            leg_id = await call_in(server, phone, events, "r")
+            await server.call("send_leg_dtmf", id=leg_id, digits="1")
+            await server.call("leg_play_start", id=leg_id, tone="us_busy")
+            gone = ref(server.engine.legs.get(leg_id))
+            await server.call("delete_leg", id=leg_id)
+            await wait_for(events, "leg.disconnected")
+            with trio.fail_after(5):
+                await server.engine.wait_idle()
+            await trio.testing.wait_all_tasks_blocked()
+            assert gone() is None
+
+
+async def test_an_outgoing_leg_is_gone(config: Config) -> None:
+    async with open_server(config, http=False) as server, open_phone(600) as phone:
+        with server.events() as events:
+            await server.call("create_leg", type="sip", to=phone.uri, room_id="r")
+            await arrival(phone)
+            phone.answer(phone.calls[0])
+            joined = await wait_for(events, "leg.joined_room")
+            gone = ref(server.engine.legs.get(joined["leg_id"]))
+            phone.calls[0].hangup()
+            await wait_for(events, "leg.disconnected")
+            with trio.fail_after(5):
+                await server.engine.wait_idle()
+            await trio.testing.wait_all_tasks_blocked()
+            assert gone() is None
