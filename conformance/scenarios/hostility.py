@@ -80,6 +80,8 @@ async def fetch_private(world: World) -> None:
         phone = await answered(there)
         for target in ("http://127.0.0.2:9/x", "http://169.254.169.254/x", "file:///etc/passwd"):
             await _fails(there, phone, trap.url(f"/to/{target}"))
+        for malformed in ("http://[bad", "//[x", "http://a]b/"):
+            await _fails(there, phone, trap.url(f"/to/{malformed}"))
         await _fails(there, phone, trap.url("/loop"))
         require(1 < trap.asked["/loop"] <= 21, "redirects that were followed", "2 to 21", trap.asked["/loop"])
         await phone.hang_up()

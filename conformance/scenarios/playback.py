@@ -7,6 +7,8 @@ import time
 import trio
 
 from conformance.expect import ABSENT, PLAYBACK_ID, TEXT, between, check, require
+from conformance.peers.hostile_http import Paced, open_hostile
+from conformance.peers.media_server import tone, wav
 from conformance.phones import Phone, answered
 from conformance.registry import scenario
 from conformance.world import World
@@ -290,4 +292,33 @@ async def play_gapless(world: World) -> None:
     heard.is_steady()
     heard.has_tones(500, level=-18, within_db=0.7)
     await _finished(phone, playback_id, "completed", 1200, 1240)
+    await phone.hang_up()
+
+
+@scenario(
+    "A WAV at twice real time is played while it comes; one that breaks off is an error; one is stopped"
+)
+async def play_streamed(world: World) -> None:
+    server = await world.open(open_hostile())
+    body = wav(tone(600, 4000, 8000).astype("<i2").tobytes(), 8000)
+    server.paced["/slow.wav"] = Paced(body, 32_000)
+    server.paced["/cut.wav"] = Paced(body, 32_000, len(body) // 2)
+    phone = await answered(world)
+
+    start = time.monotonic()
+    playback_id = await _on(phone, {"url": server.url("/slow.wav"), "repeat": 2})
+    check("seconds until it starts", time.monotonic() - start, between(0.0, 1.6))
+    require(server.sent["/slow.wav"] < len(body), "bytes that were sent by then", "not all", server.sent)
+    (await phone.rtp.listen(250, settle_ms=80)).has_tones(600, level=-18)
+    await _finished(phone, playback_id, "completed", 8000, 8100, within_s=10)
+    check("fetches", server.asked["/slow.wav"], 1)
+
+    playback_id = await _on(phone, {"url": server.url("/cut.wav")})
+    await world.event("playback.error", playback_id=playback_id, leg_id=phone.leg_id, error=TEXT, within_s=5)
+    await world.no_event("playback.finished", for_s=0.2)
+
+    playback_id = await _on(phone, {"url": server.url("/slow.wav")})
+    (await phone.rtp.listen(200, settle_ms=80)).has_tones(600, level=-18)
+    await _stop(phone, playback_id)
+    await server.all_gone(within_s=1.0)
     await phone.hang_up()
