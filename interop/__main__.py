@@ -1,17 +1,18 @@
-"""Run every peer, or the named ones: `python -m interop [sipp] [media] [phones] [rtt] [vendor]`."""
+"""Run every peer, or the named ones: `python -m interop [sipp] [media] [phones] [proxy] [rtt] [vendor]`."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Awaitable, Callable
 
-from interop import media, phones, rtt, sipp, vendor
+from interop import media, phones, proxy, rtt, sipp, vendor
 from interop.report import Report, run_peer
 
 PEERS: dict[str, Callable[[Report], Awaitable[None]]] = {
     "sipp": sipp.run,
     "media": media.run,
     "phones": phones.run,
+    "proxy": proxy.run,
     "rtt": rtt.run,
     "vendor": vendor.run,
 }

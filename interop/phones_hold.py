@@ -135,14 +135,23 @@ async def check_both_hold(bench: Bench) -> None:
 
 
 async def check_same_moment(bench: Bench) -> None:
-    """Both hold at the same moment, and later resume so: whichever request has to wait is sent again."""
+    """Both hold at the same moment, and later resume so: whichever request has to wait is sent again.
+
+    One exchange may bring both holds: the phone's own offer was refused with 491, and it answers ours as held
+    from its side too. What one exchange brings is told once, so there are one or two events.
+    """
+    what = "both hold at the same moment"
     async with pair(bench, "same-moment") as (line, other):
         await _at_once(bench, line, "hold", "hold_leg")
-        await bench.count(line.leg_id, "leg.hold", 2, "both hold at the same moment", GLARE_S)
-        await bench.neither_hears("both hold at the same moment", line, other)
+        await bench.neither_hears(what, line, other)
+        await bench.app.wait(lambda: len(bench.events(line.leg_id, "leg.hold")) >= 2, GLARE_S)
+        holds = len(bench.events(line.leg_id, "leg.hold"))
+        bench.report.check(holds in (1, 2), f"{what}: leg.hold once or twice", f"{holds} times")
+        bench.report.equal(await bench.state(line.leg_id), "held", f"{what}: state")
         await _at_once(bench, line, "resume", "unhold_leg")
-        await bench.count(line.leg_id, "leg.unhold", 1, "both resume at the same moment", GLARE_S)
-        await expect(bench, line, "both resume at the same moment", state="connected", holds=2, unholds=1)
+        what = "both resume at the same moment"
+        await bench.count(line.leg_id, "leg.unhold", 1, what, GLARE_S)
+        await expect(bench, line, what, state="connected", holds=holds, unholds=1)
 
 
 async def _at_once(bench: Bench, line: Line, command: str, leg_command: str) -> None:
