@@ -252,6 +252,11 @@ class InboundCall(Call):
             self.reject(487, now)
             self.emit(Cancelled())
 
+    def close(self, now: float) -> None:
+        """Report `Closed` and leave the agent; any number of times."""
+        super().close(now)
+        self._transaction.let_go()
+
     def transport_lost(self, now: float) -> None:
         """The connection of the INVITE broke: before the answer that is as good as a CANCEL."""
         if self.state is CallState.EARLY:

@@ -406,6 +406,13 @@ class InviteServerTransaction(ServerTransaction):
         super().terminate()
         self.on_ack = None
 
+    def let_go(self) -> None:
+        """The user is done: what only absorbs repetitions of an answered INVITE needs neither him nor it."""
+        self.on_ack = None
+        if self.state == "accepted":
+            self._last = None
+            self.request.body = b""
+
     def _settle(self, now: float) -> None:
         settled, self.on_settled = self.on_settled, None
         if settled is not None:
