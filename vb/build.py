@@ -32,6 +32,7 @@ from vb.metrics import Metrics
 from vb.mixer.plane import Plane
 from vb.mixer.port import Port
 from vb.mixer.tasks import SocketIo
+from vb.names import NameLookup
 from vb.rtp.playout import PlayoutSettings
 from vb.rtp.ports import PortPool
 from vb.sip.errors import SipTargetError
@@ -66,7 +67,7 @@ def build_engine(config: Config, http: httpx.AsyncClient, rooms: Layer, legs: tr
         pass_through=config.rooms.pass_through,
         relearn=config.rtp.relatch,
     )
-    metrics = Metrics()
+    metrics, names = Metrics(), NameLookup("requests")
     bus.subscribe(metrics.observe)
     engine = Engine(
         config=config,
@@ -75,12 +76,15 @@ def build_engine(config: Config, http: httpx.AsyncClient, rooms: Layer, legs: tr
         hooks=HookTable(hook if config.webhook.url else None),
         metrics=metrics,
         http=http,
+        names=names,
         plane=plane,
         ports=PortPool(config.rtp.port_min, config.rtp.port_max),
         codecs=enabled_codecs(config.sip),
         fetch_policy=policy,
-        players=Players(ids, Fetcher(http, policy, blocking=decoders), decoders),
-        recorders=Recorders(config.recording.dir, ids, disk, RecordingStorage(config.s3, policy)),
+        players=Players(ids, Fetcher(http, policy, blocking=decoders, resolve=names), decoders),
+        recorders=Recorders(
+            config.recording.dir, ids, disk, RecordingStorage(config.s3, policy, names=names)
+        ),
         call_rate=RateLimit(config.server.max_calls_per_second),
         destinations=Destinations(config.server.dial_allow),
         allowance=Allowance(

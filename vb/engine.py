@@ -36,6 +36,7 @@ from vb.limits.rate import RateLimit
 from vb.media.fetch_policy import FetchPolicy
 from vb.metrics import Metrics
 from vb.mixer.plane import Plane
+from vb.names import NameLookup
 from vb.rooms.bridges import Bridges
 from vb.rooms.room import Room
 from vb.rtp.ports import PortPool
@@ -116,6 +117,7 @@ class Engine:
     """Everything that commands work on.
 
     Attributes:
+        names: looks up hosts that requests and callers chose.
         legs: live legs by id; one that was hung up is no longer in it.
         running_legs: legs whose task has not ended, hung up or not.
         stopping: no new call is taken.
@@ -130,6 +132,7 @@ class Engine:
     hooks: HookTable
     metrics: Metrics
     http: httpx.AsyncClient
+    names: NameLookup
     plane: Plane
     ports: PortPool
     codecs: tuple[Codec, ...]

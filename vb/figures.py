@@ -57,4 +57,10 @@ def add_figures(engine: Engine, grid: TickGrid) -> None:
 
     engine.metrics.add_source(plane)
     engine.metrics.add_source(sip)
+
+    def names() -> Iterator[Reading]:
+        for lookup in (engine.names, engine.sip.names, engine.recorders.storage.own_names):
+            yield from lookup.readings()
+
     engine.metrics.add_source(uploads)
+    engine.metrics.add_source(names)

@@ -25,6 +25,7 @@ from vb.events.bus import EventBus
 from vb.events.hooks import HookTable
 from vb.ids import SequentialIds
 from vb.metrics import Metrics
+from vb.names import NameLookup
 
 if TYPE_CHECKING:
     from vb.engine import Engine
@@ -127,6 +128,7 @@ class SmallEngine:
     hooks: HookTable = field(default_factory=HookTable)
     metrics: Metrics = field(default_factory=Metrics)
     http: httpx.AsyncClient = field(default_factory=lambda: httpx.AsyncClient(verify=False))
+    names: NameLookup = field(default_factory=lambda: NameLookup("requests"))
     legs: dict[str, object] = field(default_factory=dict)
     rooms: dict[str, object] = field(default_factory=dict)
     stopping: bool = False

@@ -13,6 +13,7 @@ from trio.testing import MockClock
 
 from vb.api.webhook_sender import WebhookSender, sign
 from vb.events.hooks import Hook
+from vb.names import NameLookup
 
 Handler = Callable[[httpx.Request], httpx.Response]
 
@@ -255,7 +256,7 @@ async def test_a_post_reaches_a_real_receiver_and_the_connection_is_used_again(
     (listener,) = await nursery.start(serve)
     port = listener.socket.getsockname()[1]
     async with httpx.AsyncClient(verify=False, trust_env=False) as client:
-        post = WebhookSender(client, ["localhost"])
+        post = WebhookSender(client, ["localhost"], NameLookup("requests"))
         for event_id in ("one", "two"):
             assert await post.post(Hook(f"http://localhost:{port}/hook", "k"), event_id, b"{}") == "success"
     assert len(connections) == 1

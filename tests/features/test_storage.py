@@ -1,5 +1,5 @@
 import importlib.util
-import math
+import threading
 from collections.abc import Sequence
 
 import pytest
@@ -10,6 +10,7 @@ from vb.config import Config, S3Config
 from vb.errors import BadRequest, ConfigError, NotAvailable
 from vb.features.storage import RecordingStorage, S3Choice
 from vb.media.fetch_policy import FetchPolicy
+from vb.names import PATIENCE_S, NameLookup
 from vb.storage.base import Bucket, HostRefused, Unreachable
 from vb.storage.s3 import S3Target
 
@@ -191,7 +192,7 @@ class Names:
 
 
 def resolving(names: Names, *allowed: str) -> RecordingStorage:
-    return RecordingStorage(S3Config(), FetchPolicy.parse(allowed), resolve=names)
+    return RecordingStorage(S3Config(), FetchPolicy.parse(allowed), names=names)
 
 
 @pytest.mark.parametrize("addresses", [["127.0.0.1"], ["93.184.215.14", "10.0.0.1"], ["::1"]])
@@ -232,14 +233,17 @@ async def test_a_name_that_is_not_known_is_only_a_doubt() -> None:
 
 
 async def test_a_resolver_that_hangs_is_given_up(autojump_clock: MockClock) -> None:
-    async def hang(host: str, port: int) -> Sequence[str]:
-        await trio.sleep(math.inf)
-        return []
+    found, over = RecordingStorage(S3Config()), threading.Event()
 
-    found = RecordingStorage(S3Config(), resolve=hang)
+    def hang(host: str) -> tuple[str, ...]:
+        over.wait()
+        return ()
+
+    found.own_names = NameLookup("operator", lookup=hang)
     with pytest.raises(Unreachable):
         await found._locate("s3.example.com", 443)
-    assert trio.current_time() == 10
+    assert trio.current_time() == PATIENCE_S
+    over.set()
 
 
 async def test_no_check_is_made_when_it_is_switched_off() -> None:

@@ -13,6 +13,7 @@ from vb.config import Config
 from vb.events.bus import EventBus
 from vb.events.hooks import HookTable
 from vb.metrics import Metrics
+from vb.names import Resolve
 
 if TYPE_CHECKING:
     from vb.engine import Engine
@@ -49,6 +50,11 @@ class EdgeEngine(Protocol):
     @property
     def http(self) -> httpx.AsyncClient:
         """Return the client that all outgoing requests share."""
+        ...
+
+    @property
+    def names(self) -> Resolve:
+        """Return what looks up the hosts that requests and callers chose."""
         ...
 
     @property

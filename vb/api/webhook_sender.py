@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Iterable
 from typing import Final, Literal
 from urllib.parse import urljoin, urlsplit
 
@@ -20,11 +20,11 @@ import trio
 from vb.events.hooks import Hook
 from vb.media.errors import UrlRefused
 from vb.media.fetch_policy import FetchPolicy, parse_url
+from vb.names import Resolve
 
 log = structlog.get_logger(__name__)
 
 Outcome = Literal["success", "retry", "exhausted", "marshal_error", "request_error", "undelivered"]
-Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
 
 ATTEMPT_TIMEOUT_S: Final = 10.0
 MAX_REDIRECTS: Final = 5
@@ -43,28 +43,16 @@ def _basic(username: str, password: str) -> str:
     return "Basic " + base64.b64encode(f"{username}:{password}".encode()).decode("ascii")
 
 
-async def resolve_host(host: str, port: int) -> Sequence[str]:
-    """Look a host up with the system's resolver.
-
-    Raises:
-        OSError: it has no address.
-    """
-    found = await trio.socket.getaddrinfo(host, port, type=trio.socket.SOCK_STREAM)
-    return [str(address[0]) for _, _, _, _, address in found]
-
-
 class WebhookSender:
     """Posts events.
 
     Args:
         client: shared HTTP client that follows no redirects itself.
         fetch_allow: hosts and networks that hooks of requests may reach although they are private.
-        resolve: host look-up.
+        resolve: host look-up for those hooks.
     """
 
-    def __init__(
-        self, client: httpx.AsyncClient, fetch_allow: Iterable[str], resolve: Resolve = resolve_host
-    ) -> None:
+    def __init__(self, client: httpx.AsyncClient, fetch_allow: Iterable[str], resolve: Resolve) -> None:
         self._client = client
         self._policy = FetchPolicy.parse(fetch_allow)
         self._resolve = resolve

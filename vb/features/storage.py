@@ -18,7 +18,7 @@ from vb.features.uploads import Uploads
 from vb.media.errors import UrlRefused
 from vb.media.fetch_policy import FetchPolicy, UrlTarget, parse_url
 from vb.media.tasks.blocking import ThreadRunner
-from vb.media.tasks.fetch import Resolve, resolve_host
+from vb.names import NameLookup, Resolve
 from vb.storage.base import Bucket, BucketAbsent, HostRefused, StorageError, StorageMissing, Unreachable
 from vb.storage.endpoint import check_endpoint
 from vb.storage.s3 import S3Target
@@ -28,7 +28,7 @@ from vb.storage.tasks.credentials import MachineCredentials, require_botocore
 log = structlog.get_logger(__name__)
 
 FILE_THREADS: Final = 4
-RESOLVE_TIMEOUT_S: Final = 10.0
+OWN_LOOKUPS: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +49,12 @@ class RecordingStorage:
     Args:
         settings: the server's own bucket, and what requests may ask for.
         policy: which hosts requests may lead to.
+        names: looks up the hosts of requests; None for one of its own.
         make_bucket: opens a target; None for real ones.
-        resolve: host look-up; None for the system's.
 
     Attributes:
         uploads: those under way; `uploads.run` has to run before the first.
+        own_names: looks up the hosts of the server's own bucket.
 
     Raises:
         ConfigError: the settings cannot be used.
@@ -64,12 +65,13 @@ class RecordingStorage:
         settings: S3Config,
         policy: FetchPolicy | None = None,
         *,
+        names: Resolve | None = None,
         make_bucket: Callable[[S3Target], Bucket] | None = None,
-        resolve: Resolve | None = None,
     ) -> None:
         self._settings = settings
         self._policy = policy or FetchPolicy()
-        self._resolve = resolve or resolve_host
+        self.own_names = NameLookup("operator", threads=OWN_LOOKUPS)
+        self._names = names or NameLookup("requests")
         self._make_bucket = make_bucket or self._open_bucket
         self._files = ThreadRunner(FILE_THREADS, abandon_on_cancel=True)
         self._credentials = MachineCredentials()
@@ -178,17 +180,12 @@ class RecordingStorage:
         return S3Bucket(target, Access(locate, self._make_tls, self._credentials, self._files))
 
     async def _locate(self, host: str, port: int) -> Sequence[str]:
-        with trio.move_on_after(RESOLVE_TIMEOUT_S):
-            try:
-                return await self._resolve(host, port)
-            except (OSError, UnicodeError) as failure:
-                raise Unreachable(f"host {host}: {failure}") from None
-        raise Unreachable(f"host {host}: not resolved in time")
+        return await _found(self.own_names, host, port)
 
     async def _locate_guarded(self, host: str, port: int) -> Sequence[str]:
         try:
             place = _place(host, port)
-            resolved = [place.host] if place.address else await self._locate(place.host, port)
+            resolved = [place.host] if place.address else await _found(self._names, place.host, port)
             return [str(address) for address in self._policy.choose(place, resolved)]
         except UrlRefused as exc:
             raise HostRefused(f"s3_endpoint: {exc}") from None
@@ -267,6 +264,13 @@ class RecordingStorage:
 def _require_credentials(target: S3Target) -> None:
     if target.credentials is None:
         require_botocore()
+
+
+async def _found(names: Resolve, host: str, port: int) -> Sequence[str]:
+    try:
+        return await names(host, port)
+    except OSError as failure:
+        raise Unreachable(f"host {host}: {failure}") from None
 
 
 def _place(host: str, port: int) -> UrlTarget:

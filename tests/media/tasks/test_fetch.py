@@ -7,6 +7,7 @@ from tests.media.tasks.web import Web, body, redirect, whole
 from vb.media.errors import FetchError, UrlRefused
 from vb.media.fetch_policy import FetchPolicy
 from vb.media.tasks import Fetcher, ThreadRunner, new_http_client
+from vb.names import NameLookup
 
 
 async def test_the_request_goes_to_the_judged_address_under_the_name() -> None:
@@ -137,6 +138,10 @@ async def serve_once(stream: trio.SocketStream, response: bytes) -> None:
         await stream.send_all(response)
 
 
+def real_fetcher(client: httpx.AsyncClient, policy: FetchPolicy) -> Fetcher:
+    return Fetcher(client, policy, blocking=ThreadRunner(2), resolve=NameLookup("requests"))
+
+
 @pytest.mark.integration
 async def test_a_download_from_a_listed_loopback_server() -> None:
     content = bytes(range(256)) * 8000
@@ -145,14 +150,14 @@ async def test_a_download_from_a_listed_loopback_server() -> None:
         (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
         port = listener.socket.getsockname()[1]
         nursery.start_soon(trio.serve_listeners, lambda stream: serve_once(stream, response), [listener])
-        fetcher = Fetcher(client, FetchPolicy.parse(["127.0.0.1"]), blocking=ThreadRunner(2))
+        fetcher = real_fetcher(client, FetchPolicy.parse(["127.0.0.1"]))
         for host in ("127.0.0.1", "localhost"):
             if host == "localhost":
-                fetcher = Fetcher(client, FetchPolicy.parse(["localhost"]), blocking=ThreadRunner(2))
+                fetcher = real_fetcher(client, FetchPolicy.parse(["localhost"]))
             assert await whole(await fetcher.open(f"http://{host}:{port}/x.wav")) == content
         assert not client.cookies
         with pytest.raises(UrlRefused):
-            await Fetcher(client, FetchPolicy(), blocking=ThreadRunner(2)).open(f"http://127.0.0.1:{port}/")
+            await real_fetcher(client, FetchPolicy()).open(f"http://127.0.0.1:{port}/")
         nursery.cancel_scope.cancel()
 
 
@@ -163,11 +168,11 @@ async def test_a_body_cut_short_and_a_closed_port_are_errors() -> None:
         (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
         port = listener.socket.getsockname()[1]
         nursery.start_soon(trio.serve_listeners, lambda stream: serve_once(stream, response), [listener])
-        fetcher = Fetcher(client, FetchPolicy.parse(["127.0.0.1"]), blocking=ThreadRunner(2))
+        fetcher = real_fetcher(client, FetchPolicy.parse(["127.0.0.1"]))
         with pytest.raises(FetchError, match="broke the protocol"):
             await whole(await fetcher.open(f"http://127.0.0.1:{port}/"))
         nursery.cancel_scope.cancel()
     async with new_http_client("vb-test") as client:
-        fetcher = Fetcher(client, FetchPolicy.parse(["127.0.0.1"]), blocking=ThreadRunner(2))
+        fetcher = real_fetcher(client, FetchPolicy.parse(["127.0.0.1"]))
         with pytest.raises(FetchError, match="cannot connect"):
             await fetcher.open(f"http://127.0.0.1:{port}/")

@@ -4,6 +4,7 @@ import socket
 
 import pytest
 
+from vb.names import NameLookup
 from vb.sip.hop import Hop
 from vb.sip.tasks.resolve import ResolveError, Resolver, advertised_host
 
@@ -12,11 +13,11 @@ pytestmark = pytest.mark.integration
 
 def test_numeric_hosts_need_no_look_up() -> None:
     for host in ("127.0.0.1", "::1"):
-        assert Resolver((4, 6)).cached(Hop("udp", host, 5060)) == Hop("udp", host, 5060)
+        assert Resolver((4, 6), NameLookup("sip")).cached(Hop("udp", host, 5060)) == Hop("udp", host, 5060)
 
 
 async def test_an_answer_is_kept() -> None:
-    resolver, hop = Resolver((4,)), Hop("tcp", "localhost", 5060, flow=3)
+    resolver, hop = Resolver((4,), NameLookup("sip")), Hop("tcp", "localhost", 5060, flow=3)
     assert resolver.cached(hop) is None
     assert await resolver.resolve(hop) == Hop("tcp", "127.0.0.1", 5060, flow=3)
     assert resolver.cached(hop) == Hop("tcp", "127.0.0.1", 5060, flow=3)
@@ -24,7 +25,7 @@ async def test_an_answer_is_kept() -> None:
 
 async def test_a_name_without_an_address_is_an_error() -> None:
     with pytest.raises(ResolveError):
-        await Resolver((4,)).resolve(Hop("udp", "x" * 70 + ".invalid", 5060))
+        await Resolver((4,), NameLookup("sip")).resolve(Hop("udp", "x" * 70 + ".invalid", 5060))
 
 
 def test_a_bound_address_is_advertised_as_it_is() -> None:

@@ -6,7 +6,6 @@ certificate is checked. The connection is closed after the response, because a p
 by IP address and would hand one verified for another name on the same address to the next request.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
 from http.cookiejar import DefaultCookiePolicy
 from typing import Final
 
@@ -17,23 +16,11 @@ from vb.media.errors import FetchError
 from vb.media.fetch_policy import FetchPolicy, IpAddress, UrlTarget, parse_url
 from vb.media.tasks.blocking import Blocking
 from vb.media.tasks.download import Download, FetchLimits, close_response, describe, too_large
-
-Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
-"""Looks a host name up; returns its addresses as text."""
+from vb.names import Resolve
 
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 _MAX_ADDRESSES: Final = 3
 _CONNECT_TIMEOUT_S: Final = 10.0
-
-
-async def resolve_host(host: str, port: int) -> Sequence[str]:
-    """Look ``host`` up with the system's resolver.
-
-    Raises:
-        OSError: it has no address.
-    """
-    found = await trio.socket.getaddrinfo(host, port, type=trio.socket.SOCK_STREAM)
-    return [str(address[0]) for _, _, _, _, address in found]
 
 
 def new_http_client(user_agent: str) -> httpx.AsyncClient:
@@ -61,8 +48,8 @@ class Fetcher:
         client: shared, made by `new_http_client`.
         policy: which addresses may be connected to.
         blocking: runs writes to the temporary file once it no longer fits in memory.
-        limits: caps of one download.
         resolve: host look-up.
+        limits: caps of one download.
     """
 
     def __init__(
@@ -71,8 +58,8 @@ class Fetcher:
         policy: FetchPolicy,
         *,
         blocking: Blocking,
+        resolve: Resolve,
         limits: FetchLimits | None = None,
-        resolve: Resolve = resolve_host,
     ) -> None:
         self._client = client
         self._policy = policy
@@ -142,7 +129,7 @@ class Fetcher:
             return self._policy.choose(target, [target.host])
         try:
             resolved = await self._resolve(target.host, target.port)
-        except (OSError, UnicodeError):
+        except OSError:
             raise FetchError(f"fetch failed: host {target.host} cannot be resolved") from None
         return self._policy.choose(target, resolved)
 

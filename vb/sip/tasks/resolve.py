@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Sequence
 from dataclasses import replace
 from ipaddress import ip_address
 from typing import Literal
 
-import trio
-
+from vb.names import NameLookup, NameNotFound
 from vb.sip.hop import Hop
 from vb.sip.uri import is_ip_address
 
 RESOLVE_TIMEOUT_S = 5.0
-_CACHE_S = 30.0
-_CACHE_SIZE = 256
 _WELL_KNOWN = {socket.AF_INET: ("8.8.8.8", 53), socket.AF_INET6: ("2606:4700:4700::1111", 53)}
 
 
@@ -23,24 +21,23 @@ class ResolveError(Exception):
 
 
 class Resolver:
-    """Resolves the hosts of hops; answers are kept for half a minute.
+    """Resolves the hosts of hops.
 
     Args:
         families: IP families that can be reached, the preferred one first.
+        names: finds addresses and remembers them.
     """
 
-    def __init__(self, families: tuple[Literal[4, 6], ...]) -> None:
+    def __init__(self, families: tuple[Literal[4, 6], ...], names: NameLookup) -> None:
         self._families = families
-        self._cache: dict[str, tuple[float, str]] = {}
+        self._names = names
 
     def cached(self, hop: Hop) -> Hop | None:
         """Return the hop with a numeric host if that takes no look-up."""
         if is_ip_address(hop.host):
             return hop
-        found = self._cache.get(hop.host)
-        if found is None or found[0] < trio.current_time():
-            return None
-        return _resolved(hop, found[1])
+        host = self._choose(self._names.cached(hop.host))
+        return _resolved(hop, host) if host else None
 
     async def resolve(self, hop: Hop) -> Hop:
         """Return the hop with a numeric host.
@@ -52,27 +49,24 @@ class Resolver:
         if known is not None:
             return known
         try:
-            with trio.fail_after(RESOLVE_TIMEOUT_S):
-                found = await trio.socket.getaddrinfo(hop.host, hop.port, type=socket.SOCK_DGRAM)
-        except (OSError, UnicodeError, trio.TooSlowError) as error:
+            host = self._choose(await self._names(hop.host))
+        except NameNotFound as error:
             raise ResolveError(hop.host) from error
-        for family in self._families:
-            wanted = socket.AF_INET6 if family == 6 else socket.AF_INET
-            for answer in found:
-                if answer[0] == wanted:
-                    host = str(answer[4][0])
-                    self._remember(hop.host, host)
-                    return _resolved(hop, host)
-        raise ResolveError(hop.host)
+        if not host:
+            raise ResolveError(hop.host)
+        return _resolved(hop, host)
 
     def names_of(self, address: str) -> list[str]:
         """Return the names that were found to be this address."""
-        return [name for name, (_, host) in self._cache.items() if host == address]
+        return self._names.names_of(address)
 
-    def _remember(self, name: str, host: str) -> None:
-        if len(self._cache) >= _CACHE_SIZE:
-            del self._cache[next(iter(self._cache))]
-        self._cache[name] = (trio.current_time() + _CACHE_S, host)
+    def _choose(self, addresses: Sequence[str]) -> str:
+        """Return the first address of the best family; empty when none can be reached."""
+        for family in self._families:
+            for address in addresses:
+                if (":" in address) == (family == 6):
+                    return address
+        return ""
 
 
 def _resolved(hop: Hop, host: str) -> Hop:

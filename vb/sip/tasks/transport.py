@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import trio
 
+from vb.names import NameLookup
 from vb.sip.hop import Hop, Outgoing
 from vb.sip.tasks.resolve import ResolveError, Resolver
 from vb.sip.tasks.tcp import StreamHandler, TcpTransport
@@ -33,6 +34,7 @@ class SipTransport:
         handler: where messages and failures go.
         hosts: addresses to bind, one for each family.
         port: for UDP and TCP on all of them; 0 = a free one.
+        names: finds the addresses of host names.
         tcp: listen on TCP as well.
         tls: certificates for TLS; None = no TLS, in neither direction.
         tls_port: its port; 0 = a free one.
@@ -49,6 +51,7 @@ class SipTransport:
         hosts: Sequence[str],
         port: int,
         *,
+        names: NameLookup,
         tcp: bool,
         tls: Tls | None = None,
         tls_port: int = 0,
@@ -59,7 +62,7 @@ class SipTransport:
             OSError: if an address cannot be bound.
         """
         self.unresolved = 0
-        self.resolver = Resolver(tuple(6 if ":" in host else 4 for host in hosts))
+        self.resolver = Resolver(tuple(6 if ":" in host else 4 for host in hosts), names)
         flows = count(1)
         self.tcp = TcpTransport(handler, flows=flows)
         self.tls = TcpTransport(handler, tls=tls, flows=flows) if tls is not None else None
