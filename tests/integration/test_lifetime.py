@@ -11,8 +11,10 @@ import trio
 import trio.testing
 
 from tests.support.phone import open_phone
+from tests.support.raw_call import open_raw_call
+from tests.support.raw_sip import SDP, open_raw
 from tests.support.transfers import arrival
-from tests.support.world import call_in, wait_for
+from tests.support.world import call_in, sip_uri, wait_for
 from vb.config import Config
 from vb.server import open_server
 
@@ -56,3 +58,21 @@ async def test_an_outgoing_leg_is_gone(config: Config) -> None:
                 await server.engine.wait_idle()
             await trio.testing.wait_all_tasks_blocked()
             assert gone() is None
+
+
+async def test_a_leg_that_was_replaced_is_gone_while_its_successor_talks(config: Config) -> None:
+    async with open_raw_call(config) as call, open_raw(sip_uri(call.server)) as new:
+        engine, old = call.server.engine, call.peer
+        gone = ref(engine.legs.get(call.leg_id))
+        named = f"{old.call_id};to-tag={old.to_tag};from-tag={old.from_tag}"
+        await new.request("INVITE", body=SDP, headers={"Replaces": named})
+        await new.wait_status(200)
+        await new.request("ACK", cseq=1)
+        await old.respond(await old.wait_request("BYE"), 200)
+        await wait_for(call.events, "leg.disconnected")
+        with trio.fail_after(5):
+            while engine.running_legs > 1:
+                await trio.testing.wait_all_tasks_blocked()
+        await trio.testing.wait_all_tasks_blocked()
+        assert len(engine.legs) == 1
+        assert gone() is None

@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 
 from tests.support.sip_pair import ANSWER, OFFER, RawPeer, kinds, statuses
-from vb.sip.call import Call, CallEvent, OfferAnswered, OfferReceived
+from vb.sip.call import Call, CallEvent, DialogLost, OfferAnswered, OfferReceived, OfferRefused
+from vb.sip.digest import Credentials
+from vb.sip.exchange import PATIENCE_S
 from vb.sip.inbound import InboundCall
 from vb.sip.message import Request, Response
 from vb.sip.outbound import OutboundCall
@@ -144,6 +146,74 @@ def test_a_caller_may_not_send_a_second_invite_before_the_answer_to_the_first(pe
     (refused,) = peer.send(reinvite(peer, call, cseq=3))
     assert statuses([refused]) == [500]
     assert 0 <= int(refused.headers.get("Retry-After") or "-1") <= 10
+
+
+# -- peers that only say that they try ------------------------------------------------------------
+
+
+def left_trying(peer: RawPeer) -> tuple[Call, Request]:
+    """A call whose re-INVITE the peer answered with 100, once it has been cancelled for that."""
+    call = peer.dialled()
+    call.reoffer(OFFER, 0.0)
+    (invite,) = peer.collect()
+    assert isinstance(invite, Request)
+    peer.respond(invite, 100)
+    assert peer.advance(PATIENCE_S - 0.1) == []
+    (cancel,) = peer.advance(0.2)
+    assert isinstance(cancel, Request)
+    assert (cancel.method, cancel.cseq.number) == ("CANCEL", invite.cseq.number)
+    assert cancel.via == invite.via
+    peer.respond(cancel, 200)
+    return call, invite
+
+
+def test_a_reinvite_that_is_tried_for_ever_is_cancelled_and_leaves_the_call_up(peer: RawPeer) -> None:
+    call, invite = left_trying(peer)
+    assert statuses(peer.respond(invite, 487)) == ["ACK"]
+    assert peer.side.take() == [OfferRefused(487)]
+    call.reoffer(OFFER, peer.now)
+    assert statuses(peer.collect()) == ["INVITE"]
+
+
+def test_a_cancelled_reinvite_without_a_final_response_has_lost_the_dialog(peer: RawPeer) -> None:
+    _, invite = left_trying(peer)
+    peer.advance(20)
+    peer.respond(invite, 183)  # of no use any more
+    assert statuses(peer.advance(12)) == ["BYE"]
+    assert peer.side.take() == [DialogLost(408)]
+
+
+def test_a_200_that_crosses_the_cancel_of_a_reinvite_counts(peer: RawPeer) -> None:
+    _, invite = left_trying(peer)
+    assert statuses(peer.respond(invite, 200, body=ANSWER)) == ["ACK"]
+    assert peer.side.take() == [OfferAnswered(ANSWER)]
+    assert peer.advance(100) == []
+
+
+def test_a_reinvite_that_was_challenged_is_waited_for_anew(peer: RawPeer) -> None:
+    call = peer.dialled(credentials=Credentials("u", "p"))
+    call.reoffer(OFFER, 0.0)
+    (first,) = peer.collect()
+    peer.respond(first, 100)
+    peer.advance(PATIENCE_S - 1)
+    challenge = {"WWW-Authenticate": 'Digest realm="r", nonce="n", qop="auth"'}
+    _, second = peer.respond(first, 401, headers=challenge)
+    peer.respond(second, 100)
+    assert peer.advance(PATIENCE_S - 1) == []
+    cancel, *_ = peer.advance(2)
+    assert (cancel.cseq.method, cancel.cseq.number) == ("CANCEL", second.cseq.number)
+
+
+def test_a_200_after_the_goodbye_is_still_acknowledged(peer: RawPeer) -> None:
+    call = peer.connected()
+    call.reoffer(OFFER, 0.0)
+    (invite,) = peer.collect()
+    peer.respond(invite, 100)
+    peer.send(peer.request("BYE", to_tag=call.local_tag, cseq=9))
+    assert kinds(peer.side.take()) == ["RemoteHangup", "Closed"]
+    assert statuses(peer.respond(invite, 200, body=ANSWER)) == ["ACK"]
+    assert statuses(peer.respond(invite, 200, body=ANSWER)) == ["ACK"]
+    assert peer.side.take() == []
 
 
 # -- the end --------------------------------------------------------------------------------------------

@@ -233,6 +233,34 @@ def test_an_offer_in_a_prack_can_be_refused(peer: RawPeer) -> None:
     assert peer.advance(20) == []
 
 
+def answered_before_prack(peer: RawPeer) -> tuple[InboundCall, Request | Response]:
+    """A call whose 200 went out before the PRACK of its 180."""
+    call = invited(peer, REQUIRED)
+    call.ring(0.0)
+    (ringing,) = peer.collect()
+    call.accept(ANSWER, 0.0)
+    assert statuses(peer.collect()) == [200]
+    return call, ringing
+
+
+def test_an_offer_in_a_prack_after_the_200_is_answered(peer: RawPeer) -> None:
+    call, ringing = answered_before_prack(peer)
+    assert prack(peer, ringing, body=OTHER_OFFER) == []
+    assert peer.side.take() == [OfferReceived(OTHER_OFFER, "PRACK")]
+    call.answer_offer(ANSWER, 0.0)
+    (ok,) = peer.collect()
+    assert (ok.cseq.method, statuses([ok]), ok.body) == ("PRACK", [200], ANSWER)
+    peer.send(peer.request("ACK", to_tag=call.local_tag))
+    assert peer.side.take() == [Acknowledged(None)]
+
+
+def test_an_offer_in_a_prack_after_the_end_is_refused(peer: RawPeer) -> None:
+    call, ringing = answered_before_prack(peer)
+    call.hangup(0.0)
+    assert statuses(prack(peer, ringing, body=OTHER_OFFER)) == [488]
+    assert peer.side.take() == []
+
+
 def test_after_a_reliable_answer_an_update_may_offer(peer: RawPeer) -> None:
     call = invited(peer, SUPPORTED)
     update = peer.request("UPDATE", to_tag=call.local_tag, cseq=2, body=OTHER_OFFER)

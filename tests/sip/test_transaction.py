@@ -122,6 +122,28 @@ def test_every_2xx_reaches_the_user_while_accepted_rfc6026() -> None:
     assert host.forgotten == 1
 
 
+@pytest.mark.parametrize("method", ["INVITE", "OPTIONS"])
+def test_a_transaction_that_is_to_end_by_a_time_does_so_whatever_is_tried(method: str) -> None:
+    host = Host()
+    transaction = client(host, method, TCP)
+    answer(transaction, 100, 1.0)
+    transaction.end_by(20.0)
+    answer(transaction, 183, 2.0)
+    host.times(19.9)
+    assert host.forgotten == 0
+    host.times(20.0)
+    assert (host.results[-1], host.forgotten) == ("timeout", 1)
+
+
+def test_a_transaction_that_has_its_final_response_lingers_as_ever() -> None:
+    host = Host()
+    transaction = client(host, "INVITE")
+    answer(transaction, 200, 1.0)
+    transaction.end_by(2.0)
+    host.times(32.9)
+    assert (host.results, host.forgotten) == ([200], 0)
+
+
 def test_a_non_invite_is_repeated_up_to_t2() -> None:
     host = Host()
     client(host, "OPTIONS")

@@ -8,30 +8,36 @@ Spec: RFC 3891 §3.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import structlog
 
 from vb.calls.rooms import put_into_live_room
 from vb.engine import Engine
 from vb.errors import VbError
-from vb.events.hooks import Hook
 from vb.legs.sip import SipLeg
 from vb.sip.tasks.endpoint import SipCall
 
 log = structlog.get_logger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
 class Predecessor:
-    """The leg that a new one is to take the place of.
+    """The leg that a new one is to take the place of: held until then, and no longer.
 
     Attributes:
+        app_id: of its application.
         hook: its webhook, which is forgotten with its last event.
     """
 
-    leg: SipLeg
-    hook: Hook | None
+    def __init__(self, engine: Engine, leg: SipLeg) -> None:
+        self.app_id = leg.app_id
+        self.hook = engine.hooks.leg_hook(leg.id)
+        self._engine = engine
+        self._leg: SipLeg | None = leg
+
+    def give_place_to(self, leg: SipLeg) -> None:
+        """Let a leg take the place, once."""
+        old, self._leg = self._leg, None
+        if old is not None:
+            take_over(self._engine, old, leg)
 
 
 def predecessor(engine: Engine, call: SipCall) -> Predecessor | None:
@@ -40,7 +46,7 @@ def predecessor(engine: Engine, call: SipCall) -> Predecessor | None:
         return None
     for leg in engine.legs:
         if isinstance(leg, SipLeg) and leg.call is call.replaces:
-            return Predecessor(leg, engine.hooks.leg_hook(leg.id))
+            return Predecessor(engine, leg)
     return None
 
 

@@ -50,7 +50,7 @@ from vb.sip.refer_server import ReferServer
 from vb.sip.refresh import SessionKeeper
 from vb.sip.settings import AgentSettings
 from vb.sip.timers import Timed
-from vb.sip.transaction import ClientTransaction, FailureKind, ServerTransaction
+from vb.sip.transaction import ClientTransaction, FailureKind, ServerTransaction, final_status
 
 __all__ = [
     "Call",
@@ -83,6 +83,8 @@ __all__ = [
 
 HeaderList = Sequence[tuple[str, str]]
 Done = Callable[[ClientTransaction, Response | FailureKind, float], None]
+# What is sent once more for a challenge although the call is over.
+LAST_WORDS = frozenset({"BYE", "NOTIFY"})
 
 
 class CallState(Enum):
@@ -144,7 +146,7 @@ class Call:
         dialog: the confirmed dialog, or the callee's early one; None before there is any.
         peer: where the peer's messages come from; names family and transport of the call.
         is_answered: a 2xx to the INVITE was sent or received.
-        replaced_by: the newest call that was let in to take the place of this one.
+        replaced_by: the newest call that was let in to take the place of this one, as long as it lives.
     """
 
     direction: Literal["inbound", "outbound"]
@@ -156,7 +158,7 @@ class Call:
         self.peer = peer
         self.state = CallState.EARLY
         self.is_answered = False
-        self.replaced_by: Call | None = None
+        self.replaced_by: Callable[[], Call | None] = nobody
         self.dialog: Dialog | None = None
         self.digest: DigestClient | None = None
         self.queued_for: float | None = None
@@ -181,9 +183,10 @@ class Call:
                 action(now)
 
     def set_timer(self, action: Callable[[float], None], at: float) -> None:
-        """Run an action once at a time; the same action's earlier wish is replaced."""
-        self._timers[action] = at
-        self.host.schedule(self)
+        """Run an action once at a time, in place of its earlier wish; a closed call has no timers."""
+        if self.state is not CallState.CLOSED:
+            self._timers[action] = at
+            self.host.schedule(self)
 
     def clear_timer(self, action: Callable[[float], None]) -> None:
         """Forget a timer."""
@@ -362,7 +365,7 @@ class Call:
 
         Args:
             done: called once with the final response, or with the way it failed; for an INVITE also
-                with every further 2xx.
+                with every further 2xx. After the end of the call only with a 2xx to an INVITE.
             attempt: how often this request was challenged before.
         """
         dialog = dialog or self.dialog
@@ -385,13 +388,17 @@ class Call:
         if body and "Content-Type" not in all_headers:
             all_headers.add("Content-Type", "application/sdp")
         retry = partial(self.send, method, done, dialog=dialog, body=body)
-        return self.host.start_client(
+        # Both are methods of the call: until the outcome is told, its transaction keeps the call alive.
+        transaction = self.host.start_client(
             Request(method, uri, all_headers, body),
             hop,
             partial(self._response, retry, done, list(headers), attempt),
-            done,
+            partial(self._outcome, done),
             now,
         )
+        if method == "INVITE":
+            self.exchange.sent(transaction, now)
+        return transaction
 
     def _response(
         self,
@@ -403,19 +410,28 @@ class Call:
         response: Response,
         now: float,
     ) -> None:
+        request = transaction.request
         if response.status < 200:
             return
-        if response.status in (401, 407) and self.digest is not None:
-            request = transaction.request
-            answers = self.digest.answer(response, request.method, request.uri, request.headers, attempt)
-            if answers is not None:
-                kept = [item for item in headers if item[0].lower() not in AUTHORIZATIONS]
-                retry(now, headers=kept + answers, attempt=attempt + 1)
+        if not self.is_over or request.method in LAST_WORDS:
+            kept = [item for item in headers if item[0].lower() not in AUTHORIZATIONS]
+            if response.status in (401, 407) and self.digest is not None:
+                answers = self.digest.answer(response, request.method, request.uri, request.headers, attempt)
+                if answers is not None:
+                    retry(now, headers=kept + answers, attempt=attempt + 1)
+                    return
+            if self.session.raised(response):
+                retry(now, headers=kept, attempt=attempt)  # used nonces are not sent twice
                 return
-        if self.session.raised(response):
-            retry(now, headers=headers, attempt=attempt)
-            return
-        done(transaction, response, now)
+        self._outcome(done, transaction, response, now)
+
+    def _outcome(
+        self, done: Done, transaction: ClientTransaction, outcome: Response | FailureKind, now: float
+    ) -> None:
+        """Tell how a request ended; once the call is closed that concerns nobody, but a 2xx wants its ACK."""
+        wants_ack = transaction.request.method == "INVITE" and final_status(outcome) < 300
+        if self.state is not CallState.CLOSED or wants_ack:
+            done(transaction, outcome, now)
 
     def send_bye(self, now: float, headers: HeaderList = ()) -> None:
         """Send BYE and close when it is answered."""
@@ -443,10 +459,16 @@ class Call:
         if self.state is CallState.CLOSED:
             return
         self.exchange.abort(now)
+        self.refer_client.abort()
+        self.refer_server.abort(now)
         self.emit(Closed())
         self.state = CallState.CLOSED
         self._timers.clear()
         self.host.closed(self)
+
+
+def nobody() -> None:
+    """Stand in for a weak reference to a call where there is no call."""
 
 
 def add_response_headers(response: Response, request: Request, host: CallHost, hop: Hop) -> None:

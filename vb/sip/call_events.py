@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from vb.sip.message import Headers
@@ -35,10 +35,14 @@ class EarlyMedia:
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """The first 2xx to our INVITE; it is acknowledged already. `sdp` is None if it carried none."""
+    """The first 2xx to our INVITE; it is acknowledged already. `sdp` is None if it carried none.
+
+    `to_tag` tells the fork, as that of `EarlyMedia` does.
+    """
 
     sdp: bytes | None
     headers: Headers
+    to_tag: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,10 +84,14 @@ class RemoteHangup:
 
 @dataclass(frozen=True, slots=True)
 class OfferReceived:
-    """The peer offers a new session; waits for `answer_offer` or `refuse_offer`."""
+    """The peer offers a new session; waits for `answer_offer` or `refuse_offer`.
+
+    `from_tag` tells the fork of a call that is not answered yet.
+    """
 
     sdp: bytes
     method: str
+    from_tag: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -139,6 +139,15 @@ class Dialog:
         except SipParseError:
             return
 
+    def renew(self, other: Dialog) -> None:
+        """Take target and routes of the same dialog as a further response to the INVITE gives them.
+
+        Numbers go on, for the early dialog may have been used.
+
+        Spec: RFC 3261 §13.2.2.4.
+        """
+        self.remote, self.remote_target, self.routes = other.remote, other.remote_target, other.routes
+
     def request_target(self) -> tuple[str, list[str]]:
         """Return Request-URI and Route values of the next request.
 

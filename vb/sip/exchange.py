@@ -23,8 +23,9 @@ from vb.sip.call_events import (
 )
 from vb.sip.errors import CallStateError, NoPendingOffer, SipParseError
 from vb.sip.hop import Hop
-from vb.sip.message import Request, Response
+from vb.sip.message import Headers, Request, Response
 from vb.sip.multipart import sdp_of
+from vb.sip.timers import TIMEOUT_S
 from vb.sip.transaction import (
     ClientTransaction,
     FailureKind,
@@ -38,6 +39,13 @@ if TYPE_CHECKING:
     from vb.sip.dialog import Dialog
 
 Offer = bytes | Callable[[], bytes]
+
+PATIENCE_S = 2 * TIMEOUT_S
+"""How long a peer that has only sent provisional responses may leave a re-INVITE of ours unanswered.
+
+Nobody has to be asked about a change of direction, and a proxy that waits in vain says so after 64·T1. Then
+the re-INVITE is cancelled, so that a peer that is merely slow keeps its call.
+"""
 
 
 class OfferExchange:
@@ -111,7 +119,8 @@ class OfferExchange:
             call.respond(transaction, refusal, now)
         else:
             self._remote = transaction
-            self.pending = OfferRequested() if sdp is None else OfferReceived(sdp, request.method)
+            tag = request.from_.tag
+            self.pending = OfferRequested() if sdp is None else OfferReceived(sdp, request.method, tag)
             call.emit(self.pending)
 
     def _glare(self, request: Request) -> int:
@@ -227,7 +236,28 @@ class OfferExchange:
         self._waiting = None
         self._local_offer = offer
         body = offer if isinstance(offer, bytes) else offer()
-        self._local = self._call.send("INVITE", self._offer_done, now, body=body)
+        self._call.send("INVITE", self._offer_done, now, body=body)
+
+    def sent(self, transaction: ClientTransaction, now: float) -> None:
+        """Our re-INVITE is on its way, once more if it was challenged."""
+        self._local = transaction
+        self._call.set_timer(self._lose_patience, now + PATIENCE_S)
+
+    def _lose_patience(self, now: float) -> None:
+        """Cancel our re-INVITE: a 487 leaves the session as it was, further silence counts as a 408.
+
+        Spec: RFC 3261 §9.1, §14.1.
+        """
+        if self._local is None:
+            return
+        if self._local.state == "proceeding":
+            send_cancel(self._call.host, self._local, now)
+        self._local.end_by(now + TIMEOUT_S)
+
+    def _settle(self) -> None:
+        """Our re-INVITE has its final response."""
+        self._local = None
+        self._call.clear_timer(self._lose_patience)
 
     def _offer_done(
         self, transaction: ClientTransaction, outcome: Response | FailureKind, now: float
@@ -236,7 +266,7 @@ class OfferExchange:
         if isinstance(outcome, Response) and outcome.status < 300:
             self._accepted(transaction, outcome, now)
             return
-        self._local = None
+        self._settle()
         call = self._call
         status = final_status(outcome)
         if status in (408, 481):
@@ -259,7 +289,7 @@ class OfferExchange:
         call.dialog.refresh_target(response)
         transaction.ack_sent = build_ack_in(call.dialog, call.host, transaction.request)
         call.host.send(*transaction.ack_sent)
-        self._local = None
+        self._settle()
         call.session.accepted(response, now)
         call.emit(OfferAnswered(readable_sdp(response)))
         self.resume()
@@ -279,6 +309,9 @@ class OfferExchange:
             self._pending_ack.stop()
             self._pending_ack = None
         self._waiting = None
+        if self._local is not None:
+            self._local.end_by(now + TIMEOUT_S)  # a 2xx of that time still gets its ACK
+            self._settle()
         if self._remote is not None:
             self._call.respond(self._take_remote(), 487, now)
 
@@ -298,6 +331,28 @@ def build_ack_in(dialog: Dialog, host: CallHost, invite: Request) -> tuple[bytes
         for value in invite.headers.get_all(name):
             headers.add(name, value)
     return Request("ACK", uri, headers).to_bytes(), hop
+
+
+def send_cancel(host: CallHost, transaction: ClientTransaction, now: float) -> None:
+    """Send CANCEL for an INVITE of ours that has had a provisional response.
+
+    The INVITE's own final response, or its absence, tells what comes of it.
+
+    Spec: RFC 3261 §9.1.
+    """
+    invite = transaction.request
+    headers = Headers([("Via", str(invite.via)), ("Max-Forwards", "70")])
+    for route in invite.headers.get_all("Route"):
+        headers.add("Route", route)
+    for name in ("From", "To", "Call-ID"):
+        headers.add(name, invite.required(name))
+    headers.add("CSeq", f"{invite.cseq.number} CANCEL")
+    cancel = Request("CANCEL", invite.uri, headers)
+    host.start_client(cancel, transaction.hop, _ignore_outcome, _ignore_outcome, now)
+
+
+def _ignore_outcome(transaction: ClientTransaction, outcome: Response | FailureKind, now: float) -> None:
+    """Take note of nothing."""
 
 
 def readable_sdp(message: Request | Response) -> bytes | None:

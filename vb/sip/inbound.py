@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Literal
+from weakref import ref
 
 from vb.sip.call import (
     Acknowledged,
@@ -16,6 +18,7 @@ from vb.sip.call import (
     NotAcknowledged,
     OfferAnswered,
     RemoteHangup,
+    nobody,
 )
 from vb.sip.dialog import Dialog
 from vb.sip.errors import CallStateError
@@ -35,7 +38,6 @@ class InboundCall(Call):
     Attributes:
         invite: the request as received.
         offer: its session description; None asks for our offer in the 2xx.
-        replaces: the call that this one is to take the place of; its owner ends it.
     """
 
     direction: Literal["inbound", "outbound"] = "inbound"
@@ -58,7 +60,7 @@ class InboundCall(Call):
         super().__init__(host, invite.call_id, local_tag, source)
         self.invite = invite
         self.offer = offer
-        self.replaces: Call | None = None
+        self._replaces: Callable[[], Call | None] = nobody
         self.dialog = Dialog.from_invite(invite, local_tag, source)
         self._transaction = transaction
         self._provisional = Provisional(183, None, (), None)
@@ -94,10 +96,15 @@ class InboundCall(Call):
     def _can_offer_early(self) -> bool:
         return self.offer is None and self._reliable.is_supported and not self._reliable.has_sent_sdp
 
+    @property
+    def replaces(self) -> Call | None:
+        """The call that this one is to take the place of, as long as it lives; its owner ends it."""
+        return self._replaces()
+
     def take_place_of(self, other: Call) -> None:
-        """Note which call this one is to replace."""
-        self.replaces = other
-        other.replaced_by = self
+        """Note which call this one is to replace; neither outlives its end for the other's sake."""
+        self._replaces = ref(other)
+        other.replaced_by = ref(self)
 
     # -- orders ---------------------------------------------------------------------------------
 
@@ -275,7 +282,9 @@ class InboundCall(Call):
             self.respond(transaction, 200, now)
             self.exchange.initial_pending = False
             self.emit(OfferAnswered(readable_sdp(request)))
-        elif self.state is CallState.EARLY and request.body:
+        elif request.body and self.is_over:
+            self.respond(transaction, 488, now)  # nobody would answer the offer
+        elif request.body:
             self.exchange.receive_offer(request, transaction, now)
         else:
             self.respond(transaction, 200, now)

@@ -23,7 +23,7 @@ from vb.sip.call import (
 from vb.sip.call_events import DialFailure
 from vb.sip.dialog import Dialog
 from vb.sip.digest import Credentials, DigestClient
-from vb.sip.exchange import build_ack_in, readable_sdp
+from vb.sip.exchange import build_ack_in, readable_sdp, send_cancel
 from vb.sip.hop import Hop
 from vb.sip.identity import Identity
 from vb.sip.message import Headers, Request, Response
@@ -149,19 +149,12 @@ class OutboundCall(Call):
 
     def _send_cancel(self, now: float) -> None:
         """Send CANCEL once; without a final response in 64·T1 the call is over.  Spec: RFC 3261 §9.1."""
-        invite, transaction = self.invite, self._transaction
-        if self._cancel_sent or invite is None or transaction is None:
+        transaction = self._transaction
+        if self._cancel_sent or transaction is None:
             return
         self._cancel_sent = True
-        headers = Headers([("Via", str(invite.via)), ("Max-Forwards", "70")])
-        for route in invite.headers.get_all("Route"):
-            headers.add("Route", route)
-        for name in ("From", "To", "Call-ID"):
-            headers.add(name, invite.required(name))
-        headers.add("CSeq", f"{invite.cseq.number} CANCEL")
-        cancel = Request("CANCEL", invite.uri, headers)
         self.set_timer(self._give_up, now + TIMEOUT_S)
-        self.host.start_client(cancel, transaction.hop, _ignore_response, _ignore_failure, now)
+        send_cancel(self.host, transaction, now)
 
     def _give_up(self, now: float) -> None:
         if self._transaction is not None:
@@ -229,11 +222,10 @@ class OutboundCall(Call):
         tag = response.to.tag
         known = self._early.get(tag) or self._surplus.get(tag)
         dialog = Dialog.from_response(self.invite, response, self.plan.target, self.peer)
-        if known is not None:
-            # The fork may have used its early dialog: its numbers go on (RFC 3261 §13.2.2.4).
-            dialog.remote_cseq, dialog.local_cseq = known.remote_cseq, known.local_cseq
-            dialog.source = known.source
-        return dialog
+        if known is None:
+            return dialog
+        known.renew(dialog)  # the same one: a request in it may have to be sent again
+        return known
 
     def _on_success(self, transaction: ClientTransaction, response: Response, now: float) -> None:
         """Acknowledge every 2xx; the first is the call, every other fork gets BYE."""
@@ -262,7 +254,7 @@ class OutboundCall(Call):
             return
         self.state = CallState.CONFIRMED
         self.session.accepted(response, now)
-        self.emit(Answered(readable_sdp(response), response.headers))
+        self.emit(Answered(readable_sdp(response), response.headers, dialog.remote_tag))
 
     def _on_refusal(self, transaction: ClientTransaction, response: Response, now: float) -> None:
         if self.dialog is not None or transaction is not self._transaction:
@@ -303,14 +295,6 @@ class OutboundCall(Call):
         if not self._early and self.state is CallState.EARLY:
             self.emit(RemoteHangup())
             self.hangup(now)
-
-
-def _ignore_response(transaction: ClientTransaction, response: Response, now: float) -> None:
-    """The INVITE's own final response tells how the CANCEL went."""
-
-
-def _ignore_failure(transaction: ClientTransaction, kind: FailureKind, now: float) -> None:
-    """The INVITE's own final response, or its absence, tells how the CANCEL went."""
 
 
 def _ignore_outcome(transaction: ClientTransaction, outcome: Response | FailureKind, now: float) -> None:

@@ -200,6 +200,7 @@ class ReferServer:
         if self._transaction is not None:
             self._call.respond(self._take(), 487, now)
         self.phase = "none"
+        self._after_notify = None
 
     def after_notify(self, action: Callable[[float], None], now: float) -> None:
         """Run an action now, or when the last NOTIFY under way has been answered."""

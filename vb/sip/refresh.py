@@ -81,6 +81,8 @@ class SessionKeeper:
 
     def _refresh(self, now: float) -> None:
         call = self._call
+        if call.is_over:
+            return
         if not call.exchange.is_idle or call.exchange.has_waiting or call.state.value != "confirmed":
             call.set_timer(self._refresh, now + BUSY_RETRY_S)
             return
@@ -92,6 +94,8 @@ class SessionKeeper:
 
     def _updated(self, transaction: ClientTransaction, outcome: Response | FailureKind, now: float) -> None:
         call = self._call
+        if call.is_over:
+            return
         if final_status(outcome) in (408, 481):
             self._expire(now)
         elif not isinstance(outcome, Response):
@@ -110,7 +114,7 @@ class SessionKeeper:
 
     def refused(self, now: float) -> None:
         """A refresh failed, but the session lives: try again while there is time."""
-        if not self.refreshing:
+        if not self.refreshing or self._call.is_over:
             return
         self.refreshing = False
         left_s = self._expires_at - now

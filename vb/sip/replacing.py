@@ -58,7 +58,8 @@ def find_replaced(
         return Refusal(603) if key in ended else Refusal(481)
     if not call.has_dialog(wanted.from_tag):
         return Refusal(481)
-    if call.is_over or (call.replaced_by is not None and not call.replaced_by.is_over):
+    successor = call.replaced_by()
+    if call.is_over or (successor is not None and not successor.is_over):
         return Refusal(603)
     if call.state is not CallState.EARLY:
         return Refusal(486) if wanted.early_only else call

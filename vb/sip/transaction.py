@@ -125,7 +125,7 @@ class ClientTransaction(Transaction):
         ack_sent: the user's ACK of a 2xx, for the 2xx that come again.
     """
 
-    __slots__ = ("_data", "_fallback", "_on_failure", "_on_response", "ack_sent", "request")
+    __slots__ = ("_data", "_end_by", "_fallback", "_on_failure", "_on_response", "ack_sent", "request")
 
     def __init__(
         self,
@@ -139,6 +139,7 @@ class ClientTransaction(Transaction):
         self.request = request
         self.ack_sent: tuple[bytes, Hop] | None = None
         self._data = request.to_bytes()
+        self._end_by: float | None = None
         self._fallback: Hop | None = None
         self._on_response = on_response
         self._on_failure = on_failure
@@ -185,6 +186,13 @@ class ClientTransaction(Transaction):
         """Whether a final response may still come."""
         return self.state in ("trying", "proceeding")
 
+    def end_by(self, at: float) -> None:
+        """Fail at a time unless a final response comes before, whatever provisional ones say till then."""
+        if self.is_pending:
+            self._end_by = at
+            self._end_at = at if self._end_at is None else min(self._end_at, at)
+            self._host.schedule(self)
+
     def receive(self, response: Response, now: float) -> None:
         """Take a response that matches this transaction."""
         raise NotImplementedError
@@ -229,7 +237,7 @@ class InviteClientTransaction(ClientTransaction):
         if response.status < 200:
             if self.is_pending:
                 self.state = "proceeding"
-                self._repeat_at = self._end_at = None
+                self._repeat_at, self._end_at = None, self._end_by
                 on_response(self, response, now)
         elif response.status < 300:
             if self.is_pending:

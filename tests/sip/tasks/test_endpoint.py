@@ -25,9 +25,11 @@ from vb.sip.call import (
     Ringing,
 )
 from vb.sip.errors import CallStateError, HeaderRefused, SipTargetError
-from vb.sip.message import Response
+from vb.sip.hop import Hop
+from vb.sip.message import Request, Response
 from vb.sip.parser import parse_message
 from vb.sip.tasks.endpoint import DialRequest, SipCall, SipEndpoint, SipSettings
+from vb.sip.transaction import ClientTransaction, FailureKind
 
 pytestmark = pytest.mark.integration
 LOOPBACK = SipSettings(port=0, tcp_enabled=True)
@@ -197,6 +199,40 @@ async def test_a_fault_in_the_owner_refuses_the_call_and_nothing_else() -> None:
                 assert isinstance(await until(call, Closed), Closed)
             assert bob.faults == 2
     assert [entry["event"] for entry in logs] == ["sip_fault", "sip_fault"]
+
+
+async def test_a_fault_in_what_follows_a_failed_send_ends_nothing_else() -> None:
+    told = trio.Event()
+
+    def broken(transaction: ClientTransaction, kind: FailureKind, now: float) -> None:
+        told.set()
+        raise ValueError("broken user")
+
+    async with running(answering) as (_bob, port), running() as (alice, _):
+        agent = alice._agent
+        assert agent is not None
+        with structlog.testing.capture_logs() as logs:
+            for hop in (Hop("udp", "127.0.0.1", free_port()), Hop("udp", "127.0.0.1", 70_000)):
+                request = parse_message(RawPeer().request("OPTIONS", branch=f"z9hG4bK{hop.port}"))
+                assert isinstance(request, Request)
+                agent.start_client(request, hop, ignore_response, broken, trio.current_time())
+                alice.flush()
+            await told.wait()
+        # The system reports the closed port; the impossible one cannot even be named to it.
+        assert sorted(entry["what"] for entry in logs) == ["failure", "send"]
+        call = alice.dial(DialRequest(f"sip:bob@127.0.0.1:{port}", OFFER))
+        assert isinstance(await until(call, Answered), Answered)
+
+
+def ignore_response(transaction: ClientTransaction, response: Response, now: float) -> None:
+    """Nobody responds."""
+
+
+def free_port() -> int:
+    """A UDP port that nobody listens on."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.bind(("127.0.0.1", 0))
+        return int(sock.getsockname()[1])
 
 
 async def test_an_owner_that_reads_no_events_loses_its_call() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -10,12 +11,15 @@ from pathlib import Path
 import pytest
 import structlog
 import trio
+import trio.testing
 import trustme
 
-from tests.support.sip_pair import ANSWER, OFFER
+from tests.support.sip_pair import ANSWER, OFFER, RawPeer
 from vb.errors import ConfigError
 from vb.ids import SystemIds
 from vb.sip.call import Answered, CallEvent, Closed, DialFailed, OfferReceived, RemoteHangup
+from vb.sip.message import Response
+from vb.sip.parser import parse_message
 from vb.sip.tasks.endpoint import DialRequest, SipCall, SipEndpoint, SipSettings
 from vb.sip.tasks.tls import Tls, load_tls
 
@@ -196,6 +200,23 @@ async def test_connections_of_one_peer_are_capped(files: Files, monkeypatch: pyt
         await trio.open_tcp_stream("127.0.0.1", port) as second,
     ):
         assert await second.receive_some(1) == b""
+
+
+async def test_a_burst_of_invites_and_a_reset_leaves_nothing(files: Files) -> None:
+    trusting = files.load().client
+    async with running(files.load()) as (bob, port):
+        raw = RawPeer()
+        for number in range(20):
+            tcp = await trio.open_tcp_stream("127.0.0.1", port)
+            stream = trio.SSLStream(tcp, trusting, server_hostname="localhost")
+            await stream.send_all(raw.request("INVITE", body=OFFER, call_id=f"burst-{number}"))
+            answer = parse_message(bytes(await stream.receive_some(65536)))
+            assert isinstance(answer, Response)
+            tcp.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+            await trio.aclose_forcefully(stream)
+        while bob.calls or bob.connections:
+            await trio.testing.wait_all_tasks_blocked(0.01)
+        assert (bob.calls, bob.transactions, bob.faults) == (0, 0, 0)
 
 
 @pytest.mark.parametrize("broken", ["missing", "no PEM", "key of another", "encrypted"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from typing import Literal
+from weakref import ref
 
 import trio
 
@@ -25,10 +26,6 @@ class SipCall:
     """One call, inbound or outbound, for as long as its owner keeps it.
 
     Orders raise `CallStateError` where the state of the call does not allow them.
-
-    Attributes:
-        replaces: the call that this inbound one is to take the place of (RFC 3891); its owner answers
-            this one and then ends that one.
     """
 
     def __init__(
@@ -38,7 +35,7 @@ class SipCall:
         flush: Callable[[], None],
         replaces: SipCall | None = None,
     ) -> None:
-        self.replaces = replaces
+        self._replaces = ref(replaces) if replaces is not None else None
         self._call = call
         self._settings = settings
         self._flush = flush
@@ -47,6 +44,14 @@ class SipCall:
         self._closed = trio.Event()
 
     # -- what is known --------------------------------------------------------------------------
+
+    @property
+    def replaces(self) -> SipCall | None:
+        """The call that this inbound one is to take the place of (RFC 3891), while anybody holds it.
+
+        Its owner answers this one and then ends that one.
+        """
+        return self._replaces() if self._replaces is not None else None
 
     @property
     def direction(self) -> Literal["inbound", "outbound"]:

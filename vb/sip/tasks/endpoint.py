@@ -10,12 +10,14 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import structlog
 import trio
 
 from vb.errors import NotAvailable, Unavailable
 from vb.ids import IdSource
+from vb.names import NameLookup
 from vb.sip.agent import AgentStats, UserAgent
 from vb.sip.call import Call, CallEvent, Closed, Incoming
 from vb.sip.dialog import uri_hop
@@ -28,7 +30,7 @@ from vb.sip.plain import check_plain
 from vb.sip.settings import AgentSettings
 from vb.sip.target import dial_target, proxy_route
 from vb.sip.tasks.call import SipCall
-from vb.sip.tasks.resolve import ResolveError, advertised_host
+from vb.sip.tasks.resolve import RESOLVE_TIMEOUT_S, ResolveError, advertised_host
 from vb.sip.tasks.tls import Tls
 from vb.sip.tasks.transport import BoundAddress, SipTransport
 from vb.sip.uri import SipUri
@@ -105,13 +107,15 @@ class SipEndpoint:
 
     Attributes:
         refuse_new: asked before a new INVITE reaches `on_invite`; status, reason and headers refuse it.
-        faults: datagrams, timers and callbacks whose handling failed.
+        names: looks up the hosts of peers.
+        faults: datagrams, failures, timers, callbacks and messages to send whose handling failed.
         overflows: calls ended because their owner left too many events unread.
     """
 
     def __init__(self, settings: SipSettings, ids: IdSource, on_invite: Callable[[SipCall], None]) -> None:
         self.settings = settings
         self.refuse_new: RefuseNew | None = None
+        self.names = NameLookup("sip", patience_s=RESOLVE_TIMEOUT_S)
         self.faults = 0
         self.overflows = 0
         self._ids = ids
@@ -141,6 +145,7 @@ class SipEndpoint:
             self,
             hosts,
             settings.port,
+            names=self.names,
             tcp=settings.tcp_enabled,
             tls=settings.tls,
             tls_port=settings.tls_port,
@@ -311,14 +316,17 @@ class SipEndpoint:
     def failed(self, transport: str, host: str, port: int) -> None:
         """Take note that a peer cannot be reached, by its address and by every name that it goes by."""
         agent, sockets = self._agent, self._transport
-        if agent is not None and sockets is not None:
-            for known in (host, *sockets.resolver.names_of(host)):
-                agent.transport_failed(transport, known, port, trio.current_time())
+        if agent is None or sockets is None:
+            return
+        now = trio.current_time()
+        for known in (host, *sockets.resolver.names_of(host)):
+            self._contained("failure", partial(agent.transport_failed, transport, known, port, now))
 
     def flow_lost(self, flow: int) -> None:
         """Take note that a connection is gone."""
-        if self._agent is not None:
-            self._agent.flow_lost(flow, trio.current_time())
+        agent = self._agent
+        if agent is not None:
+            self._contained("flow", lambda: agent.flow_lost(flow, trio.current_time()))
 
     def flush(self) -> None:
         """Deliver events, send what is due, and set the timer; orders given meanwhile are included."""
@@ -330,12 +338,12 @@ class SipEndpoint:
             while True:
                 events = agent.events()
                 for call, event in events:
-                    self._deliver(call, event)
+                    self._contained("event", partial(self._deliver, call, event))
                 outgoing = agent.outgoing()
                 for message in outgoing:
                     if self.settings.debug:
                         _dump("sent", message.data, message.hop)
-                    transport.send(message)
+                    self._contained("send", partial(transport.send, message))
                 if not events and not outgoing:
                     break
         finally:
