@@ -17,6 +17,7 @@ NAMES = (
     "voiceblender_webhook_deliveries_total",
     "voiceblender_vsi_events_dropped_total",
     "voiceblender_recovered_panics_total",
+    "voiceblender_api_wrong_tokens_total",
 )
 
 

@@ -65,7 +65,7 @@ class ServerConfig(Group):
     )
     dial_allow: Annotated[Words, AfterValidator(_check_destinations)] = setting(
         "VB_DIAL_ALLOW",
-        "destinations of outgoing calls and blind transfers: number prefixes, @host or prefix@host, "
+        "destinations of outgoing calls, their proxies and transfers: number prefixes, @host or prefix@host, "
         "refused with ! before; the longest that matches decides; empty = all",
         (),
     )
@@ -171,6 +171,9 @@ class SipConfig(Group):
     )
     codecs: Annotated[Words, AfterValidator(check_codecs)] = setting(
         "SIP_CODECS", "enabled codecs in order of preference", KNOWN_CODECS, shown=",".join(KNOWN_CODECS)
+    )
+    ring_timeout_s: Seconds = setting(
+        "VB_RING_TIMEOUT", "how long an incoming call may wait for an answer; 0 = for ever", 0.0, shown="0"
     )
     auto_ringing: Bool = setting("SIP_AUTO_RINGING", "send 180 to every incoming call at once", False)
     use_source_socket: Bool = setting(

@@ -18,6 +18,7 @@ LEG_STATES: Final = {
     "leg.connected": "connected",
     "leg.disconnected": "disconnected",
 }
+WRONG_TOKEN_STATUSES: Final = ("401", "429")
 TEXT_LOSSES: Final = ("overflow", "malformed")
 OUTCOMES: Final = ("success", "exhausted", "marshal_error", "request_error", "undelivered")
 CALL_BUCKETS_S: Final = (5, 15, 30, 60, 120, 300, 600, 1800, 3600)
@@ -98,6 +99,9 @@ class Metrics:
         self.webhooks_enqueued = self._counter("webhook_enqueued", "Events queued for webhooks")
         self.webhooks_dropped = self._counter("webhook_dropped", "Events dropped before a webhook was tried")
         self.vsi_events_dropped = self._counter("vsi_events_dropped", "Events that slow VSI clients missed")
+        self._wrong_tokens = self._counter(
+            "api_wrong_tokens", "Requests with a wrong API token by status of the answer", "status"
+        )
         self._text_lost = self._counter("rtt_lost", "Real-time text that was lost, by reason", "reason")
         self._register_at_zero()
         self.registry.register(self._gauges)
@@ -118,6 +122,8 @@ class Metrics:
                 self._legs.labels(kind, state)
         for outcome in OUTCOMES:
             self._deliveries.labels(outcome)
+        for status in WRONG_TOKEN_STATUSES:
+            self._wrong_tokens.labels(status)
         self.text_lost(dict.fromkeys(TEXT_LOSSES, 0))
 
     def add_source(self, source: Source) -> None:
@@ -131,6 +137,10 @@ class Metrics:
     def recovered(self, component: str, site: str) -> None:
         """Count a fault that was contained at `site` of `component`."""
         self._panics.labels(component, site).inc()
+
+    def wrong_token(self, status: int) -> None:
+        """Count a request with a wrong API token: one of WRONG_TOKEN_STATUSES."""
+        self._wrong_tokens.labels(str(status)).inc()
 
     def text_lost(self, losses: Mapping[str, int]) -> None:
         """Count what one stream of real-time text has lost, by reason."""

@@ -71,6 +71,16 @@ def test_an_origin_that_is_not_ours_or_cannot_be_read_is_forbidden(origin: bytes
     assert status(refusal) == 403
 
 
+@pytest.mark.parametrize("origin", [b"null", b"", b"file://", b"pbx.example"])
+@pytest.mark.parametrize("host", [[], [(b"host", b"")]])
+def test_an_origin_without_a_host_is_forbidden_to_those_who_name_none_themselves(
+    origin: bytes, host: list[tuple[bytes, bytes]]
+) -> None:
+    headers = [*host, (b"origin", origin), (b"authorization", b"Bearer one")]
+    refusal = access(tokens=("one",)).refuse("/v1/vsi", "203.0.113.9", headers, upgrade=True)
+    assert status(refusal) == 403
+
+
 @pytest.mark.parametrize(
     ("value", "refused"),
     [

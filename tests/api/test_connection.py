@@ -119,6 +119,29 @@ async def test_a_malformed_request_hurts_only_its_own_connection(
     assert [line for line in logs if line["log_level"] == "error"] == []
 
 
+@pytest.mark.parametrize(
+    "request_bytes",
+    [
+        b"POST /v1/legs/a/paint HTTP/1.1\r\nHost: x\r\n",
+        b"GET /v1/colours HTTP/1.1\r\nHost: x\r\n",
+        UPGRADE,
+    ],
+)
+async def test_two_ways_to_tell_the_length_of_a_body_end_the_connection(
+    connect: Connect, engine: SmallEngine, request_bytes: bytes
+) -> None:
+    async with serving(engine) as url:
+        peer = await connect(url)
+        await peer.send(
+            request_bytes + b"Content-Length: 6\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"
+            b"GET /v1/colours HTTP/1.1\r\nHost: x\r\n\r\n"
+        )
+        status, headers, _ = await peer.response()
+        assert (status, headers["connection"]) == (400, "close")
+        with pytest.raises(EOFError):
+            await peer.response()
+
+
 async def test_a_too_large_body_is_refused_before_it_was_read(connect: Connect, engine: SmallEngine) -> None:
     async with serving(engine) as url:
         peer = await connect(url)
@@ -228,6 +251,45 @@ async def test_a_command_that_never_ends_cannot_hold_up_the_stop(
             await peer.send(b"GET /v1/endless HTTP/1.1\r\nHost: x\r\n\r\n")
             await running.wait()
     assert await peer.ended()
+
+
+@pytest.mark.parametrize(
+    ("left_s", "takes_s"), [(-1.0, 0.5), (0.7, 0.7), (60.0, 1.5)], ids=["nothing", "little", "much"]
+)
+async def test_a_client_that_does_nothing_has_what_is_left_of_the_stop(
+    connect: Connect, engine: SmallEngine, monkeypatch: pytest.MonkeyPatch, left_s: float, takes_s: float
+) -> None:
+    monkeypatch.setattr("vb.api.serve.GRACEFUL_TIMEOUT_S", 1.5)
+    stop, deadline = trio.Event(), trio.current_time() + 60
+    async with trio.open_nursery() as nursery:
+        serve = partial(serve_http, engine, stop=stop, deadline=lambda: deadline)
+        url: str = await nursery.start(serve)
+        peer = await connect(url)
+        await peer.send(b"POST /v1/legs/a/paint HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\n")
+        await peer.send(b"Content-Length: 100\r\n\r\n{")
+        assert (await peer.response())[0] == 100
+        began = trio.current_time()
+        deadline = began + left_s
+        stop.set()
+    assert takes_s - 0.1 < trio.current_time() - began < takes_s + 0.4
+
+
+async def test_a_client_that_reads_nothing_does_not_delay_the_stop_by_what_is_written_to_it(
+    connect: Connect, engine: SmallEngine
+) -> None:
+    stop = trio.Event()
+    async with trio.open_nursery() as nursery:
+        serve = partial(serve_http, engine, stop=stop, deadline=trio.current_time)
+        url: str = await nursery.start(serve)
+        peer = await connect(url)
+        await peer.open_vsi()
+        for _ in range(40):
+            for _ in range(500):
+                engine.bus.publish(LegMuted(leg_id="a" * 400))
+            await wait_all_tasks_blocked()
+        began = trio.current_time()
+        stop.set()
+    assert trio.current_time() - began < 1.5
 
 
 async def test_the_end_of_a_connection_comes_after_what_is_being_written() -> None:

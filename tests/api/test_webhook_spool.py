@@ -16,7 +16,7 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from tests.api.harness import SmallEngine
-from tests.api.test_webhooks import Receiver, counter, outcomes, publish
+from tests.api.test_webhooks import Faulty, Receiver, contained, counter, outcomes, publish
 from vb.api import webhooks
 from vb.api.spool import Spool
 from vb.api.webhooks import WebhookDispatcher
@@ -253,3 +253,31 @@ async def test_the_order_holds_between_events_in_memory_and_on_the_disk(
         await run.dispatcher.drain(trio.current_time() + 60)
     assert [event_id for _, event_id, _ in run.receiver.posts] == ids
     assert outcomes(run.engine) == {"success": len(ids)}
+
+
+async def test_a_fault_in_a_delivery_crosses_the_event_out_once_it_is_exhausted(
+    runs: Runs, autojump_clock: MockClock
+) -> None:
+    with runs.killed() as run:
+        faulty = Faulty(3)
+        dispatcher = WebhookDispatcher(run.engine, faulty, run.spool)
+        run.dispatcher._unsubscribe()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(dispatcher.run)
+            publish(run.engine, 2)
+            await dispatcher.drain(trio.current_time() + 60)
+            assert len(run.spool) == 0
+            assert outcomes(run.engine) == {"exhausted": 1, "success": 1}
+            nursery.cancel_scope.cancel()
+    assert await runs.delivered() == []
+
+
+async def test_a_fault_in_crossing_an_event_out_stops_nothing(
+    runs: Runs, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with runs.delivering() as run:
+        monkeypatch.setattr(run.spool, "settle", lambda _entry: 1 / 0)
+        publish(run.engine, 2)
+        await run.dispatcher.drain(trio.current_time() + 60)
+        assert outcomes(run.engine) == {"success": 2}
+        assert contained(run.engine, "spool") == 2

@@ -105,6 +105,69 @@ async def test_a_request_that_can_never_succeed_is_not_repeated(
     assert outcomes(hooked) == {"request_error": 1}
 
 
+class Faulty(Receiver):
+    """Fails as nobody foresaw, a number of times."""
+
+    def __init__(self, faults: int) -> None:
+        super().__init__(lambda _hook, _n: "success")
+        self.faults = faults
+        self.tried: list[float] = []
+
+    async def post(self, hook: Hook, event_id: str, body: bytes) -> Outcome:
+        self.tried.append(trio.current_time())
+        if len(self.tried) <= self.faults:
+            raise ExceptionGroup("nobody foresaw it", [RuntimeError("boom")])
+        return await super().post(hook, event_id, body)
+
+
+def contained(engine: SmallEngine, site: str) -> float | None:
+    labels = {"component": "webhooks", "site": site}
+    return engine.metrics.registry.get_sample_value("voiceblender_recovered_panics_total", labels)
+
+
+async def test_a_fault_in_a_delivery_is_a_failed_attempt(
+    hooked: SmallEngine, nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    receiver = Faulty(1)
+    nursery.start_soon(WebhookDispatcher(hooked, receiver).run)
+    publish(hooked, 1)
+    with structlog.testing.capture_logs() as logs:
+        await trio.sleep(30)
+    assert receiver.tried == [0, 2]
+    assert outcomes(hooked) == {"success": 1}
+    assert contained(hooked, "delivery") == 1
+    assert [line["event"] for line in logs if line["log_level"] == "error"] == ["webhook failed"]
+
+
+async def test_a_fault_in_every_attempt_exhausts_its_event_and_spares_the_next(
+    hooked: SmallEngine, nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    receiver = Faulty(3)
+    nursery.start_soon(WebhookDispatcher(hooked, receiver).run)
+    _, second = publish(hooked, 2)
+    await trio.sleep(30)
+    assert receiver.tried == [0, 2, 6, 6]
+    assert [event_id for _, event_id, _ in receiver.posts] == [second]
+    assert outcomes(hooked) == {"exhausted": 1, "success": 1}
+    assert contained(hooked, "delivery") == 3
+
+
+async def test_an_event_that_fails_to_become_a_body_is_given_up(
+    hooked: SmallEngine, nursery: trio.Nursery, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    receiver = Receiver(lambda _hook, _n: "success")
+    nursery.start_soon(WebhookDispatcher(hooked, receiver).run)
+    with monkeypatch.context() as patched:
+        patched.setattr("vb.events.base.json.dumps", lambda *_, **__: 1 / 0)
+        publish(hooked, 1)
+        await trio.sleep(1)
+    publish(hooked, 1)
+    await trio.sleep(1)
+    assert len(receiver.posts) == 1
+    assert outcomes(hooked) == {"marshal_error": 1, "success": 1}
+    assert contained(hooked, "event") == 1
+
+
 async def test_a_dead_target_delays_no_other(
     hooked: SmallEngine, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:

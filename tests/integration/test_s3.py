@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import os
-import socket
-import sys
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 import trio
 
+from tests.integration.s3_server import Store, open_s3_server
 from tests.support.object_store import ObjectStore, open_store
 from tests.support.phone import Phone, open_phone
 from tests.support.world import call_in, rest_of, wait_for
@@ -23,6 +20,7 @@ from vb.config import Config
 from vb.errors import BadRequest, ConfigError, Conflict
 from vb.features import recording_task, uploads
 from vb.features.storage import S3Choice
+from vb.names import NameLookup
 from vb.server import Server, open_server
 from vb.storage import s3
 from vb.storage.tasks import connection
@@ -30,67 +28,10 @@ from vb.storage.tasks import connection
 pytestmark = pytest.mark.integration
 
 
-@dataclass(frozen=True, slots=True)
-class Store:
-    """A running S3 server with one bucket, `recordings`."""
-
-    endpoint: str
-
-    @property
-    def settings(self) -> dict[str, str]:
-        return {
-            "S3_BUCKET": "recordings",
-            "S3_ENDPOINT": self.endpoint,
-            "S3_PREFIX": "calls/",
-            "AWS_ACCESS_KEY_ID": "key",
-            "AWS_SECRET_ACCESS_KEY": "secret",
-        }
-
-    @property
-    def request(self) -> dict[str, str]:
-        return {
-            "s3_bucket": "recordings",
-            "s3_endpoint": self.endpoint,
-            "s3_prefix": "asked/",
-            "s3_access_key": "key",
-            "s3_secret_key": "secret",
-        }
-
-    async def get(self, url: str) -> httpx.Response:
-        """The object behind an s3:// address."""
-        assert url.startswith("s3://recordings/")
-        async with httpx.AsyncClient() as client:
-            return await client.get(f"{self.endpoint}/{url.removeprefix('s3://')}", headers=SIGNED)
-
-
-SIGNED = {"Authorization": "AWS4-HMAC-SHA256 Credential=key/20260101/us-east-1/s3/aws4_request"}
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
-
-
 @pytest.fixture
-async def store(nursery: trio.Nursery) -> AsyncIterator[Store]:
-    port = free_port()
-    command = [sys.executable, "-W", "ignore", "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
-    run = partial(trio.run_process, command, capture_stdout=True, capture_stderr=True, check=False)
-    process = await nursery.start(run)
-    endpoint = f"http://127.0.0.1:{port}"
-    with trio.fail_after(30):
-        async with httpx.AsyncClient() as client:
-            while True:
-                try:
-                    reply = await client.put(f"{endpoint}/recordings", headers=SIGNED)
-                    assert reply.status_code == 200, reply.text
-                    break
-                except httpx.TransportError:
-                    await trio.sleep(0.1)
-    try:
-        yield Store(endpoint)
-    finally:
-        process.kill()
+async def store() -> AsyncIterator[Store]:
+    async with open_s3_server() as found:
+        yield found
 
 
 @pytest.fixture
@@ -210,8 +151,61 @@ async def test_a_large_file_goes_in_parts_that_add_up(
         (upload,) = storage.uploads.start(storage.s3_target(S3Choice(prefix="täg /")), [str(file)])
         await upload.settled.wait()
     assert upload.report() == ("s3://recordings/täg /large.wav", None)
-    assert (await store.get("s3://recordings/täg%20/large.wav")).content == content
+    assert (await store.get("s3://recordings/täg /large.wav")).content == content
     assert not await trio.Path(file).exists()
+
+
+async def test_signatures_fit_every_key_and_size(with_bucket: Config, store: Store, tmp_path: Path) -> None:
+    large = s3.PART_BYTES + 1
+    files = {"calls + a.wav": 44, "Grüße & 100% ~ 漢字": large, "a=b?c#d%20e": 0, "'x' (1)!*;,@$": large}
+    async with open_server(with_bucket, http=False) as server:
+        storage = server.engine.recorders.storage
+        for name, size in files.items():
+            content = (os.urandom(1024) * (size // 1024 + 1))[:size]
+            await trio.Path(tmp_path / name).write_bytes(content)
+            target = storage.s3_target(S3Choice(prefix="ä b+c/"))
+            (upload,) = storage.uploads.start(target, [str(tmp_path / name)])
+            await upload.settled.wait()
+            assert upload.report() == (f"s3://recordings/ä b+c/{name}", None)
+            assert (await store.get(f"s3://recordings/ä b+c/{name}")).content == content
+            assert not await trio.Path(tmp_path / name).exists()
+
+
+async def test_wrong_keys_keep_the_file_and_say_so(with_bucket: Config, store: Store, tmp_path: Path) -> None:
+    right = {"access_key": store.access_key, "secret_key": store.secret_key}
+    file = tmp_path / "kept.wav"
+    async with open_server(with_bucket, http=False) as server:
+        storage = server.engine.recorders.storage
+        for size in (44, s3.PART_BYTES + 1):
+            await trio.Path(file).write_bytes(bytes(size))
+            for wrong in right:
+                target = storage.s3_target(S3Choice(**{**right, wrong: "AKIAOTHER"}))
+                (upload,) = storage.uploads.start(target, [str(file)])
+                await upload.settled.wait()
+                assert upload.report() == (str(file), "upload failed: access denied")
+                assert (await trio.Path(file).stat()).st_size == size
+                assert (await store.get("s3://recordings/calls/kept.wav")).status_code == 404
+
+
+async def test_a_recording_under_a_wrong_secret_stays_here(
+    with_bucket: Config, store: Store, capfd: pytest.CaptureFixture[str]
+) -> None:
+    async with open_server(with_bucket) as server, open_phone(500) as phone:
+        with server.events() as events:
+            leg = await call_in(server, phone, events)
+            wrong = {**store.request, "s3_secret_key": "not-the-secret"}
+            path = await record_briefly(server, phone, leg, storage="s3", **wrong)
+            result = await server.call("leg_record_stop", id=leg)
+            finished = await wait_for(events, "recording.finished", leg_id=leg)
+            await record_briefly(server, phone, leg, storage="s3", **store.request)
+            second = await server.call("leg_record_stop", id=leg)
+    assert isinstance(result, RecordingStop)
+    assert (result.file, result.error) == (path, "upload failed: access denied")
+    assert finished["file"] == path
+    assert left_in(with_bucket) == [path.rpartition("/")[2]]
+    assert isinstance(second, RecordingStop)
+    assert (second.file.startswith("s3://recordings/asked/"), second.error) == (True, None)
+    assert "not-the-secret" not in "".join(capfd.readouterr())
 
 
 @pytest.fixture
@@ -248,10 +242,10 @@ async def test_a_name_that_turns_inside_later_is_not_followed(
     config = settings(tmp_path, VB_FETCH_ALLOW="127.0.0.9")
     addresses = ["127.0.0.9"]
 
-    async def resolve(host: str, port: int) -> list[str]:
+    async def resolve(names: NameLookup, host: str, port: int) -> list[str]:
         return list(addresses)
 
-    monkeypatch.setattr("vb.features.storage.resolve_host", resolve)
+    monkeypatch.setattr(NameLookup, "__call__", resolve)
     fields = {**near.request, "s3_endpoint": f"http://store:{near.port}"}
     async with open_server(config) as server, open_phone(500) as phone:
         with server.events() as events:

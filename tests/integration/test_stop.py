@@ -182,6 +182,19 @@ async def test_a_cancelled_server_leaves_its_last_words_to_the_next_start(
     assert receiver.types == ["leg.ringing", "leg.connected", "leg.disconnected"]
 
 
+async def test_a_request_that_never_ends_does_not_make_the_stop_longer(
+    spooled: Config, receiver: Receiver
+) -> None:
+    async with open_server(spooled) as server:
+        peer = await Peer.connect(server.url or "")
+        await peer.send(b"POST /v1/rooms HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\n")
+        await peer.send(b"Content-Length: 100\r\n\r\n{")
+        assert (await peer.response())[0] == 100
+        began = trio.current_time()
+    assert trio.current_time() - began < 2 * STOP_TIMEOUT_S
+    await peer.aclose()
+
+
 async def test_more_events_than_a_queue_holds_survive_two_stops(spooled: Config, receiver: Receiver) -> None:
     receiver.deaf = True
     wanted = [f"{run}-{number}" for run in range(2) for number in range(600)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import httpx
 import pytest
+import trio
 
 from tests.integration.test_operating import settings
 from tests.support.phone import open_phone
@@ -14,7 +15,7 @@ from vb.config import Config
 from vb.errors import ConfigError, Forbidden, TooManyRequests
 from vb.server import open_server
 from vb.sip.refer import refer_to
-from vb.sip.refer_events import ReferRefused
+from vb.sip.refer_events import ReferReceived, ReferRefused
 
 pytestmark = pytest.mark.integration
 
@@ -42,6 +43,50 @@ async def test_a_maddr_does_not_lead_past_the_list(config: Config) -> None:
         with pytest.raises(Forbidden):
             await server.call("create_leg", type="sip", to=f"sip:anna@pbx.example:{port};maddr={host}")
         assert phone.calls == []
+
+
+async def test_a_proxy_does_not_lead_past_the_list(config: Config) -> None:
+    listed = settings(config, server={"dial_allow": ("+49", "@pbx.example")})
+    async with open_server(listed, http=False) as server, open_phone(600) as phone:
+        proxy = f"sip:{phone.uri.partition('@')[2]}"
+        with pytest.raises(Forbidden, match="outbound_proxy"):
+            await server.call("create_leg", type="sip", to="sip:+1900@pbx.example", outbound_proxy=proxy)
+        hidden = "sip:pbx.example;maddr=127.0.0.1"
+        with pytest.raises(Forbidden, match="outbound_proxy"):
+            await server.call("create_leg", type="sip", to="sip:+1900@pbx.example", outbound_proxy=hidden)
+        assert phone.calls == []
+        await server.call("create_leg", type="sip", to="sip:+4930@pbx.example", outbound_proxy=proxy)
+        await arrival(phone)
+
+
+async def test_the_servers_own_proxy_needs_no_rule(config: Config) -> None:
+    async with open_phone(600) as phone:
+        own = f"sip:{phone.uri.partition('@')[2]}"
+        listed = settings(with_sip(config, outbound_proxy=own), server={"dial_allow": ("@pbx.example",)})
+        async with open_server(listed, http=False) as server:
+            for proxy in (None, own):
+                await server.call("create_leg", type="sip", to="sip:a@pbx.example", outbound_proxy=proxy)
+                await arrival(phone)
+                phone.arrived = trio.Event()
+
+
+async def test_an_attended_transfer_keeps_to_the_list_too(config: Config) -> None:
+    listed = settings(config, server={"dial_allow": ("@pbx.example",)})
+    async with connected(listed) as world, open_phone(900) as other:
+        other_id = await call_in(world.server, other, world.events)
+        world.events.drain()
+        with pytest.raises(Forbidden, match="target"):
+            await world.server.call(
+                "leg_transfer",
+                id=world.leg_id,
+                target="sip:+1900555@premium.example",
+                replaces_leg_id=other_id,
+            )
+        assert await rest_of(world.events) == []
+        target = "sip:carol@pbx.example"
+        await world.server.call("leg_transfer", id=world.leg_id, target=target, replaces_leg_id=other_id)
+        asked: ReferReceived = await world.phone.wait_for(world.call, ReferReceived)
+        assert asked.refer.target == target
 
 
 async def test_a_blind_transfer_keeps_to_the_list_too(config: Config) -> None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from vb.codecs.base import PCMA, PCMU
@@ -7,6 +9,7 @@ from vb.errors import BadRequest, Conflict
 from vb.legs.late_offer import LateOffer
 from vb.sdp.errors import AnswerRejected
 from vb.sdp.offer_answer import OfferAnswer
+from vb.sip.errors import CallStateError
 
 
 @pytest.fixture
@@ -19,6 +22,18 @@ def late(negotiation: OfferAnswer) -> LateOffer:
     return LateOffer(negotiation)
 
 
+def sent(make: Callable[[str | None, Callable[[bytes], None]], None], codec: str | None) -> bytes:
+    """What goes out when an offer is made."""
+    out: list[bytes] = []
+    make(codec, out.append)
+    (sdp,) = out
+    return sdp
+
+
+def refuse(sdp: bytes) -> None:
+    raise CallStateError("the call has its final response already")
+
+
 def formats(sdp: bytes) -> bytes:
     (line,) = [line for line in sdp.split(b"\r\n") if line.startswith(b"m=audio")]
     return line.partition(b"RTP/AVP ")[2]
@@ -28,7 +43,7 @@ def formats(sdp: bytes) -> bytes:
 def test_a_codec_that_is_named_is_the_only_one_offered(
     late: LateOffer, codec: str | None, listed: bytes
 ) -> None:
-    assert formats(late.final(codec)) == listed
+    assert formats(sent(late.final, codec)) == listed
     assert late.in_answer
 
 
@@ -38,26 +53,37 @@ def test_a_codec_that_cannot_be_offered_is_refused_and_no_offer_is_made(
 ) -> None:
     for make in (late.early, late.final):
         with pytest.raises(BadRequest, match=problem):
-            make(codec)
+            make(codec, refuse)
     assert not negotiation.offer_pending
     assert not late.in_answer
 
 
 def test_an_early_offer_settles_the_codec_and_is_the_one_of_the_answer_too(late: LateOffer) -> None:
-    early = late.early("PCMA")
-    assert late.final("PCMU") == early
+    early = sent(late.early, "PCMA")
+    assert sent(late.final, "PCMU") == early
     assert not late.in_answer
 
 
 @pytest.mark.parametrize("first", ["early", "final"])
 def test_an_offer_that_has_gone_out_is_not_made_early_again(late: LateOffer, first: str) -> None:
-    made = late.early(None) if first == "early" else late.final(None)
-    with pytest.raises(Conflict, match="already"):
-        late.early("PCMA")
-    assert late.final(None) == made
+    made = sent(late.early if first == "early" else late.final, None)
+    with pytest.raises(Conflict, match="gone out already"):
+        late.early("PCMA", refuse)
+    assert sent(late.final, None) == made
+
+
+@pytest.mark.parametrize("first", ["early", "final"])
+def test_an_offer_that_could_not_be_sent_has_not_been_made(
+    late: LateOffer, negotiation: OfferAnswer, first: str
+) -> None:
+    with pytest.raises(CallStateError):
+        (late.early if first == "early" else late.final)("PCMA", refuse)
+    assert not negotiation.offer_pending
+    assert not late.in_answer
+    assert formats(sent(late.early, "PCMU")) == b"0 101"
 
 
 def test_a_missing_answer_is_rejected(late: LateOffer) -> None:
-    late.early(None)
+    sent(late.early, None)
     with pytest.raises(AnswerRejected, match="missing"):
         late.receive_answer(None)

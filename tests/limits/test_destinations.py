@@ -57,6 +57,53 @@ def test_a_prefix_with_a_host_counts_at_that_host_only_and_before_the_bare_prefi
     assert not rules.allow("anna", "carrier.example")
 
 
+@pytest.mark.parametrize(
+    ("rule", "host"),
+    [
+        ("[2001:0DB8::1]", "2001:db8::1"),
+        ("[2001:db8:0:0::1]", "[2001:DB8::1]"),
+        ("2001:db8::1", "2001:db8:0:0:0:0:0:1"),
+        ("192.0.2.1", "::ffff:192.0.2.1"),
+        ("[::ffff:c000:201]", "192.0.2.1"),
+        ("192.0.2.1", "192.0.2.1."),
+    ],
+)
+def test_an_address_is_the_same_in_every_spelling(rule: str, host: str) -> None:
+    assert not Destinations([f"!@{rule}"]).allow("anyone", host)
+    assert Destinations([f"@{rule}"]).allow("anyone", host)
+    assert not Destinations([f"@{rule}"]).allow("anyone", "2001:db8::2")
+
+
+ODD_ADDRESSES = [
+    "0xa.0.0.1",
+    "0XA000001",
+    "10.0.0.0x1",
+    "167772161",
+    "10.1",
+    "012.0.0.1",
+    "10.0.0.01",
+    "10.0.0.256",
+]
+
+
+@pytest.mark.parametrize("host", ODD_ADDRESSES)
+def test_an_address_in_a_spelling_of_old_resolvers_is_refused_wherever_there_are_rules(host: str) -> None:
+    assert not Destinations(["!@10.0.0.1"]).allow("anyone", host)
+    assert not Destinations(["+49", "@10.0.0.1"]).allow("+4930", host)
+    assert Destinations().allow("anyone", host)
+
+
+@pytest.mark.parametrize("host", ODD_ADDRESSES)
+def test_a_rule_with_such_an_address_is_refused(host: str) -> None:
+    with pytest.raises(ValueError, match="four decimal numbers"):
+        Destinations([f"!@{host}"])
+
+
+@pytest.mark.parametrize("host", ["0xa.example", "10.0.0.1.example", "4u", "x1", "0x-1"])
+def test_a_name_with_digits_is_a_name(host: str) -> None:
+    assert Destinations([f"@{host}"]).allow("anyone", host)
+
+
 def test_a_refusal_wins_over_its_own_opposite() -> None:
     assert not Destinations(["+49", "!+49"]).allow("+4930", "pbx.example")
 

@@ -25,6 +25,7 @@ class ObjectStore:
 
     Attributes:
         objects: by key, all that were stored completely.
+        tags: their ETags.
         parts: of uploads that are neither completed nor dropped, by their id.
         asked: method and target of every request whose headers came, in order.
         heads: their headers, with lower-case names.
@@ -32,6 +33,9 @@ class ObjectStore:
         part_statuses: the same for parts, by their number.
         bytes_per_s: how fast bodies are taken.
         silent_for: requests of this method get no answer.
+        head_status: given to whoever asks for an object that is there.
+        head_fields: further headers of that answer.
+        tagged: whether storing an object is answered with its ETag.
         deaf_for: the bodies of requests of this method are not read.
         break_after: the connection of the next body ends after so many bytes, without an answer.
         location: sent with statuses of redirects.
@@ -48,6 +52,10 @@ class ObjectStore:
     part_statuses: dict[int, int] = field(default_factory=dict)
     bytes_per_s: float = math.inf
     silent_for: str = ""
+    head_status: int = 200
+    head_fields: dict[str, str] = field(default_factory=dict)
+    tags: dict[str, str] = field(default_factory=dict)
+    tagged: bool = True
     deaf_for: str = ""
     break_after: int | None = None
     location: str = ""
@@ -128,11 +136,14 @@ class ObjectStore:
         if bucket != BUCKET:
             return 404, {}, b"<Error><Code>NoSuchBucket</Code></Error>"
         match head.method, sorted(query):
+            case b"HEAD", [] if not key or key not in self.objects:
+                return (404 if key else 200), {}, b""
             case b"HEAD", []:
-                return (200 if not key or key in self.objects else 404), {}, b""
+                told = {"etag": self.tags.get(key, md5(self.objects[key])), **self.head_fields}
+                return self.head_status, told, self.objects[key]
             case b"PUT", []:
-                self.objects[key] = body
-                return 200, {"etag": '"whole"'}, b""
+                self.objects[key], self.tags[key] = body, md5(body)
+                return 200, {"etag": md5(body)} if self.tagged else {}, b""
             case b"POST", ["uploads"]:
                 upload = f"up<{len(self.asked)}>"
                 self.parts[upload] = {}
@@ -142,7 +153,7 @@ class ObjectStore:
                 return self.part_statuses[int(query["partNumber"])], {}, b""
             case b"PUT", ["partNumber", "uploadId"] if query["uploadId"] in self.parts:
                 self.parts[query["uploadId"]][int(query["partNumber"])] = body
-                return 200, {"etag": f'"part-{query["partNumber"]}"'}, b""
+                return 200, {"etag": md5(body)}, b""
             case b"POST", ["uploadId"] if query["uploadId"] in self.parts:
                 return self._complete(key, query["uploadId"], body.decode())
             case b"DELETE", ["uploadId"]:
@@ -152,12 +163,19 @@ class ObjectStore:
 
     def _complete(self, key: str, upload: str, listed: str) -> tuple[int, dict[str, str], bytes]:
         parts = self.parts[upload]
-        tags = re.findall(r'<PartNumber>(\d+)</PartNumber><ETag>"part-(\d+)"</ETag>', listed)
-        if [(str(number), str(number)) for number in sorted(parts)] != tags:
+        tags = re.findall(r"<PartNumber>(\d+)</PartNumber><ETag>([^<]+)</ETag>", listed)
+        if [(str(number), md5(parts[number])) for number in sorted(parts)] != tags:
             return 400, {}, b"<Error><Code>InvalidPart</Code></Error>"
         self.objects[key] = b"".join(parts[number] for number in sorted(parts))
+        digests = b"".join(hashlib.md5(parts[number]).digest() for number in sorted(parts))
+        self.tags[key] = f'"{hashlib.md5(digests).hexdigest()}-{len(parts)}"'
         del self.parts[upload]
         return 200, {}, b"<CompleteMultipartUploadResult/>"
+
+
+def md5(data: bytes) -> str:
+    """The ETag of an object that was stored at once."""
+    return f'"{hashlib.md5(data).hexdigest()}"'
 
 
 @asynccontextmanager

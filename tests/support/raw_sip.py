@@ -35,6 +35,15 @@ class RawSip:
         self.from_tag = f"raw{self._port}"
         self.to_tag = ""
 
+    @property
+    def uri(self) -> str:
+        """Where the server can call it."""
+        return f"sip:raw@127.0.0.1:{self._port}"
+
+    def become_fork(self, invite: Request, tag: str) -> None:
+        """Be one of those that the server's INVITE has reached: requests go into that early dialog."""
+        self.call_id, self.from_tag, self.to_tag = invite.call_id, tag, invite.from_.tag
+
     async def request(
         self,
         method: str,
@@ -92,10 +101,16 @@ class RawSip:
         return Request(method, f"sip:room@{host}:{port}", Headers(pairs), body)
 
     async def respond(
-        self, request: Request, status: int, *, body: bytes = b"", headers: Mapping[str, str] | None = None
+        self,
+        request: Request,
+        status: int,
+        *,
+        body: bytes = b"",
+        headers: Mapping[str, str] | None = None,
+        to_tag: str = "",
     ) -> None:
-        """Answer a request of the server."""
-        response = response_to(request, status)
+        """Answer a request of the server; `to_tag` is what makes its answer to an INVITE a dialog."""
+        response = response_to(request, status, to_tag=to_tag)
         response.headers.add("Contact", f"<sip:raw@127.0.0.1:{self._port}>")
         for name, value in (headers or {}).items():
             response.headers.add(name, value)

@@ -1,6 +1,9 @@
 """Who may talk to the HTTP edge: an address list, and bearer tokens.
 
-Pure: a request's client and headers go in, the refusal comes out.
+`Access` is pure: a request's client and headers go in, the refusal comes out. `WrongTokens` remembers who
+guesses. It makes nobody wait who has a right token, whatever others at his address do: a source may be a NAT
+or a proxy that an application shares with strangers, and they could lock it out. So what keeps guessing
+hopeless is the length of a token; the pauses are for load, noise and a signal.
 """
 
 from __future__ import annotations
@@ -8,9 +11,16 @@ from __future__ import annotations
 import hmac
 import ipaddress
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 from urllib.parse import urlsplit
+
+import structlog
+
+from vb.limits.guessing import Guessing
+from vb.metrics import Metrics
+
+log = structlog.get_logger(__name__)
 
 IpAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 IpNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -19,20 +29,25 @@ HeaderList = Iterable[tuple[bytes, bytes]]
 OPEN_PATHS: Final = frozenset({"/healthz", "/readyz", "/openapi.json", "/asyncapi.json", "/docs"})
 """What needs no token: nothing there tells of calls."""
 
+MIN_TOKEN_CHARS: Final = 22
+"""Of Base64, which hold 128 random bits."""
+
 
 @dataclass(frozen=True, slots=True)
 class AccessRefusal:
     """Why a request is not served.
 
     Attributes:
-        status: 401 or 403.
+        status: 401, 403 or 429.
         message: text of the error.
         headers: further headers of the response.
+        guessed_by: where a wrong token came from; None when none was given.
     """
 
     status: int
     message: str
     headers: tuple[tuple[str, str], ...] = ()
+    guessed_by: str | None = None
 
 
 _FORBIDDEN: Final = AccessRefusal(403, "forbidden")
@@ -82,25 +97,67 @@ class Access:
             return None
         if upgrade and not _same_origin(values):
             return _FORBIDDEN
-        return None if self._has_token(values.get(b"authorization", b"")) else _UNAUTHORIZED
+        given = _bearer(values.get(b"authorization", b""))
+        if not given:
+            return _UNAUTHORIZED
+        return None if self._has_token(given) else self._wrong_token(client_host, values)
 
-    def _is_allowed(self, client_host: str | None, values: dict[bytes, bytes]) -> bool:
+    def _client(self, client_host: str | None, values: dict[bytes, bytes]) -> IpAddress | None:
         text = client_host or ""
         forwarded = values.get(b"x-forwarded-for")
         if self._trust_proxy_headers and forwarded is not None:
             text = forwarded.split(b",")[0].strip().decode("latin-1")
-        address = _address(text)
+        return _address(text)
+
+    def _is_allowed(self, client_host: str | None, values: dict[bytes, bytes]) -> bool:
+        address = self._client(client_host, values)
         return address is not None and any(
             address in network for network in self._allowed if network.version == address.version
         )
 
-    def _has_token(self, authorization: bytes) -> bool:
-        scheme, _, given = authorization.partition(b" ")
-        if scheme.lower() != b"bearer":
-            return False
-        given = given.strip()
+    def _has_token(self, given: bytes) -> bool:
         matches = [hmac.compare_digest(given, token) for token in self._tokens]
         return any(matches)  # every token was compared, so that the time tells nothing
+
+    def _wrong_token(self, client_host: str | None, values: dict[bytes, bytes]) -> AccessRefusal:
+        # What a proxy forwards and is no address counts for the proxy, or each spelling would be a source.
+        address = self._client(client_host, values) or _address(client_host or "")
+        return replace(_UNAUTHORIZED, guessed_by=_source(address))
+
+
+class WrongTokens:
+    """Answers requests with wrong tokens: tells whoever keeps guessing to wait, counts, and logs it.
+
+    Args:
+        metrics: counts them by the status of the answer.
+    """
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._guessing = Guessing()
+        self._metrics = metrics
+
+    def answer(self, source: str, now: float) -> AccessRefusal:
+        """Count a wrong token and return how to refuse it.
+
+        Args:
+            source: where it came from, as `AccessRefusal.guessed_by` has it.
+            now: monotonic seconds.
+        """
+        guess = self._guessing.wrong(source, now)
+        if guess.begins:  # once a burst, or who guesses could fill the log
+            log.warning("api_token_guessing", source=guess.source)
+        refusal = _UNAUTHORIZED
+        if guess.wait_s:
+            refusal = AccessRefusal(429, "too many wrong tokens", (("Retry-After", str(guess.wait_s)),))
+        self._metrics.wrong_token(refusal.status)
+        return refusal
+
+
+def warn_of_short_tokens(tokens: Iterable[str]) -> None:
+    """Log if there are tokens that might be guessed."""
+    count = sum(len(token) < MIN_TOKEN_CHARS for token in tokens)
+    if count:
+        log.warning("api_tokens_short", tokens=count, wanted_chars=MIN_TOKEN_CHARS)
 
 
 def _values(headers: HeaderList) -> dict[bytes, bytes]:
@@ -110,6 +167,21 @@ def _values(headers: HeaderList) -> dict[bytes, bytes]:
         key = name.lower()
         values[key] = values[key] + b", " + value if key in values else value
     return values
+
+
+def _bearer(authorization: bytes) -> bytes:
+    """Return the token in a header; empty when there is none."""
+    scheme, _, given = authorization.partition(b" ")
+    return given.strip() if scheme.lower() == b"bearer" else b""
+
+
+def _source(address: IpAddress | None) -> str:
+    """Return what counts as one source: an address, or the /64 that one IPv6 host can fill by itself."""
+    if address is None:
+        return "unknown"
+    if address.version == 4:
+        return str(address)
+    return str(ipaddress.IPv6Network((int(address) >> 64 << 64, 64)))
 
 
 def _address(text: str) -> IpAddress | None:
@@ -133,4 +205,4 @@ def _same_origin(values: dict[bytes, bytes]) -> bool:
         netloc = urlsplit(origin.decode("latin-1")).netloc
     except ValueError:
         return False
-    return netloc.lower() == values.get(b"host", b"").decode("latin-1").lower()
+    return netloc != "" and netloc.lower() == values.get(b"host", b"").decode("latin-1").lower()

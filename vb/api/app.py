@@ -7,12 +7,13 @@ from typing import Final, cast
 from urllib.parse import parse_qs, urlsplit
 
 import structlog
+import trio
 from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable, HTTPScope, Scope, WebsocketScope
 from quart import Response, request
 from quart_trio import QuartTrio
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
 
-from vb.api.access import Access, AccessRefusal, parse_networks
+from vb.api.access import Access, AccessRefusal, WrongTokens, parse_networks, warn_of_short_tokens
 from vb.api.documents import Documents
 from vb.api.edge import CommandRunner, EdgeEngine
 from vb.api.encoding import MAX_BODY_BYTES
@@ -46,11 +47,12 @@ class Application(QuartTrio):
         self.replies = Replies(engine.instance_id)
         self.documents = Documents()
         http = engine.config.http
+        tokens = [token.get_secret_value() for token in http.api_tokens]
+        warn_of_short_tokens(tokens)
         self.access = Access(
-            parse_networks(http.allowed_ips),
-            trust_proxy_headers=http.trust_proxy_headers,
-            tokens=[token.get_secret_value() for token in http.api_tokens],
+            parse_networks(http.allowed_ips), trust_proxy_headers=http.trust_proxy_headers, tokens=tokens
         )
+        self.wrong_tokens = WrongTokens(engine.metrics)
         self._sessions: set[VsiSession] = set()
         self._closing = False
         self.url_map.strict_slashes = True
@@ -77,7 +79,10 @@ class Application(QuartTrio):
         client = scope["client"]
         upgrade = any(name == b"upgrade" for name, _ in headers)
         path = _origin_path(scope["path"])
-        return self.access.refuse(path, client[0] if client else None, headers, upgrade=upgrade)
+        refusal = self.access.refuse(path, client[0] if client else None, headers, upgrade=upgrade)
+        if refusal is None or refusal.guessed_by is None:
+            return refusal
+        return self.wrong_tokens.answer(refusal.guessed_by, trio.current_time())
 
     def accepts_upgrade(
         self,
@@ -90,7 +95,7 @@ class Application(QuartTrio):
         if path != VSI_PATH or self._closing:
             return False
         if self.access.refuse(path, client_host, headers, upgrade=True) is not None:
-            return False
+            return False  # a wrong token is counted when it is answered
         try:
             app_filter(query)
         except PatternError:

@@ -6,7 +6,8 @@ import structlog
 
 from vb.engine import Engine
 from vb.errors import Forbidden
-from vb.sip.target import dial_target
+from vb.sip.target import dial_target, proxy_route
+from vb.sip.uri import SipUri
 
 log = structlog.get_logger(__name__)
 
@@ -24,8 +25,33 @@ def check_destination(engine: Engine, target: str, field: str) -> None:
         Forbidden: it may not be called.
     """
     uri, _ = dial_target(target)
-    # A maddr is where the request would go, whatever the host says (RFC 3261 §19.1.1).
-    hosts = (uri.host, maddr) if (maddr := uri.param("maddr")) else (uri.host,)
-    if not all(engine.destinations.allow(uri.user, host) for host in hosts):
+    if not _allows(engine, uri.user, uri):
         log.warning("destination is not allowed", target=f"{uri.user or ''}@{uri.host}")
         raise Forbidden(f"{field}: calls to this destination are not allowed")
+
+
+def check_proxy(engine: Engine, proxy: str, target: str) -> None:
+    """Refuse a client's proxy if its host may not be called with the user of the target.
+
+    A proxy sends a call where it likes, so its host is a destination too; that of the settings is exempt.
+
+    Args:
+        engine: the server.
+        proxy: SIP URI of the next hop.
+        target: as in `check_destination`.
+
+    Raises:
+        BadRequest: one of them is no SIP URI.
+        Forbidden: calls may not go there.
+    """
+    route, (uri, _) = proxy_route(proxy), dial_target(target)
+    own = engine.config.sip.outbound_proxy
+    if (not own or route != proxy_route(own)) and not _allows(engine, uri.user, route):
+        log.warning("proxy is not allowed", proxy=route.host, target=f"{uri.user or ''}@{uri.host}")
+        raise Forbidden("outbound_proxy: calls to this destination are not allowed")
+
+
+def _allows(engine: Engine, user: str | None, uri: SipUri) -> bool:
+    # A maddr is where the request would go, whatever the host says (RFC 3261 §19.1.1).
+    hosts = (uri.host, maddr) if (maddr := uri.param("maddr")) else (uri.host,)
+    return all(engine.destinations.allow(user, host) for host in hosts)

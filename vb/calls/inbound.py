@@ -10,7 +10,7 @@ import trio
 from vb.calls.headers import CallHeaders, read_headers
 from vb.calls.hooks import make_hook
 from vb.calls.media import MediaUnavailable, open_media
-from vb.calls.replacing import Predecessor, predecessor, take_over
+from vb.calls.replacing import Predecessor, predecessor
 from vb.codecs.base import Codec
 from vb.engine import Engine
 from vb.errors import BadRequest, Unavailable
@@ -82,10 +82,11 @@ async def _run(
                     speech_detection=engine.config.speech.detection,
                     transfers=engine.transfers,
                     inband_digits=engine.config.sip.dtmf_inband,
-                    on_media=partial(take_over, engine, old.leg) if old is not None else None,
+                    ring_timeout_s=engine.config.sip.ring_timeout_s,
+                    on_media=old.give_place_to if old is not None else None,
                 ),
                 leg_id=engine.ids.uuid(),
-                app_id=headers.app_id or (old.leg.app_id if old is not None else None),
+                app_id=headers.app_id or (old.app_id if old is not None else None),
                 now=trio.current_time(),
             )
             leg.headers = headers.shown

@@ -11,7 +11,7 @@ from functools import partial
 import structlog
 import trio
 
-from vb.calls.destinations import check_destination
+from vb.calls.destinations import check_destination, check_proxy
 from vb.calls.media import MediaUnavailable, open_media
 from vb.calls.rooms import put_into_live_room, put_into_room
 from vb.codecs.base import Codec, find_codec
@@ -85,7 +85,7 @@ def prepare_call(engine: Engine, request: CallRequest) -> OutgoingCall:
 
     Raises:
         BadRequest: something in the request cannot be used.
-        Forbidden: the destination may not be called.
+        Forbidden: the destination may not be called, or not through that proxy.
         TooManyRequests: the application has used up its calls.
         Unavailable: there is no room for another leg.
     """
@@ -93,6 +93,8 @@ def prepare_call(engine: Engine, request: CallRequest) -> OutgoingCall:
     if request.room_id:
         check_id(request.room_id, "room_id")
     check_destination(engine, request.to, "to")
+    if request.outbound_proxy:
+        check_proxy(engine, request.outbound_proxy, request.to)
     engine.sip.check(dial_request(request))  # before a place is taken: a bad request takes none
     engine.check_capacity()
     ticket = engine.allowance.open(request.app_id, trio.current_time(), time.time())
@@ -149,7 +151,7 @@ class OutgoingCall:
             self._release()
 
     def _release(self) -> None:
-        self.ticket.close(trio.current_time())
+        self.ticket.close(trio.current_time(), time.time())
 
     async def _run(self, task_status: trio.TaskStatus[SipLeg]) -> None:
         engine, request = self.engine, self.request
@@ -208,7 +210,7 @@ class OutgoingCall:
         return self.engine.config.speech.detection if wanted is None else wanted
 
     def _connected(self, leg: SipLeg) -> None:
-        self.ticket.answered(trio.current_time())
+        self.ticket.answered(trio.current_time(), time.time())
         if self.request.amd is not None and not leg.ended:
             start_amd(leg, self.request.amd)
 

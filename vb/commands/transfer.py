@@ -86,8 +86,7 @@ async def leg_transfer(engine: Engine, p: TransferLeg) -> Status:
     replaced = engine.legs.find(p.replaces_leg_id) if p.replaces_leg_id else None
     if p.replaces_leg_id and not (isinstance(replaced, SipLeg) and replaced.state is LegState.CONNECTED):
         raise Conflict("replaces_leg_id: must be a connected or held SIP leg")
-    if replaced is None:
-        check_destination(engine, target, "target")
+    check_destination(engine, target, "target")
     leg.transfers.start(target, replaced if isinstance(replaced, SipLeg) else None)
     return Status(status="transfer_initiated")
 

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from vb.codecs.base import Codec, find_codec
 from vb.errors import BadRequest, Conflict
 from vb.sdp.errors import AnswerRejected
 from vb.sdp.negotiate import Agreed
 from vb.sdp.offer_answer import OfferAnswer
+from vb.sip.errors import CallStateError
+
+Send = Callable[[bytes], None]
 
 
 class LateOffer:
@@ -34,28 +39,39 @@ class LateOffer:
             raise BadRequest(f"codec: {name} is {'unknown' if codec is None else 'not enabled'}")
         return (codec,)
 
-    def early(self, codec: str | None) -> bytes:
-        """Make the offer for a 1xx.
+    def early(self, codec: str | None, send: Send) -> None:
+        """Make the offer and send it in a 1xx.
 
         Raises:
             BadRequest: the codec is unknown or not enabled.
-            Conflict: it has gone out already.
+            Conflict: it has gone out already, or cannot go out now.
         """
         if self._sdp:
             raise Conflict("our offer has gone out already")
-        self._sdp = self._negotiation.offer(codecs=self.codecs(codec))
-        return self._sdp
+        self._make(codec, send)
 
-    def final(self, codec: str | None) -> bytes:
-        """Return the offer for the 200: the one of the 1xx, which has settled the codec, or a new one.
+    def final(self, codec: str | None, send: Send) -> None:
+        """Send the offer in the 200: the one of the 1xx, which has settled the codec, or a new one.
 
         Raises:
             BadRequest: the codec is unknown or not enabled.
+            Conflict: it cannot go out now.
         """
-        if not self._sdp:
-            self._sdp = self._negotiation.offer(codecs=self.codecs(codec))
-            self.in_answer = True
-        return self._sdp
+        if self._sdp:
+            send(self._sdp)
+            return
+        self._make(codec, send)
+        self.in_answer = True
+
+    def _make(self, codec: str | None, send: Send) -> None:
+        """Make the offer and send it; one that cannot be sent has not been made."""
+        sdp = self._negotiation.offer(codecs=self.codecs(codec))
+        try:
+            send(sdp)
+        except CallStateError:
+            self._negotiation.withdraw_offer()
+            raise
+        self._sdp = sdp
 
     def receive_answer(self, sdp: bytes | None) -> Agreed:
         """Apply the answer of the PRACK or ACK.

@@ -21,6 +21,7 @@ from vb.legs.sip_media import SipMedia
 from vb.legs.state import UNANSWERED, LegState
 from vb.legs.transfer import TransferPolicy, Transfers
 from vb.sdp.errors import AnswerRejected, CodecNotOffered
+from vb.sdp.forks import Forks
 from vb.sdp.negotiate import Agreed
 from vb.sip import call as sip
 from vb.sip.info import info_digit
@@ -77,6 +78,7 @@ class SipLeg(Leg):
         self.media = media
         self.options = options
         self.late_offer = LateOffer(media.negotiation)
+        self.forks = Forks(media.negotiation)
         self._on_media = options.on_media
         self._digits = 0
         self._speech_detection = options.speech_detection
@@ -130,7 +132,8 @@ class SipLeg(Leg):
         with trio.move_on_after(self.options.ring_timeout_s):
             await self.connected.wait()
             return
-        self.hangup("ring_timeout")
+        if not self.inbound or self.call.is_unanswered:  # the ACK has a time of its own
+            self.hangup("ring_timeout")
 
     async def _duration_timer(self) -> None:
         await self.connected.wait()
@@ -173,10 +176,11 @@ class SipLeg(Leg):
             BadRequest: the leg is not an incoming call.
             Conflict: it is not ringing.
         """
-        self._require_inbound()
-        if self.state is not LegState.RINGING:
-            raise Conflict(f"leg is {self.shown_state}, not ringing")
-        self.call.ring(offer=self.late_offer.early(None) if self.call.needs_early_offer else None)
+        self._require_ringing()
+        if self.call.needs_early_offer:
+            self.late_offer.early(None, lambda offer: self.call.ring(offer=offer))
+        else:
+            self.call.ring()
 
     def start_early_media(self, codec: str | None) -> None:
         """Send 183 with our answer and start media.
@@ -188,9 +192,7 @@ class SipLeg(Leg):
             BadRequest: not an incoming call, or the codec cannot be answered with or offered.
             Conflict: not ringing, or our offer has gone out already.
         """
-        self._require_inbound()
-        if self.state is not LegState.RINGING:
-            raise Conflict(f"leg is {self.shown_state}, not ringing")
+        self._require_ringing()
         offer = self.call.offer
         if offer is None:
             self._offer_early(codec)
@@ -204,7 +206,7 @@ class SipLeg(Leg):
             self.late_offer.codecs(codec)
             self.command_failed("early_media", "the call brought no offer, and its caller has no 100rel")
             return
-        self.call.progress(self.late_offer.early(codec))
+        self.late_offer.early(codec, self.call.progress)
 
     def _start_early(self) -> None:
         self.advance(LegState.EARLY_MEDIA)
@@ -231,7 +233,7 @@ class SipLeg(Leg):
         if early is not None:
             self.call.accept(early)
         elif offer is None:
-            self.call.accept(self.late_offer.final(codec))
+            self.late_offer.final(codec, self.call.accept)
         else:
             self.call.accept(self._answer(offer, codec))
             self._follow_agreed()
@@ -274,6 +276,14 @@ class SipLeg(Leg):
         except CodecNotOffered as exc:
             raise BadRequest(f"codec: {exc}") from None
 
+    def _require_ringing(self) -> None:
+        """Refuse what may come before the answer only; the state is ringing until the ACK, too."""
+        self._require_inbound()
+        if self.state is not LegState.RINGING:
+            raise Conflict(f"leg is {self.shown_state}, not ringing")
+        if not self.call.is_unanswered:
+            raise Conflict("leg has been answered")
+
     def _require_inbound(self) -> None:
         if not self.inbound:
             raise BadRequest("Not a SIP inbound leg")
@@ -311,10 +321,10 @@ class SipLeg(Leg):
             self.transfers.handle(event)
             return
         match event:
-            case sip.EarlyMedia(sdp=sdp):
-                self._on_early_media(sdp)
-            case sip.Answered(sdp=sdp):
-                self._on_answered(sdp)
+            case sip.EarlyMedia(sdp=sdp, to_tag=tag):
+                self._on_early_media(sdp, tag)
+            case sip.Answered(sdp=sdp, to_tag=tag):
+                self._on_answered(sdp, tag)
             case sip.Refused(status=status):
                 self.hangup(refusal_reason(status))
             case sip.DialFailed():
@@ -328,6 +338,8 @@ class SipLeg(Leg):
             case sip.RemoteHangup():
                 self.hangup("remote_bye")
             case sip.OfferReceived():
+                if self.state in UNANSWERED and not self.inbound:
+                    self.forks.enter(event.from_tag)
                 self.session.offer_received(event)
             case sip.OfferRequested():
                 self.session.offer_requested(event)
@@ -353,11 +365,11 @@ class SipLeg(Leg):
             case _:
                 pass
 
-    def _on_early_media(self, sdp: bytes) -> None:
+    def _on_early_media(self, sdp: bytes, tag: str) -> None:
         if self.ended or self.state not in UNANSWERED:
             return
         try:
-            self.follow(self.media.negotiation.receive_answer(sdp))
+            self.follow(self.forks.receive_answer(tag, sdp))
         except AnswerRejected as exc:
             log.info("early media answer ignored", leg_id=self.id, problem=str(exc))
             return
@@ -366,7 +378,7 @@ class SipLeg(Leg):
 
     def _early_offer_due(self) -> None:
         if self.call.needs_early_offer:
-            self.call.progress(self.late_offer.early(None))
+            self.late_offer.early(None, self.call.progress)
 
     def _on_early_answer(self, sdp: bytes | None) -> None:
         """The PRACK of the 1xx with our offer came."""
@@ -382,19 +394,19 @@ class SipLeg(Leg):
             return False
         return True
 
-    def _on_answered(self, sdp: bytes | None) -> None:
+    def _on_answered(self, sdp: bytes | None, tag: str) -> None:
         if self.ended:
             return
-        if sdp is None and self.media.negotiation.agreed is None:
+        try:
+            agreed = self.forks.settle(tag, sdp)
+        except AnswerRejected as exc:
+            log.info("answer cannot be used", leg_id=self.id, problem=str(exc))
+            self.hangup("connect_failed")
+            return
+        if agreed is None:
             self.hangup("invite_failed")
             return
-        if sdp is not None:
-            try:
-                self.follow(self.media.negotiation.receive_answer(sdp))
-            except AnswerRejected as exc:
-                log.info("answer cannot be used", leg_id=self.id, problem=str(exc))
-                self.hangup("connect_failed")
-                return
+        self.follow(agreed)
         self._connect()
 
     def _on_acknowledged(self, sdp: bytes | None) -> None:

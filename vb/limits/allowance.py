@@ -127,17 +127,29 @@ class Ticket:
         self._usage = usage
         self._answered_at: float | None = None
 
-    def answered(self, now: float) -> None:
-        """The call is up."""
+    def answered(self, now: float, wall: float) -> None:
+        """The call is up.
+
+        Args:
+            now: monotonic seconds.
+            wall: seconds since the epoch.
+        """
         if self._usage is not None and self._answered_at is None:
             self._answered_at = now
+            self._usage.enter_day(now, wall)
             self._usage.answered(now)
 
-    def close(self, now: float) -> None:
-        """The call is over; any number of times."""
+    def close(self, now: float, wall: float) -> None:
+        """The call is over; any number of times.
+
+        Args:
+            now: monotonic seconds.
+            wall: seconds since the epoch.
+        """
         usage, self._usage = self._usage, None
         if usage is None:
             return
+        usage.enter_day(now, wall)
         usage.calls -= 1
         if self._answered_at is not None:
             usage.finished(self._answered_at, now)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from ipaddress import IPv6Address, ip_address
 from urllib.parse import unquote
 
 _SEPARATORS = str.maketrans("", "", "-.() ")
+_ENDS_IN_NUMBER = re.compile(r"(?:.*\.)?(?:0x[0-9a-f]*|[0-9]+)")
 _ENTRY = re.compile(r"(?P<no>!?)(?P<prefix>[^@!\s]*)(?:@(?P<host>[^@!\s]+))?")
 
 
@@ -30,7 +32,9 @@ class Destinations:
     """A list of rules, of which the longest that matches decides.
 
     A rule is `prefix`, `@host` or `prefix@host`, with `!` before it to refuse. What no rule matches is
-    refused, unless all rules are refusals. Without rules everything is allowed.
+    refused, unless all rules are refusals. Without rules everything is allowed. Two spellings of one address
+    are the same; those that only old resolvers take (hexadecimal, octal, short forms) match no rule and are
+    refused.
 
     Args:
         rules: the list as text.
@@ -49,11 +53,15 @@ class Destinations:
 
         Args:
             user: user part of its URI, as it stands there.
-            host: its host, an IPv6 address without brackets.
+            host: its host.
         """
-        user, host = _plain(user or ""), host.lower().rstrip(".")
+        if not self._rules:
+            return True
+        user, known = _plain(user or ""), _plain_host(host)
+        if known is None:
+            return False
         for rule in self._rules:
-            if rule.matches(user, host):
+            if rule.matches(user, known):
                 return rule.allowed
         return self._default
 
@@ -62,8 +70,24 @@ def _rule(text: str) -> _Rule:
     match = _ENTRY.fullmatch(text)
     if match is None or not (match["prefix"] or match["host"]):
         raise ValueError(f"{text!r} is not a prefix, @host or prefix@host")
-    host = (match["host"] or "").lower().strip("[]").rstrip(".")
+    host = _plain_host(match["host"] or "")
+    if host is None:
+        raise ValueError(f"{text!r} has an address that is not four decimal numbers")
     return _Rule(_plain(match["prefix"]), host, not match["no"])
+
+
+def _plain_host(text: str) -> str | None:
+    """Return a host without what makes two spellings of one differ, None for an address in an odd spelling.
+
+    No name ends in a number, but getaddrinfo takes 0xa.0.0.1, 012.0.0.1, 10.1 and the like for addresses.
+    """
+    host = text.lower().strip("[]").rstrip(".")
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return None if _ENDS_IN_NUMBER.fullmatch(host) else host
+    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+    return str(mapped or address)
 
 
 def _plain(user: str) -> str:

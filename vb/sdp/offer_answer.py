@@ -78,6 +78,22 @@ class _InForce:
     text: LocalText | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class SavedSession:
+    """Where a negotiation stood; opaque, for `OfferAnswer.restore`."""
+
+    in_force: _InForce
+    offer: _Offer | None
+    last_sent: SessionDescription | None
+    next_version: int
+    chosen_codec: str | None
+
+    @property
+    def agreed(self) -> Agreed | None:
+        """The audio that was in force."""
+        return self.in_force.agreed
+
+
 class OfferAnswer:
     """The session descriptions of one leg, both ours and the peer's.
 
@@ -191,6 +207,20 @@ class OfferAnswer:
         """Forgets our offer after its refusal; what was in force stays in force."""
         if self.offer_pending:
             self._offer = None
+
+    def save(self) -> SavedSession:
+        """Returns where the negotiation stands, so that another fork of the call can begin there."""
+        return SavedSession(
+            self._in_force, self._offer, self._last_sent, self._next_version, self._chosen_codec
+        )
+
+    def restore(self, saved: SavedSession) -> None:
+        """Goes back to where the negotiation stood; what was said since then is forgotten."""
+        self._in_force = saved.in_force
+        self._offer = saved.offer
+        self._last_sent = saved.last_sent
+        self._next_version = saved.next_version
+        self._chosen_codec = saved.chosen_codec
 
     def receive_answer(self, data: bytes) -> Agreed:
         """Applies an answer to our offer; a later one for the same offer replaces it.

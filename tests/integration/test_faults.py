@@ -1,0 +1,62 @@
+"""What fails inside the mixer ends the smallest thing that owns it, and says so."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.mixer.support import Broken
+from tests.support.phone import open_phone
+from tests.support.world import call_in, rest_of, wait_for
+from vb.config import Config
+from vb.server import open_server
+
+pytestmark = pytest.mark.integration
+
+
+async def test_a_failing_participant_leaves_its_room_and_ends(config: Config) -> None:
+    async with (
+        open_server(config) as server,
+        open_phone(500) as first,
+        open_phone(700) as second,
+        open_phone(900) as third,
+    ):
+        with server.events() as events:
+            legs = [await call_in(server, phone, events, "room") for phone in (first, second, third)]
+            port = server.engine.legs.get(legs[0]).port
+            assert port is not None
+            port.add_private(Broken())
+            left = await wait_for(events, "leg.left_room", leg_id=legs[0])
+            ended = await wait_for(events, "leg.disconnected", leg_id=legs[0])
+            later = await rest_of(events)
+        assert left["room_id"] == "room"
+        assert ended["cdr"]["reason"] == "mixer_panic"
+        assert [event["type"] for event in later] == []
+        await second.hear(60)
+        assert second.tones() == {900}
+        assert server.engine.sip.faults == 0
+
+
+async def test_a_failing_room_ends_with_its_legs_and_no_other_does(config: Config) -> None:
+    async with (
+        open_server(config) as server,
+        open_phone(500) as first,
+        open_phone(700) as second,
+        open_phone(900) as third,
+    ):
+        with server.events() as events:
+            for phone in (first, second):
+                await call_in(server, phone, events, "good")
+            doomed = await call_in(server, third, events, "bad")
+            room = server.engine.rooms.get("bad")
+
+            def fail() -> None:
+                raise RuntimeError("broken room")
+
+            room.mix.plan = fail  # type: ignore[method-assign, assignment]
+            room.mix._changed()
+            told = [await wait_for(events, kind) for kind in ("room.deleted", "leg.disconnected")]
+        assert (told[0]["room_id"], told[1]["leg_id"]) == ("bad", doomed)
+        assert told[1]["cdr"]["reason"] == "mixer_panic"
+        assert [room.id for room in server.engine.rooms] == ["good"]
+        await first.hear(60)
+        assert first.tones() == {700}
