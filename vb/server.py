@@ -6,6 +6,7 @@ calls, hangs up the rest, delivers what is queued, and then leaves the onion fro
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
@@ -135,12 +136,13 @@ async def open_server(config: Config | None = None, *, http: bool = True) -> Asy
         grid = await transports.start(partial(run_plane, engine.plane), name="media plane")
         add_figures(engine, grid)
         bound = await transports.start(engine.sip.run, name="SIP")
-        serve = partial(serve_http, engine, stop=trio.Event(), app=app)
+        stop_by = math.inf
+        serve = partial(serve_http, engine, stop=trio.Event(), app=app, deadline=lambda: stop_by)
         url = await edge.start(serve, name="HTTP") if http else None
         engine.ready = True
         try:
             yield Server(engine, Addresses(url, tuple(_shown(*address) for address in bound)))
-            await _stop(engine, webhooks)
+            stop_by = await _stop(engine, webhooks)
         finally:
             engine.ready, engine.stopping = False, True
             legs.cancel_scope.cancel()
@@ -168,8 +170,8 @@ async def _open_spool(config: Config) -> AsyncIterator[Spool | None]:
         spool.close()
 
 
-async def _stop(engine: Engine, webhooks: WebhookDispatcher) -> None:
-    """Refuse new calls, end all others, and deliver what is queued, within the stop time-out.
+async def _stop(engine: Engine, webhooks: WebhookDispatcher) -> float:
+    """Refuse new calls, end all others, and deliver what is queued; returns the end of the stop time-out.
 
     Calls and recordings have to end before webhooks have to, so that their last words are delivered too.
     """
@@ -183,6 +185,7 @@ async def _stop(engine: Engine, webhooks: WebhookDispatcher) -> None:
     async with trio.open_nursery() as nursery:
         nursery.start_soon(engine.recorders.storage.uploads.drain, now + time_s)
         await webhooks.drain(now + time_s)
+    return now + time_s
 
 
 async def _end_everything(engine: Engine) -> None:

@@ -29,13 +29,17 @@ def test_a_recovered_file_says_so() -> None:
         ("call.2026-03-04", "call.2026-03-04.wav"),
         ("call_1.wav", "call_1.wav"),
         ("call.mp3", "call.mp3.wav"),
-        ("CON", "CON.wav"),
         ("x" * 124, "x" * 124 + ".wav"),
         ("x" * 124 + ".wav", "x" * 124 + ".wav"),
     ],
 )
 def test_a_chosen_name_gets_its_extension_once(chosen: str, file: str) -> None:
     assert chosen_name(chosen) == file
+
+
+@pytest.mark.parametrize("device", ["CON", "con", "NUL", "PRN", "AUX", "COM1", "LPT1", "CON.wav"])
+def test_a_name_of_a_device_elsewhere_is_a_name_like_any_other(device: str) -> None:
+    assert chosen_name(device) == device.removesuffix(".wav") + ".wav"
 
 
 @pytest.mark.parametrize(

@@ -1,3 +1,4 @@
+import errno
 import os
 import shutil
 import stat
@@ -14,9 +15,9 @@ from vb.media.recording_writer import ParticipantsWriter, RecordingWriter
 NAME = "20260304_050607_0a1b2c3d.wav"
 
 
-def start(directory: Path, channels: int = 2) -> tuple[Recorder, RecordingWriter]:
+def start(directory: Path, channels: int = 2, name: str = NAME) -> tuple[Recorder, RecordingWriter]:
     recorder = Recorder(channels=channels, clock=lambda: 0.0, max_queued_slots=10_000)
-    writer = RecordingWriter(directory / NAME, token="0a1b2c3d", recorder=recorder)
+    writer = RecordingWriter(directory / name, token="0a1b2c3d", recorder=recorder)
     writer.open()
     return recorder, writer
 
@@ -126,6 +127,77 @@ def test_a_temporary_file_of_somebody_else_is_not_touched(tmp_path: Path) -> Non
     with pytest.raises(FileExistsError):
         start(tmp_path)
     assert (tmp_path / "target").read_text() == "precious"
+
+
+def test_a_name_of_a_device_elsewhere_is_a_plain_file(tmp_path: Path) -> None:
+    recorder, writer = start(tmp_path, channels=1, name="CON.wav")
+    queue(recorder, sine(500, 8000, 0.2))
+    assert writer.finish().file == str(tmp_path / "CON.wav")
+    assert (tmp_path / "CON.wav").is_file()
+    assert load(tmp_path / "CON.wav")[1].shape == (1600, 1)
+    assert names(tmp_path) == ["CON.wav"]
+
+
+@pytest.mark.parametrize("target", ["precious", "nowhere", "."])
+@pytest.mark.parametrize("has_hard_links", [True, False])
+def test_a_link_in_the_place_of_the_file_is_neither_followed_nor_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, target: str, has_hard_links: bool
+) -> None:
+    inside, outside = tmp_path / "recordings", tmp_path / "outside"
+    outside.mkdir()
+    (outside / "precious").write_text("precious")
+    recorder, writer = start(inside, channels=1)
+    (inside / NAME).symlink_to(outside / target)
+    if not has_hard_links:
+
+        def refuse(*_: object, **__: object) -> None:
+            raise OSError(errno.EPERM, "no hard links here")
+
+        monkeypatch.setattr(os, "link", refuse)
+    queue(recorder, sine(500, 8000, 0.2))
+    result = writer.finish()
+    beside = inside / "20260304_050607_0a1b2c3d_0a1b2c3d.wav"
+    assert (result.file, result.error) == (str(beside), None)
+    assert not beside.is_symlink()
+    assert load(beside)[1].shape == (1600, 1)
+    assert os.readlink(inside / NAME) == str(outside / target)
+    assert names(inside) == [NAME, beside.name]
+    assert names(outside) == ["precious"]
+    assert (outside / "precious").read_text() == "precious"
+
+
+def test_a_link_in_the_place_of_the_folder_loses_nothing_outside(tmp_path: Path) -> None:
+    """An operator may link the folder elsewhere: what lies there already is as safe as in a plain folder."""
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / NAME).write_text("precious")
+    (outside / ".rec-0a1b2c3d.tmp").write_text("of somebody else")
+    (tmp_path / "recordings").symlink_to(outside, target_is_directory=True)
+    with pytest.raises(FileExistsError):
+        start(tmp_path / "recordings", channels=1)
+    (outside / ".rec-0a1b2c3d.tmp").unlink()
+    recorder, writer = start(tmp_path / "recordings", channels=1)
+    queue(recorder, sine(500, 8000, 0.2))
+    result = writer.finish()
+    beside = "20260304_050607_0a1b2c3d_0a1b2c3d.wav"
+    assert result.file == str(tmp_path / "recordings" / beside)
+    assert names(outside) == [NAME, beside]
+    assert (outside / NAME).read_text() == "precious"
+    assert load(outside / beside)[1].shape == (1600, 1)
+
+
+def test_a_folder_that_becomes_a_link_meanwhile_gets_nothing_over_what_is_there(tmp_path: Path) -> None:
+    directory, outside = tmp_path / "recordings", tmp_path / "outside"
+    outside.mkdir()
+    (outside / NAME).write_text("precious")
+    recorder, writer = start(directory, channels=1)
+    queue(recorder, sine(500, 8000, 0.2))
+    writer.write_pending()
+    shutil.rmtree(directory)
+    directory.symlink_to(outside, target_is_directory=True)
+    writer.finish()
+    assert (outside / NAME).read_text() == "precious"
+    assert not [name for name in names(outside) if name.endswith(".tmp")]
 
 
 def test_a_directory_that_vanishes_is_made_again_with_the_whole_recording(tmp_path: Path) -> None:

@@ -1,5 +1,8 @@
 """Targets, requests and answers of S3's protocol; sending them is in tests/storage/tasks."""
 
+import contextlib
+import hashlib
+
 import pytest
 
 from vb.storage import s3
@@ -134,3 +137,66 @@ def test_a_failure_that_comes_after_the_200_is_one() -> None:
     late = Answer(200, {}, b"   <?xml version='1.0'?>\n<Error><Code>InternalError</Code></Error>")
     with pytest.raises(StorageError, match="did not take"):
         s3.check_answer(late, "calls")
+
+
+ONE, TWO = '"5d41402abc4b2a76b9719d911017c592"', '"7d793037a0760186574b0282f2f435e7"'
+BOTH = "cc97bc2c1fd8b03a9ccac7a5e2b25d27-2"
+
+
+def test_the_etag_of_parts_is_the_md5_of_theirs() -> None:
+    joined = hashlib.md5(bytes.fromhex(ONE.strip('"')) + bytes.fromhex(TWO.strip('"')))
+    assert s3.tag_of_parts([ONE, TWO]) == f"{joined.hexdigest()}-2"
+    assert s3.tag_of_parts([ONE, '"no digest"']) == ""
+
+
+@pytest.mark.parametrize(
+    ("headers", "kept"),
+    [
+        ({"content-length": "9", "etag": ONE}, True),
+        ({"content-length": "9"}, True),
+        ({"content-length": "9", "etag": TWO}, True),
+        ({"content-length": "8", "etag": ONE}, False),
+        ({"content-length": "0"}, False),
+        ({"etag": f"W/{ONE}"}, True),
+        ({"etag": TWO}, False),
+        ({}, False),
+    ],
+)
+def test_an_object_whose_storing_was_answered_has_to_have_the_length(
+    headers: dict[str, str], kept: bool
+) -> None:
+    with contextlib.nullcontext() if kept else pytest.raises(StorageError, match="did not take the file"):
+        s3.check_size(Answer(200, headers), 9, ONE)
+
+
+def test_without_a_length_an_etag_that_is_unknown_proves_nothing() -> None:
+    with pytest.raises(StorageError, match="did not take the file"):
+        s3.check_size(Answer(200, {}), 9, "")
+
+
+@pytest.mark.parametrize(
+    ("headers", "kept"),
+    [
+        ({"etag": f'"{BOTH}"'}, True),
+        ({"etag": f'"{"0" * 32}-2"'}, False),
+        ({"etag": ONE}, False),
+        ({"etag": f'"{"0" * 32}-2"', "x-amz-server-side-encryption": "AES256"}, False),
+        ({"etag": f'"{"0" * 32}-2"', "x-amz-server-side-encryption": "aws:kms"}, True),
+        ({"etag": f'"{"0" * 32}-2"', "x-amz-server-side-encryption-customer-algorithm": "AES256"}, True),
+        ({"etag": '"opaque"'}, True),
+        ({}, True),
+        ({"etag": f'"{BOTH}"', "content-length": "8"}, False),
+    ],
+)
+def test_an_object_whose_storing_was_not_answered_is_compared_as_far_as_its_etag_tells(
+    headers: dict[str, str], kept: bool
+) -> None:
+    with contextlib.nullcontext() if kept else pytest.raises(StorageError, match="did not take the file"):
+        s3.check_unanswered(Answer(200, {"content-length": "9", **headers}), 9, BOTH)
+
+
+def test_parts_whose_etags_do_not_tell_are_compared_by_length() -> None:
+    found = Answer(200, {"content-length": "9", "etag": f'"{BOTH}"'})
+    s3.check_unanswered(found, 9, "")
+    with pytest.raises(StorageError, match="did not take the file"):
+        s3.check_unanswered(found, 8, "")

@@ -43,6 +43,9 @@ _WRITE_BYTES: Final = 65_536
 # Compression would cost more time than it saves, yet Hypercorn accepts it whenever it is offered.
 _IGNORED_HEADERS: Final = frozenset({b"sec-websocket-extensions", b"sec-websocket-protocol"})
 
+# With both of them, whatever stands before this server may see another end of the request (RFC 9112 §6.1).
+_FRAMING_HEADERS: Final = frozenset({b"content-length", b"transfer-encoding"})
+
 AcceptsUpgrade = Callable[[str, bytes, list[tuple[bytes, bytes]], str | None], bool]
 """Decides by path, query, headers and client address whether a request to upgrade becomes a WebSocket."""
 
@@ -102,6 +105,10 @@ class Http1Protocol(H11Protocol):
         """Stay with HTTP/1.1, whatever other protocol the client asks for."""
 
     async def _create_stream(self, request: h11.Request) -> None:
+        if _FRAMING_HEADERS.issubset(name for name, _ in request.headers):
+            await self._send_error_response(400)
+            await self.send(Closed())
+            return
         headers = [(name, value) for name, value in request.headers if name not in _IGNORED_HEADERS]
         version = request.http_version.decode()
         upgrades = self._upgrades(request.target, headers, version)
@@ -227,6 +234,11 @@ class HttpConnection:
         """End a connection that waits for its next request."""
         if self._idle:
             self._read_scope.cancel()
+
+    async def abandon(self) -> None:
+        """End the connection with whatever is still being written to it."""
+        self._broken = True
+        await trio.aclose_forcefully(self._stream)
 
     async def _read(self) -> None:
         """Feed the protocol until the peer or the server closes, or nothing comes for too long."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import math
 import socket
+from collections.abc import Callable
 from typing import Any, Final
 
 import structlog
@@ -23,6 +25,8 @@ log = structlog.get_logger(__name__)
 BACKLOG: Final = 512
 MAX_CONNECTIONS: Final = 4096
 GRACEFUL_TIMEOUT_S: Final = 3.0
+LEAST_GRACEFUL_TIMEOUT_S: Final = 0.5
+"""So long clients have to take what is queued for them even when the stop has used up its time."""
 
 
 class _ServerLog(Logger):
@@ -93,6 +97,7 @@ async def serve_http(
     *,
     stop: trio.Event,
     app: Application | None = None,
+    deadline: Callable[[], float] = lambda: math.inf,
     task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Serve REST, VSI, metrics and documents until `stop`; reports its base URL as started.
@@ -101,9 +106,11 @@ async def serve_http(
         engine: what commands work on.
         stop: set to end in order.
         app: made with `create_app` before, for it takes longer than a tick; None makes it now.
+        deadline: asked at the end for when the stop has to be over, of Trio's clock.
 
-    At the end WebSocket clients get what is queued for them and close code 1001, requests that run get
-    GRACEFUL_TIMEOUT_S, and connections that wait for a request are closed at once.
+    At the end WebSocket clients get what is queued for them and close code 1001, requests that run go on,
+    and connections that wait for a request are closed at once. What is not through after GRACEFUL_TIMEOUT_S,
+    or at the deadline if that is sooner, is cut off; LEAST_GRACEFUL_TIMEOUT_S is given in any case.
 
     Cancellation: ends the same way, within the same time.
 
@@ -112,7 +119,7 @@ async def serve_http(
     """
     sock = open_listener(engine.config.http.addr)
     listener = trio.SocketListener(trio.socket.from_stdlib_socket(sock))
-    server = _HttpServer(engine, app or create_app(engine))
+    server = _HttpServer(engine, app or create_app(engine), deadline)
     async with listener:
         await server.app.startup()
         task_status.started(_url_of(sock))
@@ -122,8 +129,10 @@ async def serve_http(
 class _HttpServer:
     """The connections of one server."""
 
-    def __init__(self, engine: EdgeEngine, app: Application) -> None:
+    def __init__(self, engine: EdgeEngine, app: Application, deadline: Callable[[], float]) -> None:
         self.app = app
+        self._deadline = deadline
+        self._stop_timeout_s = engine.config.server.stop_timeout_s
         self._wrapped = ASGIWrapper(self.app)
         self._metrics = engine.metrics
         self._config = _hypercorn_config()
@@ -177,7 +186,8 @@ class _HttpServer:
     async def _finish(self) -> None:
         """Say goodbye to WebSockets, let requests end, and give up on what is left after the time-out."""
         await self._context.terminated.set()
-        with trio.move_on_after(GRACEFUL_TIMEOUT_S):
+        left_s = min(self._stop_timeout_s, self._deadline() - trio.current_time())
+        with trio.move_on_after(max(LEAST_GRACEFUL_TIMEOUT_S, min(GRACEFUL_TIMEOUT_S, left_s))):
             self.app.close_sessions()
             for connection in tuple(self._connections):
                 connection.close_if_idle()
@@ -185,3 +195,5 @@ class _HttpServer:
             if self._connections:
                 await self._empty.wait()
         self.app.runner.release()
+        for connection in tuple(self._connections):
+            await connection.abandon()

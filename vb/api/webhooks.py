@@ -48,7 +48,7 @@ class WebhookDispatcher:
     ) -> None:
         self._hooks = engine.hooks
         self._metrics = engine.metrics
-        self._sender = sender or WebhookSender(engine.http, engine.config.server.fetch_allow)
+        self._sender = sender or WebhookSender(engine.http, engine.config.server.fetch_allow, engine.names)
         self._targets: dict[Hook, _Target] = {}
         self._line: deque[_Target] = deque()  # targets with events that no worker serves now
         self._workers = 0
@@ -189,14 +189,28 @@ class WebhookDispatcher:
         except ValueError as error:
             log.error("webhook_unserialisable", event_id=job.event_id, error=str(error))
             return "marshal_error"
+        except Exception:  # as below; trying again would not change what the event is
+            self._contain("event", job)
+            return "marshal_error"
         for attempt in range(ATTEMPTS):
-            outcome = await self._sender.post(hook, job.event_id, body)
+            outcome = await self._attempt(hook, job, body)
             if outcome != "retry":
                 return outcome
             if attempt < len(PAUSES_S):
                 await trio.sleep(PAUSES_S[attempt])
         log.warning("webhook_exhausted", event_id=job.event_id, type=job.kind)
         return "exhausted"
+
+    async def _attempt(self, hook: Hook, job: _Job, body: bytes) -> Outcome:
+        try:
+            return await self._sender.post(hook, job.event_id, body)
+        except Exception:  # the delivery boundary: a fault is a failed attempt, and the worker goes on
+            self._contain("delivery", job)
+            return "retry"
+
+    def _contain(self, site: str, job: _Job) -> None:
+        self._metrics.recovered("webhooks", site)
+        log.exception("webhook failed", event_id=job.event_id, type=job.kind)
 
     def _body(self, job: _Job) -> bytes:
         """Return the bytes to post.
@@ -213,7 +227,10 @@ class WebhookDispatcher:
     def _settle(self, target: _Target, job: _Job, outcome: Outcome) -> None:
         """Cross an event out and count what became of it, unless it was given up a moment ago."""
         if self._spool is not None and job.entry is not None:
-            self._spool.settle(job.entry)
+            try:
+                self._spool.settle(job.entry)
+            except Exception:  # as above: the event may go out once more after the next start
+                self._contain("spool", job)
         if target.current is job:
             target.current = None
             self._count(job, outcome)

@@ -73,8 +73,12 @@ class Mp3Decoder:
         if codec is None or frame.header.layer != self._layer:
             self._layer = frame.header.layer
             codec = self._codec = cast(AudioCodecContext, CodecContext.create(f"mp{self._layer}float", "r"))
+        # Decoders read some bytes beyond the end. A packet with memory of its own has zeros there; with one
+        # made of the bytes themselves, damaged frames would sound of whatever lies behind them.
+        packet = Packet(len(frame.data))
+        packet.update(frame.data)
         try:
-            return codec.decode(Packet(frame.data))
+            return codec.decode(packet)
         except av.error.FFmpegError:
             self._damaged += 1
             if self._damaged > _MAX_DAMAGED_FRAMES:

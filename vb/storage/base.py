@@ -26,6 +26,10 @@ class BucketAbsent(StorageError):
     """The storage answers, and says that there is no such bucket."""
 
 
+class NotPermitted(StorageError):
+    """The storage answers, and does not let these credentials ask that."""
+
+
 class HostRefused(StorageError):
     """The storage is at a place that this request may not lead to."""
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from html import unescape
 from typing import Final
 from xml.sax.saxutils import escape
 
-from vb.storage.base import BucketAbsent, StorageError
+from vb.storage.base import BucketAbsent, NotPermitted, StorageError
 from vb.storage.endpoint import Endpoint, parse_endpoint
 from vb.storage.sigv4 import EMPTY_SHA256, Credentials, encode_path, encode_query
 
@@ -19,12 +19,16 @@ PART_BYTES: Final = 8 * 1024 * 1024
 """Files that are larger go in parts of this size; 10000 of them are allowed, 5 MiB is the least."""
 RETRIED: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
 """Statuses after which the same request may succeed."""
+AMBIGUOUS: Final = frozenset({500, 502, 503, 504})
+"""Those that something between may give for a request that was carried out."""
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,253}[A-Za-z0-9]")
 _HOST_LABEL = re.compile(r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]")
 _REGION = re.compile(r"[A-Za-z0-9-]{1,64}")
 _KEYS = re.compile(r"[!-~]*")
 _UPLOAD_ID = re.compile(r"<UploadId>([^<]{1,2048})</UploadId>")
 _ERROR = re.compile(r"<Error[\s>]")
+_MD5 = re.compile(r"[0-9a-f]{32}")
+_MD5_OF_PARTS = re.compile(r"[0-9a-f]{32}-\d{1,5}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +140,11 @@ class Answer:
     body: bytes = b""
 
     @property
+    def is_yes(self) -> bool:
+        """Whether the status says that the request was carried out."""
+        return 200 <= self.status < 300
+
+    @property
     def text(self) -> str:
         """The body as text."""
         return self.body.decode("utf-8", "replace")
@@ -207,7 +216,7 @@ def upload_id_of(answer: Answer) -> str:
 
 
 def tag_of(answer: Answer) -> str:
-    """Return the ETag of a stored part.
+    """Return the ETag of what was stored: every S3 gives one, and a web server that is none does not.
 
     Raises:
         StorageError: the answer has none.
@@ -218,6 +227,56 @@ def tag_of(answer: Answer) -> str:
     return tag
 
 
+def tag_of_parts(tags: Sequence[str]) -> str:
+    """Return the ETag of an object that is made of parts with these, "" when they do not tell.
+
+    It is the MD5 of the parts' MD5s and their number, unless a key encrypts the bucket.
+    """
+    digests = [_bare(tag) for tag in tags]
+    if not all(_MD5.fullmatch(digest) for digest in digests):
+        return ""
+    joined = b"".join(bytes.fromhex(digest) for digest in digests)
+    return f"{hashlib.md5(joined, usedforsecurity=False).hexdigest()}-{len(digests)}"
+
+
+def check_size(found: Answer, size: int, tag: str) -> None:
+    """Check what HEAD says of an object whose storing was answered with an ETag.
+
+    Raises:
+        StorageError: it is not the file.
+    """
+    length = found.headers.get("content-length")
+    if length is None and tag and _bare(found.headers.get("etag", "")) == _bare(tag):
+        return  # a proxy left the length out
+    if length != str(size):
+        raise StorageError("the storage did not take the file", f"it has {length} bytes instead of {size}")
+
+
+def check_unanswered(found: Answer, size: int, tag: str) -> None:
+    """Check what HEAD says of an object whose storing was never answered: it may be an older one of that key.
+
+    Args:
+        found: the answer to HEAD.
+        size: of the file.
+        tag: what `tag_of_parts` expects.
+
+    Raises:
+        StorageError: it is not the file.
+    """
+    if found.headers.get("content-length") != str(size):
+        raise StorageError("the storage did not take the file", "it lost the parts")
+    encryption = found.headers.get("x-amz-server-side-encryption", "")
+    customer = "x-amz-server-side-encryption-customer-algorithm" in found.headers
+    there = _bare(found.headers.get("etag", ""))
+    telling = bool(tag) and not encryption.startswith("aws:") and not customer
+    if telling and there != tag and (_MD5.fullmatch(there) or _MD5_OF_PARTS.fullmatch(there)):
+        raise StorageError("the storage did not take the file", "it lost the parts and has another object")
+
+
+def _bare(tag: str) -> str:
+    return tag.removeprefix("W/").strip('"').lower()
+
+
 def check_answer(answer: Answer, bucket: str) -> Answer:
     """Return an answer that says yes.
 
@@ -226,6 +285,7 @@ def check_answer(answer: Answer, bucket: str) -> Answer:
 
     Raises:
         BucketAbsent: it says that something is not there.
+        NotPermitted: it does not let these credentials ask that.
         StorageError: it says no for another reason.
     """
     detail = f"status {answer.status}"
@@ -233,7 +293,9 @@ def check_answer(answer: Answer, bucket: str) -> Answer:
         case 200 | 204 if not _ERROR.search(answer.text):  # a failure may come late, after the 200
             return answer
         case 401 | 403:
-            raise StorageError("access denied", detail)
+            raise NotPermitted("access denied", detail)
+        case 405 | 501:
+            raise NotPermitted("the storage did not take the file", detail)
         case 404:
             raise BucketAbsent(f"bucket {bucket} does not exist", detail)
         case 301 | 302 | 303 | 307 | 308:

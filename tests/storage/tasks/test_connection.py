@@ -133,6 +133,41 @@ async def test_a_refusal_is_read_even_if_the_connection_is_closed_behind_it(
     assert (await ask(server, play, body(100 * CHUNK))).status == 403
 
 
+@pytest.mark.parametrize("more", [b"", b"Connection: close\r\n"])
+async def test_a_yes_before_the_end_of_the_body_is_none(
+    autojump_clock: trio.testing.MockClock, more: bytes
+) -> None:
+    server = Server()
+
+    async def play() -> None:
+        await server.take(CHUNK)
+        await server.stream.send_all(OK.replace(b"ETag", more + b"ETag"))
+
+    began = trio.current_time()
+    failure = await outcome(server, play, body(100 * CHUNK))
+    assert isinstance(failure, Unreachable)
+    assert failure.detail == "status 200 before the end of the body"
+    assert trio.current_time() == began
+    assert not server.connection.usable
+
+
+async def test_a_yes_during_the_last_write_counts_once_that_went_out(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    for taken in (0, 5):
+        server = Server()
+
+        async def play(server: Server = server, taken: int = taken) -> None:
+            await server.stream.receive_some(CHUNK)
+            await trio.testing.wait_all_tasks_blocked()
+            await server.stream.send_all(OK)
+            await trio.sleep(1)
+            await server.take(taken)
+
+        found = await outcome(server, play, body(5))
+        assert isinstance(found, Answer if taken else Unreachable)
+
+
 async def test_requests_share_a_connection(autojump_clock: trio.testing.MockClock) -> None:
     server = Server()
 
@@ -151,6 +186,7 @@ async def test_a_put_names_its_length(autojump_clock: trio.testing.MockClock, si
 
     async def play() -> None:
         taken.extend(await server.take(1))
+        taken.extend(await server.take(size))
         await server.stream.send_all(OK)
 
     await ask(server, play, body(size))

@@ -14,7 +14,7 @@ from typing import Final, Protocol, TypeVar
 import trio
 
 from vb.storage import s3
-from vb.storage.base import BucketAbsent, Locate, StorageError, Unreachable
+from vb.storage.base import BucketAbsent, Locate, NotPermitted, StorageError, Unreachable
 from vb.storage.s3 import Answer, Request, S3Target
 from vb.storage.sigv4 import Credentials, sign
 from vb.storage.tasks.connection import Body, HttpConnection, MakeTls, connect
@@ -89,9 +89,11 @@ class S3Bucket:
             return await session.has(key)
 
     async def put(self, key: str, path: Path) -> None:
-        """Store a file under a key, in parts when it is large.
+        """Store a file under a key, in parts when it is large, and look whether the object has its size.
 
-        Cancellation: the storage is left without the object, unless it has all of it and only its answer
+        Credentials that may write but not look are enough; then the answer alone has to do.
+
+        Cancellation: the storage is left without the object, unless it has all of it and only an answer
         is missing. Parts are dropped, for which two seconds are taken.
 
         Raises:
@@ -102,7 +104,8 @@ class S3Bucket:
             size = await file.size()
             if size <= s3.PART_BYTES:
                 request = s3.put_object(session.base, key, size=size, sha256=await file.sha256(0, size))
-                await session.ask(request, file.part(0, size))
+                tag = s3.tag_of(await session.ask(request, file.part(0, size)))
+                await self._look(session, key, size, tag)
             else:
                 await self._put_parts(session, key, file, size)
 
@@ -115,21 +118,39 @@ class S3Bucket:
                 sha256 = await file.sha256(start, length)
                 request = s3.put_part(session.base, key, upload_id, number, size=length, sha256=sha256)
                 tags.append(s3.tag_of(await session.ask(request, file.part(start, length))))
-            await self._complete(session, key, upload_id, tags)
+            answered = await self._complete(session, key, upload_id, tags)
+            await self._look(session, key, size, s3.tag_of_parts(tags), answered=answered)
         except BaseException:
             with trio.move_on_after(_ABORT_TIMEOUT_S, shield=True):
                 await self._abort(session, key, upload_id)
             raise
 
-    async def _complete(self, session: _Session, key: str, upload_id: str, tags: list[str]) -> None:
+    async def _complete(self, session: _Session, key: str, upload_id: str, tags: list[str]) -> bool:
+        """Return whether the storage said yes; if not, its answer got lost and the parts are gone."""
         request = s3.complete_parts(session.base, key, upload_id, tags)
+        lost = session.lost_answers
         try:
             await session.ask(request, patience_s=_COMPLETE_PATIENCE_S)
-            return
         except BucketAbsent:
-            pass  # after an answer that got lost there is nothing to complete a second time
-        if not await session.has(key):
-            raise StorageError("the storage did not take the file", "it lost the parts")
+            if session.lost_answers == lost:
+                raise StorageError("the storage did not take the file", "it lost the parts") from None
+            return False  # after an answer that got lost there may be nothing to complete a second time
+        return True
+
+    async def _look(self, session: _Session, key: str, size: int, tag: str, *, answered: bool = True) -> None:
+        """Look whether the storage has what was sent, because the only copy is removed after this."""
+        try:
+            found = await session.ask(s3.head_object(session.base, key))
+        except BucketAbsent:
+            raise StorageError("the storage did not take the file", "the object is not there") from None
+        except NotPermitted:
+            if not answered:
+                raise
+            return  # credentials that may only write; the ETag has to do
+        if answered:
+            s3.check_size(found, size, tag)
+        else:
+            s3.check_unanswered(found, size, tag)
 
     async def _abort(self, session: _Session, key: str, upload_id: str) -> None:
         try:
@@ -148,7 +169,11 @@ class S3Bucket:
 
 
 class _Session:
-    """Requests one after the other, over one connection while it lasts."""
+    """Requests one after the other, over one connection while it lasts.
+
+    Attributes:
+        lost_answers: how often a request may have been carried out although no answer to it came.
+    """
 
     def __init__(self, target: S3Target, access: Access) -> None:
         self._target = target
@@ -156,6 +181,7 @@ class _Session:
         self._server = target.server()
         self._connection: HttpConnection | None = None
         self.base = self._server.path
+        self.lost_answers = 0
 
     async def drop_connection(self) -> None:
         """Close the connection if there is one."""
@@ -190,7 +216,9 @@ class _Session:
                 answer = await self._ask_once(request, body or _in_memory(request.body), patience_s)
                 if answer.status not in s3.RETRIED or attempt == attempts:
                     return s3.check_answer(answer, self._target.bucket)
+                self.lost_answers += answer.status in s3.AMBIGUOUS
             except Unreachable:
+                self.lost_answers += 1
                 if attempt == attempts:
                     raise
             await trio.sleep(_PAUSE_S * attempt)

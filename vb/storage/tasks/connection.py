@@ -26,6 +26,7 @@ _CONNECT_TIMEOUT_S: Final = 5.0
 _ADDRESSES: Final = 3
 _CHUNK_BYTES: Final = 256 * 1024
 _MAX_ANSWER_BYTES: Final = 256 * 1024
+_ALL_SENT: Final = frozenset({h11.DONE, h11.MUST_CLOSE, h11.CLOSED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +84,7 @@ class HttpConnection:
         self._stream = stream
         self._http = h11.Connection(h11.CLIENT)
         self._problem: StorageError | None = None
+        self._last_write = False
 
     @property
     def usable(self) -> bool:
@@ -96,7 +98,10 @@ class HttpConnection:
     async def ask(
         self, method: str, target: str, headers: Mapping[str, str], body: Body, *, patience_s: float
     ) -> Answer:
-        """Send a request and return its answer, which may come while the body is still being sent.
+        """Send a request and return its answer.
+
+        A refusal may come while the body is still being sent. A yes may not: whoever says it has not got what
+        it says yes to.
 
         Args:
             method: in capitals.
@@ -106,35 +111,41 @@ class HttpConnection:
             patience_s: how much longer than usual the answer may take once all is sent.
 
         Raises:
-            Unreachable: there is no answer, or nothing moved for too long.
+            Unreachable: there is no answer, it came too early, or nothing moved for too long.
             StorageError: the body could not be read.
         """
         length = [("content-length", str(body.size))] if body.size or method in ("PUT", "POST") else []
         head = h11.Request(method=method, target=target, headers=[*headers.items(), *length])
         answer: Answer | None = None
+        self._last_write = False
         with trio.CancelScope(deadline=trio.current_time() + STALL_TIMEOUT_S) as scope:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._send, head, body, scope, patience_s)
                 answer = await self._receive()
-                nursery.cancel_scope.cancel()
+                if answer is None or not answer.is_yes or not self._last_write:
+                    nursery.cancel_scope.cancel()
         if self._problem is not None:
             raise self._problem
         if answer is None:
             raise Unreachable("nothing moves" if scope.cancelled_caught else "connection lost")
+        if answer.is_yes and self._http.our_state not in _ALL_SENT:
+            raise Unreachable(f"status {answer.status} before the end of the body")
         if self._http.our_state is h11.DONE and self._http.their_state is h11.DONE:
             self._http.start_next_cycle()
         return answer
 
     async def _send(self, head: h11.Request, body: Body, scope: trio.CancelScope, patience_s: float) -> None:
         try:
+            self._last_write = not body.size
             await self._write(head)
             sent = 0
             while sent < body.size:
                 data = await body.read(sent, min(_CHUNK_BYTES, body.size - sent))
                 if not data:
                     raise StorageError("the file could not be read", "it became shorter")
-                await self._write(h11.Data(data=data))
                 sent += len(data)
+                self._last_write = sent == body.size
+                await self._write(h11.Data(data=data))
                 scope.deadline = trio.current_time() + STALL_TIMEOUT_S
             await self._write(h11.EndOfMessage())
             patience_s += STALL_TIMEOUT_S + body.size / SLOWEST_BYTES_PER_S
