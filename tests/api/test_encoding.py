@@ -81,3 +81,13 @@ def test_half_a_surrogate_pair_is_written_as_its_escape() -> None:
 
 def test_a_line_is_utf8_and_ends_with_a_line_feed() -> None:
     assert to_line({"a": "ü"}) == b'{"a":"\xc3\xbc"}\n'
+
+
+@pytest.mark.parametrize("shape", ["{%s}", '{"a":{%s}}'])
+def test_a_body_with_too_many_members_is_refused(shape: str) -> None:
+    def body(members: int) -> str:
+        return shape % ",".join(f'"k{number}":1' for number in range(members))
+
+    assert parse_object(body(9_999))
+    with pytest.raises(BadRequest, match="more than 10000 members"):
+        parse_object(body(10_001))

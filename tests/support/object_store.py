@@ -128,7 +128,7 @@ class ObjectStore:
     def _answer(self, head: h11.Request, body: bytes) -> tuple[int, dict[str, str], bytes]:
         if self.statuses:
             return self.statuses.pop(0), {"location": self.location} if self.location else {}, b""
-        if hashlib.sha256(body).hexdigest() != self.heads[-1]["x-amz-content-sha256"]:
+        if hashlib.sha256(body).hexdigest().encode() != dict(head.headers)[b"x-amz-content-sha256"]:
             return 400, {}, b"<Error><Code>XAmzContentSHA256Mismatch</Code></Error>"
         url = urlsplit(head.target.decode())
         bucket, _, key = unquote(url.path).removeprefix("/").partition("/")

@@ -11,6 +11,9 @@ from vb.errors import BadRequest
 MAX_BODY_BYTES: Final = 1_048_576
 """Most bytes of a request body or a WebSocket message."""
 
+MAX_MEMBERS: Final = 10_000
+"""Most members of all objects in it; no command has a hundred, and reading them holds up everybody else."""
+
 INVALID_JSON: Final = "invalid JSON"
 
 
@@ -35,9 +38,11 @@ def parse_object(text: str) -> dict[str, Any]:
     """Read text that is exactly one JSON object.
 
     Raises:
-        BadRequest: it is anything else, nested too deeply to be read, names a key twice, or holds half a
-            surrogate pair.
+        BadRequest: it is anything else, nested too deeply to be read, names a key twice, has too many
+            members, or holds half a surrogate pair.
     """
+    if text.count('":') > MAX_MEMBERS:
+        raise BadRequest(f"JSON with more than {MAX_MEMBERS} members")
     try:
         value = _decoder.decode(text)
         if _SURROGATE_ESCAPE.search(text):

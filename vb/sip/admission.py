@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from vb.sip.errors import SipParseError
+from vb.sip.errors import SipParseError, SipUriError
 from vb.sip.message import Request
 from vb.sip.options import SUPPORTED_OPTIONS
 from vb.sip.session_timer import MIN_INTERVAL_S, is_too_small
@@ -27,13 +27,23 @@ def check_request(request: Request, settings: AgentSettings) -> Refusal | None:
     ACK and CANCEL do not come here: the one is never answered, the other only finds its INVITE.
     Max-Forwards 0 is no fault at the end of the route (RFC 4475 §3.3.11).
     """
+    scheme_fault: SipUriError | None = None
+    uri_headers: str | None = None
+    try:
+        uri_headers = parse_uri(request.uri).headers
+    except SipUriError as error:
+        if error.status == 400:  # a damaged request line is no matter of its method (RFC 5118 §4.2)
+            return Refusal(400)
+        scheme_fault = error
     if request.method not in settings.allow.split(", "):
         return Refusal(405, headers=(("Allow", settings.allow),))
     if request.method != "INVITE" and "Replaces" in request.headers:
         return Refusal(400, "Bad Request (Replaces)")
+    if scheme_fault is not None:
+        return Refusal(scheme_fault.status)
+    if uri_headers is not None:
+        return Refusal(400, "Bad Request (headers in the Request-URI)")
     try:
-        if parse_uri(request.uri).headers is not None:
-            return Refusal(400, "Bad Request (headers in the Request-URI)")
         required = request.headers.get_list("Require")
     except SipParseError as error:
         return Refusal(error.status)

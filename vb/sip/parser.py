@@ -100,6 +100,8 @@ def _read_headers(message: Message, text: str) -> None:
         raise SipParseError("folded start line")
     text += "\r\n"
     if len(text) > MAX_HEADER_LINE_BYTES and max(map(len, text.split("\r\n"))) > MAX_HEADER_LINE_BYTES:
+        short = [line for line in text.split("\r\n") if len(line) <= MAX_HEADER_LINE_BYTES]
+        message.headers = Headers(_HEADER.findall("\r\n".join(short)))  # enough to say so
         raise SipParseError("header line too long", status=513)
     if "\r\n " in text or "\r\n\t" in text:
         text = _FOLD.sub(" ", text)

@@ -17,6 +17,8 @@ _SIP_URI = re.compile(
     r"(?P<params>(?:;[A-Za-z0-9\-_.!~*'()%\[\]/:&+$]+(?:=[A-Za-z0-9\-_.!~*'()%\[\]/:&+$]*)?)*)"
     r"(?:\?(?P<headers>[A-Za-z0-9\-_.!~*'()%\[\]/?:+$=&]*))?"
 )
+# The grammar of RFC 3261 lets a third colon stand before an IPv4 address (RFC 5118 §4.10).
+_THIRD_COLON = re.compile(r":::(?=[0-9]+\.)")
 _BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):\S")
 _USER_SAFE = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.!~*'()&=+$,;?/")
@@ -133,7 +135,7 @@ def parse_host(text: str) -> str:
     """
     try:
         if text.startswith("["):
-            return str(IPv6Address(text[1:-1]))
+            return str(IPv6Address(_THIRD_COLON.sub("::", text[1:-1])))
         if _looks_like_ipv4(text):
             return str(IPv4Address(text))
     except AddressValueError as error:
