@@ -16,11 +16,13 @@ from fuzz.run import ATTACKS, QUICK_GROUPS, Plan, attack_server
 
 FULL_DATAGRAMS = 30_000
 QUICK_BELOW = 5_000
+RTP_PORTS = (20_000, 22_000)
+DEFAULT_RTP_PORTS = "10000-20000"
 SETTINGS = {
     "SIP_TCP_ENABLED": "true",
     "VB_MAX_LEGS": "300",
-    "RTP_PORT_MIN": "20000",
-    "RTP_PORT_MAX": "22000",
+    "RTP_PORT_MIN": str(RTP_PORTS[0]),
+    "RTP_PORT_MAX": str(RTP_PORTS[1]),
     "SIP_REFER_CONSULT_TIMEOUT_MS": "500",
     "LOG_LEVEL": "info",
     "INSTANCE_ID": "fuzz",
@@ -42,6 +44,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--url", help="HTTP address of a server that runs, with --sip")
     parser.add_argument("--sip", help="its UDP address, host:port, on the loopback interface")
     parser.add_argument("--tcp", help="its TCP address, when it has one")
+    parser.add_argument(
+        "--rtp-ports", default=DEFAULT_RTP_PORTS, help="its RTP_PORT_MIN and RTP_PORT_MAX, first-last"
+    )
     parser.add_argument("--log", type=Path, help="where the server's output is kept")
     return parser.parse_args()
 
@@ -72,7 +77,10 @@ def main() -> int:
     seed = options.seed if options.seed is not None else secrets.randbelow(1_000_000)
     quick = options.datagrams < QUICK_BELOW
     every = QUICK_GROUPS if quick else [(name,) for name in ATTACKS]
-    plan = Plan(options.datagrams, seed, quick, [(name,) for name in options.only] if options.only else every)
+    first, _, last = options.rtp_ports.partition("-")
+    ports = (int(first), int(last)) if options.url else RTP_PORTS
+    groups = [(name,) for name in options.only] if options.only else every
+    plan = Plan(options.datagrams, seed, quick, ports, groups)
     print(f"fuzz: seed {seed}", flush=True)
     report = trio.run(_run, options, plan)
     print(report.summary(), flush=True)

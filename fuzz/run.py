@@ -19,10 +19,11 @@ from fuzz.report import Case, Report
 from fuzz.watch import IDLE_NAMES, Watch
 
 ATTACKS = ("rtp", "sip", "dialog", "flood", "tcp", "json", "http", "vsi")
-QUICK_GROUPS = (("rtp", "sip", "dialog"), ("flood",), ("tcp", "json", "http", "vsi"))
+QUICK_GROUPS = (("rtp", "dialog"), ("sip",), ("flood",), ("tcp", "json", "http", "vsi"))
 """Attacks that run at the same time when time is short; what the bystanders see is then of all of them.
 
-The flood comes where others follow: the legs that it leaves behind take five seconds to go.
+The flood comes where others follow: the legs that it leaves behind take five seconds to go. The storm counts
+port pairs, so nothing that makes calls may run beside it.
 """
 IDLE = "idle afterwards"
 BEFORE = "calm before"
@@ -42,12 +43,14 @@ class Plan:
     """How much of what is done.
 
     Attributes:
+        rtp_ports: first and last port that the server may give to media.
         groups: attacks, those of a group at the same time.
     """
 
     datagrams: int
     seed: int
     quick: bool
+    rtp_ports: tuple[int, int]
     groups: Sequence[Sequence[str]]
 
 
@@ -76,6 +79,7 @@ async def _all(
             seed=plan.seed,
             datagrams=plan.datagrams,
             quick=plan.quick,
+            rtp_ports=plan.rtp_ports,
             live=[caller.as_live() for caller in bystanders.callers],
         )
         await _observe(report, BEFORE, bystanders, watch, trio.sleep, 1.0)

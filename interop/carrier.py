@@ -14,7 +14,7 @@ import trio
 from interop.application import Application, CommandFailed, Rule
 from interop.report import Report
 from interop.server import Server
-from interop.sipp_runner import Load, check_counts, free_udp_port, run_sipp
+from interop.sipp_runner import Load, check_counts, free_udp_port, run_sipp, wait_for_udp_port
 
 FEW = Load(20, 20, 90)
 MANY = Load(50, 20, 30)
@@ -53,7 +53,7 @@ async def check_inbound(
     counts = await run_sipp(scenario, load, folder, target=server, user=user, options=options)
     check_counts(report, scenario, load, counts)
     wanted = {end: load.calls} if end else {}
-    await app.wait(lambda: app.ends(user) == wanted, 5)
+    await app.wait(lambda: app.ends(user) == wanted, 15)
     report.equal(app.ends(user), wanted, f"{scenario}: one leg.disconnected per call")
 
 
@@ -64,7 +64,8 @@ async def check_outbound(
     port = free_udp_port()
 
     async def call(number: int) -> None:
-        await trio.sleep(0.5 + number / load.rate)  # SIPp says nowhere when its socket is open
+        await wait_for_udp_port(port)
+        await trio.sleep(number / load.rate)
         leg = await app.command("create_leg", type="sip", to=f"sip:callee@127.0.0.1:{port}")
         assert isinstance(leg, dict)
         leg_id = str(leg["id"])
@@ -79,7 +80,7 @@ async def check_outbound(
             nursery.start_soon(call, number)
         counts = await run_sipp(scenario, load, folder, port=port)
         check_counts(report, scenario, load, counts)
-    await app.wait(lambda: len(app.of(scenario, "leg.disconnected")) >= load.calls, 5)
+    await app.wait(lambda: len(app.of(scenario, "leg.disconnected")) >= load.calls, 15)
     report.equal(app.ends(scenario), {"api_hangup": load.calls}, f"{scenario}: one leg.disconnected per call")
 
 

@@ -15,11 +15,14 @@ SILENCE = b"\xff" * PACKET_SAMPLES
 
 @dataclass(frozen=True, slots=True)
 class Pattern:
-    """What to send: every `drop_every`-th packet is left out, and packets are late by turns."""
+    """What to send: every `drop_every`-th packet is left out, and packets are late by turns.
+
+    Every second packet is late by the same time, so the jitter settles at that and stays there.
+    """
 
     packets: int
     drop_every: int
-    late_s: tuple[float, ...] = (0.0, 0.004, 0.001, 0.007, 0.002)
+    late_s: tuple[float, ...] = (0.0, 0.012)
 
     def dropped(self, number: int) -> bool:
         """Whether a packet is left out; never the first or the last, which nobody could miss."""

@@ -12,7 +12,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -151,6 +151,8 @@ async def run(report: Report) -> None:
     library = find_linphone()
     rules: dict[str, Rule] = {"talk": say_back, "room": answer_into_room("room")}
     with tempfile.TemporaryDirectory(prefix="interop-rtt-") as folder:
+        # A phone that is killed clears nothing away: all it writes is in here.
+        library = replace(library, environment={**library.environment, "HOME": folder, "TMPDIR": folder})
         async with running_server(Path(folder)) as server, application(server.vsi_url, rules) as app:
             await check_inbound(report, library, server, app)
             await check_outbound(report, library, app)

@@ -1,5 +1,5 @@
-"""SIPp calls vb and is called: hang-up by either side, CANCEL, busy, no codec, retransmission, hold,
-transfer in both roles.
+"""SIPp calls vb and is called: hang-up by either side, CANCEL and its races, busy, no codec, retransmission,
+hold, transfer in both roles.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ from interop.application import (
 from interop.carrier import CARRIER_RULES, run_carrier
 from interop.report import Report, run_peer
 from interop.server import Server, running_server
-from interop.sipp_runner import Load, check_counts, find_sipp, free_udp_port, run_sipp
+from interop.sipp_races import RACE_RULES, run_races
+from interop.sipp_runner import Load, check_counts, find_sipp, free_udp_port, run_sipp, wait_for_udp_port
 
 HOLD_S = 10.0
 RULES = {
@@ -40,6 +41,7 @@ RULES = {
     "transferred": transfer("sip:carol@example.com"),
     "transferring": carry_out_transfer,
     **CARRIER_RULES,
+    **RACE_RULES,
 }
 
 
@@ -76,7 +78,7 @@ async def run_case(report: Report, case: Case, server: Server, app: Application,
     )
     check_counts(report, case.scenario, case.load, counts)
     wanted = {case.end: case.load.calls} if case.end else {}
-    await app.wait(lambda: app.ends(case.user) == wanted, 5)
+    await app.wait(lambda: app.ends(case.user) == wanted, 15)
     report.equal(app.ends(case.user), wanted, f"{case.scenario}: one leg.disconnected per call")
     legs = case.load.calls if case.end else 0
     wanted_events = {"leg.ringing": legs, "leg.connected": legs if case.connected else 0}
@@ -107,10 +109,10 @@ async def check_outbound(report: Report, server: Server, app: Application, folde
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(callee)
-        await trio.sleep(0.5)  # SIPp says nowhere when its socket is open
+        await wait_for_udp_port(port)
         for number in range(load.calls):
             nursery.start_soon(call, number)
-    await app.wait(lambda: len(app.of("outbound", "leg.disconnected")) >= load.calls, 5)
+    await app.wait(lambda: len(app.of("outbound", "leg.disconnected")) >= load.calls, 15)
     report.equal(app.ends("outbound"), {"api_hangup": load.calls}, "outbound: one leg.disconnected per call")
 
 
@@ -140,6 +142,7 @@ async def run(report: Report, only: tuple[str, ...] = ()) -> None:
                     await run_case(report, case, server, app, folder)
             if not only or "callee" in only:
                 await check_outbound(report, server, app, folder)
+            await run_races(report, server, app, folder, only)
             await run_carrier(report, server, app, folder, only)
             await check_idle(report, server, app)
 

@@ -6,8 +6,8 @@ import csv
 import shutil
 import socket
 import subprocess
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import trio
@@ -16,6 +16,8 @@ from interop.report import NotRun, Report
 from interop.server import Server
 
 SCENARIOS = Path(__file__).parent / "scenarios"
+COUNTERS = ("refused", "talked")
+"""What scenarios count themselves."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,12 +31,13 @@ class Load:
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """What SIPp says at its end."""
+    """What SIPp says at its end; `counters` are those of `COUNTERS`."""
 
     successful: int
     failed: int
     exit_status: int
     errors: str
+    counters: Mapping[str, int] = field(default_factory=dict)
 
 
 def find_sipp() -> str:
@@ -57,6 +60,23 @@ def free_udp_port() -> int:
         return port
 
 
+async def wait_for_udp_port(port: int, within_s: float = 20.0) -> None:
+    """Wait until somebody has bound a UDP port.
+
+    SIPp says nowhere when it has, and a call that comes before is refused.
+    """
+    with trio.move_on_after(within_s):
+        while True:
+            if _is_bound(port):
+                return
+            await trio.sleep(0.05)
+
+
+def _is_bound(port: int) -> bool:
+    rows = Path("/proc/net/udp").read_text().splitlines()[1:]
+    return any(row.split()[1].endswith(f":{port:04X}") for row in rows)
+
+
 def _read_counts(statistics: Path, errors: Path, exit_status: int) -> Counts:
     text = errors.read_text(errors="replace") if errors.exists() else ""
     if not statistics.exists():
@@ -64,8 +84,13 @@ def _read_counts(statistics: Path, errors: Path, exit_status: int) -> Counts:
     with statistics.open(newline="") as file:
         rows = list(csv.DictReader(file, delimiter=";"))
     last = rows[-1] if rows else {}
+    counters = {name: int(last.get(f"{name}(C)") or 0) for name in COUNTERS}
     return Counts(
-        int(last.get("SuccessfulCall(C)") or 0), int(last.get("FailedCall(C)") or 0), exit_status, text
+        int(last.get("SuccessfulCall(C)") or 0),
+        int(last.get("FailedCall(C)") or 0),
+        exit_status,
+        text,
+        counters,
     )
 
 

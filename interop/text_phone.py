@@ -48,8 +48,8 @@ class TextPhone:
         self._lib = ctypes.CDLL(library)
         self._pause = threading.Event()
         self._factory = self._object("linphone_factory_get")
-        for name in ("config", "data"):
-            self._object(f"linphone_factory_set_{name}_dir", self._factory, folder.encode())
+        for name in ("config", "data"):  # it puts a file's name right behind the folder's
+            self._object(f"linphone_factory_set_{name}_dir", self._factory, f"{folder}/".encode())
         if resources is not None:
             self._object("linphone_factory_set_top_resources_dir", self._factory, resources.encode())
         config = self._object("linphone_config_new_from_buffer", SETTINGS)

@@ -30,7 +30,11 @@ class LiveCall:
 
 @dataclass(frozen=True)
 class Briefing:
-    """Everything an attack gets to know."""
+    """Everything an attack gets to know.
+
+    Attributes:
+        rtp_ports: first and last port that the server may give to media.
+    """
 
     http: Address
     sip: Address
@@ -38,6 +42,7 @@ class Briefing:
     seed: int
     datagrams: int
     quick: bool
+    rtp_ports: tuple[int, int]
     live: list[LiveCall] = field(default_factory=list)
 
     def to_json(self) -> bytes:
@@ -49,6 +54,7 @@ class Briefing:
         """Reads what `to_json` wrote."""
         value = json.loads(text)
         value["http"], value["sip"] = tuple(value["http"]), tuple(value["sip"])
+        value["rtp_ports"] = tuple(value["rtp_ports"])
         value["tcp"] = tuple(value["tcp"]) if value["tcp"] else None
         value["live"] = [LiveCall(**{**call, "media": tuple(call["media"])}) for call in value["live"]]
         return cls(**value)

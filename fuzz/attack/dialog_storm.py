@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 import urllib.request
 from collections import Counter
 from contextlib import suppress
+from dataclasses import dataclass
 from random import Random
 
 import trio
@@ -13,6 +15,7 @@ import trio
 from conformance.expect import Difference
 from conformance.peers.sdp_text import audio_sdp
 from conformance.peers.sip_call import Call, sdp_of
+from conformance.peers.sip_message import SipMessage
 from conformance.peers.sip_ua import SipUa, open_udp
 from fuzz.attack.briefing import Address, Briefing, check, figure
 from fuzz.attack.rtp_garbage import S14, jumps, packets
@@ -24,6 +27,7 @@ MEDIA_PORT = 19_998
 REFERS = 20
 DECISION_S = 4.0
 """Longer than the app may think about a REFER."""
+CALM_S = 10.0
 S9, S10 = "S9 storms in one dialog", "S10 REFER from a caller"
 
 
@@ -38,6 +42,7 @@ async def _storm(briefing: Briefing) -> None:
     statuses: Counter[str] = Counter()
     async with open_udp(briefing.sip) as ua:
         for number in range(rounds):
+            before = await _calm(briefing)
             answered = await _answered_call(briefing, ua)
             if answered is None:
                 check(S9, False, "a call could not be set up")
@@ -47,7 +52,11 @@ async def _storm(briefing: Briefing) -> None:
                 await _garble(call, media, random, 1.0 if briefing.quick else 5.0)
             await _refer(call)
             await _broken_sdp(call, Mutator(random), statuses)
-            await _reinvites_at_once(call, statuses)
+            async with trio.open_nursery() as nursery:
+                over = trio.Event()
+                nursery.start_soon(_count_ports, briefing, before, over)
+                await _reinvites_at_once(call, statuses)
+                over.set()
             await _bye_race(call, statuses)
     figure(S9, f"{rounds} calls; answers {dict(sorted(statuses.items()))}")
 
@@ -61,6 +70,54 @@ def _rest(briefing: Briefing, method: str, path: str, body: object = None) -> tu
             return reply.status, json.loads(reply.read())
     except urllib.error.HTTPError as error:
         return error.code, None
+
+
+@dataclass(frozen=True)
+class Taken:
+    """What a scrape of /metrics tells of one moment."""
+
+    legs: int
+    pairs_free: int
+
+
+def _scrape(briefing: Briefing) -> Taken:
+    url = f"http://{briefing.http[0]}:{briefing.http[1]}/metrics"
+    with urllib.request.urlopen(url, timeout=5) as reply:
+        text = reply.read().decode()
+    found = {
+        name: int(float(value))
+        for name, value in re.findall(r"^voiceblender_(active_legs|rtp_port_pairs_free) (\S+)$", text, re.M)
+    }
+    return Taken(found["active_legs"], found["rtp_port_pairs_free"])
+
+
+async def _taken(briefing: Briefing) -> Taken:
+    return await trio.to_thread.run_sync(_scrape, briefing)
+
+
+async def _calm(briefing: Briefing) -> Taken:
+    """Wait until no legs are left but those of the bystanders."""
+    with trio.move_on_after(CALM_S):
+        while True:
+            now = await _taken(briefing)
+            if now.legs <= len(briefing.live):
+                return now
+            await trio.sleep(0.1)
+    now = await _taken(briefing)
+    check(S9, False, f"{now.legs} legs before a storm, {len(briefing.live)} of them bystanders")
+    return now
+
+
+async def _count_ports(briefing: Briefing, before: Taken, over: trio.Event) -> None:
+    """Look again and again: for each leg that came since, one pair of ports is gone, whatever is offered."""
+    looks = 0
+    while not over.is_set() or looks == 0:
+        now = await _taken(briefing)
+        looks += 1
+        legs, pairs = now.legs - before.legs, before.pairs_free - now.pairs_free
+        check(S9, legs == 1, f"{legs} legs more in a storm of one call")
+        check(S9, pairs == legs, f"{pairs} port pairs taken for {legs} legs in a storm")
+    figure(S9, f"one pair of ports taken, in each of {looks} looks during a storm")
 
 
 async def _leg_of(briefing: Briefing, name: str) -> str | None:
@@ -149,20 +206,27 @@ async def _broken_sdp(call: Call, mutator: Mutator, statuses: Counter[str]) -> N
 
 
 async def _reinvites_at_once(call: Call, statuses: Counter[str]) -> None:
-    """100 re-INVITEs and UPDATEs without waiting: each gets a final answer, at most one is under way."""
+    """100 re-INVITEs and UPDATEs without waiting: each gets a final answer, one INVITE at most is accepted.
+
+    The server gets the first ACK behind all of them, so from its first 200 to an INVITE it has to refuse the
+    others.  Spec: RFC 3261 §14.2; RFC 3311 §5.2.
+    """
     methods = ["INVITE" if index % 2 else "UPDATE" for index in range(100)]
     for method in methods:
         await call.send_request(
             method, headers=[("Content-Type", "application/sdp")], body=audio_sdp(MEDIA_PORT)
         )
     answered = 0
+    ended: Counter[tuple[str, int]] = Counter()
     with trio.move_on_after(4):
         while answered < len(methods):
             message = await call.inbox.take(lambda m: not m.is_request and m.status >= 200, 1.0)
             if message is None:
                 break
             answered += 1
-            statuses[f"storm {message.status}"] += 1
+            statuses[f"storm {message.method} {message.status}"] += 1
+            ended[message.method, message.status] += 1
+            _judge_storm(message)
             if message.method == "INVITE":
                 await _ack(
                     call, message.cseq[0], message.must("Via"), message.to_tag, success=message.status < 300
@@ -170,6 +234,19 @@ async def _reinvites_at_once(call: Call, statuses: Counter[str]) -> None:
     check(
         S9, answered == len(methods), f"only {answered} of {len(methods)} requests of a storm were answered"
     )
+    accepted = ended["INVITE", 200]
+    refused = sum(count for (method, status), count in ended.items() if method == "INVITE" and status >= 300)
+    check(S9, accepted <= 1, f"{accepted} re-INVITEs at once were accepted")
+    check(S9, refused >= 1, f"no re-INVITE of a storm was refused: {dict(ended)}")
+
+
+def _judge_storm(response: SipMessage) -> None:
+    """An offer that overlaps with another is refused with 491, or with 500 and the time to come back."""
+    what = f"a storm got {response.start_line}"
+    check(S9, response.status in (200, 491, 500), what)
+    if response.status == 500:
+        retry = response.header("Retry-After")
+        check(S9, retry is not None and retry.isdigit() and int(retry) <= 10, f"{what}, Retry-After {retry}")
 
 
 async def _ack(call: Call, number: int, via: str, to_tag: str, *, success: bool) -> None:

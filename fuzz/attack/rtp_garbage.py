@@ -13,7 +13,8 @@ S12, S13 = "S12 RTP from strangers", "S13 RTP bleed"
 S14, S15 = "S14 broken RTP", "S15 RTCP spoofs"
 STRANGERS = 6
 PACE_PER_S = 2500
-SWEEP_PORTS = 600
+SWEEP_PER_S = 5000
+SWEEP_S = 10.0
 
 
 def packets(random: Random) -> list[bytes]:
@@ -59,7 +60,7 @@ def rtcp(random: Random, ssrc: int) -> list[bytes]:
 
 
 def run(briefing: Briefing) -> None:
-    """Spray the live media ports, then sweep the range around them."""
+    """Spray the live media ports, then sweep all that the server may give away."""
     random = Random(briefing.seed)
     strangers = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(STRANGERS)]
     for sock in strangers:
@@ -70,8 +71,10 @@ def run(briefing: Briefing) -> None:
     figure(S14, f"{sent} broken packets from {STRANGERS} strangers to {len(targets)} live ports")
     sent = _inject(strangers, targets, 1.5 if briefing.quick else 5.0)
     figure(S12, f"{sent} well-formed packets of one stream per stranger, at ten times the pace")
-    sent = _sweep(strangers[0], targets)
-    figure(S13, f"{sent} ports swept")
+    first, last = briefing.rtp_ports
+    sent = _sweep(strangers[0], targets[0][0], range(first, last + 1))
+    figure(S13, f"{sent} ports swept, {first} to {last}")
+    check(S13, sent == last + 1 - first, f"only {sent} ports from {first} to {last} swept in {SWEEP_S:g} s")
     pause(0.3)
     heard = [source for sock in strangers for source in _received(sock)]
     check(S13, not heard, f"strangers got {len(heard)} packets back, from {sorted(set(heard))[:5]}")
@@ -114,12 +117,15 @@ def _inject(strangers: list[socket.socket], targets: list[Address], for_s: float
     return sent * len(strangers) * len(targets)
 
 
-def _sweep(sock: socket.socket, targets: list[Address]) -> int:
-    middle = targets[0][1]
-    ports = range(max(1024, middle - SWEEP_PORTS // 2), min(65_535, middle + SWEEP_PORTS // 2))
+def _sweep(sock: socket.socket, host: str, ports: range) -> int:
+    """One packet to every port, for as long as there is time; returns how many ports there was time for."""
     head = struct.pack("!BBHII", 0x80, 0, 1, 160, 7)
-    for port in ports:
-        _send(sock, head + bytes(160), (targets[0][0], port))
+    began = time.monotonic()
+    for done, port in enumerate(ports):
+        if time.monotonic() > began + SWEEP_S:
+            return done
+        _send(sock, head + bytes(160), (host, port))
+        pause(began + done / SWEEP_PER_S - time.monotonic())
     return len(ports)
 
 
