@@ -16,7 +16,7 @@ import sys
 import wave
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import cycle
 
 import numpy as np
@@ -146,10 +146,12 @@ def at_level(audio: Audio, dbfs: float) -> Audio:
     return np.asarray(audio * 32768 * 10 ** (dbfs / 20) / np.sqrt(np.mean(active**2)), np.float64)
 
 
-def by_telephone(parts: list[Audio], noise_dbfs: float, rng: np.random.Generator) -> Pcm:
-    """Send a call through a telephone line."""
+def by_telephone(
+    parts: list[Audio], noise_dbfs: float, rng: np.random.Generator, *, seconds: int = CALL_S
+) -> Pcm:
+    """Send a call of at least so many seconds through a telephone line."""
     audio = np.concatenate(parts)
-    audio = np.concatenate((audio, np.zeros(max(0, LINE_HZ * CALL_S - audio.size))))
+    audio = np.concatenate((audio, np.zeros(max(0, LINE_HZ * seconds - audio.size))))
     audio = audio + rng.normal(0, 32768 * 10 ** (noise_dbfs / 20), audio.size)
     band = signal.butter(4, (300, 3400), "bandpass", fs=LINE_HZ, output="sos")
     pcm = np.clip(np.rint(signal.sosfilt(band, audio)), -32768, 32767).astype(np.int16)
@@ -237,37 +239,49 @@ def analyse(audio: Pcm) -> tuple[AmdVerdict, int | None]:
     return verdict, told_ms
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--each", action="store_true", help="a line for each sample on standard error")
-    each = parser.parse_args().each
-    verdicts: dict[str, Counter[str]] = {}
-    beeps: Counter[str] = Counter()
-    for sample in samples():
+@dataclass(slots=True)
+class Tally:
+    """What the analysis said of all samples.
+
+    Attributes:
+        verdicts: how often each verdict in each group, how many there are (`all`) and are right (`right`).
+        beeps: after a machine: how many `found`, `missed` and `false`.
+    """
+
+    verdicts: dict[str, Counter[str]] = field(default_factory=dict)
+    beeps: Counter[str] = field(default_factory=Counter)
+
+    def add(self, sample: Sample) -> str:
+        """Analyse one sample; returns a line about it, which an exclamation mark begins if it is wrong."""
         verdict, told_ms = analyse(sample.audio)
-        counts = verdicts.setdefault(sample.group, Counter())
+        counts = self.verdicts.setdefault(sample.group, Counter())
         counts[verdict.result] += 1
         counts["all"] += 1
         counts["right"] += verdict.result in sample.right
         if verdict.result == "machine":
-            beeps[_judge_beep(sample.beep_ms, told_ms)] += 1
-        if each:
-            mark = " " if verdict.result in sample.right else "!"
-            print(f"{mark} {sample.name}: {verdict}, beep {sample.beep_ms}/{told_ms}", file=sys.stderr)
-    print("| Samples | Number | human | machine | no_speech | not_sure | right |")
-    print("|---|---|---|---|---|---|---|")
-    total: Counter[str] = Counter()
-    for group, counts in verdicts.items():
-        print(_row(group, counts))
-        if not group.startswith("hard"):
-            total += counts
-    print(_row("all but the hard ones", total))
-    print(
-        f"\nBeeps after a machine: {beeps['found']} found, {beeps['missed']} missed, {beeps['false']} false."
-    )
+            self.beeps[judge_beep(sample.beep_ms, told_ms)] += 1
+        mark = " " if verdict.result in sample.right else "!"
+        return f"{mark} {sample.name}: {verdict}, beep {sample.beep_ms}/{told_ms}"
+
+    def lines(self) -> list[str]:
+        """The table and the sentence about beeps as they are published."""
+        total: Counter[str] = Counter()
+        for group, counts in self.verdicts.items():
+            if not group.startswith("hard"):
+                total += counts
+        found, missed, false = (self.beeps[name] for name in ("found", "missed", "false"))
+        return [
+            "| Samples | Number | human | machine | no_speech | not_sure | right |",
+            "|---|---|---|---|---|---|---|",
+            *(_row(group, counts) for group, counts in self.verdicts.items()),
+            _row("all but the hard ones", total),
+            "",
+            f"Beeps after a machine: {found} found, {missed} missed, {false} false.",
+        ]
 
 
-def _judge_beep(begin_ms: int | None, told_ms: int | None) -> str:
+def judge_beep(begin_ms: int | None, told_ms: int | None) -> str:
+    """Say whether the beep that was told, if any, is the one that was there, if any."""
     if told_ms is None:
         return "none" if begin_ms is None else "missed"
     if begin_ms is None or not begin_ms <= told_ms <= begin_ms + 400:
@@ -279,6 +293,18 @@ def _row(group: str, counts: Counter[str]) -> str:
     shown = [counts[name] or "" for name in ("human", "machine", "no_speech", "not_sure")]
     share = f"{100 * counts['right'] / counts['all']:.0f} %"
     return f"| {group} | {counts['all']} | {' | '.join(map(str, shown))} | {share} |"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--each", action="store_true", help="a line for each sample on standard error")
+    each = parser.parse_args().each
+    tally = Tally()
+    for sample in samples():
+        line = tally.add(sample)
+        if each:
+            print(line, file=sys.stderr)
+    print("\n".join(tally.lines()))
 
 
 if __name__ == "__main__":

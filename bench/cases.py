@@ -123,8 +123,8 @@ class MemoryCase:
     """
 
     name: str = "memory-10000"
-    warm_up: int = 4000
-    calls: int = 6000
+    warm_up: int = 5000
+    calls: int = 5000
     rate: float = 100.0
     hold_s: tuple[float, float] = (1.0, 2.0)
     bar_kb: float = 0.5
