@@ -1,8 +1,9 @@
 """The ledger: which scenario checks what, held against the server's own documents and against a run.
 
 `ledger.toml` maps every operation, command, event and setting to scenarios, what those names cannot tell to
-topics, and each reliability case to a scenario, a test or an attack. It fails when something has no scenario,
-when a scenario is in no entry, and when a full run did not bear an entry out.
+topics, and each behaviour that must hold and each reliability case to a scenario, a test or an attack.
+It fails when something has no scenario, when a scenario is in no entry, and when a full run did not bear
+an entry out.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ ROOT = Path(__file__).parent.parent
 FILE = Path(__file__).with_name("ledger.toml")
 SEEN = ("operations", "commands", "events")
 """Sections that a run can bear out."""
-SECTIONS = (*SEEN, "settings", "topics", "reliability")
+SECTIONS = (*SEEN, "settings", "topics", "behaviour", "reliability")
 SET_FOR_ALL = frozenset({*environment(Path(), {}), "WEBHOOK_URL", "WEBHOOK_SECRET"})
 """Settings that every server of the suite gets."""
 Ledger = Mapping[str, Mapping[str, Sequence[str]]]

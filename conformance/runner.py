@@ -6,7 +6,7 @@ import json
 import tempfile
 import time
 import traceback
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,10 +18,17 @@ from conformance.peers.http import HttpClient
 from conformance.peers.media_server import MediaServer, open_media
 from conformance.peers.webhook_sink import WebhookSink, open_sink
 from conformance.registry import Scenario
+from conformance.stalls import StallWatch, watching
 from conformance.targets import SECRET, Target, started
 from conformance.world import World, clean_up, open_world
 
 MAX_TRACE_LINES = 30
+ATTEMPTS = 3
+"""How often a scenario may run when the machine was too busy to judge it."""
+PAUSE_S = 2.0
+"""How long to let a busy machine come to rest."""
+NOT_OF_TIME = ("server", "server log", "the scenario itself")
+"""Differences that no busy machine can excuse."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +37,7 @@ class Outcome:
 
     Attributes:
         used: What of the server's interface it made work, named as in the ledger.
+        again: Why it ran more than once: how long the machine stalled, and what differed then.
     """
 
     name: str
@@ -40,6 +48,7 @@ class Outcome:
     got: str = ""
     not_run: str = ""
     used: tuple[str, ...] = ()
+    again: str = ""
 
     @property
     def passed(self) -> bool:
@@ -56,10 +65,11 @@ class Outcome:
         if self.not_run:
             return f"{head}  not run: {self.not_run}"
         if self.passed:
-            return head
+            return f"{head}  again: {self.again}" if self.again else head
         return "\n".join(
             [
                 f"{head}  {self.what}",
+                *([f"    again: {self.again}"] if self.again else []),
                 f"    {self.where}",
                 f"      expected {self.expected}",
                 f"      got      {self.got}",
@@ -89,17 +99,38 @@ def outcome_of(item: Scenario, seconds: float, error: BaseException | None) -> O
     return Outcome(item.name, item.what, seconds, "the scenario itself", "no exception", "\n".join(trace))
 
 
+async def judged(attempt: Callable[[], Awaitable[Outcome]], watch: StallWatch) -> Outcome:
+    """The outcome of the first attempt that tells: it passed, or failed while the machine kept up."""
+    stalls: list[str] = []
+    while True:
+        watch.begin()
+        outcome = replace(await attempt(), again="; ".join(stalls))
+        problem = watch.problem()
+        excused = outcome.failed and outcome.where not in NOT_OF_TIME and problem
+        if not excused or len(stalls) + 1 == ATTEMPTS:
+            return outcome
+        stalls.append(f"{outcome.where} differed with {problem}")
+        await trio.sleep(PAUSE_S)
+
+
 class Runner:
     """Holds the shared server and the receivers while scenarios run."""
 
     def __init__(
-        self, nursery: trio.Nursery, home: Path, remote: Target | None, sink: WebhookSink, media: MediaServer
+        self,
+        nursery: trio.Nursery,
+        home: Path,
+        remote: Target | None,
+        sink: WebhookSink,
+        media: MediaServer,
+        watch: StallWatch,
     ) -> None:
         self._nursery = nursery
         self._home = home
         self._remote = remote
         self._sink = sink
         self._media = media
+        self._watch = watch
         self._servers = 0
         self._shared: Target | None = None
         self._shared_stop = trio.Event()
@@ -149,10 +180,14 @@ class Runner:
         return ""
 
     async def run(self, item: Scenario) -> Outcome:
-        """Runs one scenario within its time."""
+        """Runs a scenario, and again where it failed while the machine stalled: then nothing was measured."""
         missing = self._missing(item)
         if missing:
             return Outcome(item.name, item.what, 0.0, not_run=missing)
+        return await judged(lambda: self._once(item), self._watch)
+
+    async def _once(self, item: Scenario) -> Outcome:
+        """Runs one scenario within its time."""
         start = time.monotonic()
         error: BaseException | None = None
         self._world = None
@@ -219,9 +254,9 @@ def _code(target: Target) -> object:
 @asynccontextmanager
 async def open_runner(remote: Target | None = None, *, webhook_port: int = 0) -> AsyncIterator[Runner]:
     """A runner with receivers of its own; its servers end with the block."""
-    with tempfile.TemporaryDirectory(prefix="conformance-") as home:
+    with tempfile.TemporaryDirectory(prefix="conformance-") as home, watching() as watch:
         async with open_sink(webhook_port) as sink, open_media() as media, trio.open_nursery() as nursery:
-            runner = Runner(nursery, Path(home), remote, sink, media)
+            runner = Runner(nursery, Path(home), remote, sink, media, watch)
             yield runner
             runner.close()
 
@@ -256,6 +291,7 @@ def as_json(outcomes: Sequence[Outcome], ledger_problems: Sequence[str] | None =
                     "used": list(o.used),
                     **({"where": o.where, "expected": o.expected, "got": o.got} if o.failed else {}),
                     **({"why": o.not_run} if o.not_run else {}),
+                    **({"again": o.again} if o.again else {}),
                 }
                 for o in outcomes
             ],

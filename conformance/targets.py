@@ -185,7 +185,9 @@ async def started(
                 await up.wait()
             if not found:
                 raise Difference(
-                    "server", "a JSON line with its addresses", log[-3000:].decode("utf-8", "replace")
+                    "start of the server",
+                    "a JSON line with its addresses",
+                    log[-3000:].decode("utf-8", "replace"),
                 )
             target = found[0]
             target.recording_dir = Path(env["RECORDING_DIR"])

@@ -19,7 +19,7 @@ from pathlib import Path
 import trio
 
 from conformance.registry import Scenario, load_all
-from conformance.runner import Outcome, open_runner
+from conformance.runner import ATTEMPTS, PAUSE_S, Outcome, open_runner
 from conformance.targets import START_TIMEOUT_S, STOP_TIMEOUT_S
 
 MARGIN_S = START_TIMEOUT_S + 2 * STOP_TIMEOUT_S + 60
@@ -82,7 +82,7 @@ class _Worker:
 
     async def run(self, item: Scenario) -> Outcome | None:
         """Has a scenario run; None when the worker died or hangs."""
-        with trio.move_on_after(item.timeout_s + MARGIN_S):
+        with trio.move_on_after(ATTEMPTS * (item.timeout_s + MARGIN_S + PAUSE_S)):
             try:
                 await self._stdin.send_all(item.name.encode() + b"\n")
             except trio.BrokenResourceError:

@@ -42,8 +42,8 @@ T = TypeVar("T")
 ID_FIELDS = ("leg_id", "room_id", "playback_id", "bridge_id", "command")
 CLOCK_TOLERANCE_S = 1.0
 """How far a duration may be from what a client measures between two events."""
-ROUNDING_S = 0.03
-"""A call shorter than this may have lasted no hundredth of a second for the server."""
+ROUNDING_S = 0.1
+"""A call whose events came this close together may have lasted no hundredth of a second for the server."""
 
 
 async def _opened(nursery: trio.Nursery, context: AbstractAsyncContextManager[T]) -> T:

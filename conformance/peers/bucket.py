@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -44,14 +45,28 @@ class Bucket:
         if bucket != self.name:
             return Response(404)
         if request.method == "HEAD":
-            return Response(self.head_status)
+            return self._head(key)
         if request.method != "PUT" or not key:
             return Response(405)
         self.puts += 1
+        data = _unchunked(request)
         if self.put_status == 200:
-            self.objects[key] = _unchunked(request)
+            self.objects[key] = data
             self.types[key] = request.header("Content-Type") or ""
-        return Response(self.put_status, headers=(("ETag", '"0"'),))
+        return Response(self.put_status, headers=(("ETag", _tag(data)),))
+
+    def _head(self, key: str) -> Response:
+        """The bucket or an object."""
+        if self.head_status != 200 or not key:
+            return Response(self.head_status)
+        if key not in self.objects:
+            return Response(404)
+        data = self.objects[key]
+        return Response(200, data, headers=(("ETag", _tag(data)),))
+
+
+def _tag(data: bytes) -> str:
+    return f'"{hashlib.md5(data).hexdigest()}"'
 
 
 def _unchunked(request: Request) -> bytes:

@@ -76,7 +76,8 @@ async def _serve_connection(handler: Handler, limit: trio.CapacityLimiter, strea
                     "",
                     "",
                 ]
-                await stream.send_all("\r\n".join(lines).encode() + response.body)
+                body = b"" if request.method == "HEAD" else response.body
+                await stream.send_all("\r\n".join(lines).encode() + body)
         except (trio.BrokenResourceError, trio.ClosedResourceError, ValueError):
             return
 

@@ -56,6 +56,7 @@ class HeardDigit:
     digit: str
     at: float
     ended_at: float
+    timestamp: int
     durations: list[int]
     ends: int
     markers: list[bool]
@@ -69,6 +70,7 @@ class HeardDigit:
             digit=DIGITS[events[0][0]] if events[0][0] < len(DIGITS) else "?",
             at=packets[0].at,
             ended_at=packets[-1].at,
+            timestamp=packets[0].timestamp,
             durations=[duration for _, _, duration in events],
             ends=sum(bool(flags & 0x80) for _, flags, _ in events),
             markers=[packet.marker for packet in packets],

@@ -78,6 +78,17 @@ class Vsi:
             raise Difference(f"vsi {self.name}: {kind}", "a reply", f"none within {within_s} s")
         return found
 
+    async def ping(self, data: bytes, within_s: float = 2.0) -> None:
+        """Sends a control ping and waits for the pong that repeats its data.
+
+        Raises:
+            Difference: when none comes in time.
+        """
+        with trio.move_on_after(within_s):
+            await self._socket.ping(data)
+            return
+        raise Difference(f"vsi {self.name}: ping", "a pong", f"none within {within_s} s")
+
     async def wait_closed(self, within_s: float = 2.0) -> int | None:
         """Waits for the server to close and returns the close code.
 

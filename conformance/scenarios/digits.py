@@ -69,8 +69,12 @@ def _check_shape(heard: list[HeardDigit], step: int = 160) -> None:
         ends = one_of([4 * step] * 3, [5 * step] * 3)
         check(f"{where}: durations of its ends", event.durations[4:], ends)
     for before, after in pairwise(heard):
-        gap = after.at - before.ended_at
-        require(gap >= 0.045, f"pause after {before.digit}", "at least 50 ms", f"{gap * 1000:.0f} ms")
+        # RTP timestamps do not shake as arrival times do: 20 ms for each packet, the rest is the pause.
+        between_starts_ms = ((after.timestamp - before.timestamp) & 0xFFFFFFFF) * 20 / step
+        gap_ms = between_starts_ms - 20 * len(before.durations)
+        require(gap_ms >= 60, f"time without packets after {before.digit}", "at least 60 ms", f"{gap_ms} ms")
+    lasted, least = heard[-1].at - heard[0].at, (len(heard) - 1) * 0.2
+    require(lasted >= least - 0.05, "seconds from the first digit to the last", f"at least {least}", lasted)
 
 
 @scenario("Digits to the far end: shape and pauses, letters and junk, refused ones; a leg without events")

@@ -120,6 +120,21 @@ async def rtp_ports_exhausted(world: World) -> None:
         await phone.hang_up()
 
 
+@scenario(
+    "VB_RING_TIMEOUT: an incoming call that nobody answers gets 480; one that was answered goes on",
+    needs=("servers",),
+)
+async def ring_limit(world: World) -> None:
+    async with world.server({"VB_RING_TIMEOUT": "1s"}) as there:
+        up, waits = await answered(there, "call1"), await ringing(there, "call2")
+        await there.disconnected(waits.leg_id, "ring_timeout")
+        final = await waits.call.any_response("INVITE")
+        check("the final answer", final.status, 480)
+        await waits.call.ack(final)
+        (await up.hears(200)).is_steady()
+        await up.hang_up()
+
+
 async def _rings_or_not(world: World, name: str) -> tuple[Call, int]:
     """A call for which early media is started, so that it takes a port: 183, or the refusal."""
     call = world.ua.new_call(name)

@@ -324,6 +324,24 @@ async def rec_room_emptied(world: World) -> None:
     check("sizes later", {file: _size_of(file) for file in sizes}, sizes)
 
 
+@scenario(
+    "A room's recording is finished when its last leg fails: a far end that sends nothing more",
+    env={"VB_RTP_TIMEOUT": "1s"},
+    needs=("recordings",),
+)
+async def rec_room_leg_fails(world: World) -> None:
+    phone = await answered(world, tone=700.0)
+    await phone.join("sc-rec")
+    file = await _record(world, "/v1/rooms/sc-rec", None, room_id="sc-rec", leg_id=ABSENT)
+    await trio.sleep(0.5)
+    phone.rtp.stop_talking()
+    await phone.is_hung_up("rtp_timeout", within_s=5.0)
+    await world.event("recording.finished", room_id="sc-rec", file=file)
+    world.order(("recording.finished", "sc-rec"), ("leg.disconnected", phone.leg_id))
+    await world.rest("DELETE", "/v1/rooms/sc-rec/record", status=404)
+    read_recording(file, 1, 16000).has(0, 700)
+
+
 def _silences(pcm: Pcm, rate_hz: int) -> list[tuple[float, float]]:
     """Begin and end in seconds of every stretch of at least 200 ms without sound."""
     step = rate_hz // 50

@@ -326,3 +326,35 @@ async def room_delete_race(world: World) -> None:
         await world.no_event("leg.disconnected", leg_id=phone.leg_id, for_s=0.2)
         phone.rtp.stop_talking()
     await world.no_legs()
+
+
+@scenario(
+    "A leg that leaves, comes back and moves faster than its events are read stays where it was put last"
+)
+async def room_hops(world: World) -> None:
+    phone = await answered(world, "call1", tone=500.0)
+    listener = await answered(world, "call2")
+    await listener.join("sc-b")
+    leg = phone.leg_id
+    hops = [("add_leg_to_room", "sc-a"), ("add_leg_to_room", "sc-b"), ("remove_leg_from_room", "sc-b")]
+    rounds = 10
+    for number, (command, room_id) in enumerate([*hops * rounds, ("add_leg_to_room", "sc-b")]):
+        payload = {"room_id": room_id, "leg_id": leg}
+        await world.vsi.send({"type": command, "request_id": f"hop-{number}", "payload": payload})
+    for number in range(len(hops) * rounds + 1):
+        reply = await world.vsi.frames.take(lambda frame: "request_id" in frame, 3.0)
+        check(f"reply {number}", reply, {"request_id": f"hop-{number}", "type": containing(".result")})
+    await trio.sleep(0.5)
+    joined = {
+        room_id: world.count("leg.joined_room", leg_id=leg, room_id=room_id) for room_id in ("sc-a", "sc-b")
+    }
+    left = {
+        room_id: world.count("leg.left_room", leg_id=leg, room_id=room_id) for room_id in ("sc-a", "sc-b")
+    }
+    check("joined", joined, {"sc-a": rounds, "sc-b": rounds + 1})
+    check("left", left, {"sc-a": rounds, "sc-b": rounds})
+    await world.leg_state(leg, room_id="sc-b")
+    await world.rest("GET", "/v1/rooms/sc-a", status=200, expect={"participants": []})
+    (await listener.hears()).has_tones(500, level=-18)
+    for each in (phone, listener):
+        await each.hang_up()

@@ -84,7 +84,9 @@ async def out_tls_unverified(world: World) -> None:
 
 
 @scenario(
-    "TLS settings that cannot work end the start; without TLS sips: cannot be dialled", needs=("servers",)
+    "TLS settings that cannot work end the start; without TLS sips: cannot be dialled",
+    needs=("servers",),
+    timeout_s=90,
 )
 async def tls_settings(world: World) -> None:
     authority = await _authority(world)

@@ -205,6 +205,35 @@ async def rec_s3_fails(world: World) -> None:
 
 
 @scenario(
+    "VSI: a recording whose store is stuck starts within its time; events, other clients and audio go on"
+)
+async def rec_s3_stuck_vsi(world: World) -> None:
+    bucket = await world.open(open_bucket("calls"))
+    phone = await answered(world, tone=700.0)
+    other = await world.another_vsi("other")
+    bucket.stuck = True
+    start = trio.current_time()
+    payload = {"id": phone.leg_id, **_s3(bucket)}
+    await world.vsi.send({"type": "leg_record_start", "request_id": "slow", "payload": payload})
+    await world.vsi.send({"type": "list_rooms", "request_id": "behind"})
+    await world.rest("POST", "/v1/rooms", {"id": "sc-meanwhile"}, status=201)
+    await world.event("room.created", room_id="sc-meanwhile", within_s=1.0)
+    reply = await other.command("list_rooms", within_s=1.0)
+    check("list_rooms at the other client", reply, {"data": [{"id": "sc-meanwhile"}]})
+    (await phone.hears(200)).is_steady()
+    check("replies so far", [f for f in world.vsi.frames.items() if "request_id" in f], [])
+    for request_id, kind in (("slow", "leg_record_start"), ("behind", "list_rooms")):
+        answer = await world.vsi.frames.take(lambda frame: "request_id" in frame, 4.0)
+        check("the next reply", answer, {"type": f"{kind}.result", "request_id": request_id})
+        check(f"seconds until {kind}.result", trio.current_time() - start, between(1.5, 3.5))
+    await world.event("recording.started", leg_id=phone.leg_id)
+    bucket.stuck = False
+    await trio.sleep(0.4)
+    await world.command("leg_record_stop", {"id": phone.leg_id}, {"file": containing("s3://")})
+    await phone.hang_up()
+
+
+@scenario(
     "The server's own bucket from settings; a bucket that is not there ends the start", needs=("servers",)
 )
 async def rec_s3_settings(world: World) -> None:

@@ -66,6 +66,8 @@ async def hook_call(world: World) -> None:
     check("order at the end", last, ["leg.left_room", "room.deleted", "leg.disconnected"])
     on_vsi = [str(f["type"]) for f in world.vsi.frames.items() if "event_id" in f and f["type"] != "ping"]
     check("order on webhook and VSI", order, on_vsi)
+    ids = [f["event_id"] for f in world.vsi.frames.items() if isinstance(f.get("event_id"), str)]
+    check("event_ids that are there twice", len(ids) - len(set(map(str, ids))), 0)
 
 
 class _Hooks:
@@ -280,12 +282,27 @@ async def hook_bad_receivers(world: World) -> None:
     check("deliveries to the one that hangs", len(world.sink.order("/hook/hang")), 1)
 
 
-@scenario("A webhook URL that is none is refused where it is given, and nothing is created")
+def _with_line_ends(url: str) -> list[str]:
+    """A URL that would split the request which is sent to it, were it taken as it is."""
+    inside = ("\r\nX-Evil: 1", "\nX-Evil: 1", "\r", " HTTP/1.1\r\nHost: evil\r\n\r\n", "\u0000")
+    host = url.removeprefix("http://").partition("/")[0]
+    return [
+        *(url + odd for odd in inside),
+        *(f"http://{host}{odd}/hook" for odd in inside),
+        f"\r\n{url}",
+        f"http:\r\n//{host}/hook",
+    ]
+
+
+@scenario("A webhook URL that is none, or holds line ends, is refused where it is given; nothing is created")
 async def hook_malformed(world: World) -> None:
-    for url in ("nonsense", "ftp://x/", "http://", 5):
+    for url in ("nonsense", "ftp://x/", "http://", 5, *_with_line_ends(world.sink.url("/hook/split"))):
         room: dict[str, object] = {"id": "sc-w", "webhook_url": url}
         await world.rest("POST", "/v1/rooms", room, status=400)
+        await world.command_fails("create_room", room, 400)
         leg = {"type": "sip", "to": f"sip:bob@{world.ua.host_port}", "webhook_url": url}
         await world.rest("POST", "/v1/legs", leg, status=400)
+        await world.command_fails("create_leg", leg, 400)
     await world.no_legs()
     check("rooms", await world.rest_list("/v1/rooms"), [])
+    check("deliveries", world.sink.order("/hook/split"), [])

@@ -1,5 +1,6 @@
 """The ledger's rules, and the names of the server's interface."""
 
+from collections import Counter
 from pathlib import Path
 
 from conformance.ledger import Surface, check_names, check_run, read_ledger
@@ -132,6 +133,20 @@ def test_a_failed_scenario_is_not_held_against_the_ledger() -> None:
 def test_reliability_cases_are_all_there() -> None:
     cases = {*range(1, 16), *range(19, 24), *range(25, 30), *range(32, 36)}
     assert set(read_ledger()["reliability"]) >= {f"S{number}" for number in cases}
+
+
+def test_behaviours_are_all_there() -> None:
+    groups = Counter(name.split(" ")[0] for name in read_ledger()["behaviour"])
+    counts = {1: 16, 2: 3, 3: 10, 4: 9, 5: 4, 6: 7, 7: 15, 8: 4, 9: 5, 11: 5, 12: 8, 13: 10, 15: 3}
+    assert groups == {f"13.{group}": count for group, count in counts.items()}
+
+
+def test_a_behaviour_that_nothing_shows_is_told(tmp_path: Path) -> None:
+    behaviour = {"1 one": ["calls"], "1 two": [], "1 three": ["code.py::test_gone"]}
+    assert check_names({**GOOD, "behaviour": behaviour}, SCENARIOS, SURFACE, _root(tmp_path)) == [
+        "[behaviour] 1 two: no scenario",
+        "[behaviour] 1 three: there is no code.py::test_gone",
+    ]
 
 
 def test_every_scenario_is_in_the_ledger() -> None:

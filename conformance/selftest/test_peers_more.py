@@ -97,6 +97,8 @@ async def test_a_bucket_keeps_what_is_put_into_it() -> None:
         signed = ("Authorization", "AWS4-HMAC-SHA256 Credential=KEY/20260101/eu/s3/aws4_request, Signature=x")
         assert (await client.ask("PUT", "/calls/day/a%20b", b"data", (signed,))).status == 200
         assert (bucket.objects, bucket.credentials) == ({"day/a b": b"data"}, {("KEY", "eu")})
+        found = await client.ask("HEAD", "/calls/day/a%20b")
+        assert (found.status, (await client.ask("HEAD", "/calls/day/b")).status) == (200, 404)
         bucket.put_status = 503
         assert (await client.ask("PUT", "/calls/x", b"data")).status == 503
 

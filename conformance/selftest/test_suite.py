@@ -2,18 +2,22 @@
 
 import json
 import sys
+import threading
+import time
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import pytest
 import trio
+from trio.testing import MockClock
 from trio_websocket import WebSocketRequest, serve_websocket
 
 from conformance.expect import Difference
 from conformance.peers.vsi import open_vsi
 from conformance.registry import Scenario, load_all
-from conformance.runner import as_json, first_problem, outcome_of
+from conformance.runner import Outcome, as_json, first_problem, judged, outcome_of
+from conformance.stalls import StallWatch, watching
 from conformance.targets import environment, read_bound, started
 from conformance.workers import from_line, run_parallel, to_line
 from conformance.world import World
@@ -181,3 +185,68 @@ async def test_the_vsi_client_pairs_results_and_keeps_events(nursery: trio.Nurse
         assert (await vsi.frame("leg.ringing"))["leg_id"] == "x"
         assert await vsi.wait_closed() == 1000
     nursery.cancel_scope.cancel()
+
+
+async def _judged(
+    failures: int, stall_s: float, where: str = "here", pressure: Path | None = None
+) -> tuple[Outcome, int]:
+    """An attempt that fails so many times, in a stall of so many seconds each; and how often it ran."""
+    watch, runs = StallWatch(pressure_file=pressure or Path("/nonexistent")), 0
+
+    async def attempt() -> Outcome:
+        nonlocal runs
+        runs += 1
+        watch.note(stall_s)
+        return outcome_of(ITEM, 0.1, Difference(where, 1, 2) if runs <= failures else None)
+
+    return await judged(attempt, watch), runs
+
+
+async def test_what_differed_while_the_machine_stalled_is_run_again_and_says_so(
+    autojump_clock: MockClock,
+) -> None:
+    outcome, runs = await _judged(1, 0.2)
+    assert (outcome.passed, runs) == (True, 2)
+    assert outcome.again == "here differed with a stall of 0.20 s"
+    assert outcome.again in outcome.line()
+
+
+async def test_what_differed_on_a_machine_that_kept_up_has_failed() -> None:
+    outcome, runs = await _judged(1, 0.02)
+    assert (outcome.failed, runs, outcome.again) == (True, 1, "")
+
+
+async def test_what_differs_again_and_again_has_failed(autojump_clock: MockClock) -> None:
+    outcome, runs = await _judged(9, 0.2)
+    assert (outcome.failed, runs) == (True, 3)
+
+
+async def test_a_machine_that_is_busy_all_the_time_is_an_excuse_too(
+    autojump_clock: MockClock, tmp_path: Path
+) -> None:
+    (tmp_path / "cpu").write_text("some avg10=97.50 avg60=1.00 avg300=0.00 total=9\nfull avg10=0.00\n")
+    outcome, runs = await _judged(1, 0.0, pressure=tmp_path / "cpu")
+    assert (outcome.passed, runs) == (True, 2)
+    assert outcome.again == "here differed with a machine 98% busy"
+    (tmp_path / "cpu").write_text("some avg10=50.00 avg60=99.00 avg300=99.00 total=9\nfull avg10=99.00\n")
+    assert (await _judged(1, 0.0, pressure=tmp_path / "cpu"))[1] == 1
+
+
+async def test_no_stall_excuses_a_crash() -> None:
+    assert (await _judged(1, 0.2, "server log"))[1] == 1
+
+
+def test_a_stall_is_seen() -> None:
+    with watching() as watch:
+        before = sys.getswitchinterval()
+        sys.setswitchinterval(1.0)  # nobody else gets a turn meanwhile
+        try:
+            end = time.monotonic() + 0.3
+            while time.monotonic() < end:
+                pass
+        finally:
+            sys.setswitchinterval(before)
+        threading.Event().wait(0.05)  # its turn now
+        assert watch.longest_s > 0.1
+        watch.begin()
+        assert watch.longest_s < 0.1
