@@ -23,12 +23,13 @@ SPARE_LINES: Final = 1.3
 
 def standing(server: Server) -> Standing:
     """Return what the server holds now."""
+    tasks = server.tasks().total()  # first: each of the other questions has tasks of its own for a moment
     metrics = server.metrics()
     legs, rooms = server.request("GET", "/v1/legs"), server.request("GET", "/v1/rooms")
     assert isinstance(legs, list)
     assert isinstance(rooms, list)
     return Standing(
-        tasks=server.tasks().total(),
+        tasks=tasks,
         open_files=server.open_files(),
         port_pairs=int(metrics["voiceblender_rtp_port_pairs_free"]),
         media_ports=int(metrics["voiceblender_media_ports"]),
@@ -51,7 +52,7 @@ def run_memory(case: MemoryCase, checkout: Path, options: Options) -> Outcome:
     lines = int(case.rate * (case.hold_s[1] + QUIET_S + REST_S) * SPARE_LINES)
     with open_bed(checkout, Load(lines), {"VB_PASS_THROUGH": "false"}, options, watched=True) as bed:
         standing(bed.server)
-        idle = standing(bed.server)
+        idle = _at_rest(bed)
         done: list[FinishedCall] = []
         warm = _round(bed, case, case.warm_up, idle, done)
         over = _round(bed, case, case.calls, idle, done)
@@ -95,6 +96,12 @@ def _round(bed: Bed, case: MemoryCase, calls: int, idle: Standing, done: list[Fi
     for name in names:
         bed.server.request("DELETE", f"/v1/rooms/{name}")
     bed.application.pump_until(lambda: not differences(idle, standing(bed.server)), SETTLE_S, step_s=1.0)
+    return _at_rest(bed)
+
+
+def _at_rest(bed: Bed) -> Standing:
+    """Return what is there once the tasks that answered the last questions are gone."""
+    bed.wait(1.0)
     return standing(bed.server)
 
 

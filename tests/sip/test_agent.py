@@ -10,6 +10,7 @@ from vb.ids import SequentialIds
 from vb.sip.agent import UserAgent
 from vb.sip.hop import Hop
 from vb.sip.message import Response
+from vb.sip.parser import MAX_HEADERS
 from vb.sip.settings import AgentSettings
 
 ALLOW = "INVITE, ACK, CANCEL, BYE, UPDATE, PRACK, REFER, NOTIFY, OPTIONS"
@@ -84,6 +85,16 @@ def test_an_invite_without_a_mandatory_header_gets_400(peer: RawPeer, name: str)
 def test_an_invite_with_a_bad_header_gets_400(peer: RawPeer, name: str, value: str) -> None:
     assert statuses(peer.send(peer.request("INVITE", body=OFFER, headers={name: value}))) == [400]
     assert peer.agent.transactions == 0
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [{"Subject": "s" * 9000}, {f"X-{number}": "y" for number in range(MAX_HEADERS)}],
+    ids=["a line too long", "too many headers"],
+)
+def test_a_message_beyond_limits_is_told_so(peer: RawPeer, headers: dict[str, str | None]) -> None:
+    assert statuses(peer.send(peer.request("INVITE", body=OFFER, headers=headers))) == [513]
+    assert (peer.agent.calls, peer.agent.transactions) == (0, 0)
 
 
 def test_a_request_without_a_readable_via_is_dropped(peer: RawPeer) -> None:

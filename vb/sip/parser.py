@@ -100,13 +100,13 @@ def _read_headers(message: Message, text: str) -> None:
         raise SipParseError("folded start line")
     text += "\r\n"
     if len(text) > MAX_HEADER_LINE_BYTES and max(map(len, text.split("\r\n"))) > MAX_HEADER_LINE_BYTES:
-        short = [line for line in text.split("\r\n") if len(line) <= MAX_HEADER_LINE_BYTES]
-        message.headers = Headers(_HEADER.findall("\r\n".join(short)))  # enough to say so
+        _read_some(message, [line for line in text.split("\r\n") if len(line) <= MAX_HEADER_LINE_BYTES])
         raise SipParseError("header line too long", status=513)
     if "\r\n " in text or "\r\n\t" in text:
         text = _FOLD.sub(" ", text)
     lines = text.count("\r\n")
     if lines > MAX_HEADERS:
+        _read_some(message, text.split("\r\n", MAX_HEADERS)[:MAX_HEADERS])
         raise SipParseError("too many headers", status=513)
     pairs = [(name, value.rstrip(" \t")) for name, value in _HEADER.findall(text)]
     message.headers = Headers(pairs)
@@ -115,6 +115,11 @@ def _read_headers(message: Message, text: str) -> None:
         raise SipParseError("bad header line")
     if _STRAY_CONTROL.search(text):
         raise SipParseError("control character in a header")
+
+
+def _read_some(message: Message, lines: list[str]) -> None:
+    """Take what is in these lines, so that the sender can be told that there is too much."""
+    message.headers = Headers(_HEADER.findall("\r\n".join(lines) + "\r\n"))
 
 
 def _check(message: Request | Response) -> None:
