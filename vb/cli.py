@@ -110,13 +110,11 @@ async def _serve_until_signal(config: Config) -> int:
 
     async with trio.open_nursery() as nursery:
         stop = await nursery.start(_watch_signals, nursery.cancel_scope)
-        if early_stop.was_asked():
-            nursery.cancel_scope.cancel()
-            return 0
-        async with open_server(config) as server:
-            listening = {"http": server.addresses.http, "sip": list(server.addresses.sip)}
-            print(json.dumps({"event": "listening", **listening}), flush=True)
-            await stop.wait()
+        if not early_stop.was_asked():
+            async with open_server(config) as server:
+                listening = {"http": server.addresses.http, "sip": list(server.addresses.sip)}
+                print(json.dumps({"event": "listening", **listening}), flush=True)
+                await stop.wait()
         nursery.cancel_scope.cancel()
     return 0
 

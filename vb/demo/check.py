@@ -19,7 +19,7 @@ from vb.demo.track import RATE_HZ
 
 Samples = NDArray[np.float64]
 
-MIN_LIKENESS: Final = 0.7
+MIN_LIKENESS: Final = 0.75
 """A voice was heard when it fits the track at least this well; 1 is a copy, a busy machine leaves gaps."""
 MAX_ECHO: Final = 0.1
 """A voice was not heard when less than this part of its amplitude is in the track: -20 dB."""

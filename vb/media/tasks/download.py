@@ -79,7 +79,8 @@ class Download:
     ) -> None:
         """Close the connection and the temporary file; nobody may receive or read any more."""
         self._spool.close()
-        await close_response(self._response)
+        with trio.move_on_after(_CLOSE_TIMEOUT_S, shield=True):
+            await self._response.aclose()
 
     @property
     def size(self) -> int:
