@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, Literal
 
-ROOM_RATE_HZ: Final = 16000
 PAIR_AMPLITUDE: Final = 8000.0
 CROWD_AMPLITUDE: Final = 500.0
 """Two hundred tones of this level at spread phases stay below full scale."""

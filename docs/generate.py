@@ -16,11 +16,23 @@ from vb.config import settings_table
 from vb.events.catalog import all_events
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = sorted([*(ROOT / "docs").rglob("*.md"), *ROOT.glob("*.md"), *(ROOT / "requirements").glob("*.md")])
+FOLDERS = (
+    "bench",
+    "conformance",
+    "deploy",
+    "docs",
+    "fuzz",
+    "interop",
+    "requirements",
+    "stubs",
+    "tests",
+    "vb",
+)
+PAGES = sorted([*ROOT.glob("*.md"), *(page for folder in FOLDERS for page in (ROOT / folder).rglob("*.md"))])
 _PART = re.compile(
     r"(?P<open><!-- generated: (?P<name>\w+) -->\n)(?P<body>.*?)(?P<close><!-- end -->)", re.DOTALL
 )
-_PATH = re.compile(r"`((?:vb|tests|conformance|interop|bench|docs|requirements|\.ci)/[\w./-]*)`")
+_PATH = re.compile(rf"`((?:{'|'.join(FOLDERS)}|\.ci)/[\w./-]*)`")
 
 
 def table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:

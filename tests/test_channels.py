@@ -46,16 +46,16 @@ def test_a_channel_holds_at_least_one_item() -> None:
         channel(capacity=0)
 
 
-def test_length_and_peak_follow_the_items() -> None:
+def test_the_length_follows_the_items() -> None:
     numbers = channel()
     numbers.put(1)
     numbers.put(2)
-    assert numbers.get_nowait() == 1
-    assert (len(numbers), numbers.peak) == (1, 2)
+    assert len(numbers) == 2
+    assert numbers.drain() == [1, 2]
+    assert len(numbers) == 0
 
 
 def test_an_empty_channel_has_nothing_to_take() -> None:
-    assert channel().get_nowait() is None
     assert channel().drain() == []
 
 

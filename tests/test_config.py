@@ -9,7 +9,7 @@ from vb.config import Config, settings_table
 from vb.errors import ConfigError
 
 
-def test_defaults_are_those_of_the_documentation() -> None:
+def test_defaults_are_those_that_clients_and_operators_count_on() -> None:
     config = Config.from_env({})
     assert config.http.addr == ":8080"
     assert config.http.vsi_event_buffer_size == 256
@@ -150,6 +150,7 @@ def test_rows_tell_what_kind_of_value_is_wanted() -> None:
     assert kinds["SIP_PORT"] == "int"
     assert kinds["SIP_JITTER_BUFFER_MS"] == "int"
     assert kinds["SIP_CODECS"] == "list"
+    assert kinds["VB_API_TOKENS"] == "list"
     assert kinds["VB_STOP_TIMEOUT"] == "duration"
     assert kinds["LOG_LEVEL"] == "debug | info | warn | error"
     assert kinds["HTTP_ADDR"] == "str"

@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import pytest
 
+from tests.support.ids import SequentialIds
 from vb.events.bus import EventBus
 from vb.events.leg import Cdr, LegConnected, LegDisconnected, LegMuted, LegRinging
-from vb.ids import SequentialIds
 from vb.metrics import CALL_BUCKETS_S, Metrics
 
 NAMES = (

@@ -41,7 +41,6 @@ class Channel(Generic[T]):
         self.overflow: Overflow = overflow
         self.name = name
         self.dropped = 0
-        self.peak = 0
         self._items: deque[T] = deque()
         self._wakeup: trio.Event | None = None
         self._closed = False
@@ -75,15 +74,9 @@ class Channel(Generic[T]):
                 return False
             self._items.popleft()
         self._items.append(item)
-        if len(self._items) > self.peak:
-            self.peak = len(self._items)
         if self._wakeup is not None:
             self._wakeup.set()
         return kept
-
-    def get_nowait(self) -> T | None:
-        """Take the oldest item, or None when there is none."""
-        return self._items.popleft() if self._items else None
 
     def drain(self) -> list[T]:
         """Take everything that is queued now."""

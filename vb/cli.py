@@ -13,7 +13,7 @@ import trio
 
 from vb import early_stop
 from vb.config import Config, settings_table
-from vb.errors import ConfigError
+from vb.errors import ConfigError, first_of
 from vb.log import configure_logging
 
 HARD_STOP_S = 1.0
@@ -84,7 +84,7 @@ def _serve(config: Config) -> int:
             refused, rest = group.split((OSError, ConfigError))
             if refused is None or rest is not None:
                 raise
-            print(f"vb: cannot start: {_first(refused)}", file=sys.stderr)
+            print(f"vb: cannot start: {first_of(refused)}", file=sys.stderr)
             return 1
 
 
@@ -96,13 +96,6 @@ def _calm_collector() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(2_000, 20, 100)
-
-
-def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    exc: BaseException = group
-    while isinstance(exc, BaseExceptionGroup):
-        exc = exc.exceptions[0]
-    return exc
 
 
 async def _serve_until_signal(config: Config) -> int:

@@ -20,10 +20,10 @@ from pydantic import (
     model_validator,
 )
 
+from vb.choices import KNOWN_CODECS, MIXING_RATES_HZ, MIXING_RATES_TEXT
 from vb.errors import ConfigError
 from vb.limits.destinations import Destinations
 from vb.settings import (
-    KNOWN_CODECS,
     Bool,
     Group,
     IPv4,
@@ -233,7 +233,7 @@ class RoomConfig(Group):
     """Rooms and mixing."""
 
     default_sample_rate: int = setting(
-        "DEFAULT_SAMPLE_RATE", "rate of new rooms in Hz: 8000, 16000 or 48000", 16000
+        "DEFAULT_SAMPLE_RATE", f"rate of new rooms in Hz: {MIXING_RATES_TEXT}", 16000
     )
     comfort_noise: Bool = setting("COMFORT_NOISE_ENABLED", "fill silent mixes with faint noise", True)
     pass_through: Bool = setting(
@@ -242,8 +242,8 @@ class RoomConfig(Group):
 
     @model_validator(mode="after")
     def _check_rate(self) -> RoomConfig:
-        if self.default_sample_rate not in (8000, 16000, 48000):
-            raise ValueError("DEFAULT_SAMPLE_RATE must be 8000, 16000 or 48000")
+        if self.default_sample_rate not in MIXING_RATES_HZ:
+            raise ValueError(f"DEFAULT_SAMPLE_RATE must be {MIXING_RATES_TEXT}")
         return self
 
 
@@ -355,7 +355,7 @@ def _kind(annotation: Any) -> str:
         return " | ".join(get_args(annotation))
     if "parse_duration" in text:
         return "duration"
-    if "tuple[str" in text:
+    if "tuple[" in text:
         return "list"
     return "int" if annotation is int or "int" in text.split("|")[0] else "str"
 

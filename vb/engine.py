@@ -17,6 +17,7 @@ import httpx
 import structlog
 import trio
 
+from vb.choices import MIXING_RATES_HZ, MIXING_RATES_TEXT
 from vb.codecs.base import Codec
 from vb.config import Config
 from vb.errors import BadRequest, Conflict, InvalidField, NotFound, Unavailable, first_of
@@ -46,7 +47,6 @@ log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
 _ID = re.compile(r"[A-Za-z0-9._~:@-]{1,128}")
-MIXING_RATES_HZ = (8000, 16000, 48000)
 
 
 class _Readiness:
@@ -120,6 +120,7 @@ class Engine:
         names: looks up hosts that requests and callers chose.
         legs: live legs by id; one that was hung up is no longer in it.
         running_legs: legs whose task has not ended, hung up or not.
+        open_texts: pairs of sockets for real-time text, which legs have besides their own.
         stopping: no new call is taken.
         stop_deadline: when legs and recordings have to be over, of Trio's clock; infinite until the server
             stops. What they publish at their end is delivered after it.
@@ -150,6 +151,7 @@ class Engine:
     allowance: Allowance = field(default_factory=Allowance)
     transfers: TransferPolicy = field(default_factory=TransferPolicy)
     running_legs: int = 0
+    open_texts: int = 0
     stopping: bool = False
     ready: bool = False
     _sip: SipEndpoint | None = None
@@ -183,14 +185,14 @@ class Engine:
         """Refuse a new leg when there is no room for it.
 
         Raises:
-            Unavailable: the server stops, or the cap on legs is reached.
+            Unavailable: the server stops, or the cap on legs or the limit of open files is reached.
         """
         if self.stopping:
             raise Unavailable("server is shutting down", retry_after_s=10)
         cap = self.config.server.max_legs
         if cap and self.running_legs >= cap:
             raise Unavailable(f"the cap of {cap} legs is reached")
-        if self.running_legs >= legs_that_fit():
+        if self.running_legs + self.open_texts >= legs_that_fit():
             raise Unavailable("the limit of open files is reached")
 
     def admit(self, leg: Leg) -> None:
@@ -245,6 +247,10 @@ class Engine:
             self._idle.set()
             self._idle = trio.Event()
 
+    def text_over(self) -> None:
+        """Take note that a leg has closed its sockets for text."""
+        self.open_texts -= 1
+
     async def wait_idle(self) -> None:
         """Wait until no leg's task is left."""
         while self.running_legs:
@@ -268,7 +274,7 @@ class Engine:
         """
         rate_hz = sample_rate_hz or self.config.rooms.default_sample_rate
         if rate_hz not in MIXING_RATES_HZ:
-            raise BadRequest("invalid sample_rate: must be 8000, 16000, or 48000")
+            raise BadRequest(f"invalid sample_rate: must be {MIXING_RATES_TEXT}")
         name = check_id(room_id, "id") if room_id else self.ids.uuid()
         if name in self.rooms or name in self._closing_rooms:
             raise Conflict(f"room {name} already exists")

@@ -12,12 +12,11 @@ from typing import ClassVar
 class VbError(Exception):
     """Base of every error that a caller of vb may see.
 
-    `status` is the HTTP status and the VSI error code; `slug` is a stable word for logs and metrics,
-    `retry_after_s` tells when to try again, if that is known.
+    `status` is the HTTP status and the VSI error code; `retry_after_s` tells when to try again, if that is
+    known.
     """
 
     status: ClassVar[int] = 500
-    slug: ClassVar[str] = "internal_error"
     retry_after_s: int | None = None
 
     def __init__(self, message: str) -> None:
@@ -29,7 +28,6 @@ class BadRequest(VbError):
     """The request itself is wrong; nothing was done."""
 
     status = 400
-    slug = "bad_request"
 
 
 class InvalidField(BadRequest):
@@ -55,21 +53,18 @@ class Forbidden(VbError):
     """The caller may not do this."""
 
     status = 403
-    slug = "forbidden"
 
 
 class NotFound(VbError):
     """The named leg, room, playback or recording does not exist."""
 
     status = 404
-    slug = "not_found"
 
 
 class Conflict(VbError):
     """The request is fine but the state of its target does not allow it."""
 
     status = 409
-    slug = "conflict"
 
 
 class TooManyRequests(VbError):
@@ -81,7 +76,6 @@ class TooManyRequests(VbError):
     """
 
     status = 429
-    slug = "too_many_requests"
 
     def __init__(self, message: str, *, retry_after_s: int) -> None:
         super().__init__(message)
@@ -92,14 +86,12 @@ class InternalError(VbError):
     """The server failed; the details are in its log, never in the answer."""
 
     status = 500
-    slug = "internal_error"
 
 
 class NotAvailable(VbError):
     """A described feature that this server does not have."""
 
     status = 501
-    slug = "not_available"
 
 
 class Unavailable(VbError):
@@ -111,7 +103,6 @@ class Unavailable(VbError):
     """
 
     status = 503
-    slug = "unavailable"
 
     def __init__(self, message: str, *, retry_after_s: int = 5) -> None:
         super().__init__(message)
@@ -120,8 +111,6 @@ class Unavailable(VbError):
 
 class ConfigError(VbError):
     """A setting cannot be used; the message is one line that names it."""
-
-    slug = "config_error"
 
 
 def first_of(group: BaseExceptionGroup[BaseException]) -> BaseException:

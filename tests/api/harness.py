@@ -13,6 +13,7 @@ import pytest
 import trio
 from pydantic import Field
 
+from tests.support.ids import SequentialIds
 from vb.api.app import Application
 from vb.api.serve import serve_http
 from vb.commands import registry
@@ -23,7 +24,6 @@ from vb.config import Config, HttpConfig
 from vb.errors import NotFound, Unavailable
 from vb.events.bus import EventBus
 from vb.events.hooks import HookTable
-from vb.ids import SequentialIds
 from vb.metrics import Metrics
 from vb.names import NameLookup
 

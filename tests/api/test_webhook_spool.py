@@ -17,12 +17,12 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from tests.api.harness import SmallEngine
 from tests.api.test_webhooks import Faulty, Receiver, contained, counter, outcomes, publish
+from tests.support.ids import SequentialIds
 from vb.api import webhooks
 from vb.api.spool import Spool
 from vb.api.webhooks import WebhookDispatcher
 from vb.events.bus import EventBus
 from vb.events.hooks import Hook, HookTable
-from vb.ids import SequentialIds
 
 GLOBAL = Hook("http://global/", trusted=True)
 OWN = Hook("http://own/", "s3cret")

@@ -19,13 +19,13 @@ from trio.testing import MockClock
 
 from tests.api.harness import SmallEngine
 from tests.api.test_webhooks import counter, outcomes
+from tests.support.ids import SequentialIds
 from vb.api.spool import Spool
 from vb.api.webhook_sender import WebhookSender
 from vb.api.webhooks import WebhookDispatcher
 from vb.events.bus import EventBus
 from vb.events.hooks import Hook, HookTable
 from vb.events.leg import LegMuted
-from vb.ids import SequentialIds
 
 PERIOD_S = 2.0
 KILLED_AT = 300.5

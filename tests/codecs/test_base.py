@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 
 from tests.codecs.signals import tone, tone_to_rest_db
+from vb.choices import KNOWN_CODECS
 from vb.codecs.base import (
     CODECS,
-    DEFAULT_PREFERENCE,
     Codec,
     CodecError,
     find_codec,
@@ -24,8 +24,8 @@ def test_unknown_codec_is_none() -> None:
     assert find_codec("speex") is None
 
 
-def test_preference_names_every_codec_once() -> None:
-    assert sorted(DEFAULT_PREFERENCE) == sorted(CODECS)
+def test_every_codec_can_be_chosen_and_every_choice_is_a_codec() -> None:
+    assert sorted(KNOWN_CODECS) == sorted(CODECS)
 
 
 def test_payload_types_and_clocks_are_those_of_the_profile() -> None:

@@ -2,10 +2,10 @@ from __future__ import annotations
 
 import pytest
 
+from tests.support.ids import SequentialIds
 from vb.events.base import Published
 from vb.events.bus import EventBus, rfc3339
 from vb.events.leg import LegMuted
-from vb.ids import SequentialIds
 
 
 @pytest.fixture

@@ -12,10 +12,10 @@ import trio.testing
 
 from tests.media.support import inline, sine, wav_bytes
 from tests.support.engine import Observed, open_engine
+from tests.support.ids import SequentialIds
 from vb.config import Config
 from vb.features.owner import Owner
 from vb.features.playback import Players
-from vb.ids import SequentialIds
 from vb.media.fetch_policy import FetchPolicy
 from vb.media.player import PlaybackRequest
 from vb.media.tasks import Fetcher

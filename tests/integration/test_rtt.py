@@ -276,3 +276,19 @@ async def send_rubbish(line: TextLine, target: tuple[str, int]) -> None:
     header = bytes((0x80, RED)) + bytes(10)
     for datagram in (b"", b"\x00", bytes(3000), header, header + b"\xe3", header + b"\xe3\xff\xff\xff" * 5):
         await line.send_raw(datagram, target)
+
+
+async def test_the_sockets_of_text_count_for_the_limit_of_open_files(
+    config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vb.engine.legs_that_fit", lambda: 2)
+    async with open_server(config) as server, open_text_phone(600) as (phone, _), open_phone(900) as other:
+        with server.events() as events:
+            leg_id = await call_in(server, phone, events)
+            refused = await other.wait_for(other.dial(sip_uri(server)), sip.Refused)
+            assert refused.status == 503
+            await server.call("delete_leg", id=leg_id)
+            await wait_for(events, "leg.disconnected", leg_id=leg_id)
+            while server.engine.running_legs:
+                await trio.lowlevel.checkpoint()
+            await call_in(server, other, events)

@@ -62,10 +62,6 @@ def test_a_url_is_taken_apart_and_pinned() -> None:
     assert target.pinned_url(ip_address("2001:db8::7")) == "https://[2001:db8::7]:8443/a/b.wav?token=1"
 
 
-def test_the_redacted_url_has_neither_query_nor_credentials() -> None:
-    assert parse_url("http://u:secret@h.example/a.wav?key=secret").redacted == "http://h.example/a.wav"
-
-
 def test_the_default_port_is_left_out_of_the_host_header() -> None:
     assert parse_url("http://[2001:db8::1]:80/x").authority == "[2001:db8::1]"
 

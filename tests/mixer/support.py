@@ -11,9 +11,9 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from tests.support.ids import SequentialIds
 from vb.codecs.base import CODECS, Codec
 from vb.codecs.g711 import ALAW_TO_PCM, PCM_TO_ALAW, PCM_TO_ULAW, ULAW_TO_PCM
-from vb.ids import SequentialIds
 from vb.mixer.batch import MAX_ROUNDS, Batch, Endpoint
 from vb.mixer.frames import FrameSink, FrameSource
 from vb.mixer.plan import Member, MixPlan
@@ -28,7 +28,6 @@ TICK_S = 0.02
 START = 1000.0
 WALL_OFFSET_S = 1_700_000_000.0
 HEADER = struct.Struct("!BBHII")
-EVENT_TYPE = 101
 Pcm = NDArray[np.int16]
 
 

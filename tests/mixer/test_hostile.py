@@ -39,11 +39,7 @@ DATAGRAMS = st.lists(st.one_of(packets(), packets(), st.binary(max_size=60)), ma
 @pytest.mark.parametrize("codec", [PCMU, G722, OPUS], ids=lambda codec: codec.name)
 @settings(max_examples=60, deadline=None)
 @given(
-    batches=st.lists(
-        st.lists(st.one_of(packets(), packets(), st.binary(max_size=60)), max_size=12),
-        min_size=1,
-        max_size=25,
-    ),
+    batches=st.lists(DATAGRAMS, min_size=1, max_size=25),
     target_ms=st.sampled_from([None, 0, 60]),
 )
 def test_any_datagrams_leave_the_plane_and_other_legs_alone(

@@ -208,15 +208,6 @@ class TestFaults:
         assert len(phone.heard) == 10
 
 
-class TestLevel:
-    def test_level_of_a_tone_and_of_silence(self) -> None:
-        world = World()
-        loud, silent = world.phone(400), world.phone()
-        world.run(20)
-        assert world.plane.level_dbov(loud.port) == pytest.approx(20 * np.log10(8000 / 32768), abs=0.2)
-        assert world.plane.level_dbov(silent.port) == -127
-
-
 @settings(max_examples=25, deadline=None)
 @given(
     rooms=st.lists(st.integers(1, 5), min_size=1, max_size=5),

@@ -1,4 +1,4 @@
-"""One test and more for each rule that real phones taught."""
+"""One test and more for each rule of docs/discussion/media.md."""
 
 from __future__ import annotations
 

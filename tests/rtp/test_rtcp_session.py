@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vb.ids import SequentialIds
+from tests.support.ids import SequentialIds
 from vb.rtp.rtcp import Goodbye, Report, ReportBlock, RtcpPacket, SenderInfo, SourceDescription, build_rtcp
 from vb.rtp.rtcp import parse_rtcp as parse
 from vb.rtp.rtcp_session import RtcpSession, SentSnapshot

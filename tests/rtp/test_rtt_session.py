@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from tests.rtp.text_streams import PLAIN, REDUNDANT, parsed
-from vb.ids import SequentialIds
+from tests.support.ids import SequentialIds
 from vb.rtp.packet import RtpPacket
 from vb.rtp.rtt_receiver import TextChunk
 from vb.rtp.rtt_sender import MAX_PENDING_CHARACTERS, TICK_S

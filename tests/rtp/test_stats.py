@@ -134,15 +134,6 @@ def test_packet_without_arrival_time_counts_but_leaves_the_jitter_alone() -> Non
     assert snapshot.jitter == pytest.approx(0.0, abs=1e-6)
 
 
-def test_change_of_the_clock_keeps_the_jitter_in_time() -> None:
-    statistics = ReceptionStatistics(RATE_HZ)
-    for index in range(200):
-        statistics.receive(1, index, 160 * index, 0.02 * index + (0.005 if index % 2 else 0.0))
-    before = quality(statistics.snapshot())
-    statistics.set_clock_rate(48_000)
-    assert quality(statistics.snapshot()) == before
-
-
 @pytest.mark.parametrize("received", [0, 1])
 def test_fewer_than_two_packets_have_no_quality(received: int) -> None:
     assert quality(reception(received)) is None

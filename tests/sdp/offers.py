@@ -2,10 +2,11 @@
 
 from collections.abc import Sequence
 
-from vb.codecs.base import CODECS, DEFAULT_PREFERENCE, Codec
+from vb.choices import KNOWN_CODECS
+from vb.codecs.base import CODECS, Codec
 from vb.sdp import Agreed, OfferAnswer
 
-PREFERENCE = tuple(CODECS[name] for name in DEFAULT_PREFERENCE)
+PREFERENCE = tuple(CODECS[name] for name in KNOWN_CODECS)
 PCMU, PCMA, G722, OPUS = (CODECS[name] for name in ("PCMU", "PCMA", "G722", "opus"))
 
 HEAD = ("v=0", "o=- 4711 1 IN IP4 192.0.2.7", "s=call", "c=IN IP4 192.0.2.7", "t=0 0")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from tests.support.ids import SequentialIds
 from tests.support.sip_pair import ANSWER, OFFER, RawPeer, dial_plan, statuses
 from vb.errors import Unavailable
-from vb.ids import SequentialIds
 from vb.sip.agent import UserAgent
 from vb.sip.hop import Hop
 from vb.sip.message import Response

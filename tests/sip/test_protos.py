@@ -11,8 +11,8 @@ from typing import Literal
 import pytest
 
 from tests.sip.protos import Case, cases, undamaged
+from tests.support.ids import SequentialIds
 from vb.codecs.base import CODECS
-from vb.ids import SequentialIds
 from vb.sdp import OfferRejected, SdpParseError, check_offer
 from vb.sip.agent import UserAgent
 from vb.sip.call import Call, Incoming

@@ -11,7 +11,7 @@ from tests.sip.rfc5118 import INVALID, VALID
 from tests.sip.test_rfc4475 import wire
 from tests.support.sip_pair import ANSWER, RawPeer, statuses
 from vb.codecs.base import CODECS
-from vb.sdp import check_offer, offer_family, parse_sdp
+from vb.sdp import check_offer, parse_sdp
 from vb.sip.headers import parse_via
 from vb.sip.hop import Hop
 from vb.sip.message import Request
@@ -104,8 +104,6 @@ def test_mapped_addresses_are_read_everywhere() -> None:
 
 
 def test_sdp_has_addresses_without_brackets_and_of_both_families() -> None:
-    families = {name: offer_family(read(name).body) for name in ("ipv6-in-sdp", "mult-ip-in-sdp")}
-    assert families == {"ipv6-in-sdp": 6, "mult-ip-in-sdp": 4}
     session = parse_sdp(read("ipv6-in-sdp").body)
     assert session.connection is not None
     assert session.connection.address == "2001:db8::20"

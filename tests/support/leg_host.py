@@ -9,9 +9,9 @@ from typing import Any
 
 import trio
 
+from tests.support.ids import SequentialIds
 from vb.events.base import Event, Published
 from vb.events.bus import EventBus
-from vb.ids import SequentialIds
 from vb.legs.leg import Leg
 
 

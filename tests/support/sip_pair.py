@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from vb.ids import SequentialIds
+from tests.support.ids import SequentialIds
 from vb.sip.agent import UserAgent
 from vb.sip.call import CallEvent, Closed, Incoming, OfferDue
 from vb.sip.digest import Credentials

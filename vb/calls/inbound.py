@@ -78,7 +78,6 @@ async def _run(
                 call,
                 media,
                 SipLegOptions(
-                    codecs=codecs,
                     speech_detection=engine.config.speech.detection,
                     transfers=engine.transfers,
                     inband_digits=engine.config.sip.dtmf_inband,

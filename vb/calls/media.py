@@ -41,6 +41,12 @@ async def open_media(
             endpoints.callback(endpoint.close)
             return endpoint
 
+        def bind_text() -> RtpEndpoint:
+            endpoint = bind()
+            engine.open_texts += 1
+            endpoints.callback(engine.text_over)
+            return endpoint
+
         try:
             endpoint = bind()
             port = engine.plane.open_port(endpoint)
@@ -52,7 +58,7 @@ async def open_media(
             address=local_host, rtp_port=endpoint.rtp_port, codecs=codecs, session_id=engine.ids.u32() >> 1
         )
         rtp = engine.config.rtp
-        sip_text = SipText(negotiation, bind, ids=engine.ids, relearn=rtp.relatch)
+        sip_text = SipText(negotiation, bind_text, ids=engine.ids, relearn=rtp.relatch)
         media = SipMedia(endpoint, port, negotiation, sip_text, ids=engine.ids, timeout_s=rtp.timeout_s)
         try:
             if text:

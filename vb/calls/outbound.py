@@ -164,7 +164,6 @@ class OutgoingCall:
                     call,
                     media,
                     SipLegOptions(
-                        codecs=self.codecs,
                         ring_timeout_s=request.ring_timeout_s,
                         max_duration_s=request.max_duration_s,
                         speech_detection=self._speech_detection,

@@ -12,7 +12,6 @@ from vb.codecs.pcm import CodecError, Pcm
 
 __all__ = [
     "CODECS",
-    "DEFAULT_PREFERENCE",
     "Codec",
     "CodecError",
     "Decoder",
@@ -58,9 +57,6 @@ CODECS: Final[Mapping[str, Codec]] = MappingProxyType(
     {codec.name: codec for codec in (PCMU, PCMA, G722, OPUS)}
 )
 """Every codec by its canonical name."""
-
-DEFAULT_PREFERENCE: Final = ("opus", "G722", "PCMU", "PCMA")
-"""Our order of choice, best first."""
 
 _BY_FOLDED_NAME = {name.casefold(): codec for name, codec in CODECS.items()}
 

@@ -79,9 +79,6 @@ PCM_TO_ALAW: Final = _encode_alaw()
 for _table in (ULAW_TO_PCM, ALAW_TO_PCM, PCM_TO_ULAW, PCM_TO_ALAW):
     _table.setflags(write=False)
 
-ULAW_SILENCE: Final = 0xFF
-ALAW_SILENCE: Final = 0xD5
-
 
 class TableEncoder:
     """Encodes one stream by table; the batched media plane uses the tables themselves."""

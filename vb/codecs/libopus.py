@@ -20,8 +20,6 @@ SET_BITRATE: Final = 4002
 SET_COMPLEXITY: Final = 4010
 SET_INBAND_FEC: Final = 4012
 SET_PACKET_LOSS_PERC: Final = 4014
-SET_DTX: Final = 4016
-RESET_STATE: Final = 4028
 
 _Argument: TypeAlias = ctypes.c_void_p | ctypes.c_char_p | ctypes.c_int | ctypes.c_int32
 _INT_POINTER = ctypes.c_void_p

@@ -12,6 +12,10 @@ FADE_MS = 60
 """Lost audio is covered for this long; after that a listener is better served by silence."""
 
 
+VOICED_RMS = 300.0
+"""Root mean square from which on 20 ms count as somebody's voice, about −41 dBFS."""
+
+
 class CodecError(Exception):
     """A payload cannot be decoded, or a codec refused its input; the stream itself stays usable."""
 

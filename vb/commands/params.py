@@ -6,21 +6,20 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
 
+from vb.choices import KNOWN_CODECS, MIXING_RATES_HZ, CodecName
 from vb.commands.registry import shown_as_required, unbuilt
+from vb.legs.cdr import REJECTIONS
 from vb.rooms.bridge import Direction
 from vb.rooms.routing import MAX_ROLE_CHARS, MAX_ROWS, MAX_SOURCES
 
-_CODEC_NAMES = {name.lower(): name for name in ("PCMU", "PCMA", "G722", "opus")}
+_CODEC_NAMES = {name.lower(): name for name in KNOWN_CODECS}
 
 
 def _canonical_codec(value: object) -> object:
     return _CODEC_NAMES.get(value.lower(), value) if isinstance(value, str) else value
 
 
-CodecName = Annotated[Literal["PCMU", "PCMA", "G722", "opus"], BeforeValidator(_canonical_codec)]
-HangupReason = Literal[
-    "busy", "declined", "rejected", "unavailable", "not_found", "forbidden", "server_error"
-]
+AnyCaseCodecName = Annotated[CodecName, BeforeValidator(_canonical_codec)]
 Seconds = Annotated[int, Field(ge=0, le=10_000_000)]
 Milliseconds = Annotated[int, Field(ge=0, le=3_600_000)]
 Url = Annotated[str, Field(max_length=4096, json_schema_extra={"format": "uri"})]
@@ -88,7 +87,7 @@ class CreateLeg(Params):
     codecs: list[str] | None = Field(
         default=None,
         description="codecs to offer, in order",
-        json_schema_extra={"items": {"type": "string", "enum": ["PCMU", "PCMA", "G722", "opus"]}},
+        json_schema_extra={"items": {"type": "string", "enum": list(KNOWN_CODECS)}},
     )
     headers: dict[str, str] | None = Field(default=None, description="extra headers of the INVITE")
     room_id: str | None = Field(default=None, description="room to join once media flows; made when missing")
@@ -120,14 +119,18 @@ class AnswerLeg(LegRef):
     speech_detection: bool | None = Field(
         default=None, description="whether to tell when the far end speaks; absent: as the server is set"
     )
-    codec: CodecName | None = Field(default=None, description="codec of the answer; must have been offered")
+    codec: AnyCaseCodecName | None = Field(
+        default=None, description="codec of the answer; must have been offered"
+    )
     streams: list[dict[str, Any]] | None = unbuilt("further audio streams")
 
 
 class EarlyMedia(LegRef):
     """How to start media before the answer."""
 
-    codec: CodecName | None = Field(default=None, description="codec of the answer; must have been offered")
+    codec: AnyCaseCodecName | None = Field(
+        default=None, description="codec of the answer; must have been offered"
+    )
 
 
 class DeleteLeg(LegRef):
@@ -136,9 +139,7 @@ class DeleteLeg(LegRef):
     reason: str | None = Field(
         default=None,
         description="final answer to an unanswered incoming call",
-        json_schema_extra={
-            "enum": ["busy", "declined", "rejected", "unavailable", "not_found", "forbidden", "server_error"]
-        },
+        json_schema_extra={"enum": list(REJECTIONS)},
     )
 
 
@@ -150,7 +151,7 @@ class CreateRoom(Params):
     sample_rate: int | None = Field(
         default=None,
         description="mixing rate in Hz",
-        json_schema_extra={"enum": [8000, 16000, 48000], "default": 16000},
+        json_schema_extra={"enum": list(MIXING_RATES_HZ), "default": 16000},
     )
     webhook_url: Url | None = Field(default=None, description="receives this room's events")
     webhook_secret: str | None = Field(default=None, description="signs them")

@@ -19,6 +19,7 @@ from vb.demo.phone import Phone
 from vb.demo.problem import DemoFailed, within
 from vb.demo.screen import Screen, show_checks
 from vb.demo.track import RATE_HZ, load_recording, load_speech
+from vb.errors import first_of
 from vb.log import configure_logging
 from vb.media.errors import DecodeError
 from vb.server import open_server
@@ -59,7 +60,7 @@ async def run_demo(keep: str | None) -> int:
                 console.print(f"recording: {recording}", soft_wrap=True, markup=False)
             nursery.cancel_scope.cancel()
     except* (DemoFailed, DecodeError, OSError, httpx.HTTPError, ConnectionClosed, HandshakeError) as group:
-        problem = str(_first(group))
+        problem = str(first_of(group))
     if talk.cancel_called:
         console.print("vb demo: interrupted")
         return INTERRUPTED
@@ -164,10 +165,3 @@ def _config(folder: Path) -> Config:
             "RECORDING_DIR": str(folder),
         }
     )
-
-
-def _first(group: BaseExceptionGroup[Exception]) -> BaseException:
-    exc: BaseException = group
-    while isinstance(exc, BaseExceptionGroup):
-        exc = exc.exceptions[0]
-    return exc

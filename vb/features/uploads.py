@@ -12,7 +12,7 @@ import structlog
 import trio
 
 from vb.media.tasks.blocking import Blocking
-from vb.storage.base import Bucket, StorageError
+from vb.storage.base import SLOWEST_BYTES_PER_S, Bucket, StorageError
 from vb.storage.s3 import S3Target
 
 log = structlog.get_logger(__name__)
@@ -23,8 +23,6 @@ UPLOADS_AT_ONCE_PER_BUCKET: Final = 4
 WAITING_PER_BUCKET: Final = 500
 WAITING: Final = 2000
 BASE_TIME_S: Final = 120.0
-SLOWEST_BYTES_PER_S: Final = 64_000
-"""An upload that is slower in all is given up, however steadily it goes on."""
 _UNLINK_TIMEOUT_S: Final = 2.0
 _CANCEL_TIME_S: Final = 2.0
 """What a bucket has to drop the parts of an upload that was cancelled."""

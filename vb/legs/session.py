@@ -58,11 +58,6 @@ class Session:
         self._refreshing = False
         self._asked = False
 
-    @property
-    def wants_hold(self) -> bool:
-        """Whether the call is held by us, or about to be."""
-        return self._wanted_hold
-
     def set_hold(self, wanted: bool) -> None:
         """Hold or resume the call by a re-INVITE; nothing is sent when it is so already."""
         self._wanted_hold = wanted

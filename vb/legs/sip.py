@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 import structlog
 import trio
 
-from vb.codecs.base import Codec
 from vb.errors import BadRequest, Conflict, InternalError
 from vb.events.leg import DtmfReceived, LegCommandFailed, LegConnected, LegEarlyMedia, QualityInfo
 from vb.legs.cdr import REJECTIONS, refusal_reason
@@ -47,7 +46,6 @@ class SipLegOptions:
         on_end: called once, right before leg.disconnected.
     """
 
-    codecs: tuple[Codec, ...]
     ring_timeout_s: float = 0.0
     max_duration_s: float = 0.0
     speech_detection: bool = False

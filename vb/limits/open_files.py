@@ -6,6 +6,7 @@ import resource
 from typing import Final
 
 FILES_PER_LEG: Final = 2
+"""RTP and RTCP; real-time text takes as many again and counts as one more leg."""
 RESERVED_FILES: Final = 64
 """Descriptors that are kept for HTTP, recordings and everything else that is not a leg's socket."""
 

@@ -79,11 +79,6 @@ class UrlTarget:
         """The path without the query."""
         return self.selector.partition("?")[0]
 
-    @property
-    def redacted(self) -> str:
-        """The URL as it may be logged: no credentials, no query."""
-        return f"{self.scheme}://{self.authority}{self.path}"
-
     def pinned_url(self, address: IpAddress) -> str:
         """Return the URL that connects to ``address`` whatever the host's name would resolve to."""
         host = f"[{address}]" if isinstance(address, IPv6Address) else str(address)

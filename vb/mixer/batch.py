@@ -14,7 +14,7 @@ import numpy as np
 from vb.rtp.latching import Address
 
 ROW_BYTES: Final = 2048
-"""A longer datagram is dropped and counted (rule 3)."""
+"""A longer datagram is dropped and counted (media rule 3)."""
 MAX_ROUNDS: Final = 8
 """Packets taken from one socket in one tick; the rest waits for the next one and counts."""
 

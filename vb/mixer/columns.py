@@ -17,7 +17,7 @@ STREAM: Final = 3
 EVENT: Final = 4
 NOISE: Final = 5
 COMFORT_NOISE_TYPE: Final = 13
-"""Static payload type of comfort noise, accepted even when not negotiated (rule 7)."""
+"""Static payload type of comfort noise, accepted even when not negotiated (media rule 7)."""
 
 GAP_CONCEAL: Final = 0
 GAP_NOISE: Final = 1
@@ -29,8 +29,6 @@ HEADER_BYTES: Final = 12
 
 class PlaneFull(Unavailable):
     """The plane serves as many legs as it was made for."""
-
-    slug = "plane_full"
 
 
 class LegColumns:

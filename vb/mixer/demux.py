@@ -22,7 +22,7 @@ _VERIFY_TICKS: Final = 3
 
 
 class Demux:
-    """Judges single packets, and decides which source each leg listens to (rules 3 to 5).
+    """Judges single packets, and decides which source each leg listens to (media rules 3 to 5).
 
     Args:
         core: the plane.

@@ -1,4 +1,4 @@
-"""From what legs hear to packets on the wire: the sending half of a tick (rule 9)."""
+"""From what legs hear to packets on the wire: the sending half of a tick (media rule 9)."""
 
 from __future__ import annotations
 

@@ -7,9 +7,11 @@ from typing import Final, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from vb.choices import MIXING_RATES_HZ
+
 TICK_S: Final = 0.02
 TICKS_PER_S: Final = 50
-RATES_HZ: Final = (8000, 16000, 48000)
+RATES_HZ: Final = MIXING_RATES_HZ
 """Rates of rooms and of legs."""
 
 Pcm = NDArray[np.int16]

@@ -115,7 +115,7 @@ class Ingest:
             start = stop
 
     def _arrival_times(self, batch: Batch, count: int) -> NDArray[np.float64]:
-        """Convert the kernel's wall time to monotonic time (rule 10)."""
+        """Convert the kernel's wall time to monotonic time (media rule 10)."""
         offset_s, now = batch.wall_offset_s, self._core.now
         self._steady_clock = self._offset_s is None or abs(offset_s - self._offset_s) <= _MAX_OFFSET_STEP_S
         self._offset_s = offset_s
@@ -235,7 +235,7 @@ class Ingest:
                 stream.push(int(audio.positions[i]), int(audio.types[i]), payload)
 
     def _restart(self, slot: int) -> None:
-        """Play a new source from its first packet on (rule 6)."""
+        """Play a new source from its first packet on (media rule 6)."""
         self._core.playout.stop(slot)
         stream = self._core.streams[slot]
         if stream is not None:

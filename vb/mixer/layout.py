@@ -167,7 +167,7 @@ def _draft_room(
 
 
 def _passes_through(one: Port | None, other: Port | None) -> bool:
-    """Whether two legs may have each other's audio without a detour through the room's rate (rule 11)."""
+    """Whether two legs may skip the detour through the room's rate (media rule 11)."""
     if not (isinstance(one, RtpPort) and isinstance(other, RtpPort) and one.plain and other.plain):
         return False
     if one.agreed is None or other.agreed is None:

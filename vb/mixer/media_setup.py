@@ -99,7 +99,7 @@ class MediaSetup:
         core.arrivals.configure(slot, first.clock_rate_hz, rate_hz)
 
     def _send(self, agreed: Agreed, before: Agreed | None, packetizer: Packetizer | None) -> None:
-        """Set encoder and header; the source changes only with the clock (rule 9, RFC 7160)."""
+        """Set encoder and header; the source changes only with the clock (media rule 9, RFC 7160)."""
         core, port = self._core, self._port
         slot, columns = port.slot, core.columns
         core.packetizers[slot] = packetizer
@@ -121,7 +121,7 @@ class MediaSetup:
             port.digits = None if event is None else TelephoneEventSender(event[1])
 
     def _address(self, agreed: Agreed, before: Agreed | None) -> None:
-        """Learn a new remote address; an unchanged one keeps its lock (rule 5)."""
+        """Learn a new remote address; an unchanged one keeps its lock (media rule 5)."""
         core, port = self._core, self._port
         remote = agreed.remote_rtp
         if before is not None and before.remote_rtp == remote:

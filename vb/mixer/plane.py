@@ -6,7 +6,6 @@ waits and calls nothing but sources, sinks and the fault handlers that it was gi
 
 from __future__ import annotations
 
-import math
 from typing import Final
 
 import numpy as np
@@ -23,7 +22,7 @@ from vb.mixer.mix import Mixer
 from vb.mixer.noise import noise_loop
 from vb.mixer.plan import MixPlan
 from vb.mixer.playback import Playback, decode_due
-from vb.mixer.port import Port, RtpPort, StreamPort
+from vb.mixer.port import RtpPort, StreamPort
 from vb.mixer.stats import PlaneStatistics
 from vb.rtp.latching import SILENCE_S
 from vb.rtp.playout import PlayoutSettings
@@ -32,7 +31,6 @@ CAPACITY: Final = 4096
 _CONTROL_TICKS: Final = 4
 _CONTROL_TURNS: Final = 2 * TICKS_PER_S // _CONTROL_TICKS
 """Every fourth tick looks at one leg in twenty-five, so each leg has its turn every two seconds."""
-_SILENCE_DBOV: Final = -127.0
 
 
 class Plane:
@@ -44,8 +42,8 @@ class Plane:
         capacity: most ports at once.
         batch_rows: most packets taken in one tick.
         playout: jitter buffer setting.
-        pass_through: whether plain pairs of legs skip the room's rate (rule 11).
-        relearn: whether a silent source may be replaced without new SDP (rule 5).
+        pass_through: whether plain pairs of legs skip the room's rate (media rule 11).
+        relearn: whether a silent source may be replaced without new SDP (media rule 5).
     """
 
     def __init__(
@@ -233,12 +231,3 @@ class Plane:
         started = turn[core.playout.started[turn]]
         jitter_s = core.arrivals.jitter[started] / core.arrivals.clock_hz[started]
         core.playout.control(started, jitter_s, now)
-
-    def level_dbov(self, port: Port) -> float:
-        """Return the level of what a leg says in the last tick: 0 is the loudest sine, silence −127."""
-        for bank in self._layout.banks:
-            rows = np.flatnonzero(bank.slots == port.slot)
-            if rows.size:
-                power = float(np.mean(bank.heard[int(rows[0])].astype(np.float64) ** 2))
-                return max(_SILENCE_DBOV, 10 * math.log10(power / 2**29)) if power else _SILENCE_DBOV
-        return _SILENCE_DBOV

@@ -63,7 +63,7 @@ class Playback:
         return received
 
     def _cover(self, ring: PcmRings, slots: Slots, first: Slots, frames: Pcm) -> Pcm:
-        """Return frames that were not received whole, their gaps covered up (rule 7)."""
+        """Return frames that were not received whole, their gaps covered up (media rule 7)."""
         playout, columns = self._core.playout, self._core.columns
         width = frames.shape[1]
         fade = width * FADE_MS // 20
@@ -99,7 +99,7 @@ class Playback:
         return covered
 
     def _shift(self, ring: PcmRings, slot: int, first: int, frame: Pcm, *, whole: bool) -> None:
-        """Insert or drop one frame, cross-faded, as soon as the leg is quiet or cannot wait (rule 8)."""
+        """Insert or drop one frame, cross-faded, once the leg is quiet or cannot wait (media rule 8)."""
         playout, now = self._core.playout, self._core.now
         width, want = frame.size, int(playout.want[slot])
         patience_s = _INSERT_PATIENCE_S if want == INSERT else _DROP_PATIENCE_S

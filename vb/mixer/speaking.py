@@ -13,9 +13,9 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from vb.codecs.pcm import VOICED_RMS
 from vb.mixer.frames import Pcm, Slots
 
-VOICED_RMS: Final = 300.0
 START_FRAMES: Final = 3
 STOP_FRAMES: Final = 15
 

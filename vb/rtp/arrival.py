@@ -151,7 +151,7 @@ class Arrivals:
         return keep, fresh, positions, step
 
     def _start(self, headers: Headers) -> None:
-        """Begin to count new sources (rule 6); their first packet then looks like the next in sequence."""
+        """Begin to count new sources (media rule 6); their first packet looks like the next in sequence."""
         slots = headers.slots
         self.active[slots] = True
         self.ssrc[slots] = headers.ssrc
@@ -239,7 +239,7 @@ class Arrivals:
         self._arrival_s[slots] = headers.arrival_s
 
     def _update_jitter(self, headers: Headers, keep: Bools, steady_clock: bool) -> None:
-        """Update the interarrival jitter with the audio packets (rule 10)."""
+        """Update the interarrival jitter with the audio packets (media rule 10)."""
         if not (headers.audio.all() and keep.all()):
             headers = headers.at(headers.audio & keep)
         slots = headers.slots
@@ -256,7 +256,7 @@ class Arrivals:
         self._audio_seen[slots] = steady_clock
 
     def note_double_clock(self, slot: int, length: int, position: int) -> bool:
-        """Watch a G.722 stream for timestamps that count 16 kHz samples (rule 12).
+        """Watch a G.722 stream for timestamps that count 16 kHz samples (media rule 12).
 
         Args:
             slot: the leg.

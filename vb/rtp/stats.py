@@ -117,14 +117,6 @@ class ReceptionStatistics:
             self._jitter.skip()
         return arrival
 
-    def set_clock_rate(self, clock_rate_hz: int) -> None:
-        """Go on with the same source after its format changed to one of another clock."""
-        if clock_rate_hz != self.clock_rate_hz:
-            jitter = self._jitter.value * clock_rate_hz / self.clock_rate_hz
-            self._jitter = InterarrivalJitter(clock_rate_hz)
-            self._jitter.value = jitter
-            self.clock_rate_hz = clock_rate_hz
-
     def snapshot(self) -> ReceptionSnapshot | None:
         """Return the counts so far, or None before the first packet."""
         if self._sequence is None:

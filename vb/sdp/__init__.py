@@ -6,10 +6,9 @@ from vb.sdp.negotiate import (
     Agreed,
     OfferedCodec,
     check_offer,
-    offer_family,
     offered_codecs,
 )
-from vb.sdp.offer_answer import OfferAnswer, Receivable
+from vb.sdp.offer_answer import OfferAnswer
 from vb.sdp.parser import parse_sdp
 from vb.sdp.session import SessionDescription
 from vb.sdp.stream import MediaAddress
@@ -25,13 +24,11 @@ __all__ = [
     "OfferAnswer",
     "OfferRejected",
     "OfferedCodec",
-    "Receivable",
     "SdpError",
     "SdpParseError",
     "SessionDescription",
     "TextTypes",
     "check_offer",
-    "offer_family",
     "offered_codecs",
     "offers_text",
     "parse_sdp",

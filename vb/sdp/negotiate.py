@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final
 
 from vb.codecs.base import CODECS, Codec
 from vb.sdp.direction import Direction
@@ -115,20 +115,6 @@ def offered_codecs(data: bytes) -> list[OfferedCodec]:
                 if item.codec is not None
             ]
     return []
-
-
-def offer_family(data: bytes) -> Literal[4, 6] | None:
-    """Tells the IP version of the first usable audio line of an offer, or None when it has none.
-
-    Raises:
-        SdpParseError: the offer cannot be read.
-    """
-    description = parse_sdp(data)
-    for index in _audio_lines(description):
-        connection = description.media[index].connection or description.connection
-        if connection is not None:
-            return 6 if connection.address_type.upper() == "IP6" else 4
-    return None
 
 
 def check_offer(data: bytes, codecs: Sequence[Codec]) -> list[OfferedCodec]:

@@ -7,13 +7,11 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from vb.codecs.pcm import Pcm
+from vb.codecs.pcm import VOICED_RMS, Pcm
 
 RATE_HZ: Final = 16000
 FRAME_MS: Final = 20
 FRAME_SAMPLES: Final = RATE_HZ * FRAME_MS // 1000
-VOICED_RMS: Final = 300.0
-"""Root mean square from which on a frame counts as voiced, about −41 dBFS."""
 
 Frame = NDArray[np.float64]
 

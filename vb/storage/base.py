@@ -2,10 +2,14 @@
 
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
-from typing import Protocol, TypeAlias
+from typing import Final, Protocol, TypeAlias
 
 Locate: TypeAlias = Callable[[str, int], Awaitable[Sequence[str]]]
 """Returns the addresses of a host that may be connected to; raises HostRefused or Unreachable."""
+
+
+SLOWEST_BYTES_PER_S: Final = 64_000
+"""A transfer that is slower in all is given up, however steadily it goes on."""
 
 
 class StorageError(Exception):

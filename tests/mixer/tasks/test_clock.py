@@ -2,7 +2,7 @@ import trio
 from trio.testing import MockClock
 
 from tests.mixer.support import MemoryIo
-from vb.ids import SequentialIds
+from tests.support.ids import SequentialIds
 from vb.mixer.plane import Plane
 from vb.mixer.tasks import run_plane
 from vb.mixer.ticks import TickGrid

@@ -10,7 +10,7 @@ import pytest
 import trio
 
 from tests.mixer.support import agreed, from_ulaw, parse, rtp, strength, to_ulaw, tone
-from vb.ids import SequentialIds
+from tests.support.ids import SequentialIds
 from vb.mixer.batch import Batch
 from vb.mixer.plan import Member, MixPlan
 from vb.mixer.plane import Plane

@@ -10,7 +10,7 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from tests.rtp.text_streams import REDUNDANT, blocks, parsed
-from vb.ids import SequentialIds
+from tests.support.ids import SequentialIds
 from vb.rtp.packet import RtpPacket
 from vb.rtp.ports import PortPool
 from vb.rtp.rtt_receiver import REORDER_S, TextChunk

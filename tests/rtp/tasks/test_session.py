@@ -11,7 +11,7 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from tests.mixer.support import World, agreed
-from vb.ids import SequentialIds
+from tests.support.ids import SequentialIds
 from vb.mixer.port import RtpPort
 from vb.rtp.media_port import EventPacket, RtcpDatagram
 from vb.rtp.ports import PortPool

@@ -10,7 +10,7 @@ from typing import Final, TypeAlias
 import h11
 import trio
 
-from vb.storage.base import Locate, StorageError, Unreachable
+from vb.storage.base import SLOWEST_BYTES_PER_S, Locate, StorageError, Unreachable
 from vb.storage.endpoint import Endpoint
 from vb.storage.s3 import Answer
 
@@ -20,8 +20,6 @@ MakeTls: TypeAlias = Callable[[], Awaitable[ssl.SSLContext]]
 
 STALL_TIMEOUT_S: Final = 20.0
 """How long nothing may move, neither to the storage nor from it."""
-SLOWEST_BYTES_PER_S: Final = 64_000
-"""What lies in buffers when all is sent may go out this slowly before the answer is due."""
 _CONNECT_TIMEOUT_S: Final = 5.0
 _ADDRESSES: Final = 3
 _CHUNK_BYTES: Final = 256 * 1024
@@ -148,6 +146,7 @@ class HttpConnection:
                 await self._write(h11.Data(data=data))
                 scope.deadline = trio.current_time() + STALL_TIMEOUT_S
             await self._write(h11.EndOfMessage())
+            # What lies in buffers may go out as slowly as the rest before the answer is due.
             patience_s += STALL_TIMEOUT_S + body.size / SLOWEST_BYTES_PER_S
             scope.deadline = trio.current_time() + patience_s
         except (trio.BrokenResourceError, trio.ClosedResourceError):
