@@ -95,18 +95,20 @@ async def read_surface(remote: Target | None) -> Surface:
 
 
 def _defined(source: str) -> set[str]:
-    """The functions and classes of a Python file, and the constants that it assigns."""
+    """The functions and classes of a Python file, and the constants that it assigns and uses."""
     names: set[str] = set()
+    assigned: set[str] = set()
+    used: set[str] = set()
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
             names.add(node.name)
-        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store) and node.id.isupper():
-            names.add(node.id)
-    return names
+        elif isinstance(node, ast.Name) and node.id.isupper():
+            (assigned if isinstance(node.ctx, ast.Store) else used).add(node.id)
+    return names | (assigned & used)
 
 
 def _is_known(reference: str, scenarios: Mapping[str, Scenario], root: Path) -> bool:
-    """Whether a scenario has this name, or ``file::name`` a file that defines that function or constant."""
+    """Whether a scenario has this name, or ``file::name`` a file that has that function or constant."""
     path, separator, name = reference.partition("::")
     if not separator:
         return reference in scenarios

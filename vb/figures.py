@@ -32,6 +32,8 @@ def add_figures(engine: Engine, grid: TickGrid) -> None:
         yield "mixer_faults", "Legs, sources and taps that failed inside the mixer", totals.faults, {}
         for reason, count in totals.dropped.items():
             yield "rtp_packets_dropped", "Media datagrams that were not used", count, {"reason": reason}
+        for reason, count in engine.plane.socket_errors.items():
+            yield "rtp_socket_errors", "What media sockets refused", count, {"reason": reason}
         yield "bridges", "Bridges between rooms", len(engine.bridges), {}
         yield "bridge_frames_dropped", "Frames that bridges dropped", engine.bridges.dropped, {}
         yield "media_ports", "Places taken in the media plane", engine.plane.ports, {}
@@ -42,6 +44,11 @@ def add_figures(engine: Engine, grid: TickGrid) -> None:
         yield "sip_messages", "SIP messages received", endpoint.stats.messages, {}
         yield "sip_malformed", "SIP messages that could not be read", endpoint.stats.malformed, {}
         yield "sip_refused", "INVITEs refused for lack of room", endpoint.stats.refused_overload, {}
+        yield "sip_keep_alives", "Keep-alives of far ends", endpoint.stats.keep_alives, {}
+        yield "sip_stray", "SIP messages that belong to no call or transaction", endpoint.stats.stray, {}
+        yield "sip_connections", "TCP and TLS connections", endpoint.connections, {}
+        refused = endpoint.refused_connections
+        yield "sip_connections_refused", "TCP and TLS connections beyond a limit", refused, {}
         yield "sip_calls", "SIP calls that are not closed", endpoint.calls, {}
         yield "sip_transactions", "SIP transactions, lingering ones included", endpoint.transactions, {}
         yield "sip_faults", "Faults contained in SIP", endpoint.faults, {}

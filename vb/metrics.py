@@ -103,6 +103,9 @@ class Metrics:
             "api_wrong_tokens", "Requests with a wrong API token by status of the answer", "status"
         )
         self._text_lost = self._counter("rtt_lost", "Real-time text that was lost, by reason", "reason")
+        self._unsent = self._counter(
+            "rtp_unsent", "RTCP, text and keep-alives of ended legs that the network refused", "reason"
+        )
         self._register_at_zero()
         self.registry.register(self._gauges)
         ProcessCollector(registry=self.registry)
@@ -146,6 +149,11 @@ class Metrics:
         """Count what one stream of real-time text has lost, by reason."""
         for reason, count in losses.items():
             self._text_lost.labels(reason).inc(count)
+
+    def unsent(self, errors: Mapping[str, int]) -> None:
+        """Count what one pair of media sockets could not send besides audio, by error number."""
+        for reason, count in errors.items():
+            self._unsent.labels(reason).inc(count)
 
     def observe(self, published: Observation) -> None:
         """Count an event; subscribe this to the bus."""

@@ -227,9 +227,12 @@ async def test_a_ringing_call_of_ours_can_be_picked_up(config: Config) -> None:
             await server.call("create_leg", type="sip", to=rung.uri, room_id="r", app_id="shop")
             with trio.fail_after(5):
                 await rung.arrived.wait()
-            rung.calls[0].ring()
             old_id = await ringing_leg(events)
-            await trio.sleep(0.1)
+            heard = server.engine.sip.stats.messages
+            rung.calls[0].ring()
+            with trio.fail_after(5):
+                while server.engine.sip.stats.messages == heard:
+                    await trio.lowlevel.checkpoint()
             taking = replacing(new, sip_uri(server), rung.calls[0], ";early-only")
             new.use_answer((await new.wait_for(taking, sip.Answered)).sdp)
             joined = await wait_for(events, "leg.joined_room", room_id="r")

@@ -24,9 +24,10 @@ pytestmark = pytest.mark.integration
 @asynccontextmanager
 async def closing(server: Server, room_id: str) -> AsyncIterator[None]:
     """Inside the block the room is being deleted: something in it takes its time to end."""
-    finished = trio.Event()
+    begun, finished = trio.Event(), trio.Event()
 
     async def slow() -> None:
+        begun.set()
         try:
             await trio.sleep_forever()
         finally:
@@ -34,7 +35,7 @@ async def closing(server: Server, room_id: str) -> AsyncIterator[None]:
                 await finished.wait()
 
     server.engine.rooms.get(room_id).slots.start("slow", slow)
-    await trio.sleep(0.01)
+    await begun.wait()
     async with trio.open_nursery() as nursery:
         nursery.start_soon(partial(server.call, "delete_room", id=room_id))
         for _ in range(1000):

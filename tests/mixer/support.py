@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -49,6 +49,7 @@ class MemoryIo:
     """An Io whose packets are queued with the time at which they arrive."""
 
     def __init__(self) -> None:
+        self.errors: Counter[str] = Counter()
         self.now = START
         self.wall_offset_s = WALL_OFFSET_S
         self.queues: dict[int, list[Queued]] = {}

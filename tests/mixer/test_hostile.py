@@ -95,4 +95,5 @@ def test_events_and_reports_that_nobody_reads_drop_the_oldest() -> None:
         world.run(1)
     assert len(talker.port.events) == 64
     assert talker.port.events[-1].payload[3] == 199
+    assert world.plane.statistics.dropped == {"events_full": 136, "rtcp_full": 184}
     assert len(talker.port.rtcp) == 16

@@ -39,6 +39,9 @@ class ObjectStore:
         deaf_for: the bodies of requests of this method are not read.
         break_after: the connection of the next body ends after so many bytes, without an answer.
         location: sent with statuses of redirects.
+        connections: all that were made.
+        serving: those that are open.
+        hurried: bodies are taken at once from now on.
         body_begun: some of a body has come.
     """
 
@@ -60,6 +63,8 @@ class ObjectStore:
     break_after: int | None = None
     location: str = ""
     connections: int = 0
+    serving: int = 0
+    hurried: trio.Event = field(default_factory=trio.Event)
     body_begun: trio.Event = field(default_factory=trio.Event)
 
     @property
@@ -77,9 +82,17 @@ class ObjectStore:
         """The methods of all requests."""
         return [method for method, _ in self.asked]
 
+    async def settle(self) -> None:
+        """Take what has come without delay, and wait until every connection is closed."""
+        self.hurried.set()
+        with trio.fail_after(5):
+            while self.serving:
+                await trio.lowlevel.checkpoint()
+
     async def serve(self, stream: trio.abc.Stream) -> None:
         """Serve one connection."""
         self.connections += 1
+        self.serving += 1
         connection = h11.Connection(h11.SERVER)
         try:
             async with stream:
@@ -87,6 +100,8 @@ class ObjectStore:
                     connection.start_next_cycle()
         except (trio.BrokenResourceError, trio.ClosedResourceError, h11.RemoteProtocolError):
             pass
+        finally:
+            self.serving -= 1
 
     async def _one(self, stream: trio.abc.Stream, connection: h11.Connection) -> bool:
         head: h11.Request | None = None
@@ -96,7 +111,8 @@ class ObjectStore:
             if event is h11.NEED_DATA:
                 data = bytes(await stream.receive_some(_CHUNK))
                 if head is not None and math.isfinite(self.bytes_per_s):
-                    await trio.sleep(len(data) / self.bytes_per_s)
+                    with trio.move_on_after(len(data) / self.bytes_per_s):
+                        await self.hurried.wait()
                 connection.receive_data(data)
             elif isinstance(event, h11.Request):
                 head = event

@@ -39,6 +39,7 @@ async def open_media(
         def bind() -> RtpEndpoint:
             endpoint = bind_endpoint(engine.ports, _bind_host(engine, local_host))
             endpoints.callback(endpoint.close)
+            endpoints.callback(engine.metrics.unsent, endpoint.send_errors)
             return endpoint
 
         def bind_text() -> RtpEndpoint:

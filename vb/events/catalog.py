@@ -5,6 +5,7 @@ from __future__ import annotations
 from vb.events import leg, media, room, speech, text, transfer
 from vb.events.base import CATALOG, Event
 
+# Importing them is what counts; the tuple shows linters and readers that it was meant.
 EVENT_MODULES = (leg, text, transfer, room, media, speech)
 
 

@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
+import structlog
+
 from vb.channels import Channel
 from vb.codecs.resample import StreamResampler
 from vb.mixer.frames import Pcm
 from vb.mixer.port import Port
 from vb.speech.inband_dtmf import RATE_HZ, InbandDtmfDetector
+
+log = structlog.get_logger(__name__)
 
 DIGITS: Final = 32
 
@@ -42,3 +46,5 @@ async def listen_for_digits(port: Port, on_digit: Callable[[str], None]) -> None
             on_digit(digit)
     finally:
         port.remove_tap(ear)
+        if ear.digits.dropped:
+            log.warning("digits lost", digits=ear.digits.dropped)

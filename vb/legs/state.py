@@ -1,4 +1,4 @@
-"""The life of a leg as a table: pure, so that documents can draw it."""
+"""The life of a leg as a table."""
 
 from __future__ import annotations
 

@@ -6,6 +6,7 @@ own.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Final, Protocol
 
@@ -58,7 +59,13 @@ class Endpoint(Protocol):
 
 
 class Io(Protocol):
-    """Moves packets between the plane and the network; nothing in it waits."""
+    """Moves packets between the plane and the network; nothing in it waits.
+
+    Attributes:
+        errors: packets and changes that the network refused, by error number or reason.
+    """
+
+    errors: Counter[str]
 
     def attach(self, slot: int, endpoint: Endpoint) -> None:
         """Take part in this leg's traffic."""

@@ -9,7 +9,7 @@ import numpy as np
 from vb.mixer.batch import Batch
 from vb.mixer.columns import HEADER_BYTES, NO_TYPE, NOISE
 from vb.mixer.core import PlaneCore
-from vb.mixer.port import RtpPort
+from vb.mixer.port import MAX_RTCP, RtpPort
 from vb.rtp.latching import Address, Verdict
 from vb.rtp.media_port import RtcpDatagram
 from vb.rtp.packet import PacketKind, RtpPacket, classify, parse_rtp
@@ -98,6 +98,8 @@ class Demux:
                 self._core.statistics.dropped["foreign_source"] += 1
                 return
             self._core.columns.heard_at[port.slot] = arrival_s
+        if len(port.rtcp) == MAX_RTCP:
+            self._core.statistics.dropped["rtcp_full"] += 1
         port.rtcp.append(RtcpDatagram(data, source, arrival_s))
         port.wake()
 

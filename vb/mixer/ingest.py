@@ -29,7 +29,7 @@ from vb.mixer.columns import (
 from vb.mixer.core import PlaneCore
 from vb.mixer.demux import MAX_AGE_S, PLAIN_FIRST_BYTE, Demux
 from vb.mixer.frames import TICKS_PER_S, Slots
-from vb.mixer.port import RtpPort
+from vb.mixer.port import MAX_EVENTS, RtpPort
 from vb.rtp.arrival import Headers
 from vb.rtp.media_port import EventPacket
 
@@ -302,6 +302,8 @@ class Ingest:
                 if isinstance(port, RtpPort) and keep[i]:
                     payload = self._payload(batch, int(rows[i]))
                     packet = EventPacket(payload, int(headers.timestamp[i]), float(headers.arrival_s[i]))
+                    if len(port.events) == MAX_EVENTS:
+                        core.statistics.dropped["events_full"] += 1
                     port.events.append(packet)
                     port.wake()
             else:

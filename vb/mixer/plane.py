@@ -6,6 +6,7 @@ waits and calls nothing but sources, sinks and the fault handlers that it was gi
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
 import numpy as np
@@ -81,6 +82,11 @@ class Plane:
     def statistics(self) -> PlaneStatistics:
         """Totals since the plane was made."""
         return self._core.statistics
+
+    @property
+    def socket_errors(self) -> Mapping[str, int]:
+        """What the sockets of the legs refused, by error number or reason."""
+        return self._core.io.errors
 
     @property
     def ports(self) -> int:

@@ -54,8 +54,6 @@ class AgentStats:
     keep_alives: int = 0
     stray: int = 0
     refused_overload: int = 0
-    calls_inbound: int = 0
-    calls_outbound: int = 0
 
 
 class UserAgent:
@@ -121,7 +119,6 @@ class UserAgent:
             raise Unavailable("too many SIP calls", retry_after_s=RETRY_AFTER_S)
         call = OutboundCall(self, plan, self.ids.token(16), self.ids.token(8))
         self._calls[call.call_id, call.local_tag] = call
-        self.stats.calls_outbound += 1
         return call
 
     def outgoing(self) -> list[Outgoing]:
@@ -344,7 +341,6 @@ class UserAgent:
         self._invites[_identity(request)] = key
         if source.flow:
             self._flows.setdefault(source.flow, {})[call] = None
-        self.stats.calls_inbound += 1
         self._unanswered.append(transaction)
         self.emit(call, Incoming())
 

@@ -419,6 +419,11 @@ class SipEndpoint:
         return self._transport.dropped if self._transport is not None else 0
 
     @property
+    def refused_connections(self) -> int:
+        """TCP and TLS connections beyond a limit."""
+        return self._transport.refused if self._transport is not None else 0
+
+    @property
     def connections(self) -> int:
         """Number of TCP and TLS connections."""
         return self._transport.connections if self._transport is not None else 0

@@ -119,6 +119,11 @@ class SipTransport:
         return found
 
     @property
+    def refused(self) -> int:
+        """Connections beyond a limit, asked for by others or by us."""
+        return self.tcp.refused + (self.tls.refused if self.tls is not None else 0)
+
+    @property
     def dropped(self) -> int:
         """Messages lost because a send queue was full."""
         streams = self.tcp.dropped + (self.tls.dropped if self.tls is not None else 0)
