@@ -20,7 +20,7 @@ def test_sip_settings_are_handed_on() -> None:
         SIP_OUTBOUND_PROXY="sip:proxy.example", VB_SIP_SESSION_EXPIRES="600", SIP_TCP_ENABLED="1"
     )
     found = sip_settings(config.sip)
-    assert (found.outbound_proxy, found.session_expires_s, found.tcp_enabled) == (
+    assert (found.outbound_proxy, found.agent.session_expires_s, found.agent.tcp_enabled) == (
         "sip:proxy.example",
         600,
         True,

@@ -36,6 +36,7 @@ from vb.names import NameLookup
 from vb.rtp.playout import PlayoutSettings
 from vb.rtp.ports import PortPool
 from vb.sip.errors import SipTargetError
+from vb.sip.settings import AgentSettings
 from vb.sip.target import proxy_route
 from vb.sip.tasks.endpoint import SipEndpoint, SipSettings
 from vb.sip.tasks.tls import Tls, load_tls
@@ -137,17 +138,19 @@ def sip_settings(config: SipConfig) -> SipSettings:
         bind_ipv6=config.bind_ipv6,
         listen_ipv6=config.listen_ipv6,
         external_ip=config.external_ip,
-        domain=config.domain,
-        product=config.host,
-        tcp_enabled=config.tcp_enabled,
         tls=_tls(config),
         tls_port=config.tls_port or 0,
         outbound_proxy=config.outbound_proxy,
-        session_expires_s=config.session_expires_s,
-        use_source_socket=config.use_source_socket,
-        accept_info=config.dtmf_info,
-        refer_consult_s=decision_time_s(config),
         debug=config.debug,
+        agent=AgentSettings(
+            tcp_enabled=config.tcp_enabled,
+            domain=config.domain or None,
+            product=config.host,
+            use_source_socket=config.use_source_socket,
+            accept_info=config.dtmf_info,
+            session_expires_s=config.session_expires_s,
+            refer_consult_s=decision_time_s(config),
+        ),
     )
 
 

@@ -22,4 +22,4 @@ def test_the_time_to_think_limits_only_applications(
     auto_dial: bool, consult_ms: int, decision_s: float
 ) -> None:
     config = SipConfig(refer_auto_dial=auto_dial, refer_consult_timeout_ms=consult_ms)
-    assert sip_settings(config).refer_consult_s == decision_s
+    assert sip_settings(config).agent.refer_consult_s == decision_s

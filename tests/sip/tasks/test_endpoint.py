@@ -28,11 +28,12 @@ from vb.sip.errors import CallStateError, HeaderRefused, SipTargetError
 from vb.sip.hop import Hop
 from vb.sip.message import Request, Response
 from vb.sip.parser import parse_message
+from vb.sip.settings import AgentSettings
 from vb.sip.tasks.endpoint import DialRequest, SipCall, SipEndpoint, SipSettings
 from vb.sip.transaction import ClientTransaction, FailureKind
 
 pytestmark = pytest.mark.integration
-LOOPBACK = SipSettings(port=0, tcp_enabled=True)
+LOOPBACK = SipSettings(port=0, agent=AgentSettings(tcp_enabled=True))
 
 
 def ignore(call: SipCall) -> None:
@@ -165,7 +166,7 @@ def test_dialling_before_the_start_is_unavailable() -> None:
 
 async def test_identity_and_headers_are_on_the_wire() -> None:
     calls: list[SipCall] = []
-    settings = SipSettings(port=0, domain="vb.example")
+    settings = SipSettings(port=0, agent=AgentSettings(domain="vb.example"))
     async with running(calls.append) as (_, port), running(settings=settings) as (alice, own):
         call = alice.dial(
             DialRequest(
@@ -242,7 +243,7 @@ async def test_an_owner_that_reads_no_events_loses_its_call() -> None:
         calls.append(call)
         call.accept(ANSWER)
 
-    settings = SipSettings(port=0, accept_info=True)
+    settings = SipSettings(port=0, agent=AgentSettings(accept_info=True))
     async with running(on_invite, settings) as (bob, port):
         raw = RawPeer()
         with trio.socket.socket(trio.socket.AF_INET, trio.socket.SOCK_DGRAM) as sock:

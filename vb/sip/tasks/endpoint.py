@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import structlog
@@ -50,7 +50,7 @@ class SipSettings:
     Attributes:
         tls: certificates; None = no TLS, in neither direction.
         outbound_proxy: SIP URI of the next hop of every call that names none; "" = the target itself.
-        session_expires_s: session interval that our INVITEs ask for; 0 = do not ask.
+        agent: what its agent must know besides the addresses and ports, which are those that are bound.
     """
 
     bind_ip: str = "127.0.0.1"
@@ -59,19 +59,11 @@ class SipSettings:
     bind_ipv6: str = ""
     listen_ipv6: str = ""
     external_ip: str = ""
-    domain: str = ""
-    product: str = "voiceblender"
-    tcp_enabled: bool = False
     tls: Tls | None = None
     tls_port: int = 5061
     outbound_proxy: str = ""
-    session_expires_s: int = 1800
-    use_source_socket: bool = False
-    accept_info: bool = False
-    refer_consult_s: float = 2.0
     debug: bool = False
-    max_calls: int = 5000
-    max_transactions: int = 50000
+    agent: AgentSettings = field(default_factory=AgentSettings)
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +138,7 @@ class SipEndpoint:
             hosts,
             settings.port,
             names=self.names,
-            tcp=settings.tcp_enabled,
+            tcp=settings.agent.tcp_enabled,
             tls=settings.tls,
             tls_port=settings.tls_port,
         )
@@ -163,20 +155,12 @@ class SipEndpoint:
 
     def _agent_settings(self, transport: SipTransport) -> AgentSettings:
         settings = self.settings
-        return AgentSettings(
+        return replace(
+            settings.agent,
             host4=settings.external_ip or advertised_host(settings.bind_ip),
             host6=advertised_host(settings.bind_ipv6) if settings.bind_ipv6 else None,
             port=transport.port,
             tls_port=transport.tls_port,
-            tcp_enabled=settings.tcp_enabled,
-            session_expires_s=settings.session_expires_s,
-            domain=settings.domain or None,
-            product=settings.product,
-            use_source_socket=settings.use_source_socket,
-            accept_info=settings.accept_info,
-            refer_consult_s=settings.refer_consult_s,
-            max_calls=settings.max_calls,
-            max_transactions=settings.max_transactions,
         )
 
     async def _run_timers(self, agent: UserAgent) -> None:
@@ -201,7 +185,7 @@ class SipEndpoint:
             HeaderRefused: if a custom header may not be set.
             NotAvailable: if the target asks for a transport that this server lacks.
         """
-        self._plan(request, self.settings.domain or self.settings.bind_ip)
+        self._plan(request, self.settings.agent.domain or self.settings.bind_ip)
 
     async def local_host_for(self, to: str, outbound_proxy: str | None = None) -> str:
         """Return the address that is advertised to a target, after looking its next hop up.
@@ -253,7 +237,7 @@ class SipEndpoint:
         route = self._route(request.outbound_proxy)
         self._first_hop(target, route)
         check_custom_headers(request.headers)
-        product = self.settings.product
+        product = self.settings.agent.product
         return DialPlan(
             target=target,
             to=to,
