@@ -94,5 +94,22 @@ def test_a_body_with_too_many_members_is_refused(shape: str, colon: str) -> None
         parse_object(body(10_001))
 
 
+def listing(element: str, count: int) -> str:
+    return f'{{"a":[{",".join([element] * count)}]}}'
+
+
+@pytest.mark.parametrize("element", ["{}", "[]", "[{}]"])
+def test_a_body_with_too_many_empty_objects_or_arrays_is_refused(element: str) -> None:
+    assert parse_object(listing(element, 4_900))
+    with pytest.raises(BadRequest, match="more than 10000 members"):
+        parse_object(listing(element, 10_001))
+
+
+def test_a_body_with_too_many_elements_is_refused() -> None:
+    assert parse_object(listing("1", 100_000))
+    with pytest.raises(BadRequest, match="100000 elements"):
+        parse_object(listing("1", 100_002))
+
+
 def test_colons_of_values_are_no_members() -> None:
     assert parse_object(to_text({"a": "12:34 " * 10_001, "b": ["x:y"] * 10_001}))

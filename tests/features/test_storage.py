@@ -53,10 +53,27 @@ def test_a_request_may_vary_the_servers_bucket() -> None:
     assert (target.bucket, target.prefix, target.region) == ("ours", "other/", "eu-central-1")
 
 
-def test_a_request_that_names_a_bucket_describes_it_fully() -> None:
+def test_each_field_of_a_request_takes_the_place_of_the_servers() -> None:
     target = storage(**SERVER).s3_target(S3Choice(bucket="theirs"))
-    assert (target.bucket, target.region, target.endpoint, target.prefix) == ("theirs", "us-east-1", "", "")
-    assert target.access_key == "our-key"
+    assert (target.bucket, target.region, target.prefix) == ("theirs", "eu-central-1", "calls/")
+    assert (target.endpoint, target.access_key, target.guarded) == (
+        "https://s3.example.com",
+        "our-key",
+        False,
+    )
+    target = storage(**SERVER).s3_target(S3Choice(region="us-east-2", **KEYS))
+    assert (target.bucket, target.region, target.access_key) == ("ours", "us-east-2", "a")
+
+
+def test_the_servers_endpoint_holds_without_a_bucket_of_its_own() -> None:
+    found = storage(S3_ENDPOINT="http://minio:9000", AWS_ACCESS_KEY_ID="k", AWS_SECRET_ACCESS_KEY="s")
+    target = found.s3_target(S3Choice(bucket="theirs"))
+    assert (target.endpoint, target.region, target.guarded) == ("http://minio:9000", "us-east-1", False)
+
+
+def test_an_endpoint_that_cannot_be_used_ends_the_start() -> None:
+    with pytest.raises(ConfigError, match="S3_ENDPOINT: "):
+        storage(S3_ENDPOINT="http://s3.example.com")
 
 
 def test_keys_of_a_request_never_go_with_a_token_of_the_server() -> None:

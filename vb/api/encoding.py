@@ -13,7 +13,10 @@ MAX_BODY_BYTES: Final = 1_048_576
 """Most bytes of a request body or a WebSocket message."""
 
 MAX_MEMBERS: Final = 10_000
-"""Most members of all objects in it; no command has a hundred, and reading them holds up everybody else."""
+"""Most objects, arrays and members of objects in it; reading them holds up everybody else."""
+
+MAX_COMMAS: Final = 100_000
+"""Most of them: more than any list has that a command takes."""
 
 INVALID_JSON: Final = "invalid JSON"
 
@@ -36,8 +39,10 @@ _decoder = json.JSONDecoder(parse_constant=_refuse_constant, object_pairs_hook=_
 _encoder = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
 
-def _has_too_many_members(text: str) -> bool:
-    """Judge before reading, as reading is what costs; the same two signs within a string count as well."""
+def _is_too_much(text: str) -> bool:
+    """Judge before reading, as reading is what costs; the same signs within a string count as well."""
+    if text.count("{") + text.count("[") > MAX_MEMBERS or text.count(",") > MAX_COMMAS:
+        return True
     if text.count(":") <= MAX_MEMBERS:
         return False
     return next(islice(_MEMBER.finditer(text), MAX_MEMBERS, None), None) is not None
@@ -48,10 +53,10 @@ def parse_object(text: str) -> dict[str, Any]:
 
     Raises:
         BadRequest: it is anything else, nested too deeply to be read, names a key twice, has too many
-            members, or holds half a surrogate pair.
+            members or elements, or holds half a surrogate pair.
     """
-    if _has_too_many_members(text):
-        raise BadRequest(f"JSON with more than {MAX_MEMBERS} members")
+    if _is_too_much(text):
+        raise BadRequest(f"JSON with more than {MAX_MEMBERS} members or {MAX_COMMAS} elements")
     try:
         value = _decoder.decode(text)
         if _SURROGATE_ESCAPE.search(text):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import ssl
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -80,24 +79,16 @@ class RecordingStorage:
         self.uploads = Uploads(self._make_bucket, self._files)
         if settings.bucket:
             try:
-                self._server = self._server_target()
+                self._server = self._target(S3Choice())
                 _require_credentials(self._server)
             except (ValueError, StorageMissing) as exc:
                 raise ConfigError(f"S3_BUCKET: {exc}") from None
+        try:
+            self._endpoint(settings.endpoint)
+        except ValueError as exc:
+            raise ConfigError(f"S3_ENDPOINT: {exc}") from None
 
     # -- where to ------------------------------------------------------------------------------------------
-
-    def _server_target(self) -> S3Target:
-        settings = self._settings
-        return S3Target(
-            settings.bucket,
-            region=settings.region,
-            endpoint=self._endpoint(settings.endpoint),
-            prefix=settings.prefix,
-            access_key=settings.access_key.get_secret_value(),
-            secret_key=settings.secret_key.get_secret_value(),
-            session_token=settings.session_token.get_secret_value(),
-        )
 
     def _endpoint(self, url: str) -> str:
         if not url:
@@ -110,9 +101,8 @@ class RecordingStorage:
     def s3_target(self, choice: S3Choice) -> S3Target:
         """Return where a request wants its recording to go.
 
-        A request that names a bucket describes it fully; one that does not may only vary the server's.
-        An endpoint of a request is judged as every other URL of a request is, and the server's own
-        credentials are not lent to it.
+        What it does not say is as the server is set. An endpoint of a request is judged as every other URL
+        of a request is, and the server's own credentials are not lent to it.
 
         Raises:
             BadRequest: neither the request nor the server names a bucket, or a field cannot be used.
@@ -123,7 +113,7 @@ class RecordingStorage:
                 "S3 storage not configured: set S3_BUCKET env var or provide s3_bucket in request"
             )
         try:
-            target = self._chosen(choice)
+            target = self._target(choice)
             if target.guarded:
                 self._judge_literal(target)
             _require_credentials(target)
@@ -133,32 +123,32 @@ class RecordingStorage:
         except StorageMissing as exc:
             raise NotAvailable(f"not available: storage s3 ({exc})") from None
 
-    def _chosen(self, choice: S3Choice) -> S3Target:
-        base = self._server
-        if choice.bucket or base is None:
-            settings = self._settings
-            base = S3Target(
-                choice.bucket,
-                access_key=settings.access_key.get_secret_value(),
-                secret_key=settings.secret_key.get_secret_value(),
-                session_token=settings.session_token.get_secret_value(),
-            )
+    def _target(self, choice: S3Choice) -> S3Target:
+        """Put a target together: each field of the request takes the place of the server's.
+
+        Raises:
+            ValueError: a field cannot be used.
+        """
+        own = self._settings
+        endpoint, ours = self._endpoint(choice.endpoint), self._endpoint(own.endpoint)
+        foreign = bool(endpoint) and endpoint != ours
         if choice.access_key or choice.secret_key:
-            base = dataclasses.replace(
-                base, access_key=choice.access_key, secret_key=choice.secret_key, session_token=""
-            )
-        endpoint = self._endpoint(choice.endpoint)
-        target = dataclasses.replace(
-            base,
-            region=choice.region or base.region,
-            prefix=choice.prefix or base.prefix,
-            endpoint=endpoint or base.endpoint,
-        )
-        if not endpoint or endpoint == self._endpoint(self._settings.endpoint):
-            return target
-        if not choice.access_key:
+            access_key, secret_key, session_token = choice.access_key, choice.secret_key, ""
+        elif foreign:
             raise ValueError("s3_endpoint needs s3_access_key and s3_secret_key")
-        return dataclasses.replace(target, guarded=True)
+        else:
+            secrets = (own.access_key, own.secret_key, own.session_token)
+            access_key, secret_key, session_token = (secret.get_secret_value() for secret in secrets)
+        return S3Target(
+            choice.bucket or own.bucket,
+            region=choice.region or own.region,
+            endpoint=endpoint or ours,
+            guarded=foreign,
+            prefix=choice.prefix or own.prefix,
+            access_key=access_key,
+            secret_key=secret_key,
+            session_token=session_token,
+        )
 
     def _judge_literal(self, target: S3Target) -> None:
         """Refuse an address that may not be connected to; a name is judged when it is resolved.
