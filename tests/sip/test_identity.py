@@ -71,8 +71,9 @@ def test_a_target_that_would_break_its_line_is_refused(bad: str) -> None:
 
 
 def test_a_privacy_that_cannot_be_used_is_refused() -> None:
-    with pytest.raises(SipTargetError, match="privacy"):
-        identity(None, "id\r\nX: y")
+    for privacy in ("id\r\nX: y", "id;\r\nuser", "id;\x0buser", "id;\u2028user", "id;" * 100 + "id"):
+        with pytest.raises(SipTargetError, match="privacy"):
+            identity(None, privacy)
 
 
 def test_a_user_with_odd_characters_is_escaped() -> None:
@@ -144,3 +145,12 @@ def test_other_headers_are_fine() -> None:
     check_custom_headers(
         {"X-One": "1", "P-Two": "two", "Subject": "hi ü", "User-Agent": "mine", "X-Empty": ""}
     )
+
+
+def test_headers_that_are_too_long_together_are_refused() -> None:
+    name = "X-Long"
+    check_custom_headers({name: "x" * 4096, "X-More": "y" * 4096})
+    with pytest.raises(HeaderRefused, match="X-4' is beyond 16384 bytes of headers"):
+        check_custom_headers({f"X-{number}": "é" * 2000 for number in range(8)})
+    with pytest.raises(HeaderRefused, match="too long a name"):
+        check_custom_headers({"X" * 129: "1"})

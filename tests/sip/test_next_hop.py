@@ -32,6 +32,13 @@ def dialled(uri: str, sdp: bytes, *, tcp: bool = True) -> tuple[RawPeer, Outboun
     return peer, call
 
 
+def lose_connection(peer: RawPeer) -> None:
+    """The connection that the INVITE went out on is gone."""
+    peer.agent.sent_on((invite(peer).via.branch, "INVITE"), 1)
+    peer.agent.flow_lost(1, 0.1)
+    peer.collect()
+
+
 def invite(peer: RawPeer) -> Request:
     message = peer.received[-1]
     assert isinstance(message, Request)
@@ -68,8 +75,8 @@ def test_a_transport_that_was_asked_for_is_kept(uri: str, tcp: bool, hop: Hop) -
 def test_where_tcp_is_refused_udp_is_tried() -> None:
     peer, _ = dialled("sip:bob@127.0.0.1:5061", LONG)
     branch = invite(peer).via.branch
-    peer.agent.transport_failed("tcp", "127.0.0.1", 5061, 0.1)
-    assert statuses(peer.collect()) == ["INVITE"]
+    lose_connection(peer)
+    assert statuses(peer.received) == ["INVITE", "INVITE"]
     assert (peer.hops[-1], invite(peer).via.transport, invite(peer).via.branch) == (ALICE, "UDP", branch)
     assert statuses(peer.advance(0.7)) == ["INVITE"]  # UDP does repeat
     peer.respond(invite(peer), 180)
@@ -78,7 +85,7 @@ def test_where_tcp_is_refused_udp_is_tried() -> None:
 
 def test_where_both_are_refused_the_call_fails_once() -> None:
     peer, _ = dialled("sip:bob@127.0.0.1:5061", LONG)
-    peer.agent.transport_failed("tcp", "127.0.0.1", 5061, 0.1)
+    lose_connection(peer)
     peer.agent.transport_failed("udp", "127.0.0.1", 5061, 0.2)
     peer.collect()
     assert peer.side.take()[0] == DialFailed("transport")
@@ -89,9 +96,55 @@ def test_after_an_answer_there_is_no_going_back() -> None:
     peer, _ = dialled("sip:bob@127.0.0.1:5061", LONG)
     peer.source = TCP
     peer.respond(invite(peer), 100)
-    peer.agent.transport_failed("tcp", "127.0.0.1", 5061, 0.1)
+    lose_connection(peer)
+    assert statuses(peer.received) == ["INVITE", "CANCEL"]
+    assert kinds(peer.side.take()) == ["DialFailed"]
+    peer.respond(peer.received[0], 487)
+    assert kinds(peer.side.take()) == ["Closed"]
+    assert (peer.agent.calls, peer.agent.transactions) == (0, 1)  # the CANCEL waits for its answer
+
+
+def test_an_answer_that_comes_after_the_connection_is_lost_is_acked_and_hung_up() -> None:
+    peer, _ = dialled("sip:bob@127.0.0.1:5061", LONG)
+    peer.source = TCP
+    peer.respond(invite(peer), 180)
+    lose_connection(peer)
+    assert statuses(peer.respond(peer.received[0], 200, body=ANSWER)) == ["ACK", "BYE"]
+    assert kinds(peer.side.take()) == ["Ringing", "DialFailed"]
+
+
+def test_without_any_answer_a_lost_connection_leaves_nothing_after_64_t1() -> None:
+    peer, _ = dialled("sip:bob@127.0.0.1:5061", LONG)
+    peer.source = TCP
+    peer.respond(invite(peer), 180)
+    lose_connection(peer)
+    peer.advance(33)
+    assert (peer.agent.calls, peer.agent.transactions, peer.agent.deadline()) == (0, 0, None)
+
+
+def test_a_request_that_cannot_be_sent_fails_alone() -> None:
+    peer = RawPeer(AgentSettings(port=5062))
+    calls = [peer.agent.dial(dial_plan(ALICE)) for _ in range(2)]
+    for call in calls:
+        call.start(ALICE, OFFER, 0.0)
+    senders = [message.sender for message in peer.agent.outgoing()]
+    assert senders[1] is not None
+    peer.agent.undelivered(senders[1], 0.1)
     peer.collect()
     assert kinds(peer.side.take()) == ["DialFailed", "Closed"]
+    assert (calls[0].state.value, calls[1].state.value, peer.agent.calls) == ("early", "closed", 1)
+
+
+def test_a_lost_connection_ends_only_what_went_over_it() -> None:
+    peer = RawPeer(AgentSettings(port=5062, tcp_enabled=True))
+    calls = [peer.agent.dial(dial_plan(ALICE, uri="sip:bob@127.0.0.1:5061;transport=tcp")) for _ in range(3)]
+    for call in calls:
+        call.start(TCP, OFFER, 0.0)
+    for flow, message in enumerate(peer.agent.outgoing(), 1):
+        assert message.sender is not None
+        peer.agent.sent_on(message.sender, flow)
+    peer.agent.flow_lost(2, 0.1)
+    assert [call.state.value for call in calls] == ["early", "closed", "early"]
 
 
 def test_cancel_follows_its_invite() -> None:

@@ -71,7 +71,7 @@ class Phone:
             if isinstance(event, Incoming):
                 assert isinstance(call, InboundCall)
                 self._offered(call)
-        return [data for data, _ in self.agent.outgoing()]
+        return [message.data for message in self.agent.outgoing()]
 
     def _offered(self, call: InboundCall) -> None:
         try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from vb.sip.hop import Hop
+from vb.sip.hop import Hop, TransactionKey
 from vb.sip.message import Headers, Request, Response, response_to
 from vb.sip.timers import Timed, TimerQueue
 from vb.sip.transaction import (
@@ -31,7 +31,7 @@ class Host:
         self.forgotten = 0
         self.results: list[int | str] = []
 
-    def send(self, data: bytes, hop: Hop) -> None:
+    def send(self, data: bytes, hop: Hop, sender: TransactionKey | None = None) -> None:
         first = data.split(b"\r\n", 1)[0].decode().split(" ")
         self.sent.append(first[1] if first[0] == "SIP/2.0" else first[0])
 

@@ -80,7 +80,7 @@ class Pair:
             moved = False
             for side, other, name in ((self.alice, self.bob, "alice"), (self.bob, self.alice, "bob")):
                 side.collect(self.now)
-                for data, hop in side.agent.outgoing():
+                for data, hop, _ in side.agent.outgoing():
                     moved = True
                     self.count += 1
                     self.wire.append((name, data))
@@ -166,7 +166,7 @@ class RawPeer:
         """Return what the agent wants to send."""
         self.side.collect(self.now)
         new = []
-        for data, hop in self.agent.outgoing():
+        for data, hop, _ in self.agent.outgoing():
             try:
                 new.append(parse_message(data))
             except SipParseError:  # the answer to a damaged request lacks what the request lacked

@@ -17,7 +17,7 @@ from vb.sip.call import Call, CallEvent, Incoming, add_response_headers
 from vb.sip.errors import SipParseError
 from vb.sip.exchange import unsupported_body_headers
 from vb.sip.headers import Via
-from vb.sip.hop import Hop, Outgoing, default_port
+from vb.sip.hop import Hop, Outgoing, TransactionKey, default_port
 from vb.sip.inbound import InboundCall
 from vb.sip.message import Request, Response, response_to
 from vb.sip.multipart import sdp_of
@@ -35,7 +35,6 @@ from vb.sip.transaction import (
     NonInviteServerTransaction,
     ServerTransaction,
     Transaction,
-    TransactionKey,
     server_key,
 )
 from vb.sip.uri import bracketed
@@ -72,6 +71,7 @@ class UserAgent:
         self._clients: dict[TransactionKey, ClientTransaction] = {}
         self._servers: dict[TransactionKey, ServerTransaction] = {}
         self._by_peer: dict[tuple[str, str, int], dict[TransactionKey, ClientTransaction]] = {}
+        self._by_flow: dict[int, dict[TransactionKey, ClientTransaction]] = {}
         self._invites: dict[tuple[str, str, int], TransactionKey] = {}
         self._calls: dict[tuple[str, str], Call] = {}
         self._ended = EndedDialogs()
@@ -148,15 +148,35 @@ class UserAgent:
         A peer that some requests know by a name is reported under that as well.
         """
         for transaction in list(self._by_peer.get((transport, host, port), {}).values()):
-            if transaction.can_fall_back:
-                self._unindex(transaction)
-                transaction.fall_back(now)
-                self._index(transaction)
-            else:
-                transaction.transport_failed(now)
+            self._fail_over(transaction, now)
+
+    def undelivered(self, sender: TransactionKey, now: float) -> None:
+        """A request of ours could not be sent; that says nothing of others to the same peer."""
+        transaction = self._clients.get(sender)
+        if transaction is not None:
+            self._fail_over(transaction, now)
+
+    def sent_on(self, sender: TransactionKey, flow: int) -> None:
+        """A request of ours goes out on this connection, and shares its fate."""
+        transaction = self._clients.get(sender)
+        if transaction is not None:
+            self._unindex_flow(transaction)
+            transaction.flow = flow
+            self._by_flow.setdefault(flow, {})[sender] = transaction
+
+    def _fail_over(self, transaction: ClientTransaction, now: float) -> None:
+        if transaction.can_fall_back:
+            self._unindex(transaction)
+            transaction.fall_back(now)
+            self._index(transaction)
+        else:
+            transaction.transport_failed(now)
 
     def flow_lost(self, flow: int, now: float) -> None:
-        """A TCP connection of a peer is gone: its unanswered calls are as good as cancelled."""
+        """A connection is gone: requests on it fail, unanswered calls are as good as cancelled."""
+        for transaction in self._by_flow.pop(flow, {}).values():
+            transaction.flow = 0
+            self._fail_over(transaction, now)
         for call in list(self._flows.get(flow, ())):
             if isinstance(call, InboundCall):
                 call.transport_lost(now)
@@ -173,9 +193,9 @@ class UserAgent:
 
     # -- for transactions and calls (CallHost, TransactionHost) -----------------------------------
 
-    def send(self, data: bytes, hop: Hop) -> None:
-        """Queue bytes for a hop."""
-        self._outgoing.append(Outgoing(data, hop))
+    def send(self, data: bytes, hop: Hop, sender: TransactionKey | None = None) -> None:
+        """Queue bytes for a hop; `sender` is the transaction that they are the request of."""
+        self._outgoing.append(Outgoing(data, hop, sender))
 
     def schedule(self, item: Timed) -> None:
         """Take note of a changed deadline."""
@@ -215,11 +235,19 @@ class UserAgent:
             if not peers:
                 del self._by_peer[_peer(transaction.hop)]
 
+    def _unindex_flow(self, transaction: ClientTransaction) -> None:
+        on_flow = self._by_flow.get(transaction.flow)
+        if on_flow is not None:
+            on_flow.pop(transaction.key, None)
+            if not on_flow:
+                del self._by_flow[transaction.flow]
+
     def forget(self, transaction: Transaction) -> None:
         """Drop a terminated transaction."""
         if isinstance(transaction, ClientTransaction):
             self._clients.pop(transaction.key, None)
             self._unindex(transaction)
+            self._unindex_flow(transaction)
         elif isinstance(transaction, ServerTransaction):
             self._servers.pop(transaction.key, None)
             if transaction.request.method == "INVITE":

@@ -42,7 +42,7 @@ from vb.sip.dialog import Dialog, asks_for_sips
 from vb.sip.digest import AUTHORIZATIONS, DigestClient
 from vb.sip.exchange import Offer, OfferExchange
 from vb.sip.headers import media_type
-from vb.sip.hop import Hop
+from vb.sip.hop import Hop, TransactionKey
 from vb.sip.message import Request, Response, response_to
 from vb.sip.options import SUPPORTED
 from vb.sip.refer_client import ReferClient
@@ -103,8 +103,8 @@ class CallHost(Protocol):
     ids: IdSource
     settings: AgentSettings
 
-    def send(self, data: bytes, hop: Hop) -> None:
-        """Queue bytes for a hop."""
+    def send(self, data: bytes, hop: Hop, sender: TransactionKey | None = None) -> None:
+        """Queue bytes for a hop; `sender` is the transaction that they are the request of."""
         ...
 
     def schedule(self, item: Timed) -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 Transport = Literal["udp", "tcp", "tls"]
+TransactionKey = tuple[str, ...]
 DEFAULT_PORT = 5060
 DEFAULT_TLS_PORT = 5061
 
@@ -45,7 +46,12 @@ class Hop:
 
 
 class Outgoing(NamedTuple):
-    """Bytes for the driver to send."""
+    """Bytes for the driver to send.
+
+    Attributes:
+        sender: the transaction of ours that they are the request of; None for responses and ACKs.
+    """
 
     data: bytes
     hop: Hop
+    sender: TransactionKey | None = None

@@ -14,9 +14,13 @@ from vb.sip.uri import bracketed, escape_user, parse_uri
 
 _NAME = re.compile(r"[A-Za-z0-9\-.!%*_+`'~]+")
 _TEL = re.compile(r"tel:\+?[0-9A-Fa-f*#().-]+(?:;[A-Za-z0-9\-=+.]+)*", re.IGNORECASE)
-_PRIVACY_VALUE = re.compile(r"[A-Za-z0-9\-.!%*_+`'~]+(?:\s*;\s*[A-Za-z0-9\-.!%*_+`'~]+)*")
+_PRIVACY_VALUE = re.compile(r"[A-Za-z0-9\-.!%*_+`'~]+(?:[ \t]*;[ \t]*[A-Za-z0-9\-.!%*_+`'~]+)*")
 _ANONYMOUS = '"Anonymous" <sip:anonymous@anonymous.invalid>'
 MAX_CUSTOM_HEADERS = 64
+MAX_NAME_CHARS = 128
+MAX_HEADER_BYTES = 16_384
+"""Of all custom headers together: whatever else an INVITE says, it still fits a datagram."""
+MAX_PRIVACY_CHARS = 256
 
 # Headers that a dialog, a transaction or the body owns.
 _OWNED = frozenset(
@@ -44,11 +48,16 @@ def check_custom_headers(headers: Mapping[str, str]) -> None:
 
     Raises:
         HeaderRefused: naming the first header that belongs to the dialog or the transport, whose name
-            is not a token, or whose value has control characters or is too long.
+            is not a token, or whose value has control characters; or the first that is too long, alone or
+            with those before it.
     """
     if len(headers) > MAX_CUSTOM_HEADERS:
         raise HeaderRefused(list(headers)[MAX_CUSTOM_HEADERS], f"is one of more than {MAX_CUSTOM_HEADERS}")
+    room = MAX_HEADER_BYTES
     for name, value in headers.items():
+        room -= len(name) + len(value.encode("utf-8", "replace"))
+        if len(name) > MAX_NAME_CHARS:
+            raise HeaderRefused(f"{name[:MAX_NAME_CHARS]}…", "is too long a name")
         if _NAME.fullmatch(name) is None:
             raise HeaderRefused(name, "is not a header name")
         if header_key(name) in _OWNED:
@@ -56,6 +65,8 @@ def check_custom_headers(headers: Mapping[str, str]) -> None:
         problem = plain_problem(value)
         if problem is not None:
             raise HeaderRefused(name, problem)
+        if room < 0:
+            raise HeaderRefused(name, f"is beyond {MAX_HEADER_BYTES} bytes of headers")
 
 
 def caller_identity(from_: str | None, privacy: str | None, *, host: str, product: str) -> Identity:
@@ -72,6 +83,8 @@ def caller_identity(from_: str | None, privacy: str | None, *, host: str, produc
 
     Spec: RFC 3261 §20.20, RFC 3323 §4.2, RFC 3325 §9.1.
     """
+    if privacy is not None and len(privacy) > MAX_PRIVACY_CHARS:
+        raise SipTargetError("privacy: is too long")
     if privacy is not None and _PRIVACY_VALUE.fullmatch(privacy) is None:
         raise SipTargetError(f"privacy: {privacy!r} is not a Privacy value")
     uri, display = _identity_uri(from_, host)

@@ -146,6 +146,7 @@ class OutboundCall(Call):
             headers.add("Content-Type", "application/sdp")
         self.invite = Request("INVITE", plan.target.as_request_uri(), headers, self._sdp)
         self._transaction = host.start_client(self.invite, hop, self._on_response, self._on_failure, now)
+        self._transaction.outlives_flow = True
 
     def _send_cancel(self, now: float) -> None:
         """Send CANCEL once; without a final response in 64·T1 the call is over.  Spec: RFC 3261 §9.1."""
@@ -164,7 +165,13 @@ class OutboundCall(Call):
     # -- responses to the INVITE ----------------------------------------------------------------
 
     def _on_failure(self, transaction: ClientTransaction, kind: FailureKind, now: float) -> None:
-        if transaction is self._transaction:
+        if transaction is not self._transaction:
+            return
+        if transaction.is_pending and self.state is CallState.EARLY:
+            # It rang, and may be answered over another connection: take it back.
+            self.emit(DialFailed(kind))
+            self.hangup(now)
+        elif not transaction.is_pending:
             self.fail(kind, now)
 
     def _on_response(self, transaction: ClientTransaction, response: Response, now: float) -> None:

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import Literal, Protocol
 
 from vb.sip.headers import Via
-from vb.sip.hop import Hop
+from vb.sip.hop import Hop, TransactionKey
 from vb.sip.message import Headers, Request, Response
 from vb.sip.timers import T1_S, T2_S, T4_S, TIMEOUT_S, Timed
 
@@ -32,7 +32,6 @@ def final_status(outcome: Response | FailureKind) -> int:
     return 408 if outcome == "timeout" else 503
 
 
-TransactionKey = tuple[str, ...]
 # A UAS that needs longer than this for its first response lets the transaction send 100.
 TRYING_DELAY_S = 0.2
 COMPLETED_LINGER_S = 32.0
@@ -41,8 +40,8 @@ COMPLETED_LINGER_S = 32.0
 class TransactionHost(Protocol):
     """What a transaction needs from the agent that owns it."""
 
-    def send(self, data: bytes, hop: Hop) -> None:
-        """Queue bytes for a hop."""
+    def send(self, data: bytes, hop: Hop, sender: TransactionKey | None = None) -> None:
+        """Queue bytes for a hop; `sender` is the transaction that they are the request of."""
         ...
 
     def schedule(self, item: Timed) -> None:
@@ -119,13 +118,26 @@ class ClientTransaction(Transaction):
     Args:
         on_response: called with every response that is not a repetition; of an INVITE also with
             every further 2xx.
-        on_failure: called at most once, when no final response will come.
+        on_failure: called when no final response will come, at most once; see `outlives_flow`.
 
     Attributes:
         ack_sent: the user's ACK of a 2xx, for the 2xx that come again.
+        flow: number of the connection that the request went out on; 0 = none.
+        outlives_flow: once there was a provisional response, a lost connection is told to the user but ends
+            nothing: a final response may come over another one.
     """
 
-    __slots__ = ("_data", "_end_by", "_fallback", "_on_failure", "_on_response", "ack_sent", "request")
+    __slots__ = (
+        "_data",
+        "_end_by",
+        "_fallback",
+        "_on_failure",
+        "_on_response",
+        "ack_sent",
+        "flow",
+        "outlives_flow",
+        "request",
+    )
 
     def __init__(
         self,
@@ -138,6 +150,8 @@ class ClientTransaction(Transaction):
         super().__init__(host, (request.via.branch, request.method), hop, "trying")
         self.request = request
         self.ack_sent: tuple[bytes, Hop] | None = None
+        self.flow = 0
+        self.outlives_flow = False
         self._data = request.to_bytes()
         self._end_by: float | None = None
         self._fallback: Hop | None = None
@@ -146,7 +160,7 @@ class ClientTransaction(Transaction):
 
     def start(self, now: float) -> None:
         """Send the request; timers A/E and B/F begin."""
-        self._host.send(self._data, self.hop)
+        self._host.send(self._data, self.hop, self.key)
         if not self.hop.is_reliable:
             self._repeat_at = now + T1_S
         self._end_at = now + TIMEOUT_S
@@ -199,7 +213,9 @@ class ClientTransaction(Transaction):
 
     def transport_failed(self, now: float) -> None:
         """The transport cannot deliver (ICMP refusal, broken connection); a ringing peer is believed more."""
-        if self.state == "trying" or (self.state == "proceeding" and self.hop.is_reliable):
+        if self.state == "proceeding" and self.outlives_flow and self.hop.is_reliable:
+            self._on_failure(self, "transport", now)
+        elif self.state == "trying" or (self.state == "proceeding" and self.hop.is_reliable):
             self._fail("transport", now)
 
     def _end(self, now: float) -> None:
@@ -219,7 +235,7 @@ class ClientTransaction(Transaction):
         self._on_response = self._on_failure = _ignore
 
     def _repeat(self, now: float) -> None:
-        self._host.send(self._data, self.hop)
+        self._host.send(self._data, self.hop, self.key)
         self._interval_s *= 2
         self._repeat_at = now + self._interval_s
 
@@ -284,7 +300,7 @@ class NonInviteClientTransaction(ClientTransaction):
         on_response(self, response, now)
 
     def _repeat(self, now: float) -> None:
-        self._host.send(self._data, self.hop)
+        self._host.send(self._data, self.hop, self.key)
         self._interval_s = T2_S if self.state == "proceeding" else min(self._interval_s * 2, T2_S)
         self._repeat_at = now + self._interval_s
 

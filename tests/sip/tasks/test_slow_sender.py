@@ -6,7 +6,7 @@ import pytest
 import trio
 import trio.testing
 
-from vb.sip.hop import Hop
+from vb.sip.hop import Hop, TransactionKey
 from vb.sip.tasks.tcp import TcpTransport
 
 pytestmark = pytest.mark.integration
@@ -25,7 +25,10 @@ class Handler:
     def unframed(self, data: bytes, status: int, source: Hop) -> None:
         self.messages.append(b"unframed")
 
-    def failed(self, transport: str, host: str, port: int) -> None:
+    def sent_on(self, sender: TransactionKey, flow: int) -> None:
+        """Nobody sends requests here."""
+
+    def undelivered(self, sender: TransactionKey) -> None:
         """Nobody waits for an answer here."""
 
     def flow_lost(self, flow: int) -> None:

@@ -8,7 +8,7 @@ from time import perf_counter
 import pytest
 import trio
 
-from vb.sip.hop import Hop
+from vb.sip.hop import Hop, TransactionKey
 from vb.sip.tasks.udp import BATCH, TURN_S, UdpSocket
 
 pytestmark = pytest.mark.integration
@@ -30,6 +30,9 @@ class Slow:
             pass
 
     def failed(self, transport: str, host: str, port: int) -> None:
+        raise AssertionError("nothing was sent")
+
+    def undelivered(self, sender: TransactionKey) -> None:
         raise AssertionError("nothing was sent")
 
     def flush(self) -> None:

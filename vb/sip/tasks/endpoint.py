@@ -22,7 +22,7 @@ from vb.sip.agent import AgentStats, UserAgent
 from vb.sip.call import Call, CallEvent, Closed, Incoming
 from vb.sip.dialog import uri_hop
 from vb.sip.digest import Credentials
-from vb.sip.hop import Hop
+from vb.sip.hop import Hop, TransactionKey
 from vb.sip.identity import caller_identity, check_custom_headers
 from vb.sip.inbound import InboundCall
 from vb.sip.outbound import DialPlan, OutboundCall
@@ -228,9 +228,19 @@ class SipEndpoint:
         if hop is None:
             nursery.start_soon(self._resolve_and_start, call, first_hop, request, transport)
         else:
-            call.start(hop, sdp, trio.current_time())
-            self.flush()
+            self._start(call, hop, sdp)
         return handle
+
+    def _start(self, call: OutboundCall, hop: Hop, sdp: bytes) -> None:
+        """Send the INVITE; a call that cannot even do that leaves nothing behind."""
+        is_started = False
+        try:
+            call.start(hop, sdp, trio.current_time())
+            is_started = True
+        finally:
+            if not is_started:
+                call.fail("transport", trio.current_time())
+            self.flush()
 
     def _plan(self, request: DialRequest, public_host: str) -> DialPlan:
         target, to = dial_target(request.to)
@@ -305,6 +315,17 @@ class SipEndpoint:
         now = trio.current_time()
         for known in (host, *sockets.resolver.names_of(host)):
             self._contained("failure", partial(agent.transport_failed, transport, known, port, now))
+
+    def sent_on(self, sender: TransactionKey, flow: int) -> None:
+        """Take note of the connection that a request goes out on."""
+        if self._agent is not None:
+            self._agent.sent_on(sender, flow)
+
+    def undelivered(self, sender: TransactionKey) -> None:
+        """Take note that a request cannot be sent."""
+        agent = self._agent
+        if agent is not None:
+            self._contained("failure", lambda: agent.undelivered(sender, trio.current_time()))
 
     def flow_lost(self, flow: int) -> None:
         """Take note that a connection is gone."""

@@ -15,12 +15,15 @@ import trio
 
 from vb.sip.errors import SipParseError
 from vb.sip.framing import PING, PONG, StreamFramer
-from vb.sip.hop import Hop
+from vb.sip.hop import Hop, TransactionKey
 from vb.sip.tasks.tls import Tls, TlsStream, greet, introduce
 
 MAX_CONNECTIONS = 1024
 MAX_CONNECTIONS_PER_PEER = 64
-MAX_QUEUED = 64
+MAX_QUEUED_BYTES = 8 << 20
+"""What waits for one peer at most: a BYE for each call that a process may have, with something to spare."""
+MAX_UNREAD_BYTES = 1 << 18
+"""With so much waiting for a peer nothing more is read from it."""
 CONNECT_TIMEOUT_S = 5.0
 SEND_TIMEOUT_S = 10.0
 IDLE_TIMEOUT_S = 3600.0
@@ -39,8 +42,12 @@ class StreamHandler(Protocol):
         """Take what could not be framed; the connection is closed after the answer."""
         ...
 
-    def failed(self, transport: str, host: str, port: int) -> None:
-        """Take note that a peer cannot be reached."""
+    def sent_on(self, sender: TransactionKey, flow: int) -> None:
+        """Take note of the connection that a request goes out on."""
+        ...
+
+    def undelivered(self, sender: TransactionKey) -> None:
+        """Take note that a request cannot be sent."""
         ...
 
     def flow_lost(self, flow: int) -> None:
@@ -61,17 +68,34 @@ class Connection:
     def __init__(self, peer: Hop) -> None:
         self.peer = peer
         self.queue: deque[bytes] = deque()
+        self.queued_bytes = 0
+        self.drained = trio.Event()
         self.wakeup = trio.Event()
         self.scope = trio.CancelScope()
         self.is_closing = False
 
     def put(self, data: bytes) -> bool:
         """Queue bytes; False if the peer takes too little."""
-        if len(self.queue) >= MAX_QUEUED:
+        if self.queued_bytes + len(data) > MAX_QUEUED_BYTES:
             return False
+        self.queued_bytes += len(data)
         self.queue.append(data)
         self.wakeup.set()
         return True
+
+    def take(self) -> bytes:
+        """Return the oldest bytes."""
+        data = self.queue.popleft()
+        self.queued_bytes -= len(data)
+        if self.queued_bytes <= MAX_UNREAD_BYTES:
+            self.drained.set()
+        return data
+
+    async def wait_drained(self) -> None:
+        """Wait while too much waits for a peer to let it ask for more."""
+        while self.queued_bytes > MAX_UNREAD_BYTES:
+            self.drained = trio.Event()
+            await self.drained.wait()
 
     def finish(self) -> None:
         """Close once the queue is sent."""
@@ -147,14 +171,18 @@ class TcpTransport:
         """Number of connections."""
         return len(self._flows)
 
-    def send(self, data: bytes, hop: Hop) -> None:
+    def send(self, data: bytes, hop: Hop, sender: TransactionKey | None = None) -> None:
         """Send over the hop's connection, another one to the same address, or a new one."""
         connection = self._flows.get(hop.flow) or self._by_peer.get(_key(hop))
         if connection is None or connection.is_closing:
             connection = self._open(hop)
         if connection is None:
-            self._handler.failed(self.transport, hop.host, hop.port)
-        elif not connection.put(data):
+            if sender is not None:
+                self._handler.undelivered(sender)
+            return
+        if sender is not None:
+            self._handler.sent_on(sender, connection.peer.flow)
+        if not connection.put(data):
             self.dropped += 1
             connection.scope.cancel()
 
@@ -181,7 +209,6 @@ class TcpTransport:
         self._per_host[peer.host] -= 1
         if not self._per_host[peer.host]:
             del self._per_host[peer.host]
-        self._handler.failed(self.transport, peer.host, peer.port)
         self._handler.flow_lost(peer.flow)
         self._handler.flush()
 
@@ -264,7 +291,7 @@ class TcpTransport:
     async def _write(self, connection: Connection, stream: SipStream) -> None:
         while True:
             while connection.queue:
-                data = connection.queue.popleft()
+                data = connection.take()
                 with trio.move_on_after(SEND_TIMEOUT_S) as scope:
                     try:
                         await stream.send_all(data)
@@ -300,6 +327,7 @@ class TcpTransport:
                 self._handler.flush()
                 return
             self._handler.flush()
+            await connection.wait_drained()
 
     def _deliver(self, connection: Connection, framer: StreamFramer, now: float) -> None:
         while (item := framer.next(now)) is not None:

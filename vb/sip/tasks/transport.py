@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import count
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import trio
 
 from vb.names import NameLookup
-from vb.sip.hop import Hop, Outgoing
+from vb.sip.hop import Outgoing
 from vb.sip.tasks.resolve import ResolveError, Resolver
 from vb.sip.tasks.tcp import StreamHandler, TcpTransport
 from vb.sip.tasks.tls import Tls
-from vb.sip.tasks.udp import UdpSocket
+from vb.sip.tasks.udp import DatagramHandler, UdpSocket
 
 MAX_RESOLVING = 64
 _BIND_TRIES = 20
@@ -25,6 +25,10 @@ class BoundAddress(NamedTuple):
     transport: str
     host: str
     port: int
+
+
+class Handler(StreamHandler, DatagramHandler, Protocol):
+    """Where sockets of all kinds deliver."""
 
 
 class SipTransport:
@@ -47,7 +51,7 @@ class SipTransport:
 
     def __init__(
         self,
-        handler: StreamHandler,
+        handler: Handler,
         hosts: Sequence[str],
         port: int,
         *,
@@ -160,38 +164,33 @@ class SipTransport:
             self.close()
 
     def send(self, outgoing: Outgoing) -> None:
-        """Send a message; what fails is reported to the handler, now or later."""
+        """Send a message; a request that fails is reported to the handler, now or later."""
         hop = self.resolver.cached(outgoing.hop)
         if hop is not None:
-            self._send(outgoing.data, hop)
+            self._send(outgoing._replace(hop=hop))
         elif self._nursery is None or self._resolving >= MAX_RESOLVING:
             self.unresolved += 1
         else:
             self._resolving += 1
             self._nursery.start_soon(self._resolve_and_send, outgoing)
 
-    def _send(self, data: bytes, hop: Hop) -> None:
-        if hop.transport == "tcp":
-            self.tcp.send(data, hop)
-            return
-        if hop.transport == "tls":
-            if self.tls is None:
-                self._handler.failed("tls", hop.host, hop.port)
-            else:
-                self.tls.send(data, hop)
-            return
-        sock = self._udp.get(hop.family)
-        if sock is None:
-            self._handler.failed("udp", hop.host, hop.port)
-        else:
-            sock.send(data, hop, self._handler)
+    def _send(self, outgoing: Outgoing) -> None:
+        hop = outgoing.hop
+        streams = {"tcp": self.tcp, "tls": self.tls}.get(hop.transport)
+        datagrams = self._udp.get(hop.family) if hop.transport == "udp" else None
+        if streams is not None:
+            streams.send(*outgoing)
+        elif datagrams is not None:
+            datagrams.send(outgoing, self._handler)
+        elif outgoing.sender is not None:
+            self._handler.undelivered(outgoing.sender)
 
     async def _resolve_and_send(self, outgoing: Outgoing) -> None:
-        hop = outgoing.hop
         try:
-            self._send(outgoing.data, await self.resolver.resolve(hop))
+            self._send(outgoing._replace(hop=await self.resolver.resolve(outgoing.hop)))
         except ResolveError:
-            self._handler.failed(hop.transport, hop.host, hop.port)
+            if outgoing.sender is not None:
+                self._handler.undelivered(outgoing.sender)
         finally:
             self._resolving -= 1
         self._handler.flush()

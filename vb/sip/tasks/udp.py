@@ -10,7 +10,7 @@ from typing import Protocol
 
 import trio
 
-from vb.sip.hop import Hop
+from vb.sip.hop import Hop, Outgoing, TransactionKey
 
 BATCH = 64
 TURN_S = 0.004
@@ -30,6 +30,10 @@ class DatagramHandler(Protocol):
 
     def failed(self, transport: str, host: str, port: int) -> None:
         """Take note that a peer cannot be reached."""
+        ...
+
+    def undelivered(self, sender: TransactionKey) -> None:
+        """Take note that a request cannot be sent."""
         ...
 
     def flush(self) -> None:
@@ -52,7 +56,7 @@ class UdpSocket:
         """
         is_v6 = ":" in host
         self.dropped = 0
-        self._backlog: deque[tuple[bytes, Hop]] = deque()
+        self._backlog: deque[Outgoing] = deque()
         self._backlogged = trio.Event()
         self._socket = socket.socket(socket.AF_INET6 if is_v6 else socket.AF_INET, socket.SOCK_DGRAM)
         try:
@@ -78,16 +82,17 @@ class UdpSocket:
         """Close the socket."""
         self._socket.close()
 
-    def send(self, data: bytes, hop: Hop, handler: DatagramHandler) -> None:
+    def send(self, outgoing: Outgoing, handler: DatagramHandler) -> None:
         """Send a datagram, or queue it while the socket is full; a full queue drops it."""
         if self._backlog:
-            self._queue(data, hop)
+            self._queue(outgoing)
             return
+        data, hop, sender = outgoing
         for _ in range(3):  # a try may report an older failure instead
             try:
                 self._socket.sendto(data, (hop.host, hop.port))
             except BlockingIOError:
-                self._queue(data, hop)
+                self._queue(outgoing)
                 return
             except OSError as error:
                 if error.errno not in _UNREACHABLE:
@@ -95,13 +100,14 @@ class UdpSocket:
                 self._take_errors(handler)
             else:
                 return
-        handler.failed("udp", hop.host, hop.port)
+        if sender is not None:
+            handler.undelivered(sender)
 
-    def _queue(self, data: bytes, hop: Hop) -> None:
+    def _queue(self, outgoing: Outgoing) -> None:
         if len(self._backlog) >= BACKLOG:
             self.dropped += 1
             return
-        self._backlog.append((data, hop))
+        self._backlog.append(outgoing)
         self._backlogged.set()
 
     async def run_backlog(self, handler: DatagramHandler) -> None:
@@ -111,8 +117,8 @@ class UdpSocket:
             await trio.lowlevel.wait_writable(self._socket)
             waiting, self._backlog = self._backlog, deque()
             self._backlogged = trio.Event()
-            for data, hop in waiting:
-                self.send(data, hop, handler)
+            for outgoing in waiting:
+                self.send(outgoing, handler)
             handler.flush()
 
     async def run(self, handler: DatagramHandler) -> None:
