@@ -144,3 +144,13 @@ async def test_a_fork_that_answered_early_needs_no_description_in_its_200(config
         await call.ring_at_a()
         await call.update_from_a()
         await call.connected_to_b(b"")
+
+
+async def test_a_fork_that_described_nothing_does_not_get_the_session_of_another(config: Config) -> None:
+    async with forked_call(config) as call:
+        await call.ring_at_a()
+        await call.raw.respond(call.invite, 200, to_tag="fork-b")
+        await call.raw.wait_request("ACK")
+        await call.raw.wait_request("BYE")
+        gone = await wait_for(call.events, "leg.disconnected")
+        assert gone["cdr"]["reason"] == "invite_failed"

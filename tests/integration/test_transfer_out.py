@@ -75,6 +75,30 @@ async def test_an_attended_transfer_ends_both_legs_in_order(config: Config) -> N
     assert (initiated["kind"], initiated["replaces_leg_id"]) == ("attended", other_id)
 
 
+@pytest.mark.parametrize("ours", ["unanswered", "accepted"])
+async def test_a_transfer_that_the_far_end_asks_for_meanwhile_has_its_own_outcome(
+    config: Config, ours: str
+) -> None:
+    async with connected(config) as world, open_phone(900) as other:
+        server, call = world.server, world.call
+        other_id = await call_in(server, other, world.events)
+        await server.call("leg_transfer", id=world.leg_id, target=other.uri, replaces_leg_id=other_id)
+        await world.phone.wait_for(call, ReferReceived)
+        if ours == "accepted":
+            call.accept_refer()
+        call.refer(refer_to(CAROL))
+        await wait_for(world.events, "leg.transfer_requested")
+        if ours == "accepted":
+            await server.call("decline_transfer", id=world.leg_id)
+            await wait_for(world.events, "leg.transfer_failed")
+            call.notify_refer(200, "OK")
+        else:
+            await server.call("accept_transfer", id=world.leg_id)
+            await server.call("complete_transfer", id=world.leg_id, success=True)
+        gone = [item["leg_id"] for item in await rest_of(world.events) if "cdr" in item]
+    assert gone == ([world.leg_id, other_id] if ours == "accepted" else [world.leg_id])
+
+
 async def test_a_refused_transfer_leaves_the_call_up(config: Config) -> None:
     async with connected(config) as world:
         await world.server.call("leg_transfer", id=world.leg_id, target=CAROL)

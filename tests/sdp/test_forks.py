@@ -78,10 +78,10 @@ def test_without_a_description_a_fork_stands_by_what_it_said_before(ours: OfferA
     assert forks.settle("a", None) is first
 
 
-def test_one_that_said_nothing_before_gets_what_is_agreed(ours: OfferAnswer, forks: Forks) -> None:
+def test_one_that_said_nothing_before_has_no_session(ours: OfferAnswer, forks: Forks) -> None:
     assert forks.settle("b", None) is None
-    agreed = forks.receive_answer("a", pcmu_offer())
-    assert forks.settle("b", None) is agreed
+    forks.receive_answer("a", pcmu_offer())
+    assert forks.settle("b", None) is None
 
 
 def test_an_answer_that_cannot_be_used_changes_nothing(ours: OfferAnswer, forks: Forks) -> None:
@@ -89,7 +89,7 @@ def test_an_answer_that_cannot_be_used_changes_nothing(ours: OfferAnswer, forks:
     with pytest.raises(AnswerRejected):
         forks.receive_answer("b", b"rubbish")
     assert ours.agreed is agreed
-    assert forks.settle("b", None) is agreed
+    assert forks.settle("a", None) is agreed
 
 
 def test_a_second_answer_of_one_fork_replaces_its_first(ours: OfferAnswer, forks: Forks) -> None:

@@ -429,6 +429,16 @@ def test_a_reinvite_of_another_type_gets_415(peer: RawPeer) -> None:
     assert response(peer).headers.get("Accept") == "application/sdp, multipart/mixed"
 
 
+@pytest.mark.parametrize("method", ["INVITE", "UPDATE"])
+def test_a_body_whose_parts_cannot_be_read_leaves_the_session_as_it_was(peer: RawPeer, method: str) -> None:
+    call = peer.connected()
+    headers = {"Content-Type": "multipart/mixed"}
+    assert statuses(
+        peer.send(peer.request(method, to_tag=call.local_tag, cseq=2, body=b"x", headers=headers))
+    ) == [488]
+    assert peer.side.take() == []
+
+
 # -- late offers and bodies -------------------------------------------------------------------------
 
 

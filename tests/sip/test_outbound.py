@@ -331,6 +331,19 @@ def test_after_491_the_owner_of_the_call_id_waits_longer(peer: RawPeer) -> None:
     assert peer.side.take() == []
 
 
+def test_a_peer_that_always_answers_491_refuses_the_offer_after_a_while(peer: RawPeer) -> None:
+    call = peer.dialled()
+    call.reoffer(OFFER, 0.0)
+    tries = 0
+    while not peer.side.events:
+        tries += 1
+        peer.respond(peer.advance(4.1)[0], 491)
+    assert (tries, peer.side.take()) == (9, [OfferRefused(491)])
+    call.reoffer(OFFER, 0.0)
+    peer.respond(peer.collect()[0], 491)
+    assert peer.side.take() == []
+
+
 def test_an_offer_waits_for_the_one_before(peer: RawPeer) -> None:
     call = peer.dialled()
     call.reoffer(OFFER, 0.0)

@@ -59,7 +59,7 @@ class Transfers:
         self._ref = ref(leg)  # which owns this: no cycle, no work for the collector
         self._policy = policy
         self._replaced: SipLeg | None = None
-        self._is_completed = False
+        self._ends_as_well: SipLeg | None = None
         self._referral: Referral | None = None
 
     @property
@@ -105,11 +105,14 @@ class Transfers:
                     self._replaced = None
                     self._completed(status, reason)
             case ReferRefused(status=status, reason=reason):
+                self._replaced = None
                 self._failed(status, reason, f"REFER refused with {status}")
             case ReferProgress(status=status, reason=reason):
                 self._progress(status, reason)
             case ReferFinished(status=status, reason=reason, error=error):
+                replaced, self._replaced = self._replaced, None
                 if status is not None and 200 <= status < 300:
+                    self._ends_as_well = replaced
                     self._completed(status, reason)
                 else:
                     self._failed(status, reason, error)
@@ -120,8 +123,8 @@ class Transfers:
 
     def leg_ended(self) -> None:
         """The leg is over and has said so: what its transfer has replaced ends after it."""
-        if self._is_completed and self._replaced is not None:
-            self._replaced.hangup(COMPLETED)
+        if self._ends_as_well is not None:
+            self._ends_as_well.hangup(COMPLETED)
 
     # -- the far end asks ----------------------------------------------------------------------------------
 
@@ -226,7 +229,6 @@ class Transfers:
 
     def _completed(self, status: int, reason: str | None) -> None:
         leg = self._leg
-        self._is_completed = True
         leg.publish(
             LegTransferCompleted(leg_id=leg.id, app_id=leg.app_id, status_code=status, reason=reason or None)
         )
@@ -234,7 +236,6 @@ class Transfers:
 
     def _failed(self, status: int | None, reason: str | None, error: str | None = None) -> None:
         leg = self._leg
-        self._replaced = None
         leg.publish(
             LegTransferFailed(
                 leg_id=leg.id, app_id=leg.app_id, status_code=status, reason=reason or None, error=error

@@ -61,7 +61,7 @@ class Forks:
 
         Args:
             tag: of its dialog.
-            data: its answer; without one what it said before holds, or else what is in force.
+            data: its answer; without one what it said before holds, never what another fork said.
 
         Returns:
             What is in force; None if nothing is.
@@ -71,7 +71,7 @@ class Forks:
         """
         if data is not None:
             self.receive_answer(tag, data)
-        elif tag in self._others and self._others[tag].agreed is not None:
+        else:
             self.enter(tag)
         self._others.clear()
         return self._negotiation.agreed

@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 
 Offer = bytes | Callable[[], bytes]
 
+MAX_GLARES = 8
+"""How often an offer of ours gives way to one of the peer's, which may never come."""
 PATIENCE_S = 2 * TIMEOUT_S
 """How long a peer that has only sent provisional responses may leave a re-INVITE of ours unanswered.
 
@@ -62,6 +64,7 @@ class OfferExchange:
         "_ack_brings_answer",
         "_backing_off",
         "_call",
+        "_glares",
         "_is_due",
         "_local",
         "_local_offer",
@@ -83,6 +86,7 @@ class OfferExchange:
         self._local_offer: Offer = b""
         self._waiting: Offer | None = None  # an offer that has not been sent yet
         self._is_due = False  # `OfferDue` is on its way to the owner
+        self._glares = 0  # tries of one offer that met an offer of the peer's
         self._backing_off = False  # a 491 came: wait before the next try
         self._pending_ack: PendingAck | None = None
         self._ack = 0  # CSeq of the ACK that `_pending_ack` waits for
@@ -106,7 +110,8 @@ class OfferExchange:
         try:
             sdp = sdp_of(request)
         except SipParseError as error:
-            call.respond(transaction, error.status, now, headers=unsupported_body_headers(error))
+            status = 488 if error.status == 400 else error.status  # the session goes on as it is
+            call.respond(transaction, status, now, headers=unsupported_body_headers(error))
             return
         if sdp is None and request.method != "INVITE":
             call.respond(transaction, 200, now)
@@ -271,11 +276,13 @@ class OfferExchange:
         status = final_status(outcome)
         if status in (408, 481):
             call.lost(status, now)
-        elif status == 491 and self._waiting is None and call.state.value == "confirmed":
+        elif status == 491 and self._waiting is None and self._may_try_again:
+            self._glares += 1
             self._waiting = self._local_offer
             self._backing_off = True
             call.set_timer(self._try_again, now + self.glare_delay_s())
         else:
+            self._glares = 0
             call.emit(OfferRefused(status))
             call.session.refused(now)
             self.resume()
@@ -290,9 +297,14 @@ class OfferExchange:
         transaction.ack_sent = build_ack_in(call.dialog, call.host, transaction.request)
         call.host.send(*transaction.ack_sent)
         self._settle()
+        self._glares = 0
         call.session.accepted(response, now)
         call.emit(OfferAnswered(readable_sdp(response)))
         self.resume()
+
+    @property
+    def _may_try_again(self) -> bool:
+        return self._glares < MAX_GLARES and self._call.state.value == "confirmed"
 
     def _try_again(self, now: float) -> None:
         self._backing_off = False
