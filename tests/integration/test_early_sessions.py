@@ -15,6 +15,7 @@ from tests.support.world import Events, sip_uri, wait_for
 from vb.commands.views import Leg
 from vb.config import Config
 from vb.errors import Conflict
+from vb.rtp.packet import build_header
 from vb.server import Server, open_server
 from vb.sip.message import Message, Request
 
@@ -56,6 +57,24 @@ async def test_early_media_asked_for_after_the_answer_leaves_the_session_alone(c
             await wait_for(events, "leg.connected")
             await server.call("hold_leg", id=leg_id)
             assert said(await raw.wait_request("INVITE")) == (1, "0")
+
+
+async def test_a_digit_counts_from_our_offer_on(config: Config) -> None:
+    async with forked_call(config) as call:
+        await call.raw.respond(call.invite, 180, to_tag="fork-a")
+        port = sdp_port(call.invite.body)
+        event = bytes((5, 0x80, 0, 160))
+        for number in range(8):
+            packet = build_header(101, number, 4000, 7, marker=number == 0) + event
+            await call.audio_a.sendto(packet, ("127.0.0.1", port))
+        heard = await wait_for(call.events, "dtmf.received")
+        assert (heard["leg_id"], heard["digit"], heard["seq"]) == (call.leg_id, "5", 1)
+
+
+def sdp_port(offer: bytes) -> int:
+    """Where an offer wants its audio."""
+    (line,) = [line for line in offer.split(b"\r\n") if line.startswith(b"m=audio ")]
+    return int(line.split()[1])
 
 
 # -- forks --------------------------------------------------------------------------------------------

@@ -19,7 +19,7 @@ def negotiation() -> OfferAnswer:
 
 @pytest.fixture
 def late(negotiation: OfferAnswer) -> LateOffer:
-    return LateOffer(negotiation)
+    return LateOffer(negotiation, lambda: None)
 
 
 def sent(make: Callable[[str | None, Callable[[bytes], None]], None], codec: str | None) -> bytes:
@@ -87,3 +87,13 @@ def test_a_missing_answer_is_rejected(late: LateOffer) -> None:
     sent(late.early, None)
     with pytest.raises(AnswerRejected, match="missing"):
         late.receive_answer(None)
+
+
+def test_an_offer_is_told_once_it_has_gone_out(negotiation: OfferAnswer) -> None:
+    told: list[bool] = []
+    late = LateOffer(negotiation, lambda: told.append(negotiation.offer_pending))
+    with pytest.raises(CallStateError):
+        late.early(None, refuse)
+    assert told == []
+    sent(late.early, None)
+    assert told == [True]

@@ -24,6 +24,7 @@ from vb.rtp.playout import PlayoutSettings
 from vb.sdp import Agreed, MediaAddress
 
 PCMU, PCMA, G722, OPUS = (CODECS[name] for name in ("PCMU", "PCMA", "G722", "opus"))
+TONES = (400, 600, 900, 1300, 1700, 2200)
 TICK_S = 0.02
 START = 1000.0
 WALL_OFFSET_S = 1_700_000_000.0
@@ -398,3 +399,14 @@ class Broken:
 
     def push(self, frame: Pcm, rate_hz: int) -> None:
         raise RuntimeError("broken sink")
+
+
+def talkers(world: World, count: int) -> list[Phone]:
+    """Phones that each send a tone of their own."""
+    return [world.phone(TONES[i]) for i in range(count)]
+
+
+def heard_tones(phone: Phone, last: int = 20) -> set[int]:
+    """Which of the tones are in the last packets that a phone has heard."""
+    pcm = phone.pcm(last)
+    return {hz for hz in TONES if strength(pcm, hz) > 3000}

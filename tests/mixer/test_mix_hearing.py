@@ -7,28 +7,19 @@ import pytest
 
 from tests.mixer.support import (
     PCMA,
+    TONES,
     ListSink,
     ListSource,
-    Phone,
     ToneSource,
     World,
     agreed,
     from_alaw,
+    heard_tones,
     level,
     strength,
+    talkers,
     tone,
 )
-
-TONES = (400, 600, 900, 1300, 1700, 2200)
-
-
-def talkers(world: World, count: int) -> list[Phone]:
-    return [world.phone(TONES[i]) for i in range(count)]
-
-
-def heard_tones(phone: Phone, last: int = 20) -> set[int]:
-    pcm = phone.pcm(last)
-    return {hz for hz in TONES if strength(pcm, hz) > 3000}
 
 
 @pytest.mark.parametrize("rate_hz", [8000, 16000, 48000])

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from tests.mixer.support import (
     G722,
     PCMU,
+    TONES,
     Broken,
     ListSink,
     ListSource,
@@ -17,22 +18,13 @@ from tests.mixer.support import (
     ToneSource,
     World,
     agreed,
+    heard_tones,
     level,
     strength,
+    talkers,
     tone,
 )
 from vb.mixer.port import Port
-
-TONES = (400, 600, 900, 1300, 1700, 2200)
-
-
-def talkers(world: World, count: int) -> list[Phone]:
-    return [world.phone(TONES[i]) for i in range(count)]
-
-
-def heard_tones(phone: Phone, last: int = 20) -> set[int]:
-    pcm = phone.pcm(last)
-    return {hz for hz in TONES if strength(pcm, hz) > 3000}
 
 
 class TestMembership:

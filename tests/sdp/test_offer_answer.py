@@ -213,11 +213,12 @@ def test_failed_offer_leaves_the_session_as_it_was(
 ) -> None:
     ours = leg()
     before = ours.receive_offer(pcmu_offer())
-    agreed = ours.agreed
+    agreed, receivable = ours.agreed, ours.receivable
     with pytest.raises(error):
         ours.receive_offer(data, codec=codec)
     assert ours.agreed is agreed
     assert ours.local_description == before
+    assert ours.receivable == receivable
     assert ours.receive_offer(pcmu_offer()) == before
 
 

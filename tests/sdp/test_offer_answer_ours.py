@@ -37,6 +37,14 @@ def test_agreement_of_a_call_we_made() -> None:
     assert ours.agreed is agreed
 
 
+def test_offered_formats_may_arrive_before_the_answer() -> None:
+    ours = leg([OPUS, PCMU])
+    assert ours.receivable.codecs == {}
+    ours.offer()
+    assert ours.receivable.codecs == {111: OPUS, 0: PCMU}
+    assert ours.receivable.telephone_events == {100: 48000, 101: 8000}
+
+
 def test_first_common_codec_of_the_answer_is_sent() -> None:
     ours = leg()
     ours.offer()

@@ -159,6 +159,7 @@ class OutgoingCall:
         try:
             async with open_media(engine, local_host, self.codecs, text=request.rtt) as media:
                 call = engine.sip.dial(dial_request(request, media.negotiation.offer()))
+                media.expect()
                 leg = self._leg_type(
                     engine,
                     call,

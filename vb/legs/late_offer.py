@@ -17,12 +17,17 @@ Send = Callable[[bytes], None]
 class LateOffer:
     """Our first offer of an incoming call: in a reliable 1xx, or else in the 200. It is made once.
 
+    Args:
+        negotiation: that of the call.
+        sent: called when the offer has gone out.
+
     Attributes:
         in_answer: it has gone into the 200, so that the ACK brings the answer; otherwise the PRACK does.
     """
 
-    def __init__(self, negotiation: OfferAnswer) -> None:
+    def __init__(self, negotiation: OfferAnswer, sent: Callable[[], None]) -> None:
         self._negotiation = negotiation
+        self._sent = sent
         self._sdp = b""
         self.in_answer = False
 
@@ -72,6 +77,7 @@ class LateOffer:
             self._negotiation.withdraw_offer()
             raise
         self._sdp = sdp
+        self._sent()
 
     def receive_answer(self, sdp: bytes | None) -> Agreed:
         """Apply the answer of the PRACK or ACK.

@@ -87,7 +87,9 @@ class Session:
     def _make_offer(self) -> bytes:
         negotiation = self._media.negotiation
         negotiation.hold = self._offered_hold = self._wanted_hold
-        return negotiation.offer()
+        offer = negotiation.offer()
+        self._media.expect()
+        return offer
 
     def _failed(self, error: str) -> None:
         command = "hold" if self._offered_hold else "unhold"
@@ -125,6 +127,7 @@ class Session:
         negotiation = self._media.negotiation
         self._asked = True
         self._call.answer_offer(negotiation.offer(codecs=negotiation.codecs))
+        self._media.expect()
 
     def _is_pending(self, event: OfferReceived | OfferRequested) -> bool:
         """Whether the far end still waits for this answer: what it has taken back changes nothing."""

@@ -75,7 +75,7 @@ class SipLeg(Leg):
         self.call = call
         self.media = media
         self.options = options
-        self.late_offer = LateOffer(media.negotiation)
+        self.late_offer = LateOffer(media.negotiation, media.expect)
         self.forks = Forks(media.negotiation)
         self._on_media = options.on_media
         self._digits = 0

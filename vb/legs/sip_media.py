@@ -48,6 +48,10 @@ class SipMedia:
         self.text.open_if_offered(offer)
         return self.negotiation.receive_offer(offer, codec=codec)
 
+    def expect(self) -> None:
+        """Take what our offer lists from now on, as its answer may come later than the audio."""
+        self.port.expect(self.negotiation.receivable)
+
     def follow(self, agreed: Agreed) -> None:
         """Let the media follow what was agreed: codec, address, direction, packet time and text."""
         self.port.configure(agreed)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from vb.codecs.base import Codec
@@ -21,6 +22,7 @@ from vb.mixer.frames import TICKS_PER_S
 from vb.mixer.packetizer import Packetizer
 from vb.mixer.streams import StreamReceiver
 from vb.rtp.dtmf import TelephoneEventSender
+from vb.rtp.latching import Address
 from vb.sdp.negotiate import Agreed
 
 if TYPE_CHECKING:
@@ -58,6 +60,39 @@ class MediaSetup:
         port.agreed = agreed
         port.remote_hold = agreed.remote_held
 
+    def expect(self, codecs: Mapping[int, Codec], telephone_events: Iterable[int]) -> None:
+        """Take what an offer of ours lists beside what is agreed, from now on and from anybody until it is.
+
+        Args:
+            codecs: codec of each payload type.
+            telephone_events: payload types of digits.
+
+        Spec: RFC 3264 §5.1.
+        """
+        core, port = self._core, self._port
+        if port.closed or not codecs:
+            return
+        kinds = core.columns.kinds[port.slot]
+        if port.rate_hz == 0:
+            first = next(iter(codecs.values()))
+            kinds[COMFORT_NOISE_TYPE] = NOISE
+            self._set_rate(first.pcm_rate_hz)
+            core.arrivals.configure(port.slot, first.clock_rate_hz, first.pcm_rate_hz)
+            self._learn(None)
+        for payload_type in telephone_events:
+            if kinds[payload_type] == NO_TYPE:
+                kinds[payload_type] = EVENT
+        further = {number: codec for number, codec in codecs.items() if kinds[number] == NO_TYPE}
+        for payload_type, codec in further.items():
+            kinds[payload_type] = _kind(codec, port.rate_hz)
+        streams = {number: codec for number, codec in further.items() if kinds[number] == STREAM}
+        receiver = core.streams[port.slot]
+        if receiver is not None:
+            receiver.add(streams)
+        elif streams:
+            core.streams[port.slot] = StreamReceiver(streams, port.rate_hz)
+        core.touch()
+
     def _packetizer(self, agreed: Agreed, before: Agreed | None) -> Packetizer | None:
         codec = agreed.send_codec
         if codec.tabled and agreed.ptime_ms == _USUAL_PTIME_MS:
@@ -87,16 +122,20 @@ class MediaSetup:
         }
         core.streams[slot] = StreamReceiver(streams, rate_hz) if streams else None
         if port.rate_hz != rate_hz:
-            port.rate_hz = rate_hz
-            core.columns.rate_hz[slot] = rate_hz
-            core.playout.configure(slot, rate_hz)
-            core.columns.gap[slot] = GAP_CONCEAL
+            self._set_rate(rate_hz)
         else:
             core.playout.stop(slot)
         first = agreed.send_codec
         if agreed.receive and first not in agreed.receive.values():
             first = next(iter(agreed.receive.values()))
         core.arrivals.configure(slot, first.clock_rate_hz, rate_hz)
+
+    def _set_rate(self, rate_hz: int) -> None:
+        core, port = self._core, self._port
+        port.rate_hz = rate_hz
+        core.columns.rate_hz[port.slot] = rate_hz
+        core.playout.configure(port.slot, rate_hz)
+        core.columns.gap[port.slot] = GAP_CONCEAL
 
     def _send(self, agreed: Agreed, before: Agreed | None, packetizer: Packetizer | None) -> None:
         """Set encoder and header; the source changes only with the clock (media rule 9, RFC 7160)."""
@@ -122,11 +161,12 @@ class MediaSetup:
 
     def _address(self, agreed: Agreed, before: Agreed | None) -> None:
         """Learn a new remote address; an unchanged one keeps its lock (media rule 5)."""
-        core, port = self._core, self._port
         remote = agreed.remote_rtp
-        if before is not None and before.remote_rtp == remote:
-            return
-        address = None if remote is None else (remote.host, remote.port)
+        if before is None or before.remote_rtp != remote:
+            self._learn(None if remote is None else (remote.host, remote.port))
+
+    def _learn(self, address: Address | None) -> None:
+        core, port = self._core, self._port
         port.latch.expect(address, core.now)
         core.columns.trusted[port.slot] = False
         core.columns.listening[port.slot] = True

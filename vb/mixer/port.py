@@ -18,6 +18,7 @@ from vb.rtp.packet import build_header
 from vb.rtp.rtcp_session import SentSnapshot
 from vb.rtp.stats import ReceptionSnapshot
 from vb.sdp.negotiate import Agreed
+from vb.sdp.offer_answer import Receivable
 
 MAX_EVENTS: Final = 64
 MAX_RTCP: Final = 16
@@ -221,6 +222,13 @@ class RtpPort(Port):
         """
         MediaSetup(self._core, self).apply(agreed)
         self.wake()
+
+    def expect(self, receivable: Receivable) -> None:
+        """Take what an offer of ours lists before it is answered; nothing is sent, and no silence is a fault.
+
+        Until then its source is whoever sends first, as long after the offer as after an answer.
+        """
+        MediaSetup(self._core, self).expect(receivable.codecs, receivable.telephone_events)
 
     @property
     def supervised(self) -> bool:

@@ -60,6 +60,10 @@ class StreamReceiver:
         self._decoded_end: int | None = None
         self.damaged = 0
 
+    def add(self, codecs: Mapping[int, Codec]) -> None:
+        """Take further payload types."""
+        self._codecs.update(codecs)
+
     def codec(self, payload_type: int) -> Codec:
         """Return the codec of a negotiated payload type."""
         return self._codecs[payload_type]

@@ -8,13 +8,14 @@ from vb.sdp.negotiate import (
     check_offer,
     offered_codecs,
 )
-from vb.sdp.offer_answer import OfferAnswer
+from vb.sdp.offer_answer import OfferAnswer, Receivable
 from vb.sdp.parser import parse_sdp
 from vb.sdp.session import SessionDescription
 from vb.sdp.stream import MediaAddress
 from vb.sdp.text import AgreedText, TextTypes, offers_text
 
 __all__ = [
+    "Receivable",
     "Agreed",
     "AgreedText",
     "AnswerRejected",

@@ -3,7 +3,7 @@
 Spec: RFC 3264, RFC 6337.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from ipaddress import ip_address
 from typing import Final
@@ -29,6 +29,19 @@ from vb.sdp.stream import PLAIN_PROFILES
 from vb.sdp.text import AgreedText, LocalText, find_text, read_text
 
 _USUAL_PTIME_MS: Final = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Receivable:
+    """What may arrive now: the agreement in force together with an offer of ours that is open.
+
+    Attributes:
+        codecs: payload type to codec.
+        telephone_events: payload type to clock in Hz.
+    """
+
+    codecs: Mapping[int, Codec]
+    telephone_events: Mapping[int, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +159,17 @@ class OfferAnswer:
     def offer_pending(self) -> bool:
         """True while an offer of ours waits for its first answer."""
         return self._offer is not None and not self._offer.answered
+
+    @property
+    def receivable(self) -> Receivable:
+        """Everything that may arrive from the peer now.
+
+        Spec: RFC 3264 §5.1, an offerer must take what it offered at once.
+        """
+        formats = self._in_force.described
+        if self._offer is not None:
+            formats = (*formats, *self._offer.formats)
+        return Receivable(_codecs(formats), _events(formats))
 
     def offer(self, direction: Direction = "sendrecv", codecs: Sequence[Codec] | None = None) -> bytes:
         """Makes our offer; the `o=` version rises only when the text changed.
