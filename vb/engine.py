@@ -187,17 +187,27 @@ class Engine:
         Raises:
             Unavailable: the server stops, or the cap on legs or the limit of open files is reached.
         """
-        if self.stopping:
-            raise Unavailable("server is shutting down", retry_after_s=10)
+        self.check_running()
         cap = self.config.server.max_legs
         if cap and self.running_legs >= cap:
             raise Unavailable(f"the cap of {cap} legs is reached")
         if self.running_legs + self.open_texts >= legs_that_fit():
             raise Unavailable("the limit of open files is reached")
 
+    def check_running(self) -> None:
+        """Refuse a new leg when the server stops.
+
+        Raises:
+            Unavailable: it does.
+        """
+        if self.stopping:
+            raise Unavailable("server is shutting down", retry_after_s=10)
+
     def admit(self, leg: Leg) -> None:
-        """Enter a leg in the table; from now on clients can see it."""
+        """Enter a leg in the table; from now on clients can see it. One that comes too late ends at once."""
         self.legs.add(leg.id, leg)
+        if self.stop_deadline < math.inf:
+            leg.hangup("server_shutdown")
 
     def release(self, leg: Leg) -> None:
         """Take a leg out of the table; harmless when it is gone already."""

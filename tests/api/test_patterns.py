@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+import string
 import time
 import warnings
 
@@ -84,6 +85,20 @@ def test_a_catastrophic_expression_takes_linear_time(expression: str) -> None:
     started = time.perf_counter()
     Pattern(expression).search("a" * MAX_TEXT_CHARS + "!")
     assert time.perf_counter() - started < 0.1
+
+
+def test_a_text_that_leads_through_too_many_states_does_not_match() -> None:
+    pattern = Pattern("[a-z]{0,248}!")
+    assert pattern.search("a" * 30 + "!")
+    costly = "".join(string.ascii_lowercase[number * 7 % 26] for number in range(200)) + "!"
+    started = time.perf_counter()
+    assert not pattern.search(costly)
+    assert time.perf_counter() - started < 0.05
+
+
+@pytest.mark.parametrize(("char", "found"), [("é", True), ("É", False), ("K", True), ("k", False)])
+def test_sets_hold_characters_beyond_ascii(char: str, found: bool) -> None:
+    assert Pattern("^[K-Lß-ö]$").search(char) is found
 
 
 def test_many_different_texts_do_not_grow_the_memory_of_a_pattern() -> None:

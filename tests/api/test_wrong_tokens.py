@@ -149,4 +149,4 @@ def test_tokens_that_can_be_guessed_are_warned_of_without_being_named(engine: Sm
     engine.config = Config(http=HttpConfig(addr="127.0.0.1:0", api_tokens=tokens))
     with structlog.testing.capture_logs() as logs:
         create_app(engine)
-    assert logs == [{"event": "api_tokens_short", "tokens": 2, "wanted_chars": 22, "log_level": "warning"}]
+    assert logs == [{"event": "api_tokens_short", "count": 2, "wanted_chars": 22, "log_level": "warning"}]

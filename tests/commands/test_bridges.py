@@ -74,6 +74,7 @@ async def test_every_operation_shows_the_bridge_from_the_room_in_the_path(
         ({"room_id": "B", "direction": "up"}, 400, "direction: "),
         ({"room_id": "B", "id": "a/b"}, 400, "id: must be"),
         ({"room_id": "A"}, 400, "cannot bridge a room to itself"),
+        ({"room_id": ""}, 400, "room_id: is required"),
         ({"room_id": "nowhere"}, 404, "room not found: nowhere"),
         ({"room_id": "slow"}, 400, "sample rate mismatch"),
     ],

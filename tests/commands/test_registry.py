@@ -7,10 +7,10 @@ import structlog
 from pydantic import Field
 
 from vb.commands import registry
-from vb.commands.params import LegRef, NoParams
+from vb.commands.params import AmdParams, CreateLeg, LegRef, NoParams, SipAuth
 from vb.commands.registry import REGISTRY, Route, call, command, describe, dump, parse_params, unbuilt
 from vb.commands.views import AddLegResult, Status
-from vb.errors import BadRequest, Conflict, InternalError, NotAvailable
+from vb.errors import BadRequest, Conflict, InternalError, InvalidField, NotAvailable
 
 if TYPE_CHECKING:
     from vb.engine import Engine
@@ -152,3 +152,18 @@ def test_a_result_is_dumped_under_its_public_names_without_empty_fields() -> Non
     assert dump(result)["from"] == "a"
     assert dump([Status(status="x")]) == [{"status": "x"}]
     assert "to" not in dump(AddLegResult(status="added", room_id="b", leg_id="l"))
+
+
+def test_null_counts_as_absent_however_deep_it_stands() -> None:
+    params = parse_params(
+        CreateLeg,
+        {
+            "type": "sip",
+            "to": None,
+            "amd": {"beep_timeout": None},
+            "auth": {"username": None, "password": "x"},
+        },
+    )
+    assert (params.amd, params.auth) == (AmdParams(), SipAuth(password="x"))
+    with pytest.raises(InvalidField, match=r"auth\.password: is required"):
+        parse_params(CreateLeg, {"type": "sip", "auth": {"password": None}})

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import os
 import socket
-from collections.abc import AsyncIterator
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -18,8 +19,9 @@ from tests.api.peer import Peer
 from tests.support.phone import open_phone
 from tests.support.world import call_in
 from vb.config import Config
-from vb.errors import ConfigError
-from vb.server import open_server
+from vb.errors import ConfigError, Unavailable
+from vb.names import NameLookup
+from vb.server import Server, open_server
 
 pytestmark = pytest.mark.integration
 
@@ -232,3 +234,43 @@ async def test_a_spool_folder_that_cannot_be_used_ends_the_start_with_the_name_o
     with pytest.raises(ConfigError, match=r"VB_SPOOL_DIR: .*/file cannot be used: File exists"):
         async with open_server(spooled.model_copy(update={"webhook": hook})):
             raise AssertionError
+
+
+async def test_a_call_whose_name_is_found_after_the_stop_began_is_not_placed(config: Config) -> None:
+    found = threading.Event()
+
+    def look_up(host: str) -> tuple[str, ...]:
+        found.wait(5)
+        return ("127.0.0.1",)
+
+    async with open_phone(500) as phone, trio.open_nursery() as nursery:
+        async with open_server(config) as server:
+            names = server.engine.sip.names = NameLookup("sip", lookup=look_up)
+            assert server.engine.sip._transport is not None
+            server.engine.sip._transport.resolver._names = names
+            outcome = Outcome()
+            uri = f"sip:bob@slow.example:{phone.port}"
+            nursery.start_soon(outcome.of, partial(server.call, "create_leg", type="sip", to=uri))
+            while not server.engine.running_legs:
+                await trio.lowlevel.checkpoint()
+            nursery.start_soon(_release_once_stopping, server, found)
+        assert isinstance(outcome.error, Unavailable)
+        assert not phone.arrived.is_set()
+
+
+class Outcome:
+    """What came of a call."""
+
+    error: Exception | None = None
+
+    async def of(self, call: Callable[[], Awaitable[object]]) -> None:
+        try:
+            await call()
+        except Exception as error:
+            self.error = error
+
+
+async def _release_once_stopping(server: Server, found: threading.Event) -> None:
+    while not server.engine.stopping:
+        await trio.lowlevel.checkpoint()
+    found.set()

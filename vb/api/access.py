@@ -157,7 +157,7 @@ def warn_of_short_tokens(tokens: Iterable[str]) -> None:
     """Log if there are tokens that might be guessed."""
     count = sum(len(token) < MIN_TOKEN_CHARS for token in tokens)
     if count:
-        log.warning("api_tokens_short", tokens=count, wanted_chars=MIN_TOKEN_CHARS)
+        log.warning("api_tokens_short", count=count, wanted_chars=MIN_TOKEN_CHARS)
 
 
 def _values(headers: HeaderList) -> dict[bytes, bytes]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from vb.api.pattern_syntax import (
     Alternatives,
@@ -24,9 +24,13 @@ from vb.api.pattern_syntax import (
 
 MAX_STATES: Final = 500
 MAX_TEXT_CHARS: Final = 256
+MAX_VISITS: Final = 10_000
+"""Most states that one text may lead through, some 2 ms: texts come from callers, and others wait."""
 _MAX_MEMORY: Final = 4096
+_ASCII: Final = [chr(code) for code in range(128)]
+_MATCH: Final = 0
 
-__all__ = ["MAX_TEXT_CHARS", "Pattern", "PatternError"]
+__all__ = ["MAX_TEXT_CHARS", "MAX_VISITS", "Pattern", "PatternError"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +49,18 @@ class _Step:
 _State = _Fork | _Step
 
 
+class _Leaf(NamedTuple):
+    """A step as it is walked: `chars` are the ASCII characters that it takes, `then` the leaves behind it."""
+
+    needs: CharSet | Assertion
+    chars: frozenset[str]
+    then: frozenset[int]
+
+
+class _TooMuch(Exception):
+    """A text leads through too many states."""
+
+
 class Pattern:
     """A compiled expression.
 
@@ -57,16 +73,29 @@ class Pattern:
 
     def __init__(self, expression: str) -> None:
         self.expression = expression
-        self._states: list[_State] = [_Fork(())]  # state 0 is the match
-        self._start = self._compile(parse(expression), 0)
+        self._states: list[_State] = [_Fork(())]  # _MATCH
+        start = self._compile(parse(expression), _MATCH)
+        ascii_of: dict[CharSet, frozenset[str]] = {}
+        self._leaves = {
+            index: _Leaf(state.needs, _ascii_chars(state.needs, ascii_of), self._closure(state.target))
+            for index, state in enumerate(self._states)
+            if isinstance(state, _Step)
+        }
+        self._start = self._closure(start)
         self._moves: dict[tuple[frozenset[int], str, str], tuple[bool, frozenset[int]]] = {}
         self._verdicts: dict[str, bool] = {}
 
     def search(self, text: str) -> bool:
-        """Say whether the expression matches anywhere in the first MAX_TEXT_CHARS characters."""
+        """Say whether the expression matches anywhere in the first MAX_TEXT_CHARS characters.
+
+        A text that leads through more than MAX_VISITS states does not match.
+        """
         verdict = self._verdicts.get(text)
         if verdict is None:
-            verdict = self._search(text[:MAX_TEXT_CHARS])
+            try:
+                verdict = self._search(text[:MAX_TEXT_CHARS])
+            except _TooMuch:
+                verdict = False
             if len(self._verdicts) >= _MAX_MEMORY:
                 self._verdicts.clear()
             self._verdicts[text] = verdict
@@ -74,16 +103,19 @@ class Pattern:
 
     def _search(self, text: str) -> bool:
         states: frozenset[int] = frozenset()
-        before = ""
-        for char in text:
+        before, visits = "", 0
+        for char in (*text, ""):  # the empty text stands for an end of the text
+            visits += len(states) + len(self._start)
+            if visits > MAX_VISITS:
+                raise _TooMuch
             matched, states = self._move(states, before, char)
             if matched:
                 return True
             before = char
-        return self._move(states, before, "")[0]
+        return False
 
     def _move(self, states: frozenset[int], before: str, after: str) -> tuple[bool, frozenset[int]]:
-        """Take one character; the empty text stands for an end of the text."""
+        """Take one character."""
         key = (states, before, after)
         move = self._moves.get(key)
         if move is None:
@@ -94,23 +126,37 @@ class Pattern:
         return move
 
     def _compute_move(self, states: frozenset[int], before: str, after: str) -> tuple[bool, frozenset[int]]:
-        reached: set[int] = set()
-        pending = [*states, self._start]
+        reached = set(states | self._start)
+        pending = list(reached)
         following: set[int] = set()
+        for index in pending:  # which grows while conditions hold
+            if index == _MATCH:
+                return True, frozenset()
+            needs, chars, then = self._leaves[index]
+            if isinstance(needs, Assertion):
+                if needs.holds(before, after):
+                    pending.extend(then - reached)
+                    reached |= then
+            elif after in chars or (after > "\x7f" and after in needs):
+                following |= then
+        return False, frozenset(following)
+
+    def _closure(self, state: int) -> frozenset[int]:
+        """Return the steps that are reached from a state without taking a character, and the match."""
+        reached: set[int] = set()
+        leaves: set[int] = set()
+        pending = [state]
         while pending:
             index = pending.pop()
             if index in reached:
                 continue
             reached.add(index)
-            state = self._states[index]
-            if isinstance(state, _Fork):
-                pending.extend(state.targets)
-            elif isinstance(state.needs, Assertion):
-                if state.needs.holds(before, after):
-                    pending.append(state.target)
-            elif after and after in state.needs:
-                following.add(state.target)
-        return 0 in reached, frozenset(following)
+            found = self._states[index]
+            if index == _MATCH or isinstance(found, _Step):
+                leaves.add(index)
+            else:
+                pending.extend(found.targets)
+        return frozenset(leaves)
 
     def _add(self, state: _State) -> int:
         if len(self._states) >= MAX_STATES:
@@ -145,3 +191,11 @@ class Pattern:
         for _ in range(node.least):
             target = self._compile(node.item, target)
         return target
+
+
+def _ascii_chars(needs: CharSet | Assertion, known: dict[CharSet, frozenset[str]]) -> frozenset[str]:
+    if isinstance(needs, Assertion):
+        return frozenset()
+    if needs not in known:
+        known[needs] = frozenset(char for char in _ASCII if char in needs)
+    return known[needs]

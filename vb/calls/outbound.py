@@ -143,7 +143,7 @@ class OutgoingCall:
 
         Raises:
             BadRequest: something in the request cannot be used; nothing was sent or created.
-            Unavailable: there is no port left.
+            Unavailable: there is no port left, or the server stops.
         """
         try:
             await self._run(task_status)
@@ -156,6 +156,7 @@ class OutgoingCall:
     async def _run(self, task_status: trio.TaskStatus[SipLeg]) -> None:
         engine, request = self.engine, self.request
         local_host = await engine.sip.local_host_for(request.to, request.outbound_proxy)
+        engine.check_running()  # the look-up may have taken long
         try:
             async with open_media(engine, local_host, self.codecs, text=request.rtt) as media:
                 call = engine.sip.dial(dial_request(request, media.negotiation.offer()))

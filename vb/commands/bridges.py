@@ -7,7 +7,7 @@ from vb.commands.registry import Route, command
 from vb.commands.show import show_bridge
 from vb.commands.views import Bridge, Status
 from vb.engine import Engine, check_id
-from vb.errors import BadRequest, NotFound
+from vb.errors import BadRequest, InvalidField, NotFound
 from vb.rooms.bridge import Bridge as LiveBridge
 from vb.rooms.room import Room
 
@@ -33,6 +33,8 @@ async def bridge_create(engine: Engine, p: BridgeCreate) -> Bridge:
     Both rooms mix at one rate. Bridges may form chains, which pass audio on, but no ring.
     """
     bridge_id = check_id(p.bridge_id, "bridge_id") if p.bridge_id else engine.ids.uuid()
+    if not p.peer_room_id:
+        raise InvalidField("peer_room_id", "is required")
     if p.room_id == p.peer_room_id:
         raise BadRequest("cannot bridge a room to itself")
     room, peer = _room(engine, p.room_id), _room(engine, p.peer_room_id)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
 
 from vb.choices import KNOWN_CODECS, MIXING_RATES_HZ, CodecName
 from vb.commands.registry import shown_as_required, unbuilt
@@ -29,9 +29,16 @@ Sources = Annotated[list[Role], Field(max_length=MAX_SOURCES)]
 
 
 class Params(BaseModel):
-    """Base of all parameters: exact types, unknown keys ignored."""
+    """Base of all parameters: exact types, unknown keys ignored, null counts as absent."""
 
     model_config = ConfigDict(frozen=True, strict=True, extra="ignore", populate_by_name=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _drop_nulls(cls, values: Any) -> Any:
+        if not isinstance(values, dict):
+            return values
+        return {key: value for key, value in values.items() if value is not None}
 
 
 class NoParams(Params):

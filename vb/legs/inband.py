@@ -47,4 +47,4 @@ async def listen_for_digits(port: Port, on_digit: Callable[[str], None]) -> None
     finally:
         port.remove_tap(ear)
         if ear.digits.dropped:
-            log.warning("digits lost", digits=ear.digits.dropped)
+            log.warning("digits lost", count=ear.digits.dropped)

@@ -266,8 +266,16 @@ class RtpPort(Port):
 
     @property
     def peer_may_send(self) -> bool:
-        """Whether the peer's direction lets it send; only then is its silence a fault."""
-        return self.agreed is not None and self.agreed.direction in ("sendrecv", "recvonly")
+        """Whether the peer's direction lets it send; only then is its silence a fault.
+
+        A phone that holds us by an address of zeros, the older way, is silent as a rule.
+        """
+        agreed = self.agreed
+        return (
+            agreed is not None
+            and agreed.direction in ("sendrecv", "recvonly")
+            and not (agreed.remote_held and agreed.remote_rtp is None)
+        )
 
     def send_digits(self, digits: str) -> bool:
         """Send telephone-events in place of audio.

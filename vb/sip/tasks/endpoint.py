@@ -36,7 +36,9 @@ from vb.sip.tasks.transport import BoundAddress, SipTransport
 from vb.sip.uri import SipUri
 
 log = structlog.get_logger()
-_SECRET_LINE = re.compile(r"(?im)^((?:proxy-)?authorization|x-webhook-secret|x-webhook-url)[ \t]*:.*$")
+_SECRET_LINE = re.compile(
+    r"(?im)^((?:proxy-)?authorization|x-webhook-secret|x-webhook-url)[ \t]*:.*(?:\n[ \t].*)*$"
+)
 
 __all__ = ["DialRequest", "SipCall", "SipEndpoint", "SipSettings"]
 
