@@ -32,7 +32,7 @@ from vb.legs.leg import Leg
 from vb.legs.transfer import TransferPolicy
 from vb.limits.allowance import Allowance
 from vb.limits.destinations import Destinations
-from vb.limits.open_files import legs_that_fit
+from vb.limits.open_files import has_room
 from vb.limits.rate import RateLimit
 from vb.media.fetch_policy import FetchPolicy
 from vb.metrics import Metrics
@@ -191,7 +191,7 @@ class Engine:
         cap = self.config.server.max_legs
         if cap and self.running_legs >= cap:
             raise Unavailable(f"the cap of {cap} legs is reached")
-        if self.running_legs + self.open_texts >= legs_that_fit():
+        if not has_room(self.running_legs + self.open_texts):
             raise Unavailable("the limit of open files is reached")
 
     def check_running(self) -> None:

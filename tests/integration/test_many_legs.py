@@ -36,7 +36,7 @@ def open_files() -> Iterator[None]:
 async def test_a_thousand_legs_or_as_many_as_files_allow_hold_their_sockets_and_hear_their_packets(
     open_files: None,
 ) -> None:
-    count = min(WANTED, legs_that_fit() - RESERVED_FILES)
+    count = min(WANTED, legs_that_fit(resource.getrlimit(resource.RLIMIT_NOFILE)[0]) - RESERVED_FILES)
     pool = PortPool(0, 0)
     io = SocketIo()
     plane = Plane(io, SystemIds())

@@ -281,7 +281,7 @@ async def send_rubbish(line: TextLine, target: tuple[str, int]) -> None:
 async def test_the_sockets_of_text_count_for_the_limit_of_open_files(
     config: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("vb.engine.legs_that_fit", lambda: 2)
+    monkeypatch.setattr("vb.engine.has_room", lambda legs: legs < 2)
     async with open_server(config) as server, open_text_phone(600) as (phone, _), open_phone(900) as other:
         with server.events() as events:
             leg_id = await call_in(server, phone, events)
