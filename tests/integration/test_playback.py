@@ -13,11 +13,12 @@ import trio
 
 from tests.media.support import sine, wav_bytes
 from tests.support.phone import Phone, open_phone
-from tests.support.world import Events, call_in, wait_for
+from tests.support.world import Events, call_in, sip_uri, wait_for
 from vb.build import DECODER_THREADS, DISK_THREADS
 from vb.commands.views import PlaybackStart
 from vb.config import Config
 from vb.server import Server, open_server
+from vb.sip import call as sip
 
 pytestmark = pytest.mark.integration
 
@@ -161,6 +162,26 @@ async def test_a_connection_that_breaks_is_an_error_after_what_had_arrived(confi
         told = await scene.told("error", playback)
         assert told["error"] == "fetch failed: the server broke the protocol"
         assert trio.current_time() - started_at == pytest.approx(2.5, abs=0.4)
+
+
+async def test_a_playback_to_a_ringing_call_ends_in_its_time_and_is_not_heard_after_the_answer(
+    config: Config,
+) -> None:
+    async with open_station() as station, open_server(config) as server, open_phone(500) as phone:
+        with server.events() as events:
+            call = phone.dial(sip_uri(server))
+            leg = str((await wait_for(events, "leg.ringing"))["leg_id"])
+            started = await server.call("leg_play_start", id=leg, url=station.url("quick/1.5"))
+            assert isinstance(started, PlaybackStart)
+            await wait_for(events, "playback.started", playback_id=started.playback_id)
+            started_at = trio.current_time()
+            finished = await wait_for(events, "playback.finished", playback_id=started.playback_id)
+            assert (finished["reason"], finished["played_ms"]) == ("completed", 1500)
+            assert trio.current_time() - started_at == pytest.approx(1.5, abs=0.3)
+            await server.call("answer_leg", id=leg)
+            phone.use_answer((await phone.wait_for(call, sip.Answered)).sdp)
+            await phone.hear(40)
+            assert phone.tones() == set()
 
 
 async def test_a_stop_in_the_middle_closes_the_connection(config: Config) -> None:

@@ -14,6 +14,7 @@ from tests.mixer.support import (
     World,
     agreed,
     from_alaw,
+    from_ulaw,
     heard_tones,
     level,
     strength,
@@ -161,6 +162,41 @@ class TestPlayback:
         world.room(phone)
         world.run(2)
         assert source.rates == [8000, 8000, 16000, 16000]
+
+    def test_private_playback_goes_on_in_real_time_while_a_leg_has_no_codec(self) -> None:
+        world = World()
+        phone = world.phone(configured=False)
+        source = ListSource([tone(400, 160)] * 5)
+        phone.port.add_private(source)
+        world.run(4)
+        assert len(source.frames) == 1
+        world.run(1)
+        assert source.finished
+        assert phone.heard == []
+
+    def test_a_leg_that_gets_a_codec_midway_hears_the_rest_at_once(self) -> None:
+        world = World()
+        phone = world.phone(configured=False)
+        parts = [tone(hz, 160) for hz in (400, 600, 900, 1300)]
+        phone.port.add_private(ListSource(parts))
+        world.run(2)
+        phone.port.configure(agreed(4000))
+        phone.port.sending = True
+        world.run(3)
+        heard = [from_ulaw(packet.payload) for packet in phone.heard]
+        assert strength(heard[0], 900) > 7000
+        assert strength(heard[1], 1300) > 7000
+        assert level(heard[2]) == 0
+
+    def test_a_room_member_without_a_codec_has_its_playback_pass_unheard_too(self) -> None:
+        world = World()
+        ringing, phone = world.phone(configured=False), world.phone()
+        source = ListSource([tone(400, 160)] * 3)
+        ringing.port.add_private(source)
+        world.room(ringing, phone)
+        world.run(3)
+        assert source.finished
+        assert level(phone.pcm(3)) == 0
 
     def test_a_removed_source_is_silent_at_the_next_tick(self) -> None:
         world = World()

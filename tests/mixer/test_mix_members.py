@@ -159,6 +159,17 @@ class TestFaults:
         assert heard_tones(phones[1], 10) == {900}
         assert len(phones[1].heard) == 20
 
+    def test_a_failing_source_of_a_leg_without_a_codec_ends_its_leg_once(self) -> None:
+        world = World()
+        ringing, other = world.phone(configured=False), world.phone(configured=False)
+        failed = self.faults(world)
+        ringing.port.add_private(Broken())
+        source = ListSource([tone(400, 160)] * 3)
+        other.port.add_private(source)
+        world.run(3)
+        assert failed == [ringing.port]
+        assert source.finished
+
     def test_a_failing_tap_is_taken_out_and_its_leg_goes_on(self) -> None:
         world = World()
         phones = talkers(world, 2)

@@ -101,10 +101,17 @@ class MixClass:
 
 @dataclass(slots=True)
 class Layout:
-    """All banks and mix classes, valid until the next change."""
+    """All banks and mix classes, valid until the next change.
+
+    Attributes:
+        banks: the legs by their own rate.
+        classes: the participants by the rate that they are mixed at.
+        unheard: ports that are played to and have no codec yet, such as ringing calls.
+    """
 
     banks: list[Bank]
     classes: list[MixClass]
+    unheard: list[Port] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -138,14 +145,19 @@ def compile_layout(core: PlaneCore, plans: Mapping[str, MixPlan], owners: Mappin
             slots = [plan.members[i].port.slot for i in present]
             placed.update(slots)
             _draft_room(core, drafts, plan, slots, present)
+    unheard: list[Port] = []
     for port in core.ports:
-        if port is not None and port.slot not in placed and _usable(port):
+        if port is None or port.slot in placed:
+            continue
+        if _usable(port):
             drafts[port.rate_hz].alone.append(port.slot)
+        elif port.private and not port.rate_hz and not port.faulted:
+            unheard.append(port)
     classes = [_finish_class(rate, draft) for rate, draft in drafts.items()]
     classes = [mix_class for mix_class in classes if mix_class.slots.size]
     for mix_class in classes:
         _list_extras(core, mix_class)
-    return Layout(_make_banks(core, classes), classes)
+    return Layout(_make_banks(core, classes), classes, unheard)
 
 
 def _usable(port: Port) -> bool:

@@ -23,6 +23,7 @@ from vb.mixer.port import Port
 
 _LOWEST: Final = -32768.0
 _HIGHEST: Final = 32767.0
+_UNHEARD_HZ: Final = RATES_HZ[0]
 _PROBE: Final = 16
 """Every so many samples are looked at to find rows that may be all zero."""
 _ROOM_NOISE_SLOT: Final = np.zeros(1, np.int64)
@@ -192,6 +193,15 @@ class Mixer:
                 if frame is not None and not shut[row]:
                     heard[row] += frame
             np.clip(heard[row], _LOWEST, _HIGHEST, out=heard[row])
+
+    def play_unheard(self, ports: Iterable[Port]) -> None:
+        """Let the playback of ports without a codec go on in real time; its audio goes nowhere.
+
+        Whoever is answered midway hears it from where it has come to.
+        """
+        for port in ports:
+            for source in port.private:
+                take_frame(source, _UNHEARD_HZ, partial(self._drop_private, port, source))
 
     def _hand_out(self, rate_hz: int, block: Block, heard: Mix) -> None:
         """Convert what a block's legs hear to their own rate."""

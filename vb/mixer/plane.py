@@ -201,6 +201,7 @@ class Plane:
                 core.speaking.hear(bank.slots, bank.heard, self._playback.arrived(bank))
         for mix_class in self._layout.classes:
             self._mixer.mix(mix_class)
+        self._mixer.play_unheard(self._layout.unheard)
         self._egress.send()
         core.speaking.tell_changes()
         self._control(now)
