@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any, TypeVar
 
 import pytest
+import trio
+import trio.testing
 
 from tests.support.engine import Client, Observed, open_engine
 from vb.config import Config, RecordingConfig
@@ -15,6 +18,53 @@ from vb.errors import BadRequest
 from vb.features.recording import check_name
 
 pytestmark = pytest.mark.integration  # files are written in threads
+
+T = TypeVar("T")
+
+
+class BusyDisk:
+    """Does nothing for anybody until it is free."""
+
+    def __init__(self) -> None:
+        self.free = trio.Event()
+
+    async def __call__(self, function: Callable[[], T], /) -> T:
+        await self.free.wait()
+        return function()
+
+
+class Start:
+    """A start of a recording with a name of its own that finds the disk busy."""
+
+    def __init__(self, observed: Observed, client: Client, nursery: trio.Nursery) -> None:
+        self.disk = BusyDisk()
+        self.answer: tuple[int, Any] | None = None
+        self._client = client
+        self._nursery = nursery
+        observed.engine.recorders.blocking = self.disk
+
+    async def begin(self, path: str) -> None:
+        """Ask for it, and return once it waits for the disk."""
+        self._nursery.start_soon(self._ask, path)
+        await trio.testing.wait_all_tasks_blocked()
+        assert self.answer is None
+
+    async def _ask(self, path: str) -> None:
+        self.answer = await self._client.rest("POST", path, {"filename": "mine"})
+
+    async def told(self) -> tuple[int, Any] | None:
+        """The answer, once the disk is free and nothing moves any more."""
+        self.disk.free.set()
+        await trio.testing.wait_all_tasks_blocked()
+        return self.answer
+
+
+@asynccontextmanager
+async def start_in(directory: Path) -> AsyncIterator[tuple[Observed, Client, Start]]:
+    """A room with a leg, in an engine whose disk is busy."""
+    async with engine_in(directory) as (observed, client), trio.open_nursery() as nursery:
+        room_with_leg(observed)
+        yield observed, client, Start(observed, client, nursery)
 
 
 @asynccontextmanager
@@ -146,3 +196,53 @@ async def test_a_start_that_failed_leaves_the_place_free(tmp_path: Path) -> None
         room_with_leg(observed)
         for _ in range(20):
             assert (await client.rest("POST", "rooms/r/record", {"filename": "same"}))[0] == 500
+
+
+async def test_a_start_whose_room_empties_meanwhile_is_refused_and_leaves_nothing(tmp_path: Path) -> None:
+    async with start_in(tmp_path) as (observed, client, start):
+        await start.begin("rooms/r/record")
+        await client.command("remove_leg_from_room", room_id="r", leg_id="a")
+        assert await start.told() == (409, {"error": "room has no participants"})
+        assert observed.told() == [("leg.left_room",)]
+        room = observed.engine.rooms.get("r")
+        assert room.slots.names() == []
+        room.add(observed.leg("b"))
+        assert (await client.rest("POST", "rooms/r/record", {"filename": "mine"}))[0] == 200
+
+
+async def test_a_start_whose_room_is_being_deleted_is_refused_and_says_nothing_later(tmp_path: Path) -> None:
+    async with start_in(tmp_path) as (observed, client, start), trio.open_nursery() as nursery:
+        over = trio.Event()
+
+        async def linger() -> None:
+            with trio.CancelScope(shield=True):
+                await over.wait()
+
+        observed.engine.rooms.get("r").slots.start("lingering", linger)
+        await start.begin("rooms/r/record")
+        nursery.start_soon(client.rest, "DELETE", "rooms/r")
+        await trio.testing.wait_all_tasks_blocked()
+        answer = await start.told()
+        over.set()
+        await trio.testing.wait_all_tasks_blocked()
+        assert answer == (409, {"error": "it is ending"})
+        assert observed.told() == [("leg.left_room",), ("room.deleted",)]
+
+
+async def test_a_start_whose_leg_ends_meanwhile_is_refused_before_the_leg_has_ended(tmp_path: Path) -> None:
+    async with start_in(tmp_path) as (observed, _, start):
+        async with observed.engine.legs.get("a").slots.open():
+            await start.begin("legs/a/record")
+        assert await start.told() == (409, {"error": "it is ending"})
+        assert observed.events() == []
+
+
+async def test_of_two_starts_at_once_with_one_name_the_first_gets_it(tmp_path: Path) -> None:
+    async with start_in(tmp_path) as (observed, client, start):
+        observed.engine.open_room("other").add(observed.leg("b"))
+        await start.begin("rooms/r/record")
+        for room in ("other", "r"):
+            assert (await client.rest("POST", f"rooms/{room}/record", {"filename": "mine"}))[0] == 409
+        answer = await start.told()
+        assert answer is not None
+        assert answer[0] == 200

@@ -6,7 +6,6 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import partial
 from pathlib import Path
 
 import structlog
@@ -66,11 +65,12 @@ class Recorders:
     async def start(self, owner: Owner, options: RecordingOptions) -> str:
         """Start recording and return the path that the file will have.
 
-        A leg is recorded in stereo, a room in mono.
+        A leg is recorded in stereo, a room in mono. The owner's slot is taken before anything is waited
+        for, so whatever ends the owner meanwhile ends the start with it.
 
         Raises:
             BadRequest: the bucket does not exist, or its server is where requests may not lead to.
-            Conflict: a recording runs already, the owner is ending, or the name is taken.
+            Conflict: a recording runs already, the owner is ending or empty, or the name is taken.
             InternalError: the file cannot be created.
         """
         if owner.slots.get(RECORDING_SLOT) is not None:
@@ -80,8 +80,6 @@ class Recorders:
         path = self._folder / name
         self._reserve(name)
         try:
-            if options.name is not None and await self.blocking(partial(os.path.lexists, path)):
-                raise Conflict("a recording of that name exists")
             task = RecordingTask(
                 owner,
                 options,

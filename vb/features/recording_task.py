@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -162,6 +164,8 @@ class RecordingTask:
             self.path, token=self._token, recorder=self.recorder, participants=self._channels_writer
         )
         try:
+            if self._options.name is not None and await self._blocking(partial(os.path.lexists, self.path)):
+                raise Conflict("a recording of that name exists")
             if self._options.target is not None:
                 await self._storage.check(self._options.target, self._options.name)
             await run_recorder(self.recorder, writer, blocking=self._blocking, task_status=self)
@@ -206,7 +210,9 @@ class RecordingTask:
                 }
             self.owner.publish(RecordingFinished, **fields)
         elif self.failure is None:
-            self.failure = Conflict("it is ending")
+            room = self.owner.room
+            empty = room is not None and not room.members
+            self.failure = Conflict("room has no participants" if empty else "it is ending")
         self.settled.set()
         self._finished.set()
 
