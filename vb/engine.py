@@ -28,7 +28,7 @@ from vb.features.playback import Players
 from vb.features.recording import Recorders
 from vb.ids import IdSource, SystemIds
 from vb.layers import Layer
-from vb.legs.leg import Leg
+from vb.legs.leg import CLEANUP_DEADLINE_S, Leg
 from vb.legs.transfer import TransferPolicy
 from vb.limits.allowance import Allowance
 from vb.limits.destinations import Destinations
@@ -306,6 +306,8 @@ class Engine:
 
         Its id is free again once all of that is told.
 
+        Cancellation: the features still end first, for at most `CLEANUP_DEADLINE_S`, and the rest follows.
+
         Raises:
             NotFound: there is no such room.
         """
@@ -314,10 +316,18 @@ class Engine:
             raise NotFound(f"room {room_id} not found")
         self._closing_rooms.add(room_id)
         try:
-            await room.stop_features()
+            await self._stop_features(room)
         finally:
             self._end_room(room, "room_deleted")
             self._closing_rooms.discard(room_id)
+
+    async def _stop_features(self, room: Room) -> None:
+        try:
+            await room.stop_features()
+        finally:  # a caller who was cancelled must not bring the order of events about
+            deadline = min(trio.current_time() + CLEANUP_DEADLINE_S, self.stop_deadline)
+            with trio.move_on_at(deadline, shield=True):
+                await room.stop_features()
 
     def _end_room(self, room: Room, leg_reason: str) -> None:
         self.bridges.close_all(room, "room_deleted")

@@ -8,7 +8,9 @@ from functools import partial
 
 import pytest
 import trio
+import trio.testing
 
+from tests.support.engine import open_engine
 from tests.support.phone import open_phone
 from tests.support.raw_sip import SDP, open_raw
 from tests.support.world import Events, call_in, rest_of, sip_uri, wait_for
@@ -105,3 +107,52 @@ async def test_a_call_for_a_room_that_ends_is_placed_and_joins_one_made_anew(con
             phone.answer(phone.calls[0])
             await wait_for(events, "room.created", room_id="r")
             await wait_for(events, "leg.joined_room", leg_id=leg_id, room_id="r")
+
+
+@pytest.mark.parametrize("moment", ["before it begins", "while the recording ends"])
+async def test_a_caller_who_is_cancelled_changes_nothing_in_the_order_of_events(
+    config: Config, moment: str
+) -> None:
+    async with open_server(config) as server, open_phone(600) as bob, open_phone(700) as carol:
+        with server.events() as events:
+            legs = [await call_in(server, phone, events, "r") for phone in (bob, carol)]
+            await server.call("room_record_start", id="r")
+            await bob.hear(5)
+            await rest_of(events)
+            async with trio.open_nursery() as nursery:
+                if moment == "before it begins":
+                    nursery.cancel_scope.cancel()
+                nursery.start_soon(partial(server.call, "delete_room", id="r"))
+                while "r" in server.engine.rooms:
+                    await trio.lowlevel.cancel_shielded_checkpoint()
+                nursery.cancel_scope.cancel()
+            told = [(event["type"], event.get("leg_id")) for event in await rest_of(events)]
+    assert told[:4] == [
+        ("recording.finished", None),
+        *(("leg.left_room", leg_id) for leg_id in legs),
+        ("room.deleted", None),
+    ]
+    assert sorted(told[4:]) == sorted(("leg.disconnected", leg_id) for leg_id in legs)
+
+
+async def test_a_cancelled_caller_waits_for_a_feature_that_hangs_for_five_seconds_at_most(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with open_engine() as observed, trio.open_nursery() as nursery:
+        room, hanging = observed.engine.open_room("r"), trio.Event()
+
+        async def hang() -> None:
+            with trio.CancelScope(shield=True):
+                await hanging.wait()
+
+        room.slots.start("hanging", hang)
+        await trio.testing.wait_all_tasks_blocked()
+        begun = trio.current_time()
+        nursery.cancel_scope.cancel()
+        try:
+            await observed.engine.close_room("r")
+        finally:
+            waited_s = trio.current_time() - begun
+            hanging.set()
+    assert waited_s == pytest.approx(5)
+    assert observed.told() == [("room.created",), ("room.deleted",)]

@@ -39,7 +39,6 @@ log = structlog.get_logger(__name__)
 CLEANUP_DEADLINE_S = 5.0
 """How long the end of a leg waits for each of its last words: a room's recording, the answer to a BYE."""
 
-
 HOLD_LIMIT_S = 2 * 3600.0
 """A call that stays on hold for this long is ended."""
 
