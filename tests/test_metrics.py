@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 
 from tests.support.ids import SequentialIds
 from vb.events.bus import EventBus
 from vb.events.leg import Cdr, LegConnected, LegDisconnected, LegMuted, LegRinging
-from vb.metrics import CALL_BUCKETS_S, Metrics
+from vb.metrics import CALL_BUCKETS_S, RECOVERED, Metrics
 
 NAMES = (
     "voiceblender_legs_total",
@@ -106,9 +109,19 @@ def test_sources_are_read_at_every_scrape(metrics: Metrics) -> None:
     assert text.count("# TYPE voiceblender_queue_depth gauge") == 1
 
 
-def test_a_contained_fault_is_counted_where_it_happened(metrics: Metrics) -> None:
-    metrics.recovered("mixer", "tick")
-    assert value(metrics, "recovered_panics_total", component="mixer", site="tick") == 1
+SITES = [(component, site) for component, sites in RECOVERED.items() for site in sites]
+
+
+@pytest.mark.parametrize(("component", "site"), SITES)
+def test_a_contained_fault_is_counted_where_it_happened(metrics: Metrics, component: str, site: str) -> None:
+    assert value(metrics, "recovered_panics_total", component=component, site=site) == 0
+    metrics.recovered(component, site)
+    assert value(metrics, "recovered_panics_total", component=component, site=site) == 1
+
+
+def test_the_page_on_errors_names_each_site_that_counts_contained_faults() -> None:
+    page = Path(__file__).parents[1] / "docs" / "discussion" / "errors.md"
+    assert sorted(re.findall(r"`(\w+)/(\w+)`", page.read_text(encoding="utf-8"))) == sorted(SITES)
 
 
 def test_label_values_are_escaped(metrics: Metrics, bus: EventBus) -> None:

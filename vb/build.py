@@ -100,6 +100,7 @@ def build_engine(config: Config, http: httpx.AsyncClient, rooms: Layer, legs: tr
     engine.sip = SipEndpoint(sip_settings(config.sip), ids, partial(accept_call, engine))
     engine.sip.refuse_new = partial(refusal, engine)
     engine.transfers = transfer_policy(engine)
+    engine.recorders.storage.uploads.on_fault = partial(metrics.recovered, "uploads", "upload")
     plane.set_fault_handlers(partial(_leg_fault, engine), _room_fault)
     return engine
 

@@ -169,6 +169,10 @@ class Engine:
     def sip(self, endpoint: SipEndpoint) -> None:
         self._sip = endpoint
 
+    def recovered(self, component: str, site: str) -> None:
+        """Count a fault that was contained where it happened."""
+        self.metrics.recovered(component, site)
+
     # -- legs ----------------------------------------------------------------------------------------------
 
     def check_capacity(self) -> None:
@@ -231,6 +235,7 @@ class Engine:
         try:
             await run()
         except* Exception:  # the leg boundary: one call fails alone
+            self.recovered("engine", "leg")
             log.exception("leg failed")
         finally:
             self._leg_over()
@@ -245,6 +250,7 @@ class Engine:
         except* Exception as group:  # the leg boundary: one call fails alone
             problem = first_of(group)
             if status.ready:
+                self.recovered("engine", "leg")
                 log.exception("leg failed")
         finally:
             self._leg_over()
@@ -342,6 +348,7 @@ class Engine:
         try:
             await room.run()
         except* Exception:  # the room boundary: a fault ends this room, never the server
+            self.recovered("engine", "room")
             log.exception("room failed", room_id=room.id)
             if self.rooms.find(room.id) is room:
                 self.rooms.pop(room.id)

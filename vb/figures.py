@@ -1,4 +1,4 @@
-"""Figures of the media plane, of SIP and of uploads for the metrics."""
+"""Figures of calls, of the media plane, of SIP and of uploads for the metrics."""
 
 from __future__ import annotations
 
@@ -10,7 +10,11 @@ from vb.mixer.ticks import TickGrid
 
 
 def add_figures(engine: Engine, grid: TickGrid) -> None:
-    """Let the metrics read the plane, its clock, the port pool, SIP and uploads at every scrape."""
+    """Let the metrics read calls, the plane, its clock, the port pool, SIP and uploads at every scrape."""
+
+    def calls() -> Iterator[Reading]:
+        yield "active_legs", "Legs that are registered now", len(engine.legs), {}
+        yield "active_rooms", "Rooms that exist now", len(engine.rooms), {}
 
     def plane() -> Iterator[Reading]:
         lateness = grid.lateness()
@@ -37,7 +41,8 @@ def add_figures(engine: Engine, grid: TickGrid) -> None:
         yield "bridges", "Bridges between rooms", len(engine.bridges), {}
         yield "bridge_frames_dropped", "Frames that bridges dropped", engine.bridges.dropped, {}
         yield "media_ports", "Places taken in the media plane", engine.plane.ports, {}
-        yield "rtp_port_pairs_free", "Port pairs left in the pool", engine.ports.free, {}
+        if not engine.ports.os_chosen:  # then there is no pool that could run dry
+            yield "rtp_port_pairs_free", "Port pairs left in the pool", engine.ports.free, {}
 
     def sip() -> Iterator[Reading]:
         endpoint = engine.sip
@@ -62,12 +67,9 @@ def add_figures(engine: Engine, grid: TickGrid) -> None:
         for outcome, count in found.outcomes.items():
             yield "recording_uploads", "Uploads of recordings by outcome", count, {"outcome": outcome}
 
-    engine.metrics.add_source(plane)
-    engine.metrics.add_source(sip)
-
     def names() -> Iterator[Reading]:
         for lookup in (engine.names, engine.sip.names, engine.recorders.storage.own_names):
             yield from lookup.readings()
 
-    engine.metrics.add_source(uploads)
-    engine.metrics.add_source(names)
+    for source in (calls, plane, sip, uploads, names):
+        engine.metrics.add_source(source)

@@ -21,6 +21,16 @@ LEG_STATES: Final = {
 WRONG_TOKEN_STATUSES: Final = ("401", "429")
 TEXT_LOSSES: Final = ("overflow", "malformed")
 OUTCOMES: Final = ("success", "exhausted", "marshal_error", "request_error", "undelivered")
+RECOVERED: Final = {
+    "api": ("connection", "request"),
+    "commands": ("call",),
+    "engine": ("leg", "room"),
+    "legs": ("task",),
+    "slots": ("leg", "room"),
+    "uploads": ("upload",),
+    "webhooks": ("delivery", "event", "spool"),
+}
+"""Components and their sites that contain faults of ours; the mixer and SIP have counters of their own."""
 CALL_BUCKETS_S: Final = (5, 15, 30, 60, 120, 300, 600, 1800, 3600)
 
 Reading = tuple[str, str, float, Mapping[str, str]]
@@ -125,6 +135,9 @@ class Metrics:
                 self._legs.labels(kind, state)
         for outcome in OUTCOMES:
             self._deliveries.labels(outcome)
+        for component, sites in RECOVERED.items():
+            for site in sites:
+                self._panics.labels(component, site)
         for status in WRONG_TOKEN_STATUSES:
             self._wrong_tokens.labels(status)
         self.text_lost(dict.fromkeys(TEXT_LOSSES, 0))
@@ -138,7 +151,7 @@ class Metrics:
         self._deliveries.labels(outcome).inc()
 
     def recovered(self, component: str, site: str) -> None:
-        """Count a fault that was contained at `site` of `component`."""
+        """Count a fault that was contained at a site of a component: one of RECOVERED."""
         self._panics.labels(component, site).inc()
 
     def wrong_token(self, status: int) -> None:

@@ -88,7 +88,7 @@ def _scrape(briefing: Briefing) -> Taken:
         name: int(float(value))
         for name, value in re.findall(r"^voiceblender_(active_legs|rtp_port_pairs_free) (\S+)$", text, re.M)
     }
-    return Taken(found["active_legs"], found["rtp_port_pairs_free"])
+    return Taken(found["active_legs"], found.get("rtp_port_pairs_free", 0))  # absent where there is no pool
 
 
 async def _taken(briefing: Briefing) -> Taken:

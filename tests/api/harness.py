@@ -129,8 +129,6 @@ class SmallEngine:
     metrics: Metrics = field(default_factory=Metrics)
     http: httpx.AsyncClient = field(default_factory=lambda: httpx.AsyncClient(verify=False))
     names: NameLookup = field(default_factory=lambda: NameLookup("requests"))
-    legs: dict[str, object] = field(default_factory=dict)
-    rooms: dict[str, object] = field(default_factory=dict)
     stopping: bool = False
     ready: bool = True
 

@@ -267,12 +267,11 @@ async def test_readiness_follows_the_engine(
     assert (await ask(app, "GET", "/readyz")).status == status
 
 
-async def test_metrics_show_what_the_engine_holds(app: Application, engine: SmallEngine) -> None:
-    engine.legs = {"a": object(), "b": object()}
+async def test_metrics_are_shown_with_those_of_the_edge(app: Application) -> None:
     reply = await ask(app, "GET", "/metrics")
     assert reply.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
-    assert b"\nvoiceblender_active_legs 2.0\n" in reply.body
-    assert b"\nvoiceblender_active_rooms 0.0\n" in reply.body
+    assert b"\nvoiceblender_webhook_enqueued_total 0.0\n" in reply.body
+    assert b"\nvoiceblender_vsi_clients 0.0\n" in reply.body
 
 
 async def test_a_plain_get_of_vsi_asks_for_an_upgrade(app: Application) -> None:

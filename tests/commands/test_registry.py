@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
@@ -11,6 +12,7 @@ from vb.commands.params import AmdParams, CreateLeg, LegRef, NoParams, SipAuth
 from vb.commands.registry import REGISTRY, Route, call, command, describe, dump, parse_params, unbuilt
 from vb.commands.views import AddLegResult, Status
 from vb.errors import BadRequest, Conflict, InternalError, InvalidField, NotAvailable
+from vb.metrics import Metrics
 
 if TYPE_CHECKING:
     from vb.engine import Engine
@@ -50,7 +52,14 @@ def own_registry(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(REGISTRY, "wash", describe("wash", wash, Route("POST", "/v1/legs/{id}/wash"), (404,)))
 
 
-ENGINE = cast("Engine", object())
+@dataclass
+class CountingEngine:
+    """As much of an engine as the dispatch itself needs."""
+
+    metrics: Metrics = field(default_factory=Metrics)
+
+
+ENGINE = cast("Engine", CountingEngine())
 
 
 def test_a_command_is_described_by_its_function() -> None:
@@ -140,9 +149,11 @@ async def test_a_refusal_passes_through_as_it_is() -> None:
 
 
 @pytest.mark.usefixtures("own_registry")
-async def test_a_fault_is_logged_and_told_without_details() -> None:
+async def test_a_fault_is_logged_counted_and_told_without_details() -> None:
+    engine = CountingEngine()
     with structlog.testing.capture_logs() as logs, pytest.raises(InternalError) as caught:
-        await call(ENGINE, "wash", {"id": "broken"})
+        await call(cast("Engine", engine), "wash", {"id": "broken"})
+    assert b'recovered_panics_total{component="commands",site="call"} 1.0' in engine.metrics.render()
     assert caught.value.message == "internal error"
     assert [(line["command"], line["log_level"]) for line in logs] == [("wash", "error")]
 

@@ -118,11 +118,14 @@ async def test_what_is_under_way_is_here_and_says_where_it_will_be(
 
 async def test_a_fault_ends_one_upload_and_nothing_else(autojump_clock: MockClock, tmp_path: Path) -> None:
     async with running(Shelf(failure=ZeroDivisionError("oops")), Shelf()) as uploads:
+        faults: list[str] = []
+        uploads.on_fault = lambda: faults.append("upload")
         begun = [
             *uploads.start(CALLS, files(tmp_path, 1)),
             *uploads.start(OTHERS, files(tmp_path, 1, "b")),
         ]
         first, second = await settled(begun)
+    assert faults == ["upload"]
     assert first[1] == "upload failed: internal error"
     assert second == ("s3://shelf/b0.wav", None)
 

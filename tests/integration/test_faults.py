@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from tests.mixer.support import Broken
 from tests.support.phone import open_phone
 from tests.support.world import call_in, rest_of, wait_for
 from vb.config import Config
-from vb.server import open_server
+from vb.server import Server, open_server
 
 pytestmark = pytest.mark.integration
+
+
+def counted(server: Server) -> set[tuple[str, str]]:
+    """Component and site of what was contained."""
+    text = server.engine.metrics.render().decode()
+    found = re.findall(r'recovered_panics_total{component="(\w+)",site="(\w+)"} (\S+)', text)
+    return {(component, site) for component, site, value in found if float(value)}
 
 
 async def test_a_failing_participant_leaves_its_room_and_ends(config: Config) -> None:
@@ -58,5 +67,6 @@ async def test_a_failing_room_ends_with_its_legs_and_no_other_does(config: Confi
         assert (told[0]["room_id"], told[1]["leg_id"]) == ("bad", doomed)
         assert told[1]["cdr"]["reason"] == "mixer_panic"
         assert [room.id for room in server.engine.rooms] == ["good"]
+        assert counted(server) == {("engine", "room")}
         await first.hear(60)
         assert first.tones() == {700}

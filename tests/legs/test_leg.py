@@ -70,6 +70,7 @@ async def test_a_crash_of_a_media_task_ends_only_this_leg_and_the_far_end_is_tol
         assert setup.far.reasons == ["internal_error"]
         assert disconnected(setup.host).cdr.reason == "internal_error"
         assert not other.leg.ended
+        assert (setup.host.faults, other.host.faults) == ([("legs", "task")], [])
         other.leg.hangup("api_hangup")
 
 
@@ -85,6 +86,7 @@ async def test_a_crash_of_a_feature_leaves_the_leg_alone() -> None:
         await handle.join()
         assert handle.failed
         assert not leg.ended
+        assert setup.host.faults == [("slots", "leg")]
         leg.hangup("api_hangup")
     assert disconnected(setup.host).cdr.reason == "api_hangup"
 

@@ -23,6 +23,7 @@ class RecordingHost:
         self.published: list[Event] = []
         self.table: dict[str, Leg] = {}
         self.forgotten: list[str] = []
+        self.faults: list[tuple[str, str]] = []
         self.stop_deadline = math.inf
         self.bus.subscribe(self._keep)
 
@@ -33,6 +34,9 @@ class RecordingHost:
     def types(self) -> list[str]:
         """The types of all events so far."""
         return [event.type for event in self.published]
+
+    def recovered(self, component: str, site: str) -> None:
+        self.faults.append((component, site))
 
     def admit(self, leg: Leg) -> None:
         self.table[leg.id] = leg

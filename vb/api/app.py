@@ -117,12 +117,8 @@ class Application(QuartTrio):
             session.close(CLOSE_GOING_AWAY)
 
     def readings(self) -> list[Reading]:
-        """Return the gauges that the edge can read off the engine."""
-        return [
-            ("active_legs", "Legs that are registered now", len(self.engine.legs), {}),
-            ("active_rooms", "Rooms that exist now", len(self.engine.rooms), {}),
-            ("vsi_clients", "VSI clients that are connected now", len(self._sessions), {}),
-        ]
+        """Return the gauges of the edge itself."""
+        return [("vsi_clients", "VSI clients that are connected now", len(self._sessions), {})]
 
 
 def _origin_path(path: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sized
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import httpx
@@ -55,16 +55,6 @@ class EdgeEngine(Protocol):
     @property
     def names(self) -> Resolve:
         """Return what looks up the hosts that requests and callers chose."""
-        ...
-
-    @property
-    def legs(self) -> Sized:
-        """Return the live legs."""
-        ...
-
-    @property
-    def rooms(self) -> Sized:
-        """Return the rooms."""
         ...
 
     @property

@@ -197,6 +197,7 @@ async def call(engine: Engine, name: str, values: Mapping[str, Any]) -> BaseMode
     except VbError:
         raise
     except Exception:  # the dispatch boundary: a fault ends one command, never the session that asked
+        engine.metrics.recovered("commands", "call")
         log.exception("command failed", command=name)
         raise InternalError("internal error") from None
 

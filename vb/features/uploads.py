@@ -87,11 +87,13 @@ class Uploads:
     Attributes:
         running: how many are under way.
         outcomes: how many ended how.
+        on_fault: told when a fault of ours ended an upload.
     """
 
     def __init__(self, open_bucket: Callable[[S3Target], Bucket], blocking: Blocking) -> None:
         self.running = 0
         self.outcomes: Counter[str] = Counter(dict.fromkeys(OUTCOMES, 0))
+        self.on_fault: Callable[[], None] = _ignore
         self._open_bucket = open_bucket
         self._blocking = blocking
         self._places: dict[tuple[str, str], _Places] = {}
@@ -149,6 +151,7 @@ class Uploads:
                 else:
                     outcome = STORED
         except Exception as fault:  # the upload boundary: a fault ends one upload
+            self.on_fault()
             log.exception("upload failed", file=str(upload.path))
             outcome, problem = FAILED, StorageError("internal error", type(fault).__name__)
         finally:
@@ -220,3 +223,7 @@ class Uploads:
             await self.wait_idle()
         if self._nursery is not None:
             self._nursery.cancel_scope.cancel()
+
+
+def _ignore() -> None:
+    """Tell nobody."""

@@ -85,6 +85,10 @@ class LegHost(Protocol):
         """When cleaning up has to be over because the server stops."""
         ...
 
+    def recovered(self, component: str, site: str) -> None:
+        """Count a fault that was contained where it happened."""
+        ...
+
     def admit(self, leg: Leg) -> None:
         """Enter the leg in the table."""
         ...
@@ -151,7 +155,7 @@ class Leg:
         self.last_room: RoomLike | None = None
         self.port: RtpPort | None = None
         self.speaking = False
-        self.slots = TaskSlots(f"leg {leg_id}")
+        self.slots = TaskSlots(f"leg {leg_id}", lambda _: host.recovered("slots", "leg"))
         self.connected = trio.Event()
         self.end_reason: str | None = None
         self._announced = False
@@ -358,6 +362,7 @@ class Leg:
         try:
             await func()
         except Exception:  # the leg boundary: a fault of one leg's task is that leg's end
+            self.host.recovered("legs", "task")
             log.exception("leg task failed", leg_id=self.id, task=name)
             self.hangup("internal_error")
 

@@ -44,6 +44,10 @@ class RoomHost(Protocol):
         """When cleaning up has to be over because the server stops."""
         ...
 
+    def recovered(self, component: str, site: str) -> None:
+        """Count a fault that was contained where it happened."""
+        ...
+
 
 class MemberWatcher(Protocol):
     """Whoever follows the members of a room. Neither method may wait."""
@@ -78,7 +82,7 @@ class Room:
         self.members: dict[str, Leg] = {}
         self.mix = RoomMix(room_id, sample_rate_hz, comfort_noise=comfort_noise)
         self.routing = RoutingMatrix()
-        self.slots = TaskSlots(f"room {room_id}")
+        self.slots = TaskSlots(f"room {room_id}", lambda _: host.recovered("slots", "room"))
         self.watchers: tuple[MemberWatcher, ...] = ()
         self._closed = trio.Event()
 
