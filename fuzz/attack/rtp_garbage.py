@@ -67,8 +67,10 @@ def run(briefing: Briefing) -> None:
         sock.bind(("127.0.0.1", 0))
         sock.setblocking(False)
     targets = [call.media for call in briefing.live]
-    sent = _spray(random, strangers, targets, 2.0 if briefing.quick else 8.0)
-    figure(S14, f"{sent} broken packets from {STRANGERS} strangers to {len(targets)} live ports")
+    broken, spoofs = _spray(random, strangers, targets, 2.0 if briefing.quick else 8.0)
+    figure(S14, f"{broken} broken packets from {STRANGERS} strangers to {len(targets)} live ports")
+    figure(S15, f"{spoofs} goodbyes, reports and broken RTCP of theirs to both ports of each")
+    check(S15, spoofs > 0, "nothing was sent")
     sent = _inject(strangers, targets, 1.5 if briefing.quick else 5.0)
     figure(S12, f"{sent} well-formed packets of one stream per stranger, at ten times the pace")
     first, last = briefing.rtp_ports
@@ -89,19 +91,23 @@ def _send(sock: socket.socket, data: bytes, target: Address) -> None:
         pass
 
 
-def _spray(random: Random, strangers: list[socket.socket], targets: list[Address], for_s: float) -> int:
-    began, sent = time.monotonic(), 0
+def _spray(
+    random: Random, strangers: list[socket.socket], targets: list[Address], for_s: float
+) -> tuple[int, int]:
+    """Send what is no stream; returns how much of it was RTP, and how much RTCP."""
+    began, broken, spoofs = time.monotonic(), 0, 0
     while time.monotonic() < began + for_s:
         host, port = random.choice(targets)
         sock = random.choice(strangers)
         for data in packets(random):
             _send(sock, data, (host, port))
+            broken += 1
         for data in rtcp(random, random.getrandbits(32)):
             _send(sock, data, (host, port + 1))
             _send(sock, data, (host, port))
-        sent += 44
-        pause(max(0.0, began + sent / PACE_PER_S - time.monotonic()))
-    return sent
+            spoofs += 2
+        pause(max(0.0, began + (broken + spoofs) / PACE_PER_S - time.monotonic()))
+    return broken, spoofs
 
 
 def _inject(strangers: list[socket.socket], targets: list[Address], for_s: float) -> int:
