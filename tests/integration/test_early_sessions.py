@@ -69,6 +69,9 @@ async def test_a_digit_counts_from_our_offer_on(config: Config) -> None:
             await call.audio_a.sendto(packet, ("127.0.0.1", port))
         heard = await wait_for(call.events, "dtmf.received")
         assert (heard["leg_id"], heard["digit"], heard["seq"]) == (call.leg_id, "5", 1)
+        await call.raw.respond(call.invite, 486, to_tag="fork-a")
+        gone = await wait_for(call.events, "leg.disconnected")
+        assert "quality" not in gone  # whoever sent that has never been agreed on
 
 
 def sdp_port(offer: bytes) -> int:

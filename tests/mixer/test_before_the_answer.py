@@ -2,10 +2,24 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
-from tests.mixer.support import G722, OPUS, PCMA, PCMU, Phone, World, agreed, heard_tones, rtp, to_ulaw, tone
-from vb.codecs.base import Codec
+from tests.mixer.support import (
+    G722,
+    OPUS,
+    PCMA,
+    PCMU,
+    Phone,
+    World,
+    agreed,
+    heard_tones,
+    rtp,
+    strength,
+    to_ulaw,
+    tone,
+)
+from vb.codecs.base import Codec, make_encoder
 from vb.sdp import Receivable
 
 OFFERED = Receivable({111: OPUS, 0: PCMU}, {101: 8000})
@@ -80,3 +94,51 @@ def test_a_port_that_is_closed_expects_nothing() -> None:
     phone.port.expect(OFFERED)
     world.run(2)
     assert phone.port.rate_hz == 0
+
+
+def opus_packet(phone: Phone) -> bytes:
+    payload = make_encoder(OPUS).encode(np.random.default_rng(3).integers(-9000, 9000, 960).astype(np.int16))
+    phone.sequence += 1
+    return rtp(phone.sequence - 1, phone.timestamp, payload, payload_type=111, ssrc=phone.ssrc)
+
+
+@pytest.mark.parametrize("when", ["expected", "agreed"])
+def test_one_packet_of_another_clock_spoils_nothing_that_follows(when: str) -> None:
+    world = World()
+    phone, listener = world.phone(600), world.phone()
+    if when == "agreed":
+        phone.port.configure(agreed(phone.source[1], receive={0: PCMU, 111: OPUS}))
+    world.room(phone, listener)
+    world.run(30)
+    if when == "expected":
+        phone.port.expect(OFFERED)
+    usual = strength(listener.pcm(15), 600)
+    world.io.arrive(phone.port.slot, opus_packet(phone), phone.source, world.tick_at + 0.001)
+    world.run(150)
+    assert strength(listener.pcm(50), 600) == pytest.approx(usual, rel=0.02)
+    late = phone.port.statistics().late
+    world.run(50)
+    assert phone.port.statistics().late == late
+
+
+def test_reports_of_nobody_are_not_taken() -> None:
+    world = World()
+    phone = offering(world)
+    report = bytes((0x80, 201, 0, 1, 0, 0, 0, 9))
+    world.io.arrive(phone.port.slot, report, ("203.0.113.66", 6666), world.tick_at + 0.001)
+    world.run(2)
+    assert list(phone.port.rtcp) == []
+    phone.port.configure(agreed(phone.source[1]))
+    world.io.arrive(phone.port.slot, report, phone.source, world.tick_at + 0.001)
+    world.run(2)
+    assert len(phone.port.rtcp) == 1
+
+
+def test_what_came_before_the_answer_does_not_count_after_it() -> None:
+    world = World()
+    phone = offering(world)
+    world.run(50)
+    phone.sending = False
+    phone.port.configure(agreed(5000, host="192.0.2.9"))
+    world.run(20)
+    assert phone.port.statistics().reception is None

@@ -97,3 +97,12 @@ def test_a_slow_message_has_a_deadline_from_its_first_byte() -> None:
     framer.feed(b"P", 9.0)
     framer.next(9.0)
     assert framer.deadline() == 15.0
+
+
+def test_time_in_which_nothing_was_read_does_not_count() -> None:
+    framer = StreamFramer(message_deadline_s=10.0)
+    framer.paused(5.0)
+    assert framer.deadline() is None
+    framer.feed(b"OPTIONS", 100.0)
+    framer.paused(7.5)
+    assert framer.deadline() == 117.5

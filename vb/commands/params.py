@@ -226,9 +226,11 @@ class Record(Params):
         default=False, description="for a room: a second file with one channel for each participant"
     )
     s3_bucket: str = Field(default="", description="bucket; the server's when absent", max_length=255)
-    s3_region: str = Field(default="", description="region of the bucket, else us-east-1", max_length=64)
+    s3_region: str = Field(default="", description="region of the bucket, else the server's", max_length=64)
     s3_endpoint: str = Field(
-        default="", description="URL of an S3-compatible server, else Amazon's", max_length=2048
+        default="",
+        description="URL of an S3-compatible server, else the server's or Amazon's",
+        max_length=2048,
     )
     s3_prefix: str = Field(
         default="", description="what the key begins with; no slash is added", max_length=512

@@ -75,10 +75,14 @@ class SipMedia:
 
     def quality(self) -> Quality | None:
         """Return the quality of what was received, also after `close`."""
-        return self._quality or quality(self.port.statistics().reception)
+        return self._quality or self._measured()
+
+    def _measured(self) -> Quality | None:
+        """Return the quality so far; before an answer there is nobody whose it could be."""
+        return None if self.port.agreed is None else quality(self.port.statistics().reception)
 
     def close(self) -> None:
         """Leave the plane: no packet goes out from now on."""
         if not self.port.closed:
-            self._quality = quality(self.port.statistics().reception)
+            self._quality = self._measured()
             self.port.close()

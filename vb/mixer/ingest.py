@@ -164,7 +164,7 @@ class Ingest:
         kinds = columns.kinds[slots, types]
         tabled = (kinds - np.uint8(1)) < np.uint8(ALAW)
         all_tabled = bool(tabled.all())
-        if not all_tabled:
+        if not all_tabled or (arrivals.clock_hz[slots] != _TABLED_HZ).any():
             self._follow_clocks(slots, types, kinds)
         words = heads.view(">u4")
         headers = Headers(
@@ -247,12 +247,15 @@ class Ingest:
     def _follow_clocks(self, slots: Slots, types: NDArray[np.uint8], kinds: NDArray[np.uint8]) -> None:
         """Start a stream anew whose codec's clock differs from that of the packets before."""
         core = self._core
-        for i in np.flatnonzero(kinds == STREAM).tolist():
+        for i in np.flatnonzero((kinds != NO_TYPE) & (kinds <= STREAM)).tolist():
             slot = int(slots[i])
             stream = core.streams[slot]
-            if stream is None:
+            if kinds[i] != STREAM:
+                clock_hz = _TABLED_HZ
+            elif stream is not None:
+                clock_hz = stream.codec(int(types[i])).clock_rate_hz
+            else:
                 continue
-            clock_hz = stream.codec(int(types[i])).clock_rate_hz
             if clock_hz != core.arrivals.clock_hz[slot]:
                 core.arrivals.configure(slot, clock_hz, int(core.playout.width[slot]) * TICKS_PER_S)
                 core.arrivals.active[slot] = False

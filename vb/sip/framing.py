@@ -36,6 +36,11 @@ class StreamFramer:
             self._since = now
         self._buffer += data
 
+    def paused(self, seconds: float) -> None:
+        """Nothing was read for a while, on our account: the message under way has that much longer."""
+        if self._since is not None:
+            self._since += seconds
+
     def next(self, now: float) -> bytes | None:
         """Return the next message, `PING` for a keep-alive that wants an answer, None if more is needed.
 

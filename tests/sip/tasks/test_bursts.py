@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import pytest
 import trio
+import trio.testing
 
 from tests.sip.tasks.test_endpoint import answering, ignore, running, until
 from tests.support.sip_pair import ANSWER, OFFER, RawPeer
 from vb.sip.call import Answered, Closed, DialFailed, RemoteHangup
 from vb.sip.errors import SipTargetError
+from vb.sip.hop import Hop, Outgoing, TransactionKey
 from vb.sip.identity import MAX_HEADER_BYTES
 from vb.sip.tasks.call import SipCall
 from vb.sip.tasks.endpoint import DialRequest
-from vb.sip.tasks.tcp import MAX_UNREAD_BYTES
+from vb.sip.tasks.tcp import MAX_OWED_BYTES, TcpTransport
 
 CALLS = 300
 
@@ -53,8 +57,70 @@ async def test_from_a_peer_that_does_not_read_no_more_is_taken() -> None:
                     taken += await peer.send(request[taken % len(request) :])
             assert bob._transport is not None
             (connection,) = bob._transport.tcp._flows.values()
-            assert MAX_UNREAD_BYTES < connection.queued_bytes < 2 * MAX_UNREAD_BYTES
+            assert MAX_OWED_BYTES < connection.owed_bytes == connection.queued_bytes < 1.5 * MAX_OWED_BYTES
             assert bob.stats.messages < taken // len(request)
+
+
+class Partner:
+    """One end of a connection between two servers; answers what it is told to."""
+
+    def __init__(self, *, answers: bool) -> None:
+        self.tcp = TcpTransport(self)
+        self.received_count = 0
+        self.lost: list[int] = []
+        self._answers = answers
+
+    def received(self, data: bytes, source: Hop) -> None:
+        self.received_count += 1
+        if self._answers:
+            self.tcp.send(ANSWERED, source)
+
+    def unframed(self, data: bytes, status: int, source: Hop) -> None:
+        raise AssertionError("every message is whole")
+
+    def sent_on(self, sender: TransactionKey, flow: int) -> None:
+        """Nothing waits here."""
+
+    def undelivered(self, sender: TransactionKey) -> None:
+        raise AssertionError("the connection is up")
+
+    def flow_lost(self, flow: int) -> None:
+        self.lost.append(flow)
+
+    def flush(self) -> None:
+        """Nothing is kept back."""
+
+
+ASKED = b"BYE sip:a@b SIP/2.0\r\nX: " + b"x" * 540 + b"\r\nContent-Length: 0\r\n\r\n"
+ANSWERED = b"SIP/2.0 200 OK\r\nX: " + b"x" * 540 + b"\r\nContent-Length: 0\r\n\r\n"
+SMALL_BUFFER_BYTES = 32_768
+
+
+async def test_thousands_of_requests_to_a_partner_that_answers_each_do_not_lock_both_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def connect(host: str, port: int) -> trio.SocketStream:
+        sock = trio.socket.socket(trio.socket.AF_INET, trio.socket.SOCK_STREAM)
+        for option in (trio.socket.SO_RCVBUF, trio.socket.SO_SNDBUF):
+            sock.setsockopt(trio.socket.SOL_SOCKET, option, SMALL_BUFFER_BYTES)
+        await sock.connect((host, port))
+        return trio.SocketStream(sock)
+
+    monkeypatch.setattr("vb.sip.tasks.tcp.trio.open_tcp_stream", connect)
+    asking, answering = Partner(answers=False), Partner(answers=True)
+    answering.tcp.bind("127.0.0.1", 0)
+    hop = Hop("tcp", "127.0.0.1", answering.tcp.listening_ports[0])
+    with trio.fail_after(8):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(asking.tcp.run)
+            nursery.start_soon(answering.tcp.run)
+            await trio.testing.wait_all_tasks_blocked()
+            for number in range(4000):
+                asking.tcp.send(ASKED, hop, (str(number), "BYE"))
+            while asking.received_count < 4000:
+                await trio.lowlevel.checkpoint()
+            assert (answering.received_count, asking.lost, answering.lost) == (4000, [], [])
+            nursery.cancel_scope.cancel()
 
 
 @pytest.mark.parametrize("value", ["id;\r\nuser", "id;\u2028user", "id" * 200])
@@ -90,3 +156,16 @@ async def test_the_longest_headers_still_fit_a_datagram() -> None:
         uri = f"sip:bob@127.0.0.1:{port};transport=udp"
         call = alice.dial(DialRequest(uri, OFFER, headers=headers))
         assert isinstance(await until(call, Answered), Answered)
+
+
+@pytest.mark.parametrize(("transport", "failed"), [("tcp", [("b", "BYE")]), ("udp", [])])
+async def test_where_too_many_names_are_looked_up_what_nothing_would_repeat_fails(
+    monkeypatch: pytest.MonkeyPatch, transport: Literal["tcp", "udp"], failed: list[TransactionKey]
+) -> None:
+    monkeypatch.setattr("vb.sip.tasks.transport.MAX_RESOLVING", 0)
+    told: list[TransactionKey] = []
+    async with running() as (alice, _):
+        monkeypatch.setattr(alice, "undelivered", told.append)
+        assert alice._transport is not None
+        alice._transport.send(Outgoing(ASKED, Hop(transport, "far.example", 5060), ("b", "BYE")))
+        assert (told, alice.dropped) == (failed, 1)

@@ -22,8 +22,8 @@ MAX_CONNECTIONS = 1024
 MAX_CONNECTIONS_PER_PEER = 64
 MAX_QUEUED_BYTES = 8 << 20
 """What waits for one peer at most: a BYE for each call that a process may have, with something to spare."""
-MAX_UNREAD_BYTES = 1 << 18
-"""With so much waiting for a peer nothing more is read from it."""
+MAX_OWED_BYTES = 1 << 20
+"""With so much of answers waiting for a peer no further requests are read from it."""
 CONNECT_TIMEOUT_S = 5.0
 SEND_TIMEOUT_S = 10.0
 IDLE_TIMEOUT_S = 3600.0
@@ -67,33 +67,40 @@ class Connection:
 
     def __init__(self, peer: Hop) -> None:
         self.peer = peer
-        self.queue: deque[bytes] = deque()
+        self.queue: deque[tuple[bytes, bool]] = deque()
         self.queued_bytes = 0
+        self.owed_bytes = 0
         self.drained = trio.Event()
         self.wakeup = trio.Event()
         self.scope = trio.CancelScope()
         self.is_closing = False
 
-    def put(self, data: bytes) -> bool:
-        """Queue bytes; False if the peer takes too little."""
+    def put(self, data: bytes, *, is_answer: bool = True) -> bool:
+        """Queue bytes; False if the peer takes too little.
+
+        Answers are what reading from the peer has caused. Requests of ours do not keep us from reading: their
+        answers are among what is to be read.
+        """
         if self.queued_bytes + len(data) > MAX_QUEUED_BYTES:
             return False
         self.queued_bytes += len(data)
-        self.queue.append(data)
+        self.owed_bytes += len(data) if is_answer else 0
+        self.queue.append((data, is_answer))
         self.wakeup.set()
         return True
 
     def take(self) -> bytes:
         """Return the oldest bytes."""
-        data = self.queue.popleft()
+        data, is_answer = self.queue.popleft()
         self.queued_bytes -= len(data)
-        if self.queued_bytes <= MAX_UNREAD_BYTES:
+        self.owed_bytes -= len(data) if is_answer else 0
+        if self.owed_bytes <= MAX_OWED_BYTES:
             self.drained.set()
         return data
 
     async def wait_drained(self) -> None:
-        """Wait while too much waits for a peer to let it ask for more."""
-        while self.queued_bytes > MAX_UNREAD_BYTES:
+        """Wait while a peer has asked for more than it takes."""
+        while self.owed_bytes > MAX_OWED_BYTES:
             self.drained = trio.Event()
             await self.drained.wait()
 
@@ -182,7 +189,7 @@ class TcpTransport:
             return
         if sender is not None:
             self._handler.sent_on(sender, connection.peer.flow)
-        if not connection.put(data):
+        if not connection.put(data, is_answer=sender is None):
             self.dropped += 1
             connection.scope.cancel()
 
@@ -328,6 +335,7 @@ class TcpTransport:
                 return
             self._handler.flush()
             await connection.wait_drained()
+            framer.paused(trio.current_time() - now)
 
     def _deliver(self, connection: Connection, framer: StreamFramer, now: float) -> None:
         while (item := framer.next(now)) is not None:

@@ -170,6 +170,8 @@ class SipTransport:
             self._send(outgoing._replace(hop=hop))
         elif self._nursery is None or self._resolving >= MAX_RESOLVING:
             self.unresolved += 1
+            if outgoing.sender is not None and outgoing.hop.is_reliable:  # nothing would repeat it
+                self._handler.undelivered(outgoing.sender)
         else:
             self._resolving += 1
             self._nursery.start_soon(self._resolve_and_send, outgoing)
