@@ -93,9 +93,8 @@ class Demux:
     def _take_rtcp(self, port: RtpPort, data: bytes, source: Address, arrival_s: float) -> None:
         """Hand RTCP to the leg's task; it counts as life when it comes from the locked source's host."""
         if port.agreed is None:
-            self._core.statistics.dropped["not_listening"] += (
-                1  # nobody is known yet whose reports would count
-            )
+            # Nobody is known yet whose reports would count.
+            self._core.statistics.dropped["not_listening"] += 1
             return
         locked = port.latch.locked
         if locked is not None:

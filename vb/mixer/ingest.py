@@ -164,8 +164,9 @@ class Ingest:
         kinds = columns.kinds[slots, types]
         tabled = (kinds - np.uint8(1)) < np.uint8(ALAW)
         all_tabled = bool(tabled.all())
-        if not all_tabled or (arrivals.clock_hz[slots] != _TABLED_HZ).any():
-            self._follow_clocks(slots, types, kinds)
+        off_clock = tabled & (arrivals.clock_hz[slots] != _TABLED_HZ)
+        if not all_tabled or off_clock.any():
+            self._follow_clocks(slots, types, (kinds == STREAM) | off_clock, off_clock)
         words = heads.view(">u4")
         headers = Headers(
             slots=slots,
@@ -244,13 +245,26 @@ class Ingest:
     def _payload(self, batch: Batch, row: int) -> bytes:
         return batch.matrix[row, HEADER_BYTES : int(batch.lengths[row])].tobytes()
 
-    def _follow_clocks(self, slots: Slots, types: NDArray[np.uint8], kinds: NDArray[np.uint8]) -> None:
-        """Start a stream anew whose codec's clock differs from that of the packets before."""
+    def _follow_clocks(
+        self,
+        slots: Slots,
+        types: NDArray[np.uint8],
+        suspects: NDArray[np.bool_],
+        off_clock: NDArray[np.bool_],
+    ) -> None:
+        """Start a stream anew whose codec's clock differs from that of the packets before.
+
+        Args:
+            slots: of the packets.
+            types: their payload types.
+            suspects: those that are looked at one by one.
+            off_clock: those among them that are coded by table; it is known that their clock is another.
+        """
         core = self._core
-        for i in np.flatnonzero((kinds != NO_TYPE) & (kinds <= STREAM)).tolist():
+        for i in np.flatnonzero(suspects).tolist():
             slot = int(slots[i])
             stream = core.streams[slot]
-            if kinds[i] != STREAM:
+            if off_clock[i]:
                 clock_hz = _TABLED_HZ
             elif stream is not None:
                 clock_hz = stream.codec(int(types[i])).clock_rate_hz

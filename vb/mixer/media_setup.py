@@ -53,9 +53,9 @@ class MediaSetup:
         port, before = self._port, self._port.agreed
         if port.closed:
             return
+        packetizer = self._packetizer(agreed, before)
         if before is None:
             self._core.arrivals.forget(port.slot)  # whoever sent before the answer may have been anybody
-        packetizer = self._packetizer(agreed, before)
         self._receive(agreed, before)
         self._send(agreed, before, packetizer)
         self._address(agreed, before)
