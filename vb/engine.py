@@ -330,10 +330,11 @@ class Engine:
     async def _stop_features(self, room: Room) -> None:
         try:
             await room.stop_features()
-        finally:  # a caller who was cancelled must not bring the order of events about
+        except trio.Cancelled:  # which must not bring the order of events about
             deadline = min(trio.current_time() + CLEANUP_DEADLINE_S, self.stop_deadline)
             with trio.move_on_at(deadline, shield=True):
                 await room.stop_features()
+            raise
 
     def _end_room(self, room: Room, leg_reason: str) -> None:
         self.bridges.close_all(room, "room_deleted")

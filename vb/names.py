@@ -16,10 +16,11 @@ from typing import Final, Protocol, TypeAlias
 
 import trio
 
+from vb.metrics import Reading
+
 Addresses: TypeAlias = tuple[str, ...]
 Resolve: TypeAlias = Callable[[str, int], Awaitable[Sequence[str]]]
 """Looks a host up; returns its addresses as text, or raises OSError."""
-Reading: TypeAlias = tuple[str, str, float, dict[str, str]]
 
 PATIENCE_S: Final = 8.0
 KEPT_S: Final = 30.0

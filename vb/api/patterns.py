@@ -57,10 +57,6 @@ class _Leaf(NamedTuple):
     then: frozenset[int]
 
 
-class _TooMuch(Exception):
-    """A text leads through too many states."""
-
-
 class Pattern:
     """A compiled expression.
 
@@ -92,10 +88,7 @@ class Pattern:
         """
         verdict = self._verdicts.get(text)
         if verdict is None:
-            try:
-                verdict = self._search(text[:MAX_TEXT_CHARS])
-            except _TooMuch:
-                verdict = False
+            verdict = self._search(text[:MAX_TEXT_CHARS])
             if len(self._verdicts) >= _MAX_MEMORY:
                 self._verdicts.clear()
             self._verdicts[text] = verdict
@@ -107,7 +100,7 @@ class Pattern:
         for char in (*text, ""):  # the empty text stands for an end of the text
             visits += len(states) + len(self._start)
             if visits > MAX_VISITS:
-                raise _TooMuch
+                return False
             matched, states = self._move(states, before, char)
             if matched:
                 return True

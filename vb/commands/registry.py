@@ -163,17 +163,16 @@ def parse_params(model: type[P], values: Mapping[str, Any]) -> P:
         BadRequest: a field is missing or has a wrong type or value; the message names it.
         NotAvailable: a field of a feature that is not built is set.
     """
-    given = {key: value for key, value in values.items() if value is not None}
     for name, info in model.model_fields.items():
         extra = info.json_schema_extra
         if isinstance(extra, dict) and extra.get("x-available") is False:
-            value = given.get(info.alias or name)
+            value = values.get(info.alias or name)
             if (
                 value or value == {}
             ):  # an empty object asks for the defaults; "", 0, false and [] ask for nothing
                 raise NotAvailable(f"not available: {info.alias or name}")
     try:
-        return model.model_validate(given)
+        return model.model_validate(values)
     except ValidationError as exc:
         error = exc.errors(include_url=False, include_context=False, include_input=False)[0]
         where = ".".join(str(part) for part in error["loc"])

@@ -15,7 +15,6 @@ from vb.sdp.stream import MediaAddress
 from vb.sdp.text import AgreedText, TextTypes, offers_text
 
 __all__ = [
-    "Receivable",
     "Agreed",
     "AgreedText",
     "AnswerRejected",
@@ -25,6 +24,7 @@ __all__ = [
     "OfferAnswer",
     "OfferRejected",
     "OfferedCodec",
+    "Receivable",
     "SdpError",
     "SdpParseError",
     "SessionDescription",

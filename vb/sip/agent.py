@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from hashlib import blake2s
+from typing import TypeVar
 
 from vb.errors import Unavailable
 from vb.ids import IdSource
@@ -42,6 +43,10 @@ from vb.sip.uri import bracketed
 RETRY_AFTER_S = 5
 MAX_UDP_REQUEST_BYTES = 1300
 _KEEP_ALIVE_BYTES = b"\r\n\0 \t"
+
+G = TypeVar("G")
+K = TypeVar("K")
+V = TypeVar("V")
 
 
 @dataclass(slots=True)
@@ -160,7 +165,7 @@ class UserAgent:
         """A request of ours goes out on this connection, and shares its fate."""
         transaction = self._clients.get(sender)
         if transaction is not None:
-            self._unindex_flow(transaction)
+            _drop(self._by_flow, transaction.flow, sender)
             transaction.flow = flow
             self._by_flow.setdefault(flow, {})[sender] = transaction
 
@@ -229,25 +234,14 @@ class UserAgent:
         self._by_peer.setdefault(_peer(transaction.hop), {})[transaction.key] = transaction
 
     def _unindex(self, transaction: ClientTransaction) -> None:
-        peers = self._by_peer.get(_peer(transaction.hop))
-        if peers is not None:
-            peers.pop(transaction.key, None)
-            if not peers:
-                del self._by_peer[_peer(transaction.hop)]
-
-    def _unindex_flow(self, transaction: ClientTransaction) -> None:
-        on_flow = self._by_flow.get(transaction.flow)
-        if on_flow is not None:
-            on_flow.pop(transaction.key, None)
-            if not on_flow:
-                del self._by_flow[transaction.flow]
+        _drop(self._by_peer, _peer(transaction.hop), transaction.key)
 
     def forget(self, transaction: Transaction) -> None:
         """Drop a terminated transaction."""
         if isinstance(transaction, ClientTransaction):
             self._clients.pop(transaction.key, None)
             self._unindex(transaction)
-            self._unindex_flow(transaction)
+            _drop(self._by_flow, transaction.flow, transaction.key)
         elif isinstance(transaction, ServerTransaction):
             self._servers.pop(transaction.key, None)
             if transaction.request.method == "INVITE":
@@ -264,11 +258,8 @@ class UserAgent:
         self._timers.discard(call)
         if self._calls.pop((call.call_id, call.local_tag), None) is not None and call.is_answered:
             self._ended.add(call.call_id, call.local_tag)
-        if call.peer is not None and call.peer.flow in self._flows:
-            calls = self._flows[call.peer.flow]
-            calls.pop(call, None)
-            if not calls:
-                del self._flows[call.peer.flow]
+        if call.peer is not None:
+            _drop(self._flows, call.peer.flow, call)
 
     def local_via(self, hop: Hop) -> str:
         """Return a Via value with a new branch for a request to a hop."""
@@ -458,6 +449,15 @@ class UserAgent:
         if self.transactions >= self.settings.max_transactions:
             return True
         return not in_dialog and len(self._calls) >= self.settings.max_calls
+
+
+def _drop(index: dict[G, dict[K, V]], group: G, key: K) -> None:
+    """Take a member out of its group, and the group out of the index when it was the last."""
+    members = index.get(group)
+    if members is not None:
+        members.pop(key, None)
+        if not members:
+            del index[group]
 
 
 def _peer(hop: Hop) -> tuple[str, str, int]:

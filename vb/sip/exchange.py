@@ -360,11 +360,11 @@ def send_cancel(host: CallHost, transaction: ClientTransaction, now: float) -> N
         headers.add(name, invite.required(name))
     headers.add("CSeq", f"{invite.cseq.number} CANCEL")
     cancel = Request("CANCEL", invite.uri, headers)
-    host.start_client(cancel, transaction.hop, _ignore_outcome, _ignore_outcome, now)
+    host.start_client(cancel, transaction.hop, ignore_outcome, ignore_outcome, now)
 
 
-def _ignore_outcome(transaction: ClientTransaction, outcome: Response | FailureKind, now: float) -> None:
-    """Take note of nothing."""
+def ignore_outcome(transaction: ClientTransaction, outcome: Response | FailureKind, now: float) -> None:
+    """Take note of nothing: for requests whose outcome makes no difference."""
 
 
 def readable_sdp(message: Request | Response) -> bytes | None:

@@ -23,7 +23,7 @@ from vb.sip.call import (
 from vb.sip.call_events import DialFailure
 from vb.sip.dialog import Dialog
 from vb.sip.digest import Credentials, DigestClient
-from vb.sip.exchange import build_ack_in, readable_sdp, send_cancel
+from vb.sip.exchange import build_ack_in, ignore_outcome, readable_sdp, send_cancel
 from vb.sip.hop import Hop
 from vb.sip.identity import Identity
 from vb.sip.message import Headers, Request, Response
@@ -212,7 +212,8 @@ class OutboundCall(Call):
         """Send PRACK in the early dialog.  Spec: RFC 3262 §4, §7.2."""
         self._rseq[tag] = number
         rack = f"{number} {response.cseq.number} INVITE"
-        self.send("PRACK", _ignore_outcome, now, dialog=self._early[tag], headers=[("RAck", rack)])
+        # The INVITE goes on, whatever happens to a PRACK.
+        self.send("PRACK", ignore_outcome, now, dialog=self._early[tag], headers=[("RAck", rack)])
 
     def has_early_answer(self, remote_tag: str) -> bool:
         """Whether a fork answered our offer reliably, so that offers may follow in its early dialog."""
@@ -249,7 +250,8 @@ class OutboundCall(Call):
 
     def _take_fork(self, dialog: Dialog, response: Response, now: float) -> None:
         if self.dialog is not None or self.state is CallState.CLOSED:
-            self.send("BYE", _ignore_outcome, now, dialog=dialog)
+            # A surplus fork is gone, whatever it says.
+            self.send("BYE", ignore_outcome, now, dialog=dialog)
             return
         self.dialog = dialog
         self.is_answered = True
@@ -302,7 +304,3 @@ class OutboundCall(Call):
         if not self._early and self.state is CallState.EARLY:
             self.emit(RemoteHangup())
             self.hangup(now)
-
-
-def _ignore_outcome(transaction: ClientTransaction, outcome: Response | FailureKind, now: float) -> None:
-    """A surplus fork is gone, whatever it says to BYE; the INVITE goes on, whatever happens to a PRACK."""

@@ -9,7 +9,7 @@ from typing import NamedTuple, Protocol
 import trio
 
 from vb.names import NameLookup
-from vb.sip.hop import Outgoing
+from vb.sip.hop import Hop, Outgoing
 from vb.sip.tasks.resolve import ResolveError, Resolver
 from vb.sip.tasks.tcp import StreamHandler, TcpTransport
 from vb.sip.tasks.tls import Tls
@@ -167,7 +167,7 @@ class SipTransport:
         """Send a message; a request that fails is reported to the handler, now or later."""
         hop = self.resolver.cached(outgoing.hop)
         if hop is not None:
-            self._send(outgoing._replace(hop=hop))
+            self._send(outgoing, hop)
         elif self._nursery is None or self._resolving >= MAX_RESOLVING:
             self.unresolved += 1
             if outgoing.sender is not None and outgoing.hop.is_reliable:  # nothing would repeat it
@@ -176,20 +176,20 @@ class SipTransport:
             self._resolving += 1
             self._nursery.start_soon(self._resolve_and_send, outgoing)
 
-    def _send(self, outgoing: Outgoing) -> None:
-        hop = outgoing.hop
-        streams = {"tcp": self.tcp, "tls": self.tls}.get(hop.transport)
-        datagrams = self._udp.get(hop.family) if hop.transport == "udp" else None
-        if streams is not None:
-            streams.send(*outgoing)
-        elif datagrams is not None:
-            datagrams.send(outgoing, self._handler)
-        elif outgoing.sender is not None:
-            self._handler.undelivered(outgoing.sender)
+    def _send(self, outgoing: Outgoing, hop: Hop) -> None:
+        data, _, sender = outgoing
+        sock = self._udp.get(hop.family) if hop.transport == "udp" else None
+        streams = self.tcp if hop.transport == "tcp" else self.tls
+        if sock is not None:
+            sock.send(Outgoing(data, hop, sender), self._handler)
+        elif hop.is_reliable and streams is not None:
+            streams.send(data, hop, sender)
+        elif sender is not None:
+            self._handler.undelivered(sender)
 
     async def _resolve_and_send(self, outgoing: Outgoing) -> None:
         try:
-            self._send(outgoing._replace(hop=await self.resolver.resolve(outgoing.hop)))
+            self._send(outgoing, await self.resolver.resolve(outgoing.hop))
         except ResolveError:
             if outgoing.sender is not None:
                 self._handler.undelivered(outgoing.sender)
