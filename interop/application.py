@@ -60,6 +60,24 @@ class Application:
             raise CommandFailed(f"{name}: {reply.get('data')}")
         raise CommandFailed(f"{name}: no reply within {COMMAND_S:g} s")
 
+    async def dial(self, to: str, user: str | None = None, /, **options: object) -> str:
+        """Let the server call somebody, and return the leg's id.
+
+        Args:
+            to: a SIP URI.
+            user: what the leg's events are kept under; None for nothing.
+            **options: further fields of create_leg.
+
+        Raises:
+            CommandFailed: the call is not placed.
+        """
+        leg = await self.command("create_leg", type="sip", to=to, **options)
+        assert isinstance(leg, dict)
+        leg_id = str(leg["id"])
+        if user is not None:
+            self.dialled[leg_id] = user
+        return leg_id
+
     def of(self, user: str, kind: str | None = None) -> list[Event]:
         """The events so far of the calls to (or dialled as) one user, of one type if given."""
         return [

@@ -66,10 +66,7 @@ async def check_outbound(
     async def call(number: int) -> None:
         await wait_for_udp_port(port)
         await trio.sleep(number / load.rate)
-        leg = await app.command("create_leg", type="sip", to=f"sip:callee@127.0.0.1:{port}")
-        assert isinstance(leg, dict)
-        leg_id = str(leg["id"])
-        app.dialled[leg_id] = scenario
+        leg_id = await app.dial(f"sip:callee@127.0.0.1:{port}", scenario)
         if await app.wait_for(leg_id, "leg.connected") is not None:
             await trio.sleep(talk_s)
             with suppress(CommandFailed):  # a leg that has gone shows in the reasons below

@@ -17,6 +17,7 @@ import trio
 
 from interop.application import Application, Rule, application
 from interop.jitter import RtpArrival, running_jitter_ms
+from interop.processes import end, reaped
 from interop.report import NotRun, Report, run_peer
 from interop.rtp_sender import Pattern, send_stream
 from interop.server import Server, running_server
@@ -103,22 +104,14 @@ async def capture(path: Path, port: int) -> AsyncIterator[None]:
         process = await trio.lowlevel.open_process(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
         assert process.stderr is not None
         said = bytearray()
-        try:
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(_collect, process.stderr, said)
-                if not await _seen(probe, path, b"the capture has begun", process):
-                    raise NotRun(f"tshark cannot capture: {said.decode(errors='replace').strip()[-200:]}")
-                yield
-                await _seen(probe, path, b"the capture is complete", process)
-                process.terminate()
-                with trio.move_on_after(CAPTURE_S):
-                    await process.wait()
-                nursery.cancel_scope.cancel()
-        finally:
-            if process.returncode is None:
-                process.kill()
-                with trio.move_on_after(5, shield=True):
-                    await process.wait()
+        async with reaped(process), trio.open_nursery() as nursery:
+            nursery.start_soon(_collect, process.stderr, said)
+            if not await _seen(probe, path, b"the capture has begun", process):
+                raise NotRun(f"tshark cannot capture: {said.decode(errors='replace').strip()[-200:]}")
+            yield
+            await _seen(probe, path, b"the capture is complete", process)
+            await end(process, CAPTURE_S)
+            nursery.cancel_scope.cancel()
 
 
 async def _collect(stream: trio.abc.ReceiveStream, into: bytearray) -> None:

@@ -74,11 +74,9 @@ class Bench:
             PhoneFailed, CommandFailed: the call does not come about.
         """
         before = len(phone.of("incoming"))
-        leg = await self.app.command("create_leg", type="sip", to=uri or phone.uri, **options)
-        assert isinstance(leg, dict)
-        self.app.dialled[str(leg["id"])] = user
+        leg_id = await self.app.dial(uri or phone.uri, user, **options)
         call = await phone.event("incoming", number=before + 1)
-        return await self._connected(phone, int(str(call["call"])), str(leg["id"]), room)
+        return await self._connected(phone, int(str(call["call"])), leg_id, room)
 
     async def _connected(self, phone: Phone, call: int, leg_id: str, room: str | None) -> Line:
         await phone.event("call_established", call)

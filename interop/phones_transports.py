@@ -153,9 +153,7 @@ async def check_server_refuses(bench: Bench, certificates: Certificates, shown: 
     what = f"a phone with a {shown} certificate"
     kind = PhoneOptions(shown, transport="tls", ca=certificates.ca, certificate=getattr(certificates, shown))
     async with running_phones(kind) as (phone,):
-        leg = await bench.app.command("create_leg", type="sip", to=_address(phone, "tls"))
-        assert isinstance(leg, dict)
-        await bench.ends(str(leg["id"]), "invite_failed", what)
+        await bench.ends(await bench.app.dial(_address(phone, "tls")), "invite_failed", what)
         bench.report.equal([message.start for message in phone.messages], [], f"{what} gets")
 
 

@@ -44,9 +44,7 @@ class End:
 
     async def dial(self, to: str, **fields: object) -> str:
         """Start a call and return the leg's id."""
-        leg = await self.app.command("create_leg", type="sip", to=to, **fields)
-        assert isinstance(leg, dict)
-        return str(leg["id"])
+        return await self.app.dial(to, **fields)
 
     async def rung(self, user: str, within_s: float = CONNECT_S) -> str:
         """The id of the inbound leg that a call to a user made.

@@ -115,13 +115,11 @@ async def check_outbound(report: Report, library: Library, app: Application) -> 
 
     async with trio.open_nursery() as nursery:
         port = await nursery.start(phone)
-        leg = await app.command("create_leg", type="sip", to=f"sip:text@127.0.0.1:{port}", rtt=True)
-        assert isinstance(leg, dict)
-        app.dialled[leg["id"]] = "called"
+        leg_id = await app.dial(f"sip:text@127.0.0.1:{port}", "called", rtt=True)
         if report.check(
-            await app.wait_for(leg["id"], "leg.connected") is not None, "a phone that is called answers"
+            await app.wait_for(leg_id, "leg.connected") is not None, "a phone that is called answers"
         ):
-            await app.command("send_leg_rtt", id=leg["id"], text=SENT)
+            await app.command("send_leg_rtt", id=leg_id, text=SENT)
     report.equal(heard, {"heard": SENT}, "a phone that is called reads")
     report.equal(texts(app, "called"), TYPED, "the application reads")
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import trio
 
+from interop.processes import end, reaped
 from interop.report import ServerFailed
 
 START_S = 20.0
@@ -110,20 +111,13 @@ async def running_server(folder: Path, settings: Mapping[str, str] | None = None
             [sys.executable, "-m", "vb", "serve"], env=environment, stdout=subprocess.PIPE, stderr=log
         )
     assert process.stdout is not None
-    try:
+    async with reaped(process):
         http_url, host, port = await _read_addresses(process, folder / "server.log")
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_save, process.stdout, folder / "server.out")
             yield Server(http_url=http_url, sip_host=host, sip_port=port, pid=process.pid)
-            process.terminate()
-            with trio.move_on_after(STOP_S):
-                await process.wait()
+            await end(process, STOP_S)
             nursery.cancel_scope.cancel()
-    finally:
-        if process.returncode is None:
-            process.kill()
-            with trio.move_on_after(5, shield=True):
-                await process.wait()
     if process.returncode != 0:
         trouble = f"exit status {process.returncode} after SIGTERM, wanted 0 within {STOP_S:g} s"
         raise ServerFailed(f"{trouble}: {_tail(folder / 'server.log')}")

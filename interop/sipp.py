@@ -96,10 +96,7 @@ async def check_outbound(report: Report, server: Server, app: Application, folde
 
     async def call(number: int) -> None:
         await trio.sleep(number / load.rate)
-        leg = await app.command("create_leg", type="sip", to=f"sip:callee@127.0.0.1:{port}")
-        assert isinstance(leg, dict)
-        leg_id = str(leg["id"])
-        app.dialled[leg_id] = "outbound"
+        leg_id = await app.dial(f"sip:callee@127.0.0.1:{port}", "outbound")
         if await app.wait_for(leg_id, "leg.connected") is not None:
             await trio.sleep(1)
             await app.command("delete_leg", id=leg_id)

@@ -96,12 +96,10 @@ async def check_callee(report: Report, app: Application, folder: Path) -> None:
     async def call(number: int) -> None:
         await wait_for_udp_port(port)
         await trio.sleep(number / LATE.rate)
-        leg = await app.command("create_leg", type="sip", to=f"sip:callee@127.0.0.1:{port}")
-        assert isinstance(leg, dict)
-        app.dialled[str(leg["id"])] = CALLEE
-        if await app.wait_for(str(leg["id"]), "leg.ringing") is not None:
+        leg_id = await app.dial(f"sip:callee@127.0.0.1:{port}", CALLEE)
+        if await app.wait_for(leg_id, "leg.ringing") is not None:
             with suppress(CommandFailed):  # shows in the reasons below
-                await app.command("delete_leg", id=leg["id"])
+                await app.command("delete_leg", id=leg_id)
 
     async with trio.open_nursery() as nursery:
         for number in range(LATE.calls):

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import pytest
 
 from tests.mixer.support import Broken
-from tests.support.phone import open_phone
+from tests.support.phone import Phone, open_phone
 from tests.support.world import call_in, rest_of, wait_for
 from vb.config import Config
 from vb.server import Server, open_server
@@ -22,13 +24,20 @@ def counted(server: Server) -> set[tuple[str, str]]:
     return {(component, site) for component, site, value in found if float(value)}
 
 
-async def test_a_failing_participant_leaves_its_room_and_ends(config: Config) -> None:
+@asynccontextmanager
+async def three_phones(config: Config) -> AsyncIterator[tuple[Server, tuple[Phone, Phone, Phone]]]:
+    """A server, and phones that say 500, 700 and 900 Hz."""
     async with (
         open_server(config) as server,
         open_phone(500) as first,
         open_phone(700) as second,
         open_phone(900) as third,
     ):
+        yield server, (first, second, third)
+
+
+async def test_a_failing_participant_leaves_its_room_and_ends(config: Config) -> None:
+    async with three_phones(config) as (server, (first, second, third)):
         with server.events() as events:
             legs = [await call_in(server, phone, events, "room") for phone in (first, second, third)]
             port = server.engine.legs.get(legs[0]).port
@@ -46,12 +55,7 @@ async def test_a_failing_participant_leaves_its_room_and_ends(config: Config) ->
 
 
 async def test_a_failing_room_ends_with_its_legs_and_no_other_does(config: Config) -> None:
-    async with (
-        open_server(config) as server,
-        open_phone(500) as first,
-        open_phone(700) as second,
-        open_phone(900) as third,
-    ):
+    async with three_phones(config) as (server, (first, second, third)):
         with server.events() as events:
             for phone in (first, second):
                 await call_in(server, phone, events, "good")
@@ -61,7 +65,7 @@ async def test_a_failing_room_ends_with_its_legs_and_no_other_does(config: Confi
             def fail() -> None:
                 raise RuntimeError("broken room")
 
-            room.mix.plan = fail  # type: ignore[method-assign, assignment]
+            room.mix.plan = fail  # type: ignore[method-assign, assignment]  # a fault that nothing outside can cause
             room.mix._changed()
             told = [await wait_for(events, kind) for kind in ("room.deleted", "leg.disconnected")]
         assert (told[0]["room_id"], told[1]["leg_id"]) == ("bad", doomed)

@@ -19,7 +19,7 @@ from tests.api.peer import Peer
 from tests.support.phone import open_phone
 from tests.support.world import call_in
 from vb.config import Config
-from vb.errors import ConfigError, Unavailable
+from vb.errors import ConfigError, Unavailable, VbError
 from vb.names import NameLookup
 from vb.server import Server, open_server
 
@@ -261,12 +261,12 @@ async def test_a_call_whose_name_is_found_after_the_stop_began_is_not_placed(con
 class Outcome:
     """What came of a call."""
 
-    error: Exception | None = None
+    error: VbError | None = None
 
     async def of(self, call: Callable[[], Awaitable[object]]) -> None:
         try:
             await call()
-        except Exception as error:
+        except VbError as error:
             self.error = error
 
 

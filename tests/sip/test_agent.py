@@ -16,11 +16,6 @@ from vb.sip.settings import AgentSettings
 ALLOW = "INVITE, ACK, CANCEL, BYE, UPDATE, PRACK, REFER, NOTIFY, OPTIONS"
 
 
-@pytest.fixture
-def peer() -> RawPeer:
-    return RawPeer()
-
-
 def only(messages: list[object]) -> Response:
     (message,) = messages
     assert isinstance(message, Response)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.support.sip_pair import ANSWER, OFFER, RawPeer, kinds, statuses
+from tests.support.sip_pair import ANSWER, OFFER, RawPeer, kinds, last_request, statuses
 from vb.sip.call import (
     Closed,
     Refused,
@@ -18,20 +18,9 @@ CHALLENGE: dict[str, str | None] = {
 }
 
 
-@pytest.fixture
-def peer() -> RawPeer:
-    return RawPeer()
-
-
-def last(peer: RawPeer) -> Request:
-    message = peer.received[-1]
-    assert isinstance(message, Request)
-    return message
-
-
 def test_a_challenge_is_answered_with_a_new_branch_and_cseq(peer: RawPeer) -> None:
     peer.dial(credentials=CREDENTIALS)
-    first = last(peer)
+    first = last_request(peer)
     ack, second = peer.respond(first, 401, headers=CHALLENGE)
     assert statuses([ack, second]) == ["ACK", "INVITE"]
     assert second.headers.get("CSeq") == "2 INVITE"
@@ -48,20 +37,20 @@ def test_a_challenge_is_answered_with_a_new_branch_and_cseq(peer: RawPeer) -> No
 def test_a_proxy_challenge_is_answered_in_its_own_header(peer: RawPeer) -> None:
     peer.dial(credentials=CREDENTIALS)
     challenge: dict[str, str | None] = {"Proxy-Authenticate": 'Digest realm="p", nonce="n"'}
-    _, second = peer.respond(last(peer), 407, headers=challenge)
+    _, second = peer.respond(last_request(peer), 407, headers=challenge)
     assert 'realm="p"' in (second.headers.get("Proxy-Authorization") or "")
 
 
 def test_a_second_challenge_is_a_refusal(peer: RawPeer) -> None:
     peer.dial(credentials=CREDENTIALS)
-    _, second = peer.respond(last(peer), 401, headers=CHALLENGE)
+    _, second = peer.respond(last_request(peer), 401, headers=CHALLENGE)
     peer.respond(second, 401, headers=CHALLENGE)
     assert peer.side.take() == [Refused(401, "Unauthorized"), Closed()]
 
 
 def test_a_stale_nonce_is_answered_again(peer: RawPeer) -> None:
     peer.dial(credentials=CREDENTIALS)
-    _, second = peer.respond(last(peer), 401, headers=CHALLENGE)
+    _, second = peer.respond(last_request(peer), 401, headers=CHALLENGE)
     stale: dict[str, str | None] = {
         "WWW-Authenticate": 'Digest realm="test", nonce="n2", stale=true, qop="auth"'
     }
@@ -71,7 +60,7 @@ def test_a_stale_nonce_is_answered_again(peer: RawPeer) -> None:
 
 def test_the_bye_to_a_surplus_fork_goes_on_with_the_numbers_of_its_prack(peer: RawPeer) -> None:
     peer.dial()
-    invite = last(peer)
+    invite = last_request(peer)
     reliable: dict[str, str | None] = {"Require": "100rel", "RSeq": "7"}
     (prack,) = peer.respond(invite, 183, to_tag="other", headers=reliable)
     peer.respond(invite, 200, body=ANSWER)
@@ -85,7 +74,7 @@ def test_the_bye_to_a_surplus_fork_goes_on_with_the_numbers_of_its_prack(peer: R
 def test_a_proxy_and_the_callee_may_both_want_credentials(peer: RawPeer) -> None:
     peer.dial(credentials=CREDENTIALS)
     proxy: dict[str, str | None] = {"Proxy-Authenticate": 'Digest realm="p", nonce="n"'}
-    _, second = peer.respond(last(peer), 407, headers=proxy)
+    _, second = peer.respond(last_request(peer), 407, headers=proxy)
     _, third = peer.respond(second, 401, headers=CHALLENGE)
     assert 'realm="p"' in (third.headers.get("Proxy-Authorization") or "")
     assert "Authorization" in third.headers
@@ -98,7 +87,7 @@ def test_challenges_without_end_end_the_attempt(peer: RawPeer, where: str) -> No
     request: Request | Response
     if where == "invite":
         peer.dial(credentials=CREDENTIALS)
-        request = last(peer)
+        request = last_request(peer)
     else:
         peer.dialled(credentials=CREDENTIALS).hangup(0.0)
         (request,) = peer.collect()
@@ -120,7 +109,7 @@ def test_challenges_without_end_end_the_attempt(peer: RawPeer, where: str) -> No
 
 def test_without_credentials_a_challenge_is_a_refusal(peer: RawPeer) -> None:
     peer.dial()
-    peer.respond(last(peer), 401, headers=CHALLENGE)
+    peer.respond(last_request(peer), 401, headers=CHALLENGE)
     assert peer.side.take() == [Refused(401, "Unauthorized"), Closed()]
 
 

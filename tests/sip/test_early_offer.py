@@ -11,11 +11,6 @@ from vb.sip.inbound import InboundCall
 from vb.sip.message import Request, Response
 
 
-@pytest.fixture
-def peer() -> RawPeer:
-    return RawPeer()
-
-
 def invited(peer: RawPeer, header: str, body: bytes = b"") -> InboundCall:
     peer.send(peer.request("INVITE", body=body, headers={header: "100rel"}))
     return peer.side.call

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
-
 from tests.support.sip_pair import ANSWER, OFFER, RawPeer, kinds, statuses
 from vb.sip.call import Call, CallEvent, DialogLost, OfferAnswered, OfferReceived, OfferRefused
 from vb.sip.digest import Credentials
@@ -11,11 +9,6 @@ from vb.sip.exchange import PATIENCE_S
 from vb.sip.inbound import InboundCall
 from vb.sip.message import Request, Response
 from vb.sip.outbound import OutboundCall
-
-
-@pytest.fixture
-def peer() -> RawPeer:
-    return RawPeer()
 
 
 def reinvite(peer: RawPeer, call: Call, cseq: int = 2, body: bytes = OFFER) -> bytes:

@@ -22,11 +22,6 @@ from vb.sip.message import Request, Response
 from vb.sip.settings import AgentSettings
 
 
-@pytest.fixture
-def peer() -> RawPeer:
-    return RawPeer()
-
-
 def response(peer: RawPeer) -> Response:
     message = peer.received[-1]
     assert isinstance(message, Response)

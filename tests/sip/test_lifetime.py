@@ -17,11 +17,6 @@ Headers = Mapping[str, str | None]
 LINGER_S = 70.0
 
 
-@pytest.fixture
-def peer() -> RawPeer:
-    return RawPeer()
-
-
 @pytest.fixture(autouse=True)
 def no_collector() -> Iterator[None]:
     gc.collect()

@@ -9,12 +9,21 @@ import dataclasses
 
 import pytest
 
-from tests.support.sip_pair import ALICE, ANSWER, BOB, OFFER, RawPeer, dial_plan, kinds, statuses
+from tests.support.sip_pair import (
+    ALICE,
+    ANSWER,
+    BOB,
+    OFFER,
+    RawPeer,
+    dial_plan,
+    kinds,
+    last_request,
+    statuses,
+)
 from vb.sip.agent import MAX_UDP_REQUEST_BYTES
 from vb.sip.call import DialFailed, Ringing
 from vb.sip.dialog import uri_hop
 from vb.sip.hop import Hop
-from vb.sip.message import Request
 from vb.sip.outbound import OutboundCall
 from vb.sip.settings import AgentSettings
 from vb.sip.target import proxy_route
@@ -34,22 +43,16 @@ def dialled(uri: str, sdp: bytes, *, tcp: bool = True) -> tuple[RawPeer, Outboun
 
 def lose_connection(peer: RawPeer) -> None:
     """The connection that the INVITE went out on is gone."""
-    peer.agent.sent_on((invite(peer).via.branch, "INVITE"), 1)
+    peer.agent.sent_on((last_request(peer).via.branch, "INVITE"), 1)
     peer.agent.flow_lost(1, 0.1)
     peer.collect()
 
 
-def invite(peer: RawPeer) -> Request:
-    message = peer.received[-1]
-    assert isinstance(message, Request)
-    return message
-
-
 def test_a_long_request_goes_over_tcp_and_says_so() -> None:
     peer, _ = dialled("sip:bob@127.0.0.1:5061", LONG)
-    assert len(invite(peer).to_bytes()) > MAX_UDP_REQUEST_BYTES
+    assert len(last_request(peer).to_bytes()) > MAX_UDP_REQUEST_BYTES
     assert peer.hops == [TCP]
-    assert invite(peer).via.transport == "TCP"
+    assert last_request(peer).via.transport == "TCP"
     assert peer.advance(31) == []  # TCP repeats nothing
 
 
@@ -74,12 +77,16 @@ def test_a_transport_that_was_asked_for_is_kept(uri: str, tcp: bool, hop: Hop) -
 
 def test_where_tcp_is_refused_udp_is_tried() -> None:
     peer, _ = dialled("sip:bob@127.0.0.1:5061", LONG)
-    branch = invite(peer).via.branch
+    branch = last_request(peer).via.branch
     lose_connection(peer)
     assert statuses(peer.received) == ["INVITE", "INVITE"]
-    assert (peer.hops[-1], invite(peer).via.transport, invite(peer).via.branch) == (ALICE, "UDP", branch)
+    assert (peer.hops[-1], last_request(peer).via.transport, last_request(peer).via.branch) == (
+        ALICE,
+        "UDP",
+        branch,
+    )
     assert statuses(peer.advance(0.7)) == ["INVITE"]  # UDP does repeat
-    peer.respond(invite(peer), 180)
+    peer.respond(last_request(peer), 180)
     assert peer.side.take() == [Ringing(180, "Ringing")]
 
 
@@ -95,7 +102,7 @@ def test_where_both_are_refused_the_call_fails_once() -> None:
 def test_after_an_answer_there_is_no_going_back() -> None:
     peer, _ = dialled("sip:bob@127.0.0.1:5061", LONG)
     peer.source = TCP
-    peer.respond(invite(peer), 100)
+    peer.respond(last_request(peer), 100)
     lose_connection(peer)
     assert statuses(peer.received) == ["INVITE", "CANCEL"]
     assert kinds(peer.side.take()) == ["DialFailed"]
@@ -107,7 +114,7 @@ def test_after_an_answer_there_is_no_going_back() -> None:
 def test_an_answer_that_comes_after_the_connection_is_lost_is_acked_and_hung_up() -> None:
     peer, _ = dialled("sip:bob@127.0.0.1:5061", LONG)
     peer.source = TCP
-    peer.respond(invite(peer), 180)
+    peer.respond(last_request(peer), 180)
     lose_connection(peer)
     assert statuses(peer.respond(peer.received[0], 200, body=ANSWER)) == ["ACK", "BYE"]
     assert kinds(peer.side.take()) == ["Ringing", "DialFailed"]
@@ -116,7 +123,7 @@ def test_an_answer_that_comes_after_the_connection_is_lost_is_acked_and_hung_up(
 def test_without_any_answer_a_lost_connection_leaves_nothing_after_64_t1() -> None:
     peer, _ = dialled("sip:bob@127.0.0.1:5061", LONG)
     peer.source = TCP
-    peer.respond(invite(peer), 180)
+    peer.respond(last_request(peer), 180)
     lose_connection(peer)
     peer.advance(33)
     assert (peer.agent.calls, peer.agent.transactions, peer.agent.deadline()) == (0, 0, None)
@@ -150,7 +157,7 @@ def test_a_lost_connection_ends_only_what_went_over_it() -> None:
 def test_cancel_follows_its_invite() -> None:
     peer, call = dialled("sip:bob@127.0.0.1:5061", LONG)
     peer.source = TCP
-    peer.respond(invite(peer), 180)
+    peer.respond(last_request(peer), 180)
     call.hangup(0.0)
     (cancel,) = peer.collect()
     assert (peer.hops[-1], str(cancel.via)) == (TCP, str(peer.received[0].via))
@@ -180,7 +187,7 @@ def test_requests_outside_a_dialog_go_through_the_proxy() -> None:
     call = peer.agent.dial(plan)
     call.start(ALICE, OFFER, 0.0)
     peer.collect()
-    sent = invite(peer)
+    sent = last_request(peer)
     assert (sent.uri, sent.headers.get_all("Route")) == ("sip:bob@far.example", ["<sip:127.0.0.1:5061;lr>"])
     peer.respond(sent, 180)
     call.hangup(0.0)
@@ -200,7 +207,7 @@ def test_a_dialog_keeps_to_the_route_that_was_recorded(recorded: list[str]) -> N
     call.start(ALICE, OFFER, 0.0)
     peer.collect()
     headers = {"Contact": "<sip:bob@127.0.0.1:5062>", "Record-Route": recorded[0] if recorded else None}
-    (ack,) = peer.respond(invite(peer), 200, body=ANSWER, headers=headers)
+    (ack,) = peer.respond(last_request(peer), 200, body=ANSWER, headers=headers)
     assert ack.headers.get_all("Route") == recorded
     assert peer.hops[-1] == (ALICE if recorded else BOB)
 
@@ -210,9 +217,11 @@ def test_a_dialog_keeps_to_the_route_that_was_recorded(recorded: list[str]) -> N
 
 def test_a_sips_target_makes_our_contact_sips() -> None:
     peer, call = dialled("sips:bob@127.0.0.1:5061", OFFER)
-    assert invite(peer).headers.get("Contact") == "<sips:127.0.0.1:5061>"
+    assert last_request(peer).headers.get("Contact") == "<sips:127.0.0.1:5061>"
     peer.source = Hop("tls", "127.0.0.1", 5061)
-    (ack,) = peer.respond(invite(peer), 200, body=ANSWER, headers={"Contact": "<sips:bob@127.0.0.1:5061>"})
+    (ack,) = peer.respond(
+        last_request(peer), 200, body=ANSWER, headers={"Contact": "<sips:bob@127.0.0.1:5061>"}
+    )
     assert ack.headers.get("Contact") == "<sips:127.0.0.1:5061>"
     assert call.dialog is not None
     assert call.dialog.is_secure

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.support.sip_pair import ANSWER, OFFER, RawPeer, is_closed, kinds, statuses
+from tests.support.sip_pair import ANSWER, OFFER, RawPeer, is_closed, kinds, last_request, statuses
 from vb.sip.call import (
     Answered,
     Closed,
@@ -21,20 +21,9 @@ from vb.sip.errors import CallStateError
 from vb.sip.message import Request, Response
 
 
-@pytest.fixture
-def peer() -> RawPeer:
-    return RawPeer()
-
-
-def last(peer: RawPeer) -> Request:
-    message = peer.received[-1]
-    assert isinstance(message, Request)
-    return message
-
-
 def test_the_invite_carries_what_a_callee_needs(peer: RawPeer) -> None:
     peer.dial()
-    invite = last(peer)
+    invite = last_request(peer)
     assert str(invite.via).startswith("SIP/2.0/UDP 127.0.0.1:5062;branch=z9hG4bK")
     assert "rport" in invite.via.params
     assert invite.headers.get("Contact") == "<sip:127.0.0.1:5062>"
@@ -70,7 +59,7 @@ def test_a_refused_port_fails_at_once(peer: RawPeer) -> None:
 
 def test_a_refused_port_after_ringing_is_ignored(peer: RawPeer) -> None:
     peer.dial()
-    peer.respond(last(peer), 180)
+    peer.respond(last_request(peer), 180)
     peer.agent.transport_failed("udp", "127.0.0.1", 5061, 0.1)
     peer.collect()
     assert kinds(peer.side.take()) == ["Ringing"]
@@ -78,7 +67,7 @@ def test_a_refused_port_after_ringing_is_ignored(peer: RawPeer) -> None:
 
 def test_provisional_responses_are_reported(peer: RawPeer) -> None:
     peer.dial()
-    invite = last(peer)
+    invite = last_request(peer)
     peer.respond(invite, 100)
     peer.respond(invite, 180)
     peer.respond(invite, 180, to_tag="other", body=ANSWER)
@@ -92,7 +81,7 @@ def test_provisional_responses_are_reported(peer: RawPeer) -> None:
 
 def test_a_200_is_acked_and_reported(peer: RawPeer) -> None:
     peer.dial()
-    invite = last(peer)
+    invite = last_request(peer)
     (ack,) = peer.respond(invite, 200, body=ANSWER)
     assert isinstance(ack, Request)
     assert (ack.method, ack.uri) == ("ACK", "sip:bob@127.0.0.1:5061")
@@ -106,7 +95,7 @@ def test_a_200_is_acked_and_reported(peer: RawPeer) -> None:
 
 def test_a_second_200_is_acked_again_rfc3261_13_2_2_4(peer: RawPeer) -> None:
     peer.dial()
-    invite = last(peer)
+    invite = last_request(peer)
     peer.respond(invite, 200, body=ANSWER)
     peer.now = 20.0
     assert statuses(peer.respond(invite, 200, body=ANSWER)) == ["ACK"]
@@ -115,7 +104,7 @@ def test_a_second_200_is_acked_again_rfc3261_13_2_2_4(peer: RawPeer) -> None:
 
 def test_a_200_of_another_fork_gets_ack_and_bye(peer: RawPeer) -> None:
     peer.dial()
-    invite = last(peer)
+    invite = last_request(peer)
     peer.respond(invite, 200, body=ANSWER)
     ack, bye = peer.respond(invite, 200, to_tag="fork", body=ANSWER)
     assert statuses([ack, bye]) == ["ACK", "BYE"]
@@ -126,7 +115,7 @@ def test_a_200_of_another_fork_gets_ack_and_bye(peer: RawPeer) -> None:
 
 def test_a_200_without_contact_is_acked_at_the_request_uri(peer: RawPeer) -> None:
     peer.dial()
-    (ack,) = peer.respond(last(peer), 200, body=ANSWER, headers={"Contact": None})
+    (ack,) = peer.respond(last_request(peer), 200, body=ANSWER, headers={"Contact": None})
     assert isinstance(ack, Request)
     assert ack.uri == "sip:bob@127.0.0.1:5061"
     assert kinds(peer.side.take()) == ["Answered"]
@@ -134,7 +123,7 @@ def test_a_200_without_contact_is_acked_at_the_request_uri(peer: RawPeer) -> Non
 
 def test_a_200_without_sdp_is_reported_as_such(peer: RawPeer) -> None:
     peer.dial()
-    assert statuses(peer.respond(last(peer), 200)) == ["ACK"]
+    assert statuses(peer.respond(last_request(peer), 200)) == ["ACK"]
     (answered,) = peer.side.take()
     assert isinstance(answered, Answered)
     assert answered.sdp is None
@@ -142,7 +131,7 @@ def test_a_200_without_sdp_is_reported_as_such(peer: RawPeer) -> None:
 
 def test_a_refusal_is_acked_and_reported(peer: RawPeer) -> None:
     peer.dial()
-    invite = last(peer)
+    invite = last_request(peer)
     (ack,) = peer.respond(invite, 486, reason="Busy Here")
     assert isinstance(ack, Request)
     assert ack.via.branch == invite.via.branch
@@ -153,7 +142,7 @@ def test_a_refusal_is_acked_and_reported(peer: RawPeer) -> None:
 
 def test_redirects_are_refusals(peer: RawPeer) -> None:
     peer.dial()
-    peer.respond(last(peer), 302)
+    peer.respond(last_request(peer), 302)
     assert peer.side.take() == [Refused(302, "Moved Temporarily"), Closed()]
 
 
@@ -162,7 +151,7 @@ def test_redirects_are_refusals(peer: RawPeer) -> None:
 
 def test_cancel_waits_for_a_provisional_response(peer: RawPeer) -> None:
     call = peer.dial()
-    invite = last(peer)
+    invite = last_request(peer)
     call.hangup(0.0)
     assert peer.collect() == []
     (cancel,) = peer.respond(invite, 180)
@@ -178,7 +167,7 @@ def test_cancel_waits_for_a_provisional_response(peer: RawPeer) -> None:
 
 def test_cancel_follows_at_once_after_a_provisional_response(peer: RawPeer) -> None:
     call = peer.dial()
-    peer.respond(last(peer), 100)
+    peer.respond(last_request(peer), 100)
     call.hangup(0.0)
     call.hangup(0.0)
     assert statuses(peer.collect()) == ["CANCEL"]
@@ -186,25 +175,25 @@ def test_cancel_follows_at_once_after_a_provisional_response(peer: RawPeer) -> N
 
 def test_a_200_that_crosses_the_cancel_gets_ack_and_bye(peer: RawPeer) -> None:
     call = peer.dial()
-    invite = last(peer)
+    invite = last_request(peer)
     peer.respond(invite, 180)
     call.hangup(0.0)
     peer.collect()
     assert statuses(peer.respond(invite, 200, body=ANSWER)) == ["ACK", "BYE"]
-    peer.respond(last(peer), 200)
+    peer.respond(last_request(peer), 200)
     assert is_closed(peer.side.take())
 
 
 def test_a_200_before_the_cancel_could_be_sent_gets_ack_and_bye(peer: RawPeer) -> None:
     call = peer.dial()
-    invite = last(peer)
+    invite = last_request(peer)
     call.hangup(0.0)
     assert statuses(peer.respond(invite, 200, body=ANSWER)) == ["ACK", "BYE"]
 
 
 def test_a_cancelled_invite_without_a_final_response_closes_after_64_t1(peer: RawPeer) -> None:
     call = peer.dial()
-    peer.respond(last(peer), 180)
+    peer.respond(last_request(peer), 180)
     call.hangup(0.0)
     peer.advance(32.1)
     assert peer.side.take() == [Ringing(180, "Ringing"), Closed()]
@@ -256,7 +245,7 @@ def test_crossing_byes_close_once(peer: RawPeer) -> None:
 
 def test_a_callee_that_ends_its_early_dialog_ends_the_call(peer: RawPeer) -> None:
     call = peer.dial()
-    peer.respond(last(peer), 180)
+    peer.respond(last_request(peer), 180)
     bye = peer.request("BYE", to_tag=call.local_tag, from_tag="callee", call_id=call.call_id)
     assert statuses(peer.send(bye)) == [200, "CANCEL"]
     assert peer.side.take()[-1] == RemoteHangup()
@@ -362,7 +351,7 @@ def test_an_offer_before_the_answer_is_an_error(peer: RawPeer) -> None:
 
 def test_an_update_with_sdp_while_our_invite_is_unanswered_gets_491(peer: RawPeer) -> None:
     call = peer.dial()
-    peer.respond(last(peer), 183, body=ANSWER)
+    peer.respond(last_request(peer), 183, body=ANSWER)
     update = peer.request(
         "UPDATE", to_tag=call.local_tag, from_tag="callee", call_id=call.call_id, body=OFFER
     )
@@ -386,7 +375,7 @@ def test_hangup_during_a_reinvite_sends_bye_and_acks_a_late_200(peer: RawPeer) -
 def test_loose_routes_of_the_answer_are_followed_in_reverse(peer: RawPeer) -> None:
     call = peer.dial()
     routes: dict[str, str | None] = {"Record-Route": "<sip:127.0.0.2;lr>, <sip:127.0.0.3:5070;lr>"}
-    (ack,) = peer.respond(last(peer), 200, body=ANSWER, headers=routes)
+    (ack,) = peer.respond(last_request(peer), 200, body=ANSWER, headers=routes)
     assert isinstance(ack, Request)
     assert ack.uri == "sip:bob@127.0.0.1:5061"
     assert ack.headers.get_list("Route") == ["<sip:127.0.0.3:5070;lr>", "<sip:127.0.0.2;lr>"]
@@ -397,7 +386,7 @@ def test_loose_routes_of_the_answer_are_followed_in_reverse(peer: RawPeer) -> No
 def test_a_strict_route_takes_the_request_uri(peer: RawPeer) -> None:
     peer.dial()
     routes: dict[str, str | None] = {"Record-Route": "<sip:127.0.0.2>, <sip:127.0.0.3:5070>"}
-    (ack,) = peer.respond(last(peer), 200, body=ANSWER, headers=routes)
+    (ack,) = peer.respond(last_request(peer), 200, body=ANSWER, headers=routes)
     assert isinstance(ack, Request)
     assert ack.uri == "sip:127.0.0.3:5070"
     assert ack.headers.get_list("Route") == ["<sip:127.0.0.2>", "<sip:bob@127.0.0.1:5061>"]
@@ -405,7 +394,7 @@ def test_a_strict_route_takes_the_request_uri(peer: RawPeer) -> None:
 
 def test_a_response_to_another_via_is_ignored(peer: RawPeer) -> None:
     peer.dial()
-    invite = last(peer)
+    invite = last_request(peer)
     wrong_host = str(invite.via).replace("127.0.0.1", "127.0.0.77", 1)
     assert peer.respond(invite, 200, headers={"Via": wrong_host}) == []
     wrong_branch = str(invite.via).replace("z9hG4bK", "z9hG4bKx", 1)
@@ -416,7 +405,7 @@ def test_a_response_to_another_via_is_ignored(peer: RawPeer) -> None:
 
 def test_a_response_with_two_vias_is_ignored(peer: RawPeer) -> None:
     peer.dial()
-    invite = last(peer)
+    invite = last_request(peer)
     assert peer.respond(invite, 200, headers={"Via": f"{invite.via}, SIP/2.0/UDP 127.0.0.9"}) == []
 
 

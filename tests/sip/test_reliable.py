@@ -17,11 +17,6 @@ REQUIRED: Mapping[str, str | None] = {"Require": "100rel"}
 OTHER_OFFER = OFFER.replace(b"1 1 IN", b"1 2 IN")
 
 
-@pytest.fixture
-def peer() -> RawPeer:
-    return RawPeer()
-
-
 def invited(peer: RawPeer, headers: Mapping[str, str | None], body: bytes = OFFER) -> InboundCall:
     peer.send(peer.request("INVITE", body=body, branch="z9hG4bKinvite", headers=headers))
     peer.received.clear()

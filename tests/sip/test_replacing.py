@@ -10,11 +10,6 @@ from vb.sip.message import Request, Response
 from vb.sip.replacing import MAX_REMEMBERED, EndedDialogs
 
 
-@pytest.fixture
-def peer() -> RawPeer:
-    return RawPeer()
-
-
 def replacing(
     peer: RawPeer, value: str, method: str = "INVITE", call_id: str = "second"
 ) -> list[Request | Response]:

@@ -26,11 +26,6 @@ TIMER = {"Supported": "timer", "Allow": "INVITE, ACK, BYE, UPDATE"}
 NO_UPDATE = {"Allow": "INVITE, ACK, BYE"}
 
 
-@pytest.fixture
-def peer() -> RawPeer:
-    return RawPeer()
-
-
 def invited(
     peer: RawPeer, expires: str | None, headers: Header | None = None
 ) -> tuple[InboundCall, Response]:

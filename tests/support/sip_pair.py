@@ -298,3 +298,10 @@ def kinds(events: list[CallEvent]) -> list[str]:
 def is_closed(events: list[CallEvent]) -> bool:
     """Whether `Closed` is the last event and the only one of its kind."""
     return bool(events) and isinstance(events[-1], Closed) and kinds(events).count("Closed") == 1
+
+
+def last_request(peer: RawPeer) -> Request:
+    """Return the request that came last."""
+    message = peer.received[-1]
+    assert isinstance(message, Request)
+    return message
