@@ -159,8 +159,7 @@ class OutgoingCall:
         engine.check_running()  # the look-up may have taken long
         try:
             async with open_media(engine, local_host, self.codecs, text=request.rtt) as media:
-                call = engine.sip.dial(dial_request(request, media.negotiation.offer()))
-                media.expect()
+                call = engine.sip.dial(dial_request(request, media.offer()))
                 leg = self._leg_type(
                     engine,
                     call,

@@ -87,9 +87,7 @@ class Session:
     def _make_offer(self) -> bytes:
         negotiation = self._media.negotiation
         negotiation.hold = self._offered_hold = self._wanted_hold
-        offer = negotiation.offer()
-        self._media.expect()
-        return offer
+        return self._media.offer()
 
     def _failed(self, error: str) -> None:
         command = "hold" if self._offered_hold else "unhold"
@@ -124,10 +122,8 @@ class Session:
         if not self._is_pending(event):
             return
         self._set_own_offer_aside()
-        negotiation = self._media.negotiation
         self._asked = True
-        self._call.answer_offer(negotiation.offer(codecs=negotiation.codecs))
-        self._media.expect()
+        self._call.answer_offer(self._media.offer(self._media.negotiation.codecs))
 
     def _is_pending(self, event: OfferReceived | OfferRequested) -> bool:
         """Whether the far end still waits for this answer: what it has taken back changes nothing."""

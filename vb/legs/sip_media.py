@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
+from vb.codecs.base import Codec
 from vb.ids import IdSource
 from vb.legs.sip_text import SipText
 from vb.mixer.port import RtpPort
@@ -47,6 +48,12 @@ class SipMedia:
         """Return our answer to the far end's offer; see `OfferAnswer.receive_offer`."""
         self.text.open_if_offered(offer)
         return self.negotiation.receive_offer(offer, codec=codec)
+
+    def offer(self, codecs: Sequence[Codec] | None = None) -> bytes:
+        """Return our offer, and take what it lists from now on; see `OfferAnswer.offer`."""
+        sdp = self.negotiation.offer(codecs=codecs)
+        self.expect()
+        return sdp
 
     def expect(self) -> None:
         """Take what our offer lists from now on, as its answer may come later than the audio."""
