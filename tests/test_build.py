@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from vb.build import sip_settings
 from vb.config import Config
 from vb.errors import ConfigError
+from vb.sipleg.kind import sip_settings
 
 
 def settings(**environ: str) -> Config:

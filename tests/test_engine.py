@@ -21,8 +21,8 @@ async def fail() -> None:
 
 async def test_a_fault_of_a_legs_task_is_counted() -> None:
     async with open_engine() as observed:
-        observed.engine.start_leg(fail, name="leg")
-        await observed.engine.wait_idle()
+        observed.engine.legs.start(fail, name="leg")
+        await observed.engine.legs.wait_idle()
         assert counted(observed, "engine", "leg") == 1
 
 
@@ -35,16 +35,16 @@ async def test_a_fault_of_a_leg_that_was_ready_is_counted_and_one_before_that_is
         await fail()
 
     async with open_engine() as observed:
-        assert await observed.engine.start_leg_ready(ready, name="leg") == "ready"
-        await observed.engine.wait_idle()
+        assert await observed.engine.legs.start_ready(ready, name="leg") == "ready"
+        await observed.engine.legs.wait_idle()
         with pytest.raises(ZeroDivisionError):
-            await observed.engine.start_leg_ready(unready, name="leg")
+            await observed.engine.legs.start_ready(unready, name="leg")
         assert counted(observed, "engine", "leg") == 1
 
 
 async def test_a_fault_of_a_feature_of_a_room_is_counted() -> None:
     async with open_engine() as observed:
-        await observed.engine.open_room("r").slots.start("feature", fail).join()
+        await observed.engine.rooms.open("r").slots.start("feature", fail).join()
         assert counted(observed, "slots", "room") == 1
 
 

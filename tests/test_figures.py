@@ -18,7 +18,7 @@ async def test_legs_and_rooms_are_counted_without_an_http_edge() -> None:
         assert (figure(observed, "active_legs"), figure(observed, "active_rooms")) == (0, 0)
         observed.leg("a")
         observed.leg("b")
-        observed.engine.open_room("r")
+        observed.engine.rooms.open("r")
         assert (figure(observed, "active_legs"), figure(observed, "active_rooms")) == (2, 1)
 
 

@@ -26,7 +26,9 @@ NAMES = (
 
 @pytest.fixture
 def metrics() -> Metrics:
-    return Metrics()
+    metrics = Metrics()
+    metrics.add_leg_types(("sip_inbound", "sip_outbound"))
+    return metrics
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Figures of calls, of the media plane, of SIP and of uploads for the metrics."""
+"""Figures of calls, of the media plane and of uploads for the metrics; kinds of leg have their own."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from vb.mixer.ticks import TickGrid
 
 
 def add_figures(engine: Engine, grid: TickGrid) -> None:
-    """Let the metrics read calls, the plane, its clock, the port pool, SIP and uploads at every scrape."""
+    """Let the metrics read calls, the plane, its clock, ports, uploads and look-ups at every scrape."""
 
     def calls() -> Iterator[Reading]:
         yield "active_legs", "Legs that are registered now", len(engine.legs), {}
@@ -44,22 +44,6 @@ def add_figures(engine: Engine, grid: TickGrid) -> None:
         if not engine.ports.os_chosen:  # then there is no pool that could run dry
             yield "rtp_port_pairs_free", "Port pairs left in the pool", engine.ports.free, {}
 
-    def sip() -> Iterator[Reading]:
-        endpoint = engine.sip
-        yield "sip_messages", "SIP messages received", endpoint.stats.messages, {}
-        yield "sip_malformed", "SIP messages that could not be read", endpoint.stats.malformed, {}
-        yield "sip_refused", "INVITEs refused for lack of room", endpoint.stats.refused_overload, {}
-        yield "sip_keep_alives", "Keep-alives of far ends", endpoint.stats.keep_alives, {}
-        yield "sip_stray", "SIP messages that belong to no call or transaction", endpoint.stats.stray, {}
-        yield "sip_connections", "TCP and TLS connections", endpoint.connections, {}
-        refused = endpoint.refused_connections
-        yield "sip_connections_refused", "TCP and TLS connections beyond a limit", refused, {}
-        yield "sip_calls", "SIP calls that are not closed", endpoint.calls, {}
-        yield "sip_transactions", "SIP transactions, lingering ones included", endpoint.transactions, {}
-        yield "sip_faults", "Faults contained in SIP", endpoint.faults, {}
-        yield "sip_overflows", "Calls ended because too many of their events waited", endpoint.overflows, {}
-        yield "sip_dropped", "SIP messages lost because a send queue was full", endpoint.dropped, {}
-
     def uploads() -> Iterator[Reading]:
         found = engine.recorders.storage.uploads
         yield "recording_uploads_running", "Uploads of recordings under way", found.running, {}
@@ -68,8 +52,8 @@ def add_figures(engine: Engine, grid: TickGrid) -> None:
             yield "recording_uploads", "Uploads of recordings by outcome", count, {"outcome": outcome}
 
     def names() -> Iterator[Reading]:
-        for lookup in (engine.names, engine.sip.names, engine.recorders.storage.own_names):
+        for lookup in (engine.names, engine.recorders.storage.own_names):
             yield from lookup.readings()
 
-    for source in (calls, plane, sip, uploads, names):
+    for source in (calls, plane, uploads, names):
         engine.metrics.add_source(source)

@@ -1,10 +1,18 @@
-"""Where identifiers and random numbers come from, so that protocol cores stay deterministic under test."""
+"""Where identifiers and random numbers come from, so that protocol cores stay deterministic under test.
+
+And what an identifier chosen by a client may look like.
+"""
 
 from __future__ import annotations
 
+import re
 import secrets
 import uuid
 from typing import Protocol
+
+from vb.errors import InvalidField
+
+_ID = re.compile(r"[A-Za-z0-9._~:@-]{1,128}")
 
 
 class IdSource(Protocol):
@@ -45,3 +53,14 @@ class SystemIds:
     def u16(self) -> int:
         """Return a number in 0..65535."""
         return secrets.randbits(16)
+
+
+def check_id(value: str, name: str) -> str:
+    """Return an identifier chosen by a client.
+
+    Raises:
+        InvalidField: it has characters that do not fit into a path, or is too long.
+    """
+    if not _ID.fullmatch(value):
+        raise InvalidField(name, "must be 1 to 128 of A-Z a-z 0-9 . _ ~ : @ -")
+    return value

@@ -12,7 +12,6 @@ from prometheus_client.registry import Collector
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 PREFIX: Final = "voiceblender"
-LEG_TYPES: Final = ("sip_inbound", "sip_outbound")
 LEG_STATES: Final = {
     "leg.ringing": "ringing",
     "leg.connected": "connected",
@@ -128,11 +127,6 @@ class Metrics:
         return Histogram(f"{PREFIX}_{name}", text, ("type",), buckets=CALL_BUCKETS_S, registry=self.registry)
 
     def _register_at_zero(self) -> None:
-        for kind in LEG_TYPES:
-            self._answered.labels(kind)
-            self._total.labels(kind)
-            for state in LEG_STATES.values():
-                self._legs.labels(kind, state)
         for outcome in OUTCOMES:
             self._deliveries.labels(outcome)
         for component, sites in RECOVERED.items():
@@ -141,6 +135,14 @@ class Metrics:
         for status in WRONG_TOKEN_STATUSES:
             self._wrong_tokens.labels(status)
         self.text_lost(dict.fromkeys(TEXT_LOSSES, 0))
+
+    def add_leg_types(self, kinds: Iterable[str]) -> None:
+        """Show the types of a kind of leg at zero before there is one."""
+        for kind in kinds:
+            self._answered.labels(kind)
+            self._total.labels(kind)
+            for state in LEG_STATES.values():
+                self._legs.labels(kind, state)
 
     def add_source(self, source: Source) -> None:
         """Read more gauges from `source` at every scrape; readings of one name share their labels."""

@@ -30,8 +30,8 @@ from vb.events.base import Event, Published
 from vb.figures import add_figures
 from vb.ids import SystemIds
 from vb.layers import open_layer
-from vb.media.tasks.fetch import new_http_client
 from vb.mixer.tasks import run_plane
+from vb.playback.tasks.fetch import new_http_client
 
 CLEANUP_SHARE: Final = 0.6
 """Which part of the stop time-out legs and recordings may take to end."""
@@ -135,16 +135,16 @@ async def open_server(config: Config | None = None, *, http: bool = True) -> Asy
         app = create_app(engine) if http else None  # it takes several ticks, so none runs yet
         grid = await transports.start(partial(run_plane, engine.plane), name="media plane")
         add_figures(engine, grid)
-        bound = await transports.start(engine.sip.run, name="SIP")
+        listening = {kind.name: await transports.start(kind.run, name=kind.name) for kind in engine.kinds}
         stop_by = math.inf
         serve = partial(serve_http, engine, stop=trio.Event(), app=app, deadline=lambda: stop_by)
         url = await edge.start(serve, name="HTTP") if http else None
-        engine.ready = True
+        engine.life.ready = True
         try:
-            yield Server(engine, Addresses(url, tuple(_shown(*address) for address in bound)))
+            yield Server(engine, Addresses(url, tuple(listening["sip"])))
             stop_by = await _stop(engine, webhooks)
         finally:
-            engine.ready, engine.stopping = False, True
+            engine.life.ready, engine.life.stopping = False, True
             legs.cancel_scope.cancel()
 
 
@@ -175,11 +175,11 @@ async def _stop(engine: Engine, webhooks: WebhookDispatcher) -> float:
 
     Calls and recordings have to end before webhooks have to, so that their last words are delivered too.
     """
-    engine.stopping = True
+    engine.life.stopping = True
     with trio.move_on_after(engine.config.server.drain_timeout_s):
-        await engine.wait_idle()
+        await engine.legs.wait_idle()
     now, time_s = trio.current_time(), engine.config.server.stop_timeout_s
-    engine.stop_deadline = now + min(CLEANUP_TIME_S, CLEANUP_SHARE * time_s)
+    engine.life.stop_deadline = now + min(CLEANUP_TIME_S, CLEANUP_SHARE * time_s)
     with trio.move_on_at(now + time_s):
         await _end_everything(engine)
     async with trio.open_nursery() as nursery:
@@ -192,10 +192,6 @@ async def _end_everything(engine: Engine) -> None:
     """End the legs, and then what is left in rooms."""
     for leg in engine.legs:
         leg.hangup("server_shutdown")
-    await engine.wait_idle()
+    await engine.legs.wait_idle()
     for room in engine.rooms:
         await room.stop_features()
-
-
-def _shown(transport: str, host: str, port: int) -> str:
-    return f"{transport}:[{host}]:{port}" if ":" in host else f"{transport}:{host}:{port}"

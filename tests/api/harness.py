@@ -17,8 +17,8 @@ from tests.support.ids import SequentialIds
 from vb.api.app import Application
 from vb.api.serve import serve_http
 from vb.commands import registry
-from vb.commands.params import LegRef, NoParams, Params
-from vb.commands.registry import Route, describe, unbuilt
+from vb.commands.params import LegRef, NoParams
+from vb.commands.registry import Route, describe
 from vb.commands.views import Status, View
 from vb.config import Config, HttpConfig
 from vb.errors import NotFound, Unavailable
@@ -26,6 +26,7 @@ from vb.events.bus import EventBus
 from vb.events.hooks import HookTable
 from vb.metrics import Metrics
 from vb.names import NameLookup
+from vb.parameters import Params, unbuilt
 
 if TYPE_CHECKING:
     from vb.engine import Engine

@@ -8,11 +8,13 @@ import structlog
 from pydantic import Field
 
 from vb.commands import registry
-from vb.commands.params import AmdParams, CreateLeg, LegRef, NoParams, SipAuth
-from vb.commands.registry import REGISTRY, Route, call, command, describe, dump, parse_params, unbuilt
+from vb.commands.params import LegRef, NoParams
+from vb.commands.registry import REGISTRY, Route, call, command, describe, dump, parse_params
 from vb.commands.views import AddLegResult, Status
 from vb.errors import BadRequest, Conflict, InternalError, InvalidField, NotAvailable
+from vb.legs.requests import AmdParams, CreateLeg, SipAuth
 from vb.metrics import Metrics
+from vb.parameters import unbuilt
 
 if TYPE_CHECKING:
     from vb.engine import Engine

@@ -8,6 +8,7 @@ import pytest
 import trio
 import trustme
 
+from tests.support.engine import sip_of
 from tests.support.phone import Phone, open_phone
 from tests.support.raw_sip import SDP, RawSip, open_raw
 from tests.support.world import Events, call_in, rest_of, sip_uri, wait_for
@@ -228,10 +229,10 @@ async def test_a_ringing_call_of_ours_can_be_picked_up(config: Config) -> None:
             with trio.fail_after(5):
                 await rung.arrived.wait()
             old_id = await ringing_leg(events)
-            heard = server.engine.sip.stats.messages
+            heard = sip_of(server.engine).stats.messages
             rung.calls[0].ring()
             with trio.fail_after(5):
-                while server.engine.sip.stats.messages == heard:
+                while sip_of(server.engine).stats.messages == heard:
                     await trio.lowlevel.checkpoint()
             taking = replacing(new, sip_uri(server), rung.calls[0], ";early-only")
             new.use_answer((await new.wait_for(taking, sip.Answered)).sdp)

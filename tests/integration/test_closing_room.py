@@ -139,7 +139,7 @@ async def test_a_cancelled_caller_waits_for_a_feature_that_hangs_for_five_second
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     async with open_engine() as observed, trio.open_nursery() as nursery:
-        room, hanging = observed.engine.open_room("r"), trio.Event()
+        room, hanging = observed.engine.rooms.open("r"), trio.Event()
 
         async def hang() -> None:
             with trio.CancelScope(shield=True):
@@ -150,7 +150,7 @@ async def test_a_cancelled_caller_waits_for_a_feature_that_hangs_for_five_second
         begun = trio.current_time()
         nursery.cancel_scope.cancel()
         try:
-            await observed.engine.close_room("r")
+            await observed.engine.rooms.close("r")
         finally:
             waited_s = trio.current_time() - begun
             hanging.set()

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from tests.mixer.support import Broken
+from tests.support.engine import sip_of
 from tests.support.phone import Phone, open_phone
 from tests.support.world import call_in, rest_of, wait_for
 from vb.config import Config
@@ -51,7 +52,7 @@ async def test_a_failing_participant_leaves_its_room_and_ends(config: Config) ->
         assert [event["type"] for event in later] == []
         await second.hear(60)
         assert second.tones() == {900}
-        assert server.engine.sip.faults == 0
+        assert sip_of(server.engine).faults == 0
 
 
 async def test_a_failing_room_ends_with_its_legs_and_no_other_does(config: Config) -> None:

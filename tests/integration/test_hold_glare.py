@@ -12,10 +12,10 @@ from tests.support.world import call_in, rest_of, wait_for
 from vb.commands.views import Leg
 from vb.config import Config
 from vb.errors import InternalError
-from vb.legs.sip import SipLeg
 from vb.server import open_server
 from vb.sip import call as sip
 from vb.sip.message import Request
+from vb.sipleg.leg import SipLeg
 
 pytestmark = pytest.mark.integration
 

@@ -39,7 +39,7 @@ async def test_an_incoming_leg_that_was_mixed_and_played_to_is_gone(config: Conf
             await server.call("delete_leg", id=leg_id)
             await wait_for(events, "leg.disconnected")
             with trio.fail_after(5):
-                await server.engine.wait_idle()
+                await server.engine.legs.wait_idle()
             await trio.testing.wait_all_tasks_blocked()
             assert gone() is None
 
@@ -55,7 +55,7 @@ async def test_an_outgoing_leg_is_gone(config: Config) -> None:
             phone.calls[0].hangup()
             await wait_for(events, "leg.disconnected")
             with trio.fail_after(5):
-                await server.engine.wait_idle()
+                await server.engine.legs.wait_idle()
             await trio.testing.wait_all_tasks_blocked()
             assert gone() is None
 
@@ -71,7 +71,7 @@ async def test_a_leg_that_was_replaced_is_gone_while_its_successor_talks(config:
         await old.respond(await old.wait_request("BYE"), 200)
         await wait_for(call.events, "leg.disconnected")
         with trio.fail_after(5):
-            while engine.running_legs > 1:
+            while engine.legs.running > 1:
                 await trio.testing.wait_all_tasks_blocked()
         await trio.testing.wait_all_tasks_blocked()
         assert len(engine.legs) == 1

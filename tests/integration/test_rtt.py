@@ -266,7 +266,7 @@ async def test_malformed_text_is_ignored(config: Config) -> None:
             phone.calls[0].hangup()
             await wait_for(events, "leg.disconnected")
             with trio.fail_after(5):
-                await server.engine.wait_idle()
+                await server.engine.legs.wait_idle()
             lost = server.engine.metrics.registry.get_sample_value
             assert lost("voiceblender_rtt_lost_total", {"reason": "malformed"}) == 3
             assert lost("voiceblender_rtt_lost_total", {"reason": "overflow"}) == 0
@@ -281,7 +281,7 @@ async def send_rubbish(line: TextLine, target: tuple[str, int]) -> None:
 async def test_the_sockets_of_text_count_for_the_limit_of_open_files(
     config: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("vb.engine.has_room", lambda legs: legs < 2)
+    monkeypatch.setattr("vb.legs.registry.has_room", lambda legs: legs < 2)
     async with open_server(config) as server, open_text_phone(600) as (phone, _), open_phone(900) as other:
         with server.events() as events:
             leg_id = await call_in(server, phone, events)
@@ -289,6 +289,6 @@ async def test_the_sockets_of_text_count_for_the_limit_of_open_files(
             assert refused.status == 503
             await server.call("delete_leg", id=leg_id)
             await wait_for(events, "leg.disconnected", leg_id=leg_id)
-            while server.engine.running_legs:
+            while server.engine.legs.running:
                 await trio.lowlevel.checkpoint()
             await call_in(server, other, events)

@@ -18,9 +18,9 @@ from tests.support.world import call_in, rest_of, wait_for
 from vb.commands.views import RecordingStart, RecordingStop, RoomRecordingStop
 from vb.config import Config
 from vb.errors import BadRequest, ConfigError, Conflict
-from vb.features import recording_task, uploads
-from vb.features.storage import S3Choice
 from vb.names import NameLookup
+from vb.recording import recording_task, uploads
+from vb.recording.storage import S3Choice
 from vb.server import Server, open_server
 from vb.storage import s3
 from vb.storage.tasks import connection

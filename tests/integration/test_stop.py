@@ -16,6 +16,7 @@ import pytest
 import trio
 
 from tests.api.peer import Peer
+from tests.support.engine import sip_of
 from tests.support.phone import open_phone
 from tests.support.world import call_in
 from vb.config import Config
@@ -245,13 +246,14 @@ async def test_a_call_whose_name_is_found_after_the_stop_began_is_not_placed(con
 
     async with open_phone(500) as phone, trio.open_nursery() as nursery:
         async with open_server(config) as server:
-            names = server.engine.sip.names = NameLookup("sip", lookup=look_up)
-            assert server.engine.sip._transport is not None
-            server.engine.sip._transport.resolver._names = names
+            sip = sip_of(server.engine)
+            sip.names = NameLookup("sip", lookup=look_up)
+            assert sip._transport is not None
+            sip._transport.resolver._names = sip.names
             outcome = Outcome()
             uri = f"sip:bob@slow.example:{phone.port}"
             nursery.start_soon(outcome.of, partial(server.call, "create_leg", type="sip", to=uri))
-            while not server.engine.running_legs:
+            while not server.engine.legs.running:
                 await trio.lowlevel.checkpoint()
             nursery.start_soon(_release_once_stopping, server, found)
         assert isinstance(outcome.error, Unavailable)

@@ -27,6 +27,7 @@ class FakeRoom:
 
     def __init__(self, host: RecordingHost) -> None:
         self.id = "room-1"
+        self.sample_rate_hz = 16_000
         self._host = host
         self.seen: list[str] = []
 

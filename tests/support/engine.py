@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, cast
 
 import httpx
 import trio
@@ -21,8 +21,15 @@ from vb.events.base import Published
 from vb.layers import open_layer
 from vb.legs.leg import Leg
 from vb.legs.state import LegState
+from vb.sip.tasks.endpoint import SipEndpoint
+from vb.sipleg.kind import SipLegs
 
 assert catalog.COMMAND_MODULES, "every command is registered"
+
+
+def sip_of(engine: Engine) -> SipEndpoint:
+    """Return the SIP endpoint of an engine."""
+    return cast("SipLegs", engine.kinds.get("sip")).endpoint
 
 
 class Observed:
@@ -35,9 +42,11 @@ class Observed:
 
     def leg(self, leg_id: str) -> Leg:
         """Enter a connected leg without media in the table."""
-        leg = Leg(self.engine, leg_id=leg_id, leg_type="sip_inbound", app_id="shop", now=trio.current_time())
+        leg = Leg(
+            self.engine.legs, leg_id=leg_id, leg_type="sip_inbound", app_id="shop", now=trio.current_time()
+        )
         leg.advance(LegState.CONNECTED)
-        self.engine.admit(leg)
+        self.engine.legs.admit(leg)
         return leg
 
     def events(self) -> list[Published]:

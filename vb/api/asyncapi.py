@@ -32,7 +32,7 @@ def build_asyncapi(
     commands: Iterable[Command], events: Mapping[str, type[Event]], version: str
 ) -> dict[str, Any]:
     """Return the AsyncAPI 3.0 document of some commands and events."""
-    commands = list(commands)
+    commands = [command for command in commands if command.vsi]
     book = SchemaBook(commands, events.values())
     document = _Document(book)
     for command in commands:

@@ -1,7 +1,7 @@
 """REST: every registered command under its route.
 
 Path, body and query become the parameters of the command; the path wins over the body and the body over the
-query, which counts only where an operation has no body.
+query, which counts only where an operation has no body, and is read as `vb.commands.query` says.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from quart_trio import QuartTrio
 
 from vb.api.edge import CommandRunner
 from vb.api.encoding import parse_body, to_line
+from vb.commands.query import read_query
 from vb.commands.registry import REGISTRY
 from vb.errors import InvalidField, VbError
 
@@ -71,10 +72,11 @@ def add_commands(app: QuartTrio, runner: CommandRunner, replies: Replies) -> Non
 
 def _operation(name: str, runner: CommandRunner, replies: Replies) -> Callable[..., Awaitable[Response]]:
     async def operation(**path: str) -> Response:
-        route = REGISTRY[name].route
+        command = REGISTRY[name]
+        route = command.route
         try:
             body = parse_body(await request.get_data(cache=False, as_text=False, parse_form_data=False))
-            query = {} if route.body else request.args.to_dict()
+            query = {} if route.body else read_query(command.params, request.args.items(multi=True))
             fields = route.path_fields
             named = {fields[parameter]: value for parameter, value in path.items()}
             data = await runner.run(name, {**query, **route.from_body(body), **named})

@@ -184,7 +184,7 @@ def _command_values(name: str, payload: object) -> dict[str, Any]:
         NotAvailable: the payload sets a field of a feature that this server does not have.
     """
     command: Command | None = REGISTRY.get(name)
-    if command is None:
+    if command is None or not command.vsi:
         raise BadRequest(f"unknown command: {name[:_ECHO_CHARS]}")
     if payload is None:
         payload = {}

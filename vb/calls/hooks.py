@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from vb.engine import Engine
 from vb.errors import BadRequest
 from vb.events.hooks import Hook
 from vb.media.errors import UrlRefused
-from vb.media.fetch_policy import parse_url
+from vb.media.fetch_policy import FetchPolicy, parse_url
 
 
-def make_hook(engine: Engine, url: str | None, secret: str | None) -> Hook | None:
+def make_hook(policy: FetchPolicy, url: str | None, secret: str | None) -> Hook | None:
     """Return the hook for a URL, or None when there is none.
 
     An address literal is judged at once; a name is judged with every delivery, when it is resolved.
@@ -22,7 +21,7 @@ def make_hook(engine: Engine, url: str | None, secret: str | None) -> Hook | Non
     try:
         target = parse_url(url)
         if target.address is not None:
-            engine.fetch_policy.choose(target, [target.host])
+            policy.choose(target, [target.host])
     except UrlRefused as exc:
         raise BadRequest(f"webhook_url: {exc}") from None
     return Hook(url, secret or "")

@@ -2,14 +2,53 @@
 
 from __future__ import annotations
 
-from vb.commands.params import BridgeCreate, BridgeList, BridgeRef, BridgeUpdate
+from pydantic import ConfigDict, Field
+
 from vb.commands.registry import Route, command
 from vb.commands.show import show_bridge
 from vb.commands.views import Bridge, Status
-from vb.engine import Engine, check_id
+from vb.engine import Engine
 from vb.errors import BadRequest, InvalidField, NotFound
+from vb.ids import check_id
+from vb.parameters import Params, shown_as_required
 from vb.rooms.bridge import Bridge as LiveBridge
+from vb.rooms.bridge import Direction
 from vb.rooms.room import Room
+
+
+class BridgeCreate(Params):
+    """A bridge to another room."""
+
+    room_id: str = Field(description="room id")
+    peer_room_id: str = Field(description="the room at the other end")
+    bridge_id: str | None = Field(default=None, description="identifier; drawn when absent")
+    direction: Direction = Field(
+        default="bidirectional", description="where audio goes, as seen from the room of the request"
+    )
+
+
+class BridgeList(Params):
+    """Names the room whose bridges are meant."""
+
+    room_id: str = Field(description="room id")
+
+
+class BridgeRef(Params):
+    """Names a bridge of a room."""
+
+    room_id: str = Field(description="room id")
+    bridge_id: str = Field(description="bridge id")
+
+
+class BridgeUpdate(BridgeRef):
+    """Where a bridge carries audio."""
+
+    model_config = ConfigDict(json_schema_extra=shown_as_required("room_id", "bridge_id", "direction"))
+
+    direction: Direction | None = Field(
+        default=None, description="where audio goes, as seen from the room of the request"
+    )
+
 
 _PATH = "/v1/rooms/{id}/bridges/{bridgeID}"
 _NAMES = {"id": "room_id", "bridgeID": "bridge_id"}

@@ -5,11 +5,12 @@ from __future__ import annotations
 from pydantic import ConfigDict, Field
 
 from vb.commands.params import LegRef
-from vb.commands.registry import Route, command, shown_as_required
+from vb.commands.registry import Route, command
 from vb.commands.views import Status
 from vb.engine import Engine
-from vb.errors import BadRequest, InternalError
-from vb.legs.sip import SipLeg
+from vb.errors import BadRequest
+from vb.legs.capabilities import Capability
+from vb.parameters import shown_as_required
 
 DIGITS = frozenset("0123456789*#ABCD")
 
@@ -29,8 +30,7 @@ async def send_leg_dtmf(engine: Engine, p: SendDtmf) -> Status:
     if not p.digits:
         raise BadRequest("digits: is required")
     digits = "".join(digit for digit in p.digits.upper() if digit in DIGITS)
-    if not isinstance(leg, SipLeg):
-        raise InternalError("DTMF is not supported by this leg")
+    leg.check_can(Capability.DTMF)
     if digits:
         leg.send_digits(digits)
     return Status(status="sent")

@@ -2,19 +2,60 @@
 
 from __future__ import annotations
 
-from vb.calls.hooks import make_hook
-from vb.calls.outbound import CallRequest, place_call
-from vb.commands.params import AnswerLeg, CreateLeg, DeleteLeg, EarlyMedia, LegRef, NoParams
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Field
+
+from vb.choices import KNOWN_CODECS, CodecName
+from vb.commands.params import LegRef, NoParams
 from vb.commands.registry import Route, command
 from vb.commands.show import show_leg
-from vb.commands.speech import amd_parameters
 from vb.commands.views import Leg, Status
 from vb.engine import Engine
-from vb.errors import BadRequest, NotAvailable
+from vb.errors import BadRequest
 from vb.legs.cdr import REJECTIONS
 from vb.legs.leg import Leg as LiveLeg
-from vb.legs.sip import SipLeg
-from vb.legs.state import UNANSWERED
+from vb.legs.requests import CreateLeg
+from vb.parameters import unbuilt
+
+_CODEC_NAMES = {name.lower(): name for name in KNOWN_CODECS}
+
+
+def _canonical_codec(value: object) -> object:
+    return _CODEC_NAMES.get(value.lower(), value) if isinstance(value, str) else value
+
+
+AnyCaseCodecName = Annotated[CodecName, BeforeValidator(_canonical_codec)]
+
+
+class AnswerLeg(LegRef):
+    """How to answer."""
+
+    speech_detection: bool | None = Field(
+        default=None, description="whether to tell when the far end speaks; absent: as the server is set"
+    )
+    codec: AnyCaseCodecName | None = Field(
+        default=None, description="codec of the answer; must have been offered"
+    )
+    streams: list[dict[str, Any]] | None = unbuilt("further audio streams")
+
+
+class EarlyMedia(LegRef):
+    """How to start media before the answer."""
+
+    codec: AnyCaseCodecName | None = Field(
+        default=None, description="codec of the answer; must have been offered"
+    )
+
+
+class DeleteLeg(LegRef):
+    """How to hang up."""
+
+    reason: str | None = Field(
+        default=None,
+        description="final answer to an unanswered incoming call",
+        json_schema_extra={"enum": list(REJECTIONS)},
+    )
 
 
 @command(
@@ -25,30 +66,7 @@ async def create_leg(engine: Engine, p: CreateLeg) -> Leg:
 
     Answered at once with the ringing leg; what becomes of the call is told by events.
     """
-    if p.type != "sip":
-        raise NotAvailable("not available: type")
-    target = p.to or p.uri
-    if not target:
-        raise BadRequest("to: is required")
-    request = CallRequest(
-        to=target,
-        from_=p.from_ or None,
-        privacy=p.privacy or None,
-        codecs=tuple(p.codecs) if p.codecs else None,
-        headers=p.headers or {},
-        auth=(p.auth.username or p.from_ or "", p.auth.password) if p.auth is not None else None,
-        ring_timeout_s=float(p.ring_timeout),
-        max_duration_s=float(p.max_duration),
-        room_id=p.room_id or None,
-        app_id=p.app_id or None,
-        accept_dtmf=p.accept_dtmf,
-        rtt=p.rtt,
-        amd=amd_parameters(p.amd) if p.amd is not None else None,
-        speech_detection=p.speech_detection,
-        outbound_proxy=p.outbound_proxy or None,
-        hook=make_hook(engine, p.webhook_url, p.webhook_secret),
-    )
-    return show_leg(await place_call(engine, request))
+    return show_leg(await engine.kinds.get(p.type).create(p))
 
 
 @command("list_legs", rest=Route("GET", "/v1/legs"))
@@ -76,7 +94,7 @@ async def delete_leg(engine: Engine, p: DeleteLeg) -> Status:
 
 
 def _hangup_reason(leg: LiveLeg, reason: str | None) -> str:
-    if not (isinstance(leg, SipLeg) and leg.inbound and leg.state in UNANSWERED and leg.call.is_refusable):
+    if not leg.refusable:
         return "api_hangup"
     if not reason:
         return "caller_cancel"
@@ -90,14 +108,14 @@ def _hangup_reason(leg: LiveLeg, reason: str | None) -> str:
 )
 async def answer_leg(engine: Engine, p: AnswerLeg) -> Status:
     """Answer an incoming call."""
-    _sip(engine.legs.get(p.id)).answer(p.codec, speech_detection=p.speech_detection)
+    engine.legs.get(p.id).answer(p.codec, speech_detection=p.speech_detection)
     return Status(status="answering")
 
 
 @command("leg_ring", rest=Route("POST", "/v1/legs/{id}/ring", status=202), errors=(400, 404, 409))
 async def leg_ring(engine: Engine, p: LegRef) -> Status:
     """Tell the caller that it rings; may be repeated."""
-    _sip(engine.legs.get(p.id)).ring()
+    engine.legs.get(p.id).ring()
     return Status(status="ringing")
 
 
@@ -108,34 +126,22 @@ async def leg_ring(engine: Engine, p: LegRef) -> Status:
 )
 async def leg_early_media(engine: Engine, p: EarlyMedia) -> Status:
     """Start media with an incoming call before it is answered."""
-    _sip(engine.legs.get(p.id)).start_early_media(p.codec)
+    engine.legs.get(p.id).start_early_media(p.codec)
     return Status(status="early_media")
 
 
 @command("hold_leg", rest=Route("POST", "/v1/legs/{id}/hold", status=202), errors=(400, 404, 409))
 async def hold_leg(engine: Engine, p: LegRef) -> Status:
     """Put a call on hold."""
-    _holdable(engine.legs.get(p.id)).set_hold(True)
+    engine.legs.get(p.id).set_hold(True)
     return Status(status="holding")
 
 
 @command("unhold_leg", rest=Route("DELETE", "/v1/legs/{id}/hold", status=202), errors=(400, 404, 409))
 async def unhold_leg(engine: Engine, p: LegRef) -> Status:
     """Take a call off hold."""
-    _holdable(engine.legs.get(p.id)).set_hold(False)
+    engine.legs.get(p.id).set_hold(False)
     return Status(status="unholding")
-
-
-def _holdable(leg: LiveLeg) -> SipLeg:
-    if not isinstance(leg, SipLeg):
-        raise BadRequest("not a SIP leg")
-    return leg
-
-
-def _sip(leg: LiveLeg) -> SipLeg:
-    if not isinstance(leg, SipLeg):
-        raise BadRequest("Not a SIP inbound leg")
-    return leg
 
 
 @command("mute_leg", rest=Route("POST", "/v1/legs/{id}/mute"), errors=(404,))

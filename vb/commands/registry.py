@@ -13,13 +13,11 @@ from string import Formatter
 from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_origin, get_type_hints
 
 import structlog
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, ValidationError
 
 from vb.errors import BadRequest, InternalError, InvalidField, NotAvailable, VbError
 
 if TYPE_CHECKING:
-    from pydantic.config import JsonDict
-
     from vb.engine import Engine
 
 log = structlog.get_logger(__name__)
@@ -82,13 +80,14 @@ class Command:
     errors: tuple[int, ...]
     summary: str
     description: str
+    vsi: bool = True
 
 
 REGISTRY: dict[str, Command] = {}
 
 
 def command(
-    name: str, *, rest: Route, errors: tuple[int, ...] = ()
+    name: str, *, rest: Route, errors: tuple[int, ...] = (), vsi: bool = True
 ) -> Callable[[Callable[[Engine, P], Awaitable[R]]], Callable[[Engine, P], Awaitable[R]]]:
     """Register a command.
 
@@ -96,33 +95,64 @@ def command(
         name: the VSI command and library name.
         rest: its REST route.
         errors: HTTP statuses that it may answer besides success.
+        vsi: whether it is a VSI command too; what only makes sense over HTTP is not.
 
     Raises:
         TypeError: the name is taken, a path parameter is no field, or annotations are missing.
     """
 
     def register(func: Callable[[Engine, P], Awaitable[R]]) -> Callable[[Engine, P], Awaitable[R]]:
-        if name in REGISTRY:
-            raise TypeError(f"command {name} is defined twice")
-        REGISTRY[name] = describe(name, func, rest, errors)
+        add(describe(name, func, rest, errors, vsi=vsi))
         return func
 
     return register
 
 
+def add(spec: Command) -> None:
+    """Enter a command in the registry.
+
+    Raises:
+        TypeError: its name is taken.
+    """
+    if spec.name in REGISTRY:
+        raise TypeError(f"command {spec.name} is defined twice")
+    REGISTRY[spec.name] = spec
+
+
 def describe(
-    name: str, func: Callable[[Engine, Any], Awaitable[Any]], rest: Route, errors: tuple[int, ...]
+    name: str,
+    func: Callable[[Engine, Any], Awaitable[Any]],
+    rest: Route,
+    errors: tuple[int, ...],
+    *,
+    params: type[BaseModel] | None = None,
+    result: Any = None,
+    text: str | None = None,
+    vsi: bool = True,
 ) -> Command:
-    """Build the definition of a command from its function's annotations and docstring."""
-    hints = get_type_hints(func, {**func.__globals__, "Engine": object})
-    names = list(inspect.signature(func).parameters)
-    params, result = hints[names[1]], hints["return"]
+    """Build the definition of a command from its function's annotations and docstring, or what is given.
+
+    Args:
+        name: its name.
+        func: what it does.
+        rest: its route.
+        errors: HTTP statuses that it may answer besides success.
+        params: the model of what it takes; None reads it and the result from the annotations.
+        result: the model of what it answers, or a list of one.
+        text: what the documents say, a summary, and more after an empty line; None takes the docstring.
+        vsi: whether it is a VSI command too.
+
+    Raises:
+        TypeError: a part of the path or body is no field, or there is no text.
+    """
+    if params is None:
+        hints = get_type_hints(func, {**func.__globals__, "Engine": object})
+        params, result = hints[list(inspect.signature(func).parameters)[1]], hints["return"]
+    text = inspect.getdoc(func) if text is None else text
     is_list = get_origin(result) is list
-    model = get_args(result)[0] if is_list else result
     for part in (*rest.path_fields.values(), *rest.body_names.values()):
         if part not in params.model_fields:
             raise TypeError(f"command {name}: {part} is no field of {params.__name__}")
-    text = inspect.getdoc(func)
     if not text:
         raise TypeError(f"command {name} needs a docstring")
     summary, _, rest_of_text = text.partition("\n")
@@ -130,28 +160,14 @@ def describe(
         name=name,
         func=func,
         params=params,
-        result=model,
+        result=get_args(result)[0] if is_list else result,
         result_is_list=is_list,
         route=rest,
         errors=errors,
         summary=summary.strip(),
         description=rest_of_text.strip(),
+        vsi=vsi,
     )
-
-
-def unbuilt(meaning: str, **limits: Any) -> Any:
-    """Describe a field whose feature this server does not have: setting it is answered with 501."""
-    extra: JsonDict = {"x-available": False}
-    return Field(default=None, description=f"{meaning} (not available)", json_schema_extra=extra, **limits)
-
-
-def shown_as_required(*names: str) -> Callable[[JsonDict], None]:
-    """Describe optional fields as required ones: clients should set them, a request without is understood."""
-
-    def add(schema: JsonDict) -> None:
-        schema["required"] = [*names]
-
-    return add
 
 
 def parse_params(model: type[P], values: Mapping[str, Any]) -> P:

@@ -2,12 +2,63 @@
 
 from __future__ import annotations
 
-from vb.commands.params import RoomRef, RoutingSet, RoutingUpdate, SetLegRole
+from typing import Annotated
+
+from pydantic import ConfigDict, Field
+
+from vb.commands.params import Role, RoomRef
 from vb.commands.registry import Route, command
 from vb.commands.show import show_leg
 from vb.commands.views import Leg, Routing
 from vb.engine import Engine
-from vb.rooms.routing import RoutingMatrix
+from vb.parameters import Params, shown_as_required
+from vb.rooms.routing import MAX_ROWS, MAX_SOURCES, RoutingMatrix
+
+Sources = Annotated[list[Role], Field(max_length=MAX_SOURCES)]
+
+
+class SetLegRole(Params):
+    """A routing role."""
+
+    model_config = ConfigDict(json_schema_extra=shown_as_required("leg_id", "role"))
+
+    leg_id: str = Field(description="leg id")
+    role: Role = Field(default="", description="for example customer, agent or supervisor; empty for none")
+
+
+class RoutingSet(Params):
+    """A whole routing matrix."""
+
+    model_config = ConfigDict(json_schema_extra=shown_as_required("room_id", "matrix"))
+
+    room_id: str = Field(description="room id")
+    matrix: Annotated[dict[Role, Sources], Field(max_length=MAX_ROWS)] = Field(
+        default_factory=dict,
+        description="listener role to the roles that it hears; a role without a row hears everybody",
+    )
+
+
+class RoutingRowUpdate(Params):
+    """One row of a routing matrix."""
+
+    model_config = ConfigDict(json_schema_extra=shown_as_required("listener_role", "sources"))
+
+    listener_role: Role = Field(default="", description="who listens")
+    sources: Sources | None = Field(
+        default=None, description="roles that it hears: none of them for [], everybody for null"
+    )
+
+
+class RoutingUpdate(Params):
+    """Rows to replace; the others stay."""
+
+    model_config = ConfigDict(json_schema_extra=shown_as_required("room_id", "updates"))
+
+    room_id: str = Field(description="room id")
+    updates: Annotated[list[RoutingRowUpdate], Field(max_length=MAX_ROWS)] = Field(
+        default_factory=list, description="rows, applied together"
+    )
+
 
 _PATH = "/v1/rooms/{id}/routing"
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from pydantic import ConfigDict, Field
 
 from vb.commands.params import LegRef
-from vb.commands.registry import Route, command, shown_as_required
+from vb.commands.registry import Route, command
 from vb.commands.views import Status
 from vb.engine import Engine
 from vb.errors import BadRequest, Conflict, InternalError
+from vb.parameters import shown_as_required
 
 
 class SendRtt(LegRef):

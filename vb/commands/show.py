@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import cast
 
 from vb.commands import views
+from vb.legs.kind import LegType
 from vb.legs.leg import Leg
 from vb.rooms.bridge import Bridge
 from vb.rooms.room import Room
@@ -14,7 +15,7 @@ def show_leg(leg: Leg) -> views.Leg:
     """Return a leg as clients see it."""
     return views.Leg(
         id=leg.id,
-        type=cast("views.LegType", leg.type),
+        type=cast("LegType", leg.type),
         state=cast("views.LegState", str(leg.shown_state)),
         room_id=leg.room.id if leg.room is not None else None,
         muted=leg.muted,

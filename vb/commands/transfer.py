@@ -7,15 +7,14 @@ from typing import Annotated
 
 from pydantic import Field
 
-from vb.calls.destinations import check_destination
 from vb.commands.params import LegRef
 from vb.commands.registry import Route, command
 from vb.commands.views import Status
 from vb.engine import Engine
-from vb.errors import BadRequest, Conflict, NotFound
-from vb.legs.sip import SipLeg
+from vb.errors import BadRequest, Conflict
+from vb.legs.capabilities import Capability
+from vb.legs.leg import AskedTransfer
 from vb.legs.state import LegState
-from vb.legs.transfer import Transfers
 from vb.sip.errors import SipParseError
 from vb.sip.headers import parse_name_addr
 from vb.sip.uri import parse_uri
@@ -79,15 +78,11 @@ async def leg_transfer(engine: Engine, p: TransferLeg) -> Status:
     if p.replaces_leg_id == p.id:
         raise BadRequest("replaces_leg_id: a leg cannot be transferred to itself")
     leg = engine.legs.get(p.id)
-    if not isinstance(leg, SipLeg):
-        raise Conflict("only SIP legs can be transferred")
-    if leg.state is not LegState.CONNECTED:
-        raise Conflict(f"leg is {leg.shown_state}, expected connected or held")
+    leg.check_can(Capability.TRANSFER)
     replaced = engine.legs.find(p.replaces_leg_id) if p.replaces_leg_id else None
-    if p.replaces_leg_id and not (isinstance(replaced, SipLeg) and replaced.state is LegState.CONNECTED):
+    if leg.state is LegState.CONNECTED and p.replaces_leg_id and replaced is None:
         raise Conflict("replaces_leg_id: must be a connected or held SIP leg")
-    check_destination(engine, target, "target")
-    leg.transfers.start(target, replaced if isinstance(replaced, SipLeg) else None)
+    leg.transfer(target, replaced)
     return Status(status="transfer_initiated")
 
 
@@ -147,11 +142,8 @@ async def decline_transfer(engine: Engine, p: DeclineTransfer) -> Status:
     return Status(status="transfer_declined")
 
 
-def _asked(engine: Engine, leg_id: str) -> Transfers:
-    leg = engine.legs.get(leg_id)
-    if not isinstance(leg, SipLeg):
-        raise NotFound("no pending transfer")
-    return leg.transfers
+def _asked(engine: Engine, leg_id: str) -> AskedTransfer:
+    return engine.legs.get(leg_id).asked_transfer
 
 
 def _target(text: str, *, is_attended: bool) -> str:

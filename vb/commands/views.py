@@ -7,18 +7,9 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from vb.events.media import ChannelInfo
+from vb.legs.kind import LegType
 from vb.rooms.bridge import Direction
 
-LegType = Literal[
-    "sip_inbound",
-    "sip_outbound",
-    "webrtc",
-    "whatsapp_in",
-    "whatsapp_out",
-    "websocket_in",
-    "websocket_out",
-    "moq_in",
-]
 LegState = Literal["ringing", "early_media", "connected", "held", "hung_up"]
 
 

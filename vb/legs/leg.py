@@ -9,14 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
-from typing import Protocol
+from typing import Any, ClassVar, Protocol, TypeVar
 
 import structlog
 import trio
 
-from vb.events.base import Event
+from vb.errors import Conflict, VbError
+from vb.events.base import Event, LegOrRoomEvent
 from vb.events.bus import EventBus
 from vb.events.leg import (
+    LegCommandFailed,
     LegDeaf,
     LegDisconnected,
     LegHold,
@@ -29,12 +31,19 @@ from vb.events.leg import (
 )
 from vb.events.speech import SpeakingStarted, SpeakingStopped
 from vb.events.text import RttReceived
+from vb.legs.capabilities import REFUSALS, Capability, Refusals
 from vb.legs.cdr import CallClock
 from vb.legs.state import LegState, advance
-from vb.mixer.port import RtpPort
+from vb.mixer.frames import FrameSink, FrameSource
+from vb.mixer.port import Port
 from vb.slots import TaskHandle, TaskSlots
 
 log = structlog.get_logger(__name__)
+
+E = TypeVar("E", bound=LegOrRoomEvent)
+
+UNKNOWN_RATE_HZ = 8000
+"""Rate of the frames of a leg whose codec is not agreed yet."""
 
 CLEANUP_DEADLINE_S = 5.0
 """How long the end of a leg waits for each of its last words: a room's recording, the answer to a BYE."""
@@ -49,6 +58,11 @@ class RoomLike(Protocol):
     @property
     def id(self) -> str:
         """Identifier of the room."""
+        ...
+
+    @property
+    def sample_rate_hz(self) -> int:
+        """Rate at which it mixes."""
         ...
 
     def remove(self, leg: Leg) -> None:
@@ -102,6 +116,22 @@ class LegHost(Protocol):
         ...
 
 
+class AskedTransfer(Protocol):
+    """A transfer that a far end asks for, as commands decide about it."""
+
+    def accept(self) -> None:
+        """Accept it; the application carries it out."""
+        ...
+
+    def decline(self, status: int, reason: str | None) -> None:
+        """Decline it with a final SIP status."""
+        ...
+
+    def tell(self, status: int, reason: str | None) -> None:
+        """Tell the far end how far it has come; a final status ends it."""
+        ...
+
+
 class Signal(Protocol):
     """A leg's signalling: one dialog of its protocol."""
 
@@ -131,7 +161,11 @@ class Leg:
     Attributes:
         room: where it is.
         last_room: where it was when it ended; None if it had left before, or its room was deleted.
+        port: its place in the media plane, from the moment that its media can be set up.
     """
+
+    refusals: ClassVar[Refusals] = REFUSALS
+    inbound: bool = False
 
     def __init__(self, host: LegHost, *, leg_id: str, leg_type: str, app_id: str | None, now: float) -> None:
         self.host = host
@@ -153,7 +187,7 @@ class Leg:
         self._hold_limit_task: TaskHandle | None = None
         self.room: RoomLike | None = None
         self.last_room: RoomLike | None = None
-        self.port: RtpPort | None = None
+        self.port: Port | None = None
         self.speaking = False
         self.slots = TaskSlots(f"leg {leg_id}", lambda _: host.recovered("slots", "leg"))
         self.connected = trio.Event()
@@ -254,7 +288,7 @@ class Leg:
         await trio.sleep(HOLD_LIMIT_S)
         self.hangup("rtp_timeout")
 
-    def adopt_port(self, port: RtpPort) -> None:
+    def adopt_port(self, port: Port) -> None:
         """Take the media port and pass the flags on to it."""
         self.port = port
         port.on_speaking = self._speaking_changed
@@ -273,6 +307,146 @@ class Leg:
         kind = SpeakingStarted if speaking else SpeakingStopped
         room_id = self.room.id if self.room is not None else None
         self.publish(kind(leg_id=self.id, room_id=room_id, app_id=self.app_id))
+
+    # -- what only some kinds can do -----------------------------------------------------------------------
+
+    def decline(self, capability: Capability) -> VbError:
+        """Return the error for what this kind of leg cannot do."""
+        return self.refusals[capability]()
+
+    def check_can(self, capability: Capability) -> None:
+        """Refuse what this kind of leg cannot do; a kind that can overrides what it can.
+
+        Raises:
+            VbError: as its table of refusals says.
+        """
+        raise self.decline(capability)
+
+    @property
+    def answerable(self) -> bool:
+        """Whether it is an incoming call that waits for somebody to answer it."""
+        return False
+
+    @property
+    def unanswered(self) -> bool:
+        """Whether nobody has answered it yet; an answer may take its time to connect it."""
+        return False
+
+    def command_failed(self, command: str, error: str) -> None:
+        """Tell that a command that had been accepted failed; silent once the leg has ended."""
+        if not self.ended:
+            self.publish(LegCommandFailed(leg_id=self.id, app_id=self.app_id, command=command, error=error))
+
+    @property
+    def refusable(self) -> bool:
+        """Whether hanging up would refuse it with a final answer of the client's choice."""
+        return False
+
+    def ring(self) -> None:
+        """Tell the caller that it rings."""
+        raise self.decline(Capability.ANSWER)
+
+    def start_early_media(self, codec: str | None) -> None:
+        """Start media before the answer."""
+        raise self.decline(Capability.ANSWER)
+
+    def answer(self, codec: str | None, *, speech_detection: bool | None = None) -> None:
+        """Answer an incoming call."""
+        raise self.decline(Capability.ANSWER)
+
+    def set_hold(self, held: bool) -> None:
+        """Put the call on hold or resume it."""
+        raise self.decline(Capability.HOLD)
+
+    def send_digits(self, digits: str) -> None:
+        """Send digits to the far end."""
+        raise self.decline(Capability.DTMF)
+
+    def relay_digit(self, digit: str) -> None:
+        """Pass a room mate's digit on to the far end, where its kind has digits; never fails."""
+
+    def transfer(self, target: str, replaced: Leg | None) -> None:
+        """Ask the far end to call somebody else, in place of the call of another leg if one is given."""
+        raise self.decline(Capability.TRANSFER)
+
+    @property
+    def asked_transfer(self) -> AskedTransfer:
+        """Return the transfer that the far end asks for."""
+        raise self.decline(Capability.BE_TRANSFERRED)
+
+    # -- as the owner of features --------------------------------------------------------------------------
+
+    @property
+    def key(self) -> str:
+        """Identify the leg among legs and rooms, which may have the same id."""
+        return f"leg {self.id}"
+
+    @property
+    def stop_deadline(self) -> float:
+        """Return when its features have to be over because the server stops; infinite until then."""
+        return self.host.stop_deadline
+
+    @property
+    def frame_rate_hz(self) -> int:
+        """Return the rate of the frames that taps get now."""
+        if self.room is not None:
+            return self.room.sample_rate_hz
+        return self.port.rate_hz if self.port is not None else UNKNOWN_RATE_HZ
+
+    @property
+    def sides(self) -> int:
+        """Return 2: a leg says and hears."""
+        return 2
+
+    @property
+    def crowd(self) -> None:
+        """Return nothing: a leg has no members."""
+        return None
+
+    def tell(self, kind: type[E], **fields: Any) -> None:
+        """Publish an event that carries the leg's id."""
+        self.publish(kind(leg_id=self.id, app_id=self.app_id, **fields))
+
+    def check_playable(self) -> None:
+        """Refuse a playback that nobody would hear; an incoming call hears it as soon as it has media.
+
+        Raises:
+            Conflict: an outgoing call still rings.
+        """
+        if self.state is LegState.RINGING and not self.inbound:
+            raise Conflict("leg has no audio yet")
+
+    def check_recordable(self) -> None:
+        """Refuse a recording of nothing.
+
+        Raises:
+            Conflict: the call still rings.
+        """
+        if self.state is LegState.RINGING:
+            raise Conflict("leg has no audio yet")
+
+    def add_source(self, source: FrameSource) -> None:
+        """Let the leg alone hear a source."""
+        if self.port is not None:
+            self.port.add_private(source)
+
+    def remove_source(self, source: FrameSource) -> None:
+        """Stop hearing a source; harmless when it is gone already."""
+        if self.port is not None:
+            self.port.remove_private(source)
+
+    def add_taps(self, said: FrameSink, heard: FrameSink | None) -> None:
+        """Listen in on what the leg says, and on what it hears."""
+        if self.port is not None:
+            self.port.add_tap_in(said)
+            if heard is not None:
+                self.port.add_tap_out(heard)
+
+    def remove_taps(self, *sinks: FrameSink | None) -> None:
+        """Stop listening in; harmless when it is over already."""
+        for sink in sinks:
+            if sink is not None and self.port is not None:
+                self.port.remove_tap(sink)
 
     # -- text ----------------------------------------------------------------------------------------------
 
@@ -396,8 +570,8 @@ class Leg:
             self.last_room = room
             room.remove(self)
         signal.hang_up(self.end_reason or "internal_error")
-        if isinstance(self.port, RtpPort):
-            self.port.sending = False  # features may take a while to end; the far end hears nothing of it
+        if self.port is not None:
+            self.port.silence()  # features may take a while to end; the far end hears nothing of it
         return room
 
     def _cleanup_deadline(self) -> float:

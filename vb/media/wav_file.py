@@ -2,8 +2,8 @@
 
 Audio goes to a hidden temporary file in the same directory, which its writer keeps locked. At the end its
 header is corrected, it is flushed to the disk and linked to its final name, which never overwrites another
-file. The header tells everything but the length from early on, so that `vb.media.salvage` can complete the
-file of a process that was killed. Everything here blocks, so it runs in worker threads.
+file. The header tells everything but the length from early on, so that `vb.recording.salvage` can complete
+the file of a process that was killed. Everything here blocks, so it runs in worker threads.
 """
 
 import errno

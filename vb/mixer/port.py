@@ -118,6 +118,9 @@ class Port:
         self._core.speaking.watch(self.slot, self._detect_speaking and not self._muted)
         self._core.touch()
 
+    def silence(self) -> None:
+        """Let the far end hear nothing from now on, because its leg ends."""
+
     def add_private(self, source: FrameSource) -> None:
         """Play to this participant only; several sources are summed."""
         self.private = (*self.private, source)
@@ -251,6 +254,10 @@ class RtpPort(Port):
             self._core.columns.marker[self.slot] = True
         self._sending = value
         self._core.touch()
+
+    def silence(self) -> None:
+        """Send nothing from now on, because the leg ends."""
+        self.sending = False
 
     @property
     def transmitting(self) -> bool:

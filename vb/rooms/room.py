@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import structlog
 import trio
 from numpy.typing import NDArray
 
-from vb.events.base import Event
+from vb.errors import Conflict
+from vb.events.base import Event, LegOrRoomEvent
 from vb.events.bus import EventBus
 from vb.events.leg import LegJoinedRoom, LegLeftRoom
 from vb.events.room import RoomRoutingChanged, RoutingReason
 from vb.legs.leg import Leg
+from vb.mixer.frames import FrameSink, FrameSource
 from vb.mixer.plane import Plane
-from vb.mixer.port import Port, RtpPort
+from vb.mixer.port import Port
 from vb.mixer.room import RoomMix
 from vb.mixer.tasks import run_room
 from vb.rooms.routing import RoutingMatrix
 from vb.slots import TaskSlots
 
 log = structlog.get_logger(__name__)
+
+E = TypeVar("E", bound=LegOrRoomEvent)
 
 RECORDING_SLOT = "recording"
 
@@ -148,8 +152,8 @@ class Room:
     def relay_digit(self, leg: Leg, digit: str) -> None:
         """Send a digit that a leg received to every other leg that takes them."""
         for mate in self.members.values():
-            if mate is not leg and mate.accept_dtmf and isinstance(mate.port, RtpPort):
-                mate.port.send_digits(digit)
+            if mate is not leg and mate.accept_dtmf:
+                mate.relay_digit(digit)
 
     def relay_text(self, leg: Leg, text: str) -> None:
         """Send text that a leg received to every other leg that has text and takes it."""
@@ -180,6 +184,72 @@ class Room:
     def _publish_routing(self, reason: RoutingReason) -> None:
         matrix = self.routing.as_dict()
         self.publish(RoomRoutingChanged(room_id=self.id, app_id=self.app_id, matrix=matrix, reason=reason))
+
+    # -- as the owner of features --------------------------------------------------------------------------
+
+    @property
+    def key(self) -> str:
+        """Identify the room among legs and rooms, which may have the same id."""
+        return f"room {self.id}"
+
+    @property
+    def stop_deadline(self) -> float:
+        """Return when its features have to be over because the server stops; infinite until then."""
+        return self.host.stop_deadline
+
+    @property
+    def frame_rate_hz(self) -> int:
+        """Return the rate of the frames that taps get."""
+        return self.sample_rate_hz
+
+    @property
+    def sides(self) -> int:
+        """Return 1: a room has one full mix."""
+        return 1
+
+    @property
+    def crowd(self) -> Room:
+        """Return the room itself, whose members can be told apart."""
+        return self
+
+    def tell(self, kind: type[E], **fields: Any) -> None:
+        """Publish an event that carries the room's id."""
+        self.publish(kind(room_id=self.id, app_id=self.app_id, **fields))
+
+    def check_playable(self) -> None:
+        """Refuse a playback that nobody would hear.
+
+        Raises:
+            Conflict: nobody is in the room.
+        """
+        if not self.members:
+            raise Conflict("room has no participants")
+
+    def check_recordable(self) -> None:
+        """Refuse a recording of nothing.
+
+        Raises:
+            Conflict: nobody is in the room.
+        """
+        self.check_playable()
+
+    def add_source(self, source: FrameSource) -> None:
+        """Let everybody in the room hear a source."""
+        self.mix.add_source(source)
+
+    def remove_source(self, source: FrameSource) -> None:
+        """Stop hearing a source; harmless when it is gone already."""
+        self.mix.remove_source(source)
+
+    def add_taps(self, said: FrameSink, heard: FrameSink | None) -> None:
+        """Listen in on the full mix."""
+        self.mix.add_tap(said)
+
+    def remove_taps(self, *sinks: FrameSink | None) -> None:
+        """Stop listening in; harmless when it is over already."""
+        for sink in sinks:
+            if sink is not None:
+                self.mix.remove_tap(sink)
 
     # -- features ------------------------------------------------------------------------------------------
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 
 import pytest
@@ -29,7 +29,7 @@ from vb.sip.hop import Hop
 from vb.sip.message import Request, Response
 from vb.sip.parser import parse_message
 from vb.sip.settings import AgentSettings
-from vb.sip.tasks.endpoint import DialRequest, SipCall, SipEndpoint, SipSettings
+from vb.sip.tasks.endpoint import DialRequest, RefuseNew, SipCall, SipEndpoint, SipSettings
 from vb.sip.transaction import ClientTransaction, FailureKind
 
 pytestmark = pytest.mark.integration
@@ -42,9 +42,11 @@ def ignore(call: SipCall) -> None:
 
 @asynccontextmanager
 async def running(
-    on_invite: Callable[[SipCall], None] = ignore, settings: SipSettings = LOOPBACK
+    on_invite: Callable[[SipCall], None] = ignore,
+    settings: SipSettings = LOOPBACK,
+    refuse_new: RefuseNew | None = None,
 ) -> AsyncIterator[tuple[SipEndpoint, int]]:
-    endpoint = SipEndpoint(settings, SystemIds(), on_invite)
+    endpoint = SipEndpoint(settings, SystemIds(), on_invite, refuse_new=refuse_new)
     with trio.fail_after(15):
         async with trio.open_nursery() as nursery:
             bound = await nursery.start(endpoint.run)
@@ -280,8 +282,11 @@ async def test_garbage_does_not_disturb_the_next_request() -> None:
 
 async def test_refuse_new_answers_before_the_owner_hears_of_a_call() -> None:
     calls: list[SipCall] = []
-    async with running(calls.append) as (bob, port), running() as (alice, _):
-        bob.refuse_new = lambda: (503, None, [("Retry-After", "7")])
+
+    def refuse() -> tuple[int, str | None, Sequence[tuple[str, str]]]:
+        return 503, None, [("Retry-After", "7")]
+
+    async with running(calls.append, refuse_new=refuse) as (_, port), running() as (alice, _):
         call = alice.dial(DialRequest(f"sip:bob@127.0.0.1:{port}", OFFER))
         await until(call, Closed)
         assert calls == []

@@ -12,7 +12,7 @@ import trio
 import trustme
 
 from tests.support.object_store import BUCKET, ObjectStore, open_store
-from vb.media.tasks.blocking import ThreadRunner
+from vb.blocking import ThreadRunner
 from vb.storage import s3
 from vb.storage.base import BucketAbsent, HostRefused, StorageError, Unreachable
 from vb.storage.s3 import S3Target

@@ -99,16 +99,24 @@ class SipEndpoint:
         on_invite: called with each new inbound call, without waiting; if it refuses the call at once,
             the caller gets no 100 before that. A fault in it refuses the call with 500.
 
-    Attributes:
         refuse_new: asked before a new INVITE reaches `on_invite`; status, reason and headers refuse it.
+
+    Attributes:
         names: looks up the hosts of peers.
         faults: datagrams, failures, timers, callbacks and messages to send whose handling failed.
         overflows: calls ended because their owner left too many events unread.
     """
 
-    def __init__(self, settings: SipSettings, ids: IdSource, on_invite: Callable[[SipCall], None]) -> None:
+    def __init__(
+        self,
+        settings: SipSettings,
+        ids: IdSource,
+        on_invite: Callable[[SipCall], None],
+        *,
+        refuse_new: RefuseNew | None = None,
+    ) -> None:
         self.settings = settings
-        self.refuse_new: RefuseNew | None = None
+        self._refuse_new = refuse_new
         self.names = NameLookup("sip", patience_s=RESOLVE_TIMEOUT_S)
         self.faults = 0
         self.overflows = 0
@@ -175,7 +183,7 @@ class SipEndpoint:
             self.flush()
 
     def _ask_refuse_new(self) -> tuple[int, str | None, Sequence[tuple[str, str]]] | None:
-        return self.refuse_new() if self.refuse_new is not None else None
+        return self._refuse_new() if self._refuse_new is not None else None
 
     # -- dialling -------------------------------------------------------------------------------
 

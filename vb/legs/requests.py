@@ -1,0 +1,73 @@
+"""What may be asked of a new leg: the one record that a request stays from the client to the leg's kind."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from vb.choices import KNOWN_CODECS
+from vb.parameters import Milliseconds, Params, Seconds, Url, unbuilt
+
+
+class SipAuth(Params):
+    """Digest credentials."""
+
+    username: str = ""
+    password: str
+
+
+class AmdParams(Params):
+    """How an answering machine is told from a person, in milliseconds; 0 is the default."""
+
+    initial_silence_timeout: Milliseconds = Field(
+        default=2500, description="silence from the start after which nobody is there"
+    )
+    greeting_duration: Milliseconds = Field(default=1500, description="speech that makes it a machine")
+    after_greeting_silence: Milliseconds = Field(
+        default=800, description="silence after less speech that makes it a person"
+    )
+    total_analysis_time: Milliseconds = Field(default=5000, description="when to give up as not_sure")
+    minimum_word_length: Milliseconds = Field(default=100, description="shorter sounds are no speech")
+    beep_timeout: Milliseconds = Field(
+        default=0, description="how long to wait for the beep of a machine; 0 = not at all"
+    )
+
+
+class CreateLeg(Params):
+    """An outgoing call."""
+
+    type: Literal["sip", "whatsapp", "websocket", "livekit_room"] = Field(description="kind of leg")
+    to: str | None = Field(default=None, description="where to call: a SIP URI", max_length=2048)
+    uri: str | None = Field(default=None, description="older name of `to`", max_length=2048)
+    from_: str | None = Field(default=None, alias="from", description="caller: a user, number or SIP URI")
+    privacy: str | None = Field(default=None, description="Privacy header, for example id or none")
+    ring_timeout: Seconds = Field(default=0, description="seconds until the call is given up; 0 = never")
+    max_duration: Seconds = Field(default=0, description="seconds from the answer to the hang-up; 0 = never")
+    codecs: list[str] | None = Field(
+        default=None,
+        description="codecs to offer, in order",
+        json_schema_extra={"items": {"type": "string", "enum": list(KNOWN_CODECS)}},
+    )
+    headers: dict[str, str] | None = Field(default=None, description="extra headers of the INVITE")
+    room_id: str | None = Field(default=None, description="room to join once media flows; made when missing")
+    auth: SipAuth | None = Field(default=None, description="credentials for a digest challenge")
+    webhook_url: Url | None = Field(default=None, description="receives this leg's events")
+    webhook_secret: str | None = Field(default=None, description="signs them")
+    amd: AmdParams | None = Field(
+        default=None, description="tells answering machines from people once the call is answered"
+    )
+    accept_dtmf: bool = Field(default=True, description="whether digits of room mates are sent to it")
+    app_id: str | None = Field(default=None, description="word to filter events by", max_length=256)
+    speech_detection: bool | None = Field(
+        default=None, description="whether to tell when the far end speaks; absent: as the server is set"
+    )
+    rtt: bool = Field(default=False, description="whether the call asks for real-time text beside audio")
+    url: Url | None = unbuilt("WebSocket address")
+    sample_rate: Literal[8000, 16000, 24000, 48000] | None = unbuilt("rate of a WebSocket leg")
+    wire_format: Literal["binary", "json_base64"] | None = unbuilt("framing of a WebSocket leg")
+    sample_format: Literal["s16le"] | None = unbuilt("samples of a WebSocket leg")
+    outbound_proxy: str | None = Field(
+        default=None, description="next hop of this call: a SIP URI", max_length=2048
+    )
+    streams: list[dict[str, Any]] | None = unbuilt("further audio streams")

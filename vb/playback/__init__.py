@@ -1,0 +1,1 @@
+"""Playback: what is played to legs and rooms."""

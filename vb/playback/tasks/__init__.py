@@ -1,0 +1,1 @@
+"""The tasks of playback: the only part of vb.playback that waits."""

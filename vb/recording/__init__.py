@@ -1,0 +1,1 @@
+"""Recording: what legs and rooms said, as files and in buckets."""

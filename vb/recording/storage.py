@@ -1,0 +1,275 @@
+"""Which bucket a recording goes to, whether it is there, and the way into it."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+import httpx
+import structlog
+import trio
+
+from vb.blocking import ThreadRunner
+from vb.config import S3Config
+from vb.errors import BadRequest, ConfigError, Conflict, NotAvailable
+from vb.media.errors import UrlRefused
+from vb.media.fetch_policy import FetchPolicy, UrlTarget, parse_url
+from vb.names import NameLookup, Resolve
+from vb.recording.uploads import Uploads
+from vb.storage.base import Bucket, BucketAbsent, HostRefused, StorageError, StorageMissing, Unreachable
+from vb.storage.endpoint import check_endpoint
+from vb.storage.s3 import S3Target
+from vb.storage.tasks.bucket import Access, S3Bucket
+from vb.storage.tasks.credentials import MachineCredentials, require_botocore
+
+log = structlog.get_logger(__name__)
+
+FILE_THREADS: Final = 4
+OWN_LOOKUPS: Final = 4
+
+
+@dataclass(frozen=True, slots=True)
+class S3Choice:
+    """What a request says about S3; "" where it says nothing."""
+
+    bucket: str = ""
+    region: str = ""
+    endpoint: str = ""
+    prefix: str = ""
+    access_key: str = field(default="", repr=False)
+    secret_key: str = field(default="", repr=False)
+
+
+class RecordingStorage:
+    """The storages of a server.
+
+    Args:
+        settings: the server's own bucket, and what requests may ask for.
+        policy: which hosts requests may lead to.
+        names: looks up the hosts of requests; None for one of its own.
+        make_bucket: opens a target; None for real ones.
+
+    Attributes:
+        uploads: those under way; `uploads.run` has to run before the first.
+        own_names: looks up the hosts of the server's own bucket.
+
+    Raises:
+        ConfigError: the settings cannot be used.
+    """
+
+    def __init__(
+        self,
+        settings: S3Config,
+        policy: FetchPolicy | None = None,
+        *,
+        names: Resolve | None = None,
+        make_bucket: Callable[[S3Target], Bucket] | None = None,
+        on_fault: Callable[[], None] | None = None,
+    ) -> None:
+        self._settings = settings
+        self._policy = policy or FetchPolicy()
+        self.own_names = NameLookup("operator", threads=OWN_LOOKUPS)
+        self._names = names or NameLookup("requests")
+        self._make_bucket = make_bucket or self._open_bucket
+        self._files = ThreadRunner(FILE_THREADS, abandon_on_cancel=True)
+        self._credentials = MachineCredentials()
+        self._tls: ssl.SSLContext | None = None
+        self._server: S3Target | None = None
+        self.uploads = Uploads(self._make_bucket, self._files, on_fault=on_fault)
+        if settings.bucket:
+            try:
+                self._server = self._target(S3Choice())
+                _require_credentials(self._server)
+            except (ValueError, StorageMissing) as exc:
+                raise ConfigError(f"S3_BUCKET: {exc}") from None
+        try:
+            self._endpoint(settings.endpoint)
+        except ValueError as exc:
+            raise ConfigError(f"S3_ENDPOINT: {exc}") from None
+
+    # -- where to ------------------------------------------------------------------------------------------
+
+    def _endpoint(self, url: str) -> str:
+        if not url:
+            return ""
+        try:
+            return check_endpoint(url, allow_insecure=self._settings.allow_insecure_endpoint)
+        except ValueError as exc:
+            raise ValueError(f"s3_endpoint: {exc}") from None
+
+    def s3_target(self, choice: S3Choice) -> S3Target:
+        """Return where a request wants its recording to go.
+
+        What it does not say is as the server is set. An endpoint of a request is judged as every other URL
+        of a request is, and the server's own credentials are not lent to it.
+
+        Raises:
+            BadRequest: neither the request nor the server names a bucket, or a field cannot be used.
+            NotAvailable: the package that finds the machine's credentials is not installed.
+        """
+        if not choice.bucket and self._server is None:
+            raise BadRequest(
+                "S3 storage not configured: set S3_BUCKET env var or provide s3_bucket in request"
+            )
+        try:
+            target = self._target(choice)
+            if target.guarded:
+                self._judge_literal(target)
+            _require_credentials(target)
+            return target
+        except ValueError as exc:
+            raise BadRequest(str(exc)) from None
+        except StorageMissing as exc:
+            raise NotAvailable(f"not available: storage s3 ({exc})") from None
+
+    def _target(self, choice: S3Choice) -> S3Target:
+        """Put a target together: each field of the request takes the place of the server's.
+
+        Raises:
+            ValueError: a field cannot be used.
+        """
+        own = self._settings
+        endpoint, ours = self._endpoint(choice.endpoint), self._endpoint(own.endpoint)
+        foreign = bool(endpoint) and endpoint != ours
+        if choice.access_key or choice.secret_key:
+            access_key, secret_key, session_token = choice.access_key, choice.secret_key, ""
+        elif foreign:
+            raise ValueError("s3_endpoint needs s3_access_key and s3_secret_key")
+        else:
+            secrets = (own.access_key, own.secret_key, own.session_token)
+            access_key, secret_key, session_token = (secret.get_secret_value() for secret in secrets)
+        return S3Target(
+            choice.bucket or own.bucket,
+            region=choice.region or own.region,
+            endpoint=endpoint or ours,
+            guarded=foreign,
+            prefix=choice.prefix or own.prefix,
+            access_key=access_key,
+            secret_key=secret_key,
+            session_token=session_token,
+        )
+
+    def _judge_literal(self, target: S3Target) -> None:
+        """Refuse an address that may not be connected to; a name is judged when it is resolved.
+
+        Raises:
+            ValueError: it is refused.
+        """
+        try:
+            place = parse_url(target.endpoint)
+            if place.address is not None:
+                self._policy.choose(place, [place.host])
+        except UrlRefused as exc:
+            raise ValueError(f"s3_endpoint: {exc}") from None
+
+    # -- the way there -------------------------------------------------------------------------------------
+
+    def _open_bucket(self, target: S3Target) -> Bucket:
+        locate = self._locate_guarded if target.guarded else self._locate
+        return S3Bucket(target, Access(locate, self._make_tls, self._credentials, self._files))
+
+    async def _locate(self, host: str, port: int) -> Sequence[str]:
+        return await _found(self.own_names, host, port)
+
+    async def _locate_guarded(self, host: str, port: int) -> Sequence[str]:
+        try:
+            place = _place(host, port)
+            resolved = [place.host] if place.address else await _found(self._names, place.host, port)
+            return [str(address) for address in self._policy.choose(place, resolved)]
+        except UrlRefused as exc:
+            raise HostRefused(f"s3_endpoint: {exc}") from None
+
+    async def _make_tls(self) -> ssl.SSLContext:
+        if self._tls is None:
+            self._tls = await self._files(_trust)
+        return self._tls
+
+    # -- before --------------------------------------------------------------------------------------------
+
+    async def check_server_bucket(self) -> None:
+        """Check the server's own bucket, if it has one.
+
+        Raises:
+            ConfigError: the bucket does not exist. Every other doubt is only logged.
+        """
+        timeout_s = self._settings.preflight_timeout_s
+        if self._server is None or timeout_s == 0:
+            return
+        try:
+            await self._ask(self._server, None, timeout_s)
+        except BucketAbsent as exc:
+            raise ConfigError(f"S3_BUCKET: {exc}") from None
+
+    async def check(self, target: S3Target, name: str | None) -> None:
+        """Check the bucket of a request before its recording starts.
+
+        Args:
+            target: where it will go.
+            name: the file's name when the client chose it.
+
+        Raises:
+            BadRequest: the bucket does not exist, or its server is where requests may not lead to. Every
+                other doubt is only logged.
+            Conflict: an object of that name exists.
+        """
+        timeout_s = self._settings.request_preflight_timeout_s
+        if timeout_s == 0:
+            return
+        try:
+            taken = await self._ask(target, name, timeout_s)
+        except HostRefused as exc:
+            raise BadRequest(str(exc)) from None
+        except BucketAbsent as exc:
+            raise BadRequest(f"S3 storage: {exc}") from None
+        if taken:
+            raise Conflict("a recording of that name exists")
+
+    async def _ask(self, target: S3Target, name: str | None, timeout_s: float) -> bool:
+        """Ask whether the bucket is there and, given a name, whether it is taken; no answer is a no.
+
+        Raises:
+            BucketAbsent: the bucket does not exist.
+            HostRefused: its server may not be connected to.
+        """
+        problem = StorageError("the storage does not answer", "not in time")
+        bucket = self._make_bucket(target)
+        with trio.move_on_after(timeout_s):
+            try:
+                await bucket.check()
+                return name is not None and await bucket.exists(target.key(name))
+            except (BucketAbsent, HostRefused):
+                raise
+            except StorageError as exc:
+                problem = exc
+        log.warning(
+            "storage could not be checked",
+            bucket=target.bucket,
+            problem=str(problem),
+            detail=problem.detail,
+        )
+        return False
+
+
+def _require_credentials(target: S3Target) -> None:
+    if target.credentials is None:
+        require_botocore()
+
+
+async def _found(names: Resolve, host: str, port: int) -> Sequence[str]:
+    try:
+        return await names(host, port)
+    except OSError as failure:
+        raise Unreachable(f"host {host}: {failure}") from None
+
+
+def _place(host: str, port: int) -> UrlTarget:
+    return parse_url(f"https://[{host}]:{port}" if ":" in host else f"https://{host}:{port}")
+
+
+def _trust() -> ssl.SSLContext:
+    """Trust what other downloads trust, and what the machine trusts: an object store may be in-house."""
+    context = httpx.create_ssl_context(trust_env=False)
+    context.load_default_certs()
+    return context

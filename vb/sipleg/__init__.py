@@ -1,0 +1,1 @@
+"""SIP legs: calls that come in and go out, and what one dialog means for its leg."""

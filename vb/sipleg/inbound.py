@@ -1,0 +1,151 @@
+"""Calls that come in: from an INVITE to a ringing leg."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+import structlog
+import trio
+
+from vb.calls.hooks import make_hook
+from vb.engine import Engine
+from vb.errors import BadRequest, Unavailable
+from vb.events.hooks import Hook
+from vb.events.leg import LegRinging, OfferedCodecInfo
+from vb.sdp.errors import OfferRejected, SdpParseError
+from vb.sdp.negotiate import OfferedCodec, check_offer
+from vb.sip.errors import SipParseError
+from vb.sip.headers import NameAddr
+from vb.sip.tasks.endpoint import SipCall
+from vb.sip.uri import parse_uri
+from vb.sipleg.headers import CallHeaders, read_headers
+from vb.sipleg.leg import SipLeg, SipLegOptions
+from vb.sipleg.open_media import MediaUnavailable, open_media
+from vb.sipleg.replacing import Predecessor, predecessor
+
+if TYPE_CHECKING:
+    from vb.sipleg.kind import SipLegs
+
+log = structlog.get_logger(__name__)
+
+Refusal = tuple[int, str, list[tuple[str, str]]]
+
+
+def refusal(sip: SipLegs) -> Refusal | None:
+    """Return the answer to a new INVITE that there is no room for, or None when it may come in."""
+    try:
+        sip.engine.legs.check_capacity()
+    except Unavailable as exc:
+        return _unavailable(exc)
+    return None
+
+
+def _unavailable(exc: Unavailable) -> Refusal:
+    return 503, "Service Unavailable", [("Retry-After", str(exc.retry_after_s))]
+
+
+def accept_call(sip: SipLegs, call: SipCall) -> None:
+    """Take a new INVITE: refuse an offer that cannot be answered, else start a leg for it."""
+    try:
+        sip.engine.legs.check_room()  # once more: several INVITEs of one burst were let in together
+    except Unavailable as exc:
+        sip.endpoint.count_refused()
+        call.reject(*_unavailable(exc))
+        return
+    try:
+        offered = check_offer(call.offer, sip.codecs) if call.offer is not None else []
+    except SdpParseError:
+        call.reject(400, "Bad SDP")
+        return
+    except OfferRejected as exc:
+        call.reject(exc.status, exc.reason, [("Warning", exc.warning)] if exc.warning else [])
+        return
+    run = partial(_run, sip, call, offered, predecessor(sip.engine, call))
+    sip.engine.legs.start(run, name=f"call {call.call_id}")
+
+
+async def _run(sip: SipLegs, call: SipCall, offered: list[OfferedCodec], old: Predecessor | None) -> None:
+    engine = sip.engine
+    try:
+        async with open_media(engine, call.local_host, sip.codecs) as media:
+            headers = read_headers(call.invite.headers)
+            leg = SipLeg(
+                engine.legs,
+                call,
+                media,
+                SipLegOptions(
+                    speech_detection=engine.config.speech.detection,
+                    transfers=sip.transfers,
+                    inband_digits=engine.config.sip.dtmf_inband,
+                    ring_timeout_s=engine.config.sip.ring_timeout_s,
+                    on_media=old.give_place_to if old is not None else None,
+                ),
+                leg_id=engine.ids.uuid(),
+                app_id=headers.app_id or (old.app_id if old is not None else None),
+                now=trio.current_time(),
+            )
+            leg.headers = headers.shown
+            inherited = old.hook if old is not None else None
+            hook = _hook(engine, headers) or inherited or engine.hooks.global_hook
+            if hook is not None:
+                engine.hooks.set_leg(leg.id, hook)
+
+            def announce() -> None:
+                engine.legs.admit(leg)
+                leg.publish(_ringing(leg, call, offered))
+                if leg.ended or not call.is_unanswered:
+                    return  # the caller has given up already
+                if old is not None:
+                    leg.answer(None)
+                elif engine.config.sip.auto_ringing:
+                    leg.ring()
+
+            await leg.serve(announce)
+    except MediaUnavailable as exc:
+        log.warning("call refused", problem=str(exc))
+        sip.endpoint.count_refused()
+        call.reject(503, "Service Unavailable", [("Retry-After", "5")])
+
+
+def _hook(engine: Engine, headers: CallHeaders) -> Hook | None:
+    """Return the webhook that the INVITE names, if it is of use."""
+    try:
+        return make_hook(engine.fetch_policy, headers.webhook_url, headers.webhook_secret)
+    except BadRequest as exc:
+        log.warning("webhook of an INVITE ignored", problem=exc.message)
+        return None
+
+
+def _ringing(leg: SipLeg, call: SipCall, offered: list[OfferedCodec]) -> LegRinging:
+    host, port = call.source
+    return LegRinging(
+        leg_id=leg.id,
+        app_id=leg.app_id,
+        leg_type=leg.type,
+        from_=_user(call.invite.from_) or None,
+        to=_user(call.invite.to) or None,
+        sip_headers=leg.headers or None,
+        offered_codecs=tuple(
+            OfferedCodecInfo(
+                name=item.name,
+                payload_type=item.payload_type,
+                clock_rate=item.clock_rate,
+                priority=item.priority,
+            )
+            for item in offered
+        )
+        or None,
+        source_address=f"[{host}]:{port}" if ":" in host else f"{host}:{port}",
+    )
+
+
+def _user(address: NameAddr) -> str:
+    """Return the user part of a header's URI, a tel URI's number, or nothing for any other URI."""
+    scheme, _, rest = address.uri.partition(":")
+    if scheme.lower() == "tel":
+        return rest.partition(";")[0]
+    try:
+        return parse_uri(address.uri).user or ""
+    except SipParseError:
+        return ""

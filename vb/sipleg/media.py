@@ -1,0 +1,95 @@
+"""The media of one SIP leg: its sockets, its place in the plane, and its offer/answer state."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from vb.codecs.base import Codec
+from vb.ids import IdSource
+from vb.mixer.port import RtpPort
+from vb.rtp.stats import Quality, quality
+from vb.rtp.tasks import RtpEndpoint, RtpTiming, run_rtp
+from vb.sdp.negotiate import Agreed
+from vb.sdp.offer_answer import OfferAnswer
+from vb.sipleg.text import SipText
+
+
+class SipMedia:
+    """What a SIP leg has of RTP.
+
+    Args:
+        endpoint: the bound port pair.
+        port: its attachment to the plane.
+        negotiation: offers and answers for it.
+        text: its real-time text.
+        ids: source of random RTCP intervals and names.
+        timeout_s: silence of the far end after which an answered call ends; 0 = never.
+    """
+
+    def __init__(
+        self,
+        endpoint: RtpEndpoint,
+        port: RtpPort,
+        negotiation: OfferAnswer,
+        text: SipText,
+        *,
+        ids: IdSource,
+        timeout_s: float,
+    ) -> None:
+        self.endpoint = endpoint
+        self.port = port
+        self.negotiation = negotiation
+        self.text = text
+        self._ids = ids
+        self._timing = RtpTiming(timeout_s=timeout_s)
+        self._quality: Quality | None = None
+
+    def receive_offer(self, offer: bytes, *, codec: str | None = None) -> bytes:
+        """Return our answer to the far end's offer; see `OfferAnswer.receive_offer`."""
+        self.text.open_if_offered(offer)
+        return self.negotiation.receive_offer(offer, codec=codec)
+
+    def offer(self, codecs: Sequence[Codec] | None = None) -> bytes:
+        """Return our offer, and take what it lists from now on; see `OfferAnswer.offer`."""
+        sdp = self.negotiation.offer(codecs=codecs)
+        self.expect()
+        return sdp
+
+    def expect(self) -> None:
+        """Take what our offer lists from now on, as its answer may come later than the audio."""
+        self.port.expect(self.negotiation.receivable)
+
+    def follow(self, agreed: Agreed) -> None:
+        """Let the media follow what was agreed: codec, address, direction, packet time and text."""
+        self.port.configure(agreed)
+        self.port.sending = True
+        self.text.follow(agreed.text)
+
+    def answered(self) -> None:
+        """The call is answered: from now on a silent far end ends it."""
+        self.port.supervised = True
+
+    async def run(self, on_digit: Callable[[str], None]) -> None:
+        """Serve RTCP and digits; returns when the far end of an answered call was silent for too long."""
+        await run_rtp(
+            self.endpoint,
+            self.port,
+            cname=self._ids.token(8),
+            ids=self._ids,
+            on_digit=on_digit,
+            timing=self._timing,
+        )
+
+    def quality(self) -> Quality | None:
+        """Return the quality of what was received, also after `close`."""
+        return self._quality or self._measured()
+
+    def _measured(self) -> Quality | None:
+        """Return the quality so far; before an answer there is nobody whose it could be."""
+        return None if self.port.agreed is None else quality(self.port.statistics().reception)
+
+    def close(self) -> None:
+        """Leave the plane: no packet goes out from now on."""
+        if not self.port.closed:
+            self._quality = self._measured()
+            self.port.close()

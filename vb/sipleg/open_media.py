@@ -1,0 +1,82 @@
+"""Opening the media of a SIP leg: a port pair, its place in the plane, and its offers and answers."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import ExitStack, asynccontextmanager
+
+from vb.codecs.base import Codec
+from vb.engine import Engine
+from vb.mixer.columns import PlaneFull
+from vb.rtp.ports import PortsExhausted
+from vb.rtp.tasks import RtpEndpoint, bind_endpoint
+from vb.sdp.offer_answer import OfferAnswer
+from vb.sipleg.media import SipMedia
+from vb.sipleg.text import SipText
+
+
+class MediaUnavailable(Exception):
+    """There is no port pair, or no place in the plane, for another leg."""
+
+
+@asynccontextmanager
+async def open_media(
+    engine: Engine, local_host: str, codecs: tuple[Codec, ...], *, text: bool = False
+) -> AsyncIterator[SipMedia]:
+    """Hold a port pair and a place in the plane inside the block, and a port pair for text when it is used.
+
+    Args:
+        engine: the server.
+        local_host: address that the far end sends to.
+        codecs: in order of preference.
+        text: whether our first offer asks for real-time text.
+
+    Raises:
+        MediaUnavailable: nothing is left.
+    """
+    with ExitStack() as endpoints:
+
+        def bind() -> RtpEndpoint:
+            endpoint = bind_endpoint(engine.ports, _bind_host(engine, local_host))
+            endpoints.callback(endpoint.close)
+            endpoints.callback(engine.metrics.unsent, endpoint.send_errors)
+            return endpoint
+
+        def bind_text() -> RtpEndpoint:
+            endpoint = bind()
+            engine.legs.open_texts += 1
+            endpoints.callback(engine.legs.text_over)
+            return endpoint
+
+        try:
+            endpoint = bind()
+            port = engine.plane.open_port(endpoint)
+        except (PortsExhausted, OSError) as exc:
+            raise MediaUnavailable(f"no RTP ports: {exc}") from None
+        except PlaneFull as exc:
+            raise MediaUnavailable(str(exc)) from None
+        negotiation = OfferAnswer(
+            address=local_host, rtp_port=endpoint.rtp_port, codecs=codecs, session_id=engine.ids.u32() >> 1
+        )
+        rtp = engine.config.rtp
+        sip_text = SipText(negotiation, bind_text, ids=engine.ids, relearn=rtp.relatch)
+        media = SipMedia(endpoint, port, negotiation, sip_text, ids=engine.ids, timeout_s=rtp.timeout_s)
+        try:
+            if text:
+                _open_text(sip_text)
+            yield media
+        finally:
+            media.close()
+            engine.metrics.text_lost(sip_text.losses)
+
+
+def _open_text(text: SipText) -> None:
+    try:
+        text.open()
+    except (PortsExhausted, OSError) as exc:
+        raise MediaUnavailable(f"no RTP ports for text: {exc}") from None
+
+
+def _bind_host(engine: Engine, local_host: str) -> str:
+    sip = engine.config.sip
+    return (sip.listen_ipv6 or sip.bind_ipv6) if ":" in local_host else (sip.listen_ip or sip.bind_ip)
