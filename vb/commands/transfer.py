@@ -13,7 +13,7 @@ from vb.commands.views import Status
 from vb.engine import Engine
 from vb.errors import BadRequest, Conflict
 from vb.legs.capabilities import Capability
-from vb.legs.leg import AskedTransfer
+from vb.legs.protocols import AskedTransfer
 from vb.legs.state import LegState
 from vb.sip.errors import SipParseError
 from vb.sip.headers import parse_name_addr

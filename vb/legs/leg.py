@@ -9,14 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
-from typing import Any, ClassVar, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import structlog
 import trio
 
-from vb.errors import Conflict, VbError
+from vb.errors import Conflict
 from vb.events.base import Event, LegOrRoomEvent
-from vb.events.bus import EventBus
 from vb.events.leg import (
     LegCommandFailed,
     LegDeaf,
@@ -31,8 +30,9 @@ from vb.events.leg import (
 )
 from vb.events.speech import SpeakingStarted, SpeakingStopped
 from vb.events.text import RttReceived
-from vb.legs.capabilities import REFUSALS, Capability, Refusals
+from vb.legs.capabilities import Capable
 from vb.legs.cdr import CallClock
+from vb.legs.protocols import LegHost, RoomLike, Signal
 from vb.legs.state import LegState, advance
 from vb.mixer.frames import FrameSink, FrameSource
 from vb.mixer.port import Port
@@ -52,103 +52,7 @@ HOLD_LIMIT_S = 2 * 3600.0
 """A call that stays on hold for this long is ended."""
 
 
-class RoomLike(Protocol):
-    """What a leg needs of the room that it is in."""
-
-    @property
-    def id(self) -> str:
-        """Identifier of the room."""
-        ...
-
-    @property
-    def sample_rate_hz(self) -> int:
-        """Rate at which it mixes."""
-        ...
-
-    def remove(self, leg: Leg) -> None:
-        """Take the leg out of the mix and say so."""
-        ...
-
-    def relay_digit(self, leg: Leg, digit: str) -> None:
-        """Pass a digit on to the leg's room mates."""
-        ...
-
-    def relay_text(self, leg: Leg, text: str) -> None:
-        """Pass text on to the leg's room mates."""
-        ...
-
-    def role_changed(self, leg: Leg) -> None:
-        """Let the routing follow the leg's new role."""
-        ...
-
-    async def settle(self) -> None:
-        """Finish what ends with the last participant."""
-        ...
-
-
-class LegHost(Protocol):
-    """What a leg needs of the engine that holds it."""
-
-    @property
-    def bus(self) -> EventBus:
-        """Where its events go."""
-        ...
-
-    @property
-    def stop_deadline(self) -> float:
-        """When cleaning up has to be over because the server stops."""
-        ...
-
-    def recovered(self, component: str, site: str) -> None:
-        """Count a fault that was contained where it happened."""
-        ...
-
-    def admit(self, leg: Leg) -> None:
-        """Enter the leg in the table."""
-        ...
-
-    def release(self, leg: Leg) -> None:
-        """Take the leg out of the table: from now on it does not exist for clients."""
-        ...
-
-    def forget(self, leg: Leg) -> None:
-        """Drop what is kept for the leg's events, such as its webhook."""
-        ...
-
-
-class AskedTransfer(Protocol):
-    """A transfer that a far end asks for, as commands decide about it."""
-
-    def accept(self) -> None:
-        """Accept it; the application carries it out."""
-        ...
-
-    def decline(self, status: int, reason: str | None) -> None:
-        """Decline it with a final SIP status."""
-        ...
-
-    def tell(self, status: int, reason: str | None) -> None:
-        """Tell the far end how far it has come; a final status ends it."""
-        ...
-
-
-class Signal(Protocol):
-    """A leg's signalling: one dialog of its protocol."""
-
-    async def run(self) -> None:
-        """Serve the dialog until it is finished; calls `leg.hangup` when the far end ends the call."""
-        ...
-
-    def hang_up(self, reason: str) -> None:
-        """Tell the far end, as the state of the dialog demands. Never waits."""
-        ...
-
-    async def wait_closed(self) -> None:
-        """Wait until the far end has acknowledged the end."""
-        ...
-
-
-class Leg:
+class Leg(Capable):
     """One call leg.
 
     Args:
@@ -163,9 +67,6 @@ class Leg:
         last_room: where it was when it ended; None if it had left before, or its room was deleted.
         port: its place in the media plane, from the moment that its media can be set up.
     """
-
-    refusals: ClassVar[Refusals] = REFUSALS
-    inbound: bool = False
 
     def __init__(self, host: LegHost, *, leg_id: str, leg_type: str, app_id: str | None, now: float) -> None:
         self.host = host
@@ -308,72 +209,6 @@ class Leg:
         room_id = self.room.id if self.room is not None else None
         self.publish(kind(leg_id=self.id, room_id=room_id, app_id=self.app_id))
 
-    # -- what only some kinds can do -----------------------------------------------------------------------
-
-    def decline(self, capability: Capability) -> VbError:
-        """Return the error for what this kind of leg cannot do."""
-        return self.refusals[capability]()
-
-    def check_can(self, capability: Capability) -> None:
-        """Refuse what this kind of leg cannot do; a kind that can overrides what it can.
-
-        Raises:
-            VbError: as its table of refusals says.
-        """
-        raise self.decline(capability)
-
-    @property
-    def answerable(self) -> bool:
-        """Whether it is an incoming call that waits for somebody to answer it."""
-        return False
-
-    @property
-    def unanswered(self) -> bool:
-        """Whether nobody has answered it yet; an answer may take its time to connect it."""
-        return False
-
-    def command_failed(self, command: str, error: str) -> None:
-        """Tell that a command that had been accepted failed; silent once the leg has ended."""
-        if not self.ended:
-            self.publish(LegCommandFailed(leg_id=self.id, app_id=self.app_id, command=command, error=error))
-
-    @property
-    def refusable(self) -> bool:
-        """Whether hanging up would refuse it with a final answer of the client's choice."""
-        return False
-
-    def ring(self) -> None:
-        """Tell the caller that it rings."""
-        raise self.decline(Capability.ANSWER)
-
-    def start_early_media(self, codec: str | None) -> None:
-        """Start media before the answer."""
-        raise self.decline(Capability.ANSWER)
-
-    def answer(self, codec: str | None, *, speech_detection: bool | None = None) -> None:
-        """Answer an incoming call."""
-        raise self.decline(Capability.ANSWER)
-
-    def set_hold(self, held: bool) -> None:
-        """Put the call on hold or resume it."""
-        raise self.decline(Capability.HOLD)
-
-    def send_digits(self, digits: str) -> None:
-        """Send digits to the far end."""
-        raise self.decline(Capability.DTMF)
-
-    def relay_digit(self, digit: str) -> None:
-        """Pass a room mate's digit on to the far end, where its kind has digits; never fails."""
-
-    def transfer(self, target: str, replaced: Leg | None) -> None:
-        """Ask the far end to call somebody else, in place of the call of another leg if one is given."""
-        raise self.decline(Capability.TRANSFER)
-
-    @property
-    def asked_transfer(self) -> AskedTransfer:
-        """Return the transfer that the far end asks for."""
-        raise self.decline(Capability.BE_TRANSFERRED)
-
     # -- as the owner of features --------------------------------------------------------------------------
 
     @property
@@ -447,6 +282,11 @@ class Leg:
         for sink in sinks:
             if sink is not None and self.port is not None:
                 self.port.remove_tap(sink)
+
+    def command_failed(self, command: str, error: str) -> None:
+        """Tell that a command that had been accepted failed; silent once the leg has ended."""
+        if not self.ended:
+            self.publish(LegCommandFailed(leg_id=self.id, app_id=self.app_id, command=command, error=error))
 
     # -- text ----------------------------------------------------------------------------------------------
 

@@ -13,7 +13,8 @@ from vb.errors import BadRequest, Conflict, InternalError
 from vb.events.leg import DtmfReceived, LegConnected, LegEarlyMedia, QualityInfo
 from vb.legs.capabilities import Capability
 from vb.legs.cdr import REJECTIONS, refusal_reason
-from vb.legs.leg import Leg, LegHost
+from vb.legs.leg import Leg
+from vb.legs.protocols import LegHost
 from vb.legs.state import UNANSWERED, LegState
 from vb.sdp.errors import AnswerRejected, CodecNotOffered
 from vb.sdp.forks import Forks

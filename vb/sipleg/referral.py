@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from vb.legs.leg import Leg, LegHost
+from vb.legs.leg import Leg
+from vb.legs.protocols import LegHost
 from vb.sip import call as sip
 from vb.sip.refer import ReferRequest
 from vb.sip.status import reason_phrase
