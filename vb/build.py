@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from functools import partial
 
-import httpx
 import structlog
 import trio
 
@@ -25,7 +24,6 @@ from vb.layers import Layer
 from vb.limits.allowance import Allowance
 from vb.limits.destinations import Destinations
 from vb.limits.rate import RateLimit
-from vb.media.fetch_policy import FetchPolicy
 from vb.media.tasks.blocking import ThreadRunner
 from vb.media.tasks.fetch import Fetcher
 from vb.metrics import Metrics
@@ -40,14 +38,33 @@ from vb.sip.settings import AgentSettings
 from vb.sip.target import proxy_route
 from vb.sip.tasks.endpoint import SipEndpoint, SipSettings
 from vb.sip.tasks.tls import Tls, load_tls
+from vb.web.policy import FetchPolicy
+from vb.web.tasks.client import WebClient
+from vb.web.tasks.dial import Dialer
+from vb.web.tasks.guard import Guard
 
 log = structlog.get_logger(__name__)
 
 DECODER_THREADS = 4
 DISK_THREADS = 4
+OWN_LOOKUPS = 4
 
 
-def build_engine(config: Config, http: httpx.AsyncClient, rooms: Layer, legs: trio.Nursery) -> Engine:
+def build_web(config: Config) -> WebClient:
+    """Return the way out to other servers.
+
+    Raises:
+        ConfigError: its policy cannot be read.
+    """
+    try:
+        policy = FetchPolicy.parse(config.server.fetch_allow)
+    except ValueError as exc:
+        raise ConfigError(f"VB_FETCH_ALLOW: {exc}") from None
+    names, own_names = NameLookup("requests"), NameLookup("operator", threads=OWN_LOOKUPS)
+    return WebClient(Guard(policy, names, own_names), Dialer(), user_agent=config.sip.host)
+
+
+def build_engine(config: Config, web: WebClient, rooms: Layer, legs: trio.Nursery) -> Engine:
     """Return an engine whose parts are connected and not yet running.
 
     Raises:
@@ -56,10 +73,6 @@ def build_engine(config: Config, http: httpx.AsyncClient, rooms: Layer, legs: tr
     ids = SystemIds()
     bus = EventBus(config.server.instance_id or ids.uuid(), ids)
     decoders, disk = ThreadRunner(DECODER_THREADS), ThreadRunner(DISK_THREADS, abandon_on_cancel=True)
-    try:
-        policy = FetchPolicy.parse(config.server.fetch_allow)
-    except ValueError as exc:
-        raise ConfigError(f"VB_FETCH_ALLOW: {exc}") from None
     hook = Hook(config.webhook.url, config.webhook.secret.get_secret_value(), trusted=True)
     plane = Plane(
         SocketIo(),
@@ -68,7 +81,7 @@ def build_engine(config: Config, http: httpx.AsyncClient, rooms: Layer, legs: tr
         pass_through=config.rooms.pass_through,
         relearn=config.rtp.relatch,
     )
-    metrics, names = Metrics(), NameLookup("requests")
+    metrics = Metrics()
     bus.subscribe(metrics.observe)
     engine = Engine(
         config=config,
@@ -76,16 +89,12 @@ def build_engine(config: Config, http: httpx.AsyncClient, rooms: Layer, legs: tr
         bus=bus,
         hooks=HookTable(hook if config.webhook.url else None),
         metrics=metrics,
-        http=http,
-        names=names,
+        web=web,
         plane=plane,
         ports=PortPool(config.rtp.port_min, config.rtp.port_max),
         codecs=enabled_codecs(config.sip),
-        fetch_policy=policy,
-        players=Players(ids, Fetcher(http, policy, blocking=decoders, resolve=names), decoders),
-        recorders=Recorders(
-            config.recording.dir, ids, disk, RecordingStorage(config.s3, policy, names=names)
-        ),
+        players=Players(ids, Fetcher(web, blocking=decoders), decoders),
+        recorders=Recorders(config.recording.dir, ids, disk, RecordingStorage(config.s3, web)),
         call_rate=RateLimit(config.server.max_calls_per_second),
         destinations=Destinations(config.server.dial_allow),
         allowance=Allowance(

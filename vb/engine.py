@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Generic, TypeVar
 
-import httpx
 import structlog
 import trio
 
@@ -34,14 +33,13 @@ from vb.limits.allowance import Allowance
 from vb.limits.destinations import Destinations
 from vb.limits.open_files import has_room
 from vb.limits.rate import RateLimit
-from vb.media.fetch_policy import FetchPolicy
 from vb.metrics import Metrics
 from vb.mixer.plane import Plane
-from vb.names import NameLookup
 from vb.rooms.bridges import Bridges
 from vb.rooms.room import Room
 from vb.rtp.ports import PortPool
 from vb.sip.tasks.endpoint import SipEndpoint
+from vb.web.tasks.client import WebClient
 
 log = structlog.get_logger(__name__)
 
@@ -117,7 +115,7 @@ class Engine:
     """Everything that commands work on.
 
     Attributes:
-        names: looks up hosts that requests and callers chose.
+        web: the way out to other servers.
         legs: live legs by id; one that was hung up is no longer in it.
         running_legs: legs whose task has not ended, hung up or not.
         open_texts: pairs of sockets for real-time text, which legs have besides their own.
@@ -132,12 +130,10 @@ class Engine:
     bus: EventBus
     hooks: HookTable
     metrics: Metrics
-    http: httpx.AsyncClient
-    names: NameLookup
+    web: WebClient
     plane: Plane
     ports: PortPool
     codecs: tuple[Codec, ...]
-    fetch_policy: FetchPolicy
     players: Players
     recorders: Recorders
     leg_nursery: trio.Nursery

@@ -68,8 +68,8 @@ def add_figures(engine: Engine, grid: TickGrid) -> None:
             yield "recording_uploads", "Uploads of recordings by outcome", count, {"outcome": outcome}
 
     def names() -> Iterator[Reading]:
-        for lookup in (engine.names, engine.sip.names, engine.recorders.storage.own_names):
-            yield from lookup.readings()
+        for asker in (engine.web, engine.sip.names):
+            yield from asker.readings()
 
     for source in (calls, plane, sip, uploads, names):
         engine.metrics.add_source(source)

@@ -13,10 +13,10 @@ import trio.testing
 from tests.media.support import inline, sine, wav_bytes
 from tests.support.engine import Observed, open_engine
 from tests.support.ids import SequentialIds
+from tests.support.web import FakeWeb
 from vb.config import Config
 from vb.features.owner import Owner
 from vb.features.playback import Players
-from vb.media.fetch_policy import FetchPolicy
 from vb.media.player import PlaybackRequest
 from vb.media.tasks import Fetcher
 
@@ -33,8 +33,7 @@ class Stage:
         self.owner = Owner(room=observed.engine.open_room("r"))
         self.location = ""
         self.lookup_error: Exception | None = None
-        client = httpx.AsyncClient(transport=httpx.MockTransport(self._answer))
-        fetcher = Fetcher(client, FetchPolicy(), blocking=inline, resolve=self._resolve)
+        fetcher = Fetcher(FakeWeb(self._answer, self._resolve), blocking=inline)
         self._players = Players(SequentialIds(), fetcher, inline)
         observed.events()
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from vb.engine import Engine
 from vb.errors import BadRequest
 from vb.events.hooks import Hook
-from vb.media.errors import UrlRefused
-from vb.media.fetch_policy import parse_url
+from vb.web.errors import UrlRefused
 
 
 def make_hook(engine: Engine, url: str | None, secret: str | None) -> Hook | None:
@@ -20,9 +19,7 @@ def make_hook(engine: Engine, url: str | None, secret: str | None) -> Hook | Non
     if not url:
         return None
     try:
-        target = parse_url(url)
-        if target.address is not None:
-            engine.fetch_policy.choose(target, [target.host])
+        engine.web.policy.check(url)
     except UrlRefused as exc:
         raise BadRequest(f"webhook_url: {exc}") from None
     return Hook(url, secret or "")

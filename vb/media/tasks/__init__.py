@@ -2,7 +2,7 @@
 
 from vb.media.tasks.blocking import Blocking, ThreadRunner
 from vb.media.tasks.download import Download, FetchLimits
-from vb.media.tasks.fetch import Fetcher, new_http_client
+from vb.media.tasks.fetch import Fetcher
 from vb.media.tasks.player import run_playback
 from vb.media.tasks.recorder import run_recorder
 
@@ -12,7 +12,6 @@ __all__ = [
     "FetchLimits",
     "Fetcher",
     "ThreadRunner",
-    "new_http_client",
     "run_playback",
     "run_recorder",
 ]
