@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from functools import partial
 
-import httpx
 import structlog
 import trio
 
@@ -19,7 +18,6 @@ from vb.layers import Layer
 from vb.legs.registry import Legs
 from vb.lifetime import Lifetime
 from vb.limits.allowance import Allowance
-from vb.media.fetch_policy import FetchPolicy
 from vb.metrics import Metrics
 from vb.mixer.plane import Plane
 from vb.mixer.port import Port
@@ -34,19 +32,38 @@ from vb.rooms.registry import Rooms
 from vb.rtp.playout import PlayoutSettings
 from vb.rtp.ports import PortPool
 from vb.sipleg.kind import SipLegs
+from vb.web.policy import FetchPolicy
+from vb.web.tasks.client import WebClient
+from vb.web.tasks.dial import Dialer
+from vb.web.tasks.guard import Guard
 
 log = structlog.get_logger(__name__)
 
 DECODER_THREADS = 4
 DISK_THREADS = 4
+OWN_LOOKUPS = 4
 
 
-def build_engine(config: Config, http: httpx.AsyncClient, rooms: Layer, legs: trio.Nursery) -> Engine:
+def build_web(config: Config) -> WebClient:
+    """Return the way out to other servers.
+
+    Raises:
+        ConfigError: its policy cannot be read.
+    """
+    try:
+        policy = FetchPolicy.parse(config.server.fetch_allow)
+    except ValueError as exc:
+        raise ConfigError(f"VB_FETCH_ALLOW: {exc}") from None
+    names, own_names = NameLookup("requests"), NameLookup("operator", threads=OWN_LOOKUPS)
+    return WebClient(Guard(policy, names, own_names), Dialer(), user_agent=config.sip.host)
+
+
+def build_engine(config: Config, web: WebClient, rooms: Layer, legs: trio.Nursery) -> Engine:
     """Return an engine whose parts are connected and not yet running.
 
     Args:
         config: its settings.
-        http: the client that all outgoing requests share.
+        web: the way out to other servers.
         rooms: where rooms live.
         legs: where legs live.
 
@@ -56,10 +73,6 @@ def build_engine(config: Config, http: httpx.AsyncClient, rooms: Layer, legs: tr
     ids = SystemIds()
     bus = EventBus(config.server.instance_id or ids.uuid(), ids)
     decoders, disk = ThreadRunner(DECODER_THREADS), ThreadRunner(DISK_THREADS, abandon_on_cancel=True)
-    try:
-        policy = FetchPolicy.parse(config.server.fetch_allow)
-    except ValueError as exc:
-        raise ConfigError(f"VB_FETCH_ALLOW: {exc}") from None
     hook = Hook(config.webhook.url, config.webhook.secret.get_secret_value(), trusted=True)
     hooks = HookTable(hook if config.webhook.url else None)
     plane = Plane(
@@ -69,7 +82,7 @@ def build_engine(config: Config, http: httpx.AsyncClient, rooms: Layer, legs: tr
         pass_through=config.rooms.pass_through,
         relearn=config.rtp.relatch,
     )
-    metrics, names, life, bridges = Metrics(), NameLookup("requests"), Lifetime(), Bridges()
+    metrics, life, bridges = Metrics(), Lifetime(), Bridges()
     bus.subscribe(metrics.observe)
     engine = Engine(
         config=config,
@@ -78,19 +91,15 @@ def build_engine(config: Config, http: httpx.AsyncClient, rooms: Layer, legs: tr
         metrics=metrics,
         ids=ids,
         life=life,
-        http=http,
-        names=names,
-        fetch_policy=policy,
+        web=web,
         plane=plane,
         ports=PortPool(config.rtp.port_min, config.rtp.port_max),
-        players=Players(ids, Fetcher(http, policy, blocking=decoders, resolve=names), decoders),
+        players=Players(ids, Fetcher(web, blocking=decoders), decoders),
         recorders=Recorders(
             config.recording.dir,
             ids,
             disk,
-            RecordingStorage(
-                config.s3, policy, names=names, on_fault=partial(metrics.recovered, "uploads", "upload")
-            ),
+            RecordingStorage(config.s3, web, on_fault=partial(metrics.recovered, "uploads", "upload")),
         ),
         legs=Legs(
             bus=bus,

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-import httpx
-
 from vb.config import Config
 from vb.events.bus import EventBus
 from vb.events.hooks import HookTable
@@ -17,15 +15,14 @@ from vb.ids import IdSource
 from vb.legs.kind import LegKind, LegKinds
 from vb.legs.registry import Legs
 from vb.lifetime import Lifetime
-from vb.media.fetch_policy import FetchPolicy
 from vb.metrics import Metrics
 from vb.mixer.plane import Plane
-from vb.names import NameLookup
 from vb.playback.players import Players
 from vb.recording.recorders import Recorders
 from vb.rooms.bridges import Bridges
 from vb.rooms.registry import Rooms
 from vb.rtp.ports import PortPool
+from vb.web.tasks.client import WebClient
 
 
 @dataclass(frozen=True)
@@ -34,9 +31,7 @@ class Engine:
 
     Attributes:
         life: where the server stands between its start and its end.
-        http: the client that all outgoing requests share.
-        names: looks up hosts that requests and callers chose.
-        fetch_policy: where requests may lead to.
+        web: the way out to other servers.
         ports: the pool of ports for RTP.
         legs: live legs by id.
         rooms: live rooms by id.
@@ -49,9 +44,7 @@ class Engine:
     metrics: Metrics
     ids: IdSource
     life: Lifetime
-    http: httpx.AsyncClient
-    names: NameLookup
-    fetch_policy: FetchPolicy
+    web: WebClient
     plane: Plane
     ports: PortPool
     players: Players

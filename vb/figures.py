@@ -52,8 +52,8 @@ def add_figures(engine: Engine, grid: TickGrid) -> None:
             yield "recording_uploads", "Uploads of recordings by outcome", count, {"outcome": outcome}
 
     def names() -> Iterator[Reading]:
-        for lookup in (engine.names, engine.recorders.storage.own_names):
-            yield from lookup.readings()
+        for asker in (engine.web,):
+            yield from asker.readings()
 
     for source in (calls, plane, uploads, names):
         engine.metrics.add_source(source)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import aclosing, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
@@ -20,7 +20,7 @@ from vb.api.app import create_app
 from vb.api.serve import serve_http
 from vb.api.spool import Spool
 from vb.api.webhooks import WebhookDispatcher
-from vb.build import build_engine
+from vb.build import build_engine, build_web
 from vb.channels import Channel
 from vb.commands import catalog as commands
 from vb.config import Config
@@ -31,7 +31,6 @@ from vb.figures import add_figures
 from vb.ids import SystemIds
 from vb.layers import open_layer
 from vb.mixer.tasks import run_plane
-from vb.playback.tasks.fetch import new_http_client
 
 CLEANUP_SHARE: Final = 0.6
 """Which part of the stop time-out legs and recordings may take to end."""
@@ -117,16 +116,16 @@ async def open_server(config: Config | None = None, *, http: bool = True) -> Asy
         OSError: an address cannot be bound.
     """
     config = config or Config()
-    client = await trio.to_thread.run_sync(new_http_client, config.sip.host)
     async with (
-        client,
+        aclosing(build_web(config)) as web,
         _open_spool(config) as spool,
         open_layer() as transports,
         open_layer() as rooms,
         trio.open_nursery() as legs,
         open_layer() as edge,
     ):
-        engine = build_engine(config, client, rooms, legs)
+        await web.prepare()
+        engine = build_engine(config, web, rooms, legs)
         await engine.recorders.storage.check_server_bucket()
         await transports.start(engine.recorders.storage.uploads.run, name="uploads")
         transports.start_soon(engine.recorders.recover, name="recovery of recordings")

@@ -88,9 +88,17 @@ class MediaServer:
         self.fetched: Counter[str] = Counter()
         self._added: dict[str, Response] = {}
 
-    def add(self, path: str, body: bytes, content_type: str) -> None:
-        """Serves these bytes at a path."""
-        self._added[path] = Response(200, body, content_type)
+    def add(
+        self,
+        path: str,
+        body: bytes,
+        content_type: str = "audio/wav",
+        *,
+        status: int = 200,
+        headers: tuple[tuple[str, str], ...] = (),
+    ) -> None:
+        """Serves these bytes at a path, which is as it stands in the request."""
+        self._added[path] = Response(status, body, content_type, headers)
 
     def url(self, path: str) -> str:
         """The full URL of a path."""

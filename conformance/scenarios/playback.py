@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import struct
 import time
 
 import trio
@@ -321,4 +323,39 @@ async def play_streamed(world: World) -> None:
     (await phone.rtp.listen(200, settle_ms=80)).has_tones(600, level=-18)
     await _stop(phone, playback_id)
     await server.all_gone(within_s=1.0)
+    await phone.hang_up()
+
+
+@scenario(
+    "What storages and writers send plays: a Content-Encoding that is none, blanks in a URL and a Location, "
+    "WAV of unknown length or with a chunk that is not padded; compressed is refused"
+)
+async def play_as_sent(world: World) -> None:
+    phone, media = await answered(world), world.media
+    sound = tone(600, 400, 8000).astype("<i2").tobytes()
+    file, head = wav(sound, 8000), len(wav(b"", 8000))
+    for number, coding in enumerate(("UTF-8", "aws-chunked", "binary", "identity", "")):
+        media.add(f"/coding{number}", file, headers=(("Content-Encoding", coding),))
+    media.add("/a%20b.wav", file)
+    media.add("/blank", b"", status=302, headers=(("Location", "/a b.wav"),))
+    for name, riff, data in (
+        ("zero", 0, 0),
+        ("python", 36, 0),
+        ("known", 36 + len(sound), 0),
+        ("full", -1, -1),
+    ):
+        sizes = struct.pack("<i", riff), struct.pack("<i", data)
+        streamed = file[:4] + sizes[0] + file[8 : head - 4] + sizes[1] + sound
+        media.add(f"/{name}.wav", streamed)
+    padded = wav(sound, 8000, extra=True)
+    media.add("/unpadded.wav", padded.replace(b"INFOx\0", b"INFOx"))
+    coded = [f"/coding{number}" for number in range(5)]
+    plain = ["/a b.wav", "/a%20b.wav", "/blank", "/zero.wav", "/python.wav", "/known.wav", "/full.wav"]
+    for path in (*coded, *plain, "/unpadded.wav"):
+        playback_id = await _on(phone, {"url": media.url(path)})
+        (await phone.rtp.listen(200, settle_ms=80)).has_tones(600, level=-18)
+        await _finished(phone, playback_id, "completed", 400, 420)
+    media.add("/gzip", gzip.compress(file), headers=(("Content-Encoding", "gzip"),))
+    answer = await world.rest("POST", f"{phone.path}/play", {"url": media.url("/gzip")}, status=200)
+    await world.event("playback.error", playback_id=answer["playback_id"], error=TEXT, within_s=5)
     await phone.hang_up()

@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-import httpx
 import pytest
 import trio
 from pydantic import Field
 
 from tests.support.ids import SequentialIds
+from tests.support.web import local_web
 from vb.api.app import Application
 from vb.api.serve import serve_http
 from vb.commands import registry
@@ -25,8 +25,8 @@ from vb.errors import NotFound, Unavailable
 from vb.events.bus import EventBus
 from vb.events.hooks import HookTable
 from vb.metrics import Metrics
-from vb.names import NameLookup
 from vb.parameters import Params, unbuilt
+from vb.web.tasks.client import WebClient
 
 if TYPE_CHECKING:
     from vb.engine import Engine
@@ -128,8 +128,7 @@ class SmallEngine:
     bus: EventBus = field(default_factory=lambda: EventBus("inst-1", SequentialIds(), lambda: 0))
     hooks: HookTable = field(default_factory=HookTable)
     metrics: Metrics = field(default_factory=Metrics)
-    http: httpx.AsyncClient = field(default_factory=lambda: httpx.AsyncClient(verify=False))
-    names: NameLookup = field(default_factory=lambda: NameLookup("requests"))
+    web: WebClient = field(default_factory=local_web)
     stopping: bool = False
     ready: bool = True
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import aclosing
 from functools import partial
 
 import httpx
@@ -11,9 +12,10 @@ import structlog
 import trio
 from trio.testing import MockClock
 
+from tests.support.web import FakeWeb, local_web
 from vb.api.webhook_sender import WebhookSender, sign
 from vb.events.hooks import Hook
-from vb.names import NameLookup
+from vb.web.place import Place
 
 Handler = Callable[[httpx.Request], httpx.Response]
 
@@ -23,6 +25,7 @@ NAMES = {
     "mixed.example": ["93.184.215.14", "127.0.0.1"],
     "loop.example": ["::1"],
     "mapped.example": ["::ffff:127.0.0.1"],
+    "operator.example": ["10.0.0.9"],
 }
 
 
@@ -33,14 +36,8 @@ async def resolve(host: str, port: int) -> Sequence[str]:
 
 
 def sender(handler: Handler, allow: Sequence[str] = ()) -> tuple[WebhookSender, list[httpx.Request]]:
-    seen: list[httpx.Request] = []
-
-    def note(request: httpx.Request) -> httpx.Response:
-        seen.append(request)
-        return handler(request)
-
-    client = httpx.AsyncClient(transport=httpx.MockTransport(note))
-    return WebhookSender(client, allow, resolve), seen
+    web = FakeWeb(handler, resolve, allow)
+    return WebhookSender(web), web.fake.requests
 
 
 class Body(httpx.AsyncByteStream):
@@ -96,11 +93,10 @@ async def test_any_other_status_than_2xx_is_a_failed_attempt(status: int) -> Non
 
 
 async def test_the_connection_goes_to_the_address_that_was_judged() -> None:
-    post, seen = sender(answering(200))
-    await post.post(Hook("https://public.example:8443/a"), "e", b"{}")
-    assert str(seen[0].url) == "https://93.184.215.14:8443/a"
-    assert seen[0].headers["host"] == "public.example:8443"
-    assert seen[0].extensions["sni_hostname"] == "public.example"
+    web = FakeWeb(answering(200), resolve)
+    await WebhookSender(web).post(Hook("https://public.example:8443/a"), "e", b"{}")
+    assert web.fake.places == [Place(True, "public.example", 8443, ("93.184.215.14",))]
+    assert web.fake.requests[0].headers["host"] == "public.example:8443"
 
 
 @pytest.mark.parametrize(
@@ -133,9 +129,9 @@ async def test_a_hook_into_a_private_network_or_of_another_kind_is_refused(url: 
 
 @pytest.mark.parametrize("allow", ["private.example", "10.0.0.0/8"])
 async def test_the_operator_may_open_a_private_target(allow: str) -> None:
-    post, seen = sender(answering(200), [allow])
-    assert await post.post(Hook("http://private.example/"), "e", b"{}") == "success"
-    assert seen[0].url.host == "10.0.0.7"
+    web = FakeWeb(answering(200), resolve, [allow])
+    assert await WebhookSender(web).post(Hook("http://private.example/"), "e", b"{}") == "success"
+    assert web.fake.places[0].addresses == ("10.0.0.7",)
 
 
 async def test_the_hook_of_the_operator_is_not_judged() -> None:
@@ -191,28 +187,12 @@ async def test_an_unknown_host_or_a_broken_connection_is_a_failed_attempt() -> N
     assert await post.post(Hook("http://public.example/"), "e", b"{}") == "retry"
 
 
-async def test_the_next_address_is_tried_when_one_cannot_be_connected_to(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setitem(NAMES, "two.example", ["2606:2800:21f::1", "93.184.215.14"])
-
-    def only_ipv4(request: httpx.Request) -> httpx.Response:
-        if ":" in request.url.host:
-            raise httpx.ConnectError("unreachable", request=request)
-        return answer(200)
-
-    post, seen = sender(only_ipv4)
-    assert await post.post(Hook("http://two.example/"), "e", b"{}") == "success"
-    assert [item.url.host for item in seen] == ["2606:2800:21f::1", "93.184.215.14"]
-
-
 async def test_an_attempt_takes_ten_seconds_at_most(autojump_clock: MockClock) -> None:
     async def slow(host: str, port: int) -> Sequence[str]:
         await trio.sleep(60)
         return ["93.184.215.14"]
 
-    client = httpx.AsyncClient(transport=httpx.MockTransport(answering(200)))
-    post = WebhookSender(client, (), slow)
+    post = WebhookSender(FakeWeb(answering(200), slow))
     assert await post.post(Hook("http://public.example/"), "e", b"{}") == "retry"
     assert trio.current_time() == 10
 
@@ -255,8 +235,8 @@ async def test_a_post_reaches_a_real_receiver_and_the_connection_is_used_again(
     serve = partial(trio.serve_tcp, receiver, 0, host="127.0.0.1", handler_nursery=nursery)
     (listener,) = await nursery.start(serve)
     port = listener.socket.getsockname()[1]
-    async with httpx.AsyncClient(verify=False, trust_env=False) as client:
-        post = WebhookSender(client, ["localhost"], NameLookup("requests"))
+    async with aclosing(local_web(["localhost"])) as web:
+        post = WebhookSender(web)
         for event_id in ("one", "two"):
             assert await post.post(Hook(f"http://localhost:{port}/hook", "k"), event_id, b"{}") == "success"
     assert len(connections) == 1

@@ -20,6 +20,7 @@ from trio.testing import MockClock
 from tests.api.harness import SmallEngine
 from tests.api.test_webhooks import counter, outcomes
 from tests.support.ids import SequentialIds
+from tests.support.web import FakeWeb
 from vb.api.spool import Spool
 from vb.api.webhook_sender import WebhookSender
 from vb.api.webhooks import WebhookDispatcher
@@ -50,7 +51,7 @@ async def resolve(_host: str, _port: int) -> Sequence[str]:
     return ["93.184.215.14"]
 
 
-class Network(httpx.AsyncBaseTransport):
+class Network:
     """The receivers; outlives every server."""
 
     def __init__(self) -> None:
@@ -58,7 +59,7 @@ class Network(httpx.AsyncBaseTransport):
         self.bodies: dict[str, set[bytes]] = {}
         self.redirected = 0
 
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+    async def answer(self, request: httpx.Request) -> httpx.Response:
         name = request.headers["host"].removesuffix(".example")
         event_id, now = request.headers["x-event-id"], trio.current_time()
         if request.url.path == "/hook":
@@ -131,7 +132,7 @@ class Server:
                 self.engine.hooks.set_leg(name, hook_of(name))
         self.published: dict[str, list[Post]] = {name: [] for name in TAKES_S}
         self.spool = Spool(str(folder), token=str(number), wall_clock_ns=lambda: number)
-        sender = WebhookSender(httpx.AsyncClient(transport=network), (), resolve)
+        sender = WebhookSender(FakeWeb(network.answer, resolve))
         self.dispatcher = WebhookDispatcher(self.engine, sender, self.spool)
 
     async def publish(self, until: float) -> None:

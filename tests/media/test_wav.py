@@ -59,8 +59,45 @@ def test_a_size_that_promises_too_much_gives_what_there_is(size: int) -> None:
     assert read(wav_bytes(RAMP.tobytes(), data_size=size)) == RAMP.tolist()
 
 
-def test_a_stream_with_unknown_sizes_is_read_to_its_end() -> None:
-    assert read(wav_bytes(RAMP.tobytes(), data_size=0, riff_size=0)) == RAMP.tolist()
+@pytest.mark.parametrize("riff_size", [0, 36, None, 0xFFFF_FFFF])
+@pytest.mark.parametrize("data_size", [0, 0xFFFF_FFFF])
+def test_a_file_whose_writer_did_not_know_its_length_is_read_to_its_end(
+    riff_size: int | None, data_size: int
+) -> None:
+    assert read(wav_bytes(RAMP.tobytes(), data_size=data_size, riff_size=riff_size)) == RAMP.tolist()
+
+
+@pytest.mark.parametrize("samples", [0, 1, 3, 4, 5])
+@pytest.mark.parametrize("portion", [1, 7, 1000])
+def test_a_file_of_unknown_length_may_be_very_short(samples: int, portion: int) -> None:
+    decoder, heard = WavDecoder(), []
+    data = wav_bytes(RAMP[:samples].tobytes(), data_size=0)
+    for start in range(0, len(data), portion):
+        heard += decoder.feed(data[start : start + portion])
+    heard += decoder.finish()
+    assert np.concatenate([np.zeros(0, np.int16), *heard]).tolist() == RAMP[:samples].tolist()
+    assert (decoder.rate_hz, decoder.ended) == (8000, True)
+
+
+@pytest.mark.parametrize("name", [b"LIST", b"id3 ", b"fact"])
+def test_a_chunk_behind_empty_audio_is_not_played(name: bytes) -> None:
+    assert read(wav_bytes(b"") + chunk(name, b"\x7f" * 100)) == []
+
+
+def test_audio_behind_an_empty_chunk_of_audio_is_played() -> None:
+    assert read(wav_bytes(RAMP.tobytes(), before_data=chunk(b"data", b""))) == RAMP.tolist()
+
+
+@pytest.mark.parametrize("portion", [1, 5, 1000])
+@pytest.mark.parametrize("place", ["before_format", "before_data"])
+@pytest.mark.parametrize("pad", [b"", b"\0", b"x"])
+def test_a_chunk_of_odd_length_is_passed_over_padded_or_not(place: str, pad: bytes, portion: int) -> None:
+    odd = struct.pack("<4sI", b"LIST", 5) + b"INFOx" + pad
+    data = wav_bytes(RAMP.tobytes(), **{place: odd})  # type: ignore[arg-type]  # a field of bytes
+    decoder, heard = WavDecoder(), []
+    for start in range(0, len(data), portion):
+        heard += decoder.feed(data[start : start + portion])
+    assert np.concatenate(heard).tolist() == RAMP.tolist()
 
 
 def test_a_size_that_promises_too_little_is_kept() -> None:

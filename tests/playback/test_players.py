@@ -13,8 +13,8 @@ import trio.testing
 from tests.media.support import inline, sine, wav_bytes
 from tests.support.engine import Observed, open_engine
 from tests.support.ids import SequentialIds
+from tests.support.web import FakeWeb
 from vb.config import Config
-from vb.media.fetch_policy import FetchPolicy
 from vb.playback.player import PlaybackRequest
 from vb.playback.players import Players
 from vb.playback.tasks.fetch import Fetcher
@@ -32,8 +32,7 @@ class Stage:
         self.owner = observed.engine.rooms.open("r")
         self.location = ""
         self.lookup_error: Exception | None = None
-        client = httpx.AsyncClient(transport=httpx.MockTransport(self._answer))
-        fetcher = Fetcher(client, FetchPolicy(), blocking=inline, resolve=self._resolve)
+        fetcher = Fetcher(FakeWeb(self._answer, self._resolve), blocking=inline)
         self._players = Players(SequentialIds(), fetcher, inline)
         observed.events()
 

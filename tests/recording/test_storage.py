@@ -6,10 +6,10 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from tests.support.web import local_web
 from vb.config import Config, S3Config
 from vb.errors import BadRequest, ConfigError, NotAvailable
-from vb.media.fetch_policy import FetchPolicy
-from vb.names import PATIENCE_S, NameLookup
+from vb.names import PATIENCE_S, NameLookup, Resolve
 from vb.recording.storage import RecordingStorage, S3Choice
 from vb.storage.base import Bucket, HostRefused, Unreachable
 from vb.storage.s3 import S3Target
@@ -29,7 +29,7 @@ KEYS = {"access_key": "a", "secret_key": "b"}
 
 
 def storage(*allowed: str, **environ: str) -> RecordingStorage:
-    return RecordingStorage(Config.from_env(environ).s3, FetchPolicy.parse(allowed))
+    return RecordingStorage(Config.from_env(environ).s3, local_web(allowed))
 
 
 def test_without_any_bucket_s3_is_not_configured() -> None:
@@ -208,8 +208,8 @@ class Names:
         return self.known[host]
 
 
-def resolving(names: Names, *allowed: str) -> RecordingStorage:
-    return RecordingStorage(S3Config(), FetchPolicy.parse(allowed), names=names)
+def resolving(names: Resolve) -> RecordingStorage:
+    return RecordingStorage(S3Config(), local_web(resolve=names))
 
 
 @pytest.mark.parametrize("addresses", [["127.0.0.1"], ["93.184.215.14", "10.0.0.1"], ["::1"]])
@@ -221,24 +221,17 @@ async def test_a_name_that_leads_inside_is_refused_before_the_recording(addresse
         await found.check(target, None)
 
 
-async def test_a_name_that_is_open_or_public_leads_where_it_was_judged() -> None:
-    names = Names(minio=["127.0.0.1"], public=["93.184.215.14", "2606:2800:21f::1"])
-    found = resolving(names, "minio")
-    assert await found._locate_guarded("minio", 9000) == ["127.0.0.1"]
-    assert await found._locate_guarded("public", 443) == ["93.184.215.14", "2606:2800:21f::1"]
-    assert await found._locate_guarded("93.184.215.14", 443) == ["93.184.215.14"]
-    assert await found._locate_guarded("2606:2800:21f::1", 443) == ["2606:2800:21f::1"]
-    with pytest.raises(HostRefused):
-        await found._locate_guarded("127.0.0.1", 443)
-
-
 async def test_a_name_is_judged_anew_for_each_connection() -> None:
-    names = Names(rebound=["93.184.215.14"])
+    names = Names(rebound=["10.0.0.1"])
     found = resolving(names)
-    await found._locate_guarded("rebound", 443)
-    names.known["rebound"] = ["169.254.169.254"]
-    with pytest.raises(HostRefused):
-        await found._locate_guarded("rebound", 443)
+    bucket = found._open_bucket(
+        found.s3_target(S3Choice(bucket="theirs", endpoint="http://rebound:9000", **KEYS))
+    )
+    for address in ("10.0.0.1", "169.254.169.254"):
+        names.known["rebound"] = [address]
+        with pytest.raises(HostRefused, match="s3_endpoint: host rebound is not allowed"):
+            await bucket.check()
+    assert names.asked == ["rebound", "rebound"]
 
 
 async def test_a_name_that_is_not_known_is_only_a_doubt() -> None:
@@ -246,19 +239,20 @@ async def test_a_name_that_is_not_known_is_only_a_doubt() -> None:
     target = found.s3_target(S3Choice(bucket="theirs", endpoint="https://nobody.example", **KEYS))
     await found.check(target, "name.wav")
     with pytest.raises(Unreachable, match="the storage does not answer"):
-        await found._locate_guarded("nobody.example", 443)
+        await found._open_bucket(target).check()
 
 
 async def test_a_resolver_that_hangs_is_given_up(autojump_clock: MockClock) -> None:
-    found, over = RecordingStorage(S3Config()), threading.Event()
+    over = threading.Event()
 
     def hang(host: str) -> tuple[str, ...]:
         over.wait()
         return ()
 
-    found.own_names = NameLookup("operator", lookup=hang)
+    found = resolving(NameLookup("operator", lookup=hang))
+    target = found.s3_target(S3Choice(bucket="ours", **KEYS))
     with pytest.raises(Unreachable):
-        await found._locate("s3.example.com", 443)
+        await found._open_bucket(target).check()
     assert trio.current_time() == PATIENCE_S
     over.set()
 

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from typing import Any, cast
 
-import httpx
 import trio
 
 from tests.api.harness import ask
 from vb.api.app import create_app
-from vb.build import build_engine
+from vb.build import build_engine, build_web
 from vb.commands import catalog
 from vb.commands.registry import call, dump
 from vb.config import Config
@@ -85,10 +84,11 @@ class Client:
 @asynccontextmanager
 async def open_engine(config: Config | None = None) -> AsyncIterator[Observed]:
     """An engine for as long as the block lasts; its rooms run."""
+    config = config or Config()
     async with (
-        httpx.AsyncClient(verify=False) as client,
+        aclosing(build_web(config)) as web,
         open_layer() as rooms,
         trio.open_nursery() as legs,
     ):
-        yield Observed(build_engine(config or Config(), client, rooms, legs))
+        yield Observed(build_engine(config, web, rooms, legs))
         legs.cancel_scope.cancel()

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
-import httpx
 import trio
 
 from vb.commands import registry
@@ -13,7 +12,7 @@ from vb.config import Config
 from vb.events.bus import EventBus
 from vb.events.hooks import HookTable
 from vb.metrics import Metrics
-from vb.names import Resolve
+from vb.web.tasks.client import WebClient
 
 if TYPE_CHECKING:
     from vb.engine import Engine
@@ -48,13 +47,8 @@ class EdgeEngine(Protocol):
         ...
 
     @property
-    def http(self) -> httpx.AsyncClient:
-        """Return the client that all outgoing requests share."""
-        ...
-
-    @property
-    def names(self) -> Resolve:
-        """Return what looks up the hosts that requests and callers chose."""
+    def web(self) -> WebClient:
+        """Return the way out that all requests to other servers share."""
         ...
 
     @property

@@ -37,7 +37,7 @@ class WebhookDispatcher:
     time of delivery.
 
     Args:
-        engine: its bus, hooks, metrics and HTTP client.
+        engine: its bus, hooks, metrics and way out.
         sender: posts one event; made from the engine when None.
         spool: keeps what is not delivered yet over the end of the process; None keeps nothing. What it has
             already goes out before anything new.
@@ -48,7 +48,7 @@ class WebhookDispatcher:
     ) -> None:
         self._hooks = engine.hooks
         self._metrics = engine.metrics
-        self._sender = sender or WebhookSender(engine.http, engine.config.server.fetch_allow, engine.names)
+        self._sender = sender or WebhookSender(engine.web)
         self._targets: dict[Hook, _Target] = {}
         self._line: deque[_Target] = deque()  # targets with events that no worker serves now
         self._workers = 0

@@ -7,7 +7,6 @@ from typing import Any
 import trio
 from pydantic import Field
 
-from vb.calls.hooks import make_hook
 from vb.choices import MIXING_RATES_HZ
 from vb.commands.params import NoParams, Role, RoomRef
 from vb.commands.registry import Route, command
@@ -19,6 +18,7 @@ from vb.ids import check_id
 from vb.legs.leg import Leg
 from vb.legs.state import LegState
 from vb.parameters import Params, Url, unbuilt
+from vb.web.hooks import make_hook
 
 
 class CreateRoom(Params):
@@ -63,7 +63,7 @@ ANSWER_DEADLINE_S = 30.0
 @command("create_room", rest=Route("POST", "/v1/rooms", status=201, body=True), errors=(400, 409))
 async def create_room(engine: Engine, p: CreateRoom) -> Room:
     """Create a room."""
-    hook = make_hook(engine.fetch_policy, p.webhook_url, p.webhook_secret)
+    hook = make_hook(engine.web.policy, p.webhook_url, p.webhook_secret)
     room = engine.rooms.open(p.id, app_id=p.app_id, sample_rate_hz=p.sample_rate or None, hook=hook)
     await trio.lowlevel.checkpoint()
     return show_room(room)

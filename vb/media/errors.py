@@ -20,10 +20,6 @@ class FetchLimit(FetchError):
     """The download went beyond what one may cost; what has arrived of it is not played any further."""
 
 
-class UrlRefused(FetchError):
-    """The URL, or the address behind it, is not one the server may connect to."""
-
-
 class DecodeError(PlaybackError):
     """The bytes that arrived are not audio this server can play."""
 

@@ -27,7 +27,16 @@ _FORMAT_ULAW = 7
 _FORMAT_EXTENSIBLE = 0xFFFE
 _BITS = {_FORMAT_PCM: 16, _FORMAT_ALAW: 8, _FORMAT_ULAW: 8}
 _TABLES = {_FORMAT_ALAW: ALAW_TO_PCM, _FORMAT_ULAW: ULAW_TO_PCM}
-_UNKNOWN_SIZES = (0, 0xFFFF_FFFF)
+_NEVER_SET = 0xFFFF_FFFF
+_NAMES = frozenset(
+    (
+        b"fmt ", b"data", b"fact", b"LIST", b"JUNK", b"junk", b"PAD ", b"FLLR", b"bext", b"iXML", b"axml",
+        b"cart", b"chna", b"cue ", b"plst", b"smpl", b"inst", b"acid", b"PEAK", b"DISP", b"id3 ", b"ID3 ",
+        b"_PMX", b"afsp", b"levl", b"umid", b"minf", b"elm1", b"regn", b"LGWV", b"MEXT", b"SAUR", b"strc",
+        b"note", b"labl", b"ltxt",
+    )
+)  # fmt: skip
+"""Chunks that are met in WAV files; by them a chunk is told from audio and from a byte of padding."""
 _RIFF_BYTES = 12
 _CHUNK_BYTES = 8
 _MAX_FORMAT_BYTES = 40
@@ -126,7 +135,8 @@ class WavDecoder:
         self._head = bytearray()
         self._skip = 0
         self._chunks = -1
-        self._unsized = False
+        self._odd = False
+        self._empty = False
         self._left: int | None = None
 
     @property
@@ -169,9 +179,16 @@ class WavDecoder:
         if self._chunks < 0:
             raise DecodeError("not a WAV file")
         if self._samples is None:
-            raise DecodeError("damaged WAV: no audio data")
+            pending = len(self._head) >= _CHUNK_BYTES and self._head[:4] == b"data"
+            if self.format is None or not (self._empty or pending):
+                raise DecodeError("damaged WAV: no audio data")
+            # A data chunk of unknown length of which nothing, or less than a chunk's head, has come.
+            self._samples = _Samples(self.format)
+            decoded = [self._samples.decode(bytes(self._head[_CHUNK_BYTES:]))]
+        else:
+            decoded = []
         self.ended = True
-        return []
+        return decoded
 
     def _find_audio(self) -> _Samples | None:
         """Walk the chunks up to the audio as far as the held bytes go."""
@@ -184,15 +201,20 @@ class WavDecoder:
             if name == b"data":
                 if self.format is None:
                     raise DecodeError("damaged WAV: data before format")
-                self._left = None if size == 0xFFFF_FFFF or (size == 0 and self._unsized) else size
-                del head[:taken]
-                return _Samples(self.format)
+                if size == 0 and len(head) < taken + _CHUNK_BYTES:
+                    break  # what follows tells whether it is empty
+                self._empty = size == 0 and bytes(head[taken : taken + 4]) in _NAMES
+                if not self._empty:
+                    # Who streams a file cannot know its length; 0 is what Python's wave leaves, for one.
+                    self._left = None if size in (0, _NEVER_SET) else size
+                    del head[:taken]
+                    return _Samples(self.format)
             if name == b"fmt ":
                 taken += min(size, _MAX_FORMAT_BYTES)
                 if len(head) < taken:
                     break
                 self.format = parse_format(bytes(head[_CHUNK_BYTES:taken]))
-            self._skip = _CHUNK_BYTES + size + (size & 1) - taken
+            self._skip, self._odd = _CHUNK_BYTES + size - taken, bool(size & 1)
             del head[:taken]
             self._chunks += 1
             if self._chunks == _MAX_CHUNKS:
@@ -204,16 +226,23 @@ class WavDecoder:
         skipped = min(self._skip, len(self._head))
         del self._head[:skipped]
         self._skip -= skipped
-        return not self._skip
+        if self._skip or not self._odd:
+            return not self._skip
+        if len(self._head) < 5:
+            return False
+        # A chunk of odd length is padded, but some writers forget that.
+        padded = bytes(self._head[1:5]) in _NAMES or bytes(self._head[:4]) not in _NAMES
+        del self._head[:padded]
+        self._odd = False
+        return True
 
     def _riff(self) -> bool:
         """Read the head of the file; returns whether there were enough bytes."""
         if len(self._head) < _RIFF_BYTES:
             return False
-        name, size, kind = struct.unpack_from("<4sI4s", self._head)
+        name, _, kind = struct.unpack_from("<4sI4s", self._head)
         if name != b"RIFF" or kind != b"WAVE":
             raise DecodeError("not a WAV file")
-        self._unsized = size in _UNKNOWN_SIZES
         self._chunks = 0
         del self._head[:_RIFF_BYTES]
         return True

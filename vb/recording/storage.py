@@ -2,32 +2,29 @@
 
 from __future__ import annotations
 
-import ssl
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
-import httpx
 import structlog
 import trio
 
 from vb.blocking import ThreadRunner
 from vb.config import S3Config
 from vb.errors import BadRequest, ConfigError, Conflict, NotAvailable
-from vb.media.errors import UrlRefused
-from vb.media.fetch_policy import FetchPolicy, UrlTarget, parse_url
-from vb.names import NameLookup, Resolve
 from vb.recording.uploads import Uploads
-from vb.storage.base import Bucket, BucketAbsent, HostRefused, StorageError, StorageMissing, Unreachable
+from vb.storage.base import Bucket, BucketAbsent, HostRefused, StorageError, StorageMissing
 from vb.storage.endpoint import check_endpoint
 from vb.storage.s3 import S3Target
 from vb.storage.tasks.bucket import Access, S3Bucket
 from vb.storage.tasks.credentials import MachineCredentials, require_botocore
+from vb.web.errors import UrlRefused
+from vb.web.policy import FetchPolicy
+from vb.web.tasks.client import WebClient
 
 log = structlog.get_logger(__name__)
 
 FILE_THREADS: Final = 4
-OWN_LOOKUPS: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,13 +44,11 @@ class RecordingStorage:
 
     Args:
         settings: the server's own bucket, and what requests may ask for.
-        policy: which hosts requests may lead to.
-        names: looks up the hosts of requests; None for one of its own.
+        web: the way out, which judges where requests may lead; None where no bucket is reached.
         make_bucket: opens a target; None for real ones.
 
     Attributes:
         uploads: those under way; `uploads.run` has to run before the first.
-        own_names: looks up the hosts of the server's own bucket.
 
     Raises:
         ConfigError: the settings cannot be used.
@@ -62,20 +57,17 @@ class RecordingStorage:
     def __init__(
         self,
         settings: S3Config,
-        policy: FetchPolicy | None = None,
+        web: WebClient | None = None,
         *,
-        names: Resolve | None = None,
         make_bucket: Callable[[S3Target], Bucket] | None = None,
         on_fault: Callable[[], None] | None = None,
     ) -> None:
         self._settings = settings
-        self._policy = policy or FetchPolicy()
-        self.own_names = NameLookup("operator", threads=OWN_LOOKUPS)
-        self._names = names or NameLookup("requests")
+        self._web = web
+        self._policy = web.policy if web is not None else FetchPolicy()
         self._make_bucket = make_bucket or self._open_bucket
         self._files = ThreadRunner(FILE_THREADS, abandon_on_cancel=True)
         self._credentials = MachineCredentials()
-        self._tls: ssl.SSLContext | None = None
         self._server: S3Target | None = None
         self.uploads = Uploads(self._make_bucket, self._files, on_fault=on_fault)
         if settings.bucket:
@@ -116,9 +108,11 @@ class RecordingStorage:
         try:
             target = self._target(choice)
             if target.guarded:
-                self._judge_literal(target)
+                self._policy.check(target.endpoint)
             _require_credentials(target)
             return target
+        except UrlRefused as exc:
+            raise BadRequest(f"s3_endpoint: {exc}") from None
         except ValueError as exc:
             raise BadRequest(str(exc)) from None
         except StorageMissing as exc:
@@ -151,40 +145,9 @@ class RecordingStorage:
             session_token=session_token,
         )
 
-    def _judge_literal(self, target: S3Target) -> None:
-        """Refuse an address that may not be connected to; a name is judged when it is resolved.
-
-        Raises:
-            ValueError: it is refused.
-        """
-        try:
-            place = parse_url(target.endpoint)
-            if place.address is not None:
-                self._policy.choose(place, [place.host])
-        except UrlRefused as exc:
-            raise ValueError(f"s3_endpoint: {exc}") from None
-
-    # -- the way there -------------------------------------------------------------------------------------
-
     def _open_bucket(self, target: S3Target) -> Bucket:
-        locate = self._locate_guarded if target.guarded else self._locate
-        return S3Bucket(target, Access(locate, self._make_tls, self._credentials, self._files))
-
-    async def _locate(self, host: str, port: int) -> Sequence[str]:
-        return await _found(self.own_names, host, port)
-
-    async def _locate_guarded(self, host: str, port: int) -> Sequence[str]:
-        try:
-            place = _place(host, port)
-            resolved = [place.host] if place.address else await _found(self._names, place.host, port)
-            return [str(address) for address in self._policy.choose(place, resolved)]
-        except UrlRefused as exc:
-            raise HostRefused(f"s3_endpoint: {exc}") from None
-
-    async def _make_tls(self) -> ssl.SSLContext:
-        if self._tls is None:
-            self._tls = await self._files(_trust)
-        return self._tls
+        assert self._web is not None, "only a server opens buckets"
+        return S3Bucket(target, Access(self._web, self._credentials, self._files))
 
     # -- before --------------------------------------------------------------------------------------------
 
@@ -255,21 +218,3 @@ class RecordingStorage:
 def _require_credentials(target: S3Target) -> None:
     if target.credentials is None:
         require_botocore()
-
-
-async def _found(names: Resolve, host: str, port: int) -> Sequence[str]:
-    try:
-        return await names(host, port)
-    except OSError as failure:
-        raise Unreachable(f"host {host}: {failure}") from None
-
-
-def _place(host: str, port: int) -> UrlTarget:
-    return parse_url(f"https://[{host}]:{port}" if ":" in host else f"https://{host}:{port}")
-
-
-def _trust() -> ssl.SSLContext:
-    """Trust what other downloads trust, and what the machine trusts: an object store may be in-house."""
-    context = httpx.create_ssl_context(trust_env=False)
-    context.load_default_certs()
-    return context

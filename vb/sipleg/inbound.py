@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import structlog
 import trio
 
-from vb.calls.hooks import make_hook
 from vb.engine import Engine
 from vb.errors import BadRequest, Unavailable
 from vb.events.hooks import Hook
@@ -23,6 +22,7 @@ from vb.sipleg.headers import CallHeaders, read_headers
 from vb.sipleg.leg import SipLeg, SipLegOptions
 from vb.sipleg.open_media import MediaUnavailable, open_media
 from vb.sipleg.replacing import Predecessor, predecessor
+from vb.web.hooks import make_hook
 
 if TYPE_CHECKING:
     from vb.sipleg.kind import SipLegs
@@ -111,7 +111,7 @@ async def _run(sip: SipLegs, call: SipCall, offered: list[OfferedCodec], old: Pr
 def _hook(engine: Engine, headers: CallHeaders) -> Hook | None:
     """Return the webhook that the INVITE names, if it is of use."""
     try:
-        return make_hook(engine.fetch_policy, headers.webhook_url, headers.webhook_secret)
+        return make_hook(engine.web.policy, headers.webhook_url, headers.webhook_secret)
     except BadRequest as exc:
         log.warning("webhook of an INVITE ignored", problem=exc.message)
         return None

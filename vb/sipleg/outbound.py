@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 import structlog
 import trio
 
-from vb.calls.hooks import make_hook
 from vb.codecs.base import Codec, find_codec
 from vb.errors import BadRequest, Conflict, Unavailable, VbError
 from vb.events.hooks import Hook
@@ -28,6 +27,7 @@ from vb.sipleg.leg import SipLeg, SipLegOptions
 from vb.sipleg.open_media import MediaUnavailable, open_media
 from vb.sipleg.referral import Referral, ReferredLeg
 from vb.speech.amd_parameters import AmdParameters
+from vb.web.hooks import make_hook
 
 if TYPE_CHECKING:
     from vb.sipleg.kind import SipLegs
@@ -41,7 +41,7 @@ async def create_call(sip: SipLegs, request: CreateLeg) -> SipLeg:
     Raises:
         VbError: as `prepare_call` and `OutgoingCall.run` say; nothing was sent or created.
     """
-    hook = make_hook(sip.engine.fetch_policy, request.webhook_url, request.webhook_secret)
+    hook = make_hook(sip.engine.web.policy, request.webhook_url, request.webhook_secret)
     outgoing = prepare_call(sip, request, hook=hook)
     leg: SipLeg = await sip.engine.legs.start_ready(outgoing.run, name=f"call to {outgoing.target}")
     return leg

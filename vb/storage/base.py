@@ -1,12 +1,7 @@
 """What every object storage offers, and how it fails."""
 
-from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
-from typing import Final, Protocol, TypeAlias
-
-Locate: TypeAlias = Callable[[str, int], Awaitable[Sequence[str]]]
-"""Returns the addresses of a host that may be connected to; raises HostRefused or Unreachable."""
-
+from typing import Final, Protocol
 
 SLOWEST_BYTES_PER_S: Final = 64_000
 """A transfer that is slower in all is given up, however steadily it goes on."""

@@ -5,9 +5,8 @@ import pytest
 import trio
 import trio.testing
 
-from tests.playback.tasks.web import Web, body, drip, resolve, whole
+from tests.playback.tasks.web import Web, body, drip, whole
 from vb.media.errors import FetchError, FetchLimit
-from vb.media.fetch_policy import FetchPolicy
 from vb.playback.tasks.download import FetchLimits
 from vb.playback.tasks.fetch import Fetcher
 
@@ -50,11 +49,9 @@ async def test_a_full_disk_is_an_error(autojump_clock: trio.testing.MockClock) -
 
     web = Web(drip(10, 30_000, 0.0))
     fetcher = Fetcher(
-        web.client,
-        FetchPolicy(),
+        web,
         blocking=full,  # type: ignore[arg-type]  # it never returns
         limits=FetchLimits(memory_bytes=5000),
-        resolve=resolve,
     )
     with pytest.raises(FetchError, match="No space left"):
         await whole(await fetcher.open("http://files.example/"))
@@ -64,7 +61,7 @@ async def test_time_is_added_for_the_audio_that_was_got_out_of_it(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     web = Web(drip(1000, 65_536, 1.0))
-    async with await web.open(URL, total_timeout_s=60) as download:
+    async with await web.open_audio(URL, total_timeout_s=60) as download:
         download.allow(100.0)
         await download.receive()
         assert isinstance(download.failure, FetchLimit)
@@ -74,7 +71,7 @@ async def test_time_is_added_for_the_audio_that_was_got_out_of_it(
 
 async def test_bytes_can_be_read_while_more_arrive(autojump_clock: trio.testing.MockClock) -> None:
     web = Web(drip(10, 20_000, 1.0))
-    async with await web.open(URL) as download, trio.open_nursery() as nursery:
+    async with await web.open_audio(URL) as download, trio.open_nursery() as nursery:
         arrived = trio.Event()
         download.on_arrival = arrived.set
         assert not download.has(50_000)
@@ -89,7 +86,7 @@ async def test_who_waits_for_more_than_there_is_learns_of_the_end(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     web = Web(drip(2, 100, 1.0))
-    async with await web.open(URL) as download:
+    async with await web.open_audio(URL) as download:
         calls = 0
 
         def count() -> None:
@@ -104,7 +101,7 @@ async def test_who_waits_for_more_than_there_is_learns_of_the_end(
 
 async def test_a_rest_that_is_not_wanted_is_no_failure(autojump_clock: trio.testing.MockClock) -> None:
     web = Web(drip(10_000, 20_000, 1.0))
-    async with await web.open(URL) as download, trio.open_nursery() as nursery:
+    async with await web.open_audio(URL) as download, trio.open_nursery() as nursery:
         nursery.start_soon(download.receive)
         await trio.sleep(2.5)
         download.leave()
@@ -117,7 +114,7 @@ async def test_a_connection_that_breaks_leaves_what_came(autojump_clock: trio.te
         yield b"x" * 1000
         raise httpx.ReadError("reset")
 
-    async with await Web(lambda request: httpx.Response(200, content=broken())).open(URL) as download:
+    async with await Web(lambda request: httpx.Response(200, content=broken())).open_audio(URL) as download:
         await download.receive()
         assert str(download.failure) == "fetch failed: connection lost"
         assert not isinstance(download.failure, FetchLimit)
@@ -132,7 +129,7 @@ async def test_what_is_on_disk_and_what_is_not_is_read_alike(autojump_clock: tri
             yield content[start : start + 7_000]
 
     web = Web(lambda request: httpx.Response(200, content=portions()))
-    async with await web.open(URL, memory_bytes=100_000) as download:
+    async with await web.open_audio(URL, memory_bytes=100_000) as download:
         await download.receive()
         assert download.read(0, len(content)) == content
         assert download.read(65_000, 200_000) == content[65_000:265_000]

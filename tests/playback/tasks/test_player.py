@@ -8,9 +8,9 @@ import trio
 import trio.testing
 
 from tests.media.support import inline, sine, wav_bytes
+from tests.support.web import FakeWeb
 from vb.blocking import ThreadRunner
 from vb.media.errors import DecodeError, FetchError, UnknownTone
-from vb.media.fetch_policy import FetchPolicy
 from vb.playback.player import Finished, Playback, PlaybackRequest
 from vb.playback.tasks.fetch import Fetcher
 from vb.playback.tasks.player import run_playback
@@ -34,8 +34,7 @@ class Stage:
         self.heard = [np.zeros(0, np.int16)]
         self._body = body
         self._status = status
-        self.client = httpx.AsyncClient(transport=httpx.MockTransport(self._answer))
-        self.fetcher = Fetcher(self.client, FetchPolicy(), blocking=inline, resolve=public)
+        self.fetcher = Fetcher(FakeWeb(self._answer, public), blocking=inline)
 
     def _answer(self, request: httpx.Request) -> httpx.Response:
         self.requests += 1
@@ -53,11 +52,9 @@ class Stage:
             nursery.start_soon(self.plane, rate_hz)
             if after is not None:
                 nursery.start_soon(after)
-            finished = await run_playback(
+            return await run_playback(
                 self.playback, fetcher=self.fetcher, blocking=inline, on_started=self._on_started
             )
-        await self.client.aclose()
-        return finished
 
     def _on_started(self) -> None:
         self.started_at_ms.append(self.playback.played_ms)
@@ -197,14 +194,13 @@ async def test_stop_during_the_download_ends_it(autojump_clock: trio.testing.Moc
         return httpx.Response(200, content=PROMPT)
 
     stage = Stage(PlaybackRequest(url=URL))
-    async with httpx.AsyncClient(transport=httpx.MockTransport(hang)) as client:
-        stage.fetcher = Fetcher(client, FetchPolicy(), blocking=inline, resolve=public)
+    stage.fetcher = Fetcher(FakeWeb(hang, public), blocking=inline)
 
-        async def stop() -> None:
-            await trio.sleep(1)
-            stage.playback.stop()
+    async def stop() -> None:
+        await trio.sleep(1)
+        stage.playback.stop()
 
-        assert await stage.run(stop) == Finished("stopped", 0)
+    assert await stage.run(stop) == Finished("stopped", 0)
     assert trio.current_time() < 5
     assert stage.started_at_ms == []
 

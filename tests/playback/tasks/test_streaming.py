@@ -11,10 +11,10 @@ import trio.testing
 
 from tests.media.support import inline, sine, wav_bytes
 from tests.media.test_decode import mp3_bytes
+from tests.support.web import FakeWeb
 from vb.blocking import Blocking
 from vb.codecs.pcm import Pcm
 from vb.media.errors import DecodeError, FetchError, FetchLimit
-from vb.media.fetch_policy import FetchPolicy
 from vb.playback.player import Finished, Playback, PlaybackRequest
 from vb.playback.tasks.download import FetchLimits
 from vb.playback.tasks.fetch import Fetcher
@@ -89,10 +89,7 @@ class Stage:
         self.ended_at = 0.0
         self.silences = 0
         self._heard: list[Pcm] = [np.zeros(0, np.int16)]
-        self._client = httpx.AsyncClient(transport=httpx.MockTransport(source.answer))
-        self._fetcher = Fetcher(
-            self._client, FetchPolicy(), blocking=blocking, resolve=public, limits=limits or FetchLimits()
-        )
+        self._fetcher = Fetcher(FakeWeb(source.answer, public), blocking=blocking, limits=limits)
         self._blocking = blocking
 
     @property
@@ -116,7 +113,7 @@ class Stage:
             PlaybackError: as `run_playback`.
         """
         error: FetchError | DecodeError | None = None
-        async with trio.open_nursery() as nursery, self._client:
+        async with trio.open_nursery() as nursery:
             nursery.start_soon(self._plane)
             nursery.start_soon(self._stop, stop_at)
             try:

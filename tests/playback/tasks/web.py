@@ -1,16 +1,14 @@
 """A web server in memory for the tests of downloads."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 
 import httpx
 import trio
 
 from tests.media.support import inline
-from vb.media.fetch_policy import FetchPolicy
+from tests.support.web import Answer, FakeWeb
 from vb.playback.tasks.download import Download, FetchLimits
 from vb.playback.tasks.fetch import Fetcher
-
-Answer = Callable[[httpx.Request], httpx.Response | Awaitable[httpx.Response]]
 
 NAMES = {"files.example": ["8.8.8.8"], "two.example": ["8.8.8.8", "1.1.1.1"], "inside.example": ["10.0.0.5"]}
 
@@ -22,32 +20,24 @@ async def resolve(host: str, port: int) -> Sequence[str]:
     return NAMES[host]
 
 
-class Web:
+class Web(FakeWeb):
     """A web server in memory that remembers what it was asked for."""
 
     def __init__(self, answer: Answer) -> None:
-        self._answer = answer
-        self.requests: list[httpx.Request] = []
-        self.client = httpx.AsyncClient(transport=httpx.MockTransport(self._handle))
+        super().__init__(answer, resolve)
+        self.requests = self.fake.requests
 
-    async def _handle(self, request: httpx.Request) -> httpx.Response:
-        self.requests.append(request)
-        answer = self._answer(request)
-        return answer if isinstance(answer, httpx.Response) else await answer
-
-    async def open(self, url: str, **limits: int | float) -> Download:
+    async def open_audio(self, url: str, **limits: int | float) -> Download:
         fetcher = Fetcher(
-            self.client,
-            FetchPolicy(),
+            self,
             blocking=inline,
             limits=FetchLimits(**limits),  # type: ignore[arg-type]  # numbers for number fields
-            resolve=resolve,
         )
         return await fetcher.open(url)
 
     async def fetch(self, url: str, **limits: int | float) -> bytes:
         """Download a URL completely."""
-        return await whole(await self.open(url, **limits))
+        return await whole(await self.open_audio(url, **limits))
 
 
 async def whole(download: Download) -> bytes:

@@ -12,6 +12,7 @@ import trio
 import trustme
 
 from tests.support.object_store import BUCKET, ObjectStore, open_store
+from tests.support.web import local_web
 from vb.blocking import ThreadRunner
 from vb.storage import s3
 from vb.storage.base import BucketAbsent, HostRefused, StorageError, Unreachable
@@ -20,6 +21,7 @@ from vb.storage.sigv4 import Credentials
 from vb.storage.tasks import bucket as bucket_module
 from vb.storage.tasks import connection as connection_module
 from vb.storage.tasks.bucket import Access, S3Bucket
+from vb.web.tasks.dial import Dialer
 
 pytestmark = pytest.mark.integration
 
@@ -34,21 +36,15 @@ async def loopback(host: str, port: int) -> Sequence[str]:
     return ["127.0.0.1"]
 
 
-async def no_tls() -> ssl.SSLContext:
-    raise AssertionError("https is not spoken here")
-
-
 async def machine() -> Credentials:
     return Credentials("of-the-machine", "machine-secret", "machine-token")
 
 
 def opened(store: ObjectStore, tls: ssl.SSLContext | None = None, **fields: str) -> S3Bucket:
-    async def context() -> ssl.SSLContext:
-        return tls if tls is not None else await no_tls()
-
     given = {"bucket": BUCKET, "endpoint": store.endpoint, "access_key": "key", "secret_key": "secret"}
     target = S3Target(**{**given, **fields})  # type: ignore[arg-type]  # all of them are text
-    return S3Bucket(target, Access(loopback, context, machine, ThreadRunner(2, abandon_on_cancel=True)))
+    web = local_web(resolve=loopback, dialer=Dialer(tls))
+    return S3Bucket(target, Access(web, machine, ThreadRunner(2, abandon_on_cancel=True)))
 
 
 def file_of(directory: Path, size: int) -> Path:
@@ -313,13 +309,13 @@ async def test_without_given_credentials_those_of_the_machine_are_used() -> None
 async def test_a_host_that_is_refused_is_not_tried_again(tmp_path: Path) -> None:
     asked = []
 
-    async def refuse(host: str, port: int) -> Sequence[str]:
+    async def inside(host: str, port: int) -> Sequence[str]:
         asked.append(host)
-        raise HostRefused("not there")
+        return ["10.0.0.1"]
 
-    target = S3Target(BUCKET, endpoint="http://store", access_key="key", secret_key="secret")
-    bucket = S3Bucket(target, Access(refuse, no_tls, machine, ThreadRunner(2)))
-    with pytest.raises(HostRefused, match="not there"):
+    target = S3Target(BUCKET, endpoint="http://store", access_key="key", secret_key="secret", guarded=True)
+    bucket = S3Bucket(target, Access(local_web(resolve=inside), machine, ThreadRunner(2)))
+    with pytest.raises(HostRefused, match="s3_endpoint: host store is not allowed"):
         await bucket.put("a.wav", file_of(tmp_path, 5))
     assert asked == ["store"]
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import ssl
 from collections.abc import Awaitable, Callable, Sequence
 
 import pytest
 import trio
 import trio.testing
 
+from tests.support.web import local_web
 from vb.storage.base import StorageError, Unreachable
 from vb.storage.endpoint import Endpoint
 from vb.storage.s3 import Answer
@@ -246,17 +246,13 @@ async def test_an_answer_that_drips_is_given_up(autojump_clock: trio.testing.Moc
     assert trio.current_time() - began <= 21
 
 
-async def no_tls() -> ssl.SSLContext:
-    raise AssertionError("https is not spoken here")
-
-
 async def accept_one(listener: trio.SocketListener) -> None:
     async with listener:
         await (await listener.accept()).aclose()
 
 
 @pytest.mark.integration
-async def test_the_located_address_is_connected_to_and_nothing_else() -> None:
+async def test_the_judged_address_is_connected_to_and_nothing_else() -> None:
     asked: list[tuple[str, int]] = []
 
     async def locate(host: str, port: int) -> Sequence[str]:
@@ -267,7 +263,8 @@ async def test_the_located_address_is_connected_to_and_nothing_else() -> None:
         (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
         port = listener.socket.getsockname()[1]
         nursery.start_soon(accept_one, listener)
-        connection = await connect(Endpoint("http", "no.such.host.invalid", port), locate, no_tls)
+        server = Endpoint("http", "no.such.host.invalid", port, "/bucket")
+        connection = await connect(server, local_web(resolve=locate), trusted=True)
         await connection.aclose()
     assert asked == [("no.such.host.invalid", port)]
 
@@ -286,6 +283,6 @@ async def test_a_host_without_addresses_and_a_closed_port_read_the_same() -> Non
     texts = set()
     for locate in (nowhere, here):
         with pytest.raises(Unreachable) as caught:
-            await connect(Endpoint("http", "store", port), locate, no_tls)
+            await connect(Endpoint("http", "store", port), local_web(resolve=locate), trusted=True)
         texts.add(str(caught.value))
     assert texts == {"the storage does not answer"}

@@ -5,16 +5,15 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Final
 
-import httpx
 import trio
 
 from vb.blocking import Blocking
 from vb.media.errors import FetchError, FetchLimit
-from vb.media.fetch_policy import UrlTarget
 from vb.playback.spool import Spool
+from vb.web.errors import WebError
+from vb.web.tasks.client import WebResponse
 
 _WRITE_TIMEOUT_S: Final = 10.0
-_CLOSE_TIMEOUT_S: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +29,6 @@ class FetchLimits:
     total_timeout_s: float = 600.0
     stall_bytes: int = 8_192
     stall_timeout_s: float = 15.0
-    max_redirects: int = 5
     memory_bytes: int = 1_048_576
 
 
@@ -43,7 +41,6 @@ class Download:
 
     Args:
         response: its body was not touched.
-        target: where it came from in the end.
         limits: caps of the download.
         deadline: clock time by which it must be complete, unless `allow` moves it.
         blocking: runs writes to the temporary file once the body no longer fits in memory.
@@ -51,14 +48,13 @@ class Download:
 
     def __init__(
         self,
-        response: httpx.Response,
-        target: UrlTarget,
+        response: WebResponse,
         limits: FetchLimits,
         *,
         deadline: float,
         blocking: Blocking,
     ) -> None:
-        self.target = target
+        self.target = response.target
         self.failure: FetchError | None = None
         self.over = False
         self.on_arrival: Callable[[], None] = _do_nothing
@@ -79,8 +75,7 @@ class Download:
     ) -> None:
         """Close the connection and the temporary file; nobody may receive or read any more."""
         self._spool.close()
-        with trio.move_on_after(_CLOSE_TIMEOUT_S, shield=True):
-            await self._response.aclose()
+        await self._response.aclose()
 
     @property
     def size(self) -> int:
@@ -121,8 +116,8 @@ class Download:
         try:
             with self._scope:
                 failure = await self._copy()
-        except (httpx.HTTPError, httpx.StreamError) as error:
-            failure = FetchError(f"fetch failed: {describe(error)}")
+        except WebError as error:
+            failure = FetchError(f"fetch failed: {error}")
         if self._scope.cancelled_caught and not self._unwanted:
             elapsed_s = self._scope.deadline - self._begun
             failure = FetchLimit(f"fetch failed: not complete after {elapsed_s:.0f} s")
@@ -136,7 +131,7 @@ class Download:
         progress = 0
         failure: FetchError | None = None
         with trio.move_on_after(limits.stall_timeout_s) as scope:
-            async for chunk in self._response.aiter_bytes():
+            async for chunk in self._response.chunks():
                 progress += len(chunk)
                 if progress >= limits.stall_bytes:
                     progress = 0
@@ -170,27 +165,6 @@ class Download:
         return FetchError("fetch failed: temporary file: the disk is too slow")
 
 
-async def close_response(response: httpx.Response) -> None:
-    """Close a response's connection, however long the peer would like that to take."""
-    with trio.move_on_after(_CLOSE_TIMEOUT_S, shield=True):
-        await response.aclose()
-
-
 def too_large(limits: FetchLimits) -> FetchLimit:
     """Return the failure of a body beyond the cap."""
     return FetchLimit(f"fetch failed: larger than {limits.max_bytes} bytes")
-
-
-def describe(error: Exception) -> str:
-    """Name a failure without the URL it happened on."""
-    match error:
-        case httpx.ConnectTimeout() | httpx.ConnectError():
-            return "cannot connect"
-        case httpx.TimeoutException():
-            return "timed out"
-        case httpx.ProtocolError() | httpx.DecodingError():
-            return "the server broke the protocol"
-        case httpx.NetworkError():
-            return "connection lost"
-        case _:
-            return type(error).__name__

@@ -14,10 +14,11 @@ from typing import Final, Protocol, TypeVar
 import trio
 
 from vb.storage import s3
-from vb.storage.base import BucketAbsent, Locate, NotPermitted, StorageError, Unreachable
+from vb.storage.base import BucketAbsent, NotPermitted, StorageError, Unreachable
 from vb.storage.s3 import Answer, Request, S3Target
 from vb.storage.sigv4 import Credentials, sign
-from vb.storage.tasks.connection import Body, HttpConnection, MakeTls, connect
+from vb.storage.tasks.connection import Body, HttpConnection, connect
+from vb.web.tasks.client import WebClient
 
 T = TypeVar("T")
 ATTEMPTS: Final = 3
@@ -41,14 +42,12 @@ class Access:
     """What buckets share.
 
     Attributes:
-        locate: finds the addresses of a host.
-        tls: returns the context for https.
+        web: the way out, which judges where guarded targets lead.
         credentials: returns those of the machine.
         blocking: runs the file operations.
     """
 
-    locate: Locate
-    tls: MakeTls
+    web: WebClient
     credentials: Callable[[], Awaitable[Credentials]]
     blocking: Blocking
 
@@ -228,7 +227,7 @@ class _Session:
         credentials = self._target.credentials or await self._access.credentials()
         if self._connection is None or not self._connection.usable:
             await self.drop_connection()
-            self._connection = await connect(self._server, self._access.locate, self._access.tls)
+            self._connection = await connect(self._server, self._access.web, trusted=not self._target.guarded)
         headers = sign(
             request.method,
             request.path,

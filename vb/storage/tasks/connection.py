@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ssl
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Final, TypeAlias
@@ -10,18 +9,18 @@ from typing import Final, TypeAlias
 import h11
 import trio
 
-from vb.storage.base import SLOWEST_BYTES_PER_S, Locate, StorageError, Unreachable
+from vb.storage.base import SLOWEST_BYTES_PER_S, HostRefused, StorageError, Unreachable
 from vb.storage.endpoint import Endpoint
 from vb.storage.s3 import Answer
+from vb.web.errors import UrlRefused, WebError
+from vb.web.policy import parse_url
+from vb.web.tasks.client import WebClient
 
 Read: TypeAlias = Callable[[int, int], Awaitable[bytes]]
 """Returns so many bytes of a body from an offset on."""
-MakeTls: TypeAlias = Callable[[], Awaitable[ssl.SSLContext]]
 
 STALL_TIMEOUT_S: Final = 20.0
 """How long nothing may move, neither to the storage nor from it."""
-_CONNECT_TIMEOUT_S: Final = 5.0
-_ADDRESSES: Final = 3
 _CHUNK_BYTES: Final = 256 * 1024
 _MAX_ANSWER_BYTES: Final = 256 * 1024
 _ALL_SENT: Final = frozenset({h11.DONE, h11.MUST_CLOSE, h11.CLOSED})
@@ -35,40 +34,19 @@ class Body:
     read: Read
 
 
-async def connect(server: Endpoint, locate: Locate, tls: MakeTls) -> HttpConnection:
-    """Connect to the first address of a server that answers.
-
-    The addresses are connected to exactly as they were located, so a name cannot change its mind in between;
-    the name still goes into the Host header and is what the certificate is checked against.
+async def connect(server: Endpoint, web: WebClient, *, trusted: bool) -> HttpConnection:
+    """Connect to a server.
 
     Raises:
         HostRefused: the host may not be connected to.
         Unreachable: no address answers.
     """
-    detail = "no address"
-    for address in (await locate(server.host, server.port))[:_ADDRESSES]:
-        with trio.move_on_after(_CONNECT_TIMEOUT_S):
-            try:
-                return HttpConnection(await _open(server, address, tls))
-            except (OSError, trio.BrokenResourceError) as failure:
-                detail = f"{type(failure).__name__}: {failure.__cause__ or failure}"
-                continue
-        detail = "no connection in time"
-    raise Unreachable(detail)
-
-
-async def _open(server: Endpoint, address: str, tls: MakeTls) -> trio.abc.Stream:
-    tcp = await trio.open_tcp_stream(address, server.port)
-    if server.scheme == "http":
-        return tcp
     try:
-        name = server.host.rstrip(".")
-        stream = trio.SSLStream(tcp, await tls(), server_hostname=name, https_compatible=True)
-        await stream.do_handshake()
-    except BaseException:
-        await trio.aclose_forcefully(tcp)
-        raise
-    return stream
+        return HttpConnection(await web.connect(parse_url(str(server)), trusted=trusted))
+    except UrlRefused as refusal:
+        raise HostRefused(f"s3_endpoint: {refusal}") from None
+    except WebError as failure:
+        raise Unreachable(f"{server.host}: {failure}") from None
 
 
 class HttpConnection:

@@ -1,8 +1,8 @@
-"""Which URLs the server may fetch: pure decisions, no look-ups.
+"""Which URLs the server may ask: pure decisions, no look-ups.
 
 A URL handed in by a client must not become a way into the operator's network. A URL is taken
 apart here once; the host is then resolved once by the caller, every address is judged here, and
-the caller connects to exactly the address that was judged, so a name cannot change its mind
+the caller connects to exactly an address that was judged, so a name cannot change its mind
 between the check and the connection.
 """
 
@@ -11,17 +11,23 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Final, TypeAlias
-from urllib.parse import unquote, urljoin, urlsplit
+from urllib.parse import quote, unquote, urljoin, urlsplit
 
-from vb.media.errors import UrlRefused
+from vb.web.errors import MalformedUrl, UrlRefused
 
 IpAddress: TypeAlias = IPv4Address | IPv6Address
 IpNetwork: TypeAlias = IPv4Network | IPv6Network
 
 MAX_URL_CHARS: Final = 8192
 _MAX_HOST_CHARS: Final = 253
-_DEFAULT_PORTS: Final = {"http": 80, "https": 443}
-_FORBIDDEN_CHARS = re.compile(r"[\x00-\x20\x7f\\]")
+HTTP: Final = frozenset({"http", "https"})
+WEBSOCKET: Final = frozenset({"ws", "wss"})
+_DEFAULT_PORTS: Final = {"http": 80, "https": 443, "ws": 80, "wss": 443}
+_VERBS: Final = {HTTP: "fetched", WEBSOCKET: "connected to"}
+_CONTROLS = re.compile(r"[\x00-\x1f\x7f]")
+_NOT_IN_AUTHORITY = re.compile(r"[ \\]")
+# What goes out as it is written; anything else, a percent sign that begins no escape included, is escaped.
+_TO_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})|[^A-Za-z0-9._~!$&'()*+,;=:@/?%\[\]-]")
 _NUMERIC_LABEL = re.compile(r"(?:\d+|0x[0-9a-f]*)\Z")
 _HOST_NAME = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,62})(?:\.[a-z0-9_][a-z0-9_-]{0,62})*\Z")
 
@@ -58,7 +64,7 @@ class UrlTarget:
     """A URL taken apart: what to resolve, what to judge and what to ask the server for.
 
     ``host`` is lower-case ASCII without brackets; ``address`` is set when it is an IP literal.
-    ``selector`` is path and query. ``credentials`` come from the URL's user part.
+    ``selector`` is path and query, escaped. ``credentials`` come from the URL's user part.
     """
 
     scheme: str
@@ -79,45 +85,61 @@ class UrlTarget:
         """The path without the query."""
         return self.selector.partition("?")[0]
 
-    def pinned_url(self, address: IpAddress) -> str:
-        """Return the URL that connects to ``address`` whatever the host's name would resolve to."""
-        host = f"[{address}]" if isinstance(address, IPv6Address) else str(address)
-        return f"{self.scheme}://{host}:{self.port}{self.selector}"
+    @property
+    def secure(self) -> bool:
+        """Whether TLS is spoken."""
+        return self.scheme in ("https", "wss")
+
+    @property
+    def url(self) -> str:
+        """The URL in its one spelling, without credentials."""
+        return f"{self.scheme}://{self.authority}{self.selector}"
 
     def redirected(self, location: str) -> "UrlTarget":
         """Return the target a ``Location`` header points to, relative ones included.
 
         Raises:
-            UrlRefused: it is not a URL that may be fetched.
+            UrlRefused: it is not a URL that may be asked.
         """
         try:
-            joined = urljoin(f"{self.scheme}://{self.authority}{self.selector}", location)
+            joined = urljoin(self.url, location.strip(" "))
         except ValueError:
-            raise UrlRefused("malformed URL") from None
+            raise MalformedUrl("malformed URL") from None
         return parse_url(joined)
 
 
-def parse_url(url: str) -> UrlTarget:
-    """Take an absolute http or https URL apart.
+def parse_url(url: str, *, schemes: frozenset[str] = HTTP) -> UrlTarget:
+    """Take an absolute URL apart.
+
+    Path and query are escaped where they have to be: a blank, a letter that is not ASCII or a lone percent
+    sign is what people write and what some servers send. In the host nothing is mended.
+
+    Args:
+        url: text as a client or a server gave it; blanks around it do not count.
+        schemes: `HTTP` or `WEBSOCKET`.
 
     Raises:
-        UrlRefused: another scheme, no host, a malformed one, or a number that only some
-            programs would read as an IPv4 address (``0x7f000001``, ``2130706433``, ``127.1``).
+        UrlRefused: another scheme, no host, a malformed one, a control character, or a number that only
+            some programs would read as an IPv4 address (``0x7f000001``, ``2130706433``, ``127.1``).
 
-    Spec: RFC 3986 §3.
+    Spec: RFC 3986 sections 2.1 and 3.
     """
-    if len(url) > MAX_URL_CHARS or _FORBIDDEN_CHARS.search(url):
-        raise UrlRefused("malformed URL")
+    url = url.strip(" ")
+    if len(url) > MAX_URL_CHARS or _CONTROLS.search(url):
+        raise MalformedUrl("malformed URL")
     try:
         parts = urlsplit(url)
         raw_host, port = parts.hostname, parts.port
+        selector = _escape(parts.path or "/") + (f"?{_escape(parts.query)}" if parts.query else "")
     except ValueError:
-        raise UrlRefused("malformed URL") from None
-    if parts.scheme not in _DEFAULT_PORTS:
-        raise UrlRefused("only http and https URLs can be fetched")
+        raise MalformedUrl("malformed URL") from None
+    if parts.scheme not in schemes:
+        raise UrlRefused(f"only {' and '.join(sorted(schemes))} URLs can be {_VERBS[schemes]}")
+    if _NOT_IN_AUTHORITY.search(parts.netloc):
+        raise MalformedUrl("malformed URL")
     host, address = _parse_host(raw_host or "", bracketed="[" in parts.netloc)
     if port == 0:
-        raise UrlRefused("malformed URL: port 0")
+        raise MalformedUrl("malformed URL: port 0")
     credentials = None
     if parts.username:
         credentials = (unquote(parts.username), unquote(parts.password or ""))
@@ -125,10 +147,15 @@ def parse_url(url: str) -> UrlTarget:
         scheme=parts.scheme,
         host=host,
         port=port if port is not None else _DEFAULT_PORTS[parts.scheme],
-        selector=(parts.path or "/") + (f"?{parts.query}" if parts.query else ""),
+        selector=selector,
         address=address,
         credentials=credentials,
     )
+
+
+def _escape(text: str) -> str:
+    """Escape what must not stand in a path or a query; a lone surrogate is a ValueError."""
+    return _TO_ESCAPE.sub(lambda found: quote(found[0], safe=""), text)
 
 
 def _parse_host(raw: str, *, bracketed: bool) -> tuple[str, IpAddress | None]:
@@ -137,26 +164,26 @@ def _parse_host(raw: str, *, bracketed: bool) -> tuple[str, IpAddress | None]:
         try:
             literal = IPv6Address(raw)
         except ValueError:
-            raise UrlRefused("malformed URL: bad IPv6 address") from None
+            raise MalformedUrl("malformed URL: bad IPv6 address") from None
         if literal.scope_id:
-            raise UrlRefused("malformed URL: IPv6 zone")
+            raise MalformedUrl("malformed URL: IPv6 zone")
         return str(literal), literal
     if len(raw) > _MAX_HOST_CHARS:
-        raise UrlRefused("malformed URL: bad host name")
+        raise MalformedUrl("malformed URL: bad host name")
     try:
         # Name preparation also folds look-alike digits and dots, which must not pass as a name.
         host = raw.encode("idna").decode("ascii").lower()
     except UnicodeError:
-        raise UrlRefused("malformed URL: bad host name") from None
+        raise MalformedUrl("malformed URL: bad host name") from None
     host = host.removesuffix(".")
     if _NUMERIC_LABEL.match(host.rpartition(".")[2]):
         try:
             address = IPv4Address(host)
         except ValueError:
-            raise UrlRefused("malformed URL: an IPv4 address is written as four decimal numbers") from None
+            raise MalformedUrl("malformed URL: an IPv4 address is written as four decimal numbers") from None
         return str(address), address
     if len(host) > _MAX_HOST_CHARS or not _HOST_NAME.match(host):
-        raise UrlRefused("malformed URL: bad host name")
+        raise MalformedUrl("malformed URL: bad host name")
     return host, None
 
 
@@ -200,6 +227,17 @@ class FetchPolicy:
             or any(address in network for network in self.networks if network.version == address.version)
             or is_public(address)
         )
+
+    def check(self, url: str) -> UrlTarget:
+        """Take a URL apart and judge what can be judged without a look-up: an address in place of a name.
+
+        Raises:
+            UrlRefused: it is malformed, or that address is not permitted.
+        """
+        target = parse_url(url)
+        if target.address is not None:
+            self.choose(target, [target.host])
+        return target
 
     def choose(self, target: UrlTarget, resolved: Iterable[str]) -> tuple[IpAddress, ...]:
         """Return the addresses of ``target`` that may be connected to, in the resolver's order.

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from vb.errors import BadRequest
 from vb.events.hooks import Hook
-from vb.media.errors import UrlRefused
-from vb.media.fetch_policy import FetchPolicy, parse_url
+from vb.web.errors import UrlRefused
+from vb.web.policy import FetchPolicy
 
 
 def make_hook(policy: FetchPolicy, url: str | None, secret: str | None) -> Hook | None:
@@ -19,9 +19,7 @@ def make_hook(policy: FetchPolicy, url: str | None, secret: str | None) -> Hook 
     if not url:
         return None
     try:
-        target = parse_url(url)
-        if target.address is not None:
-            policy.choose(target, [target.host])
+        policy.check(url)
     except UrlRefused as exc:
         raise BadRequest(f"webhook_url: {exc}") from None
     return Hook(url, secret or "")

@@ -1,1 +1,0 @@
-"""Calls: how an INVITE becomes a leg, in either direction."""

@@ -1,0 +1,1 @@
+"""The part of outgoing requests that resolves, connects and waits."""
