@@ -333,6 +333,8 @@ class SipLeg(Leg):
                 self.hangup("timeout")
             case sip.Cancelled():
                 self.hangup("caller_cancel")
+            case sip.InvitationExpired():
+                self.hangup("ring_timeout")
             case sip.RemoteHangup():
                 self.hangup("remote_bye")
             case sip.OfferReceived():

@@ -26,6 +26,7 @@ from vb.sip.call_events import (
     EarlyOfferDue,
     Incoming,
     InfoReceived,
+    InvitationExpired,
     NotAcknowledged,
     OfferAnswered,
     OfferDue,
@@ -68,6 +69,7 @@ __all__ = [
     "EarlyOfferDue",
     "Incoming",
     "InfoReceived",
+    "InvitationExpired",
     "NotAcknowledged",
     "OfferAnswered",
     "OfferDue",
@@ -245,7 +247,7 @@ class Call:
     # -- requests of the peer -------------------------------------------------------------------
 
     def has_dialog(self, remote_tag: str) -> bool:
-        """Whether a request with this From tag belongs to the call."""
+        """Whether a request with this From tag, in lower case, belongs to the call."""
         return self.dialog is not None and self.dialog.remote_tag == remote_tag
 
     def has_early_answer(self, remote_tag: str) -> bool:

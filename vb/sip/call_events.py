@@ -78,6 +78,11 @@ class Cancelled:
 
 
 @dataclass(frozen=True, slots=True)
+class InvitationExpired:
+    """The time that the caller had set ran out before an answer; the INVITE is answered 487 already."""
+
+
+@dataclass(frozen=True, slots=True)
 class RemoteHangup:
     """The peer sent BYE; it is answered already."""
 
@@ -166,6 +171,7 @@ CallEvent = (
     | Acknowledged
     | NotAcknowledged
     | Cancelled
+    | InvitationExpired
     | RemoteHangup
     | OfferReceived
     | OfferRequested
