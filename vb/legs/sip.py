@@ -13,6 +13,7 @@ from vb.errors import BadRequest, Conflict, InternalError
 from vb.events.leg import DtmfReceived, LegCommandFailed, LegConnected, LegEarlyMedia, QualityInfo
 from vb.legs.cdr import REJECTIONS, refusal_reason
 from vb.legs.inband import listen_for_digits
+from vb.legs.keypresses import KeyPresses, Way
 from vb.legs.late_offer import LateOffer
 from vb.legs.leg import Leg, LegHost
 from vb.legs.session import Session
@@ -23,7 +24,7 @@ from vb.sdp.errors import AnswerRejected, CodecNotOffered
 from vb.sdp.forks import Forks
 from vb.sdp.negotiate import Agreed
 from vb.sip import call as sip
-from vb.sip.info import info_digit
+from vb.sip.info import read_digit
 from vb.sip.refer_events import ReferEvent
 from vb.sip.tasks.endpoint import SipCall
 
@@ -79,6 +80,7 @@ class SipLeg(Leg):
         self.forks = Forks(media.negotiation)
         self._on_media = options.on_media
         self._digits = 0
+        self._keypresses = KeyPresses()
         self._speech_detection = options.speech_detection
         self.session = Session(self, call, media)
         self.transfers = Transfers(self, options.transfers)
@@ -124,7 +126,7 @@ class SipLeg(Leg):
     def _inband_digit(self, digit: str) -> None:
         agreed = self.media.negotiation.agreed
         if agreed is not None and not agreed.telephone_event_receive:
-            self._digit(digit)
+            self._digit(digit, "tone")
 
     async def _ring_timer(self) -> None:
         with trio.move_on_after(self.options.ring_timeout_s):
@@ -138,7 +140,9 @@ class SipLeg(Leg):
         await trio.sleep(self.options.max_duration_s)
         self.hangup("max_duration")
 
-    def _digit(self, digit: str) -> None:
+    def _digit(self, digit: str, way: Way = "event", lasted_s: float = 0.0) -> None:
+        if not self._keypresses.is_new(digit, way, trio.current_time(), lasted_s=lasted_s):
+            return
         self._digits += 1
         self.publish(DtmfReceived(leg_id=self.id, app_id=self.app_id, digit=digit, seq=self._digits))
         if self.room is not None:
@@ -355,9 +359,9 @@ class SipLeg(Leg):
             case sip.DialogLost():
                 self.hangup("timeout")
             case sip.InfoReceived(content_type=kind, body=body):
-                digit = info_digit(kind, body)
-                if digit is not None:
-                    self._digit(digit)
+                pressed = read_digit(kind, body)
+                if pressed is not None:
+                    self._digit(pressed.digit, "info", pressed.duration_ms / 1000)
             case sip.RefreshDue():
                 self.session.refresh()
             case sip.SessionExpired():
