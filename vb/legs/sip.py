@@ -9,9 +9,10 @@ from dataclasses import dataclass, field
 import structlog
 import trio
 
-from vb.errors import BadRequest, Conflict, InternalError
+from vb.errors import BadRequest, Conflict
 from vb.events.leg import DtmfReceived, LegCommandFailed, LegConnected, LegEarlyMedia, QualityInfo
 from vb.legs.cdr import REJECTIONS, refusal_reason
+from vb.legs.digit_sending import send_digits
 from vb.legs.inband import listen_for_digits
 from vb.legs.keypresses import KeyPresses, Way
 from vb.legs.late_offer import LateOffer
@@ -253,15 +254,19 @@ class SipLeg(Leg):
         self.session.set_hold(held)
 
     def send_digits(self, digits: str) -> None:
-        """Queue digits as telephone-events, in place of audio.
+        """Queue digits for the far end, as telephone-events where it takes them; see `digit_sending`.
 
         Raises:
-            InternalError: the far end takes none or holds the call, or too many wait already.
+            Conflict: the call is held, has no audio yet, or too many digits wait.
         """
-        if not self.media.port.send_digits(digits):
-            raise InternalError(
-                "DTMF cannot be sent: the call has no telephone-event or is held, or too many digits wait"
-            )
+        send_digits(self.call, self.media.port, digits)
+
+    def _send_again(self, digits: str) -> None:
+        """Send what INFO requests could not bring, another way."""
+        try:
+            self.send_digits(digits)
+        except Conflict as exc:
+            self.command_failed("dtmf", exc.message)
 
     @property
     def has_text(self) -> bool:
@@ -362,6 +367,8 @@ class SipLeg(Leg):
                 pressed = read_digit(kind, body)
                 if pressed is not None:
                     self._digit(pressed.digit, "info", pressed.duration_ms / 1000)
+            case sip.DigitsRefused(digits=digits):
+                self._send_again(digits)
             case sip.RefreshDue():
                 self.session.refresh()
             case sip.SessionExpired():

@@ -22,6 +22,7 @@ from vb.sip.call_events import (
     Closed,
     DialFailed,
     DialogLost,
+    DigitsRefused,
     EarlyMedia,
     EarlyOfferDue,
     Incoming,
@@ -44,6 +45,7 @@ from vb.sip.digest import AUTHORIZATIONS, DigestClient
 from vb.sip.exchange import Offer, OfferExchange
 from vb.sip.headers import media_type
 from vb.sip.hop import Hop, TransactionKey
+from vb.sip.info_client import InfoClient
 from vb.sip.message import Request, Response, response_to
 from vb.sip.options import SUPPORTED
 from vb.sip.refer_client import ReferClient
@@ -65,6 +67,7 @@ __all__ = [
     "Closed",
     "DialFailed",
     "DialogLost",
+    "DigitsRefused",
     "EarlyMedia",
     "EarlyOfferDue",
     "Incoming",
@@ -166,6 +169,7 @@ class Call:
         self.queued_for: float | None = None
         self.exchange = OfferExchange(self)
         self.session = SessionKeeper(self, host.settings.session_expires_s)
+        self.info_client = InfoClient(self)
         self.refer_client = ReferClient(self)
         self.refer_server = ReferServer(self)
         self._timers: dict[Callable[[float], None], float] = {}

@@ -157,6 +157,13 @@ class InfoReceived:
 
 
 @dataclass(frozen=True, slots=True)
+class DigitsRefused:
+    """Digits of ours that the peer did not take in INFO requests; it is sent none any more."""
+
+    digits: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Closed:
     """Always the last event: nothing more will be sent or reported for this call."""
 
@@ -183,6 +190,7 @@ CallEvent = (
     | RefreshDue
     | SessionExpired
     | InfoReceived
+    | DigitsRefused
     | ReferEvent
     | Closed
 )

@@ -253,6 +253,17 @@ class SipCall:
             self._events.drain()
             self._send_offer()
 
+    @property
+    def takes_info_digits(self) -> bool:
+        """Whether digits can go out in INFO requests."""
+        return self._call.info_client.takes_digits
+
+    def send_info_digits(self, digits: str) -> bool:
+        """Send digits in INFO requests, False when they cannot; `DigitsRefused` brings back what fails."""
+        sent = self._call.info_client.send_digits(digits, trio.current_time())
+        self._flush()
+        return sent
+
     def refer(self, refer_to: str) -> None:
         """Ask the peer to call somebody else: a Refer-To value."""
         self._call.refer_client.refer(refer_to, trio.current_time())
