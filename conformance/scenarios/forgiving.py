@@ -6,7 +6,7 @@ import trio
 
 from conformance.expect import between, check, require
 from conformance.peers.sdp_text import audio_sdp
-from conformance.phones import answered, dialled, picked_up, refused, ringing
+from conformance.phones import Phone, answered, dialled, picked_up, refused, ringing
 from conformance.registry import scenario
 from conformance.world import World
 
@@ -98,3 +98,28 @@ async def challenge_white_space(world: World) -> None:
         check(challenge, 'realm="t"' in second.must("Authorization"), True)
         phone.call.local_tag += "2"
         await refused(phone, 486, "busy")
+
+
+@scenario("tel: as Request-URI and in Refer-To reaches the application; a raw # is dialled as %23")
+async def bare_numbers(world: World) -> None:
+    call = world.ua.new_call("call1")
+    rtp = await world.rtp("call1")
+    call.request_uri = "tel:+49-30-1234;phone-context=x.example"
+    await call.send_invite(audio_sdp(rtp.port))
+    await call.response(100)
+    event = await world.event("leg.ringing", {"to": "+49301234", "from": "call1", "leg_type": "sip_inbound"})
+    phone = Phone(world, call, rtp, str(event["leg_id"]), inbound=True)
+    await phone.answer()
+    await phone.call.refer("<tel:+4930777>")
+    await world.event("leg.transfer_requested", leg_id=phone.leg_id, target="tel:+4930777", kind="blind")
+    await world.rest("POST", f"{phone.path}/transfer/decline", {"code": 486}, status=202)
+    await phone.call.response(486, "REFER")
+    await phone.hang_up()
+
+    callee, _ = await dialled(world, {"from": "*1#"}, user="*21#")
+    assert callee.call.invite is not None
+    check("Request-URI", callee.call.invite.request_uri, f"sip:*21%23@{world.ua.host_port}")
+    for name in ("To", "From", "P-Asserted-Identity"):
+        value = callee.call.invite.must(name)
+        require("%23@" in value and "#" not in value, name, "an escaped #", value)
+    await refused(callee, 404, "not_found")

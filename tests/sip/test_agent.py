@@ -115,9 +115,16 @@ def test_max_forwards_0_is_no_fault_at_the_end_of_the_route(peer: RawPeer) -> No
     assert statuses(peer.send(peer.request("OPTIONS", headers={"Max-Forwards": "0"}))) == [200]
 
 
-@pytest.mark.parametrize(("uri", "status"), [("tel:+1555", 416), ("http://x/", 416), ("sip:a@[bad", 400)])
+@pytest.mark.parametrize(("uri", "status"), [("tel:+", 416), ("http://x/", 416), ("sip:a@[bad", 400)])
 def test_a_request_uri_that_is_no_sip_uri(peer: RawPeer, uri: str, status: int) -> None:
     assert statuses(peer.send(peer.request("INVITE", body=OFFER, uri=uri))) == [status]
+
+
+@pytest.mark.parametrize("uri", ["tel:+1555", "TEL:+1-(555).0100", "tel:*21#;phone-context=+49"])
+def test_a_bare_number_is_called_like_any_other(peer: RawPeer, uri: str) -> None:
+    assert statuses(peer.send(peer.request("INVITE", body=OFFER, uri=uri))) == [100]
+    assert peer.side.call.invite.uri == uri
+    assert statuses(peer.send(peer.request("OPTIONS", uri=uri, call_id="other"))) == [200]
 
 
 @pytest.mark.parametrize(

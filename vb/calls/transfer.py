@@ -14,6 +14,8 @@ from vb.legs.referral import Referral
 from vb.legs.sip import SipLeg
 from vb.legs.transfer import TransferPolicy
 from vb.sip.refer import ReferRequest
+from vb.sip.target import proxy_route
+from vb.sip.tel import at_gateway, tel_number
 
 log = structlog.get_logger(__name__)
 
@@ -46,7 +48,7 @@ def dial_referral(engine: Engine, leg: SipLeg, refer: ReferRequest) -> Referral:
     """
     referral = Referral(refer, leg.transfers.report)
     request = CallRequest(
-        to=refer.target,
+        to=_dialled(engine, refer.target),
         room=engine.rooms.find(leg.room.id) if leg.room is not None else None,
         app_id=leg.app_id,
         hook=engine.hooks.leg_hook(leg.id),
@@ -55,6 +57,12 @@ def dial_referral(engine: Engine, leg: SipLeg, refer: ReferRequest) -> Referral:
     call = prepare_call(engine, request)
     engine.start_leg(partial(_run, call, referral), name=f"transfer of leg {leg.id}")
     return referral
+
+
+def _dialled(engine: Engine, target: str) -> str:
+    """Return what to dial for a target: a bare number is for the gateway behind the server's proxy."""
+    number, proxy = tel_number(target), engine.config.sip.outbound_proxy
+    return str(at_gateway(number, proxy_route(proxy))) if number is not None and proxy else target
 
 
 async def _run(call: OutgoingCall, referral: Referral) -> None:
