@@ -187,7 +187,7 @@ class SipConfig(Group):
         "how long a far end's REFER waits for the application; 0 declines it at once",
         2000,
     )
-    dtmf_info: Bool = setting("VB_DTMF_INFO", "take digits from INFO requests too", False)
+    dtmf_info: Bool = setting("VB_DTMF_INFO", "digits by INFO requests too, either way", False)
     dtmf_inband: Bool = setting(
         "VB_DTMF_INBAND", "listen for digits in the audio of calls without telephone-events", False
     )

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import time
 from itertools import pairwise
 
 import trio
 
 from conformance.expect import between, check, one_of, require
+from conformance.peers.measure import Heard, tones_of
 from conformance.peers.rtp_peer import HeardDigit
 from conformance.peers.sdp_text import audio_sdp
-from conformance.peers.sip_call import sdp_of
+from conformance.peers.sip_call import Headers, sdp_of
 from conformance.phones import Phone, answered, dialled, picked_up, ringing
 from conformance.registry import scenario
 from conformance.world import World
@@ -77,7 +79,7 @@ def _check_shape(heard: list[HeardDigit], step: int = 160) -> None:
     require(lasted >= least - 0.05, "seconds from the first digit to the last", f"at least {least}", lasted)
 
 
-@scenario("Digits to the far end: shape and pauses, letters and junk, refused ones; a leg without events")
+@scenario("Digits to the far end: shape and pauses, letters and junk, refused ones")
 async def out_dtmf(world: World) -> None:
     phone = await answered(world)
     dtmf = f"{phone.path}/dtmf"
@@ -97,14 +99,112 @@ async def out_dtmf(world: World) -> None:
     check("dtmf.received for digits that we send", world.count("dtmf.received"), 0)
     await phone.hang_up()
 
-    rtp = await world.rtp("call2")
-    sdp = audio_sdp(rtp.port, telephone_event=None)
-    deaf = await ringing(world, "call2", rtp=rtp, sdp=sdp)
-    answer = sdp_of(await deaf.answer())
+
+KEYS = ("123A", "456B", "789C", "*0#D")
+ROWS_HZ, COLUMNS_HZ = (697, 770, 852, 941), (1209, 1336, 1477, 1633)
+
+
+def _keys_in(heard: Heard) -> str:
+    """The keys whose tones were heard, in order: each a stretch of two tones with silence behind it."""
+    keys, last = "", ""
+    window = heard.rate_hz // 20
+    for start in range(0, len(heard.pcm) - window, window // 5):
+        found = tones_of(heard.pcm[start : start + window], heard.rate_hz)
+        row = [n for n, hertz in enumerate(ROWS_HZ) if any(abs(hertz - tone) < 20 for tone in found)]
+        column = [n for n, hertz in enumerate(COLUMNS_HZ) if any(abs(hertz - tone) < 20 for tone in found)]
+        key = KEYS[row[0]][column[0]] if len(found) == len(row) + len(column) == 2 and row and column else ""
+        if key != last:
+            keys += key
+            last = key
+    return keys
+
+
+async def _without_events(world: World, name: str, headers: Headers = ()) -> Phone:
+    rtp = await world.rtp(name)
+    phone = await ringing(
+        world, name, rtp=rtp, sdp=audio_sdp(rtp.port, telephone_event=None), headers=headers
+    )
+    await world.rest("POST", f"{phone.path}/dtmf", {"digits": "1"}, status=409)
+    answer = sdp_of(await phone.answer())
     check("formats of the answer", answer.audio.formats, ["0"])
-    await world.rest("POST", f"{deaf.path}/dtmf", {"digits": "1"}, status=500)
-    (await deaf.hears(300)).is_steady()
-    await deaf.hang_up()
+    return phone
+
+
+@scenario(
+    "Without telephone-events digits go as tones, in order and in place of audio; a held call takes none"
+)
+async def dtmf_as_tones(world: World) -> None:
+    phone, other = await _without_events(world, "call1"), await answered(world, "call2", tone=500.0)
+    for each in (phone, other):
+        await each.join("sc-tones")
+    (await phone.hears(200)).has_tones(500, level=-18)
+    since = time.monotonic()
+    await world.rest("POST", f"{phone.path}/dtmf", {"digits": "19"}, status=200, expect={"status": "sent"})
+    await world.command("send_leg_dtmf", {"id": phone.leg_id, "digits": "x#9d"}, {"status": "sent"})
+    await trio.sleep(1.3)
+    heard = phone.rtp.heard_since(since, 1.3)
+    check("keys heard", _keys_in(heard), "19#9D")
+    heard.is_steady()
+    (await phone.hears(200)).has_tones(500, level=-18)
+    await phone.reinvite(audio_sdp(phone.rtp.port, telephone_event=None, direction="sendonly"))
+    await world.event("leg.hold", leg_id=phone.leg_id)
+    await world.rest("POST", f"{phone.path}/dtmf", {"digits": "1"}, status=409)
+    for each in (phone, other):
+        await each.hang_up()
+
+
+@scenario(
+    "With VB_DTMF_INFO and no telephone-events digits go in INFO to who allows it, as tones if it refuses",
+    env={"VB_DTMF_INFO": "true"},
+)
+async def dtmf_as_info(world: World) -> None:
+    phone = await _without_events(world, "call1", [("Allow", "INVITE, ACK, BYE, CANCEL, INFO")])
+    await world.rest("POST", f"{phone.path}/dtmf", {"digits": "7*"}, status=200, expect={"status": "sent"})
+    for digit in "7*":
+        info = await phone.call.request("INFO")
+        check("type of the INFO", info.must("Content-Type"), "application/dtmf-relay")
+        check("signal", info.body.split(b"\r\n")[0].decode(), f"Signal={digit}")
+        await phone.call.silence(0.1)
+        await phone.call.reply(info, 200)
+    since = time.monotonic()
+    await world.rest("POST", f"{phone.path}/dtmf", {"digits": "80"}, status=200)
+    await phone.call.reply(await phone.call.request("INFO"), 415)
+    await trio.sleep(0.8)
+    check("keys heard", _keys_in(phone.rtp.heard_since(since, 0.8)), "80")
+    await phone.hang_up()
+    events = await answered(world, "call2", headers=[("Allow", "INVITE, ACK, BYE, CANCEL, INFO")])
+    await world.rest("POST", f"{events.path}/dtmf", {"digits": "5"}, status=200)
+    await events.rtp.hears_digits("5")
+    await events.call.silence(0.2)
+    await events.hang_up()
+
+
+@scenario("A key that comes as telephone-event and as INFO counts once", env={"VB_DTMF_INFO": "true"})
+async def dtmf_both_ways(world: World) -> None:
+    phone = await answered(world)
+    seq = 0
+
+    async def inform(code: str) -> None:
+        body = f"Signal={code}\r\nDuration=160\r\n".encode()
+        await phone.call.send_request("INFO", headers=[("Content-Type", "application/dtmf-relay")], body=body)
+        await phone.call.response(200, "INFO")
+
+    for digit, code in (("5", "5"), ("5", "05"), ("#", "11")):
+        seq += 1
+        await phone.rtp.send_digit(digit)
+        await inform(code)
+        await _received(phone, digit, seq)
+    await world.no_event("dtmf.received", for_s=0.3)
+    for digit in "11":
+        seq += 1
+        await phone.rtp.send_digit(digit)
+        await _received(phone, digit, seq)
+    for code, digit in (("12", "A"), ("12", "A"), ("10", "*")):
+        seq += 1
+        await inform(code)
+        await _received(phone, digit, seq)
+    await world.no_event("dtmf.received", for_s=0.3)
+    await phone.hang_up()
 
 
 @scenario(

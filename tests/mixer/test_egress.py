@@ -22,6 +22,9 @@ from tests.mixer.support import (
     strength,
 )
 from vb.codecs.base import Codec, make_decoder, make_encoder
+from vb.codecs.g711 import ULAW_TO_PCM
+from vb.codecs.resample import StreamResampler
+from vb.speech.inband_dtmf import InbandDtmfDetector
 
 
 def listener(world: World, *, codec: Codec = PCMU, ptime_ms: int = 20, events: int | None = None) -> Phone:
@@ -159,6 +162,67 @@ class TestDigits:
         assert not phone.port.send_digits("5")
         world.run(5)
         assert {packet.payload_type for packet in phone.heard} == {0}
+
+
+class TestDigitTones:
+    @pytest.mark.parametrize("ptime_ms", [10, 20, 60])
+    @pytest.mark.parametrize("codec", [PCMU, PCMA, G722, OPUS], ids=lambda codec: codec.name)
+    def test_digits_take_the_place_of_audio_in_order(self, codec: Codec, ptime_ms: int) -> None:
+        world = World()
+        phone = listener(world, codec=codec, ptime_ms=ptime_ms)
+        world.run(12)
+        assert phone.port.send_tones("15d*")
+        world.run(60)
+        decoder = make_decoder(codec)
+        pcm = np.concatenate([decoder.decode(packet.payload) for packet in phone.heard])
+        eight = pcm if codec.pcm_rate_hz == 8000 else StreamResampler(codec.pcm_rate_hz, 8000).process(pcm)
+        detector = InbandDtmfDetector()
+        frames = eight[: eight.size // 160 * 160].reshape(-1, 160)
+        assert "".join(digit for frame in frames if (digit := detector.feed(frame)) is not None) == "15D*"
+        middle = pcm[pcm.size * 16 // 72 : pcm.size * 50 // 72]
+        assert strength(middle, 400, codec.pcm_rate_hz) < 300
+        assert strength(pcm[-pcm.size // 8 :], 400, codec.pcm_rate_hz) > 6500
+        step = codec.clock_rate_hz * ptime_ms // 1000
+        for before, after in pairwise(phone.heard):
+            assert (after.timestamp - before.timestamp) % 2**32 == step
+
+    def test_level_and_times_are_the_usual_ones(self) -> None:
+        world = World()
+        phone = listener(world)
+        world.run(10)
+        phone.port.send_tones("1")
+        world.run(20)
+        frames = [ULAW_TO_PCM[np.frombuffer(packet.payload, np.uint8)] for packet in phone.heard]
+        tone = np.concatenate(frames[11:14])
+        low, high = strength(tone, 697), strength(tone, 1209)
+        dbm0 = [20 * np.log10(level / 32767) + 3.14 for level in (low, high)]
+        assert dbm0 == pytest.approx([-9, -7], abs=0.5)
+        assert [bool(strength(frame, 697) > 2000) for frame in frames[9:16]] == [False] + [True] * 5 + [False]
+        assert all(not frame.any() for frame in frames[15:20])
+
+    def test_a_deaf_leg_sends_them_all_the_same(self) -> None:
+        world = World()
+        phone = listener(world)
+        phone.port.deaf = True
+        phone.port.send_tones("1")
+        world.run(4)
+        assert strength(ULAW_TO_PCM[np.frombuffer(phone.heard[2].payload, np.uint8)], 697) > 2000
+
+    def test_a_peer_that_holds_us_is_sent_none_and_hears_none_later(self) -> None:
+        world = World()
+        phone = listener(world)
+        world.run(2)
+        assert phone.port.send_tones("123")
+        phone.port.configure(agreed(phone.source[1], direction="recvonly", remote_held=True))
+        assert not phone.port.send_tones("5")
+        phone.port.configure(agreed(phone.source[1]))
+        assert not phone.port.dialling
+
+    def test_too_many_digits_are_refused_as_a_whole(self) -> None:
+        phone = listener(World())
+        assert not phone.port.send_tones("1" * 257)
+        assert not phone.port.dialling
+        assert phone.port.send_tones("1" * 256)
 
 
 def test_a_keep_alive_is_an_empty_packet_of_the_same_stream() -> None:

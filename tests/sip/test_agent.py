@@ -70,8 +70,6 @@ def test_an_invite_without_a_mandatory_header_gets_400(peer: RawPeer, name: str)
         ("From", "<sip:alice@127.0.0.1"),
         ("From", "<sip:alice@127.0.0.1>"),
         ("To", ""),
-        ("Max-Forwards", "300"),
-        ("Max-Forwards", "-1"),
         ("Contact", "*"),
         ("Contact", "<tel:+1555>"),
         ("Record-Route", "<http://x/>"),
@@ -80,6 +78,16 @@ def test_an_invite_without_a_mandatory_header_gets_400(peer: RawPeer, name: str)
 def test_an_invite_with_a_bad_header_gets_400(peer: RawPeer, name: str, value: str) -> None:
     assert statuses(peer.send(peer.request("INVITE", body=OFFER, headers={name: value}))) == [400]
     assert peer.agent.transactions == 0
+
+
+@pytest.mark.parametrize(
+    "line", [b"no colon", b"X Y: z", b"Subject: a\x01b", b"Max-Forwards: -1", b"Expires: soon"]
+)
+def test_a_header_line_that_nobody_needs_is_ignored_and_counted(peer: RawPeer, line: bytes) -> None:
+    data = peer.request("INVITE", body=OFFER, headers={"Max-Forwards": None})
+    answers = peer.send(data.replace(b"Call-ID:", line + b"\r\nCall-ID:"))
+    assert (statuses(answers), peer.agent.calls) == ([100], 1)
+    assert (peer.agent.stats.ignored_header_lines, peer.agent.stats.malformed) == (1, 0)
 
 
 @pytest.mark.parametrize(
@@ -107,9 +115,16 @@ def test_max_forwards_0_is_no_fault_at_the_end_of_the_route(peer: RawPeer) -> No
     assert statuses(peer.send(peer.request("OPTIONS", headers={"Max-Forwards": "0"}))) == [200]
 
 
-@pytest.mark.parametrize(("uri", "status"), [("tel:+1555", 416), ("http://x/", 416), ("sip:a@[bad", 400)])
+@pytest.mark.parametrize(("uri", "status"), [("tel:+", 416), ("http://x/", 416), ("sip:a@[bad", 400)])
 def test_a_request_uri_that_is_no_sip_uri(peer: RawPeer, uri: str, status: int) -> None:
     assert statuses(peer.send(peer.request("INVITE", body=OFFER, uri=uri))) == [status]
+
+
+@pytest.mark.parametrize("uri", ["tel:+1555", "TEL:+1-(555).0100", "tel:*21#;phone-context=+49"])
+def test_a_bare_number_is_called_like_any_other(peer: RawPeer, uri: str) -> None:
+    assert statuses(peer.send(peer.request("INVITE", body=OFFER, uri=uri))) == [100]
+    assert peer.side.call.invite.uri == uri
+    assert statuses(peer.send(peer.request("OPTIONS", uri=uri, call_id="other"))) == [200]
 
 
 @pytest.mark.parametrize(

@@ -67,6 +67,12 @@ def test_what_is_no_challenge(value: str) -> None:
         parse_challenge(value)
 
 
+@pytest.mark.parametrize("gap", [" ", "\t", "  ", " \t "])
+def test_any_white_space_parts_the_scheme_from_its_fields(gap: str) -> None:
+    challenge = parse_challenge(f'{gap}DIGEST{gap}Realm="t"{gap},{gap}nonce{gap}={gap}"n"{gap}')
+    assert (challenge.realm, challenge.nonce) == ("t", "n")
+
+
 def challenged(*values: str) -> Response:
     return Response(401, "", Headers([("WWW-Authenticate", value) for value in values]))
 

@@ -43,7 +43,7 @@ def dialled(uri: str, sdp: bytes, *, tcp: bool = True) -> tuple[RawPeer, Outboun
 
 def lose_connection(peer: RawPeer) -> None:
     """The connection that the INVITE went out on is gone."""
-    peer.agent.sent_on((last_request(peer).via.branch, "INVITE"), 1)
+    peer.agent.sent_on((last_request(peer).via.branch.lower(), "INVITE"), 1)
     peer.agent.flow_lost(1, 0.1)
     peer.collect()
 

@@ -414,3 +414,18 @@ def test_no_response_is_ever_answered(peer: RawPeer) -> None:
     assert peer.send(broken) == []
     assert isinstance(peer.dial().invite, Request)
     assert not any(isinstance(m, Response) for m in peer.received)
+
+
+def test_a_response_is_known_by_branch_and_tags_in_any_case(peer: RawPeer) -> None:
+    call = peer.dial()
+    invite = last_request(peer)
+    peer.respond(invite, 183, to_tag="Fork-A", body=ANSWER)
+    via = {"Via": str(invite.via).replace("z9hG4bK", "Z9HG4BK")}
+    peer.respond(invite, 200, to_tag="FORK-a", body=ANSWER, headers=via)
+    early, answered = peer.side.take()
+    assert isinstance(early, EarlyMedia)
+    assert isinstance(answered, Answered)
+    assert early.to_tag == answered.to_tag
+    assert statuses(
+        peer.send(peer.request("BYE", call_id=call.call_id, to_tag=call.local_tag, from_tag="fork-A"))
+    ) == [200]

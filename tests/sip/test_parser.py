@@ -80,7 +80,7 @@ def test_a_content_length_that_does_not_fit_is_refused(length: bytes) -> None:
         b"Call-ID: c2\r\n",
         b"From: <sip:x@example.com>\r\n",
         b"Content-Length: 0\r\nl: 0\r\n",
-        b"Max-Forwards: 1\r\nMax-Forwards: 2\r\n",
+        b"Content-Type: text/plain\r\nc: application/sdp\r\n",
     ],
 )
 def test_a_second_copy_of_a_single_header_is_refused(extra: bytes) -> None:
@@ -91,17 +91,90 @@ def test_a_second_copy_of_a_single_header_is_refused(extra: bytes) -> None:
     "line",
     [
         b"Contact\x01: <sip:a@b>",
+        b"Contact <sip:a@b>",
+        b"R\x00oute: <sip:a@b>",
+        b"Route: <sip:a@b>\x00",
+        b"\x7fVia: SIP/2.0/UDP 192.0.2.9",
+        b"Content-Length\xc2\xa0: 0",
+        b"l\x01: 0",
+        b"(l): 0",
+        b"Require\x0b: 100rel",
+        b"Replaces: c;to-tag=a;from-tag=b\x01",
+        b"X-A: b\nRoute: <sip:a@b>",
+        b"X-A: b\rl: 0",
+        b"X-A\nTo: <sip:a@b>",
+    ],
+)
+def test_a_damaged_line_that_may_decide_something_is_refused(line: bytes) -> None:
+    assert fault(line + b"\r\n").status == 400
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
         b"No colon here",
         b": no name",
         b"X Y: z",
+        b"X(comment): z",
+        b"\xc3\x9cber: z",
         b"X-A: b\nX-C: d",
         b"X-A: b\rX-C: d",
         b"X-A: b\x00c",
         b"X-A: \x7f",
+        b"X-A: \x1b[31mred\r\n\tand more",
+        b"Session-Expires: 90\x00",
+        b"P-Asserted-Identity\x01: <sip:a@b>",
     ],
 )
-def test_a_line_with_two_readings_is_refused(line: bytes) -> None:
-    assert fault(line + b"\r\n").status == 400
+def test_a_damaged_line_that_nobody_needs_is_left_out_and_counted(line: bytes) -> None:
+    request = parse(b"X-Before: 1\r\n" + line + b"\r\nX-After: 2\r\n")
+    assert list(request.headers.keys())[-2:] == ["x-before", "x-after"]
+    assert (len(request.headers), request.ignored_lines) == (7, 1)
+
+
+def test_a_damaged_line_takes_no_response_away() -> None:
+    data = BASE.replace(b"OPTIONS sip:bob@example.com SIP/2.0", b"SIP/2.0 200 OK", 1)
+    response = parse_message(data + b"Server: a\x07b\r\nno colon\r\nContact: <sip:b@192.0.2.7>\r\n\r\n")
+    assert isinstance(response, Response)
+    contact = response.contact()
+    assert contact is not None
+    assert (response.status, contact.uri, response.ignored_lines) == (200, "sip:b@192.0.2.7", 2)
+
+
+@pytest.mark.parametrize(
+    ("extra", "name", "kept", "ignored"),
+    [
+        (b"Max-Forwards: 1\r\nMax-Forwards: 2\r\n", "Max-Forwards", None, 2),
+        (b"Expires: 5\r\nExpires: 60\r\n", "Expires", None, 2),
+        (b"Expires: 5\r\nExpires: 5\r\n", "Expires", "5", 1),
+        (b"Max-Forwards: many\r\n", "Max-Forwards", None, 1),
+        (b"Max-Forwards: 256\r\n", "Max-Forwards", None, 1),
+        (b"Expires: Thu, 01 Dec 1994 16:00:00 GMT\r\n", "Expires", None, 1),
+        (b"Expires: -1\r\n", "Expires", None, 1),
+        (b"Expires: 10000000000000000\r\n", "Expires", "10000000000000000", 0),
+        (b"Session-Expires: 90\r\nx: 1800\r\n", "Session-Expires", None, 2),
+        (b"Min-SE: 90\r\nMin-SE: 95\r\n", "Min-SE", None, 2),
+        (b"Event: a\r\nEvent: b\r\n", "Event", "a", 0),
+    ],
+)
+def test_a_limit_that_says_two_things_or_none_is_as_good_as_absent(
+    extra: bytes, name: str, kept: str | None, ignored: int
+) -> None:
+    request = parse(extra)
+    assert (request.headers.get(name), request.ignored_lines) == (kept, ignored)
+
+
+@pytest.mark.parametrize(
+    ("method", "extra"),
+    [
+        (b"REFER", b"Refer-To: <sip:a@b>\r\nr: <sip:c@d>\r\n"),
+        (b"NOTIFY", b"Event: refer\r\no: presence\r\n"),
+        (b"INVITE", b"Replaces: a;to-tag=b;from-tag=c\r\nReplaces: d;to-tag=b;from-tag=c\r\n"),
+    ],
+)
+def test_what_a_method_is_about_may_not_be_said_twice(method: bytes, extra: bytes) -> None:
+    with pytest.raises(SipParseError, match="more than once"):
+        parse_message(BASE.replace(b"OPTIONS", method) + extra + b"\r\n")
 
 
 def test_a_quoted_pair_may_hold_a_control_character() -> None:
@@ -117,7 +190,7 @@ def test_limits_answer_513() -> None:
 
 
 def test_a_fault_carries_the_request_if_its_via_is_readable() -> None:
-    assert isinstance(fault(b"bad line\r\n").request, Request)
+    assert isinstance(fault(b"Contact\x01: x\r\n").request, Request)
     broken = BASE.replace(b"SIP/2.0/UDP 192.0.2.1", b"nonsense") + b"\r\n"
     with pytest.raises(SipParseError) as caught:
         parse_message(broken)

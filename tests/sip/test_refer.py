@@ -62,6 +62,15 @@ def test_other_headers_of_the_target_are_left_out() -> None:
     assert (found.target, found.headers) == ("sip:dave@example.com", ())
 
 
+def test_a_bare_number_is_a_target() -> None:
+    found = read_refer(refer("Bob <tel:+49-30-1;phone-context=x.example>", Refer_Sub="false"))
+    assert (found.target, found.wants_notify) == ("tel:+49-30-1;phone-context=x.example", False)
+
+
+def test_a_hash_in_a_target_of_ours_is_escaped() -> None:
+    assert refer_to("sip:*21#@b") == "<sip:*21%23@b>"
+
+
 def test_the_compact_form_is_understood() -> None:
     request = Request("REFER", "sip:b", Headers([("r", "sip:dave@example.com"), ("b", "<sip:x@y>")]))
     assert read_refer(request).headers == (("Referred-By", "<sip:x@y>"),)
@@ -81,7 +90,8 @@ def test_refer_sub_false_asks_for_no_notify() -> None:
         "<nonsense>",
         "<sip:>",
         "<http://x/>",
-        "<tel:+4930>",
+        "<tel:+>",
+        "<tel:+4930?Replaces=x>",
         "<<>>",
         "",
         "sip:a@b?Replaces=x",

@@ -76,3 +76,12 @@ def test_ip_addresses_are_told_from_names(host: str, numeric: bool) -> None:
 
 def test_a_sips_uri_means_tls() -> None:
     assert SipUri("sips", None, "example.com").transport == "tls"
+
+
+def test_a_raw_hash_in_a_user_is_read_and_never_written() -> None:
+    uri = parse_uri("sip:*21#@example.com")
+    assert (uri.user, str(uri), uri.as_request_uri()) == (
+        "*21#",
+        "sip:*21%23@example.com",
+        "sip:*21%23@example.com",
+    )

@@ -23,9 +23,13 @@ class SendDtmf(LegRef):
     digits: str = Field(default="", description="of 0-9 * # A-D; anything else is skipped", max_length=256)
 
 
-@command("send_leg_dtmf", rest=Route("POST", "/v1/legs/{id}/dtmf", body=True), errors=(400, 404, 500))
+@command("send_leg_dtmf", rest=Route("POST", "/v1/legs/{id}/dtmf", body=True), errors=(400, 404, 409, 500))
 async def send_leg_dtmf(engine: Engine, p: SendDtmf) -> Status:
-    """Send digits to the far end of a call; answered when they are queued."""
+    """Send digits to the far end of a call; answered when they are queued.
+
+    They go as telephone-events, else in INFO requests where those are switched on and the far end takes them,
+    else as tones in the audio. A call that is held or has no audio yet takes none.
+    """
     leg = engine.legs.get(p.id)
     if not p.digits:
         raise BadRequest("digits: is required")

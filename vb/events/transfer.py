@@ -23,7 +23,7 @@ class LegTransferRequested(LegEvent, type="leg.transfer_requested"):
     """The far end asks us to call somebody else."""
 
     kind: Kind
-    target: str = Field(description="SIP URI that we are to call")
+    target: str = Field(description="SIP or tel URI that we are to call")
     replaces_call_id: str | None = Field(
         default=None, description="Call-ID of the dialog whose place the new call takes"
     )

@@ -12,6 +12,7 @@ from vb.mixer.columns import HEADER_BYTES, MAX_PACKET_BYTES
 from vb.mixer.core import PlaneCore
 from vb.mixer.frames import Pcm, Slots
 from vb.mixer.layout import Bank, Layout
+from vb.mixer.packetizer import Payload
 from vb.mixer.port import RtpPort
 from vb.rtp.dtmf import TelephoneEventSender
 
@@ -60,7 +61,7 @@ class Egress:
                 if not isinstance(port, RtpPort) or not port.transmitting or port.agreed is None:
                     continue
                 sending.append(slot)
-                if core.packetizers[slot] is not None or (port.digits is not None and port.digits.active):
+                if core.packetizers[slot] is not None or port.dialling:
                     single.append((row, port))
                 else:
                     rows, slots = tabled.setdefault(port.agreed.send_codec.name, ([], []))
@@ -114,7 +115,7 @@ class Egress:
         self._core.statistics.packets_out += slots.size
 
     def _send_single(self, port: RtpPort, frame: Pcm) -> None:
-        """Send one leg's frame, or a telephone-event in its place."""
+        """Send one leg's frame, or a digit in its place: a telephone-event or 20 ms of a tone."""
         core, columns, slot = self._core, self._core.columns, port.slot
         timestamp = int(columns.timestamp[slot])
         packetizer = core.packetizers[slot]
@@ -123,19 +124,26 @@ class Egress:
                 packetizer.pause()
             self._send_event(port, port.digits, timestamp)
             return
-        if packetizer is None:
-            return
+        if port.digit_tones.active:
+            frame = self._tone(port)
         try:
-            payloads = packetizer.push(frame)
+            payloads = _tabled(port, frame) if packetizer is None else packetizer.push(frame)
         except Exception as error:  # the named boundary: one leg's codec must not stop the tick
             core.fault(port, error)
             return
-        payload_type = int(columns.payload_type[slot])
+        payload_type, step = int(columns.payload_type[slot]), int(columns.step[slot])
         for payload in payloads:
-            begun = timestamp - payload.ticks_ago * packetizer.step + payload.part * packetizer.step // 2
+            begun = timestamp - payload.ticks_ago * step + payload.part * step // 2
             marker = bool(columns.marker[slot])
             self._transmit(slot, payload_type, begun & 0xFFFF_FFFF, payload.data, marker=marker)
             columns.marker[slot] = False
+
+    def _tone(self, port: RtpPort) -> Pcm:
+        """Return 20 ms of the digits that go out as tones."""
+        frame = port.digit_tones.take(port.rate_hz)
+        if not port.digit_tones.active:
+            self._core.touch()
+        return frame
 
     def _send_event(self, port: RtpPort, digits: TelephoneEventSender, timestamp: int) -> None:
         """Send a telephone-event's packet of this tick, if it has one."""
@@ -163,3 +171,11 @@ class Egress:
         columns.sent_packets[slot] += 1
         columns.sent_octets[slot] += len(payload)
         self._core.statistics.packets_out += 1
+
+
+def _tabled(port: RtpPort, frame: Pcm) -> list[Payload]:
+    """Return the payload of a leg whose codec is a table, sent on its own."""
+    agreed = port.agreed
+    if agreed is None:
+        return []
+    return [Payload(_TABLES[agreed.send_codec.name].take(frame.view(np.uint16)).tobytes(), 0, 0)]

@@ -157,6 +157,8 @@ class MediaSetup:
             header[0] = 0x80
             header[8:12] = list(port.ssrc.to_bytes(4, "big"))
         # Digits that a hold keeps from going out would come at a wrong time when it ends.
+        if agreed.remote_held:
+            port.digit_tones.clear()
         if before is None or agreed.remote_held or before.telephone_event_send != agreed.telephone_event_send:
             event = agreed.telephone_event_send
             port.digits = None if event is None else TelephoneEventSender(event[1])

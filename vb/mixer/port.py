@@ -8,6 +8,7 @@ from typing import Final
 
 from vb.mixer.columns import GAP_CONCEAL
 from vb.mixer.core import PlaneCore
+from vb.mixer.digit_tones import DigitTones
 from vb.mixer.frames import FrameSink, FrameSource
 from vb.mixer.media_setup import MediaSetup
 from vb.mixer.stats import PortStatistics
@@ -210,6 +211,7 @@ class RtpPort(Port):
         self.ssrc = core.ids.u32()
         self.agreed: Agreed | None = None
         self.digits: TelephoneEventSender | None = None
+        self.digit_tones = DigitTones()
         self._supervised = False
         self.latch = SourceLatch(relearn=core.relearn)
         self._sending = False
@@ -294,6 +296,22 @@ class RtpPort(Port):
             return False
         self._core.touch()
         return True
+
+    def send_tones(self, digits: str) -> bool:
+        """Send digits as tones in place of audio, to a peer that takes no telephone-events.
+
+        Returns:
+            False when no audio goes out, or too many digits wait; then nothing is sent.
+        """
+        if self.closed or not self.transmitting or not self.digit_tones.queue(digits):
+            return False
+        self._core.touch()
+        return True
+
+    @property
+    def dialling(self) -> bool:
+        """Whether digits take the place of audio now."""
+        return self.digit_tones.active or (self.digits is not None and self.digits.active)
 
     @property
     def last_arrival_s(self) -> float:

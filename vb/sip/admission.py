@@ -9,6 +9,7 @@ from vb.sip.message import Request
 from vb.sip.options import SUPPORTED_OPTIONS
 from vb.sip.session_timer import MIN_INTERVAL_S, is_too_small
 from vb.sip.settings import AgentSettings
+from vb.sip.tel import tel_number
 from vb.sip.uri import parse_uri
 
 
@@ -34,7 +35,8 @@ def check_request(request: Request, settings: AgentSettings) -> Refusal | None:
     except SipUriError as error:
         if error.status == 400:  # a damaged request line is no matter of its method (RFC 5118 §4.2)
             return Refusal(400)
-        scheme_fault = error
+        if tel_number(request.uri) is None:
+            scheme_fault = error
     if request.method not in settings.allow.split(", "):
         return Refusal(405, headers=(("Allow", settings.allow),))
     if request.method != "INVITE" and "Replaces" in request.headers:

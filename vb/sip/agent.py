@@ -55,6 +55,7 @@ class AgentStats:
 
     messages: int = 0
     malformed: int = 0
+    ignored_header_lines: int = 0
     keep_alives: int = 0
     stray: int = 0
     refused_overload: int = 0
@@ -96,6 +97,7 @@ class UserAgent:
         self.stats.messages += 1
         try:
             message = parse_message(data)
+            self.stats.ignored_header_lines += message.ignored_lines
             if isinstance(message, Response):
                 self._receive_response(message, now)
             else:
@@ -281,7 +283,7 @@ class UserAgent:
 
     def _receive_response(self, response: Response, now: float) -> None:
         via = response.via
-        transaction = self._clients.get((via.branch, response.cseq.method))
+        transaction = self._clients.get((via.branch.lower(), response.cseq.method))
         # A second Via means that the response was meant for somebody else (RFC 3261 §8.1.3.3).
         ours = (
             via.host in (self.settings.host4, self.settings.host6)

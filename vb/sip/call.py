@@ -22,10 +22,12 @@ from vb.sip.call_events import (
     Closed,
     DialFailed,
     DialogLost,
+    DigitsRefused,
     EarlyMedia,
     EarlyOfferDue,
     Incoming,
     InfoReceived,
+    InvitationExpired,
     NotAcknowledged,
     OfferAnswered,
     OfferDue,
@@ -43,6 +45,7 @@ from vb.sip.digest import AUTHORIZATIONS, DigestClient
 from vb.sip.exchange import Offer, OfferExchange
 from vb.sip.headers import media_type
 from vb.sip.hop import Hop, TransactionKey
+from vb.sip.info_client import InfoClient
 from vb.sip.message import Request, Response, response_to
 from vb.sip.options import SUPPORTED
 from vb.sip.refer_client import ReferClient
@@ -64,10 +67,12 @@ __all__ = [
     "Closed",
     "DialFailed",
     "DialogLost",
+    "DigitsRefused",
     "EarlyMedia",
     "EarlyOfferDue",
     "Incoming",
     "InfoReceived",
+    "InvitationExpired",
     "NotAcknowledged",
     "OfferAnswered",
     "OfferDue",
@@ -164,6 +169,7 @@ class Call:
         self.queued_for: float | None = None
         self.exchange = OfferExchange(self)
         self.session = SessionKeeper(self, host.settings.session_expires_s)
+        self.info_client = InfoClient(self)
         self.refer_client = ReferClient(self)
         self.refer_server = ReferServer(self)
         self._timers: dict[Callable[[float], None], float] = {}
@@ -245,7 +251,7 @@ class Call:
     # -- requests of the peer -------------------------------------------------------------------
 
     def has_dialog(self, remote_tag: str) -> bool:
-        """Whether a request with this From tag belongs to the call."""
+        """Whether a request with this From tag, in lower case, belongs to the call."""
         return self.dialog is not None and self.dialog.remote_tag == remote_tag
 
     def has_early_answer(self, remote_tag: str) -> bool:

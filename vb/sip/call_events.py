@@ -78,6 +78,11 @@ class Cancelled:
 
 
 @dataclass(frozen=True, slots=True)
+class InvitationExpired:
+    """The time that the caller had set ran out before an answer; the INVITE is answered 487 already."""
+
+
+@dataclass(frozen=True, slots=True)
 class RemoteHangup:
     """The peer sent BYE; it is answered already."""
 
@@ -152,6 +157,13 @@ class InfoReceived:
 
 
 @dataclass(frozen=True, slots=True)
+class DigitsRefused:
+    """Digits of ours that the peer did not take in INFO requests; it is sent none any more."""
+
+    digits: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Closed:
     """Always the last event: nothing more will be sent or reported for this call."""
 
@@ -166,6 +178,7 @@ CallEvent = (
     | Acknowledged
     | NotAcknowledged
     | Cancelled
+    | InvitationExpired
     | RemoteHangup
     | OfferReceived
     | OfferRequested
@@ -177,6 +190,7 @@ CallEvent = (
     | RefreshDue
     | SessionExpired
     | InfoReceived
+    | DigitsRefused
     | ReferEvent
     | Closed
 )

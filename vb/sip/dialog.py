@@ -17,6 +17,7 @@ class Dialog:
     Attributes:
         local, remote: From and To values of our requests, with tags.
         remote_target: the peer's Contact, or what stood in for it.
+        local_tag, remote_tag: in lower case, for comparison.
         remote_cseq: highest sequence number seen from the peer, None before its first request.
         source: where the peer's last message came from.
         is_secure: it was set up by a SIPS URI, so that our Contact is one as well.

@@ -62,7 +62,8 @@ def parse_challenge(value: str) -> Challenge:
     Raises:
         SipParseError: if it is not a Digest challenge with realm and nonce.
     """
-    scheme, _, rest = value.strip().partition(" ")
+    scheme, *further = value.split(None, 1) or [""]  # any linear white space parts them (RFC 3261 §25.1)
+    rest = further[0].rstrip() if further else ""
     if scheme.lower() != "digest":
         raise SipParseError("not a Digest challenge")
     fields: dict[str, str] = {}

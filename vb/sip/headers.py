@@ -64,7 +64,15 @@ class NameAddr:
 
     @property
     def tag(self) -> str:
-        """Tag parameter, empty when absent."""
+        """Tag parameter in lower case, empty when absent: tags are tokens, which no case tells apart.
+
+        Spec: RFC 3261 §7.3.1, §19.3.
+        """
+        return (self.params.get("tag") or "").lower()
+
+    @property
+    def tag_as_written(self) -> str:
+        """Tag parameter as its owner writes it, empty when absent."""
         return self.params.get("tag") or ""
 
     def __str__(self) -> str:

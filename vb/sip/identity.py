@@ -10,7 +10,7 @@ from vb.sip.errors import HeaderRefused, SipParseError, SipTargetError
 from vb.sip.headers import parse_name_addr, quote
 from vb.sip.message import header_key
 from vb.sip.plain import check_plain, plain_problem
-from vb.sip.uri import bracketed, escape_user, parse_uri
+from vb.sip.uri import SipUri, bracketed, escape_user, parse_uri
 
 _NAME = re.compile(r"[A-Za-z0-9\-.!%*_+`'~]+")
 _TEL = re.compile(r"tel:\+?[0-9A-Fa-f*#().-]+(?:;[A-Za-z0-9\-=+.]+)*", re.IGNORECASE)
@@ -122,8 +122,7 @@ def _bare_uri(text: str, host: str) -> str:
             uri = parse_uri(text)
         except SipParseError:
             raise SipTargetError(f"from: {text!r} is not a SIP URI") from None
-        user = "" if uri.user is None else f"{uri.user}@"
-        return f"{uri.scheme}:{user}{bracketed(uri.host)}"
+        return str(SipUri(uri.scheme, uri.user, uri.host))
     if re.search(r'[\s<>"]', text) is not None or text.lower().startswith("tel:"):
         raise SipTargetError(f"from: {text!r} is not a user, number or URI")
     user, at, domain = text.rpartition("@")

@@ -15,6 +15,7 @@ from vb.sip.call import (
     Cancelled,
     EarlyOfferDue,
     HeaderList,
+    InvitationExpired,
     NotAcknowledged,
     OfferAnswered,
     RemoteHangup,
@@ -24,6 +25,7 @@ from vb.sip.dialog import Dialog
 from vb.sip.errors import CallStateError
 from vb.sip.exchange import readable_sdp
 from vb.sip.hop import Hop
+from vb.sip.invitation import patience_of
 from vb.sip.message import Request
 from vb.sip.reliable import Provisional, ReliableProvisionals
 from vb.sip.transaction import InviteServerTransaction, ServerTransaction
@@ -68,6 +70,9 @@ class InboundCall(Call):
         self._held: tuple[bytes, HeaderList] | None = None  # a 200 that waits for a PRACK
         self._hangup_headers: HeaderList = ()
         self.set_timer(self._repeat_provisional, now + REPEAT_PROVISIONAL_S)
+        patience_s = patience_of(invite)
+        if patience_s is not None:
+            self.set_timer(self._expire_invitation, now + patience_s)
 
     @property
     def is_unanswered(self) -> bool:
@@ -184,6 +189,7 @@ class InboundCall(Call):
         """
         self._need_unanswered()
         self.clear_timer(self._repeat_provisional)
+        self.clear_timer(self._expire_invitation)
         self._held = (sdp, headers)
         self._accept_held(now)
 
@@ -248,6 +254,12 @@ class InboundCall(Call):
         """Refuse the peer's offer; a 200 that waited for this goes out."""
         super().refuse_offer(status, now, reason=reason, headers=headers)
         self._accept_held(now)
+
+    def _expire_invitation(self, now: float) -> None:
+        """Nobody answered in the time that the caller gives.  Spec: RFC 3261 §13.3.1."""
+        if self.is_unanswered:
+            self.reject(487, now)
+            self.emit(InvitationExpired())
 
     # -- from the peer --------------------------------------------------------------------------
 

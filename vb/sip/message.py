@@ -131,14 +131,16 @@ class Message:
 
     Attributes:
         encoding: of the header section, "utf-8" unless the peer sent something else.
+        ignored_lines: header lines that could not be used and that nobody needs, which were left out.
     """
 
-    __slots__ = ("_cseq", "_from", "_to", "_via", "body", "encoding", "headers")
+    __slots__ = ("_cseq", "_from", "_to", "_via", "body", "encoding", "headers", "ignored_lines")
 
     def __init__(self, headers: Headers, body: bytes, encoding: str) -> None:
         self.headers = headers
         self.body = body
         self.encoding = encoding
+        self.ignored_lines = 0
         self._via: Via | None = None
         self._from: NameAddr | None = None
         self._to: NameAddr | None = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from vb.sip.errors import SipParseError
+from vb.sip.header_lines import STRAY_CONTROL, check_single, drop_unreadable_limits, read_damaged
 from vb.sip.message import Headers, Message, Request, Response
 
 MAX_MESSAGE_BYTES = 65535
@@ -22,31 +23,14 @@ _LOOSE_REQUEST_LINE = re.compile(
 )
 _HEADER = re.compile(rf"^({_TOKEN}+)[ \t]*+:[ \t]*+([^\r\n]*+)\r\n", re.MULTILINE)
 _FOLD = re.compile(r"(?<![ \t])[ \t]*+(?:\r\n[ \t]++)++")
-# A control character may only stand behind a backslash (quoted-pair).
-_STRAY_CONTROL = re.compile(r"(?<!\\)[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
-_SINGLE = (
-    "from",
-    "to",
-    "call-id",
-    "cseq",
-    "content-length",
-    "content-type",
-    "max-forwards",
-    "content-disposition",
-    "event",
-    "refer-to",
-    "replaces",
-    "min-se",
-    "session-expires",
-    "expires",
-)
 _DIGITS = re.compile(r"[0-9]{1,10}")
 
 
 def parse_message(data: bytes) -> Request | Response:
     """Parse one message that fills `data` (a datagram, or what the stream framing cut out).
 
-    A body longer than Content-Length is cut, a shorter one is an error (RFC 3261 §18.3).
+    A body longer than Content-Length is cut, a shorter one is an error (RFC 3261 §18.3). A damaged header
+    line that nobody needs is left out.
 
     Raises:
         SipParseError: and nothing else, for any bytes.
@@ -111,10 +95,8 @@ def _read_headers(message: Message, text: str) -> None:
     pairs = [(name, value.rstrip(" \t")) for name, value in _HEADER.findall(text)]
     message.headers = Headers(pairs)
     # The pattern takes whole lines and skips what it cannot read, so the counts tell whether it read all.
-    if not len(pairs) == lines == text.count("\n") == text.count("\r"):
-        raise SipParseError("bad header line")
-    if _STRAY_CONTROL.search(text):
-        raise SipParseError("control character in a header")
+    if not len(pairs) == lines == text.count("\n") == text.count("\r") or STRAY_CONTROL.search(text):
+        read_damaged(message, text)
 
 
 def _read_some(message: Message, lines: list[str]) -> None:
@@ -126,9 +108,7 @@ def _check(message: Request | Response) -> None:
     headers = message.headers
     keys = headers.keys()
     if len(set(keys)) != len(keys):
-        for name in _SINGLE:
-            if keys.count(name) > 1:
-                raise SipParseError(f"{name} occurs more than once")
+        check_single(message)
     via, cseq = message.via, message.cseq
     if not message.from_.uri or not message.to.uri or not message.call_id.strip():
         raise SipParseError("empty mandatory header")
@@ -139,9 +119,7 @@ def _check(message: Request | Response) -> None:
             raise SipParseError("CSeq names another method")
         if not via.host:
             raise SipParseError("Via without a host")
-        hops = headers.get("Max-Forwards")
-        if hops is not None and (_DIGITS.fullmatch(hops) is None or int(hops) > 255):
-            raise SipParseError("bad Max-Forwards")
+    drop_unreadable_limits(message)
     _cut_body(message)
 
 

@@ -14,6 +14,7 @@ from urllib.parse import quote, unquote
 from vb.sip.errors import SipParseError
 from vb.sip.headers import TOKEN, media_type, parse_name_addr, parse_params
 from vb.sip.message import Message, Request
+from vb.sip.tel import tel_number
 from vb.sip.uri import SipUri, parse_uri
 
 PACKAGE = "refer"
@@ -115,7 +116,12 @@ def read_refer(request: Request) -> ReferRequest:
     try:
         if len(values[0]) > MAX_REFER_TO_CHARS:
             raise SipParseError("too long")
-        uri = parse_uri(parse_name_addr(values[0]).uri)
+        text = parse_name_addr(values[0]).uri
+        if tel_number(text) is not None:
+            return ReferRequest(
+                target=text, referred_by=_referred_by(request), wants_notify=not has_no_subscription(request)
+            )
+        uri = parse_uri(text)
         headers = _uri_headers(uri)
         replaced = headers.get("replaces")
         replaces = None if replaced is None else parse_replaces(replaced)
@@ -156,6 +162,7 @@ def _referred_by(request: Request) -> str | None:
 
 def refer_to(target: str, replaces: Replaces | None = None) -> str:
     """Return the Refer-To value for a URI, with the dialog that its call is to replace."""
+    target = target.replace("#", "%23")
     if replaces is None:
         return f"<{target}>"
     return f"<{target}?Replaces={quote(str(replaces), safe=_HEADER_VALUE_SAFE)}>"

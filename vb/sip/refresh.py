@@ -26,21 +26,26 @@ class SessionKeeper:
         refreshing: a refresh of ours is under way.
     """
 
-    __slots__ = ("_call", "_expires_at", "_peer_takes_update", "_raises", "refreshing", "timer")
+    __slots__ = ("_allowed", "_call", "_expires_at", "_raises", "_update_fails", "refreshing", "timer")
 
     def __init__(self, call: Call, wanted_s: int) -> None:
         self._call: Call = proxy(call)  # which owns this part: no cycle, no work for the collector
         self.timer = SessionTimer(wanted_s)
         self.refreshing = False
-        self._peer_takes_update = False
+        self._allowed: frozenset[str] = frozenset()
+        self._update_fails = False
         self._expires_at = 0.0
         self._raises = 0
 
     def hear(self, message: Message) -> None:
-        """Take note of whether the peer takes UPDATE."""
+        """Take note of what requests the peer takes."""
         if "Allow" in message.headers:
-            allowed = {method.upper() for method in message.headers.get_list("Allow")}
-            self._peer_takes_update = "UPDATE" in allowed
+            self._allowed = frozenset(method.upper() for method in message.headers.get_list("Allow"))
+            self._update_fails = False
+
+    def peer_allows(self, method: str) -> bool:
+        """Whether the peer says that it takes requests of a method."""
+        return method in self._allowed
 
     def answer(self, request: Request, now: float) -> list[tuple[str, str]]:
         """Return what our 2xx to the peer's INVITE or UPDATE says, and start anew."""
@@ -87,7 +92,7 @@ class SessionKeeper:
             call.set_timer(self._refresh, now + BUSY_RETRY_S)
             return
         self.refreshing = True
-        if self._peer_takes_update:
+        if self.peer_allows("UPDATE") and not self._update_fails:
             call.send("UPDATE", self._updated, now)
         else:
             call.emit(RefreshDue())
@@ -105,7 +110,7 @@ class SessionKeeper:
                 call.dialog.refresh_target(outcome)
             self.accepted(outcome, now)
         elif outcome.status in (405, 501):
-            self._peer_takes_update = False
+            self._update_fails = True
             self._refresh(now)
         elif outcome.status == 491:
             call.set_timer(self._refresh, now + call.exchange.glare_delay_s())

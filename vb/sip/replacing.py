@@ -52,11 +52,11 @@ def find_replaced(
         wanted = parse_replaces(values[0])
     except SipParseError:
         return Refusal(400, "Bad Request (bad Replaces)")
-    key = (wanted.call_id, wanted.to_tag)
+    key = (wanted.call_id, wanted.to_tag.lower())
     call = calls.get(key)
     if call is None:
         return Refusal(603) if key in ended else Refusal(481)
-    if not call.has_dialog(wanted.from_tag):
+    if not call.has_dialog(wanted.from_tag.lower()):
         return Refusal(481)
     successor = call.replaced_by()
     if call.is_over or (successor is not None and not successor.is_over):

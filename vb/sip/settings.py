@@ -21,7 +21,7 @@ class AgentSettings:
         product: text of User-Agent and Server, user of the default From.
         use_source_socket: answer to the packet's source and send in-dialog requests to the source of
             the peer's last message, whatever Via and Contact say.
-        accept_info: take INFO inside dialogs instead of refusing it.
+        accept_info: take INFO inside dialogs instead of refusing it, and send digits that way.
         refer_consult_s: how long a REFER of a peer waits for a decision.
         session_expires_s: session interval that our INVITEs ask for; 0 = do not ask.
     """

@@ -147,7 +147,7 @@ class ClientTransaction(Transaction):
         on_response: Callable[[ClientTransaction, Response, float], None],
         on_failure: Callable[[ClientTransaction, FailureKind, float], None],
     ) -> None:
-        super().__init__(host, (request.via.branch, request.method), hop, "trying")
+        super().__init__(host, (request.via.branch.lower(), request.method), hop, "trying")
         self.request = request
         self.ack_sent: tuple[bytes, Hop] | None = None
         self.flow = 0

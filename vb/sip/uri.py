@@ -71,7 +71,8 @@ class SipUri:
     def __str__(self) -> str:
         parts = [self.scheme, ":"]
         if self.user is not None:
-            parts += [self.user, f":{self.password}@" if self.password is not None else "@"]
+            user = self.user.replace("#", "%23")  # as phones dial it, but no URI may hold it
+            parts += [user, f":{self.password}@" if self.password is not None else "@"]
         parts.append(bracketed(self.host))
         if self.port is not None:
             parts.append(f":{self.port}")

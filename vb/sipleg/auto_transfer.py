@@ -11,6 +11,8 @@ from vb.config import SipConfig
 from vb.errors import Unavailable, VbError, first_of
 from vb.legs.requests import CreateLeg
 from vb.sip.refer import ReferRequest
+from vb.sip.target import proxy_route
+from vb.sip.tel import at_gateway, tel_number
 from vb.sipleg.destinations import check_destination
 from vb.sipleg.leg import SipLeg
 from vb.sipleg.outbound import OutgoingCall, prepare_call
@@ -53,13 +55,19 @@ def dial_referral(sip: SipLegs, leg: SipLeg, refer: ReferRequest) -> Referral:
     engine, referral = sip.engine, Referral(refer, leg.transfers.report)
     call = prepare_call(
         sip,
-        CreateLeg.model_construct(type="sip", to=refer.target, app_id=leg.app_id),
+        CreateLeg.model_construct(type="sip", to=_dialled(sip, refer.target), app_id=leg.app_id),
         room=engine.rooms.find(leg.room.id) if leg.room is not None else None,
         hook=engine.hooks.leg_hook(leg.id),
         referral=referral,
     )
     engine.legs.start(partial(_run, call, referral), name=f"transfer of leg {leg.id}")
     return referral
+
+
+def _dialled(sip: SipLegs, target: str) -> str:
+    """Return what to dial for a target: a bare number is for the gateway behind the server's proxy."""
+    number, proxy = tel_number(target), sip.engine.config.sip.outbound_proxy
+    return str(at_gateway(number, proxy_route(proxy))) if number is not None and proxy else target
 
 
 async def _run(call: OutgoingCall, referral: Referral) -> None:

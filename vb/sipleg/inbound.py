@@ -17,6 +17,7 @@ from vb.sdp.negotiate import OfferedCodec, check_offer
 from vb.sip.errors import SipParseError
 from vb.sip.headers import NameAddr
 from vb.sip.tasks.endpoint import SipCall
+from vb.sip.tel import tel_number
 from vb.sip.uri import parse_uri
 from vb.sipleg.headers import CallHeaders, read_headers
 from vb.sipleg.leg import SipLeg, SipLegOptions
@@ -124,7 +125,7 @@ def _ringing(leg: SipLeg, call: SipCall, offered: list[OfferedCodec]) -> LegRing
         app_id=leg.app_id,
         leg_type=leg.type,
         from_=_user(call.invite.from_) or None,
-        to=_user(call.invite.to) or None,
+        to=tel_number(call.invite.uri) or _user(call.invite.to) or None,
         sip_headers=leg.headers or None,
         offered_codecs=tuple(
             OfferedCodecInfo(
@@ -142,9 +143,9 @@ def _ringing(leg: SipLeg, call: SipCall, offered: list[OfferedCodec]) -> LegRing
 
 def _user(address: NameAddr) -> str:
     """Return the user part of a header's URI, a tel URI's number, or nothing for any other URI."""
-    scheme, _, rest = address.uri.partition(":")
-    if scheme.lower() == "tel":
-        return rest.partition(";")[0]
+    number = tel_number(address.uri)
+    if number is not None:
+        return number
     try:
         return parse_uri(address.uri).user or ""
     except SipParseError:

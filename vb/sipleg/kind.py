@@ -86,6 +86,8 @@ class SipLegs:
         endpoint = self.endpoint
         yield "sip_messages", "SIP messages received", endpoint.stats.messages, {}
         yield "sip_malformed", "SIP messages that could not be read", endpoint.stats.malformed, {}
+        ignored = endpoint.stats.ignored_header_lines
+        yield "sip_header_lines_ignored", "Unusable SIP header lines that were left out", ignored, {}
         yield "sip_refused", "INVITEs refused for lack of room", endpoint.stats.refused_overload, {}
         yield "sip_keep_alives", "Keep-alives of far ends", endpoint.stats.keep_alives, {}
         yield "sip_stray", "SIP messages that belong to no call or transaction", endpoint.stats.stray, {}

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import structlog
 import trio
 
-from vb.errors import BadRequest, Conflict, InternalError
+from vb.errors import BadRequest, Conflict
 from vb.events.leg import DtmfReceived, LegConnected, LegEarlyMedia, QualityInfo
 from vb.legs.capabilities import Capability
 from vb.legs.cdr import REJECTIONS, refusal_reason
@@ -20,10 +20,12 @@ from vb.sdp.errors import AnswerRejected, CodecNotOffered
 from vb.sdp.forks import Forks
 from vb.sdp.negotiate import Agreed
 from vb.sip import call as sip
-from vb.sip.info import info_digit
+from vb.sip.info import read_digit
 from vb.sip.refer_events import ReferEvent
 from vb.sip.tasks.endpoint import SipCall
+from vb.sipleg.digit_sending import send_digits
 from vb.sipleg.inband import listen_for_digits
+from vb.sipleg.keypresses import KeyPresses, Way
 from vb.sipleg.late_offer import LateOffer
 from vb.sipleg.media import SipMedia
 from vb.sipleg.session import Session
@@ -82,6 +84,7 @@ class SipLeg(Leg):
         self.forks = Forks(media.negotiation)
         self._on_media = options.on_media
         self._digits = 0
+        self._keypresses = KeyPresses()
         self._speech_detection = options.speech_detection
         self.session = Session(self, call, media)
         self.transfers = Transfers(self, options.transfers)
@@ -146,7 +149,7 @@ class SipLeg(Leg):
     def _inband_digit(self, digit: str) -> None:
         agreed = self.media.negotiation.agreed
         if agreed is not None and not agreed.telephone_event_receive:
-            self._digit(digit)
+            self._digit(digit, "tone")
 
     async def _ring_timer(self) -> None:
         with trio.move_on_after(self.options.ring_timeout_s):
@@ -160,7 +163,9 @@ class SipLeg(Leg):
         await trio.sleep(self.options.max_duration_s)
         self.hangup("max_duration")
 
-    def _digit(self, digit: str) -> None:
+    def _digit(self, digit: str, way: Way = "event", lasted_s: float = 0.0) -> None:
+        if not self._keypresses.is_new(digit, way, trio.current_time(), lasted_s=lasted_s):
+            return
         self._digits += 1
         self.publish(DtmfReceived(leg_id=self.id, app_id=self.app_id, digit=digit, seq=self._digits))
         if self.room is not None:
@@ -271,15 +276,19 @@ class SipLeg(Leg):
         self.session.set_hold(held)
 
     def send_digits(self, digits: str) -> None:
-        """Queue digits as telephone-events, in place of audio.
+        """Queue digits for the far end, as telephone-events where it takes them; see `digit_sending`.
 
         Raises:
-            InternalError: the far end takes none or holds the call, or too many wait already.
+            Conflict: the call is held, has no audio yet, or too many digits wait.
         """
-        if not self.media.port.send_digits(digits):
-            raise InternalError(
-                "DTMF cannot be sent: the call has no telephone-event or is held, or too many digits wait"
-            )
+        send_digits(self.call, self.media.port, digits)
+
+    def _send_again(self, digits: str) -> None:
+        """Send what INFO requests could not bring, another way."""
+        try:
+            self.send_digits(digits)
+        except Conflict as exc:
+            self.command_failed("dtmf", exc.message)
 
     def relay_digit(self, digit: str) -> None:
         """Pass a room mate's digit on to the far end, if it takes any now."""
@@ -379,6 +388,8 @@ class SipLeg(Leg):
                 self.hangup("timeout")
             case sip.Cancelled():
                 self.hangup("caller_cancel")
+            case sip.InvitationExpired():
+                self.hangup("ring_timeout")
             case sip.RemoteHangup():
                 self.hangup("remote_bye")
             case sip.OfferReceived():
@@ -399,9 +410,11 @@ class SipLeg(Leg):
             case sip.DialogLost():
                 self.hangup("timeout")
             case sip.InfoReceived(content_type=kind, body=body):
-                digit = info_digit(kind, body)
-                if digit is not None:
-                    self._digit(digit)
+                pressed = read_digit(kind, body)
+                if pressed is not None:
+                    self._digit(pressed.digit, "info", pressed.duration_ms / 1000)
+            case sip.DigitsRefused(digits=digits):
+                self._send_again(digits)
             case sip.RefreshDue():
                 self.session.refresh()
             case sip.SessionExpired():

@@ -14,11 +14,10 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from vb.mixer.digit_tones import COLUMNS_HZ, KEYS, ROWS_HZ
+
 RATE_HZ: Final = 8000
 FRAME_SAMPLES: Final = 160
-ROWS_HZ: Final = (697, 770, 852, 941)
-COLUMNS_HZ: Final = (1209, 1336, 1477, 1633)
-KEYS: Final = ("123A", "456B", "789C", "*0#D")
 
 MIN_POWER: Final = 300.0**2
 """Mean square of the faintest digit, about −38 dBov."""

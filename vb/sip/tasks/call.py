@@ -12,6 +12,7 @@ from vb.channels import Channel, ChannelClosed, ChannelFull
 from vb.sip.call import CallEvent, CallState, Closed, OfferDue, OfferReceived, OfferRequested
 from vb.sip.errors import CallStateError
 from vb.sip.exchange import Offer
+from vb.sip.headers import parse_name_addr
 from vb.sip.inbound import InboundCall
 from vb.sip.message import Request
 from vb.sip.outbound import OutboundCall
@@ -70,8 +71,9 @@ class SipCall:
 
     @property
     def remote_tag(self) -> str:
-        """The peer's tag, empty while it is unknown."""
-        return self._call.dialog.remote_tag if self._call.dialog is not None else ""
+        """The peer's tag as it writes it, empty while it is unknown."""
+        dialog = self._call.dialog
+        return parse_name_addr(dialog.remote).tag_as_written if dialog is not None else ""
 
     @property
     def invite(self) -> Request:
@@ -250,6 +252,17 @@ class SipCall:
         if self._offer_unread and len(self._events) == 1:
             self._events.drain()
             self._send_offer()
+
+    @property
+    def takes_info_digits(self) -> bool:
+        """Whether digits can go out in INFO requests."""
+        return self._call.info_client.takes_digits
+
+    def send_info_digits(self, digits: str) -> bool:
+        """Send digits in INFO requests, False when they cannot; `DigitsRefused` brings back what fails."""
+        sent = self._call.info_client.send_digits(digits, trio.current_time())
+        self._flush()
+        return sent
 
     def refer(self, refer_to: str) -> None:
         """Ask the peer to call somebody else: a Refer-To value."""
