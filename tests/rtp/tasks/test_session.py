@@ -13,7 +13,8 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from tests.mixer.support import World, agreed
 from tests.support.ids import SequentialIds
 from vb.mixer.port import RtpPort
-from vb.rtp.media_port import EventPacket, RtcpDatagram
+from vb.rtp.digits import EventPacket
+from vb.rtp.media_port import RtcpDatagram
 from vb.rtp.ports import PortPool
 from vb.rtp.rtcp import parse_rtcp
 from vb.rtp.tasks import RtpEndpoint, RtpTiming, bind_endpoint, run_rtp
@@ -88,10 +89,12 @@ async def test_reports_go_out_about_every_five_seconds(autojump_clock: MockClock
 
 async def test_digits_are_told_once_in_order(autojump_clock: MockClock) -> None:
     async with leg() as subject:
+        sequence = 0
         for timestamp, event in ((0, 1), (3000, 2)):
             for flags in (0, 0x80, 0x80):
                 payload = bytes((event, flags, 3, 0x20))
-                subject.port.events.append(EventPacket(payload, timestamp, trio.current_time()))
+                sequence += 1
+                subject.port.events.append(EventPacket(payload, timestamp, trio.current_time(), sequence))
                 subject.port.wake()
         await wait_all_tasks_blocked()
         assert subject.digits == ["1", "2"]
@@ -99,7 +102,7 @@ async def test_digits_are_told_once_in_order(autojump_clock: MockClock) -> None:
 
 async def test_a_digit_whose_end_is_lost_is_told_after_its_time_out(autojump_clock: MockClock) -> None:
     async with leg() as subject:
-        subject.port.events.append(EventPacket(bytes((7, 0, 3, 0x20)), 0, trio.current_time()))
+        subject.port.events.append(EventPacket(bytes((7, 0, 3, 0x20)), 0, trio.current_time(), 1))
         subject.port.wake()
         await trio.sleep(0.1)
         assert subject.digits == []
