@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import pytest
 import trio
@@ -70,6 +71,9 @@ async def leg(timing: RtpTiming | None = None, **settings: bool | str) -> AsyncI
         description = agreed(number - 1, host=HOST, direction="sendonly")
     if settings.get("direction") == "recvonly":
         description = agreed(number, host=HOST, direction="recvonly", remote_held=True)
+    rtcp_use = settings.get("rtcp_use")
+    if rtcp_use == "never" or rtcp_use == "sending":
+        description = replace(description, rtcp_use=rtcp_use, rtcp_mux=settings.get("rtcp_mux") is True)
     subject.port.configure(description)
     subject.port.sending = True
     async with trio.open_nursery() as nursery:
@@ -184,6 +188,55 @@ async def test_reports_follow_a_peer_that_sends_from_elsewhere(autojump_clock: M
         await trio.sleep(20)
         assert parse_rtcp(behind_nat.recv(2048)) is not None
         behind_nat.close()
+
+
+async def test_reports_do_not_go_on_to_who_reported_before_the_source_moved(
+    autojump_clock: MockClock,
+) -> None:
+    async with leg(RtpTiming(timeout_s=0)) as subject:
+        subject.port.latch.locked = ("192.0.2.99", 9)
+        former = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        former.bind((HOST, 0))
+        former.setblocking(False)
+        hear_rtcp_from(subject, former)
+        await trio.sleep(20)
+        with pytest.raises(BlockingIOError):
+            former.recv(2048)
+        former.close()
+
+
+@pytest.mark.parametrize("rtcp_mux", [False, True])
+async def test_a_peer_that_takes_no_rtcp_gets_none(autojump_clock: MockClock, rtcp_mux: bool) -> None:
+    async with leg(RtpTiming(timeout_s=0), rtcp_use="never", rtcp_mux=rtcp_mux) as subject:
+        subject.world.run(3)
+        subject.port.latch.locked = (HOST, subject.peer.getsockname()[1])
+        await trio.sleep(60)
+        assert subject.received() == []
+        peer = subject.peer.dup()
+    with pytest.raises(BlockingIOError):
+        peer.recv(2048)
+    peer.close()
+
+
+async def test_without_bandwidth_for_receivers_reports_go_out_while_we_send(
+    autojump_clock: MockClock,
+) -> None:
+    async with leg(RtpTiming(timeout_s=0), rtcp_use="sending") as subject:
+        await trio.sleep(60)
+        assert subject.received()
+        subject.port.sending = False
+        await trio.sleep(60)
+        assert all(parse_rtcp(data) is None for data in subject.received())
+
+
+async def test_without_rtcp_keep_alives_keep_a_multiplexed_way_open(autojump_clock: MockClock) -> None:
+    async with leg(RtpTiming(timeout_s=0), rtcp_use="never", rtcp_mux=True) as subject:
+        subject.port.sending = False
+        subject.port.latch.locked = (HOST, subject.peer.getsockname()[1])
+        await trio.sleep(60)
+        packets = subject.received()
+        assert 3 <= len(packets) <= 4
+        assert all(len(data) == 12 and parse_rtcp(data) is None for data in packets)
 
 
 async def test_the_end_is_said_with_a_goodbye_when_something_was_sent(autojump_clock: MockClock) -> None:

@@ -120,7 +120,7 @@ class _RtpSession:
 
     def _send_rtcp(self, data: bytes) -> None:
         agreed = self._port.agreed
-        if agreed is None:
+        if agreed is None or not self._may_report(agreed):
             return
         if agreed.rtcp_mux:
             address = self._rtp_address()
@@ -132,6 +132,10 @@ class _RtpSession:
             self._endpoint.send_rtcp(data, (agreed.remote_rtcp.host, agreed.remote_rtcp.port))
         elif agreed.remote_rtp is None and (locked := self._port.latch.locked) is not None:
             self._endpoint.send_rtcp(data, (locked[0], locked[1] + 1))
+
+    def _may_report(self, agreed: Agreed) -> bool:
+        """Whether the peer takes RTCP from us now (RFC 3556)."""
+        return agreed.rtcp_use == "always" or (agreed.rtcp_use == "sending" and self._port.transmitting)
 
     def _reporting_source(self, agreed: Agreed) -> Address | None:
         """Return where RTCP came from if the peer sends from elsewhere than its SDP says, as behind a NAT.
@@ -151,8 +155,10 @@ class _RtpSession:
             return
         self._keep_alive_at = now + self._timing.keep_alive_s
         port = self._port
-        address = self._rtp_address()
-        if address is None or port.transmitting or port.agreed is None or port.agreed.rtcp_mux:
+        address, agreed = self._rtp_address(), port.agreed
+        if address is None or port.transmitting or agreed is None:
+            return
+        if agreed.rtcp_mux and self._may_report(agreed):
             return
         self._endpoint.send_rtp(port.keep_alive(), address)
 
