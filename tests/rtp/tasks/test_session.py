@@ -19,6 +19,7 @@ from vb.rtp.media_port import RtcpDatagram
 from vb.rtp.ports import PortPool
 from vb.rtp.rtcp import parse_rtcp
 from vb.rtp.tasks import RtpEndpoint, RtpTiming, bind_endpoint, run_rtp
+from vb.sdp.bandwidth import RtcpUse
 
 HOST = "127.0.0.1"
 
@@ -72,8 +73,9 @@ async def leg(timing: RtpTiming | None = None, **settings: bool | str) -> AsyncI
     if settings.get("direction") == "recvonly":
         description = agreed(number, host=HOST, direction="recvonly", remote_held=True)
     rtcp_use = settings.get("rtcp_use")
-    if rtcp_use == "never" or rtcp_use == "sending":
-        description = replace(description, rtcp_use=rtcp_use, rtcp_mux=settings.get("rtcp_mux") is True)
+    if rtcp_use is not None:
+        use: RtcpUse = "never" if rtcp_use == "never" else "sending"
+        description = replace(description, rtcp_use=use, rtcp_mux=settings.get("rtcp_mux") is True)
     subject.port.configure(description)
     subject.port.sending = True
     async with trio.open_nursery() as nursery:
