@@ -395,6 +395,70 @@ class TestOtherPacketsAmongAudio:
         assert talker.world.plane.statistics.dropped == {"unknown_payload_type": 20}
 
 
+class TestSourcesThatOverlap:
+    def test_the_newest_is_heard_while_the_one_before_goes_on(self) -> None:
+        world = World()
+        talker = Talker(world, PCMU)
+        stamps = right(PCMU)
+        talker.say(30, stamps)
+        talker.ssrc, talker.sequence = 4242, 7
+        for number in range(60):
+            old = rtp(130 + number, 5000 + 160 * (30 + number), to_ulaw(tone(1300, 160)), ssrc=77)
+            world.io.arrive(talker.phone.port.slot, old, talker.source, world.tick_at + 0.005)
+            talker.say(1, lambda _, number=number: 900_000 + 160 * number)  # type: ignore[misc]  # bound now
+        assert talker.whole(np.concatenate(talker.sink.frames[-50:]))
+        statistics = talker.phone.port.statistics()
+        assert statistics.reception is not None
+        assert (statistics.reception.ssrc, statistics.reception.received) == (4242, 60)
+        assert statistics.strays == 59
+
+    def test_packets_of_another_ssrc_that_keep_a_way_open_end_nothing(self) -> None:
+        world = World()
+        talker = Talker(world, PCMU)
+        talker.ssrc = 0
+        talker.say(3, right(PCMU))
+        talker.ssrc = 77
+        stamps = right(PCMU)
+        talker.say(30, stamps)
+        for number in range(10):
+            idle = rtp(3 + number, 7, bytes([255]) * 160, ssrc=0)
+            world.io.arrive(talker.phone.port.slot, idle, talker.source, world.tick_at + 0.005)
+            talker.say(3, lambda n, number=number: stamps(30 + 3 * number + n))  # type: ignore[misc]
+        assert talker.whole(np.concatenate(talker.sink.frames[-40:]))
+
+    def test_the_one_before_is_heard_again_when_the_newer_one_ceases(self) -> None:
+        talker = Talker(World(), PCMU)
+        stamps = right(PCMU)
+        talker.say(30, stamps)
+        talker.ssrc = 4242
+        talker.say(1, stamps)
+        talker.ssrc = 77
+        talker.say(3, lambda number: stamps(number + 31))
+        assert talker.whole(talker.say(60, lambda number: stamps(number + 34)))
+
+    def test_the_one_before_is_heard_at_once_after_half_a_second(self) -> None:
+        talker = Talker(World(), PCMU)
+        stamps = right(PCMU)
+        talker.say(30, stamps)
+        talker.ssrc = 4242
+        talker.say(30, stamps)
+        talker.world.run(25)
+        talker.ssrc = 77
+        assert level(talker.say(3, stamps)[-160:]) > 5000
+        assert talker.phone.port.statistics().strays == 0
+
+
+@pytest.mark.parametrize("jump", [-3_000_000, -23_680, -4000, 4000, 23_680, 3_000_000])
+def test_no_audio_is_lost_where_timestamps_jump_and_the_numbers_go_on(jump: int) -> None:
+    talker = Talker(World(), PCMU)
+    stamps = right(PCMU)
+    begun = talker.say(30, lambda number: stamps(number + 50_000))
+    rest = talker.say(60, lambda number: stamps(number + 50_030) + jump)
+    assert talker.whole(np.concatenate((begun, rest)))
+    assert talker.phone.port.statistics().strays == 0
+    assert talker.phone.port.statistics().concealed == 0
+
+
 def test_audio_goes_to_the_locked_source_when_the_sdp_gives_no_address() -> None:
     world = World()
     one, other = world.phone(400, configured=False), world.phone(900)

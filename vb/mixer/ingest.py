@@ -179,16 +179,16 @@ class Ingest:
             lengths=lengths if all_tabled else self._audio_lengths(batch, rows, slots, kinds, types, lengths),
         )
         columns.heard_at[slots] = arrival_s
-        if not all_tabled:
-            # Digits, noise or strangers under an SSRC of their own do not end the source of the audio.
-            aside = ~headers.audio & arrivals.active[slots] & (headers.ssrc != arrivals.ssrc[slots])
-            if aside.any():
-                self._sort_out(batch, rows[aside], headers.at(aside), heads[aside])
-                stay = np.flatnonzero(~aside)
-                if not stay.size:
-                    return
-                rows, slots, lengths, arrival_s = rows[stay], slots[stay], lengths[stay], arrival_s[stay]
-                heads, headers, kinds, types = heads[stay], headers.at(stay), kinds[stay], types[stay]
+        aside = arrivals.foreign(headers)
+        if aside is not None:
+            other = aside & ~headers.audio
+            if other.any():
+                self._sort_out(batch, rows[other], headers.at(other), heads[other])
+            stay = np.flatnonzero(~aside)
+            if not stay.size:
+                return
+            rows, slots, lengths, arrival_s = rows[stay], slots[stay], lengths[stay], arrival_s[stay]
+            heads, headers, kinds, types = heads[stay], headers.at(stay), kinds[stay], types[stay]
         keep, fresh, positions, steps = arrivals.receive(headers, steady_clock=self._steady_clock)
         arrivals.octets[slots] += lengths
         if fresh.any():

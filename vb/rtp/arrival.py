@@ -15,6 +15,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from vb.rtp.former import FormerSources
 from vb.rtp.placing import StreamPlaces
 from vb.rtp.sequence import MAX_DROPOUT, difference16, difference32
 from vb.rtp.stats import ReceptionSnapshot
@@ -92,6 +93,7 @@ class Arrivals:
         self.clock_hz = np.full(capacity, 8000, np.int64)
         self._ring_hz = np.full(capacity, 8000, np.int64)
         self._places = StreamPlaces(capacity)
+        self._former = FormerSources()
         self._base = np.zeros(capacity, np.int64)
         self._highest = np.zeros(capacity, np.int64)
         self._before = np.zeros(capacity, np.int64)
@@ -118,9 +120,11 @@ class Arrivals:
     def restart(self, slot: int) -> None:
         """Take the next packet of a leg for the first one of another source, whatever its numbers."""
         self.active[slot] = False
+        self._former.forget(slot)
 
     def forget(self, slot: int) -> None:
         """Start a leg anew: no source, no counts."""
+        self._former.forget(slot)
         self.active[slot] = False
         self.octets[slot] = 0
         self.duplicates[slot] = 0
@@ -129,6 +133,26 @@ class Arrivals:
         self.jitter[slot] = 0.0
         self._places.forget(slot)
         self._suspects.pop(slot, None)
+
+    def foreign(self, headers: Headers) -> Bools | None:
+        """Return which packets are to be left aside because they are not of their leg's source.
+
+        A new source is taken with its first packet of audio, but not digits or noise under an SSRC of their
+        own, and not what still comes of a source before. None when there are no such packets.
+        """
+        slots = headers.slots
+        others = headers.ssrc != self.ssrc[slots]
+        if not others.any():
+            return None
+        others &= self.active[slots]
+        aside = others & ~headers.audio
+        for i in np.flatnonzero(others & headers.audio).tolist():
+            slot = int(slots[i])
+            silent_s = float(headers.arrival_s[i] - self._places.arrival_s[slot])
+            if self._former.is_over(slot, int(headers.ssrc[i]), int(self.received[slot]), silent_s):
+                self.strays[slot] += 1
+                aside[i] = True
+        return aside if aside.any() else None
 
     def receive(
         self, headers: Headers, *, steady_clock: bool
@@ -156,7 +180,8 @@ class Arrivals:
         if leap.any():
             expected = (headers.arrival_s - self._places.arrival_s[slots]) * clock
             leap &= np.abs(ticks - expected) > MAX_TIMESTAMP_JUMP_S * clock
-            far |= leap & (headers.lengths > 0) & ~self._places.by_sequence[slots]
+            # The very next packet is no stray: it goes on where the last one ended.
+            far |= leap & (headers.lengths > 0) & (step != 1) & ~self._places.by_sequence[slots]
         if far.any():
             self._judge_jumps(headers, np.flatnonzero(far), keep, fresh, step, ticks)
         elif self._suspects:
@@ -171,6 +196,9 @@ class Arrivals:
     def _start(self, headers: Headers) -> None:
         """Begin to count new sources (media rule 6); their first packet looks like the next in sequence."""
         slots = headers.slots
+        for i in np.flatnonzero(self.active[slots]).tolist():
+            slot = int(slots[i])
+            self._former.replace(slot, int(self.ssrc[slot]), int(headers.ssrc[i]))
         self.active[slots] = True
         self.ssrc[slots] = headers.ssrc
         self.received[slots] = 0
