@@ -43,6 +43,19 @@ def tones_of(pcm: Pcm, rate_hz: int) -> list[int]:
     return sorted(found)
 
 
+def noise_beside(pcm: Pcm, hertz: float, rate_hz: int) -> float:
+    """How loud everything is that is not this tone at a steady phase, in dB against the tone."""
+    if not len(pcm):
+        return 99.0
+    t = np.arange(len(pcm)) / rate_hz
+    wave = np.stack([np.sin(2 * np.pi * hertz * t), np.cos(2 * np.pi * hertz * t)], axis=1)
+    signal = pcm.astype(np.float64)
+    parts, *_ = np.linalg.lstsq(wave, signal, rcond=None)
+    tone = wave @ parts
+    power, rest = float(np.mean(tone**2)), float(np.mean((signal - tone) ** 2))
+    return 10 * float(np.log10(max(rest, 1e-3) / max(power, 1e-3)))
+
+
 @dataclass
 class Heard:
     """One listening window of a peer."""
@@ -114,6 +127,16 @@ class Heard:
             raise Difference(f"tones at {self.who}", sorted(expected), self.summary())
         if level is not None and abs(self.level_db - level) > within_db:
             raise Difference(f"level at {self.who}", f"{level} ± {within_db} dBFS", round(self.level_db, 1))
+
+    def is_pure(self, hertz: float, noise_db: float = -20.0) -> None:
+        """Checks that all but a little of what was heard is one tone, without seams.
+
+        Raises:
+            Difference: when the rest is louder than ``noise_db`` below the tone.
+        """
+        noise = noise_beside(self.pcm, hertz, self.rate_hz)
+        if noise > noise_db:
+            raise Difference(f"{hertz} Hz at {self.who}", f"noise below {noise_db} dB", f"{noise:.1f} dB")
 
     def summary(self) -> str:
         """One line for a report."""

@@ -6,7 +6,7 @@ import secrets
 import struct
 import time
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -90,6 +90,11 @@ class RtpPeer:
         self.max_lateness_s = 0.0
         self.codec: PayloadCodec = make_codec("PCMU")
         self.packet_ms = 20
+        self.stamp_as: Callable[[int], int] | None = None
+        """What to write as the timestamp of the n-th audio packet instead of the right one."""
+        self.send_as: int | None = None
+        """The payload type of audio, when it is not the usual one."""
+        self._audio_packets = 0
         self._sock = sock
         self._heard = trio.Event()
         self._tones_hz: tuple[float, ...] = ()
@@ -124,6 +129,11 @@ class RtpPeer:
         """Stops sending."""
         self._talking = False
         self._marker = True
+
+    def become_another_source(self) -> None:
+        """Goes on under another SSRC, with numbers of its own."""
+        self._ssrc = int.from_bytes(secrets.token_bytes(4), "big")
+        self._sequence = int.from_bytes(secrets.token_bytes(2), "big")
 
     def _frame(self) -> Pcm:
         count = self.codec.pcm_rate_hz * self.packet_ms // 1000
@@ -164,15 +174,28 @@ class RtpPeer:
             self._timestamp = (self._timestamp + step) & 0xFFFFFFFF
             if self._talking and not self._digits_at_once:
                 payload = self.codec.encode(self._frame())
-                await self._send(self.codec.payload_type, self._timestamp, payload, self._marker)
+                payload_type = self.codec.payload_type if self.send_as is None else self.send_as
+                timestamp = self._timestamp
+                if self.stamp_as is not None:
+                    timestamp = self.stamp_as(self._audio_packets)
+                self._audio_packets += 1
+                await self._send(payload_type, timestamp, payload, self._marker)
                 self._marker = False
 
     async def send_digit(
-        self, digit: str, *, payload_type: int = 101, ends: int = 3, updates: int = 4, step: int = 160
+        self,
+        digit: str,
+        *,
+        payload_type: int = 101,
+        ends: int = 3,
+        updates: int = 4,
+        step: int = 160,
+        stamp_as: Callable[[int, int], int] = lambda index, started: started,
     ) -> None:
         """Sends one RFC 4733 event: growing updates and then ``ends`` end packets, 20 ms apart.
 
-        ``step`` is 20 ms in the clock of the event.
+        ``step`` is 20 ms in the clock of the event. ``stamp_as`` gives each packet's timestamp from its
+        number and the right one.
         """
         self._digits_at_once = True
         started = self._timestamp
@@ -181,7 +204,7 @@ class RtpPeer:
                 duration = step * min(index + 1, updates + 1)
                 end = 0x80 if index >= updates else 0
                 event = struct.pack("!BBH", DIGITS.index(digit.upper()), end | 10, duration)
-                await self._send(payload_type, started, event, index == 0)
+                await self._send(payload_type, stamp_as(index, started), event, index == 0)
                 await trio.sleep(0.02)
         finally:
             self._digits_at_once = False

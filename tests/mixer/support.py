@@ -219,6 +219,7 @@ class Phone:
         hz: its tone, None for silence.
         phase_s: how long before the tick its packets arrive.
         ppm: how much faster than ours its clock runs.
+        shaken: by how many samples its timestamps are off at most.
     """
 
     io: MemoryIo
@@ -227,6 +228,7 @@ class Phone:
     hz: float | None = None
     phase_s: float = 0.010
     ppm: float = 0.0
+    shaken: int = 0
     samples: int = 160
     ssrc: int = 77
     sequence: int = 100
@@ -253,7 +255,8 @@ class Phone:
         return tone(self.hz, self.samples, start=self.sample)
 
     def packet(self) -> bytes:
-        data = rtp(self.sequence, self.timestamp, to_ulaw(self.audio()), ssrc=self.ssrc)
+        off = self.sequence * 7919 % (2 * self.shaken + 1) - self.shaken
+        data = rtp(self.sequence, self.timestamp + off, to_ulaw(self.audio()), ssrc=self.ssrc)
         self.sequence += 1
         self.skip()
         return data

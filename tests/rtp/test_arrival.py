@@ -11,7 +11,9 @@ from vb.rtp.arrival import Arrivals, Headers
 from vb.rtp.stats import ReceptionStatistics
 
 
-def headers(packets: list[tuple[int, int, int, int, float]], *, audio: bool = True) -> Headers:
+def headers(
+    packets: list[tuple[int, int, int, int, float]], *, audio: bool = True, length: int = 160
+) -> Headers:
     """Return packets given as (slot, ssrc, sequence, timestamp, arrival)."""
     columns = list(zip(*packets, strict=True))
     return Headers(
@@ -21,11 +23,15 @@ def headers(packets: list[tuple[int, int, int, int, float]], *, audio: bool = Tr
         ssrc=np.array(columns[1], np.uint32),
         arrival_s=np.array(columns[4], np.float64),
         audio=np.full(len(packets), audio),
+        lengths=np.full(len(packets), length if audio else 0),
     )
 
 
-def feed(arrivals: Arrivals, slot: int, sequence: int, timestamp: int, at: float) -> tuple[bool, int]:
-    keep, _, positions, _ = arrivals.receive(headers([(slot, 7, sequence, timestamp, at)]), steady_clock=True)
+def feed(
+    arrivals: Arrivals, slot: int, sequence: int, timestamp: int, at: float, length: int = 160
+) -> tuple[bool, int]:
+    packet = headers([(slot, 7, sequence, timestamp, at)], length=length)
+    keep, _, positions, _ = arrivals.receive(packet, steady_clock=True)
     return bool(keep[0]), int(positions[0])
 
 
@@ -81,8 +87,9 @@ def test_a_duplicate_is_not_used_twice() -> None:
 def test_other_clocks_are_scaled_to_the_ring() -> None:
     arrivals = Arrivals(1)
     arrivals.configure(0, 8000, 16000)
-    _, first = feed(arrivals, 0, 1, 1000, 1.0)
-    assert feed(arrivals, 0, 2, 1160, 1.02) == (True, first + 320)
+    _, first = feed(arrivals, 0, 1, 1000, 1.0, 320)
+    assert feed(arrivals, 0, 2, 1160, 1.02, 320) == (True, first + 320)
+    assert feed(arrivals, 0, 4, 1480, 1.06, 320) == (True, first + 960)
     arrivals.forget(0)
     arrivals.configure(0, 48000, 8000)
     _, first = feed(arrivals, 0, 1, 1000, 1.0)

@@ -51,7 +51,7 @@ def test_first_common_codec_of_the_answer_is_sent() -> None:
     assert ours.receive_answer(offer("m=audio 40000 RTP/AVP 3 8 0")).send_codec == PCMA
 
 
-def test_types_of_the_answer_are_sent_and_ours_received() -> None:
+def test_types_of_the_answer_are_sent_and_ours_received_first() -> None:
     ours = leg([OPUS])
     ours.offer()
     agreed = ours.receive_answer(
@@ -62,7 +62,7 @@ def test_types_of_the_answer_are_sent_and_ours_received() -> None:
         )
     )
     assert agreed.send_payload_type == 96
-    assert agreed.receive == {111: OPUS}
+    assert next(iter(agreed.receive)) == 111
     assert agreed.telephone_event_send == (97, 48000)
 
 

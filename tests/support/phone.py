@@ -14,7 +14,8 @@ import trio
 from vb.codecs.base import PCMU
 from vb.codecs.g711 import PCM_TO_ULAW, ULAW_TO_PCM
 from vb.ids import SystemIds
-from vb.rtp.dtmf import TelephoneEventReceiver, TelephoneEventSender
+from vb.rtp.digits import EventPacket, TelephoneEventReceiver
+from vb.rtp.dtmf import TelephoneEventSender
 from vb.rtp.packet import build_header, parse_rtp
 from vb.sdp.offer_answer import OfferAnswer
 from vb.sip import call as sip
@@ -155,8 +156,15 @@ class Phone:
             self._received = trio.Event()
             packet = parse_rtp(data)
             if packet is not None and packet.payload_type == 101:
-                now = trio.current_time()
-                self.digits += self._event_receiver.receive(packet.payload, packet.timestamp, now)
+                event = EventPacket(
+                    packet.payload,
+                    packet.timestamp,
+                    trio.current_time(),
+                    packet.sequence,
+                    marker=packet.marker,
+                    ssrc=packet.ssrc,
+                )
+                self.digits += self._event_receiver.receive(event)
             if packet is not None and packet.payload_type == 0:
                 self.heard.append(ULAW_TO_PCM[np.frombuffer(packet.payload, np.uint8)])
 

@@ -31,11 +31,12 @@ from vb.mixer.demux import MAX_AGE_S, PLAIN_FIRST_BYTE, Demux
 from vb.mixer.frames import TICKS_PER_S, Slots
 from vb.mixer.port import MAX_EVENTS, RtpPort
 from vb.rtp.arrival import Headers
-from vb.rtp.media_port import EventPacket
+from vb.rtp.digits import EventPacket
 
 _TABLED_HZ: Final = 8000
 _MAX_OFFSET_STEP_S: Final = 0.001
 _TABLES: Final = {ULAW: g711.ULAW_TO_PCM, ALAW: g711.ALAW_TO_PCM}
+_MARKER_BIT: Final = np.uint8(0x80)
 _RTCP_TYPES_MASK: Final = 0x60
 _RTCP_TYPES: Final = 0x40
 """Second bytes 192 to 223, and 64 to 95 with the marker off: never audio."""
@@ -160,7 +161,7 @@ class Ingest:
     ) -> None:
         """Count packets by their headers, (n, 12), and pass their audio on."""
         columns, arrivals = self._core.columns, self._core.arrivals
-        types = heads[:, 1] & np.uint8(0x7F)
+        types = heads[:, 1] & ~_MARKER_BIT
         kinds = columns.kinds[slots, types]
         tabled = (kinds - np.uint8(1)) < np.uint8(ALAW)
         all_tabled = bool(tabled.all())
@@ -175,19 +176,34 @@ class Ingest:
             ssrc=words[:, 2].astype(np.uint32),
             arrival_s=arrival_s,
             audio=tabled if all_tabled else (kinds != NO_TYPE) & (kinds <= STREAM),
+            lengths=lengths if all_tabled else self._audio_lengths(batch, rows, slots, kinds, types, lengths),
         )
-        keep, fresh, positions, steps = arrivals.receive(headers, steady_clock=self._steady_clock)
         columns.heard_at[slots] = arrival_s
+        aside = arrivals.foreign(headers)
+        if aside is not None:
+            other = aside & ~headers.audio
+            if other.any():
+                self._sort_out(batch, rows[other], headers.at(other), heads[other])
+            stay = np.flatnonzero(~aside)
+            if not stay.size:
+                return
+            rows, slots, lengths, arrival_s = rows[stay], slots[stay], lengths[stay], arrival_s[stay]
+            heads, headers, kinds, types = heads[stay], headers.at(stay), kinds[stay], types[stay]
+        keep, fresh, positions, steps = arrivals.receive(headers, steady_clock=self._steady_clock)
         arrivals.octets[slots] += lengths
         if fresh.any():
             for slot in slots[fresh].tolist():
                 self._restart(slot)
-        audio = _Audio(rows, slots, kinds, types, lengths, positions, steps, arrival_s)
-        usable = keep & (lengths > 0)
+        audio = _Audio(rows, slots, kinds, types, headers.lengths, positions, steps, arrival_s)
+        usable = keep & (headers.lengths > 0)
         if not (all_tabled and usable.all()):
-            self._sort_out(batch, rows, headers, kinds, keep)
-            audio = audio.at(usable & headers.audio)
-            audio = self._measure_streams(batch, audio)
+            other = keep & ~headers.audio
+            if other.any():
+                self._sort_out(batch, rows[other], headers.at(other), heads[other])
+            silent = keep & (kinds == STREAM) & (headers.lengths == 0)
+            if silent.any():
+                self._note_silent(batch, audio.at(silent))
+            audio = audio.at(usable)
         if audio.slots.size:
             self._place(batch, audio, tick_at)
 
@@ -274,51 +290,59 @@ class Ingest:
                 core.arrivals.configure(slot, clock_hz, int(core.playout.width[slot]) * TICKS_PER_S)
                 core.arrivals.active[slot] = False
 
-    def _measure_streams(self, batch: Batch, audio: _Audio) -> _Audio:
-        """Turn payload lengths of codecs with state into samples; leave out what holds no audio."""
-        streams = np.flatnonzero(audio.kinds == STREAM)
-        if not streams.size:
-            return audio
-        audio.lengths = audio.lengths.copy()
-        for i in streams.tolist():
-            payload = self._payload(batch, int(audio.rows[i]))
-            audio.lengths[i] = self._stream_length(
-                int(audio.slots[i]), int(audio.types[i]), payload, int(audio.positions[i])
-            )
-        return audio if audio.lengths.all() else audio.at(audio.lengths > 0)
-
-    def _stream_length(self, slot: int, payload_type: int, payload: bytes, position: int) -> int:
-        core = self._core
-        stream = core.streams[slot]
-        if stream is None:
-            return 0
-        if stream.is_pause(payload_type, payload):
-            core.columns.gap[slot] = GAP_NOISE
-            return 0
-        samples = stream.length(payload_type, payload)
-        if not samples:
-            core.columns.damaged[slot] += 1
-        elif stream.codec(payload_type).name == "G722" and core.arrivals.note_double_clock(
-            slot, samples, position
-        ):
-            self._restart(slot)
+    def _audio_lengths(
+        self,
+        batch: Batch,
+        rows: Slots,
+        slots: Slots,
+        kinds: NDArray[np.uint8],
+        types: NDArray[np.uint8],
+        lengths: Slots,
+    ) -> Slots:
+        """Turn payload lengths into samples of each leg's ring, none for what holds no audio."""
+        samples = np.where((kinds == ULAW) | (kinds == ALAW), lengths, 0)
+        for i in np.flatnonzero(kinds == STREAM).tolist():
+            stream, payload_type = self._core.streams[slots[i]], int(types[i])
+            if stream is not None:
+                payload = self._payload(batch, int(rows[i]))
+                if not stream.is_pause(payload_type, payload):
+                    samples[i] = stream.length(payload_type, payload)
         return samples
 
-    def _sort_out(
-        self, batch: Batch, rows: Slots, headers: Headers, kinds: NDArray[np.uint8], keep: NDArray[np.bool_]
-    ) -> None:
-        """Handle the packets of a round that are not audio."""
+    def _note_silent(self, batch: Batch, packets: _Audio) -> None:
+        """Tell pauses of codecs with state from damaged packets."""
+        columns = self._core.columns
+        for i, slot in enumerate(packets.slots.tolist()):
+            stream = self._core.streams[slot]
+            if stream is None:
+                continue
+            payload = self._payload(batch, int(packets.rows[i]))
+            if stream.is_pause(int(packets.types[i]), payload):
+                columns.gap[slot] = GAP_NOISE
+            else:
+                columns.damaged[slot] += 1
+
+    def _sort_out(self, batch: Batch, rows: Slots, headers: Headers, heads: NDArray[np.uint8]) -> None:
+        """Handle packets that are not audio; `heads` are their headers, (n, 12)."""
         core = self._core
-        for i in np.flatnonzero(~headers.audio).tolist():
-            slot, kind = int(headers.slots[i]), int(kinds[i])
+        for i, slot in enumerate(headers.slots.tolist()):
+            payload_type = int(heads[i, 1] & ~_MARKER_BIT)
+            kind = core.columns.kinds[slot, payload_type]
             if kind == NOISE:
                 core.columns.gap[slot] = GAP_NOISE
             elif kind == EVENT:
                 core.columns.gap[slot] = GAP_SILENCE
                 port = core.ports[slot]
-                if isinstance(port, RtpPort) and keep[i]:
-                    payload = self._payload(batch, int(rows[i]))
-                    packet = EventPacket(payload, int(headers.timestamp[i]), float(headers.arrival_s[i]))
+                if isinstance(port, RtpPort):
+                    packet = EventPacket(
+                        self._payload(batch, int(rows[i])),
+                        int(headers.timestamp[i]),
+                        float(headers.arrival_s[i]),
+                        int(headers.sequence[i]),
+                        marker=bool(heads[i, 1] & _MARKER_BIT),
+                        ssrc=int(headers.ssrc[i]),
+                        payload_type=payload_type,
+                    )
                     if len(port.events) == MAX_EVENTS:
                         core.statistics.dropped["events_full"] += 1
                     port.events.append(packet)

@@ -131,6 +131,7 @@ class MediaSetup:
         if agreed.receive and first not in agreed.receive.values():
             first = next(iter(agreed.receive.values()))
         core.arrivals.configure(slot, first.clock_rate_hz, rate_hz)
+        core.arrivals.unlearn(slot)
 
     def _set_rate(self, rate_hz: int) -> None:
         core, port = self._core, self._port

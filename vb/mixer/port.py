@@ -12,9 +12,10 @@ from vb.mixer.digit_tones import DigitTones
 from vb.mixer.frames import FrameSink, FrameSource
 from vb.mixer.media_setup import MediaSetup
 from vb.mixer.stats import PortStatistics
+from vb.rtp.digits import EventPacket
 from vb.rtp.dtmf import TelephoneEventSender
 from vb.rtp.latching import SourceLatch
-from vb.rtp.media_port import EventPacket, RtcpDatagram
+from vb.rtp.media_port import RtcpDatagram
 from vb.rtp.packet import build_header
 from vb.rtp.rtcp_session import SentSnapshot
 from vb.rtp.stats import ReceptionSnapshot
@@ -268,7 +269,7 @@ class RtpPort(Port):
         return (
             self._sending
             and agreed is not None
-            and agreed.remote_rtp is not None
+            and (agreed.remote_rtp is not None or self.latch.locked is not None)
             and agreed.direction in ("sendrecv", "sendonly")
             and not self._remote_hold
         )

@@ -1,7 +1,8 @@
 """Sequence, loss, jitter and stream position of all legs' incoming packets, as columns of arrays.
 
 Every method takes one packet of each of several legs, so a tick with a thousand packets costs a handful of
-vector operations. Positions count samples of the leg's ring: a running total that never wraps.
+vector operations. Positions count samples of the leg's ring: a running total that never wraps. Only audio
+is measured by its timestamps: packets of events, noise and unknown types count in the sequence alone.
 
 Spec: RFC 3550 §6.4.1, appendices A.1, A.3 and A.8.
 """
@@ -14,6 +15,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from vb.rtp.former import FormerSources
+from vb.rtp.placing import StreamPlaces
 from vb.rtp.sequence import MAX_DROPOUT, difference16, difference32
 from vb.rtp.stats import ReceptionSnapshot
 
@@ -24,7 +27,17 @@ Floats = NDArray[np.float64]
 MAX_TIMESTAMP_JUMP_S: Final = 1.0
 _REMEMBERED = 64
 """Sequence numbers below the highest within which a duplicate is known as one."""
-_DOUBLE_CLOCK_PACKETS: Final = 8
+_ERRATIC_PACKETS: Final = 8
+"""Jumps in timestamps of packets in sequence after which those timestamps are of no use."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Suspect:
+    """A packet far off the numbering of its leg, the last of `count` in sequence."""
+
+    sequence: int
+    timestamp: int
+    count: int
 
 
 @dataclass(slots=True)
@@ -37,7 +50,8 @@ class Headers:
         timestamp: 32 bits.
         ssrc: 32 bits.
         arrival_s: monotonic time at which the kernel had the packet.
-        audio: whether the payload is audio.
+        audio: whether the payload type is audio.
+        lengths: samples of the leg's ring that the payload holds; none when it is no audio, or empty.
     """
 
     slots: Ints
@@ -46,6 +60,7 @@ class Headers:
     ssrc: NDArray[np.uint32]
     arrival_s: Floats
     audio: Bools
+    lengths: Ints
 
     def at(self, chosen: Bools | Ints) -> Headers:
         """Return the chosen packets only."""
@@ -56,6 +71,7 @@ class Headers:
             self.ssrc[chosen],
             self.arrival_s[chosen],
             self.audio[chosen],
+            self.lengths[chosen],
         )
 
 
@@ -75,43 +91,68 @@ class Arrivals:
         self.strays = np.zeros(capacity, np.int64)
         self.jitter = np.zeros(capacity, np.float64)
         self.clock_hz = np.full(capacity, 8000, np.int64)
-        self._num = np.ones(capacity, np.int64)
-        self._den = np.ones(capacity, np.int64)
+        self._ring_hz = np.full(capacity, 8000, np.int64)
+        self._places = StreamPlaces(capacity)
+        self._former = FormerSources()
         self._base = np.zeros(capacity, np.int64)
         self._highest = np.zeros(capacity, np.int64)
         self._before = np.zeros(capacity, np.int64)
         self._seen = np.zeros(capacity, np.uint64)
-        self._timestamp = np.zeros(capacity, np.uint32)
-        self._position = np.zeros(capacity, np.int64)
-        self._arrival_s = np.zeros(capacity, np.float64)
         self._audio_timestamp = np.zeros(capacity, np.uint32)
         self._audio_arrival_s = np.zeros(capacity, np.float64)
+        self._audio_position = np.zeros(capacity, np.int64)
         self._audio_seen = np.zeros(capacity, np.bool_)
-        self._suspects: dict[int, tuple[int, int]] = {}
-        self._double: dict[int, tuple[int, int]] = {}
+        self._suspects: dict[int, _Suspect] = {}
 
     def configure(self, slot: int, clock_hz: int, ring_hz: int) -> None:
         """Set the RTP clock of a leg's audio and the rate of its ring; the same again changes nothing."""
-        common = int(np.gcd(clock_hz, ring_hz))
-        num, den = ring_hz // common, clock_hz // common
-        if (clock_hz, num, den) == (self.clock_hz[slot], self._num[slot], self._den[slot]):
+        if (clock_hz, ring_hz) == (self.clock_hz[slot], self._ring_hz[slot]):
             return
         self.jitter[slot] *= clock_hz / self.clock_hz[slot]
-        self.clock_hz[slot] = clock_hz
-        self._num[slot], self._den[slot] = num, den
+        self.clock_hz[slot], self._ring_hz[slot] = clock_hz, ring_hz
+        self._places.configure(slot, clock_hz, ring_hz)
         self._audio_seen[slot] = False
+
+    def unlearn(self, slot: int) -> None:
+        """Trust a leg's timestamps again: its codec is another one."""
+        self._places.unlearn(slot)
+
+    def restart(self, slot: int) -> None:
+        """Take the next packet of a leg for the first one of another source, whatever its numbers."""
+        self.active[slot] = False
+        self._former.forget(slot)
 
     def forget(self, slot: int) -> None:
         """Start a leg anew: no source, no counts."""
+        self._former.forget(slot)
         self.active[slot] = False
         self.octets[slot] = 0
         self.duplicates[slot] = 0
         self.strays[slot] = 0
         self.received[slot] = 0
         self.jitter[slot] = 0.0
-        self._position[slot] = 0
+        self._places.forget(slot)
         self._suspects.pop(slot, None)
-        self._double.pop(slot, None)
+
+    def foreign(self, headers: Headers) -> Bools | None:
+        """Return which packets are to be left aside because they are not of their leg's source.
+
+        A new source is taken with its first packet of audio, but not digits or noise under an SSRC of their
+        own, and not what still comes of a source before. None when there are no such packets.
+        """
+        slots = headers.slots
+        others = headers.ssrc != self.ssrc[slots]
+        if not others.any():
+            return None
+        others &= self.active[slots]
+        aside = others & ~headers.audio
+        for i in np.flatnonzero(others & headers.audio).tolist():
+            slot = int(slots[i])
+            silent_s = float(headers.arrival_s[i] - self._places.arrival_s[slot])
+            if self._former.is_over(slot, int(headers.ssrc[i]), int(self.received[slot]), silent_s):
+                self.strays[slot] += 1
+                aside[i] = True
+        return aside if aside.any() else None
 
     def receive(
         self, headers: Headers, *, steady_clock: bool
@@ -131,28 +172,33 @@ class Arrivals:
         if fresh.any():
             self._start(headers.at(fresh))
         step = (headers.sequence - self._highest[slots].astype(np.uint16)).astype(np.int16)
-        ticks = (headers.timestamp - self._timestamp[slots]).astype(np.int32).astype(np.int64)
+        ticks = self._places.ticks(slots, headers.timestamp)
         keep = np.ones(slots.size, np.bool_)
-        far = np.abs(step) > MAX_DROPOUT
+        far = (step + np.int16(MAX_DROPOUT)).view(np.uint16) > 2 * MAX_DROPOUT
         clock = self.clock_hz[slots]
         leap = np.abs(ticks) > MAX_TIMESTAMP_JUMP_S * clock
         if leap.any():
-            expected = (headers.arrival_s - self._arrival_s[slots]) * clock
-            far |= leap & (np.abs(ticks - expected) > MAX_TIMESTAMP_JUMP_S * clock)
+            expected = (headers.arrival_s - self._places.arrival_s[slots]) * clock
+            leap &= np.abs(ticks - expected) > MAX_TIMESTAMP_JUMP_S * clock
+            # The very next packet is no stray: it goes on where the last one ended.
+            far |= leap & (headers.lengths > 0) & (step != 1) & ~self._places.by_sequence[slots]
         if far.any():
             self._judge_jumps(headers, np.flatnonzero(far), keep, fresh, step, ticks)
         elif self._suspects:
             for slot in slots.tolist():
                 self._suspects.pop(slot, None)
-        positions = self._position[slots] + ticks * self._num[slots] // self._den[slots]
+        positions = self._places.place(slots, step, ticks, headers.lengths, headers.arrival_s)
         self._count(headers, step, keep)
         self._advance(headers, step, positions, keep)
-        self._update_jitter(headers, keep, steady_clock)
+        self._update_jitter(headers, positions, keep, steady_clock)
         return keep, fresh, positions, step
 
     def _start(self, headers: Headers) -> None:
         """Begin to count new sources (media rule 6); their first packet looks like the next in sequence."""
         slots = headers.slots
+        for i in np.flatnonzero(self.active[slots]).tolist():
+            slot = int(slots[i])
+            self._former.replace(slot, int(self.ssrc[slot]), int(headers.ssrc[i]))
         self.active[slots] = True
         self.ssrc[slots] = headers.ssrc
         self.received[slots] = 0
@@ -160,16 +206,14 @@ class Arrivals:
         self.jitter[slots] = 0.0
         self._before[slots] = 0
         self._audio_seen[slots] = False
-        self._anchor(slots, headers.sequence, headers.timestamp, headers.arrival_s)
+        self._anchor(slots, headers.sequence)
 
-    def _anchor(
-        self, slots: Ints, sequence: NDArray[np.uint16], timestamp: NDArray[np.uint32], arrival_s: Floats
-    ) -> None:
+    def _anchor(self, slots: Ints, sequence: NDArray[np.uint16]) -> None:
         self._base[slots] = sequence
         self._highest[slots] = sequence.astype(np.int64) - 1
         self._seen[slots] = 0
-        self._timestamp[slots] = timestamp
-        self._arrival_s[slots] = arrival_s
+        for slot in slots.tolist():
+            self._places.release(slot)
 
     def _judge_jumps(
         self,
@@ -180,26 +224,30 @@ class Arrivals:
         step: NDArray[np.int16],
         ticks: Ints,
     ) -> None:
-        """Accept a jump when two packets in a row agree on it; until then they are strays."""
+        """Accept a jump when two packets in a row agree on it; until then they are strays.
+
+        Packets in sequence whose timestamps never agree are accepted as well, after some.
+        """
         for i in far.tolist():
             slot = int(headers.slots[i])
             sequence, timestamp = int(headers.sequence[i]), int(headers.timestamp[i])
             suspect = self._suspects.pop(slot, None)
             limit = MAX_TIMESTAMP_JUMP_S * int(self.clock_hz[slot])
-            if (
-                suspect is None
-                or difference16(sequence, suspect[0]) != 1
-                or abs(difference32(timestamp, suspect[1])) > limit
-            ):
-                self._suspects[slot] = (sequence, timestamp)
+            following = suspect is not None and difference16(sequence, suspect.sequence) == 1
+            count = suspect.count + 1 if suspect is not None and following else 1
+            agreed = suspect is not None and abs(difference32(timestamp, suspect.timestamp)) <= limit
+            erratic = count > _ERRATIC_PACKETS
+            if not following or not (agreed or erratic):
+                self._suspects[slot] = _Suspect(sequence, timestamp, count)
                 self.strays[slot] += 1
                 keep[i] = False
                 continue
-            # The suspect was the first packet of the new numbering: it counts as received after all.
-            self._before[slot] += self._highest[slot] - self._base[slot] + 2
-            self.received[slot] += 1
-            one = np.array([slot])
-            self._anchor(one, headers.sequence[i : i + 1], headers.timestamp[i : i + 1], headers.arrival_s[i])
+            # The suspects were the first packets of the new numbering: they count as received after all.
+            self._before[slot] += self._highest[slot] - self._base[slot] + count
+            self.received[slot] += count - 1
+            self._anchor(headers.slots[i : i + 1], headers.sequence[i : i + 1])
+            if erratic and not agreed:
+                self._places.distrust(slot)
             self._audio_seen[slot] = False
             fresh[i] = True
             step[i] = 1
@@ -234,49 +282,30 @@ class Arrivals:
             slots, step, positions = slots[newest], step[newest], positions[newest]
             headers = headers.at(newest)
         self._highest[slots] += step
-        self._timestamp[slots] = headers.timestamp
-        self._position[slots] = positions
-        self._arrival_s[slots] = headers.arrival_s
+        self._places.advance(slots, headers.timestamp, positions, headers.lengths, headers.arrival_s)
 
-    def _update_jitter(self, headers: Headers, keep: Bools, steady_clock: bool) -> None:
+    def _update_jitter(self, headers: Headers, positions: Ints, keep: Bools, steady_clock: bool) -> None:
         """Update the interarrival jitter with the audio packets (media rule 10)."""
         if not (headers.audio.all() and keep.all()):
-            headers = headers.at(headers.audio & keep)
+            chosen = headers.audio & keep
+            headers, positions = headers.at(chosen), positions[chosen]
         slots = headers.slots
         if steady_clock:
             clock = self.clock_hz[slots]
             waited = (headers.arrival_s - self._audio_arrival_s[slots]) * clock
             moved = (headers.timestamp - self._audio_timestamp[slots]).astype(np.int32)
+            led = self._places.by_sequence[slots]
+            if led.any():
+                played = (positions - self._audio_position[slots]) * clock // self._ring_hz[slots]
+                moved = np.where(led, played, moved)
             change = np.abs(waited - moved)
             usable = self._audio_seen[slots] & (change <= clock)
             jitter = self.jitter[slots]
             self.jitter[slots] = jitter + np.where(usable, (change - jitter) / 16, 0.0)
         self._audio_timestamp[slots] = headers.timestamp
+        self._audio_position[slots] = positions
         self._audio_arrival_s[slots] = headers.arrival_s
         self._audio_seen[slots] = steady_clock
-
-    def note_double_clock(self, slot: int, length: int, position: int) -> bool:
-        """Watch a G.722 stream for timestamps that count 16 kHz samples (media rule 12).
-
-        Args:
-            slot: the leg.
-            length: ring samples that the packet holds.
-            position: where the packet was placed.
-
-        Returns:
-            True once, when eight packets in a row moved twice as far as they are long: from then on the
-            leg's positions follow its real clock and playout must start anew.
-        """
-        count, previous = self._double.get(slot, (0, 0))
-        if count < 0:
-            return False
-        count = count + 1 if count and position - previous == 2 * length else 1
-        if count <= _DOUBLE_CLOCK_PACKETS:
-            self._double[slot] = (count, position)
-            return False
-        self._double[slot] = (-1, 0)
-        self._den[slot] *= 2
-        return True
 
     def snapshot(self, slot: int) -> ReceptionSnapshot | None:
         """Return the counts of a leg's present source, or None before its first packet."""

@@ -52,7 +52,10 @@ class SourceLatch:
 
     def __init__(self, *, relearn: bool = True) -> None:
         self.locked: Address | None = None
+        self.moved = False
+        """Whether the locked source is another one than that before it."""
         self.refused = 0
+        self._last: Address | None = None
         self._relearn = relearn
         self._expected: Address | None = None
         self._learn_until = 0.0
@@ -106,7 +109,8 @@ class SourceLatch:
         return Verdict.REFUSE
 
     def _lock(self, source: Address, now: float) -> Verdict:
-        self.locked = source
+        self.moved = self._last is not None and source != self._last
+        self.locked = self._last = source
         self._heard_at = now
         self._candidates.clear()
         return Verdict.LOCK

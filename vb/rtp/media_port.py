@@ -7,19 +7,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+from vb.rtp.digits import EventPacket
 from vb.rtp.latching import Address, SourceLatch
 from vb.rtp.rtcp_session import SentSnapshot
 from vb.rtp.stats import ReceptionSnapshot
 from vb.sdp.negotiate import Agreed
-
-
-@dataclass(frozen=True, slots=True)
-class EventPacket:
-    """A telephone-event packet as it came."""
-
-    payload: bytes
-    timestamp: int
-    arrival_s: float
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from vb.codecs.base import CODECS, Codec
+from vb.sdp.bandwidth import RtcpUse, rtcp_use
 from vb.sdp.direction import Direction
 from vb.sdp.errors import CodecNotOffered, OfferRejected, SdpParseError
 from vb.sdp.formats import UNMAPPED, Format, first_format, read_formats
@@ -42,13 +43,14 @@ class Agreed:
         rtcp_mux: RTP and RTCP share one port in both directions.
         send_codec: what we encode with, as `send_payload_type`.
         send_fmtp: the peer's parameters for what we send.
-        receive: payload types to decode.
+        receive: payload types to decode, those of our description first.
         telephone_event_send: (payload type, clock in Hz) for digits, or None when the peer takes none.
         telephone_event_receive: payload type to clock in Hz.
         direction: our direction.
         remote_held: the peer's direction or address keeps us from sending.
         ptime_ms: packet time of what we send.
         text: real-time text beside the audio, or None when there is none.
+        rtcp_use: when the peer takes RTCP.
     """
 
     remote_rtp: MediaAddress | None
@@ -64,6 +66,7 @@ class Agreed:
     ptime_ms: int
     send_fmtp: str | None = None
     text: AgreedText | None = None
+    rtcp_use: RtcpUse = "always"
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +79,7 @@ class PeerAudio:
         rtcp_mux: it offers or accepts RTCP on the RTP port.
         direction: the peer's direction; an unspecified address counts as "does not receive".
         ptime_ms: packet time the peer gets from us.
+        rtcp_use: when it takes RTCP.
     """
 
     index: int
@@ -87,6 +91,7 @@ class PeerAudio:
     rtcp_mux: bool
     direction: Direction
     ptime_ms: int
+    rtcp_use: RtcpUse = "always"
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,6 +195,7 @@ def read_audio(description: SessionDescription, index: int, unmapped: Mapping[in
         rtcp_mux=stream.rtcp_mux,
         direction=stream.direction,
         ptime_ms=packet_time_ms(media.attribute("ptime"), media.attribute("maxptime")),
+        rtcp_use=rtcp_use(description, media),
     )
 
 

@@ -24,6 +24,7 @@ from vb.sdp.formats import (
 )
 from vb.sdp.negotiate import Agreed, Choice, PeerAudio, choose_audio, read_audio
 from vb.sdp.parser import parse_sdp
+from vb.sdp.peer_types import codecs_heard, events_heard
 from vb.sdp.session import Connection, Origin, SessionDescription
 from vb.sdp.stream import PLAIN_PROFILES
 from vb.sdp.text import AgreedText, LocalText, find_text, read_text
@@ -438,13 +439,14 @@ def _agreement(choice: Choice, events: Sequence[Format], ours: LocalAudio, *, re
         rtcp_mux=ours.rtcp_mux,
         send_codec=codec,
         send_payload_type=sent.payload_type,
-        receive=_codecs(ours.formats),
+        receive=codecs_heard(ours.formats, audio.formats),
         telephone_event_send=None if event is None else (event.payload_type, event.clock_rate_hz),
-        telephone_event_receive=_events(ours.formats),
+        telephone_event_receive=events_heard(ours.formats, audio.formats),
         direction=ours.direction,
         remote_held=remote_held,
         ptime_ms=audio.ptime_ms,
         send_fmtp=sent.fmtp,
+        rtcp_use=audio.rtcp_use,
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import pytest
 import trio
@@ -13,10 +14,12 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from tests.mixer.support import World, agreed
 from tests.support.ids import SequentialIds
 from vb.mixer.port import RtpPort
-from vb.rtp.media_port import EventPacket, RtcpDatagram
+from vb.rtp.digits import EventPacket
+from vb.rtp.media_port import RtcpDatagram
 from vb.rtp.ports import PortPool
 from vb.rtp.rtcp import parse_rtcp
 from vb.rtp.tasks import RtpEndpoint, RtpTiming, bind_endpoint, run_rtp
+from vb.sdp.bandwidth import RtcpUse
 
 HOST = "127.0.0.1"
 
@@ -69,6 +72,10 @@ async def leg(timing: RtpTiming | None = None, **settings: bool | str) -> AsyncI
         description = agreed(number - 1, host=HOST, direction="sendonly")
     if settings.get("direction") == "recvonly":
         description = agreed(number, host=HOST, direction="recvonly", remote_held=True)
+    rtcp_use = settings.get("rtcp_use")
+    if rtcp_use is not None:
+        use: RtcpUse = "never" if rtcp_use == "never" else "sending"
+        description = replace(description, rtcp_use=use, rtcp_mux=settings.get("rtcp_mux") is True)
     subject.port.configure(description)
     subject.port.sending = True
     async with trio.open_nursery() as nursery:
@@ -88,10 +95,12 @@ async def test_reports_go_out_about_every_five_seconds(autojump_clock: MockClock
 
 async def test_digits_are_told_once_in_order(autojump_clock: MockClock) -> None:
     async with leg() as subject:
+        sequence = 0
         for timestamp, event in ((0, 1), (3000, 2)):
             for flags in (0, 0x80, 0x80):
                 payload = bytes((event, flags, 3, 0x20))
-                subject.port.events.append(EventPacket(payload, timestamp, trio.current_time()))
+                sequence += 1
+                subject.port.events.append(EventPacket(payload, timestamp, trio.current_time(), sequence))
                 subject.port.wake()
         await wait_all_tasks_blocked()
         assert subject.digits == ["1", "2"]
@@ -99,7 +108,7 @@ async def test_digits_are_told_once_in_order(autojump_clock: MockClock) -> None:
 
 async def test_a_digit_whose_end_is_lost_is_told_after_its_time_out(autojump_clock: MockClock) -> None:
     async with leg() as subject:
-        subject.port.events.append(EventPacket(bytes((7, 0, 3, 0x20)), 0, trio.current_time()))
+        subject.port.events.append(EventPacket(bytes((7, 0, 3, 0x20)), 0, trio.current_time(), 1))
         subject.port.wake()
         await trio.sleep(0.1)
         assert subject.digits == []
@@ -181,6 +190,55 @@ async def test_reports_follow_a_peer_that_sends_from_elsewhere(autojump_clock: M
         await trio.sleep(20)
         assert parse_rtcp(behind_nat.recv(2048)) is not None
         behind_nat.close()
+
+
+async def test_reports_do_not_go_on_to_who_reported_before_the_source_moved(
+    autojump_clock: MockClock,
+) -> None:
+    async with leg(RtpTiming(timeout_s=0)) as subject:
+        subject.port.latch.locked = ("192.0.2.99", 9)
+        former = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        former.bind((HOST, 0))
+        former.setblocking(False)
+        hear_rtcp_from(subject, former)
+        await trio.sleep(20)
+        with pytest.raises(BlockingIOError):
+            former.recv(2048)
+        former.close()
+
+
+@pytest.mark.parametrize("rtcp_mux", [False, True])
+async def test_a_peer_that_takes_no_rtcp_gets_none(autojump_clock: MockClock, rtcp_mux: bool) -> None:
+    async with leg(RtpTiming(timeout_s=0), rtcp_use="never", rtcp_mux=rtcp_mux) as subject:
+        subject.world.run(3)
+        subject.port.latch.locked = (HOST, subject.peer.getsockname()[1])
+        await trio.sleep(60)
+        assert subject.received() == []
+        peer = subject.peer.dup()
+    with pytest.raises(BlockingIOError):
+        peer.recv(2048)
+    peer.close()
+
+
+async def test_without_bandwidth_for_receivers_reports_go_out_while_we_send(
+    autojump_clock: MockClock,
+) -> None:
+    async with leg(RtpTiming(timeout_s=0), rtcp_use="sending") as subject:
+        await trio.sleep(60)
+        assert subject.received()
+        subject.port.sending = False
+        await trio.sleep(60)
+        assert all(parse_rtcp(data) is None for data in subject.received())
+
+
+async def test_without_rtcp_keep_alives_keep_a_multiplexed_way_open(autojump_clock: MockClock) -> None:
+    async with leg(RtpTiming(timeout_s=0), rtcp_use="never", rtcp_mux=True) as subject:
+        subject.port.sending = False
+        subject.port.latch.locked = (HOST, subject.peer.getsockname()[1])
+        await trio.sleep(60)
+        packets = subject.received()
+        assert 3 <= len(packets) <= 4
+        assert all(len(data) == 12 and parse_rtcp(data) is None for data in packets)
 
 
 async def test_the_end_is_said_with_a_goodbye_when_something_was_sent(autojump_clock: MockClock) -> None:

@@ -5,16 +5,19 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Final
 
 import trio
 
 from vb.ids import IdSource
-from vb.rtp.dtmf import TelephoneEventReceiver
+from vb.rtp.digits import TelephoneEventReceiver
 from vb.rtp.latching import Address
 from vb.rtp.media_port import MediaPort
 from vb.rtp.rtcp_session import RtcpSession
 from vb.rtp.tasks.endpoint import RtpEndpoint
 from vb.sdp.negotiate import Agreed
+
+_USUAL_EVENT_CLOCK_HZ: Final = 8000
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,9 +70,11 @@ class _RtpSession:
     def step(self, now: float) -> float | None:
         """Do what is due and return when to come back, or None when the leg was silent for too long."""
         port = self._port
+        clocks = {} if port.agreed is None else port.agreed.telephone_event_receive
         while port.events:
             packet = port.events.popleft()
-            self._report_digits(self._digits.receive(packet.payload, packet.timestamp, packet.arrival_s))
+            clock_hz = clocks.get(packet.payload_type, _USUAL_EVENT_CLOCK_HZ)
+            self._report_digits(self._digits.receive(packet, clock_hz))
         self._report_digits(self._digits.expire(now))
         while port.rtcp:
             datagram = port.rtcp.popleft()
@@ -115,25 +120,34 @@ class _RtpSession:
 
     def _send_rtcp(self, data: bytes) -> None:
         agreed = self._port.agreed
-        if agreed is None:
+        if agreed is None or not self._may_report(agreed):
             return
         if agreed.rtcp_mux:
             address = self._rtp_address()
             if address is not None:
                 self._endpoint.send_rtp(data, address)
-        elif self._rtcp_source is not None and self._is_elsewhere(agreed):
-            self._endpoint.send_rtcp(data, self._rtcp_source)
+        elif (source := self._reporting_source(agreed)) is not None:
+            self._endpoint.send_rtcp(data, source)
         elif agreed.remote_rtcp is not None:
             self._endpoint.send_rtcp(data, (agreed.remote_rtcp.host, agreed.remote_rtcp.port))
+        elif agreed.remote_rtp is None and (locked := self._port.latch.locked) is not None:
+            self._endpoint.send_rtcp(data, (locked[0], locked[1] + 1))
 
-    def _is_elsewhere(self, agreed: Agreed) -> bool:
-        """Whether the peer sends from another address than its SDP names, as behind a NAT.
+    def _may_report(self, agreed: Agreed) -> bool:
+        """Whether the peer takes RTCP from us now (RFC 3556)."""
+        return agreed.rtcp_use == "always" or (agreed.rtcp_use == "sending" and self._port.transmitting)
+
+    def _reporting_source(self, agreed: Agreed) -> Address | None:
+        """Return where RTCP came from if the peer sends from elsewhere than its SDP says, as behind a NAT.
 
         Only then is RTCP answered where it comes from: a peer that is where it says cannot have its reports
-        led away by a stranger on its host.
+        led away by a stranger on its host. Who reported before the source moved is not asked any more.
         """
-        locked, announced = self._port.latch.locked, agreed.remote_rtp
-        return locked is not None and (announced is None or locked != (announced.host, announced.port))
+        locked, announced, source = self._port.latch.locked, agreed.remote_rtp, self._rtcp_source
+        if locked is None or source is None or source[0] != locked[0]:
+            return None
+        elsewhere = announced is None or locked != (announced.host, announced.port)
+        return source if elsewhere else None
 
     def _keep_alive(self, now: float) -> None:
         """Keep the way open while we may not send; with multiplexing the reports do (RFC 6263 §5)."""
@@ -141,8 +155,10 @@ class _RtpSession:
             return
         self._keep_alive_at = now + self._timing.keep_alive_s
         port = self._port
-        address = self._rtp_address()
-        if address is None or port.transmitting or port.agreed is None or port.agreed.rtcp_mux:
+        address, agreed = self._rtp_address(), port.agreed
+        if address is None or port.transmitting or agreed is None:
+            return
+        if agreed.rtcp_mux and self._may_report(agreed):
             return
         self._endpoint.send_rtp(port.keep_alive(), address)
 

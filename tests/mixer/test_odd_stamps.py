@@ -1,0 +1,483 @@
+"""Senders whose timestamps are not those of their audio: heard whole, and nothing learnt outlives them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+from tests.mixer.support import (
+    G722,
+    OPUS,
+    PCMA,
+    PCMU,
+    ListSink,
+    Pcm,
+    Phone,
+    World,
+    agreed,
+    level,
+    rtp,
+    strength,
+    to_ulaw,
+    tone,
+)
+from vb.codecs.base import Codec, Encoder, make_encoder
+from vb.rtp.playout import PlayoutSettings
+
+Stamps = Callable[[int], int]
+"""From how many packets went before to the timestamp, in the codec's clock."""
+
+
+class Talker:
+    """A phone that sends a 400 Hz tone in 20 ms packets, with timestamps of its own making."""
+
+    def __init__(
+        self,
+        world: World,
+        codec: Codec = PCMU,
+        *,
+        receive: Sequence[Codec] = (),
+        events: int | None = None,
+    ) -> None:
+        self.world = world
+        self.codec = codec
+        self.phone = world.phone(sending=False, configured=False)
+        self.source = self.phone.source
+        known = {known.payload_type: known for known in (codec, *receive)}
+        self.phone.port.configure(agreed(self.source[1], codec=codec, receive=known, events=events))
+        self.sink = ListSink()
+        self.phone.port.add_tap_in(self.sink)
+        self.ssrc = 77
+        self.sequence = 100
+        self.sample = 0
+        self._encoder: Encoder = make_encoder(codec)
+
+    @property
+    def port(self) -> Phone:
+        return self.phone
+
+    def change(self, codec: Codec) -> None:
+        """Go on with another codec."""
+        self.codec = codec
+        self._encoder = make_encoder(codec)
+
+    def payload(self) -> bytes:
+        width = self.codec.pcm_rate_hz // 50
+        pcm = tone(400, width, start=self.sample, rate_hz=self.codec.pcm_rate_hz)
+        self.sample += width
+        return to_ulaw(pcm) if self.codec is PCMU else self._encoder.encode(pcm)
+
+    def queue(self, timestamp: int, at: float, payload: bytes | None = None) -> None:
+        data = rtp(
+            self.sequence,
+            timestamp,
+            self.payload() if payload is None else payload,
+            ssrc=self.ssrc,
+            payload_type=self.codec.payload_type,
+        )
+        self.world.io.arrive(self.phone.port.slot, data, self.source, at)
+        self.sequence += 1
+
+    def say(self, packets: int, stamps: Stamps, *, jitter_s: float = 0.0, loss: float = 0.0) -> Pcm:
+        """Send so many packets, one a tick, and return what was heard of them."""
+        rng = np.random.default_rng(5)
+        begun = len(self.sink.frames)
+        for number in range(packets):
+            at = self.world.tick_at + 0.010 + jitter_s * rng.uniform()
+            payload = self.payload()
+            if rng.uniform() < loss:
+                self.sequence += 1
+            else:
+                self.queue(stamps(number), at, payload)
+            self.world.run(1)
+        return np.concatenate(self.sink.frames[begun:])
+
+    def whole(self, pcm: Pcm) -> bool:
+        """Whether a tone came through without a seam."""
+        rate_hz = self.sink.rates[-1]
+        width = rate_hz // 50
+        tail = pcm[-(pcm.size // width - 6) * width :]
+        pure = strength(tail, 400, rate_hz)
+        rest = level(tail) ** 2 - pure**2 / 2
+        steady = min(level(tail[i : i + width]) for i in range(0, tail.size, width))
+        return pure > 7000 and rest < 0.002 * pure**2 and steady > 5000
+
+
+def step(codec: Codec) -> int:
+    return codec.clock_rate_hz // 50
+
+
+def right(codec: Codec) -> Stamps:
+    return lambda number: 5000 + step(codec) * number
+
+
+def shaken(codec: Codec) -> Stamps:
+    """Off by up to a millisecond, each on its own."""
+    rng = np.random.default_rng(3)
+    most = codec.clock_rate_hz // 1000
+    return lambda number: 5000 + step(codec) * number + int(rng.integers(-most, most + 1))
+
+
+def zigzag(codec: Codec) -> Stamps:
+    most = codec.clock_rate_hz // 1000
+    return lambda number: 5000 + step(codec) * number + (most if number % 2 else -most)
+
+
+def times(factor: float) -> Callable[[Codec], Stamps]:
+    return lambda codec: lambda number: 5000 + int(step(codec) * factor * number)
+
+
+def still(codec: Codec) -> Stamps:
+    return lambda number: 5000
+
+
+def counting(codec: Codec) -> Stamps:
+    return lambda number: 5000 + number
+
+
+def microseconds(codec: Codec) -> Stamps:
+    return lambda number: 5000 + 20_000 * number
+
+
+def nanoseconds(codec: Codec) -> Stamps:
+    return lambda number: (5000 + 20_000_000 * number) & 0xFFFF_FFFF
+
+
+def backwards(codec: Codec) -> Stamps:
+    return lambda number: 5_000_000 - step(codec) * number
+
+
+CODECS = [PCMU, G722, OPUS]
+WRONG = [times(2), times(0.5), times(1.2), times(6), still, counting, backwards, microseconds, nanoseconds]
+
+
+@pytest.mark.parametrize("codec", CODECS, ids=lambda codec: codec.name)
+@pytest.mark.parametrize("stamps", [right, shaken, zigzag, times(161 / 160)])
+def test_consecutive_packets_play_back_to_back(codec: Codec, stamps: Callable[[Codec], Stamps]) -> None:
+    talker = Talker(World(), codec)
+    assert talker.whole(talker.say(200, stamps(codec)))
+    statistics = talker.phone.port.statistics()
+    assert (statistics.late, statistics.discarded, statistics.shifts) == (0, 0, 0)
+    assert statistics.underruns == 0
+
+
+@pytest.mark.parametrize("codec", CODECS, ids=lambda codec: codec.name)
+@pytest.mark.parametrize("stamps", WRONG)
+def test_timestamps_that_step_wrongly_throughout_are_not_heard(
+    codec: Codec, stamps: Callable[[Codec], Stamps]
+) -> None:
+    talker = Talker(World(), codec)
+    talker.say(15, stamps(codec))
+    before = talker.phone.port.statistics()
+    wrong = stamps(codec)
+    assert talker.whole(talker.say(200, lambda number: wrong(number + 15)))
+    after = talker.phone.port.statistics()
+    assert (after.late, after.discarded) == (before.late, before.discarded)
+    assert after.jitter_ms < 5
+
+
+@pytest.mark.parametrize("stamps", [shaken, times(2), still, counting])
+def test_they_are_heard_through_jitter(stamps: Callable[[Codec], Stamps]) -> None:
+    talker = Talker(World(playout=PlayoutSettings(target_ms=80)), PCMU)
+    wrong = stamps(PCMU)
+    talker.say(40, wrong, jitter_s=0.03)
+    assert talker.whole(talker.say(200, lambda number: wrong(number + 40), jitter_s=0.03))
+
+
+@pytest.mark.parametrize("stamps", [shaken, times(2), still])
+def test_a_lost_packet_leaves_the_hole_it_is(stamps: Callable[[Codec], Stamps]) -> None:
+    talker = Talker(World(), PCMU)
+    wrong = stamps(PCMU)
+    talker.say(40, wrong)
+    pcm = talker.say(100, lambda number: wrong(number + 40), loss=0.05)
+    assert strength(pcm, 400, talker.sink.rates[-1]) > 7000
+    assert talker.phone.port.statistics().concealed <= 10
+
+
+@pytest.mark.parametrize("ppm", [300, -300])
+def test_ten_minutes_of_drift_and_shaken_timestamps_stay_bounded(ppm: float) -> None:
+    world = World()
+    one, other = world.phone(400, ppm=ppm, shaken=8), world.phone()
+    world.room(one, other)
+    world.run(500)
+    before = one.port.statistics()
+    worst = 0.0
+    for _ in range(29):
+        world.run(1000)
+        other.heard.clear()
+        worst = max(worst, one.port.statistics().delay_ms)
+    after = one.port.statistics()
+    assert (after.underruns, after.late, after.concealed) == (before.underruns, 0, before.concealed)
+    assert worst <= 60
+    assert 5 <= after.shifts <= 20
+
+
+class TestARealGap:
+    @pytest.mark.parametrize("codec", CODECS, ids=lambda codec: codec.name)
+    @pytest.mark.parametrize("silent", [1, 5, 50, 500])
+    def test_is_waited_out(self, codec: Codec, silent: int) -> None:
+        talker = Talker(World(), codec)
+        stamps = right(codec)
+        talker.say(50, stamps)
+        delay_ms = talker.phone.port.statistics().delay_ms
+        begun = len(talker.sink.frames)
+        talker.world.run(silent)
+        talker.sample += silent * codec.pcm_rate_hz // 50
+        talker.say(50, lambda number: stamps(number + 50 + silent))
+        heard = talker.sink.frames[begun:]
+        assert talker.whole(np.concatenate(heard[-45:]))
+        assert level(heard[silent + 8]) > 5000
+        if silent >= 5:
+            assert level(heard[silent - 1]) < 300
+        assert talker.phone.port.statistics().delay_ms == delay_ms
+        assert talker.phone.port.statistics().underruns == 0
+
+    def test_is_waited_out_when_every_other_packet_is_left_out(self) -> None:
+        talker = Talker(World(), PCMU)
+        for number in range(60):
+            talker.queue(5000 + 320 * number, talker.world.tick_at + 0.010)
+            talker.world.run(2)
+        frames = [level(frame) for frame in talker.sink.frames[-40:]]
+        # One frame was received, the next is its fading copy.
+        assert all(min(one, other) < 0.95 * max(one, other) for one, other in pairwise(frames))
+        assert talker.phone.port.statistics().underruns == 0
+
+    def test_after_digits_is_waited_out(self) -> None:
+        talker = Talker(World(), PCMU, events=101)
+        stamps = right(PCMU)
+        talker.say(50, stamps)
+        for number in range(7):
+            event = rtp(
+                talker.sequence,
+                stamps(50),
+                bytes((5, 10, 0, 160)),
+                ssrc=talker.ssrc,
+                payload_type=101,
+                marker=number == 0,
+            )
+            talker.world.io.arrive(talker.phone.port.slot, event, talker.source, talker.world.tick_at + 0.01)
+            talker.sequence += 1
+            talker.world.run(1)
+        talker.sample += 7 * 160
+        assert talker.whole(talker.say(60, lambda number: stamps(number + 57)))
+        assert [packet.marker for packet in talker.phone.port.events] == [True] + [False] * 6
+        assert talker.phone.port.statistics().underruns == 0
+
+    def test_that_only_the_timestamps_have_is_left_out(self) -> None:
+        talker = Talker(World(), PCMU)
+        stamps = right(PCMU)
+        talker.say(50, stamps)
+        assert talker.whole(
+            np.concatenate([talker.say(1, lambda _: stamps(90)), talker.say(60, lambda n: stamps(n + 91))])
+        )
+
+
+class TestWhatWasLearntOfASource:
+    def learnt(self, codec: Codec = G722, receive: Sequence[Codec] = ()) -> Talker:
+        talker = Talker(World(), codec, receive=receive)
+        talker.say(60, times(2)(codec))
+        assert self.by_sequence(talker)
+        return talker
+
+    @staticmethod
+    def by_sequence(talker: Talker) -> bool:
+        places = talker.world.plane._core.arrivals._places
+        return bool(places.by_sequence[talker.phone.port.slot])
+
+    def test_ends_with_its_ssrc(self) -> None:
+        talker = self.learnt()
+        talker.ssrc, talker.sequence = 4242, 9
+        assert talker.whole(talker.say(100, right(G722)))
+        assert not self.by_sequence(talker)
+
+    def test_ends_with_its_address_after_a_reinvite(self) -> None:
+        talker = self.learnt()
+        talker.phone.port.configure(agreed(7000, codec=G722))
+        talker.source = ("192.0.2.1", 7000)
+        talker.say(1, right(G722))
+        assert not self.by_sequence(talker)
+        assert talker.whole(talker.say(100, lambda number: right(G722)(number + 1)))
+
+    def test_ends_with_its_address_though_the_numbers_go_back(self) -> None:
+        talker = Talker(World(), G722)
+        stamps = right(G722)
+        talker.say(60, stamps)
+        talker.phone.port.configure(agreed(7000, codec=G722))
+        talker.source = ("192.0.2.1", 7000)
+        talker.sequence -= 50
+        assert talker.whole(talker.say(40, lambda number: stamps(number + 10)))
+
+    def test_ends_when_another_address_takes_over(self) -> None:
+        talker = self.learnt()
+        talker.world.run(320)
+        talker.source = ("203.0.113.9", 9)
+        talker.sequence -= 30
+        talker.say(12, right(G722))
+        assert not self.by_sequence(talker)
+        assert talker.whole(talker.say(60, lambda number: right(G722)(number + 12)))
+
+    def test_ends_with_its_codec(self) -> None:
+        talker = self.learnt()
+        talker.phone.port.configure(agreed(talker.source[1], codec=PCMA))
+        assert not self.by_sequence(talker)
+        talker.change(PCMA)
+        assert talker.whole(talker.say(100, right(PCMA)))
+
+    def test_is_unlearnt_when_its_timestamps_become_right(self) -> None:
+        talker = self.learnt()
+        last = times(2)(G722)(60)
+        assert talker.whole(talker.say(100, lambda number: last + 160 * number))
+        assert not self.by_sequence(talker)
+
+    def test_comes_back_when_they_become_wrong_again(self) -> None:
+        talker = self.learnt()
+        last = times(2)(G722)(60)
+        talker.say(30, lambda number: last + 160 * number)
+        assert not self.by_sequence(talker)
+        last += 160 * 30
+        assert talker.whole(talker.say(100, lambda number: last + 320 * number))
+        assert self.by_sequence(talker)
+
+    def test_the_same_address_again_keeps_the_counts(self) -> None:
+        talker = Talker(World(), G722)
+        stamps = right(G722)
+        talker.say(30, stamps)
+        talker.phone.port.configure(agreed(7000, codec=G722))
+        talker.phone.port.configure(agreed(talker.source[1], codec=G722))
+        assert talker.whole(talker.say(30, lambda number: stamps(number + 30)))
+        reception = talker.phone.port.reception()
+        assert reception is not None
+        assert reception.received == 60
+
+
+class TestOtherPacketsAmongAudio:
+    def test_digits_under_an_ssrc_of_their_own_leave_the_audio_alone(self) -> None:
+        talker = Talker(World(), PCMU, events=101)
+        stamps = right(PCMU)
+        talker.say(30, stamps)
+        for number in range(20):
+            event = rtp(900 + number, 77, bytes((5, 10, 0, 160)), ssrc=5, payload_type=101)
+            talker.world.io.arrive(talker.phone.port.slot, event, talker.source, talker.world.tick_at + 0.005)
+            talker.say(1, lambda _, number=number: stamps(number + 30))  # type: ignore[misc]  # bound now
+        assert talker.whole(np.concatenate(talker.sink.frames[10:]))
+        assert [packet.ssrc for packet in talker.phone.port.events] == [5] * 20
+        reception = talker.phone.port.reception()
+        assert reception is not None
+        assert (reception.ssrc, reception.received) == (77, 50)
+
+    def test_digits_with_timestamps_of_their_own_leave_the_audio_alone(self) -> None:
+        talker = Talker(World(), PCMU, events=101)
+        stamps = right(PCMU)
+        talker.say(30, stamps)
+        for number in range(20):
+            event = rtp(
+                talker.sequence, 77_000_000, bytes((5, 10, 0, 160)), ssrc=talker.ssrc, payload_type=101
+            )
+            talker.sequence += 1
+            talker.world.io.arrive(talker.phone.port.slot, event, talker.source, talker.world.tick_at + 0.005)
+            talker.say(1, lambda _, number=number: stamps(number + 30))  # type: ignore[misc]  # bound now
+        assert talker.whole(np.concatenate(talker.sink.frames[10:]))
+        assert len(talker.phone.port.events) == 20
+        assert talker.phone.port.statistics().strays == 0
+
+    def test_packets_of_unknown_types_are_counted_and_change_nothing(self) -> None:
+        talker = Talker(World(), PCMU)
+        stamps = right(PCMU)
+        talker.say(30, stamps)
+        for number in range(20):
+            other = rtp(3 * number, 1 << 30, bytes(160), ssrc=5, payload_type=96)
+            talker.world.io.arrive(talker.phone.port.slot, other, talker.source, talker.world.tick_at + 0.005)
+            talker.say(1, lambda _, number=number: stamps(number + 30))  # type: ignore[misc]  # bound now
+        assert talker.whole(np.concatenate(talker.sink.frames[10:]))
+        assert talker.world.plane.statistics.dropped == {"unknown_payload_type": 20}
+
+
+class TestSourcesThatOverlap:
+    def test_the_newest_is_heard_while_the_one_before_goes_on(self) -> None:
+        world = World()
+        talker = Talker(world, PCMU)
+        stamps = right(PCMU)
+        talker.say(30, stamps)
+        talker.ssrc, talker.sequence = 4242, 7
+        for number in range(60):
+            old = rtp(130 + number, 5000 + 160 * (30 + number), to_ulaw(tone(1300, 160)), ssrc=77)
+            world.io.arrive(talker.phone.port.slot, old, talker.source, world.tick_at + 0.005)
+            talker.say(1, lambda _, number=number: 900_000 + 160 * number)  # type: ignore[misc]  # bound now
+        assert talker.whole(np.concatenate(talker.sink.frames[-50:]))
+        statistics = talker.phone.port.statistics()
+        assert statistics.reception is not None
+        assert (statistics.reception.ssrc, statistics.reception.received) == (4242, 60)
+        assert statistics.strays == 59
+
+    def test_packets_of_another_ssrc_that_keep_a_way_open_end_nothing(self) -> None:
+        world = World()
+        talker = Talker(world, PCMU)
+        talker.ssrc = 0
+        talker.say(3, right(PCMU))
+        talker.ssrc = 77
+        stamps = right(PCMU)
+        talker.say(30, stamps)
+        for number in range(10):
+            idle = rtp(3 + number, 7, bytes([255]) * 160, ssrc=0)
+            world.io.arrive(talker.phone.port.slot, idle, talker.source, world.tick_at + 0.005)
+            talker.say(3, lambda n, number=number: stamps(30 + 3 * number + n))  # type: ignore[misc]
+        assert talker.whole(np.concatenate(talker.sink.frames[-40:]))
+
+    def test_the_one_before_is_heard_again_when_the_newer_one_ceases(self) -> None:
+        talker = Talker(World(), PCMU)
+        stamps = right(PCMU)
+        talker.say(30, stamps)
+        talker.ssrc = 4242
+        talker.say(1, stamps)
+        talker.ssrc = 77
+        talker.say(3, lambda number: stamps(number + 31))
+        assert talker.whole(talker.say(60, lambda number: stamps(number + 34)))
+
+    def test_the_one_before_is_heard_at_once_after_half_a_second(self) -> None:
+        talker = Talker(World(), PCMU)
+        stamps = right(PCMU)
+        talker.say(30, stamps)
+        talker.ssrc = 4242
+        talker.say(30, stamps)
+        talker.world.run(25)
+        talker.ssrc = 77
+        assert level(talker.say(3, stamps)[-160:]) > 5000
+        assert talker.phone.port.statistics().strays == 0
+
+
+@pytest.mark.parametrize("jump", [-3_000_000, -23_680, -4000, 4000, 23_680, 3_000_000])
+def test_no_audio_is_lost_where_timestamps_jump_and_the_numbers_go_on(jump: int) -> None:
+    talker = Talker(World(), PCMU)
+    stamps = right(PCMU)
+    begun = talker.say(30, lambda number: stamps(number + 50_000))
+    rest = talker.say(60, lambda number: stamps(number + 50_030) + jump)
+    assert talker.whole(np.concatenate((begun, rest)))
+    assert talker.phone.port.statistics().strays == 0
+    assert talker.phone.port.statistics().concealed == 0
+
+
+def test_audio_goes_to_the_locked_source_when_the_sdp_gives_no_address() -> None:
+    world = World()
+    one, other = world.phone(400, configured=False), world.phone(900)
+    one.port.configure(agreed(has_address=False))
+    one.port.sending = True
+    one.source = ("203.0.113.9", 9999)
+    world.room(one, other)
+    world.run(3)
+    assert not one.heard
+    world.run(40)
+    assert world.io.targets[one.port.slot] == ("203.0.113.9", 9999)
+    assert strength(one.pcm(20), 900) > 7000
+
+
+def test_no_audio_goes_to_the_locked_source_of_a_peer_that_holds_us() -> None:
+    world = World()
+    one, other = world.phone(400, configured=False), world.phone(900)
+    one.port.configure(agreed(has_address=False, direction="recvonly", remote_held=True))
+    one.port.sending = True
+    world.room(one, other)
+    world.run(40)
+    assert not one.heard

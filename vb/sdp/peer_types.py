@@ -1,0 +1,43 @@
+"""Payload types that a peer may send although the description that binds it says others.
+
+Each side sends the payload types of the other's description (RFC 3264 §5.1). Peers exist that send the number
+of their own instead; where ours has no meaning of its own for it, nothing speaks against taking it.
+"""
+
+from collections.abc import Iterable
+
+from vb.codecs.base import Codec
+from vb.sdp.formats import Format
+
+
+def codecs_heard(ours: Iterable[Format], theirs: Iterable[Format]) -> dict[int, Codec]:
+    """Returns payload type to codec: of our description, then what the peer calls the same codecs.
+
+    Args:
+        ours: the formats of our description.
+        theirs: the formats of the peer's.
+    """
+    known = tuple(ours)
+    heard = {item.payload_type: item.codec for item in known if item.codec is not None}
+    names = {codec.name for codec in heard.values()}
+    for item in _unbound(known, theirs):
+        if item.codec is not None and item.codec.name in names:
+            heard[item.payload_type] = item.codec
+    return heard
+
+
+def events_heard(ours: Iterable[Format], theirs: Iterable[Format]) -> dict[int, int]:
+    """Returns payload type to clock in Hz of telephone-events, as `codecs_heard` does of codecs."""
+    known = tuple(ours)
+    heard = {item.payload_type: item.clock_rate_hz for item in known if item.is_event}
+    if heard:
+        heard.update(
+            (item.payload_type, item.clock_rate_hz) for item in _unbound(known, theirs) if item.is_event
+        )
+    return heard
+
+
+def _unbound(ours: tuple[Format, ...], theirs: Iterable[Format]) -> list[Format]:
+    """Returns the formats of the peer whose payload types mean nothing in our description."""
+    bound = {item.payload_type for item in ours}
+    return [item for item in theirs if item.payload_type not in bound]
