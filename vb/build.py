@@ -19,7 +19,7 @@ from vb.events.bus import EventBus
 from vb.events.hooks import Hook, HookTable
 from vb.features.playback import Players
 from vb.features.recording import Recorders
-from vb.features.storage import RecordingStorage
+from vb.features.storage import OWN_LOOKUPS, RecordingStorage
 from vb.ids import SystemIds
 from vb.layers import Layer
 from vb.limits.allowance import Allowance
@@ -32,6 +32,7 @@ from vb.metrics import Metrics
 from vb.mixer.plane import Plane
 from vb.mixer.port import Port
 from vb.mixer.tasks import SocketIo
+from vb.name_servers import NameServers
 from vb.names import NameLookup
 from vb.rtp.playout import PlayoutSettings
 from vb.rtp.ports import PortPool
@@ -68,7 +69,9 @@ def build_engine(config: Config, http: httpx.AsyncClient, rooms: Layer, legs: tr
         pass_through=config.rooms.pass_through,
         relearn=config.rtp.relatch,
     )
-    metrics, names = Metrics(), NameLookup("requests")
+    servers = NameServers(config.server.dns_servers)
+    metrics, names = Metrics(), NameLookup("requests", lookup=servers.look_up)
+    own_names = NameLookup("operator", at_once=OWN_LOOKUPS, lookup=servers.look_up)
     bus.subscribe(metrics.observe)
     engine = Engine(
         config=config,
@@ -84,7 +87,10 @@ def build_engine(config: Config, http: httpx.AsyncClient, rooms: Layer, legs: tr
         fetch_policy=policy,
         players=Players(ids, Fetcher(http, policy, blocking=decoders, resolve=names), decoders),
         recorders=Recorders(
-            config.recording.dir, ids, disk, RecordingStorage(config.s3, policy, names=names)
+            config.recording.dir,
+            ids,
+            disk,
+            RecordingStorage(config.s3, policy, names=names, own_names=own_names),
         ),
         call_rate=RateLimit(config.server.max_calls_per_second),
         destinations=Destinations(config.server.dial_allow),
@@ -97,7 +103,9 @@ def build_engine(config: Config, http: httpx.AsyncClient, rooms: Layer, legs: tr
         room_layer=rooms,
         ids=ids,
     )
-    engine.sip = SipEndpoint(sip_settings(config.sip), ids, partial(accept_call, engine))
+    engine.sip = SipEndpoint(
+        sip_settings(config.sip), ids, partial(accept_call, engine), look_up=servers.look_up
+    )
     engine.sip.refuse_new = partial(refusal, engine)
     engine.transfers = transfer_policy(engine)
     engine.recorders.storage.uploads.on_fault = partial(metrics.recovered, "uploads", "upload")

@@ -1,5 +1,4 @@
 import importlib.util
-import threading
 from collections.abc import Sequence
 
 import pytest
@@ -7,6 +6,7 @@ import trio
 from trio.testing import MockClock
 
 from vb.config import Config, S3Config
+from vb.dns_records import Answer, Kind
 from vb.errors import BadRequest, ConfigError, NotAvailable
 from vb.features.storage import RecordingStorage, S3Choice
 from vb.media.fetch_policy import FetchPolicy
@@ -250,17 +250,16 @@ async def test_a_name_that_is_not_known_is_only_a_doubt() -> None:
 
 
 async def test_a_resolver_that_hangs_is_given_up(autojump_clock: MockClock) -> None:
-    found, over = RecordingStorage(S3Config()), threading.Event()
+    found = RecordingStorage(S3Config())
 
-    def hang(host: str) -> tuple[str, ...]:
-        over.wait()
-        return ()
+    async def hang(name: str, kind: Kind, within_s: float) -> Answer:
+        await trio.sleep_forever()
+        raise AssertionError
 
     found.own_names = NameLookup("operator", lookup=hang)
     with pytest.raises(Unreachable):
         await found._locate("s3.example.com", 443)
     assert trio.current_time() == PATIENCE_S
-    over.set()
 
 
 async def test_no_check_is_made_when_it_is_switched_off() -> None:

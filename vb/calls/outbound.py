@@ -24,7 +24,7 @@ from vb.legs.referral import Referral, ReferredLeg
 from vb.legs.sip import SipLeg, SipLegOptions
 from vb.limits.allowance import Ticket
 from vb.rooms.room import Room
-from vb.sip.tasks.endpoint import DialRequest
+from vb.sip.tasks.endpoint import DialRequest, Route
 from vb.speech.amd_parameters import AmdParameters
 
 log = structlog.get_logger(__name__)
@@ -101,7 +101,7 @@ def prepare_call(engine: Engine, request: CallRequest) -> OutgoingCall:
     return OutgoingCall(engine, request, codecs, ticket)
 
 
-def dial_request(request: CallRequest, sdp: bytes = b"") -> DialRequest:
+def dial_request(request: CallRequest, sdp: bytes = b"", route: Route | None = None) -> DialRequest:
     """Return what the SIP endpoint has to know of a call."""
     return DialRequest(
         to=request.to,
@@ -112,6 +112,7 @@ def dial_request(request: CallRequest, sdp: bytes = b"") -> DialRequest:
         auth=request.auth,
         outbound_proxy=request.outbound_proxy,
         server_headers=request.referral.refer.headers if request.referral is not None else (),
+        route=route,
     )
 
 
@@ -155,11 +156,11 @@ class OutgoingCall:
 
     async def _run(self, task_status: trio.TaskStatus[SipLeg]) -> None:
         engine, request = self.engine, self.request
-        local_host = await engine.sip.local_host_for(request.to, request.outbound_proxy)
+        route = await engine.sip.find_route(request.to, request.outbound_proxy)
         engine.check_running()  # the look-up may have taken long
         try:
-            async with open_media(engine, local_host, self.codecs, text=request.rtt) as media:
-                call = engine.sip.dial(dial_request(request, media.offer()))
+            async with open_media(engine, route.local_host, self.codecs, text=request.rtt) as media:
+                call = engine.sip.dial(dial_request(request, media.offer(), route))
                 leg = self._leg_type(
                     engine,
                     call,

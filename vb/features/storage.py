@@ -65,11 +65,12 @@ class RecordingStorage:
         policy: FetchPolicy | None = None,
         *,
         names: Resolve | None = None,
+        own_names: NameLookup | None = None,
         make_bucket: Callable[[S3Target], Bucket] | None = None,
     ) -> None:
         self._settings = settings
         self._policy = policy or FetchPolicy()
-        self.own_names = NameLookup("operator", threads=OWN_LOOKUPS)
+        self.own_names = own_names or NameLookup("operator", at_once=OWN_LOOKUPS)
         self._names = names or NameLookup("requests")
         self._make_bucket = make_bucket or self._open_bucket
         self._files = ThreadRunner(FILE_THREADS, abandon_on_cancel=True)
