@@ -1,11 +1,12 @@
 """Every check of this project, one nox session each; `./run test` runs the default ones.
 
 The sessions share the virtual environment that nox itself runs in, so nothing is installed twice and a second
-run starts at once.
+run starts at once. Only `lowest` and `versions` have environments of their own, below `.nox`.
 """
 
 from __future__ import annotations
 
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -72,6 +73,49 @@ def tests(session: nox.Session) -> None:
     """The unit and loopback tests, and those of the conformance peers; arguments go to pytest."""
     everything = ("tests", "conformance/selftest", "-n", "2", "--dist", "worksteal")
     tool(session, "pytest", *(session.posargs or everything))
+
+
+def own_environment(session: nox.Session, name: str, python: str, *options: str) -> str:
+    """Make an environment below `.nox` for what the tests need; return its interpreter."""
+    home = ROOT / ".nox" / name
+    executable = str(home / "bin" / "python")
+    tool(session, "uv", "venv", "--quiet", "--clear", "--no-python-downloads", "--python", python, str(home))
+    install = ["uv", "pip", "install", "--quiet", "--python", executable, "--group", "test", *options]
+    tool(session, *install, "--editable", ".[storage]")
+    return executable
+
+
+def find_python(version: str) -> str | None:
+    """Return an interpreter of a version: one on the path that works, or one of pyenv's."""
+    pyenv = (Path.home() / ".pyenv" / "versions").glob(f"{version}.*/bin/python")
+    for candidate in (f"python{version}", *map(str, sorted(pyenv))):
+        try:
+            subprocess.run([candidate, "-c", ""], check=True, capture_output=True)
+        except (OSError, subprocess.CalledProcessError):
+            continue
+        return candidate
+    return None
+
+
+@nox.session(default=False)
+def lowest(session: nox.Session) -> None:
+    """The tests with the lowest versions that pyproject.toml allows; arguments go to pytest."""
+    python = own_environment(session, "lowest", sys.executable, "--resolution", "lowest-direct")
+    everything = ("tests", "-n", "2", "--dist", "worksteal")
+    session.run(python, "-m", "pytest", *(session.posargs or everything), external=True)
+
+
+@nox.session(default=False)
+@nox.parametrize("python_version", ["3.11", "3.12", "3.13"])
+def versions(session: nox.Session, python_version: str) -> None:
+    """The tests on each supported Python that this machine has, as locked; arguments go to pytest."""
+    found = find_python(python_version)
+    if found is None:
+        session.skip(f"no Python {python_version} here")
+    name = f"versions-{python_version}"
+    python = own_environment(session, name, found, "--constraint", "requirements/dev.txt")
+    everything = ("tests", "-n", "2", "--dist", "worksteal")
+    session.run(python, "-m", "pytest", *(session.posargs or everything), external=True)
 
 
 @nox.session

@@ -67,6 +67,10 @@ def test_addresses_have_several_forms(addr: str) -> None:
     ("name", "text"),
     [
         ("HTTP_ADDR", "8080"),
+        ("VB_DNS_SERVERS", "ns.example"),
+        ("VB_DNS_SERVERS", "127.0.0.1:0"),
+        ("VB_DNS_SERVERS", "[::1]x"),
+        ("VB_DNS_SERVERS", "127.0.0.1:99999"),
         ("HTTP_ADDR", "127.0.0.1:http"),
         ("HTTP_ADDR", "127.0.0.1:70000"),
         ("HTTP_ADDR", "[::zz]:80"),

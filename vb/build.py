@@ -22,6 +22,7 @@ from vb.metrics import Metrics
 from vb.mixer.plane import Plane
 from vb.mixer.port import Port
 from vb.mixer.tasks import SocketIo
+from vb.name_servers import NameServers
 from vb.names import NameLookup
 from vb.playback.players import Players
 from vb.playback.tasks.fetch import Fetcher
@@ -54,7 +55,9 @@ def build_web(config: Config) -> WebClient:
         policy = FetchPolicy.parse(config.server.fetch_allow)
     except ValueError as exc:
         raise ConfigError(f"VB_FETCH_ALLOW: {exc}") from None
-    names, own_names = NameLookup("requests"), NameLookup("operator", threads=OWN_LOOKUPS)
+    servers = NameServers(config.server.dns_servers)
+    names = NameLookup("requests", lookup=servers.look_up)
+    own_names = NameLookup("operator", at_once=OWN_LOOKUPS, lookup=servers.look_up)
     return WebClient(Guard(policy, names, own_names), Dialer(), user_agent=config.sip.host)
 
 
@@ -92,6 +95,7 @@ def build_engine(config: Config, web: WebClient, rooms: Layer, legs: trio.Nurser
         ids=ids,
         life=life,
         web=web,
+        look_up=NameServers(config.server.dns_servers).look_up,
         plane=plane,
         ports=PortPool(config.rtp.port_min, config.rtp.port_max),
         players=Players(ids, Fetcher(web, blocking=decoders), decoders),

@@ -35,6 +35,7 @@ from vb.settings import (
     check_codecs,
     check_domain,
     check_host_port,
+    check_name_servers,
     check_networks,
     check_url,
     check_user_agent,
@@ -85,6 +86,9 @@ class ServerConfig(Group):
     )
     stop_timeout_s: Seconds = setting(
         "VB_STOP_TIMEOUT", "how long a stop waits for hang-ups and webhooks", 10.0, shown="10s"
+    )
+    dns_servers: Annotated[Words, AfterValidator(check_name_servers)] = setting(
+        "VB_DNS_SERVERS", "name servers to ask, as ip, ip:port or [ipv6]:port; empty = the system's", ()
     )
     fetch_allow: Annotated[Words, AfterValidator(check_allow)] = setting(
         "VB_FETCH_ALLOW", "hosts and networks that request URLs may reach although they are private", ()

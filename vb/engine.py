@@ -17,6 +17,7 @@ from vb.legs.registry import Legs
 from vb.lifetime import Lifetime
 from vb.metrics import Metrics
 from vb.mixer.plane import Plane
+from vb.name_servers import LookUp
 from vb.playback.players import Players
 from vb.recording.recorders import Recorders
 from vb.rooms.bridges import Bridges
@@ -32,6 +33,7 @@ class Engine:
     Attributes:
         life: where the server stands between its start and its end.
         web: the way out to other servers.
+        look_up: asks the name servers.
         ports: the pool of ports for RTP.
         legs: live legs by id.
         rooms: live rooms by id.
@@ -45,6 +47,7 @@ class Engine:
     ids: IdSource
     life: Lifetime
     web: WebClient
+    look_up: LookUp
     plane: Plane
     ports: PortPool
     players: Players

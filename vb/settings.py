@@ -15,6 +15,7 @@ from vb.choices import KNOWN_CODECS
 _TRUE = frozenset({"true", "1", "yes", "on"})
 _FALSE = frozenset({"false", "0", "no", "off"})
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
+DNS_PORT = 53
 _UNIT_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
@@ -57,6 +58,30 @@ def check_host_port(value: str) -> str:
     if host and host.startswith("["):
         ipaddress.IPv6Address(host.strip("[]"))
     return value
+
+
+def check_name_servers(value: tuple[str, ...]) -> tuple[str, ...]:
+    """Accept ip, ip:port and [ipv6]:port, several of them."""
+    for server in value:
+        split_name_server(server)
+    return value
+
+
+def split_name_server(text: str) -> tuple[str, int]:
+    """Return the address and port of a name server.
+
+    Raises:
+        ValueError: it is not written as ip, ip:port or [ipv6]:port.
+    """
+    address, port = text, str(DNS_PORT)
+    if text.startswith("["):
+        address, _, rest = text[1:].partition("]")
+        port = rest.removeprefix(":") if rest else port
+    elif text.count(":") == 1:
+        address, _, port = text.partition(":")
+    if not (port.isascii() and port.isdigit() and 0 < int(port) < 65536):
+        raise ValueError("must be ip, ip:port or [ipv6]:port")
+    return str(ipaddress.ip_address(address)), int(port)
 
 
 def check_ipv4(value: str) -> str:

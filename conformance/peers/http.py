@@ -81,6 +81,11 @@ class HttpConnection:
         except (trio.TooSlowError, trio.BrokenResourceError, EOFError, ValueError, IndexError) as problem:
             raise Difference(name, "a response", f"{type(problem).__name__} {problem}") from problem
 
+    async def empty_line(self) -> None:
+        """Sends an empty line, as old clients do behind a body."""
+        assert self._stream is not None
+        await self._stream.send_all(b"\r\n")
+
     async def _send(self, method: str, path: str, body: Body, headers: tuple[tuple[str, str], ...]) -> None:
         assert self._stream is not None
         lines = [f"{method} {path} HTTP/1.1", f"Host: {self._host}:{self._port}"]

@@ -55,6 +55,15 @@ async def rest_paths(world: World) -> None:
         check("the next request on that connection", (await connection.ask("GET", "/v1/legs")).status, 200)
 
 
+@scenario("REST: an empty line before a request or behind a body is passed over")
+async def rest_empty_lines(world: World) -> None:
+    async with world.http.connection() as connection:
+        for number in range(2):
+            await connection.empty_line()
+            reply = await connection.ask("POST", "/v1/rooms", {"id": f"sc-{number}"})
+            check("a POST behind an empty line", reply.status, 201)
+
+
 def _error(code: int, message: object = TEXT, request_id: object = ABSENT) -> dict[str, object]:
     return {"type": "error", "request_id": request_id, "data": {"code": code, "message": message}}
 

@@ -1,14 +1,17 @@
-"""SIP over TLS and TCP in both directions, and an outbound proxy."""
+"""SIP over TLS and TCP in both directions, an outbound proxy, and servers found by their domain."""
 
 from __future__ import annotations
 
+import socket
 from functools import partial
 
 import trio
 
 from conformance.expect import check, containing, one_of, require
 from conformance.peers.certificates import Authority
+from conformance.peers.dns import open_name_server
 from conformance.peers.sip_stream import open_listener, open_tcp, open_tls
+from conformance.peers.sip_ua import SipUa, open_udp
 from conformance.phones import answered, dialled, picked_up, refused
 from conformance.registry import scenario
 from conformance.targets import run_to_end
@@ -155,3 +158,53 @@ async def out_proxy(world: World) -> None:
     code, output = await run_to_end(world.home / "refused", {"SIP_OUTBOUND_PROXY": "http://x/"})
     check("exit code", code, 1)
     check("output", output, containing("SIP_OUTBOUND_PROXY"))
+
+
+async def _overloaded(ua: SipUa) -> None:
+    """Refuses the next call with 503."""
+    call = await ua.next_call()
+    assert call.invite is not None
+    await call.reply(call.invite, 503)
+    await call.request("ACK")
+
+
+@scenario(
+    "A domain's SRV records name its servers: a dead one and an overloaded one are passed over, in order",
+    needs=("servers",),
+)
+async def out_srv(world: World) -> None:
+    uri = "sip:bob@carrier.example"
+    records: dict[tuple[str, str], list[str]] = {
+        ("carrier.example", "NAPTR"): ['10 10 "s" "SIP+D2U" "" _sip._udp.carrier.example.'],
+        ("edge.carrier.example", "A"): ["127.0.0.1"],
+    }
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.bind(("127.0.0.1", 0))
+        dead = probe.getsockname()[1]
+    async with (
+        open_name_server(records) as names,
+        world.server({"VB_DNS_SERVERS": f"127.0.0.1:{names.port}"}) as there,
+        open_udp(there.target.sip_address("udp")) as full,
+        open_udp(there.target.sip_address("udp")) as spare,
+    ):
+        records["_sip._udp.carrier.example", "SRV"] = [
+            f"{priority} 100 {port} edge.carrier.example."
+            for priority, port in enumerate((dead, full.local[1], spare.local[1]))
+        ]
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_overloaded, full)
+            phone, _ = await dialled(there, {"to": uri, "codecs": ["PCMU"]}, ua=spare, uri=uri)
+        assert phone.call.invite is not None
+        check("Request-URI", phone.call.invite.request_uri, uri)
+        await picked_up(phone)
+        await phone.hang_up()
+        await full.no_call(0.2)
+        # A port in the URI leaves nothing to look up but the address.
+        names.asked.clear()
+        uri = f"sip:bob@edge.carrier.example:{spare.local[1]}"
+        phone, _ = await dialled(there, {"to": uri, "codecs": ["PCMU"]}, ua=spare, uri=uri)
+        await refused(phone, 486, "busy")
+        require(all(kind in ("A", "AAAA") for _, kind in names.asked), "questions", "A, AAAA", names.asked)
+    code, output = await run_to_end(world.home / "refused", {"VB_DNS_SERVERS": "ns.example"})
+    check("exit code", code, 1)
+    check("output", output, containing("VB_DNS_SERVERS"))

@@ -41,6 +41,52 @@ async def test_requests_share_a_connection_and_may_be_pipelined(
         assert [(await peer.response())[0] for _ in range(3)] == [200, 200, 200]
 
 
+@pytest.mark.parametrize("empty", [b"\r\n", b"\n", b"\r\n\n" * 8])
+async def test_empty_lines_before_a_request_are_ignored(
+    connect: Connect, engine: SmallEngine, empty: bytes
+) -> None:
+    request = b"POST /v1/colours HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}"
+    async with serving(engine) as url:
+        peer = await connect(url)
+        await peer.send(empty + request + empty + request + empty)
+        assert [(await peer.response())[0] for _ in range(2)] == [405, 405]
+        await peer.send(request)
+        assert (await peer.response())[0] == 405
+        await peer.send(empty + UPGRADE + b"\r\n")
+        assert (await peer.response())[0] == 101
+
+
+async def test_an_empty_line_may_come_in_two_pieces(connect: Connect, engine: SmallEngine) -> None:
+    async with serving(engine) as url:
+        peer = await connect(url)
+        await peer.send(b"\r")
+        await wait_all_tasks_blocked(0.01)
+        await peer.send(b"\nGET /v1/colours HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert (await peer.response())[0] == 200
+
+
+@pytest.mark.parametrize("lines", [b"\r\n" * 17, b"\r\r\n", b" \r\n", b"\r"])
+async def test_more_than_a_few_empty_lines_before_a_request_are_refused(
+    connect: Connect, engine: SmallEngine, lines: bytes
+) -> None:
+    async with serving(engine) as url:
+        peer = await connect(url)
+        await peer.send(lines + b"GET /v1/colours HTTP/1.1\r\nHost: x\r\n\r\n")
+        status, headers, _ = await peer.response()
+        assert (status, headers["connection"]) == (400, "close")
+
+
+async def test_empty_lines_do_not_keep_a_silent_connection_open(
+    connect: Connect, engine: SmallEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "FIRST_REQUEST_TIMEOUT_S", 0.1)
+    async with serving(engine) as url:
+        peer = await connect(url)
+        await peer.send(b"\r\n")
+        with pytest.raises(EOFError):
+            await peer.response()
+
+
 async def test_a_refused_upgrade_leaves_the_connection_usable(connect: Connect, engine: SmallEngine) -> None:
     async with serving(engine) as url:
         peer = await connect(url)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import socket
-import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from functools import partial
@@ -20,6 +19,7 @@ from tests.support.engine import sip_of
 from tests.support.phone import open_phone
 from tests.support.world import call_in
 from vb.config import Config
+from vb.dns_records import Answer, Kind
 from vb.errors import ConfigError, Unavailable, VbError
 from vb.names import NameLookup
 from vb.server import Server, open_server
@@ -238,18 +238,18 @@ async def test_a_spool_folder_that_cannot_be_used_ends_the_start_with_the_name_o
 
 
 async def test_a_call_whose_name_is_found_after_the_stop_began_is_not_placed(config: Config) -> None:
-    found = threading.Event()
+    found = trio.Event()
 
-    def look_up(host: str) -> tuple[str, ...]:
-        found.wait(5)
-        return ("127.0.0.1",)
+    async def look_up(name: str, kind: Kind, within_s: float) -> Answer:
+        await found.wait()
+        return Answer(("127.0.0.1",) if kind == "address" else ())
 
     async with open_phone(500) as phone, trio.open_nursery() as nursery:
         async with open_server(config) as server:
             sip = sip_of(server.engine)
             sip.names = NameLookup("sip", lookup=look_up)
             assert sip._transport is not None
-            sip._transport.resolver._names = sip.names
+            sip._transport.resolver.names = sip.names
             outcome = Outcome()
             uri = f"sip:bob@slow.example:{phone.port}"
             nursery.start_soon(outcome.of, partial(server.call, "create_leg", type="sip", to=uri))
@@ -272,7 +272,7 @@ class Outcome:
             self.error = error
 
 
-async def _release_once_stopping(server: Server, found: threading.Event) -> None:
+async def _release_once_stopping(server: Server, found: trio.Event) -> None:
     while not server.engine.stopping:
         await trio.lowlevel.checkpoint()
     found.set()

@@ -36,6 +36,7 @@ KEEP_ALIVE_TIMEOUT_S: Final = 75.0
 WRITE_TIMEOUT_S: Final = 5.0
 LINGER_S: Final = 1.0
 _STREAM_ERRORS: Final = (trio.BrokenResourceError, trio.ClosedResourceError, trio.BusyResourceError)
+_MAX_EMPTY_LINES: Final = 16
 _READ_BYTES: Final = 4096
 """Little at a time: this much of the smallest WebSocket frames still leaves room for the media's tick."""
 _WRITE_BYTES: Final = 65_536
@@ -48,6 +49,35 @@ _FRAMING_HEADERS: Final = frozenset({b"content-length", b"transfer-encoding"})
 
 AcceptsUpgrade = Callable[[str, bytes, list[tuple[bytes, bytes]], str | None], bool]
 """Decides by path, query, headers and client address whether a request to upgrade becomes a WebSocket."""
+
+
+class RequestReader(h11.Connection):
+    """h11's side of a server, passing over a few empty lines before a request.
+
+    Old clients send one behind the body of a POST.  Spec: RFC 9112 §2.2.
+    """
+
+    _empty_lines = 0
+
+    def next_event(self) -> h11.Event | type[h11.NEED_DATA] | type[h11.PAUSED]:
+        """Return what comes next, as h11 does.
+
+        Raises:
+            h11.RemoteProtocolError: the peer broke the protocol, or sent too many empty lines.
+        """
+        if self.their_state is h11.IDLE:
+            data, closed = self.trailing_data
+            while data.startswith((b"\r\n", b"\n")) and self._empty_lines < _MAX_EMPTY_LINES:
+                length = data.index(b"\n") + 1
+                # h11 has no public way to take something out of what it was given.
+                self._receive_buffer.maybe_extract_at_most(length)
+                data = data[length:]
+                self._empty_lines += 1
+            if data == b"\r" and not closed:
+                return h11.NEED_DATA
+            if data:
+                self._empty_lines = 0
+        return super().next_event()
 
 
 class WebSocketStream(WSStream):
@@ -222,6 +252,9 @@ class HttpConnection:
                     client,
                     server,
                     self._send,
+                )
+                self._protocol.connection = RequestReader(
+                    h11.SERVER, max_incomplete_event_size=self._config.h11_max_incomplete_size
                 )
                 self._protocol.accepts_upgrade = self._accepts_upgrade
                 await self._read()

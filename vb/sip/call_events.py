@@ -54,6 +54,17 @@ class Refused:
 
 
 @dataclass(frozen=True, slots=True)
+class NextTargetDue:
+    """For the driver: the server that was tried cannot take the call, another one may.
+
+    Attributes:
+        silent: it did not answer at all.
+    """
+
+    silent: bool
+
+
+@dataclass(frozen=True, slots=True)
 class DialFailed:
     """No final response to our INVITE: nobody answered in time, or the peer cannot be reached."""
 
@@ -174,6 +185,7 @@ CallEvent = (
     | EarlyMedia
     | Answered
     | Refused
+    | NextTargetDue
     | DialFailed
     | Acknowledged
     | NotAcknowledged

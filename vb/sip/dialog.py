@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from vb.sip.errors import SipParseError
 from vb.sip.headers import parse_name_addr
 from vb.sip.hop import Hop, Transport, default_port
 from vb.sip.message import Headers, Message, Request, Response
-from vb.sip.uri import SipUri, parse_uri
+from vb.sip.uri import SipUri, is_ip_address, parse_uri
 
 MAX_ROUTES = 64
 
@@ -201,7 +203,8 @@ def uri_hop(uri: SipUri, source: Hop | None = None) -> Hop:
     A URI that names no transport stays on that of `source` when it names the same host, so that a
     dialog set up over TCP is not torn apart; the open connection is used where it leads there.
 
-    Spec: RFC 3263 §4 without NAPTR and SRV, and without `maddr`, which nobody but multicast needs.
+    Spec: RFC 3263 §4, whose look-ups are still to be made where `search` says so, without `maddr`, which
+    nobody but multicast needs.
     """
     host = uri.host
     named = uri.transport_or_none
@@ -213,7 +216,11 @@ def uri_hop(uri: SipUri, source: Hop | None = None) -> Hop:
         if transport == source.transport:
             flow, server_name = source.flow, source.server_name
     may_switch = named is None and transport == "udp"
-    return Hop(transport, host, uri.port or default_port(transport), flow, server_name, may_switch)
+    search: Literal["address", "srv", "naptr"] = "naptr" if named is None or uri.scheme == "sips" else "srv"
+    if uri.port is not None or is_ip_address(host):
+        search = "address"
+    port = uri.port or default_port(transport)
+    return Hop(transport, host, port, flow, server_name, may_switch, search)
 
 
 def _route_uri(route: str) -> SipUri:

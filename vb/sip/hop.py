@@ -25,6 +25,8 @@ class Hop:
         flow: number of the connection to use while it lasts; 0 = none, find or open one.
         server_name: over TLS, whom the certificate must name; "" = `host`.
         may_switch: nobody asked for UDP, so that a long request may go over TCP.
+        search: what the URI left open, and the domain's records may tell: "naptr" the transport and the
+            port, "srv" the port, "address" nothing (RFC 3263 §4).
     """
 
     transport: Transport
@@ -33,6 +35,7 @@ class Hop:
     flow: int = 0
     server_name: str = ""
     may_switch: bool = field(default=False, compare=False)
+    search: Literal["address", "srv", "naptr"] = field(default="address", compare=False)
 
     @property
     def is_reliable(self) -> bool:

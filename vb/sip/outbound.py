@@ -20,7 +20,7 @@ from vb.sip.call import (
     RemoteHangup,
     Ringing,
 )
-from vb.sip.call_events import DialFailure
+from vb.sip.call_events import DialFailure, NextTargetDue
 from vb.sip.dialog import Dialog
 from vb.sip.digest import Credentials, DigestClient
 from vb.sip.exchange import build_ack_in, ignore_outcome, readable_sdp, send_cancel
@@ -64,6 +64,7 @@ class OutboundCall(Call):
 
     Attributes:
         invite: the request as sent last; None until `start`.
+        has_alternatives: where a server cannot take the call, others are to be tried (RFC 3263 §4.3).
     """
 
     direction: Literal["inbound", "outbound"] = "outbound"
@@ -72,6 +73,8 @@ class OutboundCall(Call):
         super().__init__(host, call_id, local_tag, None)
         self.plan = plan
         self.invite: Request | None = None
+        self.has_alternatives = False
+        self._failure: Refused | DialFailed | None = None  # of the server that was tried last
         self._sdp = b""
         self._cseq = 0
         self._transaction: ClientTransaction | None = None
@@ -93,7 +96,27 @@ class OutboundCall(Call):
             return
         self.peer = hop
         self._sdp = sdp
+        self._challenged = 0
         self._send_invite(hop, [], now)
+
+    def start_elsewhere(self, hop: Hop, now: float) -> None:
+        """Send the INVITE to another server, as `NextTargetDue` asks."""
+        self.start(hop, self._sdp, now)
+
+    def give_up(self, now: float) -> None:
+        """No other server is left: report how the last one failed, and close."""
+        if self.state is CallState.EARLY and self._failure is not None:
+            self.emit(self._failure)
+        self.close(now)
+
+    def _goes_on(self, failure: Refused | DialFailed) -> bool:
+        """Say whether another server is to be tried; then the driver is asked for it."""
+        if not self.has_alternatives or self.state is not CallState.EARLY:
+            return False
+        self._failure, self._transaction = failure, None
+        self._forget_forks()
+        self.emit(NextTargetDue(silent=isinstance(failure, DialFailed)))
+        return True
 
     def fail(self, kind: DialFailure, now: float) -> None:
         """The call cannot be set up: report it and close."""
@@ -171,7 +194,7 @@ class OutboundCall(Call):
             # It rang, and may be answered over another connection: take it back.
             self.emit(DialFailed(kind))
             self.hangup(now)
-        elif not transaction.is_pending:
+        elif not transaction.is_pending and not self._goes_on(DialFailed(kind)):
             self.fail(kind, now)
 
     def _on_response(self, transaction: ClientTransaction, response: Response, now: float) -> None:
@@ -283,7 +306,10 @@ class OutboundCall(Call):
                 self._forget_forks()
                 self._send_invite(transaction.hop, [], now)  # used nonces are not sent twice
                 return
-            self.emit(Refused(response.status, response.reason))
+            refused = Refused(response.status, response.reason)
+            if response.status == 503 and self._goes_on(refused):
+                return
+            self.emit(refused)
         self.close(now)
 
     # -- requests of the peer before the answer ---------------------------------------------------

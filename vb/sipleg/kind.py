@@ -61,6 +61,7 @@ class SipLegs:
             engine.ids,
             partial(accept_call, self),
             refuse_new=partial(refusal, self),
+            look_up=engine.look_up,
         )
 
     async def create(self, request: CreateLeg) -> Leg:

@@ -152,11 +152,11 @@ class OutgoingCall:
 
     async def _run(self, task_status: trio.TaskStatus[SipLeg]) -> None:
         engine, request = self.sip.engine, self.request
-        local_host = await self.sip.endpoint.local_host_for(self.target, self.dial.outbound_proxy)
+        route = await self.sip.endpoint.find_route(self.target, self.dial.outbound_proxy)
         engine.life.check_running()  # the look-up may have taken long
         try:
-            async with open_media(engine, local_host, self.codecs, text=request.rtt) as media:
-                call = self.sip.endpoint.dial(replace(self.dial, sdp=media.offer()))
+            async with open_media(engine, route.local_host, self.codecs, text=request.rtt) as media:
+                call = self.sip.endpoint.dial(replace(self.dial, sdp=media.offer(), route=route))
                 leg = self._leg_type(
                     engine.legs,
                     call,

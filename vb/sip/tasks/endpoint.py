@@ -11,15 +11,18 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from typing import Literal
 
 import structlog
 import trio
 
 from vb.errors import NotAvailable, Unavailable
 from vb.ids import IdSource
+from vb.name_servers import LookUp
 from vb.names import NameLookup
 from vb.sip.agent import AgentStats, UserAgent
 from vb.sip.call import Call, CallEvent, Closed, Incoming
+from vb.sip.call_events import NextTargetDue
 from vb.sip.dialog import uri_hop
 from vb.sip.digest import Credentials
 from vb.sip.hop import Hop, TransactionKey
@@ -30,10 +33,10 @@ from vb.sip.plain import check_plain
 from vb.sip.settings import AgentSettings
 from vb.sip.target import dial_target, proxy_route
 from vb.sip.tasks.call import SipCall
-from vb.sip.tasks.resolve import RESOLVE_TIMEOUT_S, ResolveError, advertised_host
+from vb.sip.tasks.resolve import RESOLVE_TIMEOUT_S, Targets, advertised_host
 from vb.sip.tasks.tls import Tls
 from vb.sip.tasks.transport import BoundAddress, SipTransport
-from vb.sip.uri import SipUri
+from vb.sip.uri import SipUri, is_ip_address
 
 log = structlog.get_logger()
 _SECRET_LINE = re.compile(
@@ -69,6 +72,21 @@ class SipSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class Route:
+    """The way of one call, once it has been looked up.
+
+    Attributes:
+        local_host: our address that is advertised there.
+        hop: the first server; None if none was found.
+        targets: the other ones.
+    """
+
+    local_host: str
+    hop: Hop | None
+    targets: Targets
+
+
+@dataclass(frozen=True, slots=True)
 class DialRequest:
     """An outbound call as asked for.
 
@@ -80,6 +98,7 @@ class DialRequest:
         auth: user name and password for challenges.
         outbound_proxy: SIP URI of the next hop; None = as the endpoint is set.
         server_headers: further headers, which a client may not set.
+        route: where `find_route` found that the call goes; None = look it up.
     """
 
     to: str
@@ -90,12 +109,14 @@ class DialRequest:
     auth: tuple[str, str] | None = None
     outbound_proxy: str | None = None
     server_headers: tuple[tuple[str, str], ...] = ()
+    route: Route | None = None
 
 
 class SipEndpoint:
     """Listens, dials, and reports inbound calls.
 
     Args:
+        look_up: asks for names; the system's name servers when None.
         on_invite: called with each new inbound call, without waiting; if it refuses the call at once,
             the caller gets no 100 before that. A fault in it refuses the call with 500.
 
@@ -114,10 +135,11 @@ class SipEndpoint:
         on_invite: Callable[[SipCall], None],
         *,
         refuse_new: RefuseNew | None = None,
+        look_up: LookUp | None = None,
     ) -> None:
         self.settings = settings
         self._refuse_new = refuse_new
-        self.names = NameLookup("sip", patience_s=RESOLVE_TIMEOUT_S)
+        self.names = NameLookup("sip", patience_s=RESOLVE_TIMEOUT_S, lookup=look_up)
         self.faults = 0
         self.overflows = 0
         self._ids = ids
@@ -126,6 +148,7 @@ class SipEndpoint:
         self._transport: SipTransport | None = None
         self._nursery: trio.Nursery | None = None
         self._handles: dict[Call, SipCall] = {}
+        self._targets: dict[Call, Targets] = {}
         self._timer_scope: trio.CancelScope | None = None
         self._is_flushing = False
 
@@ -197,8 +220,8 @@ class SipEndpoint:
         """
         self._plan(request, self.settings.agent.domain or self.settings.bind_ip)
 
-    async def local_host_for(self, to: str, outbound_proxy: str | None = None) -> str:
-        """Return the address that is advertised to a target, after looking its next hop up.
+    async def find_route(self, to: str, outbound_proxy: str | None = None) -> Route:
+        """Look up where a call to a target goes, which tells our address there; good for one call.
 
         Raises:
             SipTargetError: if `to` or `outbound_proxy` cannot be used.
@@ -208,14 +231,9 @@ class SipEndpoint:
         agent, transport = self._agent, self._transport
         if agent is None or transport is None:
             raise Unavailable("SIP is not running")
-        hop = self._first_hop(dial_target(to)[0], self._route(outbound_proxy))
-        found = transport.resolver.cached(hop)
-        if found is None:
-            try:
-                found = await transport.resolver.resolve(hop)
-            except ResolveError:
-                return agent.settings.host(4)  # the dial itself will fail, and say so
-        return agent.settings.host(found.family)
+        targets = transport.resolver.targets(self._first_hop(dial_target(to)[0], self._route(outbound_proxy)))
+        hop = await targets.next()  # without one the dial itself will fail, and say so
+        return Route(agent.settings.host(hop.family if hop is not None else 4), hop, targets)
 
     def dial(self, request: DialRequest) -> SipCall:
         """Start an outbound call.
@@ -231,12 +249,17 @@ class SipEndpoint:
             raise Unavailable("SIP is not running")
         plan = self._plan(request, agent.settings.domain or agent.settings.host4)
         first_hop = self._first_hop(plan.target, plan.route)
-        hop = transport.resolver.cached(first_hop)
+        route = request.route
+        hop = route.hop if route is not None else first_hop if is_ip_address(first_hop.host) else None
         sdp = b"" if hop is None else self._offer(request, hop)
         call = agent.dial(plan)
         handle = self._handle(call)
+        targets = route.targets if route is not None else transport.resolver.targets(first_hop)
+        if not is_ip_address(first_hop.host):
+            self._targets[call] = targets
+            call.has_alternatives = True
         if hop is None:
-            nursery.start_soon(self._resolve_and_start, call, first_hop, request, transport)
+            nursery.start_soon(self._resolve_and_start, call, targets, request)
         else:
             self._start(call, hop, sdp)
         return handle
@@ -279,19 +302,34 @@ class SipEndpoint:
             raise NotAvailable(f"{'outbound_proxy' if route else 'to'}: SIP over {wanted.upper()}")
         return hop
 
-    async def _resolve_and_start(
-        self, call: OutboundCall, hop: Hop, request: DialRequest, transport: SipTransport
-    ) -> None:
-        try:
-            resolved = await transport.resolver.resolve(hop)
-        except ResolveError:
+    async def _resolve_and_start(self, call: OutboundCall, targets: Targets, request: DialRequest) -> None:
+        hop = await targets.next()
+        if hop is None:
             call.fail("resolve", trio.current_time())
         else:
             started = self._contained(
-                "offer", lambda: call.start(resolved, self._offer(request, resolved), trio.current_time())
+                "offer", lambda: call.start(hop, self._offer(request, hop), trio.current_time())
             )
             if not started:
                 call.fail("transport", trio.current_time())
+        self.flush()
+
+    def _go_on(self, call: OutboundCall, *, silent: bool) -> None:
+        """Try the next server of a call, or end the call if there is none."""
+        assert self._nursery is not None
+        assert self._transport is not None
+        assert call.peer is not None
+        if silent:
+            self._transport.resolver.avoid(call.peer)
+        self._nursery.start_soon(self._start_elsewhere, call, self._targets[call], call.peer.family)
+
+    async def _start_elsewhere(self, call: OutboundCall, targets: Targets, family: Literal[4, 6]) -> None:
+        # Our offer names an address of one family.
+        hop = await targets.next(family)
+        if hop is None:
+            call.give_up(trio.current_time())
+        elif not self._contained("dial", lambda: call.start_elsewhere(hop, trio.current_time())):
+            call.fail("transport", trio.current_time())
         self.flush()
 
     def _offer(self, request: DialRequest, hop: Hop) -> bytes:
@@ -323,8 +361,8 @@ class SipEndpoint:
         if agent is None or sockets is None:
             return
         now = trio.current_time()
-        for known in (host, *sockets.resolver.names_of(host)):
-            self._contained("failure", partial(agent.transport_failed, transport, known, port, now))
+        for place in sockets.resolver.known_as(transport, host, port):
+            self._contained("failure", partial(agent.transport_failed, *place, now))
 
     def sent_on(self, sender: TransactionKey, flow: int) -> None:
         """Take note of the connection that a request goes out on."""
@@ -373,11 +411,16 @@ class SipEndpoint:
             if not self._contained("invite", lambda: self._on_invite(handle)):
                 call.hangup(trio.current_time())
             return
+        if isinstance(event, NextTargetDue):
+            assert isinstance(call, OutboundCall)
+            self._go_on(call, silent=event.silent)
+            return
         known = self._handles.get(call)
         if known is None:
             return
         if isinstance(event, Closed):
             del self._handles[call]
+            self._targets.pop(call, None)
             known.finish()
         elif not known.put(event):
             self.overflows += 1

@@ -9,7 +9,7 @@ from typing import NamedTuple, Protocol
 import trio
 
 from vb.names import NameLookup
-from vb.sip.hop import Hop, Outgoing
+from vb.sip.hop import Hop, Outgoing, Transport
 from vb.sip.tasks.resolve import ResolveError, Resolver
 from vb.sip.tasks.tcp import StreamHandler, TcpTransport
 from vb.sip.tasks.tls import Tls
@@ -66,7 +66,12 @@ class SipTransport:
             OSError: if an address cannot be bound.
         """
         self.unresolved = 0
-        self.resolver = Resolver(tuple(6 if ":" in host else 4 for host in hosts), names)
+        transports: tuple[Transport, ...] = (
+            "udp",
+            *(("tcp",) if tcp else ()),
+            *(("tls",) if tls is not None else ()),
+        )
+        self.resolver = Resolver(tuple(6 if ":" in host else 4 for host in hosts), names, transports)
         flows = count(1)
         self.tcp = TcpTransport(handler, flows=flows)
         self.tls = TcpTransport(handler, tls=tls, flows=flows) if tls is not None else None
