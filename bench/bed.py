@@ -67,6 +67,7 @@ class Load:
         digits: whether callers offer telephone-events.
         observers: VSI clients beside the one in charge.
         application: makes the one in charge.
+        talks: whether callers send audio.
     """
 
     legs: int
@@ -76,6 +77,7 @@ class Load:
     digits: bool = False
     observers: int = 0
     application: Callable[[Server, int], Application] = Application
+    talks: bool = True
 
 
 @contextmanager
@@ -106,6 +108,7 @@ def open_bed(
                 burst=load.burst,
                 probes=load.probes,
                 digits=load.digits,
+                talks=load.talks,
             ) as generator,
         ):
             application = load.application(server, load.observers)

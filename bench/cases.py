@@ -129,7 +129,26 @@ class MemoryCase:
     bar_kb: float = 0.5
 
 
-Case = MediaCase | DelayCase | CallCase | FeaturesCase | MemoryCase | SoakCase
+@dataclass(frozen=True, slots=True)
+class SignallingCase:
+    """Calls without audio, answered by a command and hung up soon after; one client reads all events.
+
+    Attributes:
+        name: as `--only` takes it.
+        rate: calls a second.
+        calls: measured.
+        warm_up: calls before them.
+        hold_s: from the 200 to the caller's BYE.
+    """
+
+    name: str = "signalling"
+    rate: float = 60.0
+    calls: int = 900
+    warm_up: int = 120
+    hold_s: float = 0.1
+
+
+Case = MediaCase | DelayCase | CallCase | FeaturesCase | MemoryCase | SoakCase | SignallingCase
 
 CASES: Final[tuple[Case, ...]] = (
     MediaCase("pairs-50", 50),
@@ -142,6 +161,8 @@ CASES: Final[tuple[Case, ...]] = (
     CallCase(),
     FeaturesCase(),
     MemoryCase(),
+    SignallingCase(),
+    SignallingCase("signalling-300", rate=300.0, calls=3000, warm_up=150),
 )
 
 ON_REQUEST: Final = (SoakCase(),)
@@ -152,6 +173,7 @@ QUICK: Final[tuple[Case, ...]] = (
     DelayCase(legs=20, bursts=3),
     CallCase(calls=100),
     FeaturesCase("features-20", 20, 4, bar_us=None),
+    SignallingCase(calls=60, warm_up=10),
 )
 
 

@@ -229,6 +229,7 @@ def running_generator(
     burst: tuple[int, int, bool] | None = None,
     probes: int | None = None,
     digits: bool = False,
+    talks: bool = True,
 ) -> Iterator[Generator]:
     """A generator for the time of the block.
 
@@ -242,6 +243,7 @@ def running_generator(
             tone when None.
         probes: of how many legs one is read with kernel time stamps; ten have them when None.
         digits: whether callers offer telephone-events.
+        talks: whether callers send audio.
     """
     setup = {
         "legs": legs,
@@ -250,6 +252,7 @@ def running_generator(
         "probes": probes or max(1, legs // PROBES),
         "burst": burst,
         "digits": digits,
+        "talks": talks,
     }
     environment = {
         "PATH": os.defpath,

@@ -10,7 +10,16 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Final
 
-from bench.cases import CallCase, Case, DelayCase, FeaturesCase, MediaCase, MemoryCase, SoakCase
+from bench.cases import (
+    CallCase,
+    Case,
+    DelayCase,
+    FeaturesCase,
+    MediaCase,
+    MemoryCase,
+    SignallingCase,
+    SoakCase,
+)
 from bench.outcome import Outcome, SoakFigures
 from bench.rows import rows_of
 from bench.window import TICK_S
@@ -64,6 +73,11 @@ def _describe(case: Case) -> str:
             return (
                 f"{case.standing} standing legs in {case.rooms} rooms, {case.recorded} of them recorded, "
                 f"{case.rate:g} scripted calls a second, {case.minutes:g} minutes"
+            )
+        case SignallingCase():
+            return (
+                f"{case.calls} calls answered by a command, {case.rate:g} a second, "
+                f"hung up after {case.hold_s * 1000:g} ms, no audio from callers"
             )
         case CallCase():
             return f"{case.calls} calls offered, {case.rate:g} a second, with media"

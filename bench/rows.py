@@ -19,6 +19,7 @@ from bench.cases import (
     FeaturesCase,
     MediaCase,
     MemoryCase,
+    SignallingCase,
     SoakCase,
 )
 from bench.figures import Spread
@@ -30,6 +31,7 @@ from bench.outcome import (
     MediaFigures,
     MemoryFigures,
     Outcome,
+    SignallingFigures,
     SoakFigures,
     Window,
 )
@@ -103,6 +105,8 @@ def _readers(case: Case) -> list[Reader]:
             return _memory_readers(case)
         case SoakCase():
             return _of(SoakFigures, SOAK)
+        case SignallingCase():
+            return _of(SignallingFigures, SIGNALLING)
 
 
 def _window_cost(bar_us: float | None) -> list[Own[Window]]:
@@ -225,6 +229,20 @@ SOAK: Final[Sequence[Own[SoakFigures]]] = (
     ("VSI events dropped", lambda f: float(f.events_dropped), 0.0),
     ("packets lost on the way out", lambda f: float(f.lost_out), 0.0),
     ("figures that drift", lambda f: float(sum(not t.is_steady for t in f.trends.values())), 0.0),
+)
+
+
+SIGNALLING: Final[Sequence[Own[SignallingFigures]]] = (
+    ("server CPU per call, µs", lambda f: f.cpu_us, None),
+    ("INVITE to 200 p50, ms", lambda f: f.setup.p50_ms, None),
+    ("INVITE to 200 p99, ms", lambda f: f.setup.p99_ms, SETUP_P99_MS),
+    ("INVITE to 200 max, ms", lambda f: f.setup.max_ms, None),
+    ("calls not answered and ended", lambda f: float(f.offered - f.answered), 0.0),
+    ("VSI events lost", lambda f: float(f.events_lost), 0.0),
+    ("SIP requests sent again", lambda f: float(f.resent), None),
+    ("time without a core, % of the window", lambda f: f.core_wait_percent, None),
+    ("generator lateness p99, ms", lambda f: f.load.p99_ms, None),
+    ("generator, share of a core", lambda f: f.load.cpu_share, None),
 )
 
 

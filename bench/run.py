@@ -26,6 +26,7 @@ from bench.cases import (
     FeaturesCase,
     MediaCase,
     MemoryCase,
+    SignallingCase,
     SoakCase,
     rooms_of,
 )
@@ -37,6 +38,7 @@ from bench.generator import Generator, LoadLateness
 from bench.memory import run_memory
 from bench.outcome import CallFigures, DelayFigures, MediaFigures, Options, Outcome
 from bench.server import tick_lateness
+from bench.signalling import run_signalling
 from bench.soak import run_soak
 from bench.tones import check_tones, in_order, tone_frequencies
 from bench.window import TICK_S, measure
@@ -66,6 +68,8 @@ def run_case(case: Case, checkout: Path, options: Options) -> Outcome:
             return run_memory(case, checkout, options)
         case SoakCase():
             return run_soak(case, checkout, options)
+        case SignallingCase():
+            return run_signalling(case, checkout, options)
 
 
 def run_media(case: MediaCase, checkout: Path, options: Options) -> Outcome:

@@ -47,7 +47,7 @@ class Generator:
     Args:
         setup: legs (lines that can be in a call at a time), server (host and port), amplitude, probes (of how
             many lines one has kernel time stamps), burst (on and off packets, whether they are spread,
-            or null), digits (whether callers have keys).
+            or null), digits (whether callers have keys), talks (whether they send audio).
     """
 
     def __init__(self, setup: Values) -> None:
@@ -61,7 +61,9 @@ class Generator:
         self._sip.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
         self._sip.connect(self._server)
         self._sockets = [_bound_socket() for _ in range(legs)]
-        self._sender = Sender(self._sockets, float(str(setup["amplitude"])), bursts)
+        self._talks = bool(setup["talks"])
+        amplitude = float(str(setup["amplitude"])) if self._talks else 0.0
+        self._sender = Sender(self._sockets, amplitude, bursts)
         self._receiver = Receiver(self._sockets, range(0, legs, int(str(setup["probes"]))))
         self._calls = Calls(self._transmit, self._on_answer, self._on_over, self._on_held)
         self._token = f"{os.getpid():x}"
@@ -172,7 +174,7 @@ class Generator:
         self._sockets[line].connect(address)
         self._receiver.restart(line)
         self._sent_before[number] = int(self._sender.sent[line])
-        self._sender.talk(line, True)
+        self._sender.talk(line, self._talks)
         if self._churn is not None and number >= self._first_of_churn:
             self._churn.answered(number, time.monotonic())
 

@@ -56,7 +56,7 @@ class Sender:
 
     Args:
         sockets: one per leg.
-        amplitude: level of every tone.
+        amplitude: level of every tone; nobody may talk at 0.
         bursts: how to talk; without a break when None.
     """
 
@@ -75,7 +75,8 @@ class Sender:
         is_spread = bursts is not None and bursts.spread
         self._shift = np.arange(legs) * (_BURST_STEP if is_spread else 0) % period
         self._is_voiced = np.zeros(legs, np.bool_)
-        self._tones = tone_frames(legs, amplitude, same_phase=bursts is not None)
+        talkers = legs if amplitude else 0
+        self._tones = tone_frames(talkers, amplitude, same_phase=bursts is not None)
         self._rows = np.zeros((legs, HEADER + FRAME), np.uint8)
         self._rows[:, :2] = (0x80, 0x80)
         self._sequence = self._rows[:, 2:4].view(">u2")[:, 0]
