@@ -19,6 +19,7 @@ from bench.cases import (
     MemoryCase,
     SignallingCase,
     SoakCase,
+    SpeakersCase,
 )
 from bench.outcome import Outcome, SoakFigures
 from bench.rows import rows_of
@@ -37,7 +38,7 @@ def case_text(case: Case, runs: Sequence[Outcome], baseline: Sequence[Outcome] =
     faults = [f"  WRONG {fault}" for run in runs for fault in run.faults]
     if len(faults) > SHOWN:
         faults[SHOWN:] = [f"  WRONG … and {len(faults) - SHOWN} more"]
-    if isinstance(case, MediaCase) and runs and not faults:
+    if isinstance(case, MediaCase | SpeakersCase) and runs and not faults:
         faults = ["  every listener hears exactly its room mates and never itself"]
     return "\n".join([title, *(row.text() for row in rows_of(case, runs, baseline)), *trends, *faults])
 
@@ -60,6 +61,11 @@ def _describe(case: Case) -> str:
             rooms = "2-party rooms" if case.layout == "pairs" else "one room"
             passing = "on" if case.pass_through else "off"
             return f"{case.legs} legs, {rooms} at 16 kHz, PCMU, everybody talking, pass-through {passing}"
+        case SpeakersCase():
+            rooms = f"rooms of {case.room_size}" if case.room_size else "one room"
+            talking = f"{case.talkers} talk" if case.talkers else "everybody talking"
+            formats = case.codec or "all formats and packet times"
+            return f"{case.legs} legs, {rooms} at 16 kHz, {formats}, {talking}"
         case DelayCase():
             return f"leg to leg at {case.legs} legs, 2-party rooms, {case.bursts} bursts each"
         case FeaturesCase():

@@ -21,6 +21,7 @@ from bench.cases import (
     MemoryCase,
     SignallingCase,
     SoakCase,
+    SpeakersCase,
 )
 from bench.figures import Spread
 from bench.outcome import (
@@ -93,7 +94,7 @@ def _of(kind: type[F], readers: Sequence[Own[F]]) -> list[Reader]:
 
 def _readers(case: Case) -> list[Reader]:
     match case:
-        case MediaCase():
+        case MediaCase() | SpeakersCase():
             return _media_readers(case)
         case DelayCase():
             return _of(DelayFigures, DELAY)
@@ -157,7 +158,7 @@ def _of_plane() -> list[Reader]:
     ]
 
 
-def _media_readers(case: MediaCase) -> list[Reader]:
+def _media_readers(case: MediaCase | SpeakersCase) -> list[Reader]:
     return [
         *_of_window(_window_cost(case.bar_us)),
         *_of_plane(),

@@ -28,6 +28,7 @@ from bench.cases import (
     MemoryCase,
     SignallingCase,
     SoakCase,
+    SpeakersCase,
     rooms_of,
 )
 from bench.delay import read_bursts
@@ -40,6 +41,7 @@ from bench.outcome import CallFigures, DelayFigures, MediaFigures, Options, Outc
 from bench.server import tick_lateness
 from bench.signalling import run_signalling
 from bench.soak import run_soak
+from bench.speakers import run_speakers
 from bench.tones import check_tones, in_order, tone_frequencies
 from bench.window import TICK_S, measure
 
@@ -58,6 +60,8 @@ def run_case(case: Case, checkout: Path, options: Options) -> Outcome:
     match case:
         case MediaCase():
             return run_media(case, checkout, options)
+        case SpeakersCase():
+            return run_speakers(case, checkout, options)
         case DelayCase():
             return run_delay(case, checkout, options)
         case CallCase():
