@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +11,7 @@ from typing import Final
 
 from bench.application import CALL_EVENTS, Application
 from bench.cases import PAIR_AMPLITUDE
+from bench.codecs import Speaker
 from bench.generator import Counts, Generator, running_generator
 from bench.host import placements
 from bench.outcome import Options
@@ -67,6 +68,8 @@ class Load:
         digits: whether callers offer telephone-events.
         observers: VSI clients beside the one in charge.
         application: makes the one in charge.
+        talks: whether callers send audio.
+        speakers: what each of them sends, PCMU when None.
     """
 
     legs: int
@@ -76,6 +79,8 @@ class Load:
     digits: bool = False
     observers: int = 0
     application: Callable[[Server, int], Application] = Application
+    talks: bool = True
+    speakers: Sequence[Speaker] | None = None
 
 
 @contextmanager
@@ -106,6 +111,8 @@ def open_bed(
                 burst=load.burst,
                 probes=load.probes,
                 digits=load.digits,
+                talks=load.talks,
+                speakers=load.speakers,
             ) as generator,
         ):
             application = load.application(server, load.observers)

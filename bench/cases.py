@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 PAIR_AMPLITUDE: Final = 8000.0
+FEW_AMPLITUDE: Final = 4000.0
 CROWD_AMPLITUDE: Final = 500.0
 """Two hundred tones of this level at spread phases stay below full scale."""
 
@@ -40,6 +41,36 @@ class MediaCase:
     def amplitude(self) -> float:
         """Level of every tone."""
         return PAIR_AMPLITUDE if self.layout == "pairs" else CROWD_AMPLITUDE
+
+
+@dataclass(frozen=True, slots=True)
+class SpeakersCase:
+    """Callers in one format of whom few or all talk, or in all formats and packet times in turn.
+
+    Attributes:
+        name: as `--only` takes it.
+        legs: how many.
+        codec: of all legs, every format and packet time in turn when None.
+        talkers: the first so many legs talk, all of them when None.
+        listeners: what the others send.
+        room_size: legs to a room, all in one when None.
+        checked: whether what listeners hear is judged; too many tones at once drown in a codec for speech.
+        bar_us: most µs of CPU per leg and tick, None without a bar.
+    """
+
+    name: str
+    legs: int
+    codec: str | None
+    talkers: int | None = None
+    listeners: Literal["silence", "pause"] = "silence"
+    room_size: int | None = None
+    checked: bool = True
+    bar_us: float | None = None
+
+    @property
+    def amplitude(self) -> float:
+        """Level of every tone."""
+        return CROWD_AMPLITUDE if self.talkers is None and self.room_size is None else FEW_AMPLITUDE
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +160,26 @@ class MemoryCase:
     bar_kb: float = 0.5
 
 
-Case = MediaCase | DelayCase | CallCase | FeaturesCase | MemoryCase | SoakCase
+@dataclass(frozen=True, slots=True)
+class SignallingCase:
+    """Calls without audio, answered by a command and hung up soon after; one client reads all events.
+
+    Attributes:
+        name: as `--only` takes it.
+        rate: calls a second.
+        calls: measured.
+        warm_up: calls before them.
+        hold_s: from the 200 to the caller's BYE.
+    """
+
+    name: str = "signalling"
+    rate: float = 60.0
+    calls: int = 900
+    warm_up: int = 120
+    hold_s: float = 0.1
+
+
+Case = MediaCase | SpeakersCase | DelayCase | CallCase | FeaturesCase | MemoryCase | SoakCase | SignallingCase
 
 CASES: Final[tuple[Case, ...]] = (
     MediaCase("pairs-50", 50),
@@ -138,10 +188,19 @@ CASES: Final[tuple[Case, ...]] = (
     MediaCase("pairs-1000", 1000),
     MediaCase("room-200", 200, layout="one room", bar_us=12.0),
     MediaCase("pairs-500-pass", 500, pass_through=True),
+    SpeakersCase("mixed", 60, None, room_size=4),
+    SpeakersCase("room-few-pcmu", 200, "PCMU", talkers=3),
+    SpeakersCase("room-all-g722", 200, "G722"),
+    SpeakersCase("room-few-g722", 200, "G722", talkers=3),
+    SpeakersCase("room-all-opus", 40, "opus", checked=False),
+    SpeakersCase("room-few-opus", 40, "opus", talkers=3),
+    SpeakersCase("room-few-opus-200", 200, "opus", talkers=3, listeners="pause"),
     DelayCase(),
     CallCase(),
     FeaturesCase(),
     MemoryCase(),
+    SignallingCase(),
+    SignallingCase("signalling-300", rate=300.0, calls=3000, warm_up=150),
 )
 
 ON_REQUEST: Final = (SoakCase(),)
@@ -149,9 +208,11 @@ ON_REQUEST: Final = (SoakCase(),)
 
 QUICK: Final[tuple[Case, ...]] = (
     MediaCase("pairs-50", 50),
+    SpeakersCase("mixed", 15, None, room_size=4),
     DelayCase(legs=20, bursts=3),
     CallCase(calls=100),
     FeaturesCase("features-20", 20, 4, bar_us=None),
+    SignallingCase(calls=60, warm_up=10),
 )
 
 

@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,6 +15,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.codecs import Speaker
 from bench.delay import Arrivals
 from bench.figures import Spread
 from bench.host import Placement
@@ -67,7 +68,7 @@ class Counts:
         lost: packets missing between the first and the last received.
         send_errors: packets that the system refused to send.
         backwards: packets that came twice or out of order.
-        odd: RTP packets that are not one frame of PCMU.
+        odd: RTP packets that are not one frame of PCMU, or not in the format of their caller.
         setup_ms: from each INVITE to its 200.
         resent: SIP requests sent again.
         refused: failed calls by status, 0 for no answer.
@@ -115,6 +116,14 @@ class Captured:
 
     legs: list[Arrivals]
     onsets_ns: NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """What one leg received: RTP times, shape (packets,), and payloads, in the order in which they came."""
+
+    stamps: NDArray[np.uint32]
+    payloads: list[bytes]
 
 
 class Generator:
@@ -204,10 +213,8 @@ class Generator:
         self._ask("capture", packets=packets)
 
     def captured(self) -> Captured:
-        """What was kept."""
-        path = self._folder / "captured.npz"
-        self._ask("dump", path=str(path))
-        with np.load(path) as arrays:
+        """What was kept of frames of PCMU."""
+        with np.load(self._dump()) as arrays:
             count, payloads = arrays["count"], arrays["payloads"]
             stamps, arrival_ns = arrays["stamps"], arrays["arrival_ns"]
             onsets_ns = arrays["onsets_ns"]
@@ -216,6 +223,24 @@ class Generator:
             for leg, kept in enumerate(count)
         ]
         return Captured(legs, onsets_ns)
+
+    def heard(self) -> list[Heard]:
+        """What was kept of payloads of any length."""
+        with np.load(self._dump()) as arrays:
+            count, payloads, sizes = arrays["count"], arrays["payloads"], arrays["sizes"]
+            stamps = arrays["stamps"]
+        return [
+            Heard(
+                stamps[leg, :kept],
+                [payloads[leg, place, : sizes[leg, place]].tobytes() for place in range(kept)],
+            )
+            for leg, kept in enumerate(count.tolist())
+        ]
+
+    def _dump(self) -> Path:
+        path = self._folder / "captured.npz"
+        self._ask("dump", path=str(path))
+        return path
 
 
 @contextmanager
@@ -229,6 +254,8 @@ def running_generator(
     burst: tuple[int, int, bool] | None = None,
     probes: int | None = None,
     digits: bool = False,
+    talks: bool = True,
+    speakers: Sequence[Speaker] | None = None,
 ) -> Iterator[Generator]:
     """A generator for the time of the block.
 
@@ -242,6 +269,8 @@ def running_generator(
             tone when None.
         probes: of how many legs one is read with kernel time stamps; ten have them when None.
         digits: whether callers offer telephone-events.
+        talks: whether callers send audio.
+        speakers: what each of them sends, PCMU when None.
     """
     setup = {
         "legs": legs,
@@ -250,6 +279,8 @@ def running_generator(
         "probes": probes or max(1, legs // PROBES),
         "burst": burst,
         "digits": digits,
+        "talks": talks,
+        "speakers": None if speakers is None else [asdict(speaker) for speaker in speakers],
     }
     environment = {
         "PATH": os.defpath,

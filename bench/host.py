@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -67,6 +69,17 @@ def placements(*, realtime: bool) -> tuple[Placement, Placement]:
     cores = sorted(os.sched_getaffinity(0))
     server, load = (cores[:1], cores[1:]) if len(cores) > 1 else (cores, cores)
     return Placement(frozenset(server), realtime), Placement(frozenset(load), realtime)
+
+
+@contextmanager
+def placed(placement: Placement) -> Iterator[None]:
+    """This process on the cores of a placement for the time of the block."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, placement.cores)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
 
 
 def load_average() -> float:

@@ -235,7 +235,40 @@ class MemoryFigures:
     lost_out: int
 
 
-Figures = MediaFigures | DelayFigures | CallFigures | FeatureFigures | MemoryFigures | SoakFigures
+@dataclass(frozen=True, slots=True)
+class SignallingFigures:
+    """What calls without audio show.
+
+    Attributes:
+        cpu_us: CPU of the whole server process per call that was answered and ended.
+        setup: from INVITE to 200.
+        offered: calls.
+        answered: of them, those that were answered and ended.
+        resent: SIP requests.
+        events_lost: by what the client was told.
+        core_wait_percent: of the time, in which the server could have run but had no core: others' doing.
+        load: the generator's own lateness.
+    """
+
+    cpu_us: float
+    setup: Spread
+    offered: int
+    answered: int
+    resent: int
+    events_lost: int
+    core_wait_percent: float
+    load: LoadLateness
+
+
+Figures = (
+    MediaFigures
+    | DelayFigures
+    | CallFigures
+    | FeatureFigures
+    | MemoryFigures
+    | SoakFigures
+    | SignallingFigures
+)
 
 
 @dataclass(frozen=True, slots=True)

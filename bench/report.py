@@ -10,7 +10,17 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Final
 
-from bench.cases import CallCase, Case, DelayCase, FeaturesCase, MediaCase, MemoryCase, SoakCase
+from bench.cases import (
+    CallCase,
+    Case,
+    DelayCase,
+    FeaturesCase,
+    MediaCase,
+    MemoryCase,
+    SignallingCase,
+    SoakCase,
+    SpeakersCase,
+)
 from bench.outcome import Outcome, SoakFigures
 from bench.rows import rows_of
 from bench.window import TICK_S
@@ -28,7 +38,7 @@ def case_text(case: Case, runs: Sequence[Outcome], baseline: Sequence[Outcome] =
     faults = [f"  WRONG {fault}" for run in runs for fault in run.faults]
     if len(faults) > SHOWN:
         faults[SHOWN:] = [f"  WRONG … and {len(faults) - SHOWN} more"]
-    if isinstance(case, MediaCase) and runs and not faults:
+    if isinstance(case, MediaCase | SpeakersCase) and runs and not faults:
         faults = ["  every listener hears exactly its room mates and never itself"]
     return "\n".join([title, *(row.text() for row in rows_of(case, runs, baseline)), *trends, *faults])
 
@@ -51,6 +61,11 @@ def _describe(case: Case) -> str:
             rooms = "2-party rooms" if case.layout == "pairs" else "one room"
             passing = "on" if case.pass_through else "off"
             return f"{case.legs} legs, {rooms} at 16 kHz, PCMU, everybody talking, pass-through {passing}"
+        case SpeakersCase():
+            rooms = f"rooms of {case.room_size}" if case.room_size else "one room"
+            talking = f"{case.talkers} talk" if case.talkers else "everybody talking"
+            formats = case.codec or "all formats and packet times"
+            return f"{case.legs} legs, {rooms} at 16 kHz, {formats}, {talking}"
         case DelayCase():
             return f"leg to leg at {case.legs} legs, 2-party rooms, {case.bursts} bursts each"
         case FeaturesCase():
@@ -64,6 +79,11 @@ def _describe(case: Case) -> str:
             return (
                 f"{case.standing} standing legs in {case.rooms} rooms, {case.recorded} of them recorded, "
                 f"{case.rate:g} scripted calls a second, {case.minutes:g} minutes"
+            )
+        case SignallingCase():
+            return (
+                f"{case.calls} calls answered by a command, {case.rate:g} a second, "
+                f"hung up after {case.hold_s * 1000:g} ms, no audio from callers"
             )
         case CallCase():
             return f"{case.calls} calls offered, {case.rate:g} a second, with media"

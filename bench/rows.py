@@ -19,7 +19,9 @@ from bench.cases import (
     FeaturesCase,
     MediaCase,
     MemoryCase,
+    SignallingCase,
     SoakCase,
+    SpeakersCase,
 )
 from bench.figures import Spread
 from bench.outcome import (
@@ -30,6 +32,7 @@ from bench.outcome import (
     MediaFigures,
     MemoryFigures,
     Outcome,
+    SignallingFigures,
     SoakFigures,
     Window,
 )
@@ -91,7 +94,7 @@ def _of(kind: type[F], readers: Sequence[Own[F]]) -> list[Reader]:
 
 def _readers(case: Case) -> list[Reader]:
     match case:
-        case MediaCase():
+        case MediaCase() | SpeakersCase():
             return _media_readers(case)
         case DelayCase():
             return _of(DelayFigures, DELAY)
@@ -103,6 +106,8 @@ def _readers(case: Case) -> list[Reader]:
             return _memory_readers(case)
         case SoakCase():
             return _of(SoakFigures, SOAK)
+        case SignallingCase():
+            return _of(SignallingFigures, SIGNALLING)
 
 
 def _window_cost(bar_us: float | None) -> list[Own[Window]]:
@@ -153,7 +158,7 @@ def _of_plane() -> list[Reader]:
     ]
 
 
-def _media_readers(case: MediaCase) -> list[Reader]:
+def _media_readers(case: MediaCase | SpeakersCase) -> list[Reader]:
     return [
         *_of_window(_window_cost(case.bar_us)),
         *_of_plane(),
@@ -225,6 +230,20 @@ SOAK: Final[Sequence[Own[SoakFigures]]] = (
     ("VSI events dropped", lambda f: float(f.events_dropped), 0.0),
     ("packets lost on the way out", lambda f: float(f.lost_out), 0.0),
     ("figures that drift", lambda f: float(sum(not t.is_steady for t in f.trends.values())), 0.0),
+)
+
+
+SIGNALLING: Final[Sequence[Own[SignallingFigures]]] = (
+    ("server CPU per call, µs", lambda f: f.cpu_us, None),
+    ("INVITE to 200 p50, ms", lambda f: f.setup.p50_ms, None),
+    ("INVITE to 200 p99, ms", lambda f: f.setup.p99_ms, SETUP_P99_MS),
+    ("INVITE to 200 max, ms", lambda f: f.setup.max_ms, None),
+    ("calls not answered and ended", lambda f: float(f.offered - f.answered), 0.0),
+    ("VSI events lost", lambda f: float(f.events_lost), 0.0),
+    ("SIP requests sent again", lambda f: float(f.resent), None),
+    ("time without a core, % of the window", lambda f: f.core_wait_percent, None),
+    ("generator lateness p99, ms", lambda f: f.load.p99_ms, None),
+    ("generator, share of a core", lambda f: f.load.cpu_share, None),
 )
 
 

@@ -26,7 +26,9 @@ from bench.cases import (
     FeaturesCase,
     MediaCase,
     MemoryCase,
+    SignallingCase,
     SoakCase,
+    SpeakersCase,
     rooms_of,
 )
 from bench.delay import read_bursts
@@ -37,7 +39,9 @@ from bench.generator import Generator, LoadLateness
 from bench.memory import run_memory
 from bench.outcome import CallFigures, DelayFigures, MediaFigures, Options, Outcome
 from bench.server import tick_lateness
+from bench.signalling import run_signalling
 from bench.soak import run_soak
+from bench.speakers import run_speakers
 from bench.tones import check_tones, in_order, tone_frequencies
 from bench.window import TICK_S, measure
 
@@ -56,6 +60,8 @@ def run_case(case: Case, checkout: Path, options: Options) -> Outcome:
     match case:
         case MediaCase():
             return run_media(case, checkout, options)
+        case SpeakersCase():
+            return run_speakers(case, checkout, options)
         case DelayCase():
             return run_delay(case, checkout, options)
         case CallCase():
@@ -66,6 +72,8 @@ def run_case(case: Case, checkout: Path, options: Options) -> Outcome:
             return run_memory(case, checkout, options)
         case SoakCase():
             return run_soak(case, checkout, options)
+        case SignallingCase():
+            return run_signalling(case, checkout, options)
 
 
 def run_media(case: MediaCase, checkout: Path, options: Options) -> Outcome:

@@ -83,6 +83,8 @@ def tone_frames(talkers: int, amplitude: float, *, same_phase: bool) -> Bytes:
     clock = np.arange(RATE_HZ) / RATE_HZ
     random = np.random.default_rng(1)
     frames = np.empty((talkers, FRAMES_PER_S, FRAME), np.uint8)
+    if not talkers:
+        return frames
     for number, frequency in enumerate(tone_frequencies(talkers)):
         phase = 0.0 if same_phase else random.uniform(0, 2 * np.pi)
         wave = amplitude * np.cos(2 * np.pi * frequency * clock + phase)

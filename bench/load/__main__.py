@@ -12,7 +12,7 @@ import socket
 import sys
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -20,15 +20,19 @@ from typing import Final
 
 import numpy as np
 
+from bench.codecs import Speaker
 from bench.figures import Spread
 from bench.host import raise_open_files
 from bench.load.calls import Calls
 from bench.load.churn import Churn, Rush
 from bench.load.sip import Caller
-from bench.load.streams import Bursts, Capture, Receiver, Sender, egress_lateness
+from bench.load.speakers import SpeakerSender
+from bench.load.streams import WIDEST, Bursts, Capture, Receiver, Sender, egress_lateness
+from bench.tones import FRAME
 
 HOST: Final = "127.0.0.1"
 SLOT_NS: Final = 1_000_000
+SHORT_MS: Final = 10
 RECEIVE_BUFFER: Final = 1 << 20
 
 Values = dict[str, object]
@@ -47,7 +51,8 @@ class Generator:
     Args:
         setup: legs (lines that can be in a call at a time), server (host and port), amplitude, probes (of how
             many lines one has kernel time stamps), burst (on and off packets, whether they are spread,
-            or null), digits (whether callers have keys).
+            or null), digits (whether callers have keys), talks (whether they send audio),
+            speakers (what each of them sends, or null).
     """
 
     def __init__(self, setup: Values) -> None:
@@ -61,8 +66,20 @@ class Generator:
         self._sip.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
         self._sip.connect(self._server)
         self._sockets = [_bound_socket() for _ in range(legs)]
-        self._sender = Sender(self._sockets, float(str(setup["amplitude"])), bursts)
-        self._receiver = Receiver(self._sockets, range(0, legs, int(str(setup["probes"]))))
+        self._talks = bool(setup["talks"])
+        amplitude = float(str(setup["amplitude"])) if self._talks else 0.0
+        listed = setup["speakers"]
+        self._speakers = [Speaker(**values) for values in listed] if isinstance(listed, list) else None
+        self._sender: Sender | SpeakerSender
+        probes: Container[int] = range(0, legs, int(str(setup["probes"])))
+        if self._speakers is None:
+            self._sender = Sender(self._sockets, amplitude, bursts)
+        else:
+            self._sender = SpeakerSender(self._sockets, amplitude, self._speakers)
+            # Two packets of 10 ms go out at once, so the second of them seems to be early.
+            wide = [leg for leg, speaker in enumerate(self._speakers) if speaker.ptime_ms > SHORT_MS]
+            probes = wide[:: int(str(setup["probes"]))]
+        self._receiver = Receiver(self._sockets, probes, self._speakers)
         self._calls = Calls(self._transmit, self._on_answer, self._on_over, self._on_held)
         self._token = f"{os.getpid():x}"
         self._digits = bool(setup["digits"])
@@ -172,7 +189,7 @@ class Generator:
         self._sockets[line].connect(address)
         self._receiver.restart(line)
         self._sent_before[number] = int(self._sender.sent[line])
-        self._sender.talk(line, True)
+        self._sender.talk(line, self._talks)
         if self._churn is not None and number >= self._first_of_churn:
             self._churn.answered(number, time.monotonic())
 
@@ -206,7 +223,8 @@ class Generator:
     def _caller(self, number: int, name: str) -> Caller:
         host, port = self._sip.getsockname()
         remote = f"{self._server[0]}:{self._server[1]}"
-        return Caller(number, name, f"{host}:{port}", remote, self._token, self._digits)
+        speaker = None if self._speakers is None else self._speakers[self._lines[number]]
+        return Caller(number, name, f"{host}:{port}", remote, self._token, self._digits, speaker)
 
     def _place(self, caller: Caller, now: float) -> None:
         rtp_port = self._sockets[self._lines[caller.number]].getsockname()[1]
@@ -265,12 +283,13 @@ class Generator:
 
     def _do_egress(self, command: Values) -> Values:
         """Tell how late the server's packets came, by its own grid."""
-        return asdict(egress_lateness(self._receiver.probed))
+        return asdict(egress_lateness(self._receiver.probed, self._receiver.clock_hz))
 
     def _do_capture(self, command: Values) -> Values:
         packets = command["packets"]
         assert isinstance(packets, int)
-        self._receiver.capture = Capture(len(self._sockets), packets)
+        width = FRAME if self._speakers is None else WIDEST
+        self._receiver.capture = Capture(len(self._sockets), packets, width)
         self._sender.onsets_ns.clear()
         return {}
 
@@ -313,6 +332,7 @@ class Generator:
                 file,
                 count=capture.count,
                 payloads=capture.payloads,
+                sizes=capture.sizes,
                 stamps=capture.stamps,
                 arrival_ns=capture.arrival_ns,
                 onsets_ns=onsets,

@@ -5,7 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from bench.codecs import Speaker
+
 CRLF = "\r\n"
+_USUAL: Final = Speaker("PCMU")
 EVENT_PAYLOAD_TYPE: Final = 101
 
 
@@ -20,6 +23,7 @@ class Caller:
         remote: the server's host:port.
         token: tells this run from others in Call-ID, tag and branch.
         digits: whether digits are offered as telephone-events.
+        speaker: its format and packet time, PCMU of 20 ms when None.
     """
 
     number: int
@@ -28,6 +32,7 @@ class Caller:
     remote: str
     token: str
     digits: bool = False
+    speaker: Speaker | None = None
 
     @property
     def call_id(self) -> str:
@@ -50,7 +55,8 @@ class Caller:
         ]
 
     def invite(self, rtp_port: int) -> bytes:
-        body = audio_sdp(self.local.rpartition(":")[0], rtp_port, digits=self.digits)
+        host = self.local.rpartition(":")[0]
+        body = audio_sdp(host, rtp_port, digits=self.digits, speaker=self.speaker)
         lines = self._head("INVITE", self.target, "1 INVITE", "", "i")
         lines += [self._contact, "Content-Type: application/sdp"]
         return message(lines, body)
@@ -84,6 +90,7 @@ class Caller:
             digits=self.digits,
             version=int(request.header("cseq").partition(" ")[0]) + 1,
             direction=ANSWERS[offered_direction(request.body)],
+            speaker=self.speaker,
         )
         return agree(request, extra=(self._contact, "Content-Type: application/sdp"), body=sdp)
 
@@ -109,9 +116,17 @@ def message(lines: list[str], body: str = "") -> bytes:
 
 
 def audio_sdp(
-    host: str, rtp_port: int, *, digits: bool = False, version: int = 1, direction: str = "sendrecv"
+    host: str,
+    rtp_port: int,
+    *,
+    digits: bool = False,
+    version: int = 1,
+    direction: str = "sendrecv",
+    speaker: Speaker | None = None,
 ) -> str:
-    """Return a description with one stream of PCMU and RTCP on the same port."""
+    """Return a description with one stream of one format and RTCP on the same port."""
+    wanted = speaker or _USUAL
+    form = wanted.form
     events = [f"a=rtpmap:{EVENT_PAYLOAD_TYPE} telephone-event/8000", f"a=fmtp:{EVENT_PAYLOAD_TYPE} 0-15"]
     return CRLF.join(
         [
@@ -120,10 +135,11 @@ def audio_sdp(
             "s=-",
             f"c=IN IP4 {host}",
             "t=0 0",
-            f"m=audio {rtp_port} RTP/AVP 0{f' {EVENT_PAYLOAD_TYPE}' if digits else ''}",
-            "a=rtpmap:0 PCMU/8000",
+            f"m=audio {rtp_port} RTP/AVP {form.payload_type}{f' {EVENT_PAYLOAD_TYPE}' if digits else ''}",
+            f"a=rtpmap:{form.payload_type} {form.rtpmap}",
             *(events if digits else []),
-            "a=ptime:20",
+            f"a=ptime:{wanted.ptime_ms}",
+            *([f"a=maxptime:{wanted.ptime_ms}"] if wanted.ptime_ms < _USUAL.ptime_ms else []),
             f"a={direction}",
             "a=rtcp-mux",
             "",

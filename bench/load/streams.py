@@ -9,12 +9,14 @@ import select
 import socket
 import struct
 import time
+from collections.abc import Container
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.codecs import Speaker
 from bench.figures import Spread
 from bench.load.digits import Digits
 from bench.load.sip import EVENT_PAYLOAD_TYPE
@@ -24,6 +26,8 @@ SLOTS: Final = 20
 HEADER: Final = 12
 MAX_DATAGRAM: Final = 2048
 ROWS: Final = 256
+WIDEST: Final = 480
+"""Most bytes of a payload in formats other than PCMU."""
 _PHASE_STEP: Final = 7
 _BURST_STEP: Final = 61
 """Packets between the bursts of neighbours where they are spread."""
@@ -56,7 +60,7 @@ class Sender:
 
     Args:
         sockets: one per leg.
-        amplitude: level of every tone.
+        amplitude: level of every tone; nobody may talk at 0.
         bursts: how to talk; without a break when None.
     """
 
@@ -75,7 +79,8 @@ class Sender:
         is_spread = bursts is not None and bursts.spread
         self._shift = np.arange(legs) * (_BURST_STEP if is_spread else 0) % period
         self._is_voiced = np.zeros(legs, np.bool_)
-        self._tones = tone_frames(legs, amplitude, same_phase=bursts is not None)
+        talkers = legs if amplitude else 0
+        self._tones = tone_frames(talkers, amplitude, same_phase=bursts is not None)
         self._rows = np.zeros((legs, HEADER + FRAME), np.uint8)
         self._rows[:, :2] = (0x80, 0x80)
         self._sequence = self._rows[:, 2:4].view(">u2")[:, 0]
@@ -133,11 +138,14 @@ class Capture:
     Args:
         legs: how many.
         packets: how many of each are kept.
+        width: most bytes of a payload.
     """
 
-    def __init__(self, legs: int, packets: int) -> None:
+    def __init__(self, legs: int, packets: int, width: int = FRAME) -> None:
+        self.width = width
         self.count = np.zeros(legs, np.int64)
-        self.payloads = np.full((legs, packets, FRAME), SILENCE, np.uint8)
+        self.sizes = np.zeros((legs, packets), np.int64)
+        self.payloads = np.full((legs, packets, width), SILENCE, np.uint8)
         self.stamps = np.zeros((legs, packets), np.uint32)
         self.arrival_ns = np.zeros((legs, packets), np.int64)
 
@@ -147,6 +155,7 @@ class Capture:
         payloads: NDArray[np.uint8],
         stamps: NDArray[np.uint32],
         arrival_ns: NDArray[np.int64],
+        sizes: NDArray[np.int64] | int = FRAME,
     ) -> None:
         """Keep one packet of each leg that has room."""
         fits = self.count[legs] < self.stamps.shape[1]
@@ -155,6 +164,7 @@ class Capture:
         self.payloads[chosen, places] = payloads[fits]
         self.stamps[chosen, places] = stamps[fits]
         self.arrival_ns[chosen, places] = arrival_ns[fits]
+        self.sizes[chosen, places] = np.broadcast_to(sizes, fits.shape)[fits]
         self.count[chosen] += 1
 
 
@@ -164,10 +174,16 @@ class Receiver:
     Args:
         sockets: one per leg.
         probes: the legs of which it is read when the kernel took each packet, at some cost.
+        speakers: formats of the legs, frames of PCMU when None.
     """
 
-    def __init__(self, sockets: list[socket.socket], probes: range) -> None:
+    def __init__(
+        self, sockets: list[socket.socket], probes: Container[int], speakers: list[Speaker] | None = None
+    ) -> None:
         legs = len(sockets)
+        forms = None if speakers is None else [speaker.form for speaker in speakers]
+        self.clock_hz = np.array([form.clock_hz for form in forms] if forms else [RATE_HZ] * legs)
+        self._types = None if forms is None else np.array([form.payload_type for form in forms], np.uint8)
         self.received = np.zeros(legs, np.int64)
         self.odd = 0
         self.digit_packets = 0
@@ -221,7 +237,11 @@ class Receiver:
     def _account(self, taken: int) -> None:
         rows, lengths = self._rows[:taken], self._lengths[:taken]
         is_rtp = (lengths >= HEADER) & ((rows[:, 1] < 192) | (rows[:, 1] > 223))
-        is_audio = is_rtp & (lengths == HEADER + FRAME) & (rows[:, 0] == 0x80)
+        is_audio = is_rtp & (rows[:, 0] == 0x80)
+        if self._types is None:
+            is_audio &= lengths == HEADER + FRAME
+        else:
+            is_audio &= (rows[:, 1] & 0x7F == self._types[self._legs[:taken]]) & (lengths <= HEADER + WIDEST)
         is_digit = is_rtp & (rows[:, 1] & 0x7F == EVENT_PAYLOAD_TYPE)
         self.digit_packets += int(np.count_nonzero(is_digit))
         self.odd += int(np.count_nonzero(is_rtp & ~is_audio & ~is_digit))
@@ -233,7 +253,8 @@ class Receiver:
         if stamped.any():
             self.probed.append((legs[stamped], stamps[stamped], arrival_ns[stamped]))
         if self.capture is not None:
-            self.capture.add(legs, rows[:, HEADER : HEADER + FRAME], stamps, arrival_ns)
+            payloads = rows[:, HEADER : HEADER + self.capture.width]
+            self.capture.add(legs, payloads, stamps, arrival_ns, lengths[is_audio] - HEADER)
 
     def _follow(self, rows: NDArray[np.uint8], legs: NDArray[np.int64]) -> None:
         """Count packets and the gaps in their sequence numbers."""
@@ -247,8 +268,13 @@ class Receiver:
         self.received[legs] += 1
 
 
-def egress_lateness(probed: list[Probed]) -> Spread:
-    """Return how late packets came by the grid of their stream, whose earliest packet counts as on time."""
+def egress_lateness(probed: list[Probed], clock_hz: NDArray[np.int64] | None = None) -> Spread:
+    """Return how late packets came by the grid of their stream, whose earliest packet counts as on time.
+
+    Args:
+        probed: the packets.
+        clock_hz: RTP clock of each leg, that of PCMU when None.
+    """
     if not probed:
         return Spread.of(())
     legs, stamps, arrival_ns = (np.concatenate(column) for column in zip(*probed, strict=True))
@@ -256,6 +282,7 @@ def egress_lateness(probed: list[Probed]) -> Spread:
     for leg in np.unique(legs):
         mine = legs == leg
         steps = (stamps[mine] - stamps[mine][0]).astype(np.int32)
-        behind_ns = arrival_ns[mine] - steps.astype(np.int64) * (1_000_000_000 // RATE_HZ)
+        rate_hz = RATE_HZ if clock_hz is None else int(clock_hz[leg])
+        behind_ns = arrival_ns[mine] - steps.astype(np.int64) * 1_000_000_000 // rate_hz
         late_ms += ((behind_ns - behind_ns.min()) / 1e6).tolist()
     return Spread.of(late_ms)

@@ -4,10 +4,10 @@ import json
 import math
 from pathlib import Path
 
-from bench.cases import CallCase, MediaCase
+from bench.cases import CallCase, MediaCase, SignallingCase
 from bench.figures import Spread
 from bench.generator import LoadLateness
-from bench.outcome import CallFigures, Outcome
+from bench.outcome import CallFigures, Outcome, SignallingFigures
 from bench.report import case_text, write_json
 from bench.rows import Row, rows_of
 
@@ -29,6 +29,16 @@ def outcome(p99_ms: float, *faults: str) -> Outcome:
         load=LOAD,
     )
     return Outcome(figures, faults)
+
+
+def test_cost_per_call_is_shown_as_the_best_of_all_runs() -> None:
+    def run(cpu_us: float) -> Outcome:
+        setup = Spread(p50_ms=5.0, p95_ms=8.0, p99_ms=9.0, max_ms=9.0)
+        return Outcome(SignallingFigures(cpu_us, setup, 10, 9, 0, 0, 0.0, LOAD), ())
+
+    rows = rows_of(SignallingCase(), [run(5000.0), run(4000.0)], [run(8000.0)])
+    assert row(rows, "server CPU per call, µs").ratio == 0.5
+    assert "OVER" in row(rows, "calls not answered and ended").text()
 
 
 def row(rows: list[Row], name: str) -> Row:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 
 from bench.load.streams import SLOTS, Bursts, Capture, Sender, egress_lateness
-from bench.tones import FRAME, SILENCE
+from bench.tones import FRAME, MAX_TALKERS, SILENCE
 
 
 def test_packets_on_the_grid_are_not_late() -> None:
@@ -73,3 +73,11 @@ def test_talkers_that_are_spread_do_not_all_begin_at_once() -> None:
         next(place for place, p in enumerate(w.packets) if p[12:] != bytes([SILENCE]) * FRAME) for w in wires
     ]
     assert len(set(begins)) == 20
+
+
+def test_there_may_be_more_silent_callers_than_tones() -> None:
+    wires = [Wire() for _ in range(MAX_TALKERS + 1)]
+    sender = Sender(wires, 0.0, None)  # type: ignore[arg-type]  # as above
+    for batch in range(SLOTS):
+        sender.send_batch(batch)
+    assert not sender.sent.any()

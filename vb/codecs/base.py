@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Final, Protocol
+from typing import Final, Protocol, Self, runtime_checkable
 
 from vb.codecs import g711
 from vb.codecs.g722 import G722Decoder, G722Encoder
@@ -14,6 +14,7 @@ __all__ = [
     "CODECS",
     "Codec",
     "CodecError",
+    "CopyableEncoder",
     "Decoder",
     "Encoder",
     "Pcm",
@@ -70,6 +71,15 @@ class Encoder(Protocol):
         Raises:
             CodecError: the codec has no frame of that length.
         """
+        ...
+
+
+@runtime_checkable
+class CopyableEncoder(Encoder, Protocol):
+    """An encoder that can go on where another one of its kind stands."""
+
+    def copy_from(self, other: Self) -> None:
+        """Take over the whole state of another encoder, settings included."""
         ...
 
 

@@ -4,7 +4,7 @@ Spec: RFC 6716, RTP payload RFC 7587.
 """
 
 import ctypes
-from typing import Final
+from typing import Final, Self
 
 import numpy as np
 
@@ -82,6 +82,18 @@ class OpusEncoder:
             CodecError: `percent` is not within 0 to 100.
         """
         self._set(libopus.SET_PACKET_LOSS_PERC, percent)
+
+    def copy_from(self, other: Self) -> None:
+        """Go on where another encoder stands, so that a decoder of its payloads does not notice the change.
+
+        libopus keeps a state in one block without pointers into itself, which may be copied.
+
+        Raises:
+            CodecError: the other one has another kind of state.
+        """
+        if len(other._state) != len(self._state) or other._opus is not self._opus:
+            raise CodecError("Opus encoders of two libraries")
+        ctypes.memmove(self._state, other._state, len(self._state))
 
     def encode(self, pcm: Pcm) -> bytes:
         """Return the payload of one frame of 2.5, 5, 10, 20, 40 or 60 ms.

@@ -56,6 +56,9 @@ class LegColumns:
         self.mix_hz = np.zeros(capacity, np.int64)
         self.silent = np.zeros(capacity, np.bool_)
         self.shut = np.zeros(capacity, np.bool_)
+        self.filled = np.zeros(capacity, np.bool_)
+        self.quiet = np.zeros(capacity, np.int64)
+        self.leader = np.arange(capacity)
         # Sending.
         self.packets = np.zeros((capacity, MAX_PACKET_BYTES), np.uint8)
         self.payload_type = np.zeros(capacity, np.uint8)
@@ -78,7 +81,8 @@ class LegColumns:
         slot = heapq.heappop(self._free)
         for column in (self.gap, self.concealed, self.damaged, self.marker, self.step):
             column[slot] = 0
-        for flags in (self.silent, self.shut, self.listening, self.trusted, self.sending):
+        self.quiet[slot] = 0
+        for flags in (self.silent, self.shut, self.filled, self.listening, self.trusted, self.sending):
             flags[slot] = False
         self.rate_hz[slot] = 0
         self.mix_hz[slot] = 0

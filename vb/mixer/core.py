@@ -9,6 +9,7 @@ from vb.ids import IdSource
 from vb.mixer.batch import Io
 from vb.mixer.columns import LegColumns
 from vb.mixer.frames import RATES_HZ
+from vb.mixer.sharing import Sharing
 from vb.mixer.speaking import Speaking
 from vb.mixer.stats import PlaneStatistics
 from vb.mixer.streams import StreamReceiver
@@ -61,6 +62,7 @@ class PlaneCore:
         self.latches: list[SourceLatch | None] = [None] * capacity
         self.streams: list[StreamReceiver | None] = [None] * capacity
         self.packetizers: list[Packetizer | None] = [None] * capacity
+        self.sharing = Sharing(self)
         self.on_fault: FaultHandler | None = None
         self.on_room_fault: RoomFaultHandler | None = None
         self.now = 0.0

@@ -21,17 +21,90 @@ _TABLES: Final = {"PCMU": g711.PCM_TO_ULAW, "PCMA": g711.PCM_TO_ALAW}
 _MARKER: Final = 0x80
 
 
+class _Recipients:
+    """Legs whose packets are built at once: headers as columns, each in its own buffer.
+
+    Args:
+        core: the plane.
+        slots: the legs.
+    """
+
+    def __init__(self, core: PlaneCore, slots: list[int]) -> None:
+        self.slots = np.array(slots, np.int64)
+        self.slot_list = slots
+        whole = core.columns.packets.reshape(-1).data
+        self._starts = (self.slots * MAX_PACKET_BYTES).tolist()
+        self._whole = whole
+        self._size = 0
+        self._packets: list[memoryview] = []
+
+    def packets(self, size: int) -> list[memoryview]:
+        """Return the first so many bytes of every leg's buffer."""
+        if size != self._size:
+            whole = self._whole
+            self._packets = [whole[at : at + size] for at in self._starts]
+            self._size = size
+        return self._packets
+
+
 class _TableGroup:
     """Legs of a bank that are sent one table look-up per tick."""
 
     def __init__(self, core: PlaneCore, table: NDArray[np.uint8], rows: list[int], slots: list[int]) -> None:
         self.table = table
         self.rows = np.array(rows, np.int64)
-        self.slots = np.array(slots, np.int64)
-        self.slot_list = slots
-        size = HEADER_BYTES + _TABLED_BYTES
-        whole = core.columns.packets.reshape(-1).data
-        self.packets = [whole[at : at + size] for at in (self.slots * MAX_PACKET_BYTES).tolist()]
+        self.recipients = _Recipients(core, slots)
+        self.own: Slots | None = None
+        self.of_leg: Slots | None = None
+
+    def follow(self, source: Slots) -> None:
+        """Take note of who is sent what another one hears."""
+        sources = source[self.rows]
+        if (sources == self.rows).all():
+            self.own = self.of_leg = None
+        else:
+            self.own, self.of_leg = np.unique(sources, return_inverse=True)
+
+
+class _Bank:
+    """What is sent to the legs of one bank.
+
+    Attributes:
+        tabled: legs that are coded by table.
+        single: rows of the others, each with its port.
+        led: leaders of them, each with its row and all who are sent its payloads.
+        alone: those who are encoded by themselves, with the row of what they hear.
+    """
+
+    def __init__(self, core: PlaneCore, bank: Bank) -> None:
+        self.bank = bank
+        self.tabled: list[_TableGroup] = []
+        self.single: list[tuple[int, RtpPort]] = []
+        self.led: list[tuple[int, RtpPort, _Recipients]] = []
+        self.alone: list[tuple[int, RtpPort]] = self.single
+        self.version = 0
+        self._core = core
+
+    def follow(self) -> None:
+        """Sort the legs anew after the sources of the bank have changed."""
+        self.version = self.bank.version
+        source = self.bank.source
+        for group in self.tabled:
+            group.follow(source)
+        families: dict[int, list[int]] = {}
+        for row, port in self.single:
+            if source[row] != row and self._is_sent_what_it_follows(port):
+                families.setdefault(int(source[row]), []).append(port.slot)
+        self.led, self.alone = [], []
+        for row, port in self.single:
+            if row in families:
+                self.led.append((row, port, _Recipients(self._core, [port.slot, *families[row]])))
+            elif source[row] == row or not self._is_sent_what_it_follows(port):
+                self.alone.append((int(source[row]), port))
+
+    def _is_sent_what_it_follows(self, port: RtpPort) -> bool:
+        packetizer = self._core.packetizers[port.slot]
+        return packetizer is not None and packetizer.copyable
 
 
 class Egress:
@@ -46,29 +119,29 @@ class Egress:
         packets = core.columns.packets
         self._sequence = packets[:, 2:4].view(">u2")[:, 0]
         self._timestamp = packets[:, 4:8].view(">u4")[:, 0]
-        self._groups: list[tuple[Bank, list[_TableGroup], list[tuple[int, RtpPort]]]] = []
+        self._banks: list[_Bank] = []
 
     def adopt(self, layout: Layout) -> None:
         """Work out who is sent what."""
         core = self._core
         sending: list[int] = []
-        self._groups = []
+        self._banks = []
         for bank in layout.banks:
+            sent = _Bank(core, bank)
             tabled: dict[str, tuple[list[int], list[int]]] = {}
-            single: list[tuple[int, RtpPort]] = []
             for row, slot in enumerate(bank.slots.tolist()):
                 port = core.ports[slot]
                 if not isinstance(port, RtpPort) or not port.transmitting or port.agreed is None:
                     continue
                 sending.append(slot)
                 if core.packetizers[slot] is not None or port.dialling:
-                    single.append((row, port))
+                    sent.single.append((row, port))
                 else:
                     rows, slots = tabled.setdefault(port.agreed.send_codec.name, ([], []))
                     rows.append(row)
                     slots.append(slot)
-            groups = [_TableGroup(core, _TABLES[name], *lists) for name, lists in tabled.items()]
-            self._groups.append((bank, groups, single))
+            sent.tabled = [_TableGroup(core, _TABLES[name], *lists) for name, lists in tabled.items()]
+            self._banks.append(sent)
         self._mark_resumed(np.array(sending, np.int64))
 
     def _mark_resumed(self, sending: Slots) -> None:
@@ -82,12 +155,17 @@ class Egress:
     def send(self) -> None:
         """Encode and send what every leg hears in this tick."""
         columns = self._core.columns
-        for bank, groups, single in self._groups:
-            for group in groups:
-                self._send_group(bank, group)
-            for row, port in single:
+        for sent in self._banks:
+            told = sent.bank.told
+            if sent.version != sent.bank.version:
+                sent.follow()
+            for group in sent.tabled:
+                self._send_group(told, group)
+            for row, port, recipients in sent.led:
+                self._send_led(port, told[row], recipients)
+            for row, port in sent.alone:
                 if not port.faulted and not port.closed:
-                    self._send_single(port, bank.told[row])
+                    self._send_single(port, told[row])
         # Timestamps advance with time, whether or not anything was sent.
         columns.timestamp += columns.step
 
@@ -97,21 +175,48 @@ class Egress:
         columns.timestamp += columns.step * np.uint32(ticks)
         columns.marker |= columns.sending
 
-    def _send_group(self, bank: Bank, group: _TableGroup) -> None:
-        columns, slots = self._core.columns, group.slots
-        told = bank.told if group.rows.size == bank.slots.size else bank.told[group.rows]
-        codes = group.table.take(told.view(np.uint16))
-        columns.packets[slots, HEADER_BYTES : HEADER_BYTES + _TABLED_BYTES] = codes
+    def _send_group(self, told: Pcm, group: _TableGroup) -> None:
+        rows = group.rows if group.own is None else group.own
+        heard = told if rows.size == told.shape[0] else told[rows]
+        codes = group.table.take(heard.view(np.uint16))
+        if group.of_leg is not None:
+            codes = codes[group.of_leg]
+        recipients = group.recipients
+        columns = self._core.columns
+        columns.packets[recipients.slots, HEADER_BYTES : HEADER_BYTES + _TABLED_BYTES] = codes
+        self._transmit_all(recipients, _TABLED_BYTES, columns.timestamp[recipients.slots])
+
+    def _send_led(self, port: RtpPort, frame: Pcm, recipients: _Recipients) -> None:
+        """Encode what a leader hears and send it to all who follow it."""
+        core, columns = self._core, self._core.columns
+        packetizer = core.packetizers[port.slot]
+        if packetizer is None or port.faulted or port.closed:
+            return
+        try:
+            payloads = packetizer.push(frame)
+        except Exception as error:  # the named boundary: one leg's codec must not stop the tick
+            core.fault(port, error)
+            return
+        for payload in payloads:
+            size = len(payload.data)
+            code = np.frombuffer(payload.data, np.uint8)
+            columns.packets[recipients.slots, HEADER_BYTES : HEADER_BYTES + size] = code
+            offset = packetizer.begins(payload) & 0xFFFF_FFFF
+            self._transmit_all(recipients, size, columns.timestamp[recipients.slots] + np.uint32(offset))
+
+    def _transmit_all(self, recipients: _Recipients, size: int, timestamps: NDArray[np.uint32]) -> None:
+        """Send one packet on each of some legs, its payload of `size` bytes being in place."""
+        columns, slots = self._core.columns, recipients.slots
         sequence, marker = columns.sequence[slots], columns.marker[slots]
         types = columns.payload_type[slots]
         columns.packets[slots, 1] = np.where(marker, types | _MARKER, types)
         self._sequence[slots] = sequence
-        self._timestamp[slots] = columns.timestamp[slots]
-        self._core.io.send(group.slot_list, group.packets)
+        self._timestamp[slots] = timestamps
+        self._core.io.send(recipients.slot_list, recipients.packets(HEADER_BYTES + size))
         columns.sequence[slots] = sequence + np.uint16(1)
         columns.marker[slots] = False
         columns.sent_packets[slots] += 1
-        columns.sent_octets[slots] += _TABLED_BYTES
+        columns.sent_octets[slots] += size
         self._core.statistics.packets_out += slots.size
 
     def _send_single(self, port: RtpPort, frame: Pcm) -> None:
@@ -131,9 +236,9 @@ class Egress:
         except Exception as error:  # the named boundary: one leg's codec must not stop the tick
             core.fault(port, error)
             return
-        payload_type, step = int(columns.payload_type[slot]), int(columns.step[slot])
+        payload_type = int(columns.payload_type[slot])
         for payload in payloads:
-            begun = timestamp - payload.ticks_ago * step + payload.part * step // 2
+            begun = timestamp + (packetizer.begins(payload) if packetizer is not None else 0)
             marker = bool(columns.marker[slot])
             self._transmit(slot, payload_type, begun & 0xFFFF_FFFF, payload.data, marker=marker)
             columns.marker[slot] = False

@@ -2,13 +2,14 @@
 
 Legs are grouped twice. A *bank* holds the legs of one sample rate, whose rings are read and whose payloads
 are coded together. A *mix class* holds the participants that are mixed at one rate: rooms row by row, first
-those of two members who simply hear each other, then full meshes, then routed rooms, then participants who
-are alone.
+those of two members who simply hear each other, then routed rooms, then participants who are alone, then full
+meshes, last of them those with members who may hear alike.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -19,9 +20,11 @@ from vb.mixer.core import PlaneCore
 from vb.mixer.frames import RATES_HZ, Mix, Pcm, Slots, samples_per_tick
 from vb.mixer.plan import MixPlan
 from vb.mixer.port import Port, RtpPort, StreamPort
+from vb.mixer.sharing import NEVER, SETTLED_TABLED_TICKS, SETTLED_TICKS, Sharers, compact
 
 Rows: TypeAlias = Slots | slice
 _PASS_HZ = 8000
+_PAIR = 2
 
 
 @dataclass(slots=True)
@@ -33,7 +36,9 @@ class Bank:
         slots: (n,) the legs.
         decoded: those of them whose packets wait for a decoder.
         heard: (n, samples) what they say in this tick.
-        told: (n, samples) what they hear in this tick.
+        told: (n, samples) what they hear in this tick; the rows of followers are not filled in.
+        source: (n,) the row of what each of them hears: its own, or that of the leader whom it follows.
+        version: changes with `source`.
     """
 
     rate_hz: int
@@ -41,6 +46,8 @@ class Bank:
     decoded: list[int]
     heard: Pcm
     told: Pcm
+    source: Slots
+    version: int = 0
 
 
 @dataclass(slots=True)
@@ -48,7 +55,7 @@ class Block:
     """The legs of one bank that are mixed in one class."""
 
     bank: Bank
-    bank_rows: slice
+    bank_rows: Rows
     class_rows: Rows
     slots: Slots
 
@@ -72,9 +79,12 @@ class MixClass:
         rate_hz: mixing rate.
         slots: (n,) participants, room by room.
         pair_rows: the first so many rows are rooms of two.
-        mesh_rows: row after the last of a full mesh.
-        mesh_starts: first row of each mesh, counted from `pair_rows`.
+        mesh_start: row of the first full mesh; all rows from there on are those of meshes.
+        mesh_starts: first row of each mesh, counted from `mesh_start`.
         mesh_of_row: mesh of each of these rows.
+        share_start: first row of the meshes in which some may hear alike.
+        share_kinds: of each row from there on, what it has in common with those who share with it, or None.
+        share_after: (n − share_start,) ticks of silence after which each shares.
         rooms: rooms with sources, taps or routing.
         comfort: (n,) whether silence is replaced by noise.
         blocks: where rows come from and go to.
@@ -82,14 +92,18 @@ class MixClass:
         private: rows with playback of their own.
         taps_in: rows whose speech somebody listens to.
         taps_out: rows whose hearing somebody listens to.
+        sharers: who shared in the last tick.
     """
 
     rate_hz: int
     slots: Slots
     pair_rows: int
-    mesh_rows: int
+    mesh_start: int
     mesh_starts: Slots
     mesh_of_row: Slots
+    share_start: int
+    share_kinds: list[Hashable]
+    share_after: Slots
     rooms: list[RoomRows]
     comfort: NDArray[np.bool_]
     blocks: list[Block] = field(default_factory=list)
@@ -97,6 +111,7 @@ class MixClass:
     private: list[tuple[int, Port]] = field(default_factory=list)
     taps_in: list[tuple[int, Port]] = field(default_factory=list)
     taps_out: list[tuple[int, Port]] = field(default_factory=list)
+    sharers: Sharers | None = None
 
 
 @dataclass(slots=True)
@@ -153,7 +168,7 @@ def compile_layout(core: PlaneCore, plans: Mapping[str, MixPlan], owners: Mappin
             drafts[port.rate_hz].alone.append(port.slot)
         elif port.private and not port.rate_hz and not port.faulted:
             unheard.append(port)
-    classes = [_finish_class(rate, draft) for rate, draft in drafts.items()]
+    classes = [_finish_class(core, rate, draft) for rate, draft in drafts.items()]
     classes = [mix_class for mix_class in classes if mix_class.slots.size]
     for mix_class in classes:
         _list_extras(core, mix_class)
@@ -188,22 +203,11 @@ def _passes_through(one: Port | None, other: Port | None) -> bool:
     return codec.tabled and codec == other.agreed.send_codec
 
 
-def _finish_class(rate_hz: int, draft: _Draft) -> MixClass:
+def _finish_class(core: PlaneCore, rate_hz: int, draft: _Draft) -> MixClass:
     """Lay rooms out row by row."""
     rows = list(draft.pairs)
     comfort = list(draft.pair_comfort)
-    starts: list[int] = []
-    mesh_of_row: list[int] = []
     rooms: list[RoomRows] = []
-    for mesh, (plan, slots) in enumerate(draft.meshes):
-        start = len(rows)
-        starts.append(start - len(draft.pairs))
-        rows += slots
-        mesh_of_row += [mesh] * len(slots)
-        comfort += [plan.comfort_noise] * len(slots)
-        if not plan.plain:
-            rooms.append(RoomRows(plan, start, len(rows), mesh, None))
-    mesh_rows = len(rows)
     for plan, slots, present in draft.routed:
         start = len(rows)
         rows += slots
@@ -211,16 +215,67 @@ def _finish_class(rate_hz: int, draft: _Draft) -> MixClass:
         rooms.append(RoomRows(plan, start, len(rows), -1, _hearing(plan, present)))
     rows += draft.alone
     comfort += [False] * len(draft.alone)
+    mesh_start = share_start = len(rows)
+    starts: list[int] = []
+    mesh_of_row: list[int] = []
+    share_kinds: list[Hashable] = []
+    kinds = {plan.room_id: _share_kinds(core, plan, slots) for plan, slots in draft.meshes}
+    for mesh, (plan, slots) in enumerate(sorted(draft.meshes, key=lambda item: bool(kinds[item[0].room_id]))):
+        start = len(rows)
+        starts.append(start - mesh_start)
+        rows += slots
+        mesh_of_row += [mesh] * len(slots)
+        comfort += [plan.comfort_noise] * len(slots)
+        share_kinds += kinds[plan.room_id]
+        if not plan.plain:
+            rooms.append(RoomRows(plan, start, len(rows), mesh, None))
+    share_start = len(rows) - len(share_kinds)
     return MixClass(
         rate_hz=rate_hz,
         slots=np.array(rows, np.int64),
         pair_rows=len(draft.pairs),
-        mesh_rows=mesh_rows,
+        mesh_start=mesh_start,
         mesh_starts=np.array(starts, np.int64),
         mesh_of_row=np.array(mesh_of_row, np.int64),
+        share_start=share_start,
+        share_kinds=share_kinds,
+        share_after=np.array(
+            [
+                _share_after(core, slot, kind)
+                for slot, kind in zip(rows[share_start:], share_kinds, strict=True)
+            ],
+            np.int64,
+        ),
         rooms=rooms,
         comfort=np.array(comfort, np.bool_),
     )
+
+
+def _share_kinds(core: PlaneCore, plan: MixPlan, slots: list[int]) -> list[Hashable]:
+    """Return what each member has in common with those who may share its mix, nothing where nobody may."""
+    if len(slots) <= _PAIR:
+        return []
+    kinds = [_share_kind(core, plan, slot) for slot in slots]
+    counts = Counter(kinds)
+    kinds = [kind if kind is not None and counts[kind] > 1 else None for kind in kinds]
+    return kinds if any(kinds) else []
+
+
+def _share_kind(core: PlaneCore, plan: MixPlan, slot: int) -> Hashable:
+    """Return the room, codec, packet time and its phase of a leg that hears nothing of its own, else None."""
+    port = core.ports[slot]
+    if not isinstance(port, RtpPort) or not port.shares or port.agreed is None:
+        return None
+    # The packets of a follower are its leader's, its own packetizer stands still.
+    packetizer = core.packetizers[int(core.columns.leader[slot])]
+    phase = packetizer.phase(core.tick) if packetizer is not None and packetizer.copyable else 0
+    return (plan.room_id, port.agreed.send_codec, port.agreed.ptime_ms, phase)
+
+
+def _share_after(core: PlaneCore, slot: int, kind: Hashable) -> int:
+    if kind is None:
+        return NEVER
+    return SETTLED_TABLED_TICKS if core.packetizers[slot] is None else SETTLED_TICKS
 
 
 def _hearing(plan: MixPlan, present: list[int]) -> Mix:
@@ -262,7 +317,8 @@ def _make_banks(core: PlaneCore, classes: Iterable[MixClass]) -> list[Bank]:
         slots = np.concatenate([mix_class.slots[rows] for mix_class, rows in parts])
         shape = (slots.size, samples_per_tick(rate_hz))
         decoded = [slot for slot in slots.tolist() if core.streams[slot] is not None]
-        bank = Bank(rate_hz, slots, decoded, np.zeros(shape, np.int16), np.zeros(shape, np.int16))
+        heard, told = np.zeros(shape, np.int16), np.zeros(shape, np.int16)
+        bank = Bank(rate_hz, slots, decoded, heard, told, np.arange(slots.size))
         banks.append(bank)
         start = 0
         for mix_class, rows in parts:
@@ -270,10 +326,3 @@ def _make_banks(core: PlaneCore, classes: Iterable[MixClass]) -> list[Bank]:
             start += rows.size
             mix_class.blocks.append(Block(bank, bank_rows, compact(rows), mix_class.slots[rows]))
     return banks
-
-
-def compact(rows: Slots) -> Rows:
-    """Return consecutive rows as a slice, which costs no copy."""
-    if rows.size and int(rows[-1]) - int(rows[0]) + 1 == rows.size:
-        return slice(int(rows[0]), int(rows[-1]) + 1)
-    return rows

@@ -144,6 +144,8 @@ class MediaSetup:
         """Set encoder and header; the source changes only with the clock (media rule 9, RFC 7160)."""
         core, port = self._core, self._port
         slot, columns = port.slot, core.columns
+        if packetizer is not core.packetizers[slot]:
+            core.sharing.release(slot)
         core.packetizers[slot] = packetizer
         columns.payload_type[slot] = agreed.send_payload_type
         clock_hz = agreed.send_codec.clock_rate_hz

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from vb.codecs.resample import Resampler, to_pcm
 from vb.mixer.core import PlaneCore
-from vb.mixer.frames import RATES_HZ, FrameSink, FrameSource, Mix, Pcm, samples_per_tick
+from vb.mixer.frames import RATES_HZ, FrameSink, FrameSource, Mix, Pcm, Slots, samples_per_tick
 from vb.mixer.guard import push_frame, take_frame
 from vb.mixer.layout import Block, Layout, MixClass, RoomRows
 from vb.mixer.noise import comfort_noise
@@ -42,6 +42,7 @@ class Mixer:
         pairs = [(a, b) for a in RATES_HZ for b in RATES_HZ if a != b]
         self._up = {pair: Resampler(*pair, capacity) for pair in pairs}
         self._down = {pair: Resampler(*pair, capacity) for pair in pairs}
+        core.sharing.filters = tuple(self._down.values())
         self._broken: list[object] = []
         # The first conversion builds its filter; that must not happen within a tick.
         for from_hz, to_hz in pairs:
@@ -71,7 +72,11 @@ class Mixer:
         silent = columns.silent[slots]
         if silent.any():
             said[silent] = 0.0
-        heard = self._sum(mix_class, said)
+        sharers = self._core.sharing.sharers(mix_class, said)
+        heard = self._sum(mix_class, said, None if sharers is None else sharers.own)
+        if sharers is not None:
+            mix_class = sharers.hearing
+            slots = mix_class.slots
         np.clip(heard, _LOWEST, _HIGHEST, out=heard)
         shut = columns.shut[slots]
         if shut.any():
@@ -118,24 +123,35 @@ class Mixer:
                     said[row] = frame
         return said
 
-    def _sum(self, mix_class: MixClass, said: Mix) -> Mix:
-        """Return what each row hears of its room, unlimited."""
-        heard = np.zeros_like(said)
-        pairs, meshes = mix_class.pair_rows, mix_class.mesh_rows
+    def _sum(self, mix_class: MixClass, said: Mix, own: Slots | None) -> Mix:
+        """Return what each row hears of its room, unlimited.
+
+        Args:
+            mix_class: the participants.
+            said: what they say.
+            own: those of the rows from `share_start` on that are computed, all of them when None.
+        """
+        pairs, meshes, shares = mix_class.pair_rows, mix_class.mesh_start, mix_class.share_start
+        width = said.shape[1]
+        heard = np.zeros_like(said) if own is None else np.zeros((shares + own.size, width), np.float32)
         if pairs:
-            width = said.shape[1]
             heard[:pairs].reshape(-1, 2, width)[:] = said[:pairs].reshape(-1, 2, width)[:, ::-1]
-        totals = said[:0]
-        if meshes > pairs:
-            spoken = said[pairs:meshes]
-            if mix_class.mesh_starts.size == 1:
-                totals = spoken.sum(axis=0, keepdims=True)
-            else:
-                totals = np.add.reduceat(spoken, mix_class.mesh_starts, axis=0)
+        spoken = said[meshes:]
+        totals = spoken
+        if mix_class.mesh_starts.size == 1:
+            totals = spoken.sum(axis=0, keepdims=True)
+        elif mix_class.mesh_starts.size:
+            totals = np.add.reduceat(spoken, mix_class.mesh_starts, axis=0)
         for room in mix_class.rooms:
             self._sum_room(mix_class.rate_hz, room, said, totals, heard)
-        if meshes > pairs:
-            np.subtract(totals[mix_class.mesh_of_row], said[pairs:meshes], out=heard[pairs:meshes])
+        if own is None:
+            np.subtract(totals[mix_class.mesh_of_row], spoken, out=heard[meshes:])
+            return heard
+        if shares > meshes:
+            of_row = mix_class.mesh_of_row[: shares - meshes]
+            np.subtract(totals[of_row], said[meshes:shares], out=heard[meshes:shares])
+        rows = own + shares
+        np.subtract(totals[mix_class.mesh_of_row[rows - meshes]], said[rows], out=heard[shares:])
         return heard
 
     def _sum_room(self, rate_hz: int, room: RoomRows, said: Mix, totals: Mix, heard: Mix) -> None:

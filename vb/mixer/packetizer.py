@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vb.codecs.base import Codec, Encoder, make_encoder
+from vb.codecs.base import Codec, CopyableEncoder, Encoder, make_encoder
 from vb.mixer.frames import TICKS_PER_S, Pcm
 
 _TICK_MS = 1000 // TICKS_PER_S
@@ -30,6 +30,10 @@ class Payload:
 class Packetizer:
     """Turns 20 ms frames into payloads of 10, 20, 40 or 60 ms.
 
+    Attributes:
+        copyable: whether its encoder can go on where another one stands.
+        step: RTP time of a tick.
+
     Args:
         codec: what to encode with.
         ptime_ms: packet time.
@@ -44,6 +48,17 @@ class Packetizer:
         self._parts = 2 if ptime_ms < _TICK_MS else 1
         self.step = codec.clock_rate_hz // TICKS_PER_S
         self._frames: list[Pcm] = []
+        self.copyable = isinstance(self._encoder, CopyableEncoder)
+
+    def phase(self, tick: int) -> int:
+        """Return in which of a packet's ticks the next one begins, before the frame of `tick` is pushed."""
+        return (tick - len(self._frames)) % self._ticks
+
+    def copy(self, other: Packetizer) -> None:
+        """Go on from the state of another packetizer of the same kind, where its encoder can be copied."""
+        if isinstance(self._encoder, CopyableEncoder) and isinstance(other._encoder, type(self._encoder)):
+            self._encoder.copy_from(other._encoder)
+            self._frames = list(other._frames)
 
     def push(self, frame: Pcm) -> list[Payload]:
         """Take a frame and return the payloads that are complete with it."""
@@ -61,6 +76,10 @@ class Packetizer:
         pcm = np.concatenate(self._frames)
         self._frames.clear()
         return [Payload(self._encoder.encode(pcm), self._ticks - 1, 0)]
+
+    def begins(self, payload: Payload) -> int:
+        """Return the RTP time of a payload's first sample less that of the tick in which it was complete."""
+        return payload.part * self.step // 2 - payload.ticks_ago * self.step
 
     def pause(self) -> None:
         """Give up an unfinished packet: its audio was interrupted."""

@@ -216,6 +216,7 @@ class Plane:
         core = self._core
         core.dirty = False
         self._layout = compile_layout(core, self._plans, self._owners)
+        core.sharing.adopt(self._layout)
         self._mixer.adopt(self._layout)
         self._egress.adopt(self._layout)
         self._mixer.forget_broken(

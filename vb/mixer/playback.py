@@ -43,6 +43,7 @@ class Playback:
         frames = ring.read(slots, first, width)
         last = first + width
         whole = (last <= playout.end[slots]) & (playout.holes_until[slots] <= first) & playout.started[slots]
+        self._core.columns.filled[slots] = False
         if whole.all():
             playout.heard_end[slots] = last
         else:
@@ -93,6 +94,7 @@ class Playback:
         fill = (repeated * gain).astype(np.int16)
         if noisy.any():
             fill[noisy] = comfort_noise(slots[noisy], self._core.tick, width * 50)
+            columns.filled[slots] = noisy & ~valid.any(axis=1)
         covered[rows] = np.where(valid, frames, fill)
         newest = latest[:, -1]
         playout.heard_end[slots] = np.where(newest >= 0, first + newest + 1, playout.heard_end[slots])

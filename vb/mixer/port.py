@@ -275,6 +275,12 @@ class RtpPort(Port):
         )
 
     @property
+    def shares(self) -> bool:
+        """Whether it hears the room and nothing else, so that others may be sent the same."""
+        is_alone = self._deaf or self.held or self.private or self.tap_out
+        return self.transmitting and not is_alone and not self.dialling
+
+    @property
     def peer_may_send(self) -> bool:
         """Whether the peer's direction lets it send; only then is its silence a fault.
 
@@ -372,6 +378,7 @@ class RtpPort(Port):
     def _detach(self) -> None:
         core, slot = self._core, self.slot
         self.wake = _nothing
+        core.sharing.release(slot)
         core.io.detach(slot)
         core.latches[slot] = None
         core.streams[slot] = None

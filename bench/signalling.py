@@ -1,0 +1,94 @@
+"""Calls that need nothing but signalling: rung, answered by a command, hung up 100 ms later, no audio."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from time import monotonic
+from typing import Final
+
+from bench.application import Application
+from bench.bed import SHOWN_FAULTS, Bed, Load, open_bed
+from bench.cases import SignallingCase
+from bench.events import lost_events
+from bench.figures import Spread
+from bench.generator import FinishedCall
+from bench.host import placed, placements
+from bench.load.churn import Rush
+from bench.outcome import Options, Outcome, SignallingFigures
+
+EVENTS: Final = ("leg.ringing", "leg.connected", "leg.disconnected")
+"""What each call must tell at least."""
+REST_S: Final = 2.0
+"""Between warm-up and the measured calls, so that nothing of the one is left in the other."""
+PATIENCE_S: Final = 60.0
+
+
+class Answering(Application):
+    """An application that answers every call by a command of its own."""
+
+    def on_ringing(self, leg_id: str, number: int, dialled: str) -> None:
+        """Take a new call."""
+        self.command("answer_leg", id=leg_id)
+
+
+def run_signalling(case: SignallingCase, checkout: Path, options: Options) -> Outcome:
+    """Offer calls at a rate and read what the server's process used for them.
+
+    The application shares the cores of the generator, so that the server has its own alone.
+    """
+    load = Load(case.calls, application=Answering, talks=False)
+    _, load_place = placements(realtime=False)
+    with open_bed(checkout, load, {}, options) as bed, placed(load_place):
+        warm = _offer(bed, case, case.warm_up)
+        bed.wait(REST_S)
+        bed.generator.mark()
+        used, waited, began = bed.server.cpu_s(), bed.server.core_wait_s(), monotonic()
+        done = _offer(bed, case, case.calls)
+        used, waited = bed.server.cpu_s() - used, bed.server.core_wait_s() - waited
+        took = monotonic() - began
+        lateness = bed.generator.lateness()
+        application = bed.application
+        offered = case.warm_up + case.calls
+        application.pump_until(lambda: application.counts["leg.disconnected"] >= offered, 10.0)
+        legs = [application.legs.get(number, f"of call {number}") for number in range(offered)]
+        lost = lost_events(application.logs, dict.fromkeys(legs, EVENTS))
+        right = [call for call in done if call.state == "ended"]
+        faults = application.errors[:SHOWN_FAULTS]
+        if len(right) != case.calls or len(warm) != case.warm_up:
+            faults.append(f"{len(right)} of {case.calls} calls were answered and ended")
+        if lost or application.dropped:
+            faults.append(f"{lost} VSI events lost, {application.dropped} dropped")
+        figures = SignallingFigures(
+            cpu_us=used * 1e6 / max(1, len(right)),
+            setup=Spread.of([call.setup_ms for call in done if call.setup_ms is not None]),
+            offered=case.calls,
+            answered=len(right),
+            resent=bed.generator.counts().resent,
+            events_lost=lost,
+            core_wait_percent=waited * 100 / took,
+            load=lateness,
+        )
+        return Outcome(figures, tuple(faults))
+
+
+def _offer(bed: Bed, case: SignallingCase, calls: int) -> list[FinishedCall]:
+    """Let so many calls come, and return them once all have ended or been given up."""
+    bed.generator.churn(
+        Rush(
+            count=calls,
+            rate=case.rate,
+            names=("answered",),
+            draw=False,
+            hold_s=(case.hold_s, case.hold_s),
+            presses={},
+            seed=calls,
+        )
+    )
+    done: list[FinishedCall] = []
+
+    def over() -> bool:
+        done.extend(bed.generator.finished())
+        return len(done) >= calls
+
+    bed.application.pump_until(over, calls / case.rate + PATIENCE_S)
+    return done

@@ -1,0 +1,234 @@
+"""One mix that several listeners hear alike is computed and encoded once: who may share it, and who does.
+
+Alike are the members of a room who say nothing themselves: mixed-minus-self of each is the whole room. One of
+them, the leader, is served like anybody; the others, its followers, are sent its payloads in packets of their
+own. A follower that begins to speak, or that is to hear anything of its own, takes over the state of the
+leader's filter and encoder and goes on from there, so that its decoder notices nothing. One that falls silent
+follows after a while in which its own encoder hears the same as the leader's and comes to the same state.
+
+Encoders of G.722 never come to the same state, and those that we have cannot be copied. So what is alike is
+mixed and converted once, and each of these legs goes on encoding it by itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vb.mixer.frames import Mix, Slots
+
+if TYPE_CHECKING:
+    from vb.codecs.resample import Resampler
+    from vb.mixer.core import PlaneCore
+    from vb.mixer.layout import Block, Layout, MixClass
+
+QUIET: Final = 32
+"""A frame without a greater sample says nothing: its peak is 60 dB down, and comfort noise is louder."""
+SETTLED_TICKS: Final = 25
+"""Silent for so long, a leg has an encoder that forgot what else it has heard."""
+SETTLED_TABLED_TICKS: Final = 2
+"""The same for a codec without state; the filters forget within a frame."""
+_PROBE: Final = 16
+_LONGEST: Final = 1000
+NEVER: Final = _LONGEST + 1
+"""More ticks of silence than are counted."""
+
+
+@dataclass(slots=True)
+class Sharers:
+    """Who of a mix class shares in this tick; the same object as long as nothing changes.
+
+    Attributes:
+        alike: of the last rows of the class, whether they share.
+        own: rows of the class that are computed for themselves, counted from its `share_start`.
+        hearing: the class without the followers' rows.
+    """
+
+    alike: NDArray[np.bool_]
+    own: Slots
+    hearing: MixClass
+
+
+class Sharing:
+    """Leaders and followers of all rooms.
+
+    Attributes:
+        filters: those between the mix and the listeners.
+
+    Args:
+        core: the plane; `leader` and `quiet` of its columns are kept here.
+    """
+
+    def __init__(self, core: PlaneCore) -> None:
+        self.filters: tuple[Resampler, ...] = ()
+        self._core = core
+        self._columns = core.columns
+        self._packetizers = core.packetizers
+        self._kinds: dict[int, Hashable] = {}
+
+    # What changes between two ticks.
+
+    def adopt(self, layout: Layout) -> None:
+        """Let go of whoever may no longer follow whom it follows, all states being those of the last tick."""
+        before = self._kinds
+        self._kinds = {
+            int(mix_class.slots[mix_class.share_start + row]): kind
+            for mix_class in layout.classes
+            for row, kind in enumerate(mix_class.share_kinds)
+            if kind is not None
+        }
+        for slot, kind in self._kinds.items():
+            if before.get(slot) != kind:
+                self._columns.quiet[slot] = 0
+        leader = self._columns.leader
+        following = np.flatnonzero(leader != np.arange(leader.size)).tolist()
+        for slot in following:
+            first = int(leader[slot])
+            if first == slot:
+                continue  # another one's turn made it a leader
+            if self._kinds.get(slot) is None:
+                self._leave(slot)
+            elif self._kinds.get(first) != self._kinds[slot]:
+                self._succeed(
+                    first, slot, [other for other in following if self._kinds.get(other) == self._kinds[slot]]
+                )
+
+    def release(self, slot: int) -> None:
+        """Let a leg go whose encoder is about to go as well: another one leads its followers."""
+        leader = self._columns.leader
+        followers = [other for other in np.flatnonzero(leader == slot).tolist() if other != slot]
+        if followers:
+            self._succeed(slot, followers[0], followers)
+        self._leave(slot)
+
+    def _leave(self, slot: int) -> None:
+        """Go on alone from where the leader stands."""
+        first = int(self._columns.leader[slot])
+        self._inherit(first, slot)
+        self._columns.leader[slot] = slot
+
+    def _succeed(self, first: int, slot: int, others: list[int]) -> None:
+        """Make a follower the leader of others that followed the same one."""
+        leader = self._columns.leader
+        self._inherit(first, slot)
+        for other in others:
+            if leader[other] == first:
+                leader[other] = slot
+        leader[slot] = slot
+
+    def _inherit(self, first: int, slot: int) -> None:
+        """Bring a follower's filter and encoder to the state of its leader's."""
+        for resampler in self.filters:
+            resampler.history[slot] = resampler.history[first]
+        own, theirs = self._packetizers[slot], self._packetizers[first]
+        if own is not None and theirs is not None:
+            own.copy(theirs)
+
+    # What may change with each tick.
+
+    def sharers(self, mix_class: MixClass, said: Mix) -> Sharers | None:
+        """Return who shares in this tick, None when nobody does.
+
+        Args:
+            mix_class: the participants.
+            said: (n, samples) what each of them says.
+        """
+        start = mix_class.share_start
+        if start == mix_class.slots.size:
+            return None
+        columns, slots = self._columns, mix_class.slots[start:]
+        spoken = said[start:]
+        loud = np.asarray((np.abs(spoken[:, ::_PROBE]) > QUIET).any(axis=1))
+        if not loud.all():
+            rest = np.flatnonzero(~loud)
+            frames = spoken if rest.size == slots.size else spoken[rest]
+            peaks = np.maximum(frames.max(axis=1), -frames.min(axis=1))
+            loud[rest] = (peaks > QUIET) & ~columns.filled[slots[rest]]
+        quiet = np.where(loud, 0, np.minimum(columns.quiet[slots] + 1, _LONGEST))
+        columns.quiet[slots] = quiet
+        alike = np.asarray(quiet >= mix_class.share_after)
+        before = mix_class.sharers
+        if before is None:
+            if not alike.any() and (columns.leader[slots] == slots).all():
+                return None
+            mix_class.sharers = self._regroup(mix_class, alike)
+        elif (before.alike != alike).any():
+            mix_class.sharers = self._regroup(mix_class, alike)
+        sharers = mix_class.sharers
+        return sharers if sharers is not None and sharers.own.size < slots.size else None
+
+    def _regroup(self, mix_class: MixClass, alike: NDArray[np.bool_]) -> Sharers:
+        """Let go of those who are not alike any more, and let the others follow one of each kind."""
+        leader, start = self._columns.leader, mix_class.share_start
+        slots: list[int] = mix_class.slots[start:].tolist()
+        kinds: dict[Hashable, list[int]] = {}
+        for row in np.flatnonzero(alike).tolist():
+            kinds.setdefault(mix_class.share_kinds[row], []).append(slots[row])
+        for row in np.flatnonzero(~alike).tolist():
+            if leader[slots[row]] != slots[row]:
+                self._leave(slots[row])
+        for members in kinds.values():
+            self._lead(members)
+        mine = np.array(slots)
+        own = np.flatnonzero(leader[mine] == mine)
+        return Sharers(alike, own, _without_followers(mix_class, leader, own))
+
+    def _lead(self, members: list[int]) -> None:
+        """Let all members of one kind follow one of them, the one who leads already where there is one."""
+        leader, present = self._columns.leader, set(members)
+        first = next((slot for slot in members if leader[slot] != slot), None)
+        chosen = members[0]
+        if first is not None:
+            chosen = int(leader[first])
+            if chosen not in present:
+                self._succeed(chosen, first, members)
+                chosen = first
+        leader[members] = chosen
+
+
+def _without_followers(mix_class: MixClass, leader: Slots, own: Slots) -> MixClass:
+    """Return the class with the rows of those only who are computed for themselves."""
+    start, count = mix_class.share_start, mix_class.slots.size
+    kept = np.concatenate([np.arange(start), start + own])
+    place = np.full(count, -1, np.int64)
+    place[kept] = np.arange(kept.size)
+    row_of = dict(zip(mix_class.slots.tolist(), range(count), strict=True))
+    blocks = []
+    for block in mix_class.blocks:
+        rows = np.arange(count)[block.class_rows]
+        banked = np.arange(block.bank.slots.size)[block.bank_rows]
+        stays = place[rows] >= 0
+        block.bank.source[banked] = banked
+        followers = np.flatnonzero(~stays)
+        if followers.size:
+            where = dict(zip(rows.tolist(), banked.tolist(), strict=True))
+            first = leader[mix_class.slots[rows[followers]]].tolist()
+            block.bank.source[banked[followers]] = [where[row_of[slot]] for slot in first]
+        block.bank.version += 1
+        blocks.append(_rows_kept(block, banked[stays], place[rows[stays]], block.slots[stays]))
+    return replace(
+        mix_class,
+        slots=mix_class.slots[kept],
+        comfort=mix_class.comfort[kept],
+        blocks=blocks,
+        streams=[(int(place[row]), port) for row, port in mix_class.streams],
+        private=[(int(place[row]), port) for row, port in mix_class.private],
+        taps_out=[(int(place[row]), port) for row, port in mix_class.taps_out],
+        sharers=None,
+    )
+
+
+def _rows_kept(block: Block, banked: Slots, rows: Slots, slots: Slots) -> Block:
+    """Return a block of some of its rows."""
+    return replace(block, bank_rows=compact(banked), class_rows=compact(rows), slots=slots)
+
+
+def compact(rows: Slots) -> Slots | slice:
+    """Return consecutive rows as a slice, which costs no copy."""
+    if rows.size and int(rows[-1]) - int(rows[0]) + 1 == rows.size:
+        return slice(int(rows[0]), int(rows[-1]) + 1)
+    return rows
