@@ -42,7 +42,6 @@ class Pair:
         local_priority, remote_priority: of the candidates.
         foundation: pairs that share it work or fail alike.
         nominate_on_success: the controlling peer has asked for it before we knew that it works.
-        nominated: the controlling side wants it, and it works.
         heard_at: when the last message with the peer's signature came on it.
     """
 
@@ -53,7 +52,6 @@ class Pair:
     foundation: tuple[str, str]
     state: PairState = PairState.FROZEN
     nominate_on_success: bool = False
-    nominated: bool = False
     heard_at: float = float("-inf")
 
     @property
@@ -164,6 +162,12 @@ class Checklist:
         for other in self.pairs.values():
             if other.state is PairState.FROZEN and other.foundation == pair.foundation:
                 other.state = PairState.WAITING
+
+    def forgive(self) -> None:
+        """Let the pairs that have failed be checked once more."""
+        for pair in self.pairs.values():
+            if pair.state is PairState.FAILED:
+                pair.state = PairState.FROZEN
 
     def valid(self) -> Iterator[Pair]:
         """Yield the pairs that work, the best first."""
