@@ -278,6 +278,14 @@ def read_xor_address(value: bytes, transaction_id: bytes) -> Address:
     raise StunError("an address has an unknown family or a wrong size")
 
 
+def ip_version(host: str) -> int:
+    """Returns 4 or 6, and 0 for what is no IP literal."""
+    try:
+        return ip_address(host).version
+    except ValueError:
+        return 0
+
+
 def error_code(code: int, reason: str) -> bytes:
     """Returns the value of ERROR-CODE."""
     return struct.pack("!HBB", 0, code // 100, code % 100) + reason.encode()
