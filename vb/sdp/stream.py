@@ -48,7 +48,7 @@ def read_stream(description: SessionDescription, media: MediaDescription) -> Pee
     if connection is None:
         return None
     host = _host(connection)
-    direction = _direction(description, media)
+    direction = read_direction(description, media)
     if _is_unspecified(connection):
         direction = "sendonly" if direction in ("sendrecv", "sendonly") else "inactive"
     return PeerStream(
@@ -59,7 +59,8 @@ def read_stream(description: SessionDescription, media: MediaDescription) -> Pee
     )
 
 
-def _direction(description: SessionDescription, media: MediaDescription) -> Direction:
+def read_direction(description: SessionDescription, media: MediaDescription) -> Direction:
+    """Returns the direction that the line, else the session, states."""
     for attributes in (media.attributes, description.attributes):
         for attribute in attributes:
             for direction in DIRECTIONS:

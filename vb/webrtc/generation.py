@@ -1,0 +1,143 @@
+"""Credentials of ICE, and one generation of it: what an ICE restart begins anew.
+
+Spec: RFC 8445 §5.3 and §9, RFC 8839 §5.4.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from vb.webrtc.candidate import Candidate
+from vb.webrtc.checklist import Checklist, LocalBase, Pair
+from vb.webrtc.stun import Address
+
+RandomBytes = Callable[[int], bytes]
+"""Returns that many random bytes, fit for secrets."""
+
+
+class Credentials(NamedTuple):
+    """The user name fragment and the password of one side."""
+
+    ufrag: str
+    password: str
+
+
+def new_credentials(random_bytes: RandomBytes) -> Credentials:
+    """Return fresh credentials: 48 and 144 random bits in the alphabet of ICE."""
+    return Credentials(
+        base64.b64encode(random_bytes(6)).decode(), base64.b64encode(random_bytes(18)).decode()
+    )
+
+
+@dataclass(slots=True, eq=False)
+class Generation:
+    """One run of ICE.
+
+    Attributes:
+        remote: the peer's credentials, None until its description is here.
+        started_at: when both sides' credentials were here.
+        nominating: the pair that we, controlling, have asked the peer to use.
+        valid_since: when the first pair worked.
+        selected: the pair in use.
+        retry_at: when pairs that have failed get another round, None while none has.
+    """
+
+    local: Credentials
+    checklist: Checklist
+    remote: Credentials | None = None
+    started_at: float | None = None
+    nominating: Pair | None = None
+    valid_since: float | None = None
+    selected: Pair | None = None
+    retry_at: float | None = None
+
+    @property
+    def best(self) -> Pair | None:
+        """The pair to send on: the selected one, else the best of those that work."""
+        return self.selected or next(self.checklist.valid(), None)
+
+    @property
+    def username(self) -> bytes:
+        """What our requests call themselves."""
+        theirs = "" if self.remote is None else self.remote.ufrag
+        return f"{theirs}:{self.local.ufrag}".encode()
+
+    @property
+    def remote_key(self) -> bytes:
+        """What our requests are signed with."""
+        return b"" if self.remote is None else self.remote.password.encode()
+
+
+class Generations:
+    """The generation in use, perhaps a newer one that a restart has begun, and our bases, which they share.
+
+    Args:
+        random_bytes: source of credentials.
+        controlling: our role, which checklists of later generations take from the newest one.
+    """
+
+    def __init__(self, random_bytes: RandomBytes, *, controlling: bool) -> None:
+        self.bases: dict[Address, LocalBase] = {}
+        self._random = random_bytes
+        self._all = [Generation(new_credentials(random_bytes), Checklist(controlling))]
+
+    def __iter__(self) -> Iterator[Generation]:
+        return iter(self._all)
+
+    @property
+    def current(self) -> Generation:
+        """The one whose pair is in use."""
+        return self._all[0]
+
+    @property
+    def newest(self) -> Generation:
+        """The one that our next description is about."""
+        return self._all[-1]
+
+    def begin(self) -> Generation:
+        """Begin one; of the older ones only that whose pair is in use is kept."""
+        controlling = self.newest.checklist.controlling
+        self._all = [self.current, Generation(new_credentials(self._random), Checklist(controlling))]
+        return self.newest
+
+    def withdraw(self) -> None:
+        """Forget the newest one if it never had a peer."""
+        if len(self._all) > 1 and self.newest.remote is None:
+            self._all.pop()
+
+    def settle(self) -> None:
+        """Forget all but the newest one, which has found its pair."""
+        del self._all[:-1]
+
+    def set_role(self, *, controlling: bool) -> None:
+        """Change our role: pairs get another order, and what we have nominated counts no more."""
+        for generation in self._all:
+            generation.checklist.controlling = controlling
+            generation.nominating = None
+
+    def add_local(self, candidate: Candidate, key: Address) -> None:
+        """Add a candidate to a base, and pair the base with the peer's candidates."""
+        family = 6 if ":" in candidate.host else 4
+        known = self.bases.get(key) or LocalBase(key, 0, candidate.foundation, frozenset())
+        priority = max(known.priority, candidate.priority)
+        self.bases[key] = LocalBase(key, priority, known.foundation, known.families | {family})
+        for generation in self._all:
+            generation.checklist.add_base(self.bases[key])
+
+    def add_remote(self, candidate: Candidate) -> bool:
+        """Add a candidate of the peer to the generation that it names, else to the newest one."""
+        for generation in reversed(self._all):
+            theirs, fragment = generation.remote, candidate.username_fragment
+            if fragment is None or theirs is None or theirs.ufrag == fragment:
+                return generation.checklist.add_remote(candidate, self.bases.values())
+        return False
+
+    def pairs_at(self, source: Address, base: Address) -> Iterator[Pair]:
+        """Yield the pairs of all generations on one way."""
+        for generation in self._all:
+            pair = generation.checklist.pairs.get((base, source))
+            if pair is not None:
+                yield pair

@@ -1,0 +1,128 @@
+"""The text of our own WebRTC descriptions: one line of audio with its transport, every other line refused.
+
+Spec: RFC 8829 §5.2 and §5.3, RFC 8839 §5, RFC 9143 §7.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from vb.codecs.base import Codec
+from vb.sdp.description import Shape
+from vb.sdp.direction import Direction
+from vb.sdp.formats import Format, codec_format
+from vb.sdp.session import Attribute, Connection, MediaDescription
+from vb.webrtc.candidate import Candidate
+from vb.webrtc.certificate import Fingerprint
+from vb.webrtc.generation import Credentials
+from vb.webrtc.peer_description import AUDIO_LEVEL_URI, Setup
+
+DISCARD_PORT: Final = 9
+"""Stands for a port that candidates will tell."""
+NO_ADDRESS: Final = Connection("IP4", "0.0.0.0")
+
+_USE_DTX: Final = "; usedtx=1"
+
+
+@dataclass(frozen=True, slots=True)
+class LocalTransport:
+    """How we are reached, and how we are recognised.
+
+    Attributes:
+        candidates: those known by now, the best first.
+        complete: there will be no further ones.
+        lite: we only answer checks.
+    """
+
+    credentials: Credentials
+    fingerprint: Fingerprint
+    candidates: tuple[Candidate, ...] = ()
+    complete: bool = False
+    lite: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class LocalMedia:
+    """What our audio line says.
+
+    Attributes:
+        shape: all lines of the session; ours is the audio among them.
+        bundled: we name a BUNDLE group.
+        audio_level_id: number of the audio level's header extension, None without.
+        cname: names us in RTCP.
+    """
+
+    shape: Shape
+    bundled: bool
+    formats: tuple[Format, ...]
+    direction: Direction
+    ptime_ms: int
+    audio_level_id: int | None
+    setup: Setup
+    ssrc: int
+    cname: str
+
+
+def our_format(codec: Codec, payload_type: int, *, dtx: bool) -> Format:
+    """Returns a codec as our lines describe it.
+
+    Args:
+        dtx: ask an Opus sender to send next to nothing in silence (RFC 7587 §6.1).
+    """
+    found = codec_format(codec, payload_type)
+    if not (dtx and codec.name == "opus"):
+        return found
+    return Format(payload_type, found.name, found.clock_rate_hz, found.channels, f"{found.fmtp}{_USE_DTX}")
+
+
+def session_attributes(media: LocalMedia, transport: LocalTransport) -> tuple[Attribute, ...]:
+    """Returns the attributes of the session."""
+    attributes = []
+    if media.bundled and media.shape.mid is not None:
+        attributes.append(Attribute("group", f"BUNDLE {media.shape.mid}"))
+    if transport.lite:
+        attributes.append(Attribute("ice-lite"))
+    attributes.append(Attribute("msid-semantic", "WMS *"))
+    return tuple(attributes)
+
+
+def media_lines(media: LocalMedia, transport: LocalTransport) -> tuple[MediaDescription, ...]:
+    """Returns every media line of our description."""
+    return tuple(_audio_line(media, transport) if line is None else line for line in media.shape.lines)
+
+
+def _audio_line(media: LocalMedia, transport: LocalTransport) -> MediaDescription:
+    default = next(iter(transport.candidates), None)
+    connection, port = NO_ADDRESS, DISCARD_PORT
+    if default is not None:
+        connection = Connection("IP6" if ":" in default.host else "IP4", default.host)
+        port = default.port
+    attributes = [attribute for item in media.formats for attribute in item.attributes()]
+    attributes += [Attribute("ptime", str(media.ptime_ms)), Attribute(media.direction)]
+    if media.shape.mid is not None:
+        attributes.append(Attribute("mid", media.shape.mid))
+    if media.audio_level_id is not None:
+        attributes.append(Attribute("extmap", f"{media.audio_level_id} {AUDIO_LEVEL_URI}"))
+    attributes += [
+        Attribute("rtcp-mux"),
+        Attribute("msid", f"{media.cname} audio"),
+        Attribute("ssrc", f"{media.ssrc} cname:{media.cname}"),
+        *_transport_attributes(transport),
+        Attribute("setup", media.setup),
+    ]
+    types = tuple(str(item.payload_type) for item in media.formats)
+    return MediaDescription("audio", port, media.shape.protocol, types, connection, tuple(attributes))
+
+
+def _transport_attributes(transport: LocalTransport) -> list[Attribute]:
+    attributes = [
+        Attribute("ice-ufrag", transport.credentials.ufrag),
+        Attribute("ice-pwd", transport.credentials.password),
+        Attribute("ice-options", "trickle"),
+        Attribute("fingerprint", transport.fingerprint.to_text()),
+    ]
+    attributes += [Attribute("candidate", candidate.to_text()) for candidate in transport.candidates]
+    if transport.complete:
+        attributes.append(Attribute("end-of-candidates"))
+    return attributes

@@ -1,0 +1,52 @@
+"""Which pair is used: what the controlling side asks for, and what the controlled side makes of it.
+
+Spec: RFC 8445 §8.1.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from vb.webrtc.checklist import Pair
+from vb.webrtc.generation import Generation
+
+NOMINATE_AFTER_S: Final = 0.2
+"""How long a pair that works waits for a better one before it is asked for."""
+STALE_S: Final = 5.0
+"""A selected pair silent for this long gives way to a worse one that the peer nominates."""
+
+
+def pair_to_nominate(generation: Generation, now: float) -> Pair | None:
+    """Return the pair that we, controlling, ask the peer to use now, or None.
+
+    That is the best one that works, as soon as no better one may still turn out to (regular nomination).
+    """
+    if generation.selected is not None or generation.nominating is not None or generation.valid_since is None:
+        return None
+    pair = next(generation.checklist.valid(), None)
+    if pair is None:
+        return None
+    waited = now >= generation.valid_since + NOMINATE_AFTER_S
+    return pair if waited or not generation.checklist.unsettled_above(pair) else None
+
+
+def nomination_due(generation: Generation) -> float | None:
+    """Return when `pair_to_nominate` may find a pair only because time has passed."""
+    if generation.selected is not None or generation.nominating is not None or generation.valid_since is None:
+        return None
+    if next(generation.checklist.valid(), None) is None:
+        return None
+    return generation.valid_since + NOMINATE_AFTER_S
+
+
+def takes_nomination(generation: Generation, pair: Pair, now: float) -> bool:
+    """Tell whether we, controlled, use a pair that the peer has nominated, and that works.
+
+    Peers that nominate all they check (aggressive nomination) mean the best of them; one whose network has
+    changed nominates a worse pair while the better one is silent.
+    """
+    selected = generation.selected
+    if selected is None:
+        return True
+    rank = generation.checklist.priority
+    return rank(pair) > rank(selected) or now - selected.heard_at > STALE_S
