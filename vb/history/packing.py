@@ -29,7 +29,7 @@ _COMMON: Final = (
     b'"duration_total":,"duration_answered":0.0},"quality":{"mos_score":4.4,"rtp_packets_received":,'
     b'"rtp_packets_lost":0,"rtp_jitter_ms":0.}}\n{"type":"speaking.started","type":"speaking.stopped",'
     b'"type":"recording.started","type":"recording.finished","file":"/recordings/.wav","type":"playback.started"'
-    b','
+    b","
     b'"type":"playback.finished","playback_id":"","reason":"completed","played_ms":'
     b'"type":"stt.text","text":"","is_final":true}{"type":"dtmf.received","digit":"","seq":'
     b'{"type":"leg.left_room","{"type":"leg.joined_room","room_id":"{"type":"leg.disconnected",'
@@ -38,10 +38,10 @@ _COMMON: Final = (
     b'{"type":"sip.message","timestamp":"2026-","direction":"in","direction":"out","text":"'
     b'{"leg_id":"","leg_type":"sip_outbound","direction":"outbound","leg_type":"sip_inbound","direction":'
     b'"inbound","from":"+49","to":"+49","uri":"sip:","app_id":"","instance_id":"","created_us":17,"joined_us":17'
-    b','
+    b","
     b'"ended_us":17,"reason":"","metadata":{"X-"},"rooms":[{"room_id":"","joined_us":17,"left_us":17}],'
     b'"recordings":[],"agents":[]}{"type":"leg.connected","type":"leg.ringing","timestamp":"2026-","instance_id"'
-    b':'
+    b":"
     b'"","event_id":"","app_id":"","leg_id":"","leg_type":"sip_inbound"}\n'
 )
 
