@@ -14,7 +14,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from vb.errors import Conflict, NotFound, Unavailable
 from vb.history import runs
-from vb.history.database import make_folder, open_engine, parse_url, reading, upgrade, writing
+from vb.history.database import open_engine, parse_url, reading, upgrade, writing
 from vb.history.find import Finder, Found, Page
 from vb.history.packing import unpack, unpack_json
 from vb.history.query import Query
@@ -56,6 +56,7 @@ class Store:
         self._instance_id = instance_id
         self._engine: Engine = open_engine(parsed)
         self._writer = Writer(run_id)
+        self._ready = False
 
     @property
     def kind(self) -> str:
@@ -69,8 +70,8 @@ class Store:
             OSError: the file cannot be made.
             SQLAlchemyError: the database cannot be used.
         """
-        make_folder(self._engine.url)
         upgrade(self._engine)
+        self._ready = True
 
     def close(self) -> None:
         """Close all connections."""
@@ -185,6 +186,8 @@ class Store:
         return row.call_key, Found(call_id, unpack_json(row.data))
 
     def _read(self, read: Callable[[Connection], T]) -> T:
+        if not self._ready:
+            raise Unavailable("the call history is not available")
         with _available(), reading(self._engine) as connection:
             return read(connection)
 

@@ -14,7 +14,9 @@ from typing import Final, Literal
 from uuid import UUID
 
 import structlog
-from sqlalchemy.exc import SQLAlchemyError
+from alembic.util import CommandError
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from vb.history.edge import delete_files
 from vb.history.record import Change
@@ -121,7 +123,7 @@ class Keeper:
             self._drain(kept)
             self._adopt(kept)
             self._look_after(kept, last=last)
-        except (SQLAlchemyError, OSError) as exc:
+        except (SQLAlchemyError, OSError, CommandError) as exc:
             self._failed("database", exc)
         else:
             self._works("database")
@@ -163,10 +165,21 @@ class Keeper:
             queue.ack(number for number, _ in items)
 
     def _write(self, writes: Sequence[CallWrite], kept: Kept, run_id: UUID | None = None) -> None:
-        if writes:
-            self._store.write(writes, run_id)
-            self.written += len(writes)
-            kept.recorded += [write.call_id for write in writes if write.ended_us]
+        try:
+            if writes:
+                self._store.write(writes, run_id)
+        except (OperationalError, InterfaceError, PoolTimeout):
+            raise
+        except DBAPIError as exc:
+            if len(writes) > 1:  # one of them is to blame, and must not hold up the others
+                for write in writes:
+                    self._write([write], kept, run_id)
+                return
+            self.damaged += 1
+            log.error("a record of a call is refused", problem=_first_line(exc))
+            return
+        self.written += len(writes)
+        kept.recorded += [write.call_id for write in writes if write.ended_us]
 
     # -- the database --------------------------------------------------------------------------------------
 
@@ -247,8 +260,7 @@ class Keeper:
 
     def _failed(self, what: Trouble, problem: Exception) -> None:
         self.failures[what] += 1
-        # The first line of a driver's error tells what happened; the others repeat what was to be written.
-        text = str(problem).partition("\n")[0][:300] or type(problem).__name__
+        text = _first_line(problem)
         if what not in self.problems:
             log.error("call history fails", part=what, problem=text)
         self.problems[what] = text
@@ -256,3 +268,8 @@ class Keeper:
     def _works(self, what: Trouble) -> None:
         if self.problems.pop(what, None) is not None:
             log.warning("call history works again", part=what)
+
+
+def _first_line(problem: Exception) -> str:
+    """Return what happened; further lines of a driver's error repeat what was to be written."""
+    return str(problem).partition("\n")[0][:300] or type(problem).__name__
