@@ -333,11 +333,10 @@ class HistoryConfig(Group):
         ("X-*", "P-*"),
         shown="X-*,P-*",
     )
-    retention_days: Annotated[float, Field(ge=0, le=36_500)] = setting(
+    retention_days: Annotated[int, Field(ge=0, le=36_500)] = setting(
         "VB_RETENTION_DAYS",
         "days that ended calls and their recordings are kept; 0 = for ever",
-        0.0,
-        shown="0",
+        0,
     )
 
 

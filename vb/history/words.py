@@ -1,8 +1,8 @@
 """What can be searched for: the words of a call, cut the same way for both databases and for queries.
 
 Databases disagree about what a word is, so they are given words that are cut already, and match whole words
-only. Names, numbers and metadata are also found by how they begin, numbers by how they end as well: those
-beginnings and ends are words of their own. A search is therefore always a few look-ups of whole words.
+only. Parties are also found by how they begin, numbers by how they end as well: those beginnings and ends
+are words of their own. A search is therefore always a few look-ups of whole words.
 """
 
 from __future__ import annotations
@@ -50,8 +50,8 @@ def words_of(names: Iterable[str], texts: Iterable[str]) -> str:
     """Return the words of a call in a fixed order, each once.
 
     Args:
-        names: parties and metadata, which are found by parts of their words too.
-        texts: transcript and summary.
+        names: parties, which are found by parts of their words too.
+        texts: everything else.
     """
     found: dict[str, None] = {}
     for name in names:

@@ -73,17 +73,14 @@ def _duration_us(change: Change) -> int:
 
 
 def _names(document: Mapping[str, Any]) -> Iterable[str]:
-    for name in ("from", "to", "uri", "agent_name", "app_id"):
-        value = document.get(name)
-        if value:
-            yield value
-    for key, value in document.get("metadata", {}).items():
-        yield key
-        yield value
+    yield from (document[name] for name in ("from", "to", "uri") if document.get(name))
 
 
 def _texts(document: Mapping[str, Any], said: Iterable[str]) -> Iterable[str]:
-    yield from (document[name] for name in ("short_summary", "summary") if document.get(name))
+    named = ("agent_name", "app_id", "short_summary", "summary")
+    yield from (document[name] for name in named if document.get(name))
+    for item in document.get("metadata", {}).items():
+        yield from item
     yield from said
 
 

@@ -16,7 +16,6 @@ from uuid import UUID
 import structlog
 from alembic.util import CommandError
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from vb.history.edge import delete_files
 from vb.history.record import Change
@@ -168,9 +167,9 @@ class Keeper:
         try:
             if writes:
                 self._store.write(writes, run_id)
-        except (OperationalError, InterfaceError, PoolTimeout):
+        except (OperationalError, InterfaceError):
             raise
-        except DBAPIError as exc:
+        except (DBAPIError, ArithmeticError, ValueError) as exc:
             if len(writes) > 1:  # one of them is to blame, and must not hold up the others
                 for write in writes:
                     self._write([write], kept, run_id)
