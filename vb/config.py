@@ -49,6 +49,22 @@ def _check_destinations(value: tuple[str, ...]) -> tuple[str, ...]:
     return value
 
 
+def _check_database(value: SecretStr) -> SecretStr:
+    text = value.get_secret_value()
+    scheme = text.partition("://")[0].partition("+")[0]
+    if text not in ("", "off") and scheme not in ("sqlite", "postgresql", "postgres"):
+        raise ValueError("must be an sqlite or postgresql URL, or off")
+    return value
+
+
+def _state_folder(environ: Mapping[str, str]) -> str:
+    """Return where a program keeps what should outlive it, as the XDG base directories have it."""
+    state, home = environ.get("XDG_STATE_HOME", ""), environ.get("HOME", "")
+    if state.startswith("/"):
+        return f"{state.rstrip('/')}/vb"
+    return f"{home.rstrip('/')}/.local/state/vb" if home.startswith("/") else ""
+
+
 class ServerConfig(Group):
     """The process itself."""
 
@@ -297,6 +313,37 @@ class S3Config(Group):
     )
 
 
+class HistoryConfig(Group):
+    """The history of calls."""
+
+    database_url: Annotated[SecretStr, AfterValidator(_check_database)] = setting(
+        "VB_DATABASE_URL",
+        "where calls are stored: an SQLite or PostgreSQL URL, or off",
+        SecretStr(""),
+        shown="SQLite file in VB_DATA_DIR",
+    )
+    data_dir: str = setting(
+        "VB_DATA_DIR",
+        "folder of the file of calls, and of what waits for the database",
+        "",
+        shown="~/.local/state/vb",
+    )
+    sip: Literal["off", "headers", "full"] = setting(
+        "VB_HISTORY_SIP", "what is stored of SIP messages, always without secrets", "full"
+    )
+    headers: Words = setting(
+        "VB_HISTORY_HEADERS",
+        "headers of calls that become their metadata; * stands for any characters",
+        ("X-*", "P-*"),
+        shown="X-*,P-*",
+    )
+    retention_days: Annotated[int, Field(ge=0, le=36_500)] = setting(
+        "VB_RETENTION_DAYS",
+        "days that ended calls and their recordings are kept; 0 = for ever",
+        0,
+    )
+
+
 class Config(Group):
     """All settings of one server."""
 
@@ -309,6 +356,7 @@ class Config(Group):
     speech: SpeechConfig = SpeechConfig()
     recording: RecordingConfig = RecordingConfig()
     s3: S3Config = S3Config()
+    history: HistoryConfig = HistoryConfig()
 
     @model_validator(mode="after")
     def _check_ports(self) -> Config:
@@ -333,6 +381,8 @@ class Config(Group):
                 values.setdefault(row.group, {})[row.field] = raw.strip()
         if not values.get("server", {}).get("instance_id"):
             values.setdefault("server", {})["instance_id"] = str(uuid.uuid4())
+        history = values.setdefault("history", {})
+        history.setdefault("data_dir", _state_folder(environ))
         try:
             return cls.model_validate(values)
         except ValidationError as exc:

@@ -1,0 +1,1 @@
+"""How fast a history of a million calls is read, and what a call costs on the disk."""

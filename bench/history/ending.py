@@ -1,0 +1,97 @@
+"""Calls that end at a rate, through the whole way from events to the database."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import trio
+
+from vb.events.bus import EventBus
+from vb.events.leg import Cdr, LegConnected, LegDisconnected, LegRinging
+from vb.history.tasks import HistorySettings, open_history
+from vb.ids import SystemIds
+
+RATE: Final = 300
+SECONDS: Final = 10
+TICK_S: Final = 0.02
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """What became of the calls.
+
+    Attributes:
+        calls: how many.
+        last_s: from the end of the last one until it was stored.
+        cpu_share: of one core, all threads of this process.
+        late_ms: the most that a tick of 20 ms on the event loop was late.
+        late_p99_ms: what 99 of 100 stayed below.
+    """
+
+    calls: int
+    last_s: float
+    cpu_share: float
+    late_ms: float
+    late_p99_ms: float
+
+
+def ending(url: str, folder: Path) -> Ended:
+    """Let calls begin, be answered and end, 300 of each a second, while a clock ticks on the same loop."""
+    return trio.run(_ending, url, folder)
+
+
+async def _ending(url: str, folder: Path) -> Ended:
+    bus = EventBus("bench", SystemIds())
+    wanted = RATE * SECONDS
+    stored: set[uuid.UUID] = set()
+    done = trio.Event()
+
+    def recorded(call_id: uuid.UUID) -> None:
+        stored.add(call_id)
+        if len(stored) == wanted:
+            done.set()
+
+    lateness: list[float] = []
+    async with open_history(
+        HistorySettings(url, folder / f"queue-{uuid.uuid4().hex}"), bus, on_recorded=recorded
+    ):
+        await trio.sleep(0.5)
+        cpu, began = time.process_time(), trio.current_time()
+        per_tick = RATE * TICK_S
+        made = 0
+        for tick in range(round(SECONDS / TICK_S)):
+            await trio.sleep_until(began + (tick + 1) * TICK_S)
+            lateness.append(trio.current_time() - began - (tick + 1) * TICK_S)
+            while made < round((tick + 1) * per_tick):
+                made += 1
+                _call(bus, made)
+        ended = trio.current_time()
+        with trio.move_on_after(30):
+            await done.wait()
+        last_s = trio.current_time() - ended
+        share = (time.process_time() - cpu) / (trio.current_time() - began)
+    if not done.is_set():
+        raise RuntimeError(f"{wanted - len(stored)} calls were not stored within 30 s")
+    lateness.sort()
+    return Ended(wanted, last_s, share, lateness[-1] * 1000, lateness[int(0.99 * len(lateness))] * 1000)
+
+
+def _call(bus: EventBus, number: int) -> None:
+    leg_id = str(uuid.uuid4())
+    headers = {"X-Team": f"team-{number % 20}", "X-Order": f"live-{number}"}
+    bus.publish(
+        LegRinging(
+            leg_id=leg_id,
+            leg_type="sip_inbound",
+            from_=f"+4930{number:07d}",
+            to="+498912345",
+            sip_headers=headers,
+        )
+    )
+    bus.publish(LegConnected(leg_id=leg_id, leg_type="sip_inbound"))
+    cdr = Cdr(reason="remote_bye", duration_total=1.0, duration_answered=0.9)
+    bus.publish(LegDisconnected(leg_id=leg_id, cdr=cdr))

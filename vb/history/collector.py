@@ -1,0 +1,408 @@
+"""From events to call records: who sees every event here, and hands on what is to be written.
+
+What an event means for its call stands in a table by event type; an event that has no row there is still
+listed. Nothing waits and nothing is written here: `observe` takes note, `take` gives what has changed. What
+cannot be written is given back and told again later, so a database that is away costs one changed state a
+call and not a queue of messages.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from typing import Any, Final, Literal
+
+from vb.events.base import Event, Published
+from vb.history.record import MAX_STAYS, CallRecord, Change
+from vb.history.sip_text import SipDetail, is_secret, kept_text
+from vb.history.times import event_time_us
+
+LINGER_US: Final = 10_000_000
+"""How long an ended call still takes what comes late."""
+MAX_HELD: Final = 100_000
+"""Calls that have ended and are not written yet."""
+MAX_HELD_BYTES: Final = 256 * 1_048_576
+MAX_METADATA: Final = 64
+MAX_KEY_CHARS: Final = 256
+MAX_VALUE_CHARS: Final = 1_024
+
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+
+Handler = Callable[[CallRecord, Any, int], None]
+HANDLERS: Final[dict[str, Handler]] = {}
+"""What an event means for its call, by event type: gets the call, the event and its time in µs."""
+
+BEGINNINGS: Final = frozenset({"leg.ringing", "leg.early_media", "leg.connected"})
+"""Events that may be the first of a leg."""
+URGENT: Final = frozenset({*BEGINNINGS, "leg.disconnected"})
+
+
+@dataclass(frozen=True, slots=True)
+class LegFacts:
+    """What a leg knows of itself that no event tells.
+
+    Attributes:
+        leg_type: for example sip_inbound.
+        headers: custom headers; those that the settings name become metadata.
+        metadata: of the request that made the leg.
+        client_version: User-Agent or Server of the far end.
+        medium: the `medium` of the calls API, for legs that are not SIP.
+        auto_delete: whether the call is deleted once it is over.
+    """
+
+    leg_id: str
+    leg_type: str = ""
+    from_: str | None = None
+    to: str | None = None
+    uri: str | None = None
+    app_id: str | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    join_timeout_s: float | None = None
+    max_duration_s: float | None = None
+    client_version: str | None = None
+    medium: Mapping[str, Any] | None = None
+    agent_id: str | None = None
+    agent_name: str | None = None
+    voice_id: str | None = None
+    auto_delete: bool = False
+
+
+def on(*types: str) -> Callable[[Handler], Handler]:
+    """Enter a function in the table of handlers.
+
+    Raises:
+        TypeError: there is one already.
+    """
+
+    def register(handler: Handler) -> Handler:
+        for kind in types:
+            if kind in HANDLERS:
+                raise TypeError(f"{kind} has a handler")
+            HANDLERS[kind] = handler
+        return handler
+
+    return register
+
+
+class Collector:
+    """The calls of one server process.
+
+    Args:
+        instance_id: of the server.
+        headers: patterns of the headers that become metadata, such as `X-*`.
+        sip: what is kept of SIP messages.
+
+    Attributes:
+        lost: calls that could not be written for so long that they were given up.
+    """
+
+    def __init__(
+        self, instance_id: str, *, headers: Iterable[str] = ("X-*",), sip: SipDetail = "full"
+    ) -> None:
+        self.lost = 0
+        self._instance_id = instance_id
+        self._patterns = tuple(pattern.lower() for pattern in headers)
+        self._sip: SipDetail = sip
+        self._calls: dict[str, CallRecord] = {}
+        self._ended: dict[str, CallRecord] = {}
+        self._rooms: dict[str, dict[str, None]] = {}
+        self._dirty: dict[str, CallRecord] = {}
+
+    def __len__(self) -> int:
+        return len(self._calls)
+
+    @property
+    def waiting(self) -> int:
+        """Calls of which something is to be written."""
+        return len(self._dirty)
+
+    # -- what comes in -------------------------------------------------------------------------------------
+
+    def observe(self, published: Published) -> bool:
+        """Take note of an event; returns whether it should be written soon."""
+        at_us = event_time_us(published.timestamp)
+        event, kind = published.event, published.event.type
+        leg_id = published.leg_id
+        if leg_id is not None:
+            call = self._find(leg_id)
+            if call is None and kind in BEGINNINGS:
+                call = self._begin(leg_id, at_us)
+            if call is None:
+                return False
+            self._note(call, event, published.body, at_us)
+            self._follow(call, kind, published.room_id, at_us)
+            return kind in URGENT
+        if published.room_id is not None:
+            for member in self._in_room(published.room_id, event):
+                self._note(member, event, published.body, at_us)
+        return False
+
+    def tell(self, facts: LegFacts, at_us: int) -> None:
+        """Take note of what a leg knows of itself; a leg that is new has a call from now on."""
+        call = self._find(facts.leg_id) or self._begin(facts.leg_id, at_us)
+        document = call.document
+        plain = {
+            "leg_type": facts.leg_type,
+            "from": facts.from_,
+            "to": facts.to,
+            "uri": facts.uri,
+            "app_id": facts.app_id,
+            "client_version": facts.client_version,
+            "join_timeout_s": facts.join_timeout_s,
+            "max_duration_s": facts.max_duration_s,
+            "medium": dict(facts.medium) if facts.medium is not None else None,
+            "agent_id": facts.agent_id,
+            "agent_name": facts.agent_name,
+            "voice_id": facts.voice_id,
+        }
+        document.update({name: value for name, value in plain.items() if value not in (None, "")})
+        add_metadata(document, {**self._chosen(facts.headers), **facts.metadata})
+        if facts.auto_delete:
+            call.auto_delete = document["auto_delete"] = True
+        call.names_changed()
+        self._touch(call)
+
+    def sip_message(
+        self, leg_id: str, direction: Literal["in", "out"], message: bytes, timestamp: str
+    ) -> None:
+        """Take note of a SIP message of a leg's dialog.
+
+        Args:
+            leg_id: of a leg that has been told of.
+            direction: as the server sees it.
+            message: as it was on the wire.
+            timestamp: RFC 3339 in UTC.
+        """
+        call = self._find(leg_id)
+        if call is None or self._sip == "off":
+            return
+        text, cut = kept_text(message, self._sip)
+        if call.append_sip(timestamp, direction, text, cut=cut):
+            self._touch(call)
+
+    # -- what goes out -------------------------------------------------------------------------------------
+
+    def take(self, limit: int = 1_000) -> list[Change]:
+        """Return what has changed and is to be written, at most of `limit` calls, the oldest first."""
+        chosen = list(self._dirty.values())[:limit]
+        for call in chosen:
+            del self._dirty[call.leg_id]
+        return [call.take() for call in chosen]
+
+    def give_back(self, changes: Iterable[Change]) -> None:
+        """Take back what could not be written; it comes again with the next `take`."""
+        by_key = {change.key: change for change in changes}
+        for call in (*self._calls.values(), *self._ended.values()):
+            change = by_key.get(call.key)
+            if change is not None:
+                call.give_back(change)
+                self._dirty[call.leg_id] = call
+
+    def tell_all(self) -> None:
+        """Let all calls that go on be written again, for a database that took them for lost."""
+        for call in self._calls.values():
+            call.names_changed()
+            self._touch(call)
+
+    def forget(self, now_us: int) -> None:
+        """Let go of calls that ended a while ago and are written, and of the oldest when too many are not."""
+        for leg_id, call in list(self._ended.items()):
+            if call.ended_us + LINGER_US > now_us:
+                break
+            if not call.dirty:
+                del self._ended[leg_id]
+        held = sum(call.held_bytes for call in self._ended.values()) if self._dirty else 0
+        for leg_id in list(self._ended):
+            if len(self._ended) <= MAX_HELD and held <= MAX_HELD_BYTES:
+                break
+            call = self._ended.pop(leg_id)
+            held -= call.held_bytes
+            if self._dirty.pop(leg_id, None) is not None:
+                self.lost += 1
+
+    # -- inside --------------------------------------------------------------------------------------------
+
+    def _find(self, leg_id: str) -> CallRecord | None:
+        return self._calls.get(leg_id) or self._ended.get(leg_id)
+
+    def _begin(self, leg_id: str, at_us: int) -> CallRecord:
+        document = {"leg_id": leg_id, "instance_id": self._instance_id, "created_us": at_us}
+        call = self._calls[leg_id] = CallRecord(leg_id, at_us, document)
+        self._dirty[leg_id] = call
+        return call
+
+    def _touch(self, call: CallRecord) -> None:
+        call.dirty = True
+        self._dirty[call.leg_id] = call
+
+    def _note(self, call: CallRecord, event: Event, body: bytes, at_us: int) -> None:
+        call.append(body)
+        if event.app_id:
+            call.document["app_id"] = event.app_id
+        handler = HANDLERS.get(event.type)
+        if handler is not None:
+            handler(call, event, at_us)
+        headers = getattr(event, "sip_headers", None)
+        if headers:
+            add_metadata(call.document, self._chosen(headers))
+            call.names_changed()
+        self._touch(call)
+
+    def _follow(self, call: CallRecord, kind: str, room_id: str | None, at_us: int) -> None:
+        """Keep the lists of who is in which room, and of who is still there."""
+        leg_id = call.leg_id
+        if kind == "leg.joined_room" and room_id is not None:
+            self._leave(leg_id)
+            self._rooms.setdefault(room_id, {})[leg_id] = None
+        elif kind == "leg.left_room":
+            self._leave(leg_id)
+        elif kind == "leg.disconnected" and leg_id in self._calls:
+            self._leave(leg_id)
+            for stay in call.items("rooms"):
+                stay.setdefault("left_us", at_us)  # when a room is deleted nobody is said to leave it
+            self._ended[leg_id] = self._calls.pop(leg_id)
+
+    def _leave(self, leg_id: str) -> None:
+        for room_id, members in list(self._rooms.items()):
+            members.pop(leg_id, None)
+            if not members:
+                del self._rooms[room_id]
+
+    def _in_room(self, room_id: str, event: Event) -> list[CallRecord]:
+        """Return the calls that an event of a room is about: those in it, and those that it names."""
+        named = getattr(event, "channels", None) or {}
+        legs = dict.fromkeys((*self._rooms.get(room_id, {}), *named))
+        return [call for leg_id in legs if (call := self._find(leg_id)) is not None]
+
+    def _chosen(self, headers: Mapping[str, str]) -> dict[str, str]:
+        return {
+            name: value
+            for name, value in headers.items()
+            if not is_secret(name) and any(fnmatchcase(name.lower(), pattern) for pattern in self._patterns)
+        }
+
+
+def add_metadata(document: dict[str, Any], values: Mapping[str, str]) -> None:
+    """Add to a call's metadata what has room there; control characters become spaces."""
+    kept: dict[str, str] = dict(document.get("metadata", {}))
+    for name, value in values.items():
+        key = _printable(str(name))[:MAX_KEY_CHARS]
+        if key and (key in kept or len(kept) < MAX_METADATA):
+            kept[key] = _printable(str(value))[:MAX_VALUE_CHARS]
+    if kept:
+        document["metadata"] = kept
+
+
+def _printable(text: str) -> str:
+    return _CONTROL.sub(" ", text)
+
+
+# -- what events mean --------------------------------------------------------------------------------------
+
+
+@on("leg.ringing", "leg.early_media", "leg.connected")
+def _known(call: CallRecord, event: Any, at_us: int) -> None:
+    for name, attribute in (("leg_type", "leg_type"), ("from", "from_"), ("to", "to"), ("uri", "uri")):
+        value = getattr(event, attribute, None)
+        if value:
+            call.document[name] = value
+    if event.type == "leg.connected" and not call.joined_us:
+        call.joined_us = call.document["joined_us"] = at_us
+    call.names_changed()
+
+
+@on("leg.disconnected")
+def _over(call: CallRecord, event: Any, at_us: int) -> None:
+    if call.ended_us:
+        return
+    call.ended_us = call.document["ended_us"] = at_us
+    call.document.update(
+        reason=event.cdr.reason,
+        duration_total=event.cdr.duration_total,
+        duration_answered=event.cdr.duration_answered,
+    )
+    if event.quality is not None:
+        call.document["quality"] = event.quality.model_dump()
+    for agent in call.items("agents"):
+        agent.setdefault("ended_us", at_us)
+
+
+@on("leg.joined_room")
+def _joined(call: CallRecord, event: Any, at_us: int) -> None:
+    stays = call.items("rooms")
+    for stay in stays:
+        stay.setdefault("left_us", at_us)
+    if len(stays) < MAX_STAYS:
+        stays.append({"room_id": event.room_id, "joined_us": at_us})
+
+
+@on("leg.left_room")
+def _left(call: CallRecord, event: Any, at_us: int) -> None:
+    for stay in call.items("rooms"):
+        if stay["room_id"] == event.room_id:
+            stay.setdefault("left_us", at_us)
+
+
+@on("recording.started")
+def _recording(call: CallRecord, event: Any, at_us: int) -> None:
+    recordings = call.items("recordings")
+    if len(recordings) < MAX_STAYS:
+        recordings.append({"file": event.file, **({"room_id": event.room_id} if event.room_id else {})})
+
+
+@on("recording.finished")
+def _recorded(call: CallRecord, event: Any, at_us: int) -> None:
+    recordings = call.items("recordings")
+    running = [
+        item
+        for item in recordings
+        if not item.get("finished") and item.get("room_id") == (event.room_id or None)
+    ]
+    found = running[-1] if running else {}
+    found.update(file=event.file, finished=True)
+    for name, value in (
+        ("room_id", event.room_id),
+        ("multi_channel_file", event.multi_channel_file),
+        ("error", event.error),
+    ):
+        if value:
+            found[name] = value
+    if not running and len(recordings) < MAX_STAYS:
+        recordings.append(found)
+
+
+@on("agent.connected")
+def _agent(call: CallRecord, event: Any, at_us: int) -> None:
+    agents = call.items("agents")
+    session = {"started_us": at_us}
+    for name in ("agent_id", "name", "provider", "conversation_id"):
+        value = getattr(event, name, None)
+        if value:
+            session[name] = value
+    if session.get("agent_id"):
+        call.document.setdefault("agent_id", session["agent_id"])
+    if len(agents) < MAX_STAYS:
+        agents.append(session)
+
+
+@on("agent.disconnected")
+def _agent_over(call: CallRecord, event: Any, at_us: int) -> None:
+    for agent in call.items("agents"):
+        agent.setdefault("ended_us", at_us)
+
+
+@on("stt.text")
+def _heard(call: CallRecord, event: Any, at_us: int) -> None:
+    if getattr(event, "is_final", False):
+        call.say(event.text)
+
+
+@on("agent.user_transcript", "agent.agent_response")
+def _said(call: CallRecord, event: Any, at_us: int) -> None:
+    call.say(event.text)
+    agents = call.items("agents")
+    if agents:
+        agents[-1]["turns"] = agents[-1].get("turns", 0) + 1

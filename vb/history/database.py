@@ -1,0 +1,146 @@
+"""Connections to the history's database, and its tables brought up to date."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import resources
+from pathlib import Path
+from typing import Any, Final
+
+from alembic import command
+from alembic.config import Config as AlembicConfig
+from sqlalchemy import Connection, Engine, create_engine, event, func, select
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError
+
+from vb.errors import ConfigError
+
+BUSY_MS: Final = 2_000
+"""How long SQLite waits for another process that writes."""
+CONNECT_S: Final = 3
+STATEMENT_MS: Final = 10_000
+"""PostgreSQL gives up on a statement then."""
+POOL: Final = 4
+CACHE_KIB: Final = 65_536
+_MIGRATION_LOCK: Final = 0x7662_0001
+"""Of PostgreSQL's advisory locks: servers that start together take turns."""
+
+
+def parse_url(text: str) -> URL:
+    """Return a database URL with the driver that is used.
+
+    Raises:
+        ConfigError: it is none, or of another kind of database.
+    """
+    try:
+        url = make_url(text)
+    except ArgumentError:
+        raise ConfigError("VB_DATABASE_URL: must be a database URL or off") from None
+    name = url.get_backend_name()
+    if name == "sqlite":
+        if not url.database or url.database == ":memory:":
+            raise ConfigError("VB_DATABASE_URL: SQLite needs a file, as in sqlite:////var/lib/vb/calls.db")
+        return url.set(drivername="sqlite+pysqlite")
+    if name in ("postgresql", "postgres"):
+        return url.set(drivername="postgresql+psycopg")
+    raise ConfigError("VB_DATABASE_URL: knows sqlite and postgresql")
+
+
+def open_engine(url: URL) -> Engine:
+    """Return an engine; nothing is connected yet.
+
+    Raises:
+        ConfigError: the driver is not installed.
+    """
+    if url.get_backend_name() == "sqlite":
+        engine = create_engine(
+            url,
+            pool_size=POOL,
+            max_overflow=0,
+            pool_timeout=CONNECT_S,
+            connect_args={"timeout": BUSY_MS / 1000},
+        )
+        event.listen(engine, "connect", _prepare_sqlite)
+        event.listen(engine, "begin", _begin_sqlite)
+        return engine
+    try:
+        return create_engine(
+            url,
+            pool_size=POOL,
+            max_overflow=0,
+            pool_timeout=CONNECT_S,
+            pool_pre_ping=True,
+            connect_args={
+                "connect_timeout": CONNECT_S,
+                "options": f"-c statement_timeout={STATEMENT_MS} -c timezone=UTC",
+                "prepare_threshold": 5,
+            },
+        )
+    except (ImportError, NoSuchModuleError):
+        raise ConfigError("VB_DATABASE_URL: PostgreSQL needs psycopg; install vb[postgres]") from None
+
+
+def _prepare_sqlite(connection: sqlite3.Connection, _: object) -> None:
+    connection.isolation_level = None  # transactions begin where `_begin_sqlite` says
+    for pragma in (
+        "journal_mode=WAL",
+        "synchronous=NORMAL",
+        f"cache_size=-{CACHE_KIB}",
+        "temp_store=MEMORY",
+        "journal_size_limit=67108864",
+    ):
+        connection.execute(f"PRAGMA {pragma}").close()
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    # A reader that turns writer midway fails when somebody wrote in between; whoever means to write says so.
+    writes = connection.get_execution_options().get("writes", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+@contextmanager
+def writing(engine: Engine) -> Iterator[Connection]:
+    """Give a transaction that writes; it is rolled back when the block fails."""
+    with engine.connect().execution_options(writes=True) as connection, connection.begin():
+        yield connection
+
+
+@contextmanager
+def reading(engine: Engine) -> Iterator[Connection]:
+    """Give a transaction that only reads."""
+    with engine.connect() as connection, connection.begin():
+        yield connection
+
+
+def make_folder(url: URL) -> None:
+    """Make an SQLite file and its folder; only their owner may read what lies there.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    if url.get_backend_name() == "sqlite" and url.database:
+        path = Path(os.path.abspath(url.database))
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+
+
+def upgrade(engine: Engine) -> None:
+    """Bring the tables up to date; several processes may do so at once.
+
+    Raises:
+        OSError: the folder of an SQLite file cannot be made.
+        SQLAlchemyError: the database cannot be reached or used.
+    """
+    make_folder(engine.url)
+    config = AlembicConfig()
+    config.set_main_option("script_location", str(resources.files("vb.history") / "migrations"))
+    config.set_main_option("path_separator", "os")
+    with writing(engine) as connection:
+        if connection.dialect.name == "postgresql":
+            connection.execute(select(func.pg_advisory_xact_lock(_MIGRATION_LOCK)))
+        attributes: dict[str, Any] = config.attributes
+        attributes["connection"] = connection
+        command.upgrade(config, "head")

@@ -1,0 +1,221 @@
+"""What the calls API answers: parameters in, models out, or one error with the right status.
+
+All of it blocks on the database, so callers run it in a thread.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Final, TypeVar
+from urllib.parse import urlencode
+from uuid import UUID
+
+from vb.errors import Conflict, InvalidField, NotFound
+from vb.history.model import Call, CallDetail, Entry, EntryList, Message, MessageList, PaginatedCallList
+from vb.history.present import entries_of, messages_of, show_call, show_detail, show_entry
+from vb.history.query import MAX_PAGE, Position, parse_query
+from vb.history.store import Store
+
+CALLS_PATH: Final = "/api/calls"
+DEFAULT_ENTRIES: Final = 200
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class RecordingFile:
+    """A recording that can be read.
+
+    Attributes:
+        path: of the file.
+        media_type: of its content.
+    """
+
+    path: Path
+    media_type: str = "audio/wav"
+
+
+def parse_call_id(text: str) -> UUID:
+    """Return the id of a call from a path.
+
+    Raises:
+        NotFound: it is no UUID, so no call has it.
+    """
+    try:
+        return UUID(text)
+    except ValueError:
+        raise NotFound("call not found") from None
+
+
+def list_calls(store: Store, pairs: Iterable[tuple[str, str]], base_url: str = "") -> PaginatedCallList:
+    """List calls.
+
+    Args:
+        store: where they are.
+        pairs: names and values of the request's query.
+        base_url: scheme and host that the client sees.
+
+    Raises:
+        InvalidField: a parameter is malformed.
+        Unavailable: the database is away.
+    """
+    asked = list(pairs)
+    query = parse_query(asked)
+    page = store.page(query)
+    results: list[Call] = [show_call(found.call_id, found.document) for found in page.calls]
+
+    def link(place: Position | None) -> str | None:
+        if place is None:
+            return None
+        kept = [(name, value) for name, value in asked if name != "cursor"]
+        return f"{base_url}{CALLS_PATH}?{urlencode([*kept, ('cursor', query.cursor(place))])}"
+
+    return PaginatedCallList(
+        next=link(page.next), previous=link(page.previous), results=results, total=page.total
+    )
+
+
+def get_call(store: Store, call_id: str) -> CallDetail:
+    """Show a call.
+
+    Raises:
+        NotFound: there is no such call.
+        Unavailable: the database is away.
+    """
+    found = store.get(parse_call_id(call_id))
+    return show_detail(found.call_id, found.document)
+
+
+def list_entries(
+    store: Store, call_id: str, pairs: Iterable[tuple[str, str]] = (), base_url: str = ""
+) -> EntryList:
+    """List what happened in a call: events and SIP messages, in order.
+
+    Raises:
+        InvalidField: a parameter is malformed.
+        NotFound: there is no such call.
+        Unavailable: the database is away.
+    """
+    story = store.story(parse_call_id(call_id))
+    entries = list(enumerate(entries_of(story.parts), 1))
+    asked = list(pairs)
+    start, size = _slice(asked)
+    link = _linker(f"{base_url}{CALLS_PATH}/{story.call.call_id}/events", asked)
+    chosen: list[Entry] = [
+        show_entry(number, entry) for number, entry in islice(entries, start, start + size)
+    ]
+    following, previous = _neighbours(start, size, len(entries), link)
+    return EntryList(next=following, previous=previous, results=chosen, total=len(entries))
+
+
+def list_messages(
+    store: Store, call_id: str, pairs: Iterable[tuple[str, str]] = (), base_url: str = ""
+) -> MessageList:
+    """List what was said in a call, in order.
+
+    Raises:
+        InvalidField: a parameter is malformed.
+        NotFound: there is no such call.
+        Unavailable: the database is away.
+    """
+    story = store.story(parse_call_id(call_id))
+    messages: list[Message] = list(messages_of(story.call.document, entries_of(story.parts)))
+    asked = list(pairs)
+    start, size = _slice(asked)
+    link = _linker(f"{base_url}{CALLS_PATH}/{story.call.call_id}/messages", asked)
+    following, previous = _neighbours(start, size, len(messages), link)
+    return MessageList(
+        next=following, previous=previous, results=messages[start : start + size], total=len(messages)
+    )
+
+
+def find_recording(store: Store, call_id: str) -> RecordingFile:
+    """Find the recording of a call: the leg's own before one of a room.
+
+    Raises:
+        NotFound: there is no such call, or no recording that can be read here.
+        Conflict: it is not finished.
+        Unavailable: the database is away.
+    """
+    found = store.get(parse_call_id(call_id))
+    recordings = sorted(found.document.get("recordings", ()), key=lambda item: "room_id" in item)
+    for item in recordings:
+        path = Path(item["file"]) if item["file"] and "://" not in item["file"] else None
+        if path is not None and path.is_file():
+            return RecordingFile(path)
+    if any(not item.get("finished") for item in recordings) and not found.document.get("ended_us"):
+        raise Conflict("the recording is not finished")
+    raise NotFound("the call has no recording")
+
+
+def delete_call(store: Store, call_id: str, recordings_folder: str | None) -> tuple[str, ...]:
+    """Delete an ended call and the recordings that no other call has.
+
+    Args:
+        store: where it is.
+        call_id: its id.
+        recordings_folder: files in it are deleted; others are left alone.
+
+    Returns:
+        Recordings that were not deleted, such as those in a bucket.
+
+    Raises:
+        NotFound: there is no such call.
+        Conflict: it goes on.
+        Unavailable: the database is away.
+    """
+    removed = store.delete(parse_call_id(call_id))
+    return delete_files(removed.files, recordings_folder)
+
+
+def delete_files(files: Iterable[str], folder: str | None) -> tuple[str, ...]:
+    """Delete recordings that lie in a folder; returns those that do not, or cannot be deleted."""
+    kept: list[str] = []
+    root = None if folder is None else os.path.realpath(folder)
+    for file in files:
+        # A recording is written below the folder; any other path comes from a record that was tampered with.
+        if "://" in file or root is None or os.path.dirname(os.path.realpath(file)) != root:
+            kept.append(file)
+            continue
+        try:
+            os.unlink(file)
+        except FileNotFoundError:
+            continue
+        except OSError:
+            kept.append(file)
+    return tuple(kept)
+
+
+# -- pages of lists ----------------------------------------------------------------------------------------
+
+
+def _number(pairs: Iterable[tuple[str, str]], name: str, default: int, least: int, most: int) -> int:
+    values = [value for key, value in pairs if key == name]
+    if not values:
+        return default
+    text = values[0]
+    if len(values) > 1:
+        raise InvalidField(name, "is given twice")
+    if not (text.isascii() and text.isdecimal() and len(text) <= 9 and least <= int(text) <= most):
+        raise InvalidField(name, f"must be a number from {least} to {most}")
+    return int(text)
+
+
+def _slice(pairs: list[tuple[str, str]]) -> tuple[int, int]:
+    start = _number(pairs, "cursor", 0, 0, 999_999_999)
+    return start, _number(pairs, "pageSize", DEFAULT_ENTRIES, 1, MAX_PAGE)
+
+
+def _linker(url: str, pairs: list[tuple[str, str]]) -> Callable[[int], str]:
+    kept = [(name, value) for name, value in pairs if name == "pageSize"]
+    return lambda start: f"{url}?{urlencode([*kept, ('cursor', str(start))])}"
+
+
+def _neighbours(
+    start: int, size: int, total: int, link: Callable[[int], str]
+) -> tuple[str | None, str | None]:
+    following = link(start + size) if start + size < total else None
+    return following, link(max(0, start - size)) if start else None

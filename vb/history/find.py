@@ -1,0 +1,313 @@
+"""Finding calls: how a query is carried out so that none of its filters makes it slow.
+
+The counters tell how many calls each filter leaves. When the rarest one leaves few, its calls are gathered,
+looked at and sorted; else calls are walked in the wanted order, by an index that has this order, until the
+page is full. Adding 0 to a column keeps a database from taking an index on it instead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+from uuid import UUID
+
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Select,
+    and_,
+    cast,
+    exists,
+    func,
+    literal,
+    or_,
+    select,
+    tuple_,
+    union_all,
+)
+
+from vb.history.packing import unpack_json
+from vb.history.query import Filters, Position, Query
+from vb.history.schema import CALLS, LABELS, PARTS, LexemeQuery, words_table
+from vb.history.totals import Totals, duration_range, has_dates, has_durations, key_range
+from vb.history.writer import DOCUMENT_PART
+
+GATHER_MAX: Final = 20_000
+"""Up to so many calls are gathered and sorted."""
+PROBE_MAX: Final = 2_000
+"""Up to so many calls are looked up in SQLite's index of words one by one."""
+
+_COLUMNS: Final = {
+    "created": CALLS.c.call_key,
+    "joined": CALLS.c.joined_us,
+    "ended": CALLS.c.ended_us,
+    "duration": CALLS.c.duration_us,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A call as it is stored."""
+
+    call_id: UUID
+    document: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A page of calls.
+
+    Attributes:
+        total: how many match on all pages.
+        next: place after the last one, None at the end.
+        previous: place before the first one, None at the beginning.
+    """
+
+    calls: tuple[Found, ...]
+    total: int
+    next: Position | None
+    previous: Position | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Driver:
+    """A filter as the one that calls are taken from.
+
+    Attributes:
+        name: of the filter; None for all calls.
+        size: how many calls it leaves.
+        keys: selects their keys, each once.
+    """
+
+    name: str | tuple[int, ...] | None
+    size: int
+    keys: Callable[[], Select[int]]
+
+
+class Finder:
+    """Carries out one query over one connection."""
+
+    def __init__(self, connection: Connection, query: Query) -> None:
+        self._connection = connection
+        self._query = query
+        self._filters: Filters = query.filters
+        self._totals = Totals(connection)
+        self._sqlite = connection.dialect.name == "sqlite"
+        self._words = words_table(connection.dialect.name)
+        self._keys = key_range(query.filters)
+        self._drivers = self._sizes()
+        self._rarest = min(self._drivers, key=lambda driver: driver.size)
+
+    # -- filters -------------------------------------------------------------------------------------------
+
+    def _sizes(self) -> list[_Driver]:
+        filters, totals = self._filters, self._totals
+        found: list[_Driver] = []
+        if filters.words:
+            count = select(func.count()).select_from(self._words).where(self._matches())
+            found.append(_Driver("words", int(self._connection.scalar(count) or 0), self._by_words))
+        for group in filters.labels:
+            found.append(
+                _Driver(group, totals.of_labels(group), lambda group=group: self._by_labels(group))  # type: ignore[misc]
+            )
+        if has_durations(filters):
+            found.append(_Driver("duration", totals.of_durations(filters), self._by_duration))
+        if filters.times_of_day_us:
+            found.append(_Driver("times", totals.of_times(filters), self._by_times))
+        if has_dates(filters):
+            found.append(_Driver("dates", totals.of_dates(filters), self._by_dates))
+        return found or [_Driver(None, totals.all(), self._by_dates)]
+
+    def _matches(self) -> ColumnElement[bool]:
+        words = self._filters.words
+        if self._sqlite:
+            return self._words.c.call_words.bool_op("MATCH")(" AND ".join(f'"{w}"' for w in words))
+        return self._words.c.words.bool_op("@@")(
+            cast(literal(" & ".join(f"'{word}'" for word in words)), LexemeQuery)
+        )
+
+    def _by_words(self) -> Select[int]:
+        return select(self._words.c.rowid.label("call_key")).where(self._matches())
+
+    def _by_labels(self, group: tuple[int, ...]) -> Select[int]:
+        keys = select(LABELS.c.call_key).where(LABELS.c.label.in_(group))
+        return keys.distinct() if len(group) > 1 else keys
+
+    def _by_duration(self) -> Select[int]:
+        return select(CALLS.c.call_key).where(self._duration(CALLS.c.duration_us))
+
+    def _by_times(self) -> Select[int]:
+        return select(CALLS.c.call_key).where(self._times(CALLS.c.time_of_day_us))
+
+    def _by_dates(self) -> Select[int]:
+        low, high = self._keys
+        return select(CALLS.c.call_key).where(CALLS.c.call_key.between(low, high))
+
+    def _duration(self, column: ColumnElement[int]) -> ColumnElement[bool]:
+        low, high = duration_range(self._filters)
+        return and_(column >= low, column <= high)
+
+    def _times(self, column: ColumnElement[int]) -> ColumnElement[bool]:
+        spans = self._filters.times_of_day_us
+        return or_(*(and_(column >= low, column <= high) for low, high in spans))
+
+    def _others(
+        self, key: ColumnElement[int], driver: str | tuple[int, ...] | None, *, probed: int, sort: str = ""
+    ) -> tuple[list[ColumnElement[bool]], bool]:
+        """Return the conditions of all filters but one, and whether they need the row of the call."""
+        filters = self._filters
+        conditions: list[ColumnElement[bool]] = []
+        needs_row = False
+        if has_dates(filters) and driver != "dates":
+            conditions.append(key.between(*self._keys))
+        if has_durations(filters) and driver != "duration":
+            column = CALLS.c.duration_us
+            conditions.append(self._duration(column if sort == "duration" else column + 0))
+            needs_row = True
+        if filters.times_of_day_us and driver != "times":
+            conditions.append(self._times(CALLS.c.time_of_day_us + 0))
+            needs_row = True
+        for group in filters.labels:
+            if group != driver:
+                conditions.append(exists().where(LABELS.c.label.in_(group), LABELS.c.call_key == key))
+        if filters.words and driver != "words":
+            if self._sqlite and probed > PROBE_MAX:
+                conditions.append(key.in_(self._by_words()))
+            else:
+                conditions.append(exists().where(self._matches(), self._words.c.rowid == key))
+        return conditions, needs_row
+
+    # -- total ---------------------------------------------------------------------------------------------
+
+    def total(self) -> int:
+        """Count the calls that match."""
+        rarest = self._rarest
+        if len(self._drivers) == 1 or not rarest.size:
+            return rarest.size
+        gathered = rarest.keys().cte("gathered").prefix_with("MATERIALIZED")
+        key = gathered.c.call_key
+        conditions, needs_row = self._others(key, rarest.name, probed=rarest.size)
+        source = gathered.join(CALLS, CALLS.c.call_key == key) if needs_row else gathered
+        query = select(func.count()).select_from(source).where(*conditions)
+        return int(self._connection.scalar(query) or 0)
+
+    # -- page ----------------------------------------------------------------------------------------------
+
+    def page(self) -> Page:
+        """Return the page that the query asks for."""
+        query, place = self._query, self._query.position
+        backwards = place is not None and place.backwards
+        rows = self._rows(query.page_size + 1)
+        more = len(rows) > query.page_size
+        rows = rows[: query.page_size]
+        if backwards:
+            rows.reverse()
+        found = self._documents([key for _, key in rows])
+        calls = tuple(found[key] for _, key in rows if key in found)
+        following = previous = None
+        if rows and (more or backwards):
+            following = Position(*rows[-1])
+        if rows and place is not None and (more or not backwards):
+            previous = Position(*rows[0], backwards=True)
+        return Page(calls, self.total(), following, previous)
+
+    def _rows(self, limit: int) -> list[tuple[int, int]]:
+        """Return value and key of the next calls, in the order in which they are walked."""
+        if not self._rarest.size:
+            return []
+        if self._rarest.size <= GATHER_MAX and self._rarest.name is not None:
+            statement = self._gather(limit)
+        elif self._query.sort == "created" and (self._filters.labels or self._filters.words):
+            statement = self._stream(limit)
+        else:
+            statement = self._walk(limit)
+        return [(value, key) for value, key in self._connection.execute(statement)]
+
+    @property
+    def _down(self) -> bool:
+        place = self._query.position
+        return self._query.descending != (place is not None and place.backwards)
+
+    def _after(self, value: ColumnElement[int], key: ColumnElement[int]) -> list[ColumnElement[bool]]:
+        place = self._query.position
+        if place is None:
+            return []
+        if self._query.sort == "created":
+            return [key < place.key if self._down else key > place.key]
+        here = tuple_(literal(place.value), literal(place.key))
+        return [tuple_(value, key) < here if self._down else tuple_(value, key) > here]
+
+    def _ordered(self, statement: Any, *columns: ColumnElement[int]) -> Select[Any]:
+        ordered: Select[Any] = statement.order_by(
+            *(column.desc() if self._down else column.asc() for column in columns)
+        )
+        return ordered
+
+    def _gather(self, limit: int) -> Select[Any]:
+        """Take all calls of the rarest filter, and sort what the others leave of them."""
+        gathered = self._rarest.keys().cte("gathered").prefix_with("MATERIALIZED")
+        key = gathered.c.call_key
+        conditions, needs_row = self._others(key, self._rarest.name, probed=self._rarest.size)
+        by_key = self._query.sort == "created"
+        value = key if by_key else _COLUMNS[self._query.sort]
+        source = gathered.join(CALLS, CALLS.c.call_key == key) if needs_row or not by_key else gathered
+        statement = select(value.label("value"), key.label("key")).select_from(source)
+        statement = statement.where(*conditions, *self._after(value, key))
+        columns = (key,) if by_key else (value, key)
+        return self._ordered(statement, *columns).limit(limit)
+
+    def _walk(self, limit: int) -> Select[Any]:
+        """Walk all calls in the wanted order."""
+        key, value = CALLS.c.call_key, _COLUMNS[self._query.sort]
+        conditions, _ = self._others(key, None, probed=0, sort=self._query.sort)
+        statement = select(value.label("value"), key.label("key")).where(
+            *conditions, *self._after(value, key)
+        )
+        columns = (key,) if self._query.sort == "created" else (value, key)
+        return self._ordered(statement, *columns).limit(limit)
+
+    def _stream(self, limit: int) -> Select[Any]:
+        """Walk the calls of each label of the rarest group, or of the words: they lie in order."""
+        groups = [driver for driver in self._drivers if isinstance(driver.name, tuple)]
+        if not groups:
+            return self._strand(self._words.c.rowid, [self._matches()], "words", limit)
+        group = min(groups, key=lambda driver: driver.size).name
+        assert isinstance(group, tuple)
+        if len(group) == 1:
+            return self._strand(LABELS.c.call_key, [LABELS.c.label == group[0]], group, limit)
+        strands = [
+            select(self._strand(LABELS.c.call_key, [LABELS.c.label == label], group, limit).subquery())
+            for label in group
+        ]
+        merged = union_all(*strands).subquery()
+        statement = select(merged.c.value, merged.c.key).distinct()
+        return self._ordered(statement, merged.c.key).limit(limit)
+
+    def _strand(
+        self,
+        key: ColumnElement[int],
+        own: list[ColumnElement[bool]],
+        driver: str | tuple[int, ...],
+        limit: int,
+    ) -> Select[Any]:
+        conditions, needs_row = self._others(key, driver, probed=0)
+        statement = select(key.label("value"), key.label("key")).where(
+            *own, *conditions, *self._after(key, key)
+        )
+        if needs_row:
+            statement = statement.where(CALLS.c.call_key == key)
+        return self._ordered(statement, key).limit(limit)
+
+    def _documents(self, keys: list[int]) -> dict[int, Found]:
+        if not keys:
+            return {}
+        statement = (
+            select(CALLS.c.call_key, CALLS.c.call_id, PARTS.c.data)
+            .join(PARTS, and_(PARTS.c.call_key == CALLS.c.call_key, PARTS.c.part == DOCUMENT_PART))
+            .where(CALLS.c.call_key.in_(keys))
+        )
+        return {
+            key: Found(call_id, unpack_json(data))
+            for key, call_id, data in self._connection.execute(statement)
+        }

@@ -1,0 +1,1 @@
+"""How a database of the history is brought up to date."""

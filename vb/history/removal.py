@@ -1,0 +1,81 @@
+"""Taking calls out of the history, with the recordings that no other call has."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from sqlalchemy import Connection, Select, bindparam, delete, exists, or_, select
+
+from vb.history.counts import Deltas, apply_counts, count_call, count_duration, count_labels
+from vb.history.labels import unpack_labels
+from vb.history.schema import CALLS, FILES, KEY_BITS, LABELS, PARTS, words_table
+
+
+@dataclass(frozen=True, slots=True)
+class Removed:
+    """What a removal took out.
+
+    Attributes:
+        calls: ids of the calls.
+        files: recordings that belonged to them alone, to be deleted.
+    """
+
+    calls: tuple[UUID, ...]
+    files: tuple[str, ...]
+
+
+def outdated(before_us: int | None, limit: int) -> Select[int]:
+    """Select ended calls to delete: those made before a time, and those that their policy deletes at once."""
+    doomed = CALLS.c.auto_delete == 1
+    old = doomed if before_us is None else or_(doomed, CALLS.c.call_key < before_us << KEY_BITS)
+    return select(CALLS.c.call_key).where(old, CALLS.c.ended_us > 0).order_by(CALLS.c.call_key).limit(limit)
+
+
+def remove(connection: Connection, keys: Sequence[int]) -> Removed:
+    """Take calls out in the transaction of a connection; those that are gone already are no error.
+
+    Raises:
+        SQLAlchemyError: nothing is removed once the transaction has been rolled back.
+    """
+    rows = connection.execute(
+        select(CALLS).where(CALLS.c.call_key.in_(keys)).order_by(CALLS.c.call_key).with_for_update()
+    ).all()
+    found = [row.call_key for row in rows]
+    if not found:
+        return Removed((), ())
+    deltas: Deltas = Deltas()
+    labels: list[dict[str, int]] = []
+    for row in rows:
+        own = unpack_labels(row.labels)
+        count_call(deltas, row.call_key, row.time_of_day_us, -1)
+        count_duration(deltas, row.duration_us, -1)
+        count_labels(deltas, own, -1)
+        labels += [{"old_label": label, "old_key": row.call_key} for label in own]
+    files = _own_files(connection, found)
+    words = words_table(connection.dialect.name)
+    connection.execute(delete(PARTS).where(PARTS.c.call_key.in_(found)))
+    connection.execute(delete(FILES).where(FILES.c.call_key.in_(found)))
+    connection.execute(
+        delete(words).where(words.c.rowid == bindparam("old_key")), [{"old_key": key} for key in found]
+    )
+    if labels:
+        connection.execute(
+            delete(LABELS).where(
+                LABELS.c.label == bindparam("old_label"), LABELS.c.call_key == bindparam("old_key")
+            ),
+            labels,
+        )
+    connection.execute(delete(CALLS).where(CALLS.c.call_key.in_(found)))
+    apply_counts(connection, deltas)
+    return Removed(tuple(row.call_id for row in rows), files)
+
+
+def _own_files(connection: Connection, keys: Iterable[int]) -> tuple[str, ...]:
+    """Return the recordings that only these calls have; a room's recording belongs to all who were there."""
+    others = FILES.alias()
+    chosen = list(keys)
+    shared = exists().where(others.c.file == FILES.c.file, others.c.call_key.not_in(chosen))
+    query = select(FILES.c.file).where(FILES.c.call_key.in_(chosen), ~shared).distinct()
+    return tuple(connection.scalars(query.order_by(FILES.c.file)))

@@ -1,0 +1,70 @@
+"""SIP messages as the history keeps them: without secrets, and not too long."""
+
+from __future__ import annotations
+
+import re
+from typing import Final, Literal
+
+SipDetail = Literal["off", "headers", "full"]
+
+MAX_CHARS: Final = 8_192
+"""What is kept of one message."""
+
+_SECRET: Final = frozenset(
+    {
+        "authorization",
+        "proxy-authorization",
+        "www-authenticate",
+        "proxy-authenticate",
+        "authentication-info",
+        "proxy-authentication-info",
+        "identity",
+        "cookie",
+        "set-cookie",
+    }
+)
+_TELLING: Final = re.compile(r"token|secret|passw|api-?key|authoriz|credential", re.IGNORECASE)
+"""Names of headers of one's own that look as if their values opened something."""
+_KEYS: Final = re.compile(r"(?im)^(a=(?:crypto|key-mgmt|ice-pwd)|k=)[^\r\n]*")
+_URI_PASSWORD: Final = re.compile(r"(?i)(sips?:[^\s:@<>;?]*):[^\s@<>]*@")
+REMOVED: Final = "***"
+
+
+def is_secret(header: str) -> bool:
+    """Whether a header's value may open something."""
+    name = header.strip().lower()
+    return name in _SECRET or _TELLING.search(name) is not None
+
+
+def kept_text(message: bytes, detail: SipDetail) -> tuple[str, bool]:
+    """Return a message's text without secrets, and whether it was too long to be kept whole.
+
+    Args:
+        message: as it was on the wire.
+        detail: `headers` leaves the body out.
+    """
+    head, blank, body = message.partition(b"\r\n\r\n")
+    text = _without_secrets(head.decode("utf-8", "replace"))
+    if detail == "full" and blank:
+        text += "\r\n\r\n" + _KEYS.sub(_hidden_key, body.decode("utf-8", "replace"))
+    text = text.replace("\x00", "\ufffd")
+    return text[:MAX_CHARS], len(text) > MAX_CHARS
+
+
+def _hidden_key(match: re.Match[str]) -> str:
+    start = match[1]
+    return start + REMOVED if start.endswith("=") else f"{start}:{REMOVED}"
+
+
+def _without_secrets(head: str) -> str:
+    kept: list[str] = []
+    hiding = False
+    for line in head.split("\r\n"):
+        if line[:1] in (" ", "\t") and kept:  # goes on with the header before it (RFC 3261 §7.3.1)
+            if not hiding:
+                kept.append(_URI_PASSWORD.sub(rf"\1:{REMOVED}@", line))
+            continue
+        name, colon, _ = line.partition(":")
+        hiding = bool(colon) and " " not in name.strip() and is_secret(name)
+        kept.append(f"{name}: {REMOVED}" if hiding else _URI_PASSWORD.sub(rf"\1:{REMOVED}@", line))
+    return "\r\n".join(kept)

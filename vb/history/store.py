@@ -1,0 +1,201 @@
+"""The history's database: everything that is read from it and written to it. All of it blocks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Final, TypeVar
+from uuid import UUID
+
+from sqlalchemy import Connection, Engine, select
+from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from vb.errors import Conflict, NotFound, Unavailable
+from vb.history import runs
+from vb.history.database import open_engine, parse_url, reading, upgrade, writing
+from vb.history.find import Finder, Found, Page
+from vb.history.packing import unpack, unpack_json
+from vb.history.query import Query
+from vb.history.removal import Removed, outdated, remove
+from vb.history.schema import CALLS, PARTS
+from vb.history.writer import DOCUMENT_PART, CallWrite, Writer
+
+REMOVE_AT_ONCE: Final = 200
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Story:
+    """A call with all that happened in it.
+
+    Attributes:
+        parts: lists of entries, unpacked, in order.
+    """
+
+    call: Found
+    parts: tuple[bytes, ...]
+
+
+class Store:
+    """The calls of one database.
+
+    Args:
+        url: of an SQLite file or a PostgreSQL database.
+        run_id: of this process.
+        instance_id: its name.
+
+    Raises:
+        ConfigError: the URL cannot be used.
+    """
+
+    def __init__(self, url: str, *, run_id: UUID, instance_id: str = "") -> None:
+        parsed = parse_url(url)
+        self.run_id = run_id
+        self._instance_id = instance_id
+        self._engine: Engine = open_engine(parsed)
+        self._writer = Writer(run_id)
+        self._ready = False
+
+    @property
+    def kind(self) -> str:
+        """Name of the database: sqlite or postgresql."""
+        return self._engine.dialect.name
+
+    def open(self) -> None:
+        """Make the tables, or bring them up to date.
+
+        Raises:
+            OSError: the file cannot be made.
+            SQLAlchemyError: the database cannot be used.
+        """
+        upgrade(self._engine)
+        self._ready = True
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._engine.dispose()
+
+    # -- writing -------------------------------------------------------------------------------------------
+
+    def write(self, writes: Iterable[CallWrite], run_id: UUID | None = None) -> None:
+        """Write calls, in one transaction.
+
+        Args:
+            run_id: the process whose calls they are, when it is not this one.
+
+        Raises:
+            SQLAlchemyError: none of them is written.
+        """
+        writer = self._writer if run_id is None else Writer(run_id)
+        with writing(self._engine) as connection:
+            writer.write(connection, writes)
+
+    def alive(self, now_us: int) -> bool:
+        """Say that this process is there; returns whether the database still knew it."""
+        with writing(self._engine) as connection:
+            return runs.register(connection, self.run_id, self._instance_id, now_us)
+
+    def leave(self) -> None:
+        """Say that this process has ended in good order."""
+        with writing(self._engine) as connection:
+            runs.unregister(connection, self.run_id)
+
+    def close_gone(self, now_us: int) -> list[UUID]:
+        """Close the calls of processes that are gone; returns their ids."""
+        with reading(self._engine) as connection:
+            found = runs.gone(connection, now_us)
+        return [call for run_id in found if run_id != self.run_id for call in self.close_run(run_id, now_us)]
+
+    def close_run(self, run_id: UUID, now_us: int) -> list[UUID]:
+        """Close the calls of a process that is known to be gone; returns their ids."""
+        with writing(self._engine) as connection:
+            return runs.close_calls(connection, run_id, now_us)
+
+    def prune(self, before_us: int | None) -> Removed:
+        """Remove some ended calls that were made before a time, or that their policy deletes.
+
+        Returns:
+            What was removed; nothing once there are no more.
+        """
+        with writing(self._engine) as connection:
+            keys: Sequence[int] = connection.scalars(outdated(before_us, REMOVE_AT_ONCE)).all()
+            return remove(connection, keys)
+
+    def delete(self, call_id: UUID) -> Removed:
+        """Remove one ended call.
+
+        Raises:
+            NotFound: there is no such call.
+            Conflict: it goes on.
+        """
+        with _available(), writing(self._engine) as connection:
+            row = connection.execute(select(CALLS).where(CALLS.c.call_id == call_id)).one_or_none()
+            if row is None:
+                raise NotFound("call not found")
+            if not row.ended_us:
+                raise Conflict("the call goes on")
+            return remove(connection, [row.call_key])
+
+    # -- reading -------------------------------------------------------------------------------------------
+
+    def page(self, query: Query) -> Page:
+        """Return a page of calls.
+
+        Raises:
+            Unavailable: the database is away.
+        """
+        return self._read(lambda connection: Finder(connection, query).page())
+
+    def get(self, call_id: UUID) -> Found:
+        """Return a call.
+
+        Raises:
+            NotFound: there is no such call.
+            Unavailable: the database is away.
+        """
+        return self._read(lambda connection: self._found(connection, call_id)[1])
+
+    def story(self, call_id: UUID) -> Story:
+        """Return a call with all that happened in it.
+
+        Raises:
+            NotFound: there is no such call.
+            Unavailable: the database is away.
+        """
+
+        def read(connection: Connection) -> Story:
+            key, found = self._found(connection, call_id)
+            statement = select(PARTS.c.data).where(PARTS.c.call_key == key, PARTS.c.part > DOCUMENT_PART)
+            data: Sequence[bytes] = connection.scalars(statement.order_by(PARTS.c.part)).all()
+            return Story(found, tuple(unpack(part) for part in data))
+
+        return self._read(read)
+
+    @staticmethod
+    def _found(connection: Connection, call_id: UUID) -> tuple[int, Found]:
+        statement = (
+            select(CALLS.c.call_key, PARTS.c.data)
+            .join(PARTS, PARTS.c.call_key == CALLS.c.call_key)
+            .where(CALLS.c.call_id == call_id, PARTS.c.part == DOCUMENT_PART)
+        )
+        row = connection.execute(statement).one_or_none()
+        if row is None:
+            raise NotFound("call not found")
+        return row.call_key, Found(call_id, unpack_json(row.data))
+
+    def _read(self, read: Callable[[Connection], T]) -> T:
+        if not self._ready:
+            raise Unavailable("the call history is not available")
+        with _available(), reading(self._engine) as connection:
+            return read(connection)
+
+
+@contextmanager
+def _available() -> Iterator[None]:
+    """Turn a database that is away into an answer."""
+    try:
+        yield
+    except (OperationalError, InterfaceError, PoolTimeout) as exc:
+        raise Unavailable("the call history is not available") from exc

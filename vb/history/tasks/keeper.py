@@ -1,0 +1,274 @@
+"""What the history does in its one thread: keep changes, write them, look after what others have left.
+
+Changes go into the durable queue first and from there into the database, in batches. Whatever fails is told
+once, counted, and tried again later; nothing that was taken is let go before it lies in one of both.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final, Literal
+from uuid import UUID
+
+import structlog
+from alembic.util import CommandError
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
+
+from vb.history.edge import delete_files
+from vb.history.record import Change
+from vb.history.runs import SEEN_EVERY_S
+from vb.history.schema import DAY_US
+from vb.history.spool import DurableQueue, QueueFull, Spool, abandoned, spool_path
+from vb.history.store import Store
+from vb.history.writer import CallWrite, decode, encode, prepare
+
+log = structlog.get_logger(__name__)
+
+BATCH: Final = 200
+SWEEP_EVERY_S: Final = 60.0
+SWEEP_ROUNDS: Final = 20
+"""Batches of old calls that one sweep removes at most, so that writing is not held up."""
+
+Trouble = Literal["queue", "database"]
+
+
+@dataclass(slots=True)
+class Kept:
+    """What one round has done.
+
+    Attributes:
+        refused: changes that lie nowhere yet.
+        recorded: calls that have ended and are in the database now.
+        closed: calls of lost processes that were closed.
+        unknown: whether the database had taken this process for gone.
+    """
+
+    refused: list[Change] = field(default_factory=list)
+    recorded: list[UUID] = field(default_factory=list)
+    closed: list[UUID] = field(default_factory=list)
+    unknown: bool = False
+
+
+class Keeper:
+    """Keeps the calls of one server. To be used by one thread at a time.
+
+    Args:
+        store: the database.
+        folder: where the durable queue lies.
+        retention_days: how long ended calls are kept; 0 for ever.
+        recordings_folder: where recordings lie that are deleted with their call.
+        wall_clock_ns: Unix time.
+        monotonic: seconds.
+
+    Attributes:
+        problems: what does not work now → why.
+        failures: how often it did not, since the start.
+        written: changes that went into the database.
+        pruned: calls that were removed for their age or policy.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        folder: Path,
+        *,
+        retention_days: float = 0,
+        recordings_folder: str | None = None,
+        wall_clock_ns: Callable[[], int] = time.time_ns,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.problems: dict[Trouble, str] = {}
+        self.failures: dict[Trouble, int] = {"queue": 0, "database": 0}
+        self.written = 0
+        self.pruned = 0
+        self.damaged = 0
+        self._store = store
+        self._folder = folder
+        self._retention_days = retention_days
+        self._recordings_folder = recordings_folder
+        self._wall_clock_ns = wall_clock_ns
+        self._monotonic = monotonic
+        self._queue: DurableQueue | None = None
+        self._left: list[tuple[UUID, Spool]] = []
+        self._looked = False
+        self._ready = False
+        self._seen_at = float("-inf")
+        self._swept_at = float("-inf")
+
+    @property
+    def queued(self) -> int:
+        """Changes in the durable queue, those of lost processes too."""
+        own = len(self._queue) if self._queue is not None else 0
+        return own + sum(len(spool) for _, spool in self._left)
+
+    def round(self, changes: Sequence[Change], *, last: bool = False) -> Kept:
+        """Keep changes, write what waits, and look after the rest when it is time.
+
+        Args:
+            changes: new ones.
+            last: whether the server stops.
+        """
+        kept = Kept()
+        writes = [prepare(change) for change in changes]
+        queued = self._enqueue(writes)
+        try:
+            self._open()
+            if not queued:  # the disk is full or away, but perhaps the database is not
+                self._write(writes, kept)
+                queued = True
+            self._drain(kept)
+            self._adopt(kept)
+            self._look_after(kept, last=last)
+        except (SQLAlchemyError, OSError, CommandError) as exc:
+            self._failed("database", exc)
+        else:
+            self._works("database")
+        if not queued:
+            kept.refused = list(changes)
+        return kept
+
+    # -- the queue -----------------------------------------------------------------------------------------
+
+    def _enqueue(self, writes: Sequence[CallWrite]) -> bool:
+        if not writes and self._queue is not None:
+            return True
+        try:
+            if self._queue is None:
+                self._queue = Spool(spool_path(self._folder, self._store.run_id))
+            if writes:
+                self._queue.put([encode(write) for write in writes])
+        except (OSError, QueueFull) as exc:
+            self._failed("queue", exc)
+            return not writes
+        self._works("queue")
+        return True
+
+    def _drain(self, kept: Kept) -> None:
+        if self._queue is not None:
+            self._empty(self._queue, kept, None)
+
+    def _empty(self, queue: DurableQueue, kept: Kept, run_id: UUID | None) -> None:
+        """Write what a queue holds."""
+        while items := queue.take(BATCH):
+            writes: list[CallWrite] = []
+            for _, data in items:
+                try:
+                    writes.append(decode(data))
+                except ValueError:
+                    self.damaged += 1
+                    log.error("a record of a call cannot be read")
+            self._write(writes, kept, run_id)
+            queue.ack(number for number, _ in items)
+
+    def _write(self, writes: Sequence[CallWrite], kept: Kept, run_id: UUID | None = None) -> None:
+        try:
+            if writes:
+                self._store.write(writes, run_id)
+        except (OperationalError, InterfaceError):
+            raise
+        except (DBAPIError, ArithmeticError, ValueError) as exc:
+            if len(writes) > 1:  # one of them is to blame, and must not hold up the others
+                for write in writes:
+                    self._write([write], kept, run_id)
+                return
+            self.damaged += 1
+            log.error("a record of a call is refused", problem=_first_line(exc))
+            return
+        self.written += len(writes)
+        kept.recorded += [write.call_id for write in writes if write.ended_us]
+
+    # -- the database --------------------------------------------------------------------------------------
+
+    def _open(self) -> None:
+        if not self._ready:
+            self._store.open()
+            self._ready = True
+
+    def _adopt(self, kept: Kept) -> None:
+        """Write what earlier runs have left in the folder, and close their calls."""
+        if not self._looked:
+            self._left += abandoned(self._folder, self._store.run_id)
+            self._looked = True
+        while self._left:
+            run_id, spool = self._left[0]
+            self._empty(spool, kept, run_id)
+            closed = self._store.close_run(run_id, self._now_us())
+            self._told_closed(closed)
+            kept.closed += closed
+            spool.close()
+            self._left.pop(0)
+
+    def _look_after(self, kept: Kept, *, last: bool) -> None:
+        if last:
+            return
+        now = self._monotonic()
+        if now - self._seen_at >= SEEN_EVERY_S:
+            known = self._store.alive(self._now_us())
+            kept.unknown = not known and self._seen_at > float("-inf")
+            self._seen_at = now
+            closed = self._store.close_gone(self._now_us())
+            self._told_closed(closed)
+            kept.closed += closed
+        if now - self._swept_at >= SWEEP_EVERY_S:
+            self._sweep()
+            self._swept_at = now
+
+    def _sweep(self) -> None:
+        """Remove calls that are too old, and those that their policy removes."""
+        before_us = self._now_us() - round(self._retention_days * DAY_US) if self._retention_days else None
+        for _ in range(SWEEP_ROUNDS):
+            removed = self._store.prune(before_us)
+            if not removed.calls:
+                break
+            self.pruned += len(removed.calls)
+            left = delete_files(removed.files, self._recordings_folder)
+            if left:
+                log.warning("recordings of removed calls are left", files=len(left))
+
+    def _told_closed(self, closed: Sequence[UUID]) -> None:
+        if closed:
+            log.warning("calls of a lost server process are closed", calls=len(closed))
+
+    def _now_us(self) -> int:
+        return self._wall_clock_ns() // 1_000
+
+    # -- the end -------------------------------------------------------------------------------------------
+
+    def close(self, *, calls_left: bool) -> None:
+        """Let go of everything. What the queue still holds is found by the next server.
+
+        Args:
+            calls_left: whether calls are open that the next server has to close.
+        """
+        empty = self._queue is not None and not len(self._queue)
+        if self._ready and empty and not calls_left:
+            try:
+                self._store.leave()
+            except (SQLAlchemyError, OSError) as exc:
+                self._failed("database", exc)
+        for spool in (self._queue, *(spool for _, spool in self._left)):
+            if spool is not None:
+                spool.close()
+        self._queue, self._left = None, []
+        self._store.close()
+
+    # -- failures ------------------------------------------------------------------------------------------
+
+    def _failed(self, what: Trouble, problem: Exception) -> None:
+        self.failures[what] += 1
+        text = _first_line(problem)
+        if what not in self.problems:
+            log.error("call history fails", part=what, problem=text)
+        self.problems[what] = text
+
+    def _works(self, what: Trouble) -> None:
+        if self.problems.pop(what, None) is not None:
+            log.warning("call history works again", part=what)
+
+
+def _first_line(problem: Exception) -> str:
+    """Return what happened; further lines of a driver's error repeat what was to be written."""
+    return str(problem).partition("\n")[0][:300] or type(problem).__name__

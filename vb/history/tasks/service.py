@@ -1,0 +1,238 @@
+"""The history of one server: a subscriber of its events, and a task that hands them to a thread."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Final, TypeVar
+from uuid import UUID, uuid4
+
+import structlog
+import trio
+
+from vb.config import Config
+from vb.errors import ConfigError
+from vb.events.base import Published
+from vb.events.bus import EventBus
+from vb.history.collector import Collector
+from vb.history.database import parse_url
+from vb.history.sip_text import SipDetail
+from vb.history.store import Store
+from vb.history.tasks.keeper import Keeper, Kept
+from vb.metrics import Reading
+
+log = structlog.get_logger(__name__)
+T = TypeVar("T")
+
+IDLE_S: Final = 1.0
+"""How long changes that are not urgent may wait."""
+PAUSE_S: Final = 0.05
+"""Between two rounds: what comes meanwhile is written together."""
+RETRY_S: Final = 2.0
+TAKE: Final = 500
+READERS: Final = 3
+
+
+@dataclass(frozen=True, slots=True)
+class HistorySettings:
+    """What a history needs to know.
+
+    Attributes:
+        url: of the database.
+        folder: where what is not yet in the database waits.
+        sip: what is kept of SIP messages.
+        headers: patterns of the headers that become metadata.
+        retention_days: how long ended calls are kept; 0 for ever.
+        recordings_folder: where recordings lie that are deleted with their call.
+    """
+
+    url: str
+    folder: Path
+    sip: SipDetail = "full"
+    headers: tuple[str, ...] = ("X-*",)
+    retention_days: float = 0
+    recordings_folder: str | None = None
+
+
+def history_settings(config: Config) -> HistorySettings | None:
+    """Return what the settings say about the history; None when there is to be none.
+
+    Raises:
+        ConfigError: they need a folder, and name none.
+    """
+    url, folder = config.history.database_url.get_secret_value(), config.history.data_dir
+    if url == "off" or not (url or folder):
+        return None
+    if not folder:
+        database = parse_url(url).database if url.startswith("sqlite") else None
+        if not database:
+            raise ConfigError("VB_DATA_DIR: the call history needs a folder")
+        folder = os.path.dirname(os.path.abspath(database))
+    folder = os.path.abspath(folder)
+    return HistorySettings(
+        url=url or f"sqlite:///{folder}/calls.db",
+        folder=Path(folder),
+        sip=config.history.sip,
+        headers=config.history.headers,
+        retention_days=config.history.retention_days,
+        recordings_folder=config.recording.dir,
+    )
+
+
+class History:
+    """The history of one server; see `open_history`."""
+
+    def __init__(
+        self,
+        settings: HistorySettings,
+        instance_id: str,
+        *,
+        run_id: UUID,
+        on_recorded: Callable[[UUID], None] | None = None,
+    ) -> None:
+        self.collector = Collector(instance_id, headers=settings.headers, sip=settings.sip)
+        self.store = Store(settings.url, run_id=run_id, instance_id=instance_id)
+        self.keeper = Keeper(
+            self.store,
+            settings.folder,
+            retention_days=settings.retention_days,
+            recordings_folder=settings.recordings_folder,
+        )
+        self.faults = 0
+        self._on_recorded = on_recorded
+        self._reading = trio.CapacityLimiter(READERS)
+        self._writing = trio.CapacityLimiter(1)
+        self._wakeup = trio.Event()
+
+    # -- events --------------------------------------------------------------------------------------------
+
+    def observe(self, published: Published) -> None:
+        """Take note of an event; subscribe this to the bus. Neither waits nor raises."""
+        try:
+            urgent = self.collector.observe(published)
+        except Exception:  # the boundary of the history: a fault here must not reach who published
+            self.faults += 1
+            log.exception("an event is missing in the call history", type=published.event.type)
+            return
+        if urgent:
+            self._wakeup.set()
+
+    @property
+    def problem(self) -> str | None:
+        """What does not work now, for the readiness of the server; None when all does."""
+        problems = self.keeper.problems
+        return "; ".join(f"call history: {what}: {why}" for what, why in sorted(problems.items())) or None
+
+    def readings(self) -> Iterable[Reading]:
+        """Give the metrics of the history."""
+        yield from _readings(self)
+
+    async def read(self, question: Callable[[Store], T]) -> T:
+        """Ask the store something in a thread.
+
+        Raises:
+            VbError: what the question raises.
+        """
+        return await trio.to_thread.run_sync(partial(question, self.store), limiter=self._reading)
+
+    # -- the task ------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Write what happens until cancelled."""
+        while True:
+            kept = await self._round()
+            if kept.refused or self.keeper.problems:
+                await trio.sleep(RETRY_S)
+                continue
+            if self.collector.waiting >= TAKE:
+                continue
+            with trio.move_on_after(IDLE_S):
+                await self._wakeup.wait()
+            self._wakeup = trio.Event()
+            await trio.sleep(PAUSE_S)
+
+    async def _round(self, *, last: bool = False) -> Kept:
+        """Hand on what has changed. Once taken it is kept, even when this is cancelled."""
+        changes = self.collector.take(TAKE)
+        with trio.CancelScope(shield=True):
+            kept = await trio.to_thread.run_sync(
+                partial(self.keeper.round, changes, last=last), limiter=self._writing
+            )
+        self.collector.give_back(kept.refused)
+        self.collector.forget(time.time_ns() // 1_000)
+        if kept.unknown:
+            self.collector.tell_all()
+        if self._on_recorded is not None:
+            for call_id in kept.recorded:
+                self._on_recorded(call_id)
+        return kept
+
+    async def drain(self, deadline: float) -> None:
+        """Write what has happened so far, until a time of Trio's clock."""
+        with trio.move_on_at(deadline):
+            while self.collector.waiting:
+                kept = await self._round(last=True)
+                if kept.refused:
+                    await trio.sleep(RETRY_S / 10)
+                await trio.lowlevel.checkpoint()
+
+    async def close(self) -> None:
+        """Let go of the database; what is not written lies in the durable queue."""
+        with trio.CancelScope(shield=True):
+            await trio.to_thread.run_sync(
+                partial(self.keeper.close, calls_left=bool(len(self.collector) or self.collector.waiting)),
+                limiter=self._writing,
+            )
+
+
+def _readings(history: History) -> Iterator[Reading]:
+    keeper, collector = history.keeper, history.collector
+    yield "history_calls_waiting", "Calls with changes that lie nowhere yet", collector.waiting, {}
+    yield "history_queued", "Changes of calls that wait for the database", keeper.queued, {}
+    yield "history_written", "Changes of calls that the database has taken", keeper.written, {}
+    yield "history_pruned", "Calls that were removed for their age or policy", keeper.pruned, {}
+    yield "history_lost", "Calls that were given up because they could not be kept", collector.lost, {}
+    yield "history_damaged", "Records of calls that could not be read", keeper.damaged, {}
+    yield "history_faults", "Faults contained in the call history", history.faults, {}
+    for what, count in keeper.failures.items():
+        yield "history_failures", "Times that a part of the history failed", count, {"part": what}
+
+
+@asynccontextmanager
+async def open_history(
+    settings: HistorySettings,
+    bus: EventBus,
+    *,
+    on_recorded: Callable[[UUID], None] | None = None,
+    run_id: UUID | None = None,
+) -> AsyncIterator[History]:
+    """Keep the history of a server's calls inside the block.
+
+    Args:
+        settings: where and what.
+        bus: whose events it sees.
+        on_recorded: is called with each call that has ended and lies in the database now.
+        run_id: of this process; drawn when None.
+
+    Raises:
+        ConfigError: the database's URL cannot be used.
+    """
+    history = History(settings, bus.instance_id, run_id=run_id or uuid4(), on_recorded=on_recorded)
+    unsubscribe = bus.subscribe(history.observe)
+    try:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(history.run, name="call history")
+            try:
+                yield history
+            finally:
+                nursery.cancel_scope.cancel()
+    finally:
+        unsubscribe()
+        with trio.CancelScope(shield=True):
+            await history.drain(trio.current_time() + RETRY_S)
+        await history.close()
