@@ -21,7 +21,7 @@ from vb.api.serve import serve_http
 from vb.api.spool import Spool
 from vb.api.webhooks import WebhookDispatcher
 from vb.build import build_engine
-from vb.channels import Channel
+from vb.channels import Channel, Feed
 from vb.commands import catalog as commands
 from vb.config import Config
 from vb.engine import Engine
@@ -83,9 +83,12 @@ class Server:
 
         Args:
             *kinds: event classes; all when none is given.
-            buffer: how many events wait; when full the newest is dropped and counted in `dropped`.
+            buffer: how many events wait for a reader that has not come for any for a second. What goes beyond
+                it then, or beyond 8 MiB at any time, is dropped and counted in `dropped`.
         """
-        channel: Channel[Published] = Channel(buffer, overflow="drop_newest", name="library events")
+        channel: Feed[Published] = Feed(
+            buffer, size=lambda published: len(published.body), name="library events"
+        )
 
         def receive(published: Published) -> None:
             if not kinds or isinstance(published.event, kinds):
