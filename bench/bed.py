@@ -65,6 +65,7 @@ class Load:
             tone when None.
         probes: of how many legs one has kernel time stamps; ten have them when None.
         digits: whether callers offer telephone-events.
+        talkers: the first so many callers have audio; all have when None.
         observers: VSI clients beside the one in charge.
         application: makes the one in charge.
     """
@@ -75,6 +76,7 @@ class Load:
     probes: int | None = None
     digits: bool = False
     observers: int = 0
+    talkers: int | None = None
     application: Callable[[Server, int], Application] = Application
 
 
@@ -106,6 +108,7 @@ def open_bed(
                 burst=load.burst,
                 probes=load.probes,
                 digits=load.digits,
+                talkers=load.talkers,
             ) as generator,
         ):
             application = load.application(server, load.observers)

@@ -16,6 +16,8 @@ MEMORY_KB: Final = 150.0
 DELAY_P50_MS: Final = 22.0
 DELAY_P95_MS: Final = 32.0
 SETUP_P99_MS: Final = 100.0
+BURST_LATENESS_MS: Final = 20.0
+"""How much later than otherwise a tick may be during a burst."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +131,22 @@ class MemoryCase:
     bar_kb: float = 0.5
 
 
-Case = MediaCase | DelayCase | CallCase | FeaturesCase | MemoryCase | SoakCase
+@dataclass(frozen=True, slots=True)
+class BurstCase:
+    """Many calls end at once, before several readers and one client that does not read.
+
+    Attributes:
+        name: as `--only` takes it.
+        legs: how many; few of them have audio, all but those are in one room.
+        kind: the room is deleted, everybody hangs up within a second, or the server is stopped.
+    """
+
+    name: str
+    legs: int
+    kind: Literal["delete", "hang up", "stop"]
+
+
+Case = MediaCase | DelayCase | CallCase | FeaturesCase | MemoryCase | SoakCase | BurstCase
 
 CASES: Final[tuple[Case, ...]] = (
     MediaCase("pairs-50", 50),
@@ -144,7 +161,14 @@ CASES: Final[tuple[Case, ...]] = (
     MemoryCase(),
 )
 
-ON_REQUEST: Final = (SoakCase(),)
+BURSTS: Final = (
+    BurstCase("delete-400", 420, "delete"),
+    BurstCase("delete-2000", 2020, "delete"),
+    BurstCase("hang-up-2000", 2000, "hang up"),
+    BurstCase("stop-1000", 1000, "stop"),
+)
+
+ON_REQUEST: Final = (SoakCase(), *BURSTS)
 """Only run when they are named."""
 
 QUICK: Final[tuple[Case, ...]] = (

@@ -229,6 +229,7 @@ def running_generator(
     burst: tuple[int, int, bool] | None = None,
     probes: int | None = None,
     digits: bool = False,
+    talkers: int | None = None,
 ) -> Iterator[Generator]:
     """A generator for the time of the block.
 
@@ -242,6 +243,7 @@ def running_generator(
             tone when None.
         probes: of how many legs one is read with kernel time stamps; ten have them when None.
         digits: whether callers offer telephone-events.
+        talkers: the first so many callers have audio, the others offer none; all have when None.
     """
     setup = {
         "legs": legs,
@@ -250,6 +252,7 @@ def running_generator(
         "probes": probes or max(1, legs // PROBES),
         "burst": burst,
         "digits": digits,
+        "talkers": sys.maxsize if talkers is None else talkers,
     }
     environment = {
         "PATH": os.defpath,

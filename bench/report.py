@@ -10,7 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Final
 
-from bench.cases import CallCase, Case, DelayCase, FeaturesCase, MediaCase, MemoryCase, SoakCase
+from bench.cases import BurstCase, CallCase, Case, DelayCase, FeaturesCase, MediaCase, MemoryCase, SoakCase
 from bench.outcome import Outcome, SoakFigures
 from bench.rows import rows_of
 from bench.window import TICK_S
@@ -65,6 +65,8 @@ def _describe(case: Case) -> str:
                 f"{case.standing} standing legs in {case.rooms} rooms, {case.recorded} of them recorded, "
                 f"{case.rate:g} scripted calls a second, {case.minutes:g} minutes"
             )
+        case BurstCase():
+            return f"{case.legs} calls, nearly all in one room without audio, end at once: {case.kind}"
         case CallCase():
             return f"{case.calls} calls offered, {case.rate:g} a second, with media"
 

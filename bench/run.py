@@ -18,8 +18,10 @@ from bench.bed import (
     packets_lost,
     set_up,
 )
+from bench.bursts import run_burst
 from bench.cases import (
     PAIR_AMPLITUDE,
+    BurstCase,
     CallCase,
     Case,
     DelayCase,
@@ -66,6 +68,8 @@ def run_case(case: Case, checkout: Path, options: Options) -> Outcome:
             return run_memory(case, checkout, options)
         case SoakCase():
             return run_soak(case, checkout, options)
+        case BurstCase():
+            return run_burst(case, checkout, options)
 
 
 def run_media(case: MediaCase, checkout: Path, options: Options) -> Outcome:

@@ -40,6 +40,7 @@ from vb.sip.settings import AgentSettings
 from vb.sip.target import proxy_route
 from vb.sip.tasks.endpoint import SipEndpoint, SipSettings
 from vb.sip.tasks.tls import Tls, load_tls
+from vb.turns import Turns
 
 log = structlog.get_logger(__name__)
 
@@ -96,6 +97,7 @@ def build_engine(config: Config, http: httpx.AsyncClient, rooms: Layer, legs: tr
         leg_nursery=legs,
         room_layer=rooms,
         ids=ids,
+        turns=Turns(partial(metrics.recovered, "engine", "turn")),
     )
     engine.sip = SipEndpoint(sip_settings(config.sip), ids, partial(accept_call, engine))
     engine.sip.refuse_new = partial(refusal, engine)

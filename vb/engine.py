@@ -42,6 +42,7 @@ from vb.rooms.bridges import Bridges
 from vb.rooms.room import Room
 from vb.rtp.ports import PortPool
 from vb.sip.tasks.endpoint import SipEndpoint
+from vb.turns import Turns
 
 log = structlog.get_logger(__name__)
 
@@ -150,6 +151,7 @@ class Engine:
     destinations: Destinations = field(default_factory=Destinations)
     allowance: Allowance = field(default_factory=Allowance)
     transfers: TransferPolicy = field(default_factory=TransferPolicy)
+    turns: Turns = field(default_factory=Turns)
     running_legs: int = 0
     open_texts: int = 0
     stopping: bool = False
@@ -324,7 +326,8 @@ class Engine:
         try:
             await self._stop_features(room)
         finally:
-            self._end_room(room, "room_deleted")
+            with trio.CancelScope(shield=True):
+                await self.turns.spread(self._end_room(room, "room_deleted"))
             self._closing_rooms.discard(room_id)
 
     async def _stop_features(self, room: Room) -> None:
@@ -336,13 +339,14 @@ class Engine:
                 await room.stop_features()
             raise
 
-    def _end_room(self, room: Room, leg_reason: str) -> None:
+    def _end_room(self, room: Room, leg_reason: str) -> Iterator[None]:
+        """Let everybody in a room go, then the room itself, in steps between which others may run."""
         self.bridges.close_all(room, "room_deleted")
-        legs = room.dissolve()
+        for leg in room.dissolve():
+            leg.hangup(leg_reason)
+            yield
         room.publish(RoomDeleted(room_id=room.id, app_id=room.app_id))
         self.hooks.drop_room(room.id)
-        for leg in legs:
-            leg.hangup(leg_reason)
         room.close()
 
     async def _run_room(self, room: Room) -> None:
@@ -353,4 +357,5 @@ class Engine:
             log.exception("room failed", room_id=room.id)
             if self.rooms.find(room.id) is room:
                 self.rooms.pop(room.id)
-                self._end_room(room, "mixer_panic")
+                with trio.CancelScope(shield=True):
+                    await self.turns.spread(self._end_room(room, "mixer_panic"))

@@ -133,6 +133,7 @@ async def open_server(config: Config | None = None, *, http: bool = True) -> Asy
         await engine.recorders.storage.check_server_bucket()
         await transports.start(engine.recorders.storage.uploads.run, name="uploads")
         transports.start_soon(engine.recorders.recover, name="recovery of recordings")
+        transports.start_soon(engine.turns.run, name="turns")
         webhooks = WebhookDispatcher(engine, spool=spool)
         transports.start_soon(webhooks.run, name="webhooks")
         app = create_app(engine) if http else None  # it takes several ticks, so none runs yet

@@ -47,7 +47,7 @@ class Generator:
     Args:
         setup: legs (lines that can be in a call at a time), server (host and port), amplitude, probes (of how
             many lines one has kernel time stamps), burst (on and off packets, whether they are spread,
-            or null), digits (whether callers have keys).
+            or null), digits (whether callers have keys), talkers (the first so many lines have audio).
     """
 
     def __init__(self, setup: Values) -> None:
@@ -66,6 +66,7 @@ class Generator:
         self._calls = Calls(self._transmit, self._on_answer, self._on_over, self._on_held)
         self._token = f"{os.getpid():x}"
         self._digits = bool(setup["digits"])
+        self._talkers = int(str(setup["talkers"]))
         self._lines: dict[int, int] = {}
         self._churn: Churn | None = None
         self._first_of_churn = 0
@@ -172,7 +173,7 @@ class Generator:
         self._sockets[line].connect(address)
         self._receiver.restart(line)
         self._sent_before[number] = int(self._sender.sent[line])
-        self._sender.talk(line, True)
+        self._sender.talk(line, number < self._talkers)
         if self._churn is not None and number >= self._first_of_churn:
             self._churn.answered(number, time.monotonic())
 
@@ -206,7 +207,8 @@ class Generator:
     def _caller(self, number: int, name: str) -> Caller:
         host, port = self._sip.getsockname()
         remote = f"{self._server[0]}:{self._server[1]}"
-        return Caller(number, name, f"{host}:{port}", remote, self._token, self._digits)
+        direction = "sendrecv" if number < self._talkers else "inactive"
+        return Caller(number, name, f"{host}:{port}", remote, self._token, self._digits, direction)
 
     def _place(self, caller: Caller, now: float) -> None:
         rtp_port = self._sockets[self._lines[caller.number]].getsockname()[1]

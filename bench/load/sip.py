@@ -20,6 +20,7 @@ class Caller:
         remote: the server's host:port.
         token: tells this run from others in Call-ID, tag and branch.
         digits: whether digits are offered as telephone-events.
+        direction: of the audio that is offered.
     """
 
     number: int
@@ -28,6 +29,7 @@ class Caller:
     remote: str
     token: str
     digits: bool = False
+    direction: str = "sendrecv"
 
     @property
     def call_id(self) -> str:
@@ -50,7 +52,8 @@ class Caller:
         ]
 
     def invite(self, rtp_port: int) -> bytes:
-        body = audio_sdp(self.local.rpartition(":")[0], rtp_port, digits=self.digits)
+        host = self.local.rpartition(":")[0]
+        body = audio_sdp(host, rtp_port, digits=self.digits, direction=self.direction)
         lines = self._head("INVITE", self.target, "1 INVITE", "", "i")
         lines += [self._contact, "Content-Type: application/sdp"]
         return message(lines, body)

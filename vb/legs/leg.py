@@ -33,6 +33,7 @@ from vb.legs.cdr import CallClock
 from vb.legs.state import LegState, advance
 from vb.mixer.port import RtpPort
 from vb.slots import TaskHandle, TaskSlots
+from vb.turns import Turns
 
 log = structlog.get_logger(__name__)
 
@@ -83,6 +84,11 @@ class LegHost(Protocol):
     @property
     def stop_deadline(self) -> float:
         """When cleaning up has to be over because the server stops."""
+        ...
+
+    @property
+    def turns(self) -> Turns:
+        """Gives ends of legs their turns."""
         ...
 
     def recovered(self, component: str, site: str) -> None:
@@ -327,9 +333,12 @@ class Leg:
         self.end_reason = reason
         self._ended_at = trio.current_time()
         self.host.release(self)
-        self._ended.set()
-        self._hangup_scope.cancel(reason=reason)
+        self.host.turns.take(self._leave)
         return True
+
+    def _leave(self) -> None:
+        self._ended.set()
+        self._hangup_scope.cancel(reason=self.end_reason)
 
     async def live(
         self,
