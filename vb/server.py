@@ -28,7 +28,6 @@ from vb.engine import Engine
 from vb.errors import ConfigError
 from vb.events.base import Event, Published
 from vb.figures import add_figures
-from vb.ids import SystemIds
 from vb.layers import open_layer
 from vb.media.tasks.fetch import new_http_client
 from vb.mixer.tasks import run_plane
@@ -136,6 +135,8 @@ async def open_server(config: Config | None = None, *, http: bool = True) -> Asy
         transports.start_soon(engine.turns.run, name="turns")
         webhooks = WebhookDispatcher(engine, spool=spool)
         transports.start_soon(webhooks.run, name="webhooks")
+        if spool is not None:
+            transports.start_soon(spool.run, name="webhook spool")
         app = create_app(engine) if http else None  # it takes several ticks, so none runs yet
         grid = await transports.start(partial(run_plane, engine.plane), name="media plane")
         add_figures(engine, grid)
@@ -163,15 +164,14 @@ async def _open_spool(config: Config) -> AsyncIterator[Spool | None]:
     if not directory:
         yield None
         return
-    token = SystemIds().token(8)
     try:
-        spool = await trio.to_thread.run_sync(partial(Spool, directory, token=token))
+        spool = await Spool.open(directory)
     except OSError as exc:
         raise ConfigError(f"VB_SPOOL_DIR: {directory} cannot be used: {exc.strerror}") from None
     try:
         yield spool
     finally:
-        spool.close()
+        await spool.close()
 
 
 async def _stop(engine: Engine, webhooks: WebhookDispatcher) -> float:

@@ -61,12 +61,12 @@ class Generator:
         self._sip.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
         self._sip.connect(self._server)
         self._sockets = [_bound_socket() for _ in range(legs)]
-        self._sender = Sender(self._sockets, float(str(setup["amplitude"])), bursts)
+        self._talkers = int(str(setup["talkers"]))
+        self._sender = Sender(self._sockets, float(str(setup["amplitude"])), bursts, self._talkers)
         self._receiver = Receiver(self._sockets, range(0, legs, int(str(setup["probes"]))))
         self._calls = Calls(self._transmit, self._on_answer, self._on_over, self._on_held)
         self._token = f"{os.getpid():x}"
         self._digits = bool(setup["digits"])
-        self._talkers = int(str(setup["talkers"]))
         self._lines: dict[int, int] = {}
         self._churn: Churn | None = None
         self._first_of_churn = 0

@@ -58,9 +58,16 @@ class Sender:
         sockets: one per leg.
         amplitude: level of every tone.
         bursts: how to talk; without a break when None.
+        talkers: the first so many legs may talk.
     """
 
-    def __init__(self, sockets: list[socket.socket], amplitude: float, bursts: Bursts | None) -> None:
+    def __init__(
+        self,
+        sockets: list[socket.socket],
+        amplitude: float,
+        bursts: Bursts | None,
+        talkers: int = 1 << 31,
+    ) -> None:
         legs = len(sockets)
         random = np.random.default_rng(legs)
         self.sent = np.zeros(legs, np.int64)
@@ -75,7 +82,7 @@ class Sender:
         is_spread = bursts is not None and bursts.spread
         self._shift = np.arange(legs) * (_BURST_STEP if is_spread else 0) % period
         self._is_voiced = np.zeros(legs, np.bool_)
-        self._tones = tone_frames(legs, amplitude, same_phase=bursts is not None)
+        self._tones = tone_frames(min(legs, talkers), amplitude, same_phase=bursts is not None)
         self._rows = np.zeros((legs, HEADER + FRAME), np.uint8)
         self._rows[:, :2] = (0x80, 0x80)
         self._sequence = self._rows[:, 2:4].view(">u2")[:, 0]
