@@ -9,7 +9,7 @@ from time import monotonic
 
 from bench.events import EventLog, Message
 from bench.server import Server
-from bench.websocket import WebSocket
+from bench.websocket import ConnectionEnded, WebSocket
 
 CALL_EVENTS = ("leg.ringing", "leg.connected", "leg.joined_room", "leg.left_room", "leg.disconnected")
 """Each of these comes exactly once for every call, in this order."""
@@ -34,6 +34,7 @@ class Application:
         self._clients = [
             WebSocket(server.http_host, server.http_port, "/v1/vsi") for _ in range(1 + observers)
         ]
+        self._open = list(self._clients)
         self.logs = [EventLog() for _ in self._clients]
         self.errors: list[str] = []
         self.numbers: dict[str, int] = {}
@@ -50,13 +51,23 @@ class Application:
         """Events that the server says were dropped, for all clients."""
         return sum(log.dropped for log in self.logs)
 
+    @property
+    def is_connected(self) -> bool:
+        """Whether any client still is."""
+        return bool(self._open)
+
     def pump(self, timeout_s: float) -> None:
         """Handle what has come, waiting for the first message at most `timeout_s`."""
-        ready, _, _ = select.select(self._clients, [], [], timeout_s)
+        ready, _, _ = select.select(self._open, [], [], timeout_s)
         for client, log in zip(self._clients, self.logs, strict=True):
             if client not in ready:
                 continue
-            for message in client.take():
+            try:
+                messages = client.take()
+            except ConnectionEnded:
+                self._open.remove(client)
+                raise
+            for message in messages:
                 log.take(message)
                 if message.get("type") == "ping":
                     client.send({"type": "pong"})

@@ -66,6 +66,7 @@ class Load:
             tone when None.
         probes: of how many legs one has kernel time stamps; ten have them when None.
         digits: whether callers offer telephone-events.
+        talkers: the first so many callers have audio; all have when None.
         observers: VSI clients beside the one in charge.
         application: makes the one in charge.
         talks: whether callers send audio.
@@ -78,6 +79,7 @@ class Load:
     probes: int | None = None
     digits: bool = False
     observers: int = 0
+    talkers: int | None = None
     application: Callable[[Server, int], Application] = Application
     talks: bool = True
     speakers: Sequence[Speaker] | None = None
@@ -113,6 +115,7 @@ def open_bed(
                 digits=load.digits,
                 talks=load.talks,
                 speakers=load.speakers,
+                talkers=load.talkers,
             ) as generator,
         ):
             application = load.application(server, load.observers)

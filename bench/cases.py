@@ -17,6 +17,8 @@ MEMORY_KB: Final = 150.0
 DELAY_P50_MS: Final = 22.0
 DELAY_P95_MS: Final = 32.0
 SETUP_P99_MS: Final = 100.0
+BURST_LATENESS_MS: Final = 20.0
+"""How much later than otherwise a tick may be during a burst."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +181,32 @@ class SignallingCase:
     hold_s: float = 0.1
 
 
-Case = MediaCase | SpeakersCase | DelayCase | CallCase | FeaturesCase | MemoryCase | SoakCase | SignallingCase
+@dataclass(frozen=True, slots=True)
+class BurstCase:
+    """Many calls end at once, before several readers and one client that does not read.
+
+    Attributes:
+        name: as `--only` takes it.
+        legs: how many; few of them have audio, all but those are in one room.
+        kind: the room is deleted, everybody hangs up within a second, or the server is stopped.
+    """
+
+    name: str
+    legs: int
+    kind: Literal["delete", "hang up", "stop"]
+
+
+Case = (
+    MediaCase
+    | SpeakersCase
+    | DelayCase
+    | CallCase
+    | FeaturesCase
+    | MemoryCase
+    | SoakCase
+    | SignallingCase
+    | BurstCase
+)
 
 CASES: Final[tuple[Case, ...]] = (
     MediaCase("pairs-50", 50),
@@ -203,7 +230,14 @@ CASES: Final[tuple[Case, ...]] = (
     SignallingCase("signalling-300", rate=300.0, calls=3000, warm_up=150),
 )
 
-ON_REQUEST: Final = (SoakCase(),)
+BURSTS: Final = (
+    BurstCase("delete-400", 420, "delete"),
+    BurstCase("delete-2000", 2020, "delete"),
+    BurstCase("hang-up-2000", 2000, "hang up"),
+    BurstCase("stop-1000", 1000, "stop"),
+)
+
+ON_REQUEST: Final = (SoakCase(), *BURSTS)
 """Only run when they are named."""
 
 QUICK: Final[tuple[Case, ...]] = (

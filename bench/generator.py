@@ -256,6 +256,7 @@ def running_generator(
     digits: bool = False,
     talks: bool = True,
     speakers: Sequence[Speaker] | None = None,
+    talkers: int | None = None,
 ) -> Iterator[Generator]:
     """A generator for the time of the block.
 
@@ -271,6 +272,7 @@ def running_generator(
         digits: whether callers offer telephone-events.
         talks: whether callers send audio.
         speakers: what each of them sends, PCMU when None.
+        talkers: the first so many callers have audio, the others offer none; all have when None.
     """
     setup = {
         "legs": legs,
@@ -281,6 +283,7 @@ def running_generator(
         "digits": digits,
         "talks": talks,
         "speakers": None if speakers is None else [asdict(speaker) for speaker in speakers],
+        "talkers": sys.maxsize if talkers is None else talkers,
     }
     environment = {
         "PATH": os.defpath,

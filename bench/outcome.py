@@ -108,6 +108,35 @@ class CallFigures:
 
 
 @dataclass(frozen=True, slots=True)
+class BurstFigures:
+    """What a burst of ends shows.
+
+    Attributes:
+        events: that it caused.
+        took_s: until the last of them came.
+        events_lost: by what each client was told, all clients together.
+        webhooks_lost: events that the receiver of webhooks did not get.
+        unread: events that the client who did not read got at last.
+        unread_told: events that it was told it missed.
+        ordinary: how late the server's packets came to the legs with audio before the burst.
+        egress: the same during the burst.
+        cpu_ms: of the server, per call that ended.
+        load: the generator's own lateness.
+    """
+
+    events: int
+    took_s: float
+    events_lost: int
+    webhooks_lost: int
+    unread: int
+    unread_told: int
+    ordinary: Spread
+    egress: Spread
+    cpu_ms: float
+    load: LoadLateness
+
+
+@dataclass(frozen=True, slots=True)
 class Sample:
     """A soak at one moment; lateness is that of the last minute, CPU that since the sample before."""
 
@@ -268,6 +297,7 @@ Figures = (
     | MemoryFigures
     | SoakFigures
     | SignallingFigures
+    | BurstFigures
 )
 
 

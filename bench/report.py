@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from bench.cases import (
+    BurstCase,
     CallCase,
     Case,
     DelayCase,
@@ -85,6 +86,8 @@ def _describe(case: Case) -> str:
                 f"{case.calls} calls answered by a command, {case.rate:g} a second, "
                 f"hung up after {case.hold_s * 1000:g} ms, no audio from callers"
             )
+        case BurstCase():
+            return f"{case.legs} calls, nearly all in one room without audio, end at once: {case.kind}"
         case CallCase():
             return f"{case.calls} calls offered, {case.rate:g} a second, with media"
 

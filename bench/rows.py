@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from typing import Final, TypeVar
 
 from bench.cases import (
+    BURST_LATENESS_MS,
     DELAY_P50_MS,
     DELAY_P95_MS,
     LATE_TICKS_PERCENT,
     LATENESS_P99_MS,
     MEMORY_KB,
     SETUP_P99_MS,
+    BurstCase,
     CallCase,
     Case,
     DelayCase,
@@ -25,6 +27,7 @@ from bench.cases import (
 )
 from bench.figures import Spread
 from bench.outcome import (
+    BurstFigures,
     CallFigures,
     DelayFigures,
     FeatureFigures,
@@ -108,6 +111,8 @@ def _readers(case: Case) -> list[Reader]:
             return _of(SoakFigures, SOAK)
         case SignallingCase():
             return _of(SignallingFigures, SIGNALLING)
+        case BurstCase():
+            return _of(BurstFigures, BURST)
 
 
 def _window_cost(bar_us: float | None) -> list[Own[Window]]:
@@ -221,6 +226,26 @@ CALLS: Final[Sequence[Own[CallFigures]]] = (
     ("SIP requests sent again", lambda f: float(f.resent), None),
     ("server CPU per call with its media, ms", lambda f: f.cpu_ms, None),
     ("generator lateness p99, ms", lambda f: f.load.p99_ms, None),
+)
+
+
+def _more_late(figures: BurstFigures) -> float:
+    return figures.egress.max_ms - figures.ordinary.max_ms
+
+
+BURST: Final[Sequence[Own[BurstFigures]]] = (
+    ("events", lambda f: float(f.events), None),
+    ("until the last event, s", lambda f: f.took_s, None),
+    ("events lost, all clients together", lambda f: float(f.events_lost), 0.0),
+    ("events that the webhook missed", lambda f: float(f.webhooks_lost), 0.0),
+    ("events that the client who did not read got", lambda f: float(f.unread), None),
+    ("events that it was told it missed", lambda f: float(f.unread_told), None),
+    ("tick lateness before the burst max, ms", lambda f: f.ordinary.max_ms, None),
+    ("tick lateness in the burst p99, ms", lambda f: f.egress.p99_ms, None),
+    ("tick lateness in the burst max, ms", lambda f: f.egress.max_ms, None),
+    ("the same beyond what it was before, ms", _more_late, BURST_LATENESS_MS),
+    ("server CPU per call that ended, ms", lambda f: f.cpu_ms, None),
+    ("generator lateness max, ms", lambda f: f.load.max_ms, None),
 )
 
 SOAK: Final[Sequence[Own[SoakFigures]]] = (

@@ -18,8 +18,10 @@ from bench.bed import (
     packets_lost,
     set_up,
 )
+from bench.bursts import run_burst
 from bench.cases import (
     PAIR_AMPLITUDE,
+    BurstCase,
     CallCase,
     Case,
     DelayCase,
@@ -74,6 +76,8 @@ def run_case(case: Case, checkout: Path, options: Options) -> Outcome:
             return run_soak(case, checkout, options)
         case SignallingCase():
             return run_signalling(case, checkout, options)
+        case BurstCase():
+            return run_burst(case, checkout, options)
 
 
 def run_media(case: MediaCase, checkout: Path, options: Options) -> Outcome:

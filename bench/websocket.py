@@ -57,8 +57,13 @@ class WebSocket:
         ConnectionEnded: the server did not upgrade.
     """
 
-    def __init__(self, host: str, port: int, path: str) -> None:
-        self._socket = socket.create_connection((host, port), timeout=10)
+    def __init__(self, host: str, port: int, path: str, *, receive_buffer: int | None = None) -> None:
+        self._socket = socket.socket()
+        self._socket.settimeout(10)
+        if receive_buffer is not None:
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+        self._socket.connect((host, port))
+        self._ended: str | None = None
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         key = base64.b64encode(os.urandom(16)).decode()
         request = [
@@ -95,13 +100,17 @@ class WebSocket:
         """Let `select` wait for this connection."""
         return self._socket.fileno()
 
-    def take(self) -> list[dict[str, object]]:
+    def take(self, timeout_s: float = 10.0) -> list[dict[str, object]]:
         """Return all messages that one read brings; waits when nothing is there.
 
         Raises:
-            ConnectionEnded: the server closed the connection.
+            ConnectionEnded: the server closed the connection, and everything before that was returned.
+            TimeoutError: nothing came.
         """
         messages: list[dict[str, object]] = []
+        if self._ended is not None:
+            raise ConnectionEnded(self._ended)
+        self._socket.settimeout(timeout_s)
         self._read()
         while (frame := take_frame(self._data)) is not None:
             self._handle(frame, messages)
@@ -114,7 +123,7 @@ class WebSocket:
         elif opcode == _PING:
             self._send(_PONG, payload)
         elif opcode == _CLOSE:
-            raise ConnectionEnded(payload[2:].decode("utf-8", "replace"))
+            self._ended = payload[2:].decode("utf-8", "replace")
 
     def close(self) -> None:
         """Close without a farewell."""

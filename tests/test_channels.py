@@ -4,7 +4,7 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from vb.channels import Channel, ChannelClosed, ChannelFull, Overflow
+from vb.channels import Channel, ChannelClosed, ChannelFull, Feed, Overflow
 
 
 def channel(overflow: Overflow = "drop_oldest", capacity: int = 2) -> Channel[int]:
@@ -126,3 +126,78 @@ async def test_an_item_is_put_even_in_a_cancelled_task() -> None:
         finally:
             numbers.put(1)
     assert len(numbers) == 1
+
+
+# -- feeds -------------------------------------------------------------------------------------------------
+
+
+def feed(capacity: int = 2, max_bytes: int = 1000) -> Feed[str]:
+    return Feed(capacity, max_bytes=max_bytes, size=len, name="words")
+
+
+async def test_a_feed_takes_a_burst_beyond_its_capacity(autojump_clock: MockClock) -> None:
+    words = feed()
+    assert all(words.put("word") for _ in range(100))
+    assert len(words) == 100
+    assert words.bytes == 400
+
+
+async def test_a_reader_that_has_not_come_for_a_second_loses_the_newest(autojump_clock: MockClock) -> None:
+    words = feed()
+    assert words.put("first")
+    await trio.sleep(1)
+    assert [words.put(word) for word in ("second", "third", "fourth")] == [True, False, False]
+    assert words.dropped == 2
+    assert await words.get() == "first"
+    assert words.put("third")
+    assert words.put("fourth")
+    assert words.drain() == ["second", "third", "fourth"]
+    assert words.bytes == 0
+
+
+async def test_a_reader_that_waits_is_never_late(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
+    words = feed()
+    got: list[str] = []
+
+    async def read() -> None:
+        got.extend([await words.get() for _ in range(50)])
+
+    nursery.start_soon(read)
+    await trio.sleep(10)
+    assert all(words.put("word") for _ in range(50))
+    await wait_all_tasks_blocked()
+    assert got == ["word"] * 50
+
+
+async def test_bytes_are_limited_even_for_a_reader_that_reads(autojump_clock: MockClock) -> None:
+    words = feed(max_bytes=10)
+    assert [words.put("x" * 4) for _ in range(4)] == [True, True, False, False]
+    assert words.dropped == 2
+    assert await words.get() == "xxxx"
+    assert words.put("x" * 6)
+    assert not words.put("x")
+
+
+async def test_an_item_beyond_the_limit_fits_when_it_is_alone(autojump_clock: MockClock) -> None:
+    words = feed(max_bytes=10)
+    assert words.put("x" * 20)
+    assert not words.put("")
+    assert await words.get() == "x" * 20
+
+
+async def test_a_batch_holds_what_fits_and_one_item_at_least(autojump_clock: MockClock) -> None:
+    words = feed()
+    for word in ("aaa", "bb", "c", "dddddddd"):
+        words.put(word)
+    assert await words.get_batch(6) == ["aaa", "bb", "c"]
+    assert await words.get_batch(6) == ["dddddddd"]
+
+
+async def test_a_closed_feed_takes_nothing_and_gives_what_it_has(autojump_clock: MockClock) -> None:
+    words = feed()
+    words.put("last")
+    words.close()
+    assert not words.put("later")
+    assert [word async for word in words] == ["last"]
+    with pytest.raises(ChannelClosed):
+        await words.get_batch(10)

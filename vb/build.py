@@ -33,6 +33,7 @@ from vb.rooms.registry import Rooms
 from vb.rtp.playout import PlayoutSettings
 from vb.rtp.ports import PortPool
 from vb.sipleg.kind import SipLegs
+from vb.turns import Turns
 from vb.web.policy import FetchPolicy
 from vb.web.tasks.client import WebClient
 from vb.web.tasks.dial import Dialer
@@ -86,6 +87,7 @@ def build_engine(config: Config, web: WebClient, rooms: Layer, legs: trio.Nurser
         relearn=config.rtp.relatch,
     )
     metrics, life, bridges = Metrics(), Lifetime(), Bridges()
+    turns = Turns(partial(metrics.recovered, "engine", "turn"))
     bus.subscribe(metrics.observe)
     engine = Engine(
         config=config,
@@ -94,6 +96,7 @@ def build_engine(config: Config, web: WebClient, rooms: Layer, legs: trio.Nurser
         metrics=metrics,
         ids=ids,
         life=life,
+        turns=turns,
         web=web,
         look_up=NameServers(config.server.dns_servers).look_up,
         plane=plane,
@@ -110,6 +113,7 @@ def build_engine(config: Config, web: WebClient, rooms: Layer, legs: trio.Nurser
             hooks=hooks,
             metrics=metrics,
             life=life,
+            turns=turns,
             nursery=legs,
             cap=config.server.max_legs,
             calls_per_second=config.server.max_calls_per_second,
@@ -125,6 +129,7 @@ def build_engine(config: Config, web: WebClient, rooms: Layer, legs: trio.Nurser
             metrics=metrics,
             plane=plane,
             life=life,
+            turns=turns,
             layer=rooms,
             ids=ids,
             bridges=bridges,

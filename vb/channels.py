@@ -1,19 +1,27 @@
 """Bounded queues between tasks: each has a size, a named overflow policy and a drop counter.
 
 This is the lowest asynchronous layer. `put` never waits, so it may be called from any state change and
-during cancellation; only the reader waits.
+during cancellation; only the reader waits. A burst is published faster than any reader can be scheduled, so
+a `Feed` counts its items only against a reader that has stopped reading.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from typing import Generic, Literal, TypeVar
+from collections.abc import Callable
+from typing import Final, Generic, Literal, TypeVar
 
 import trio
 
 T = TypeVar("T")
 
 Overflow = Literal["drop_oldest", "drop_newest", "refuse"]
+
+PATIENCE_S: Final = 1.0
+"""How long a reader may take nothing before it counts as one that does not read."""
+
+MAX_FEED_BYTES: Final = 8 * 1_048_576
+"""What waits for one reader at most, where no setting says otherwise."""
 
 
 class ChannelFull(Exception):
@@ -92,6 +100,11 @@ class Channel(Generic[T]):
         Raises:
             ChannelClosed: the channel is closed and empty.
         """
+        await self._wait()
+        return self._items.popleft()
+
+    async def _wait(self) -> None:
+        """Wait until there is an item to take."""
         await trio.lowlevel.checkpoint_if_cancelled()
         while not self._items:
             if self._closed:
@@ -101,7 +114,6 @@ class Channel(Generic[T]):
                 await self._wakeup.wait()
             finally:
                 self._wakeup = None
-        return self._items.popleft()
 
     def close(self) -> None:
         """Refuse further items; the reader gets what is queued, then ChannelClosed."""
@@ -117,3 +129,84 @@ class Channel(Generic[T]):
             return await self.get()
         except ChannelClosed:
             raise StopAsyncIteration from None
+
+
+class Feed(Channel[T]):
+    """A queue for a reader who loses nothing while it reads, whatever is published at once.
+
+    `capacity` counts only while the reader is stalled; `max_bytes` counts always. What does not fit is the
+    newest, and is dropped.
+
+    Args:
+        capacity: how many items wait at most for a reader who is stalled.
+        max_bytes: how many bytes wait at most, unless it is one item.
+        size: bytes of an item; the same at every call.
+        stalled: whether the reader takes nothing; without it a reader is stalled that has not come for items
+            for PATIENCE_S, and does not wait for any.
+        name: word for logs and metrics.
+    """
+
+    def __init__(
+        self,
+        capacity: int,
+        *,
+        max_bytes: int = MAX_FEED_BYTES,
+        size: Callable[[T], int],
+        stalled: Callable[[], bool] | None = None,
+        name: str,
+    ) -> None:
+        super().__init__(capacity, overflow="drop_newest", name=name)
+        self.max_bytes = max_bytes
+        self.bytes = 0
+        self._size = size
+        self._stalled = stalled or self._is_late
+        self._came_at = trio.current_time()
+
+    def put(self, item: T) -> bool:
+        """Queue an item without waiting; False when it was discarded or the feed is closed."""
+        if self._closed:
+            return False
+        size = self._size(item)
+        if self._items and (
+            self.bytes + size > self.max_bytes or (len(self._items) >= self.capacity and self._stalled())
+        ):
+            self.dropped += 1
+            return False
+        self.bytes += size
+        self._items.append(item)
+        if self._wakeup is not None:
+            self._wakeup.set()
+        return True
+
+    def _is_late(self) -> bool:
+        return self._wakeup is None and trio.current_time() - self._came_at >= PATIENCE_S
+
+    async def get(self) -> T:
+        """Wait for the oldest item and take it; as of a channel."""
+        return (await self.get_batch(0))[0]
+
+    async def get_batch(self, max_bytes: int) -> list[T]:
+        """Wait for an item, and take it and what follows it, as long as they are no more than `max_bytes`.
+
+        Cancellation: nothing is taken.
+
+        Raises:
+            ChannelClosed: the feed is closed and empty.
+        """
+        await self._wait()
+        self._came_at = trio.current_time()
+        batch: list[T] = []
+        taken = 0
+        while self._items:
+            size = self._size(self._items[0])
+            if batch and taken + size > max_bytes:
+                break
+            batch.append(self._items.popleft())
+            taken += size
+        self.bytes -= taken
+        return batch
+
+    def drain(self) -> list[T]:
+        """Take everything that is queued now."""
+        self._came_at, self.bytes = trio.current_time(), 0
+        return super().drain()

@@ -127,7 +127,12 @@ class HttpConfig(Group):
         "VB_API_TOKENS", "bearer tokens, any of which opens REST, VSI and metrics; empty = none needed", ()
     )
     vsi_event_buffer_size: Annotated[int, Field(ge=16, le=1_000_000)] = setting(
-        "VSI_EVENT_BUFFER_SIZE", "events that wait for each VSI client", 256
+        "VSI_EVENT_BUFFER_SIZE", "events that wait for a VSI client that has taken nothing for a second", 256
+    )
+    vsi_buffer_bytes: Annotated[int, Field(ge=65_536, le=1_073_741_824)] = setting(
+        "VB_VSI_BUFFER_BYTES",
+        "bytes of events that wait for each VSI client, whether it reads or not",
+        8_388_608,
     )
 
 

@@ -23,6 +23,7 @@ from vb.recording.recorders import Recorders
 from vb.rooms.bridges import Bridges
 from vb.rooms.registry import Rooms
 from vb.rtp.ports import PortPool
+from vb.turns import Turns
 from vb.web.tasks.client import WebClient
 
 
@@ -32,6 +33,7 @@ class Engine:
 
     Attributes:
         life: where the server stands between its start and its end.
+        turns: spreads what a burst of endings costs.
         web: the way out to other servers.
         look_up: asks the name servers.
         ports: the pool of ports for RTP.
@@ -46,6 +48,7 @@ class Engine:
     metrics: Metrics
     ids: IdSource
     life: Lifetime
+    turns: Turns
     web: WebClient
     look_up: LookUp
     plane: Plane

@@ -23,7 +23,7 @@ OUTCOMES: Final = ("success", "exhausted", "marshal_error", "request_error", "un
 RECOVERED: Final = {
     "api": ("connection", "request"),
     "commands": ("call",),
-    "engine": ("leg", "room"),
+    "engine": ("leg", "room", "turn"),
     "legs": ("task",),
     "slots": ("leg", "room"),
     "uploads": ("upload",),

@@ -21,14 +21,13 @@ from vb.api.serve import serve_http
 from vb.api.spool import Spool
 from vb.api.webhooks import WebhookDispatcher
 from vb.build import build_engine, build_web
-from vb.channels import Channel
+from vb.channels import Channel, Feed
 from vb.commands import catalog as commands
 from vb.config import Config
 from vb.engine import Engine
 from vb.errors import ConfigError
 from vb.events.base import Event, Published
 from vb.figures import add_figures
-from vb.ids import SystemIds
 from vb.layers import open_layer
 from vb.mixer.tasks import run_plane
 
@@ -82,9 +81,12 @@ class Server:
 
         Args:
             *kinds: event classes; all when none is given.
-            buffer: how many events wait; when full the newest is dropped and counted in `dropped`.
+            buffer: how many events wait for a reader that has not come for any for a second. What goes beyond
+                it then, or beyond 8 MiB at any time, is dropped and counted in `dropped`.
         """
-        channel: Channel[Published] = Channel(buffer, overflow="drop_newest", name="library events")
+        channel: Feed[Published] = Feed(
+            buffer, size=lambda published: len(published.body), name="library events"
+        )
 
         def receive(published: Published) -> None:
             if not kinds or isinstance(published.event, kinds):
@@ -129,8 +131,11 @@ async def open_server(config: Config | None = None, *, http: bool = True) -> Asy
         await engine.recorders.storage.check_server_bucket()
         await transports.start(engine.recorders.storage.uploads.run, name="uploads")
         transports.start_soon(engine.recorders.recover, name="recovery of recordings")
+        transports.start_soon(engine.turns.run, name="turns")
         webhooks = WebhookDispatcher(engine, spool=spool)
         transports.start_soon(webhooks.run, name="webhooks")
+        if spool is not None:
+            transports.start_soon(spool.run, name="webhook spool")
         app = create_app(engine) if http else None  # it takes several ticks, so none runs yet
         grid = await transports.start(partial(run_plane, engine.plane), name="media plane")
         add_figures(engine, grid)
@@ -158,15 +163,14 @@ async def _open_spool(config: Config) -> AsyncIterator[Spool | None]:
     if not directory:
         yield None
         return
-    token = SystemIds().token(8)
     try:
-        spool = await trio.to_thread.run_sync(partial(Spool, directory, token=token))
+        spool = await Spool.open(directory)
     except OSError as exc:
         raise ConfigError(f"VB_SPOOL_DIR: {directory} cannot be used: {exc.strerror}") from None
     try:
         yield spool
     finally:
-        spool.close()
+        await spool.close()
 
 
 async def _stop(engine: Engine, webhooks: WebhookDispatcher) -> float:

@@ -52,7 +52,7 @@ class Generator:
         setup: legs (lines that can be in a call at a time), server (host and port), amplitude, probes (of how
             many lines one has kernel time stamps), burst (on and off packets, whether they are spread,
             or null), digits (whether callers have keys), talks (whether they send audio),
-            speakers (what each of them sends, or null).
+            speakers (what each of them sends, or null), talkers (the first so many lines have audio).
     """
 
     def __init__(self, setup: Values) -> None:
@@ -67,13 +67,14 @@ class Generator:
         self._sip.connect(self._server)
         self._sockets = [_bound_socket() for _ in range(legs)]
         self._talks = bool(setup["talks"])
+        self._talkers = int(str(setup["talkers"]))
         amplitude = float(str(setup["amplitude"])) if self._talks else 0.0
         listed = setup["speakers"]
         self._speakers = [Speaker(**values) for values in listed] if isinstance(listed, list) else None
         self._sender: Sender | SpeakerSender
         probes: Container[int] = range(0, legs, int(str(setup["probes"])))
         if self._speakers is None:
-            self._sender = Sender(self._sockets, amplitude, bursts)
+            self._sender = Sender(self._sockets, amplitude, bursts, self._talkers)
         else:
             self._sender = SpeakerSender(self._sockets, amplitude, self._speakers)
             # Two packets of 10 ms go out at once, so the second of them seems to be early.
@@ -189,7 +190,7 @@ class Generator:
         self._sockets[line].connect(address)
         self._receiver.restart(line)
         self._sent_before[number] = int(self._sender.sent[line])
-        self._sender.talk(line, self._talks)
+        self._sender.talk(line, self._talks and number < self._talkers)
         if self._churn is not None and number >= self._first_of_churn:
             self._churn.answered(number, time.monotonic())
 
@@ -224,7 +225,8 @@ class Generator:
         host, port = self._sip.getsockname()
         remote = f"{self._server[0]}:{self._server[1]}"
         speaker = None if self._speakers is None else self._speakers[self._lines[number]]
-        return Caller(number, name, f"{host}:{port}", remote, self._token, self._digits, speaker)
+        direction = "sendrecv" if number < self._talkers else "inactive"
+        return Caller(number, name, f"{host}:{port}", remote, self._token, self._digits, speaker, direction)
 
     def _place(self, caller: Caller, now: float) -> None:
         rtp_port = self._sockets[self._lines[caller.number]].getsockname()[1]

@@ -24,6 +24,7 @@ class Caller:
         token: tells this run from others in Call-ID, tag and branch.
         digits: whether digits are offered as telephone-events.
         speaker: its format and packet time, PCMU of 20 ms when None.
+        direction: of the audio that is offered.
     """
 
     number: int
@@ -33,6 +34,7 @@ class Caller:
     token: str
     digits: bool = False
     speaker: Speaker | None = None
+    direction: str = "sendrecv"
 
     @property
     def call_id(self) -> str:
@@ -56,7 +58,7 @@ class Caller:
 
     def invite(self, rtp_port: int) -> bytes:
         host = self.local.rpartition(":")[0]
-        body = audio_sdp(host, rtp_port, digits=self.digits, speaker=self.speaker)
+        body = audio_sdp(host, rtp_port, digits=self.digits, direction=self.direction, speaker=self.speaker)
         lines = self._head("INVITE", self.target, "1 INVITE", "", "i")
         lines += [self._contact, "Content-Type: application/sdp"]
         return message(lines, body)

@@ -62,9 +62,16 @@ class Sender:
         sockets: one per leg.
         amplitude: level of every tone; nobody may talk at 0.
         bursts: how to talk; without a break when None.
+        talkers: the first so many legs may talk.
     """
 
-    def __init__(self, sockets: list[socket.socket], amplitude: float, bursts: Bursts | None) -> None:
+    def __init__(
+        self,
+        sockets: list[socket.socket],
+        amplitude: float,
+        bursts: Bursts | None,
+        talkers: int = 1 << 31,
+    ) -> None:
         legs = len(sockets)
         random = np.random.default_rng(legs)
         self.sent = np.zeros(legs, np.int64)
@@ -79,7 +86,7 @@ class Sender:
         is_spread = bursts is not None and bursts.spread
         self._shift = np.arange(legs) * (_BURST_STEP if is_spread else 0) % period
         self._is_voiced = np.zeros(legs, np.bool_)
-        talkers = legs if amplitude else 0
+        talkers = min(legs, talkers) if amplitude else 0
         self._tones = tone_frames(talkers, amplitude, same_phase=bursts is not None)
         self._rows = np.zeros((legs, HEADER + FRAME), np.uint8)
         self._rows[:, :2] = (0x80, 0x80)

@@ -179,9 +179,13 @@ async def vsi_overflow(world: World) -> None:
     check("upgrade", (await stuck.receive_some(100))[:12], b"HTTP/1.1 101")
     await world.command("create_room", {"id": "sc-big"})
     with trio.fail_after(20):
-        for number in range(150):
+        for number in range(180):
+            if number == 150:
+                await trio.sleep(1.5)  # its connection, full by now, has refused bytes for long enough
             matrix = {"listener": [f"{number}-{index:-<120}" for index in range(250)]}
             await world.command("room_routing_set", {"room_id": "sc-big", "matrix": matrix})
+    dropped = [frame for frame in world.vsi.frames.items() if frame.get("type") == "events_dropped"]
+    check("events that the client who reads has missed", dropped, [])
     await world.no_legs()
     tail = b""
     with trio.move_on_after(10):

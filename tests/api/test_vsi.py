@@ -6,9 +6,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import trio
 from trio.testing import MockClock
+from wsproto.connection import Connection, ConnectionType
+from wsproto.events import TextMessage
 
 from tests.api.harness import SmallEngine, register
 from vb.api.edge import CommandRunner
+from vb.api.frames import FRAMES
 from vb.api.patterns import Pattern
 from vb.api.vsi import VsiSession
 from vb.commands.params import NoParams
@@ -22,6 +25,13 @@ if TYPE_CHECKING:
     from vb.engine import Engine
 
 
+def texts_of(data: bytes) -> list[str]:
+    """The texts of unmasked frames that stand back to back."""
+    connection = Connection(ConnectionType.CLIENT)
+    connection.receive_data(data)
+    return [event.data for event in connection.events() if isinstance(event, TextMessage)]
+
+
 class Client:
     """The far end of a session: what it sends goes in, what it gets comes out."""
 
@@ -30,12 +40,14 @@ class Client:
         self._outbox, self._from_session = trio.open_memory_channel[dict[str, Any]](10_000)
         self.reading = trio.Event()
         self.reading.set()
+        self._refused_at: float | None = None
         self.session = VsiSession(
             engine,
             CommandRunner(engine),
             Pattern(expression) if expression else None,
             self._inbox.receive,
             self._send,
+            self._refused_for,
         )
         nursery.start_soon(self._run)
         self.ended = trio.Event()
@@ -45,8 +57,17 @@ class Client:
         self.ended.set()
 
     async def _send(self, message: dict[str, Any]) -> None:
+        self._refused_at = trio.current_time()
         await self.reading.wait()
-        await self._outbox.send(message)
+        self._refused_at = None
+        if message["type"] != FRAMES:
+            await self._outbox.send(message)
+            return
+        for text in texts_of(message["bytes"]):
+            await self._outbox.send({"type": "websocket.send", "text": text})
+
+    def _refused_for(self) -> float:
+        return 0.0 if self._refused_at is None else trio.current_time() - self._refused_at
 
     async def message(self) -> dict[str, Any]:
         with trio.fail_after(100):
@@ -305,19 +326,109 @@ async def test_the_filter_searches_the_app_id(
     assert (await client.message())["type"] == "websocket.close"
 
 
-async def test_an_overfull_queue_drops_the_newest_and_says_so_before_the_next(
+def small_buffer(engine: SmallEngine, **settings: int) -> None:
+    """Let 16 events wait for a client that does not read."""
+    engine.config = Config(http=HttpConfig(addr="127.0.0.1:0", vsi_event_buffer_size=16, **settings))
+
+
+def publish(engine: SmallEngine, count: int, first: int = 0) -> list[str]:
+    return [
+        engine.bus.publish(LegMuted(leg_id=str(number))).event_id for number in range(first, first + count)
+    ]
+
+
+async def test_of_a_burst_nothing_is_lost_to_a_client_that_takes_bytes(
     engine: SmallEngine, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
-    engine.config = Config(http=HttpConfig(addr="127.0.0.1:0", vsi_event_buffer_size=16))
+    small_buffer(engine)
+    clients = [Client(engine, nursery) for _ in range(3)]
+    for client in clients:
+        await client.open()
+    ids = publish(engine, 5000)
+    for client in clients:
+        assert [(await client.frame())["event_id"] for _ in ids] == ids
+    assert b"voiceblender_vsi_events_dropped_total 0.0" in engine.metrics.render()
+
+
+async def test_a_client_that_refused_bytes_for_less_than_a_second_loses_nothing(
+    engine: SmallEngine, nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    small_buffer(engine)
     client = Client(engine, nursery)
     await client.open()
-    for number in range(20):
-        engine.bus.publish(LegMuted(leg_id=str(number)))
+    client.reading = trio.Event()
+    ids = publish(engine, 1)
+    await trio.sleep(0.9)
+    ids += publish(engine, 500, 1)
+    client.reading.set()
+    assert [(await client.frame())["event_id"] for _ in ids] == ids
+
+
+async def test_a_client_that_refuses_bytes_loses_the_newest_and_is_told_before_the_next(
+    engine: SmallEngine, nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    small_buffer(engine)
+    client = Client(engine, nursery)
+    await client.open()
+    client.reading = trio.Event()
+    publish(engine, 1)
+    await trio.sleep(1)
+    publish(engine, 20, 1)
+    client.reading.set()
+    assert (await client.frame())["leg_id"] == "0"
     assert await client.frame() == {"type": "events_dropped", "count": 4}
-    assert [(await client.frame())["leg_id"] for _ in range(16)] == [str(number) for number in range(16)]
+    assert [(await client.frame())["leg_id"] for _ in range(16)] == [str(number) for number in range(1, 17)]
     engine.bus.publish(LegMuted(leg_id="later"))
     assert (await client.frame())["leg_id"] == "later"
     assert b"voiceblender_vsi_events_dropped_total 4.0" in engine.metrics.render()
+
+
+async def test_no_more_bytes_wait_for_a_client_than_set(
+    engine: SmallEngine, nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    small_buffer(engine, vsi_buffer_bytes=65_536)
+    client = Client(engine, nursery)
+    await client.open()
+    size = len(engine.bus.publish(LegMuted(leg_id="x" * 1000)).body)
+    await client.frame()
+    for _ in range(100):
+        engine.bus.publish(LegMuted(leg_id="x" * 1000))
+    fits = 65_536 // size
+    assert await client.frame() == {"type": "events_dropped", "count": 100 - fits}
+    assert [(await client.frame())["type"] for _ in range(fits)] == ["leg.muted"] * fits
+
+
+async def test_an_event_that_cannot_be_written_is_missed_and_told_and_harms_nobody(
+    engine: SmallEngine, nursery: trio.Nursery, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = Client(engine, nursery)
+    await client.open()
+
+    def fail(*_args: object, **_kwargs: object) -> str:
+        raise ValueError("circular")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("vb.events.base.json.dumps", fail)
+        publish(engine, 1)
+    publish(engine, 1, 1)
+    assert await client.frame() == {"type": "events_dropped", "count": 1}
+    assert (await client.frame())["leg_id"] == "1"
+
+
+async def test_a_result_waits_for_one_write_of_events_at_most(
+    engine: SmallEngine, nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    client = Client(engine, nursery)
+    await client.open()
+    client.reading = trio.Event()
+    for _ in range(100):
+        engine.bus.publish(LegMuted(leg_id="x" * 3000))
+    await trio.sleep(0.5)
+    client.send({"type": "list_colours"})
+    await trio.sleep(0.1)
+    client.reading.set()
+    types = [(await client.frame())["type"] for _ in range(101)]
+    assert "list_colours.result" in types[:45]
 
 
 async def test_a_result_does_not_wait_behind_events(

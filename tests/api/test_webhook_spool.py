@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import errno
-import os
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -17,10 +16,12 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from tests.api.harness import SmallEngine
 from tests.api.test_webhooks import Faulty, Receiver, contained, counter, outcomes, publish
+from tests.support.blocking import at_once
 from tests.support.ids import SequentialIds
 from vb.api import webhooks
 from vb.api.spool import Spool
 from vb.api.webhooks import WebhookDispatcher
+from vb.durable.store import Store
 from vb.events.bus import EventBus
 from vb.events.hooks import Hook, HookTable
 
@@ -45,28 +46,28 @@ class Runs:
         self.path = path
         self._numbers = count(1)
 
-    @contextmanager
-    def killed(self, hook: Hook | None = GLOBAL) -> Iterator[Run]:
-        """A run that delivers nothing and ends without a word."""
+    @asynccontextmanager
+    async def undelivered(self, hook: Hook | None = GLOBAL) -> AsyncIterator[Run]:
+        """A run that delivers nothing and ends."""
         number = next(self._numbers)
         ids = SequentialIds(number * 1_000_000)
         engine = SmallEngine(bus=EventBus("i", ids, lambda: 0), hooks=HookTable(hook))
         engine.hooks.set_leg("own", OWN)
-        spool = Spool(str(self.path), token=str(number), wall_clock_ns=lambda: number)
+        spool = await Spool.open(str(self.path), wall_clock_ns=lambda: number, in_thread=at_once)
         receiver = Receiver(lambda _hook, _n: "success")
         try:
             yield Run(engine, receiver, WebhookDispatcher(engine, receiver, spool), spool)
         finally:
-            spool.close()
+            await spool.close()
 
     @asynccontextmanager
     async def delivering(self, hook: Hook | None = GLOBAL) -> AsyncIterator[Run]:
         """A run that delivers."""
-        with self.killed(hook) as run:
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(run.dispatcher.run)
-                yield run
-                nursery.cancel_scope.cancel()
+        async with self.undelivered(hook) as run, trio.open_nursery() as nursery:
+            nursery.start_soon(run.spool.run)
+            nursery.start_soon(run.dispatcher.run)
+            yield run
+            nursery.cancel_scope.cancel()
 
     async def delivered(self, hook: Hook | None = GLOBAL) -> list[tuple[str, str]]:
         """What the next run posts, as pairs of URL and event id."""
@@ -83,7 +84,7 @@ def runs(tmp_path: Path) -> Runs:
 async def test_more_left_overs_than_a_queue_holds_all_go_out_in_order(
     runs: Runs, autojump_clock: MockClock
 ) -> None:
-    with runs.killed() as run:
+    async with runs.undelivered() as run:
         ids = publish(run.engine, 3500)
         assert counter(run.engine, "webhook_dropped_total") == 0
     assert [event_id for _, event_id in await runs.delivered()] == ids
@@ -95,13 +96,13 @@ async def test_the_left_overs_of_two_crashes_all_go_out_in_order(
 ) -> None:
     ids = []
     for _ in range(2):
-        with runs.killed() as run:
+        async with runs.undelivered() as run:
             ids += publish(run.engine, 700)
     assert [event_id for _, event_id in await runs.delivered()] == ids
 
 
 async def test_new_events_of_a_target_follow_its_left_overs(runs: Runs, autojump_clock: MockClock) -> None:
-    with runs.killed() as run:
+    async with runs.undelivered() as run:
         old = publish(run.engine, 1200)
     async with runs.delivering() as run:
         new = publish(run.engine, 3)
@@ -120,7 +121,7 @@ async def test_a_full_queue_loses_nothing_and_keeps_its_order(runs: Runs, autoju
 
 
 async def test_left_overs_with_a_hook_of_their_own_go_to_it(runs: Runs, autojump_clock: MockClock) -> None:
-    with runs.killed() as run:
+    async with runs.undelivered() as run:
         (own,) = publish(run.engine, 1, "own")
         (other,) = publish(run.engine, 1)
     assert sorted(await runs.delivered()) == [("http://global/", other), ("http://own/", own)]
@@ -130,7 +131,7 @@ async def test_a_dead_target_of_left_overs_delays_no_other(
     runs: Runs, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(webhooks, "QUEUE_EVENTS", 10)
-    with runs.killed() as run:
+    async with runs.undelivered() as run:
         publish(run.engine, 100, "own")
         publish(run.engine, 3)
     async with runs.delivering() as run:
@@ -189,7 +190,7 @@ async def test_events_that_were_given_up_are_not_kept(runs: Runs, autojump_clock
 async def test_without_a_global_hook_its_left_overs_wait_for_one_and_that_is_told(
     runs: Runs, autojump_clock: MockClock
 ) -> None:
-    with runs.killed() as run:
+    async with runs.undelivered() as run:
         ids = publish(run.engine, 5)
         own = publish(run.engine, 1, "own")
     with structlog.testing.capture_logs() as logs:
@@ -203,11 +204,12 @@ async def test_without_a_global_hook_its_left_overs_wait_for_one_and_that_is_tol
 async def test_events_that_the_spool_cannot_take_are_delivered_all_the_same(
     runs: Runs, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(*_args: object) -> int:
+    def refuse(*_args: object) -> None:
         raise OSError(errno.ENOSPC, "full")
 
     async with runs.delivering() as run:
-        monkeypatch.setattr(os, "pwrite", refuse)
+        run.receiver._takes_s = 0.1
+        monkeypatch.setattr(Store, "apply", refuse)
         ids = publish(run.engine, 3)
         await run.dispatcher.drain(trio.current_time() + 5)
         assert counter_of(run.engine, "webhook_spool_failures", reason="write") == 3
@@ -217,10 +219,11 @@ async def test_events_that_the_spool_cannot_take_are_delivered_all_the_same(
 async def test_an_event_that_can_no_longer_be_read_ends_alone(
     runs: Runs, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with runs.killed() as run:
+    async with runs.undelivered() as run:
         publish(run.engine, 2)
     async with runs.delivering() as run:
-        next(runs.path.glob("*.jsonl")).write_bytes(b"")
+        assert run.spool.queue._store is not None
+        run.spool.queue._store.clear()
         await run.dispatcher.drain(trio.current_time() + 5)
         publish(run.engine, 1)
         await run.dispatcher.drain(trio.current_time() + 5)
@@ -232,17 +235,17 @@ def counter_of(engine: SmallEngine, name: str, **labels: str) -> float | None:
 
 
 async def test_the_metrics_tell_what_the_spool_keeps(runs: Runs, autojump_clock: MockClock) -> None:
-    with runs.killed() as run:
+    async with runs.undelivered() as run:
         publish(run.engine, 4)
         assert counter_of(run.engine, "webhook_spool_events") == 4
-        assert counter_of(run.engine, "webhook_spool_bytes") == run.spool.size > 0
+        assert counter_of(run.engine, "webhook_spool_bytes") == run.spool.queue.size > 0
         assert counter_of(run.engine, "webhook_spool_failures", reason="full") == 0
 
 
 async def test_the_order_holds_between_events_in_memory_and_on_the_disk(
     runs: Runs, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(webhooks, "QUEUE_EVENTS", 3)
+    monkeypatch.setattr(webhooks, "MAX_TARGET_BYTES", 600)
     ids: list[str] = []
     async with runs.delivering() as run:
         run.receiver._takes_s = 0.1
@@ -258,7 +261,7 @@ async def test_the_order_holds_between_events_in_memory_and_on_the_disk(
 async def test_a_fault_in_a_delivery_crosses_the_event_out_once_it_is_exhausted(
     runs: Runs, autojump_clock: MockClock
 ) -> None:
-    with runs.killed() as run:
+    async with runs.undelivered() as run:
         faulty = Faulty(3)
         dispatcher = WebhookDispatcher(run.engine, faulty, run.spool)
         run.dispatcher._unsubscribe()

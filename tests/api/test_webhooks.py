@@ -219,18 +219,47 @@ async def test_without_a_hook_nothing_is_queued(
     assert counter(engine, "webhook_enqueued_total") == 0
 
 
-async def test_a_full_queue_drops_the_newest_counts_and_logs_it(
+async def test_the_full_queue_of_a_target_that_takes_nothing_drops_the_newest_counts_and_logs_it(
     hooked: SmallEngine, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     receiver = Receiver(lambda _hook, _n: "success")
     dispatcher = WebhookDispatcher(hooked, receiver)
+    ids = publish(hooked, 1)
+    await trio.sleep(1)
     with structlog.testing.capture_logs() as logs:
-        ids = publish(hooked, 1003)
+        ids += publish(hooked, 1002)
     nursery.start_soon(dispatcher.run)
     await trio.sleep(1)
     assert [event_id for _, event_id, _ in receiver.posts] == ids[:1000]
     assert [line["event_id"] for line in logs] == ids[1000:]
     assert counter(hooked, "webhook_dropped_total") == 3
+
+
+async def test_of_a_burst_nothing_is_lost_to_a_target_that_takes_events(
+    hooked: SmallEngine, nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    receiver = Receiver(lambda _hook, _n: "success", takes_s=0.002)
+    nursery.start_soon(WebhookDispatcher(hooked, receiver).run)
+    ids = publish(hooked, 6000)
+    await trio.sleep(5)
+    ids += publish(hooked, 6000)
+    await trio.sleep(30)
+    assert [event_id for _, event_id, _ in receiver.posts] == ids
+    assert counter(hooked, "webhook_dropped_total") == 0
+
+
+async def test_no_more_bytes_wait_for_a_target_than_its_limit(
+    hooked: SmallEngine, nursery: trio.Nursery, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    receiver = Receiver(lambda _hook, _n: "success")
+    nursery.start_soon(WebhookDispatcher(hooked, receiver).run)
+    size = len(hooked.bus.publish(LegMuted(leg_id="a")).body)
+    monkeypatch.setattr(webhooks, "MAX_TARGET_BYTES", 10 * size)
+    await trio.sleep(1)
+    publish(hooked, 13)
+    assert counter(hooked, "webhook_dropped_total") == 3
+    await trio.sleep(1)
+    assert len(receiver.posts) == 11
 
 
 async def test_queued_events_are_capped_overall(

@@ -19,6 +19,7 @@ from trio.testing import MockClock
 
 from tests.api.harness import SmallEngine
 from tests.api.test_webhooks import counter, outcomes
+from tests.support.blocking import at_once
 from tests.support.ids import SequentialIds
 from tests.support.web import FakeWeb
 from vb.api.spool import Spool
@@ -124,14 +125,14 @@ def timetable(name: str, published: Sequence[Post]) -> Timetable:
 class Server:
     """One run of a server, which publishes an event for each target every PERIOD_S."""
 
-    def __init__(self, network: Network, folder: Path, number: int) -> None:
+    def __init__(self, network: Network, spool: Spool, number: int) -> None:
         bus = EventBus("i", SequentialIds(number * 1_000_000), lambda: 0)
         self.engine = SmallEngine(bus=bus, hooks=HookTable(GLOBAL))
         for name in TAKES_S:
             if name != "healthy":
                 self.engine.hooks.set_leg(name, hook_of(name))
         self.published: dict[str, list[Post]] = {name: [] for name in TAKES_S}
-        self.spool = Spool(str(folder), token=str(number), wall_clock_ns=lambda: number)
+        self.spool = spool
         sender = WebhookSender(FakeWeb(network.answer, resolve))
         self.dispatcher = WebhookDispatcher(self.engine, sender, self.spool)
 
@@ -150,12 +151,14 @@ class Server:
 
 @asynccontextmanager
 async def running(network: Network, folder: Path, number: int) -> AsyncIterator[Server]:
-    server = Server(network, folder, number)
+    spool = await Spool.open(str(folder), wall_clock_ns=lambda: number, in_thread=at_once)
+    server = Server(network, spool, number)
     async with trio.open_nursery() as nursery:
+        nursery.start_soon(spool.run)
         nursery.start_soon(server.dispatcher.run)
         yield server
         nursery.cancel_scope.cancel()
-    server.spool.close()
+    await spool.close()
 
 
 @dataclass

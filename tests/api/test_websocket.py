@@ -17,6 +17,7 @@ import trio.lowlevel
 from tests.api.harness import SmallEngine, serving
 from vb.api import connection
 from vb.api.serve import serve_http
+from vb.config import Config, HttpConfig
 from vb.events.leg import LegMuted
 
 if TYPE_CHECKING:
@@ -134,6 +135,26 @@ async def test_a_reader_that_never_reads_is_dropped_and_delays_nobody(
                 published = engine.bus.publish(LegMuted(leg_id="x" * 60_000))
                 with trio.fail_after(0.4):
                     assert (await reader.event())["event_id"] == published.event_id
+
+
+async def test_a_slow_reader_of_a_burst_misses_nothing_and_stays(
+    connect: Connect, engine: SmallEngine
+) -> None:
+    """It pauses after each of the first events, while the system has no room for more."""
+    engine.config = Config(
+        http=HttpConfig(addr="127.0.0.1:0", vsi_event_buffer_size=16, vsi_buffer_bytes=64 * 1_048_576)
+    )
+    async with serving(engine) as url:
+        peer = await connect(url)
+        await peer.open_vsi()
+        ids = [engine.bus.publish(LegMuted(leg_id="x" * 60_000)).event_id for _ in range(200)]
+        ids += [engine.bus.publish(LegMuted(leg_id="y")).event_id for _ in range(200)]
+        for index, event_id in enumerate(ids):
+            if index < 40:
+                await trio.sleep(0.05)
+                engine.bus.publish(LegMuted(leg_id="later"))
+            assert (await peer.event())["event_id"] == event_id
+        assert [(await peer.event())["leg_id"] for _ in range(40)] == ["later"] * 40
 
 
 async def test_the_server_says_1001_and_sends_what_waits(connect: Connect, engine: SmallEngine) -> None:

@@ -17,6 +17,7 @@ from vb.api.access import Access, AccessRefusal, WrongTokens, parse_networks, wa
 from vb.api.documents import Documents
 from vb.api.edge import CommandRunner, EdgeEngine
 from vb.api.encoding import MAX_BODY_BYTES
+from vb.api.flow import Flow
 from vb.api.patterns import Pattern, PatternError
 from vb.api.rest import CORS_HEADERS, PREFLIGHT_HEADERS, Replies, add_commands
 from vb.api.vsi import CLOSE_GOING_AWAY, Receive, Send, VsiSession
@@ -103,7 +104,9 @@ class Application(QuartTrio):
         return True
 
     async def _serve_vsi(self, scope: WebsocketScope, receive: Receive, send: Send) -> None:
-        session = VsiSession(self.engine, self.runner, app_filter(scope["query_string"]), receive, send)
+        flow: Flow = scope["state"]["flow"]
+        events = app_filter(scope["query_string"])
+        session = VsiSession(self.engine, self.runner, events, receive, send, flow.refused_for)
         self._sessions.add(session)
         try:
             await session.run()

@@ -8,9 +8,9 @@ and replaces the rest.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import Final
+from typing import Any, Final, cast
 
 import h11
 import structlog
@@ -28,6 +28,9 @@ from hypercorn.typing import AppWrapper, ASGISendEvent, ConnectionState
 from wsproto.connection import ConnectionState as WebSocketState
 from wsproto.events import CloseConnection, Message, Ping
 from wsproto.frame_protocol import CloseReason
+
+from vb.api.flow import Flow
+from vb.api.frames import FRAMES
 
 log = structlog.get_logger(__name__)
 
@@ -81,8 +84,12 @@ class RequestReader(h11.Connection):
 
 
 class WebSocketStream(WSStream):
-    """Hypercorn's WebSocket, saying why it closes: 1009 for size, 1002 and 1007 for broken frames."""
+    """Hypercorn's WebSocket, saying why it closes: 1009 for size, 1002 and 1007 for broken frames.
 
+    What the application sends as whole frames goes to the connection without passing any other layer.
+    """
+
+    write: Callable[[bytes], Awaitable[None]]
     _decided: trio.Event
 
     async def handle(self, event: StreamEvent) -> None:
@@ -95,6 +102,11 @@ class WebSocketStream(WSStream):
 
     async def app_send(self, message: ASGISendEvent | None) -> None:
         """Take a message of the application; its first one accepts or refuses the upgrade."""
+        frames = cast("dict[str, Any] | None", message)
+        if frames is not None and frames["type"] == FRAMES:
+            if not self.closed and self.connection.state is WebSocketState.OPEN:
+                await self.write(frames["bytes"])
+            return
         try:
             await super().app_send(message)
         finally:
@@ -129,6 +141,7 @@ class Http1Protocol(H11Protocol):
     """HTTP/1.1 that upgrades only what the application takes, and joins a response's head and body."""
 
     accepts_upgrade: AcceptsUpgrade
+    write: Callable[[bytes], Awaitable[None]]
     holding_head = False
 
     async def _check_protocol(self, event: h11.Request) -> None:
@@ -157,6 +170,8 @@ class Http1Protocol(H11Protocol):
             self.stream_send,
             STREAM_ID,
         )
+        if isinstance(self.stream, WebSocketStream):
+            self.stream.write = self.write
         await self.stream.handle(
             Request(
                 stream_id=STREAM_ID,
@@ -223,6 +238,7 @@ class HttpConnection:
         self._accepts_upgrade = accepts_upgrade
         self._stream = stream
         self._write_lock = trio.Lock()
+        self._flow = Flow(stream.socket)
         self._held = b""
         self._broken = False
         self._ended = False
@@ -247,7 +263,7 @@ class HttpConnection:
                     self._config,
                     self._context,
                     tasks,
-                    ConnectionState({}),
+                    ConnectionState({"flow": self._flow}),
                     False,
                     client,
                     server,
@@ -257,6 +273,7 @@ class HttpConnection:
                     h11.SERVER, max_incomplete_event_size=self._config.h11_max_incomplete_size
                 )
                 self._protocol.accepts_upgrade = self._accepts_upgrade
+                self._protocol.write = self._write
                 await self._read()
                 await self._protocol.handle(Closed())
         finally:
@@ -302,26 +319,34 @@ class HttpConnection:
             self._set_read_deadline(KEEP_ALIVE_TIMEOUT_S if event.idle else math.inf)
 
     async def _write(self, data: bytes) -> None:
-        """Write everything; a peer that takes nothing for WRITE_TIMEOUT_S loses the connection.
+        """Write everything; a peer that takes too little of it in WRITE_TIMEOUT_S loses the connection.
 
         Cancellation: the write goes on, because half a message would garble all that follows.
         """
+        rest = memoryview(data)
+        if not (self._write_lock.locked() or self._broken or self._ended):
+            rest = rest[self._flow.write(rest) :]  # nearly always the end of it, without any waiting
+            if not rest and not self._flow.broken:
+                return
         with trio.CancelScope(shield=True):
             async with self._write_lock:
-                for start in range(0, len(data), _WRITE_BYTES):
-                    if self._broken or self._ended:
-                        return
-                    await self._write_part(data[start : start + _WRITE_BYTES])
+                while rest and not (self._broken or self._ended):
+                    await self._write_part(rest[:_WRITE_BYTES])
+                    rest = rest[_WRITE_BYTES:]
 
-    async def _write_part(self, data: bytes) -> None:
-        with trio.move_on_after(WRITE_TIMEOUT_S) as scope:
-            try:
-                await self._stream.send_all(data)
-            except (trio.BrokenResourceError, trio.ClosedResourceError):
-                self._broken = True
-        if scope.cancelled_caught:
-            log.warning("write_timeout", peer=self._protocol.client)
-            self._broken = True
+    async def _write_part(self, part: memoryview) -> None:
+        """Write at most _WRITE_BYTES: so much a peer has to take within WRITE_TIMEOUT_S."""
+        while part and not self._flow.broken:
+            taken = self._flow.taken
+            with trio.move_on_after(WRITE_TIMEOUT_S) as scope:
+                while part and not self._flow.broken:
+                    await self._flow.wait()
+                    part = part[self._flow.write(part) :]
+            # What the far end takes of the system's buffer is for a long time no room in it.
+            if scope.cancelled_caught and self._flow.taken - taken < _WRITE_BYTES:
+                log.warning("write_timeout", peer=self._protocol.client)
+                break
+        self._broken = bool(part) or self._flow.broken
         if self._broken:
             # The reading task sees the closed stream and tells the protocol.
             await trio.aclose_forcefully(self._stream)

@@ -1,110 +1,101 @@
-"""The durable webhook spool: what is not delivered yet, in journals that outlive the process.
+"""The durable webhook spool: what is not delivered yet, in a queue that outlives the process.
 
-Every event is written before it is tried, and crossed out after. What a stop or a kill left behind is found
-at the next start and goes out with the same event id. A write goes to the page cache, so it survives the
-process, though not a power cut. Journals hold webhook secrets, so only their owner may read them.
-
-A journal that has grown is set aside for a new one. Once less than half of it still waits, that is copied to
-the end of the newest one, whose numbers keep the order, so no more than twice what waits lies on the disk.
+Every event is noted when it is published and crossed out when it was delivered or given up. What a stop or a
+kill left behind is found at the next start and goes out with the same event id.
 """
 
 from __future__ import annotations
 
-import errno
+import json
 import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import Final, Literal
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
 
 import structlog
 
-from vb.api.spool_journal import (
-    MAX_LINE_BYTES,
-    PREFIX,
-    SUFFIX,
-    Entry,
-    Journal,
-    Scan,
-    body_of,
-    done_line,
-    entry_line,
-)
+from vb.api.spool_journals import Journals
+from vb.durable.queue import DurableQueue, InThread, Item, one_thread
 from vb.events.hooks import Hook
 from vb.metrics import Reading
 
 log = structlog.get_logger(__name__)
 
-JOURNAL_BYTES: Final = 1_048_576
-MAX_BYTES: Final = 64 * 1_048_576
-_DISK_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
+TOPIC: Final = "webhook"
+NAME: Final = "webhooks"
+_to_json: Final = json.JSONEncoder(separators=(",", ":")).encode
 
-Failure = Literal["write", "full", "damaged"]
+
+@dataclass(slots=True, eq=False)
+class Entry:
+    """An event that is not delivered.
+
+    Attributes:
+        hook: where it belongs; None for the global hook of whichever run delivers it.
+        item: its place in the queue.
+    """
+
+    event_id: str
+    kind: str
+    hook: Hook | None
+    item: Item
 
 
 class Spool:
-    """The spool of one run; opening it takes over what earlier runs left in the folder.
-
-    Any number of servers may share a folder: each left-over goes to one of them.
+    """The spool of one run; made by `open`.
 
     Args:
-        directory: where journals lie; created when missing.
-        token: makes the names of this run's journals unique.
-        wall_clock_ns: Unix time; new entries come after those of earlier runs.
-
-    Attributes:
-        failures: how often an event or a note could not be written (`write`), an event found no room
-            (`full`), and a line or file of an earlier run could not be read (`damaged`).
-
-    Raises:
-        OSError: the folder cannot be used. A full disk is only counted and logged.
+        queue: keeps the events.
     """
 
-    def __init__(
-        self, directory: str, *, token: str, wall_clock_ns: Callable[[], int] = time.time_ns
-    ) -> None:
-        self.failures: dict[Failure, int] = {"write": 0, "full": 0, "damaged": 0}
-        self._directory = Path(directory)
-        self._token = token
-        self._made = 0
-        self._failing = False
-        self._closed = False
-        self._journals: list[Journal] = []
-        self._current: Journal | None = None
-        self._number = wall_clock_ns()
-        self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        try:
-            self._newest()
-        except OSError as exc:
-            if exc.errno not in _DISK_FULL:
-                raise
-            self._failed("write", exc.strerror)
-        self._take_over()
+    def __init__(self, queue: DurableQueue) -> None:
+        self.queue = queue
+        self._hooks: dict[Hook, Hook] = {}
+
+    @classmethod
+    async def open(
+        cls,
+        directory: str,
+        *,
+        wall_clock_ns: Callable[[], int] = time.time_ns,
+        in_thread: InThread | None = None,
+    ) -> Spool:
+        """Open the spool with what earlier runs left in the folder; any number of servers may share it.
+
+        Args:
+            directory: made when missing.
+            wall_clock_ns: Unix time; new entries come after those of earlier runs.
+            in_thread: does the blocking work, where no thread shall.
+
+        Raises:
+            OSError: the folder cannot be used. A full disk is only counted and logged.
+        """
+        in_thread = in_thread or one_thread()
+        queue = await DurableQueue.open(directory, NAME, wall_clock_ns=wall_clock_ns, in_thread=in_thread)
+        await _take_over_journals(queue, directory, wall_clock_ns(), in_thread)
+        return cls(queue)
 
     def __len__(self) -> int:
-        return sum(len(journal.open) for journal in self._journals)
-
-    @property
-    def size(self) -> int:
-        """Bytes on the disk."""
-        return sum(journal.size for journal in self._journals)
+        return len(self.queue)
 
     def entries(self) -> list[Entry]:
         """Return everything that is not delivered, oldest first."""
-        waiting = [entry for journal in self._journals for entry in journal.open.values()]
-        return sorted(waiting, key=_number_of)
-
-    def readings(self) -> Iterator[Reading]:
-        """Give the metrics of the spool."""
-        yield "webhook_spool_events", "Events that the spool keeps", len(self), {}
-        yield "webhook_spool_bytes", "What the spool takes up on the disk", self.size, {}
-        text = "Events and notes that the spool could not write, keep or read"
-        for reason, count in self.failures.items():
-            yield "webhook_spool_failures", text, count, {"reason": reason}
-
-    # -- keeping -------------------------------------------------------------------------------------------
+        found = []
+        for item in self.queue.waiting(TOPIC):
+            try:
+                kind, hook = _read_label(item.label)
+            except ValueError as error:
+                self.queue.failures["damaged"] += 1
+                log.error("damaged entry in the webhook spool", event_id=item.key, problem=str(error))
+                self.queue.done(item)
+                continue
+            if hook is not None:
+                hook = self._hooks.setdefault(hook, hook)
+            found.append(Entry(item.key, kind, hook, item))
+        return found
 
     def append(self, event_id: str, kind: str, body: bytes, hook: Hook | None) -> Entry | None:
-        """Note an event before it is tried.
+        """Note an event before it is tried, never waiting.
 
         Args:
             event_id: goes out with it.
@@ -115,177 +106,68 @@ class Spool:
         Returns:
             None when it could not be kept, which is counted and logged.
         """
-        if self._closed:
-            return None
-        line = entry_line(self._number + 1, event_id, kind, body, hook)
-        if len(line) > MAX_LINE_BYTES or self.size + len(line) > MAX_BYTES:
-            self._failed("full", "there is no room left in it")
-            return None
-        try:
-            journal = self._newest()
-            offset = journal.append(line)
-        except OSError as exc:
-            self._failed("write", exc.strerror)
-            return None
-        self._works()
-        self._number += 1
-        entry = Entry(event_id, kind, hook, self._number, journal, offset, len(line))
-        journal.hold(entry)
-        return entry
+        item = self.queue.put(TOPIC, event_id, body, make_label(kind, hook))
+        return None if item is None else Entry(event_id, kind, hook, item)
 
-    def read(self, entry: Entry) -> bytes:
-        """Return the body of an entry.
-
-        Raises:
-            ValueError: it cannot be read any more.
-        """
-        try:
-            return body_of(entry.journal.read(entry))
-        except (OSError, ValueError) as exc:
-            self._failed("damaged", str(exc))
-            raise ValueError("the spooled event cannot be read") from exc
+    async def read(self, entries: Sequence[Entry]) -> list[bytes | None]:
+        """Return the bodies of entries; None for one that cannot be read any more."""
+        return await self.queue.read([entry.item for entry in entries])
 
     def settle(self, entry: Entry) -> None:
         """Cross out an entry: it was delivered or given up for good. Doing so again is harmless."""
-        journal = entry.journal
-        if self._closed or not journal.let_go(entry):
-            return
-        try:
-            if not journal.open and journal is not self._current:
-                self._discard(journal)
-            elif not journal.open and journal.size >= JOURNAL_BYTES:
-                journal.clear()
-            else:
-                journal.append(done_line(entry.event_id))
-        except OSError as exc:
-            self._failed("write", exc.strerror)
-        if _is_sparse(journal):
-            self._move(journal)
+        self.queue.done(entry.item)
 
-    def close(self) -> None:
-        """Let go of the folder; journals without anything in them are removed. Closing again is fine."""
-        if self._closed:
-            return
-        self._closed = True
-        for journal in self._journals:
-            if journal.open:
-                journal.close()
-            else:
-                journal.remove()
+    def readings(self) -> Iterator[Reading]:
+        """Give the metrics of the spool."""
+        yield "webhook_spool_events", "Events that the spool keeps", len(self), {}
+        yield "webhook_spool_bytes", "What the spool takes up on the disk", self.queue.size, {}
+        text = "Events and notes that the spool could not write, keep or read"
+        for reason, count in self.queue.failures.items():
+            yield "webhook_spool_failures", text, count, {"reason": reason}
 
-    # -- journals ------------------------------------------------------------------------------------------
+    async def run(self) -> None:
+        """Write what is noted, until cancelled."""
+        await self.queue.run()
 
-    def _newest(self) -> Journal:
-        """Return the journal to write to, a new one when the last one has grown.
-
-        Raises:
-            OSError: it cannot be made.
-        """
-        if self._current is None or (self._current.size >= JOURNAL_BYTES and self._current.open):
-            token = f"{self._token}-{self._made}" if self._made else self._token
-            self._current = Journal.create(self._directory, token)
-            self._made += 1
-            self._journals.append(self._current)
-        return self._current
-
-    def _move(self, journal: Journal) -> None:
-        """Copy what waits in a journal to the newest one, and delete the journal."""
-        waiting = list(journal.open.values())
-        try:
-            target = self._newest()
-            if target is journal:
-                return
-            offset = target.append(b"".join(journal.read(entry) for entry in waiting))
-        except OSError as exc:
-            journal.stuck_bytes = journal.open_bytes
-            self._failed("write", exc.strerror)
-            return
-        for entry in waiting:
-            journal.let_go(entry)
-            entry.journal, entry.offset = target, offset
-            target.hold(entry)
-            offset += entry.length
-        self._discard(journal)
-
-    def _discard(self, journal: Journal) -> None:
-        self._journals.remove(journal)
-        journal.remove()
-
-    # -- taking over ---------------------------------------------------------------------------------------
-
-    def _take_over(self) -> None:
-        """Adopt what earlier runs left behind; journals that another server uses are left alone."""
-        found: list[Entry] = []
-        passed: set[str] = set()
-        adopted: list[Journal] = []
-        for path in _by_age(self._directory):
-            result = self._adopt(path)
-            if result is not None:
-                adopted.append(result[0])
-                found += result[1].entries
-                passed |= result[1].done
-        for entry in sorted(found, key=_number_of):
-            if entry.event_id not in passed:
-                passed.add(entry.event_id)
-                entry.journal.hold(entry)
-            self._number = max(self._number, entry.number)
-        self._journals += adopted
-        for journal in adopted:
-            if not journal.open:
-                self._discard(journal)
-            elif journal.size < JOURNAL_BYTES or _is_sparse(journal):
-                self._move(journal)
-
-    def _adopt(self, path: Path) -> tuple[Journal, Scan] | None:
-        journal = None
-        try:
-            journal = Journal.adopt(path)
-            if journal is None:
-                return None
-            scan = journal.scan()
-        except OSError as exc:
-            if journal is not None:
-                journal.close()
-            self.failures["damaged"] += 1
-            log.error("webhook journal cannot be read", journal=path.name, problem=exc.strerror)
-            return None
-        if scan.damaged:
-            self.failures["damaged"] += scan.damaged
-            log.error("damaged lines in a webhook journal", journal=path.name, lines=scan.damaged)
-        return journal, scan
-
-    # -- failures ------------------------------------------------------------------------------------------
-
-    def _failed(self, reason: Failure, problem: str | None) -> None:
-        """Count a failure; only the first of a row is logged."""
-        self.failures[reason] += 1
-        if not self._failing:
-            self._failing = True
-            log.error("webhook spool fails", reason=reason, problem=problem)
-
-    def _works(self) -> None:
-        if self._failing:
-            self._failing = False
-            log.warning("webhook spool works again", **self.failures)
+    async def close(self) -> None:
+        """Write what is left, and let go of the folder. Closing again is fine."""
+        await self.queue.close()
 
 
-def _number_of(entry: Entry) -> int:
-    return entry.number
+async def _take_over_journals(queue: DurableQueue, directory: str, now_ns: int, in_thread: InThread) -> None:
+    """Move what runs of earlier versions left into the queue, and remove their files."""
+    journals = await in_thread(Journals, directory)
+    try:
+        queue.failures["damaged"] += journals.damaged
+        if journals.entries:
+            await queue.adopt([entry.record(TOPIC, now_ns) for entry in journals.entries])
+        await in_thread(journals.remove)
+    except OSError as error:
+        log.error("webhooks of an earlier version stay where they are", problem=str(error))
+    finally:
+        journals.close()
 
 
-def _is_sparse(journal: Journal) -> bool:
-    """Whether most of a journal is done; after a failed move, only once half of the rest is done too."""
-    if journal.size < JOURNAL_BYTES or not journal.open or journal.open_bytes * 2 >= journal.size:
-        return False
-    return journal.stuck_bytes is None or journal.open_bytes * 2 <= journal.stuck_bytes
+def make_label(kind: str, hook: Hook | None) -> str:
+    """Return what has to be known of an event besides its id and body."""
+    values: dict[str, Any] = {"type": kind}
+    if hook is not None:
+        values |= {"url": hook.url, "secret": hook.secret}
+    return _to_json(values)
 
 
-def _by_age(directory: Path) -> list[Path]:
-    """Return the journals of a folder, the one that was written to last at the end."""
-    ages: list[tuple[int, Path]] = []
-    for path in sorted(directory.glob(f"{PREFIX}*{SUFFIX}")):
-        try:
-            ages.append((path.stat(follow_symlinks=False).st_mtime_ns, path))
-        except FileNotFoundError:
-            continue
-    return [path for _, path in sorted(ages)]
+def _read_label(label: str) -> tuple[str, Hook | None]:
+    """Return type and hook of an event.
+
+    Raises:
+        ValueError: it is damaged.
+    """
+    try:
+        values = json.loads(label)
+        kind, url = values["type"], values.get("url")
+        hook = None if url is None else Hook(url, values["secret"])
+    except (KeyError, TypeError, AttributeError, RecursionError):
+        raise ValueError("it says not what it is") from None
+    if not isinstance(kind, str) or (hook and not (isinstance(url, str) and isinstance(hook.secret, str))):
+        raise ValueError("it says not what it is")
+    return kind, hook

@@ -1,7 +1,8 @@
 """VSI: commands and events over one WebSocket.
 
-Events wait in a bounded queue for each client, which drops the newest and says how many it dropped; replies
-and pings do not wait behind them. Commands of one connection run in their order.
+Events wait in a feed for each client, from which a client whose connection takes bytes misses nothing; what
+does not fit is dropped and counted, and the client is told. They go out many frames to a write, between which
+replies and pings find their way. Commands of one connection run in their order.
 """
 
 from __future__ import annotations
@@ -14,8 +15,9 @@ import trio
 
 from vb.api.edge import CommandRunner, EdgeEngine
 from vb.api.encoding import INVALID_JSON, parse_object, to_text
+from vb.api.frames import FRAMES, text_frames
 from vb.api.patterns import Pattern
-from vb.channels import Channel
+from vb.channels import PATIENCE_S, Feed
 from vb.commands.registry import REGISTRY, Command, parse_params
 from vb.errors import BadRequest, VbError
 from vb.events.base import Published
@@ -26,6 +28,7 @@ PING_INTERVAL_S: Final = 30.0
 FLUSH_TIMEOUT_S: Final = 2.0
 CLOSE_NORMAL: Final = 1000
 CLOSE_GOING_AWAY: Final = 1001
+BATCH_BYTES: Final = 65_536
 _ECHO_CHARS: Final = 100
 
 Receive = Callable[[], Awaitable[Mapping[str, Any]]]
@@ -40,7 +43,8 @@ class VsiSession:
         runner: runs the commands.
         app_filter: which app_ids the client wants events of; None for all.
         receive: gives the next ASGI message of the client.
-        send: takes an ASGI message for the client.
+        send: takes an ASGI message for the client, also one of type FRAMES.
+        refused_for: for how many seconds the connection has taken nothing.
     """
 
     def __init__(
@@ -50,14 +54,19 @@ class VsiSession:
         app_filter: Pattern | None,
         receive: Receive,
         send: Send,
+        refused_for: Callable[[], float],
     ) -> None:
         self._engine = engine
         self._runner = runner
         self._filter = app_filter
         self._receive = receive
         self._send = send
-        self._events: Channel[Published] = Channel(
-            engine.config.http.vsi_event_buffer_size, overflow="drop_newest", name="vsi events"
+        self._events: Feed[bytes] = Feed(
+            engine.config.http.vsi_event_buffer_size,
+            max_bytes=engine.config.http.vsi_buffer_bytes,
+            size=len,
+            stalled=lambda: refused_for() >= PATIENCE_S,
+            name="vsi events",
         )
         self._dropped = 0
         self._close_code: int | None = None
@@ -92,21 +101,26 @@ class VsiSession:
     def _offer(self, published: Published) -> None:
         if self._filter is not None and not self._filter.search(published.event.app_id or ""):
             return
-        if not self._events.put(published):
+        try:
+            fits = self._events.put(published.body)
+        except ValueError:  # it cannot be written as JSON
+            fits = False
+        if not fits:
             self._dropped += 1
             self._engine.metrics.vsi_events_dropped.inc()
 
     async def _deliver(self) -> None:
-        async for published in self._events:
-            # An event that was taken from the queue is written, even if the session ends meanwhile.
+        while True:
+            batch = await self._events.get_batch(BATCH_BYTES)
+            # Events that were taken from the feed are written, even if the session ends meanwhile.
             with trio.CancelScope(shield=True):
-                await self._write_event(published)
+                await self._write_events(batch)
 
-    async def _write_event(self, published: Published) -> None:
+    async def _write_events(self, batch: list[bytes]) -> None:
         if self._dropped:
             count, self._dropped = self._dropped, 0
-            await self._write({"type": "events_dropped", "count": count})
-        await self._write_text(published.body.decode("utf-8"))
+            batch.insert(0, to_text({"type": "events_dropped", "count": count}).encode())
+        await self._write_texts(batch)
 
     async def _ping(self) -> None:
         number = 0
@@ -117,8 +131,8 @@ class VsiSession:
 
     async def _say_goodbye(self, code: int) -> None:
         with trio.move_on_after(FLUSH_TIMEOUT_S, shield=True):
-            for published in self._events.drain():
-                await self._write_event(published)
+            while self._events:
+                await self._write_events(await self._events.get_batch(BATCH_BYTES))
             await self._send({"type": "websocket.close", "code": code, "reason": ""})
 
     # -- commands ------------------------------------------------------------------------------------------
@@ -152,10 +166,10 @@ class VsiSession:
         return {"type": f"{name}.result", **echo, "data": data}
 
     async def _write(self, frame: dict[str, Any]) -> None:
-        await self._write_text(to_text(frame))
+        await self._write_texts([to_text(frame).encode()])
 
-    async def _write_text(self, text: str) -> None:
-        await self._send({"type": "websocket.send", "bytes": None, "text": text})
+    async def _write_texts(self, texts: list[bytes]) -> None:
+        await self._send({"type": FRAMES, "bytes": text_frames(texts)})
 
 
 def _describe(error: VbError) -> dict[str, Any]:

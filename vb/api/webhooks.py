@@ -1,23 +1,25 @@
 """Webhooks: one ordered queue for each target, so that a dead receiver delays nobody else.
 
 A target is a URL and its secret. An event is tried up to three times; whatever becomes of it is counted.
-Bodies wait in memory up to a limit. Beyond it an event of the spool waits on the disk alone, in its place in
-the queue; without a spool it is dropped.
+Bodies wait in memory up to a limit of bytes, and for a target that has taken nothing for a second up to a
+number. Beyond it an event of the spool waits on the disk alone, in its place in the queue; without a spool it
+is dropped.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
+from itertools import islice
 from typing import Final
 
 import structlog
 import trio
 
 from vb.api.edge import EdgeEngine
-from vb.api.spool import Spool
-from vb.api.spool_journal import Entry
+from vb.api.spool import Entry, Spool
 from vb.api.webhook_sender import Outcome, WebhookSender
+from vb.channels import MAX_FEED_BYTES, PATIENCE_S
 from vb.events.base import Published
 from vb.events.hooks import Hook
 
@@ -25,7 +27,11 @@ log = structlog.get_logger(__name__)
 
 QUEUE_EVENTS: Final = 1000
 MAX_QUEUED_EVENTS: Final = 50_000
+MAX_TARGET_BYTES: Final = MAX_FEED_BYTES
+MAX_BYTES: Final = 8 * MAX_FEED_BYTES
 MAX_WORKERS: Final = 1000
+READ_AHEAD: Final = 16
+"""Events of a target that are read from the spool at a time."""
 ATTEMPTS: Final = 3
 PAUSES_S: Final = (2.0, 4.0)
 
@@ -54,6 +60,7 @@ class WebhookDispatcher:
         self._workers = 0
         self._queued = 0
         self._in_memory = 0
+        self._bytes = 0
         self._nursery: trio.Nursery | None = None
         self._drained = trio.Event()
         self._closed = False
@@ -101,10 +108,13 @@ class WebhookDispatcher:
         hook = self._hooks.route(published)
         if hook is None:
             return
-        entry = self._note(published, hook)
-        job = _Job(published.event_id, published.event.type, entry, published)
-        if not self._has_room(hook):
-            job.published = None
+        body = self._write(published)
+        if body is None:
+            return
+        entry = self._note(published, hook, body)
+        job = _Job(published.event_id, published.event.type, entry, body)
+        if not self._has_room(hook, len(body)):
+            job.body = None
             if entry is None:
                 self._metrics.webhooks_dropped.inc()
                 log.warning("webhook_dropped", event_id=job.event_id, type=job.kind)
@@ -115,19 +125,33 @@ class WebhookDispatcher:
             return
         self._queue(hook, job)
 
-    def _note(self, published: Published, hook: Hook) -> Entry | None:
+    def _write(self, published: Published) -> bytes | None:
+        """Return the body of an event; None when there cannot be one, and that is its outcome."""
+        try:
+            return published.body
+        except ValueError as error:
+            log.error("webhook_unserialisable", event_id=published.event_id, error=str(error))
+        except Exception:  # the intake boundary: a fault in one event is no fault of who published it
+            self._contain("event", published.event_id, published.event.type)
+        self._metrics.webhooks_enqueued.inc()
+        self._metrics.delivered("marshal_error")
+        return None
+
+    def _note(self, published: Published, hook: Hook, body: bytes) -> Entry | None:
         if self._spool is None:
             return None
         own = None if hook is self._hooks.global_hook else hook
-        try:
-            return self._spool.append(published.event_id, published.event.type, published.body, own)
-        except ValueError:  # it cannot be written as JSON, which its delivery will find out too
-            return None
+        return self._spool.append(published.event_id, published.event.type, body, own)
 
-    def _has_room(self, hook: Hook) -> bool:
+    def _has_room(self, hook: Hook, size: int) -> bool:
+        if self._closed or self._in_memory >= MAX_QUEUED_EVENTS or self._bytes + size > MAX_BYTES:
+            return False
         target = self._targets.get(hook)
-        held = target.held if target is not None else 0
-        return not self._closed and held < QUEUE_EVENTS and self._in_memory < MAX_QUEUED_EVENTS
+        if target is None or not target.held:
+            return True
+        if target.bytes + size > MAX_TARGET_BYTES:
+            return False
+        return target.held < QUEUE_EVENTS or trio.current_time() - target.took_at < PATIENCE_S
 
     def _queue(self, hook: Hook, job: _Job) -> None:
         target = self._targets.get(hook)
@@ -136,9 +160,11 @@ class WebhookDispatcher:
             self._line.append(target)
             self._start_worker()
         target.jobs.append(job)
-        if job.published is not None:
+        if job.body is not None:
             target.held += 1
+            target.bytes += len(job.body)
             self._in_memory += 1
+            self._bytes += len(job.body)
         self._queued += 1
         self._metrics.webhooks_enqueued.inc()
 
@@ -173,27 +199,30 @@ class WebhookDispatcher:
         """Deliver a target's events one after the other; while others are in line, one and then they."""
         while target.jobs:
             job = target.current = target.jobs.popleft()
-            if job.published is not None:
+            if job.body is not None:
                 target.held -= 1
+                target.bytes -= len(job.body)
             with trio.CancelScope() as target.attempt:
-                outcome = await self._deliver(target.hook, job)
+                outcome = await self._deliver(target, job)
+                if outcome == "success":
+                    target.took_at = trio.current_time()
                 self._settle(target, job, outcome)
             if self._line and target.jobs:
                 self._line.append(target)
                 return
         self._targets.pop(target.hook, None)
 
-    async def _deliver(self, hook: Hook, job: _Job) -> Outcome:
+    async def _deliver(self, target: _Target, job: _Job) -> Outcome:
         try:
-            body = self._body(job)
-        except ValueError as error:
-            log.error("webhook_unserialisable", event_id=job.event_id, error=str(error))
+            body = await self._body(target, job)
+        except Exception:  # as below; trying again would not change what there is to read
+            self._contain("event", job.event_id, job.kind)
             return "marshal_error"
-        except Exception:  # as below; trying again would not change what the event is
-            self._contain("event", job)
+        if body is None:
+            log.error("webhook_unreadable", event_id=job.event_id, type=job.kind)
             return "marshal_error"
         for attempt in range(ATTEMPTS):
-            outcome = await self._attempt(hook, job, body)
+            outcome = await self._attempt(target.hook, job, body)
             if outcome != "retry":
                 return outcome
             if attempt < len(PAUSES_S):
@@ -205,24 +234,26 @@ class WebhookDispatcher:
         try:
             return await self._sender.post(hook, job.event_id, body)
         except Exception:  # the delivery boundary: a fault is a failed attempt, and the worker goes on
-            self._contain("delivery", job)
+            self._contain("delivery", job.event_id, job.kind)
             return "retry"
 
-    def _contain(self, site: str, job: _Job) -> None:
+    def _contain(self, site: str, event_id: str, kind: str) -> None:
         self._metrics.recovered("webhooks", site)
-        log.exception("webhook failed", event_id=job.event_id, type=job.kind)
+        log.exception("webhook failed", event_id=event_id, type=kind)
 
-    def _body(self, job: _Job) -> bytes:
-        """Return the bytes to post.
-
-        Raises:
-            ValueError: the event cannot be written as JSON, or not be read back from the spool.
-        """
-        if job.published is not None:
-            return job.published.body
+    async def _body(self, target: _Target, job: _Job) -> bytes | None:
+        """Return the bytes to post, read from the spool with what comes next; None when they cannot be."""
+        if job.body is not None:
+            return job.body
         assert self._spool is not None
-        assert job.entry is not None
-        return self._spool.read(job.entry)
+        if job not in target.ahead:
+            jobs = [job, *islice(target.jobs, READ_AHEAD - 1)]
+            wanted = [
+                (other, other.entry) for other in jobs if other.body is None and other.entry is not None
+            ]
+            bodies = await self._spool.read([entry for _, entry in wanted])
+            target.ahead = {other: body for (other, _), body in zip(wanted, bodies, strict=True)}
+        return target.ahead.pop(job)
 
     def _settle(self, target: _Target, job: _Job, outcome: Outcome) -> None:
         """Cross an event out and count what became of it, unless it was given up a moment ago."""
@@ -230,15 +261,16 @@ class WebhookDispatcher:
             try:
                 self._spool.settle(job.entry)
             except Exception:  # as above: the event may go out once more after the next start
-                self._contain("spool", job)
+                self._contain("spool", job.event_id, job.kind)
         if target.current is job:
             target.current = None
             self._count(job, outcome)
 
     def _count(self, job: _Job, outcome: Outcome) -> None:
         self._metrics.delivered(outcome)
-        if job.published is not None:
+        if job.body is not None:
             self._in_memory -= 1
+            self._bytes -= len(job.body)
         self._queued -= 1
         if not self._queued:
             self._drained.set()
@@ -263,25 +295,34 @@ class WebhookDispatcher:
             log.warning("webhooks stay in the spool until the next start", events=kept)
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Job:
-    """One event on its way to its target; `published` is None when its body is only in the spool."""
+    """One event on its way to its target; `body` is None when it is only in the spool."""
 
     event_id: str
     kind: str
     entry: Entry | None
-    published: Published | None = None
+    body: bytes | None = None
 
 
 class _Target:
     """The queue of one hook, the event that is being delivered, and the scope of its delivery.
 
-    The dispatcher bounds the queue: QUEUE_EVENTS with their bodies, and what the spool has room for.
+    The dispatcher bounds the queue: bodies as the module says, and what the spool has room for.
+
+    Attributes:
+        held: events in the queue that have their bodies.
+        bytes: of those.
+        ahead: bodies that were read from the spool and not posted yet.
+        took_at: when the receiver took an event, or the first one came.
     """
 
     def __init__(self, hook: Hook) -> None:
         self.hook = hook
         self.jobs: deque[_Job] = deque()
         self.held = 0
+        self.bytes = 0
+        self.took_at = trio.current_time()
+        self.ahead: dict[_Job, bytes | None] = {}
         self.current: _Job | None = None
         self.attempt = trio.CancelScope()

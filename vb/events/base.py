@@ -76,7 +76,7 @@ class LegOrRoomEvent(Event):
 class Published:
     """An event with its envelope, as every subscriber sees it.
 
-    `body` is serialised once, when the first subscriber asks for it.
+    `body` is serialised once, when the first subscriber asks for it, and so are the fields.
     """
 
     event: Event
@@ -84,6 +84,7 @@ class Published:
     timestamp: str
     instance_id: str
     _json: bytes | None = None
+    _fields: dict[str, Any] | None = None
 
     @property
     def leg_id(self) -> str | None:
@@ -96,13 +97,15 @@ class Published:
         return getattr(self.event, "room_id", None)
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the flat object that clients receive."""
+        """Return the flat object that clients receive; who changes it changes his own."""
+        if self._fields is None:
+            self._fields = self.event.payload()
         return {
             "type": self.event.type,
             "timestamp": self.timestamp,
             "instance_id": self.instance_id,
             "event_id": self.event_id,
-            **self.event.payload(),
+            **self._fields,
         }
 
     @property

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import lru_cache
 
 from vb.events.base import Event, Published
 from vb.ids import IdSource
@@ -17,9 +18,14 @@ def rfc3339(wall_time_ns: int) -> str:
     Spec: RFC 3339 §5.6.
     """
     seconds, nanos = divmod(wall_time_ns, 1_000_000_000)
-    whole = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
     fraction = f".{nanos:09d}".rstrip("0") if nanos else ""
-    return f"{whole}{fraction}Z"
+    return f"{_whole_seconds(seconds)}{fraction}Z"
+
+
+@lru_cache(maxsize=4)
+def _whole_seconds(seconds: int) -> str:
+    """Return a time without fraction and zone; many events share their second."""
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
 
 
 class EventBus:

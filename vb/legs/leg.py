@@ -341,9 +341,12 @@ class Leg(Capable):
         self.end_reason = reason
         self._ended_at = trio.current_time()
         self.host.release(self)
-        self._ended.set()
-        self._hangup_scope.cancel(reason=reason)
+        self.host.turns.take(self._leave)
         return True
+
+    def _leave(self) -> None:
+        self._ended.set()
+        self._hangup_scope.cancel(reason=self.end_reason)
 
     async def live(
         self,

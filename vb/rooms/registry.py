@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import partial
 
 import structlog
@@ -21,6 +22,7 @@ from vb.mixer.plane import Plane
 from vb.rooms.bridges import Bridges
 from vb.rooms.room import Room
 from vb.table import Table
+from vb.turns import Turns
 
 log = structlog.get_logger(__name__)
 
@@ -34,6 +36,7 @@ class Rooms(Table[Room]):
         metrics: counts faults that were contained.
         plane: where their mixes are carried out.
         life: how long cleaning up may take.
+        turns: spreads the end of a large room.
         layer: where their tasks live.
         ids: draws ids for rooms without one.
         bridges: what joins them.
@@ -49,6 +52,7 @@ class Rooms(Table[Room]):
         metrics: Metrics,
         plane: Plane,
         life: Lifetime,
+        turns: Turns,
         layer: Layer,
         ids: IdSource,
         bridges: Bridges,
@@ -61,6 +65,7 @@ class Rooms(Table[Room]):
         self._hooks = hooks
         self._metrics = metrics
         self._life = life
+        self._turns = turns
         self._layer = layer
         self._ids = ids
         self._bridges = bridges
@@ -125,7 +130,8 @@ class Rooms(Table[Room]):
         try:
             await self._stop_features(room)
         finally:
-            self._end(room, "room_deleted")
+            with trio.CancelScope(shield=True):
+                await self._turns.spread(self._end(room, "room_deleted"))
             self._closing.discard(room_id)
 
     async def _stop_features(self, room: Room) -> None:
@@ -137,13 +143,18 @@ class Rooms(Table[Room]):
                 await room.stop_features()
             raise
 
-    def _end(self, room: Room, leg_reason: str) -> None:
+    def _end(self, room: Room, leg_reason: str) -> Iterator[None]:
+        """Let everybody go, tell of the room's end, and hang up, in steps between which others may run."""
         self._bridges.close_all(room, "room_deleted")
-        legs = room.dissolve()
+        legs: list[Leg] = []
+        for leg in room.dissolve():
+            legs.append(leg)
+            yield
         room.publish(RoomDeleted(room_id=room.id, app_id=room.app_id))
         self._hooks.drop_room(room.id)
         for leg in legs:
             leg.hangup(leg_reason)
+            yield
         room.close()
 
     async def _run(self, room: Room) -> None:
@@ -154,7 +165,8 @@ class Rooms(Table[Room]):
             log.exception("room failed", room_id=room.id)
             if self.find(room.id) is room:
                 self.pop(room.id)
-                self._end(room, "mixer_panic")
+                with trio.CancelScope(shield=True):
+                    await self._turns.spread(self._end(room, "mixer_panic"))
 
     # -- members -------------------------------------------------------------------------------------------
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
@@ -128,14 +129,14 @@ class Room:
             self._take_out(leg)
             self._publish_left(leg, leg.role)
 
-    def dissolve(self) -> list[Leg]:
-        """Let everybody go because the room is deleted; returns who was in it, in the order of joining."""
+    def dissolve(self) -> Iterator[Leg]:
+        """Let everybody go because the room is deleted, one at a time in the order of joining."""
         self.routing = RoutingMatrix()
-        legs = list(self.members.values())
-        for leg in legs:
-            leg.stop_speaking()
-            self.remove(leg)
-        return legs
+        for leg in list(self.members.values()):
+            if leg.room is self:
+                leg.stop_speaking()
+                self.remove(leg)
+                yield leg
 
     def _take_out(self, leg: Leg) -> None:
         self.mix.leave(leg.id)

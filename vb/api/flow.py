@@ -1,0 +1,83 @@
+"""How one connection takes bytes: written without waiting when possible, and known when it stalls."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import struct
+import termios
+from typing import Final
+
+import trio
+
+_INT: Final = struct.Struct("=i")
+_LOOK_S: Final = 0.25
+"""How often it is asked what the far end has taken while the system has no room."""
+
+
+class Flow:
+    """The outgoing half of a TCP connection.
+
+    Args:
+        socket: non-blocking.
+
+    Attributes:
+        broken: nothing can be written any more.
+    """
+
+    def __init__(self, socket: trio.socket.SocketType) -> None:
+        self.broken = False
+        self._socket = socket
+        self._written = 0
+        self._refused_at: float | None = None
+        self._seen = 0
+
+    def write(self, data: memoryview) -> int:
+        """Give the system what it takes at once; returns how many bytes that were."""
+        try:
+            count = os.write(self._socket.fileno(), data)
+        except BlockingIOError:
+            count = 0
+        except OSError:
+            self.broken = True
+            return 0
+        self._written += count
+        if count == len(data):
+            self._refused_at = None
+        elif count or self._refused_at is None:
+            self._refused_at, self._seen = trio.current_time(), self.taken
+        return count
+
+    async def wait(self) -> None:
+        """Wait until the system may take something again, or the connection is broken."""
+        while True:
+            with trio.move_on_after(_LOOK_S):
+                try:
+                    await trio.lowlevel.wait_writable(self._socket)
+                except (trio.ClosedResourceError, OSError):
+                    self.broken = True
+                return
+            self._look()
+
+    @property
+    def taken(self) -> int:
+        """Bytes that the far end has acknowledged so far."""
+        try:
+            waiting: int = _INT.unpack(fcntl.ioctl(self._socket.fileno(), termios.TIOCOUTQ, bytes(4)))[0]
+        except (OSError, ValueError):  # the socket is closed
+            waiting = 0
+        return self._written - waiting
+
+    def refused_for(self) -> float:
+        """Return for how many seconds the far end has taken nothing although something waits for it.
+
+        The system's buffer has room again only when much of it is gone, so its level is looked at too.
+        """
+        self._look()
+        return 0.0 if self._refused_at is None else trio.current_time() - self._refused_at
+
+    def _look(self) -> None:
+        """Note what the far end has taken since the last look."""
+        taken = self.taken
+        if self._refused_at is not None and taken > self._seen:
+            self._refused_at, self._seen = trio.current_time(), taken

@@ -1,0 +1,1 @@
+"""A queue that outlives the process: items of bytes on the disk until they are done."""
