@@ -14,7 +14,7 @@ from vb.api.asyncapi import build_asyncapi
 from vb.api.docs_page import build_page
 from vb.api.documents import Documents
 from vb.api.openapi import build_openapi
-from vb.api.vsi import _command_values
+from vb.api.vsi import _command
 from vb.commands import catalog
 from vb.commands.registry import REGISTRY, Command, Route, call
 from vb.config import SettingRow, settings_table
@@ -199,7 +199,7 @@ async def test_one_altered_command_changes_all_its_views(
         """Tell for REST, VSI, library, OpenAPI and AsyncAPI whether they know of the brush."""
         rest = json.loads((await ask(app, "POST", path, body)).body)
         try:
-            _command_values("paint_leg", {"id": "a", "colour": "red"})
+            _command("paint_leg", {"id": "a", "colour": "red"})
         except BadRequest as error:
             vsi = "brush" in error.message
         else:

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import Any, Protocol
 
 import trio
+from pydantic import BaseModel
 
 from vb.commands import registry
+from vb.commands.registry import Command
 from vb.config import Config
 from vb.events.bus import EventBus
 from vb.events.hooks import HookTable
 from vb.metrics import Metrics
 from vb.web.tasks.client import WebClient
-
-if TYPE_CHECKING:
-    from vb.engine import Engine
 
 
 class EdgeEngine(Protocol):
@@ -66,11 +64,11 @@ class CommandRunner:
     """Runs commands to their end even when the client that asked goes away meanwhile."""
 
     def __init__(self, engine: EdgeEngine) -> None:
-        self._engine = cast("Engine", engine)
+        self._engine = engine
         self._scopes: set[trio.CancelScope] = set()
         self._released = False
 
-    async def run(self, name: str, values: Mapping[str, Any]) -> Any:
+    async def run(self, command: Command, params: BaseModel) -> Any:
         """Run a command and return its result as plain JSON data.
 
         Cancellation: waits for the command, unless `release` was called.
@@ -81,7 +79,7 @@ class CommandRunner:
         with trio.CancelScope(shield=not self._released) as scope:
             self._scopes.add(scope)
             try:
-                return registry.dump(await registry.call(self._engine, name, values))
+                return registry.dump(await registry.execute(self._engine, command, params))
             finally:
                 self._scopes.discard(scope)
 

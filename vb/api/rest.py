@@ -15,7 +15,7 @@ from quart_trio import QuartTrio
 from vb.api.edge import CommandRunner
 from vb.api.encoding import parse_body, to_line
 from vb.commands.query import read_query
-from vb.commands.registry import REGISTRY
+from vb.commands.registry import REGISTRY, parse_params
 from vb.errors import InvalidField, VbError
 
 CORS_HEADERS: Final = {"Access-Control-Allow-Origin": "*"}
@@ -79,7 +79,8 @@ def _operation(name: str, runner: CommandRunner, replies: Replies) -> Callable[.
             query = {} if route.body else read_query(command.params, request.args.items(multi=True))
             fields = route.path_fields
             named = {fields[parameter]: value for parameter, value in path.items()}
-            data = await runner.run(name, {**query, **route.from_body(body), **named})
+            params = parse_params(command.params, {**query, **route.from_body(body), **named})
+            data = await runner.run(command, params)
         except InvalidField as error:
             return replies.failure(error.renamed(route.body_keys))
         except VbError as error:

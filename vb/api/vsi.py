@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import structlog
 import trio
+from pydantic import BaseModel
 
 from vb.api.edge import CommandRunner, EdgeEngine
 from vb.api.encoding import INVALID_JSON, parse_object, to_text
@@ -160,7 +161,7 @@ class VsiSession:
         """Run a command and return the frame that answers it."""
         echo = {"request_id": request_id} if request_id else {}
         try:
-            data = await self._runner.run(name, _command_values(name, payload))
+            data = await self._runner.run(*_command(name, payload))
         except VbError as error:
             return {"type": "error", **echo, "data": _describe(error)}
         return {"type": f"{name}.result", **echo, "data": data}
@@ -187,8 +188,8 @@ def _read_frame(text: str) -> tuple[str, str, dict[str, Any]]:
     return name, request_id, frame
 
 
-def _command_values(name: str, payload: object) -> dict[str, Any]:
-    """Return the parameters of a command.
+def _command(name: str, payload: object) -> tuple[Command, BaseModel]:
+    """Return a command and its parameters.
 
     A missing identifier counts as the empty one, which names nothing: the answer is then 404 as for any other
     unknown identifier.
@@ -207,7 +208,6 @@ def _command_values(name: str, payload: object) -> dict[str, Any]:
     identifiers = dict.fromkeys(command.route.path_fields.values(), "")
     values = {**identifiers, **{key: value for key, value in payload.items() if value is not None}}
     try:
-        parse_params(command.params, values)
+        return command, parse_params(command.params, values)
     except BadRequest as error:
         raise BadRequest(f"invalid payload: {error.message}") from None
-    return values

@@ -10,12 +10,13 @@ import inspect
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from string import Formatter
-from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, get_args, get_origin, get_type_hints
 
 import structlog
 from pydantic import BaseModel, ValidationError
 
 from vb.errors import BadRequest, InternalError, InvalidField, NotAvailable, VbError
+from vb.metrics import Metrics
 
 if TYPE_CHECKING:
     from vb.engine import Engine
@@ -24,6 +25,15 @@ log = structlog.get_logger(__name__)
 
 P = TypeVar("P", bound=BaseModel)
 R = TypeVar("R")
+
+
+class Host(Protocol):
+    """What running a command needs of the engine, whatever the command itself needs."""
+
+    @property
+    def metrics(self) -> Metrics:
+        """Return what counts faults."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +82,7 @@ class Command:
     """One command as all its views see it."""
 
     name: str
-    func: Callable[[Engine, Any], Awaitable[Any]]
+    func: Callable[[Any, Any], Awaitable[Any]]
     params: type[BaseModel]
     result: type[BaseModel]
     result_is_list: bool
@@ -196,8 +206,8 @@ def parse_params(model: type[P], values: Mapping[str, Any]) -> P:
         raise (InvalidField(where, what) if where else BadRequest(what)) from None
 
 
-async def call(engine: Engine, name: str, values: Mapping[str, Any]) -> BaseModel | list[BaseModel]:
-    """Run a command by name: the one door that REST, VSI and `Server.call` use.
+async def call(engine: Host, name: str, values: Mapping[str, Any]) -> BaseModel | list[BaseModel]:
+    """Run a command by name, as `Server.call` does.
 
     Raises:
         VbError: and nothing else; an unexpected fault is logged and becomes InternalError.
@@ -205,15 +215,23 @@ async def call(engine: Engine, name: str, values: Mapping[str, Any]) -> BaseMode
     spec = REGISTRY.get(name)
     if spec is None:
         raise BadRequest(f"unknown command: {name}")
+    return await execute(engine, spec, parse_params(spec.params, values))
+
+
+async def execute(engine: Host, spec: Command, params: BaseModel) -> BaseModel | list[BaseModel]:
+    """Run a command whose parameters have been read.
+
+    Raises:
+        VbError: and nothing else; an unexpected fault is logged and becomes InternalError.
+    """
     try:
-        params = parse_params(spec.params, values)
         result: BaseModel | list[BaseModel] = await spec.func(engine, params)
         return result
     except VbError:
         raise
     except Exception:  # the dispatch boundary: a fault ends one command, never the session that asked
         engine.metrics.recovered("commands", "call")
-        log.exception("command failed", command=name)
+        log.exception("command failed", command=spec.name)
         raise InternalError("internal error") from None
 
 
