@@ -87,6 +87,7 @@ class DtlsContext:
         self.identity = identity
         context = SSL.Context(SSL.DTLS_METHOD)
         context.set_min_proto_version(_DTLS_1_2)
+        context.set_mode(SSL.MODE_RELEASE_BUFFERS)
         context.set_cipher_list(_CIPHERS)
         context.use_certificate(identity.certificate)
         context.use_privatekey(identity.key)
