@@ -42,14 +42,17 @@ B2: Address = ("198.51.100.2", 5002)
 class Side:
     """A session with its descriptions, and everything that it has told."""
 
-    def __init__(self, number: int, address: Address, *, controlling: bool, lite: bool = False) -> None:
+    def __init__(
+        self, number: int, address: Address | None, *, controlling: bool, lite: bool = False
+    ) -> None:
         self.session = Session(
             controlling=controlling, context=CONTEXTS[number], random_bytes=seeded(number), lite=lite
         )
         self.talk = WebRtcNegotiation(codecs=[CODECS["opus"]], session_id=number, ssrc=number, cname="x")
         self.told: list[SessionEvent] = []
         self.candidates: list[Candidate] = []
-        self.add(address)
+        if address is not None:
+            self.add(address)
 
     def add(self, address: Address) -> Candidate:
         candidate = local_candidate("host", address)
