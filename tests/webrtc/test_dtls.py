@@ -30,7 +30,7 @@ def pair(ours: DtlsContext = OURS, theirs: DtlsContext = THEIRS, mtu_bytes: int 
 
 
 def talk(client: Dtls, server: Dtls, *, now: float = 0.0) -> list[int]:
-    """Carries datagrams to and fro until nobody has any; returns their sizes."""
+    """Carries datagrams both ways until nobody has any; returns their sizes."""
     sizes: list[int] = []
     while True:
         flights = [(server, client.outgoing()), (client, server.outgoing())]
@@ -252,4 +252,30 @@ def test_forged_handshake_messages_fail_it_at_most(word: bytes) -> None:
     _, server = pair()
     server.receive(b"\x16\xfe\xfd\0\0\0\0\0\0\0\0" + len(word).to_bytes(2) + word, 0.0)
     assert server.state in (DtlsState.HANDSHAKE, DtlsState.FAILED)
+    assert server.keys is None
+
+
+def test_nothing_without_encryption_or_a_certificate_is_on_offer() -> None:
+    ciphers = SSL.Connection(OURS.openssl, None).get_cipher_list()
+    dtls_1_2 = [name for name in ciphers if not name.startswith("TLS_")]
+    assert dtls_1_2
+    assert all(name.startswith(("ECDHE-ECDSA-", "ECDHE-RSA-")) for name in dtls_1_2)
+    assert all("GCM" in name or "CHACHA20" in name for name in dtls_1_2)
+
+
+@pytest.mark.parametrize("cipher", [b"AECDH-AES128-SHA:@SECLEVEL=0", b"NULL-SHA256:eNULL:@SECLEVEL=0"])
+def test_a_peer_that_wants_no_encryption_or_no_certificate_is_refused(cipher: bytes) -> None:
+    context = SSL.Context(SSL.DTLS_METHOD)
+    context.set_cipher_list(cipher)
+    context.set_options(SSL.OP_NO_QUERY_MTU)
+    peer = SSL.Connection(context, None)
+    peer.set_ciphertext_mtu(1200)
+    peer.set_connect_state()
+    with pytest.raises(SSL.WantReadError):
+        peer.do_handshake()
+    server = Dtls(OURS, "server", [THEIRS.identity.fingerprint])
+    server.start(0.0)
+    for record in step(peer, server):
+        server.receive(record, 0.0)
+    assert server.state is DtlsState.FAILED
     assert server.keys is None

@@ -3,6 +3,8 @@
 from dataclasses import replace
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tests.webrtc.offers import (
     CHROME,
@@ -291,3 +293,27 @@ def test_an_answer_to_nothing_is_refused() -> None:
 def test_what_is_no_description_is_refused() -> None:
     with pytest.raises(SdpParseError):
         negotiation().read_offer(b"\xff\xfe")
+
+
+LINES = st.sampled_from([*CHROME_ALL, *FIREFOX, *SAFARI]) | st.text(max_size=30).map(lambda text: f"a={text}")
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 80), LINES | st.none()), max_size=6),
+    st.sampled_from([CHROME_ALL, FIREFOX, SAFARI]),
+)
+@settings(max_examples=200, deadline=None)
+def test_any_offer_is_answered_or_refused_with_the_errors_of_descriptions(
+    changes: list[tuple[int, str | None]], lines: tuple[str, ...]
+) -> None:
+    mutated: list[str | None] = list(lines)
+    for at, line in changes:
+        mutated[at % len(mutated)] = line
+    ours = negotiation()
+    try:
+        offer = ours.read_offer("\r\n".join(line for line in mutated if line is not None).encode())
+    except (SdpParseError, OfferRejected):
+        assert ours.agreed is None
+        return
+    answer = parse_sdp(ours.answer(offer, OURS))
+    assert len(answer.media) == sum(1 for line in mutated if line is not None and line.startswith("m="))

@@ -8,6 +8,8 @@ import weakref
 from collections.abc import Callable
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tests.webrtc.network import Network, Packet, seeded
 from tests.webrtc.test_ice import losing
@@ -40,14 +42,17 @@ B2: Address = ("198.51.100.2", 5002)
 class Side:
     """A session with its descriptions, and everything that it has told."""
 
-    def __init__(self, number: int, address: Address, *, controlling: bool, lite: bool = False) -> None:
+    def __init__(
+        self, number: int, address: Address | None, *, controlling: bool, lite: bool = False
+    ) -> None:
         self.session = Session(
             controlling=controlling, context=CONTEXTS[number], random_bytes=seeded(number), lite=lite
         )
         self.talk = WebRtcNegotiation(codecs=[CODECS["opus"]], session_id=number, ssrc=number, cname="x")
         self.told: list[SessionEvent] = []
         self.candidates: list[Candidate] = []
-        self.add(address)
+        if address is not None:
+            self.add(address)
 
     def add(self, address: Address) -> Candidate:
         candidate = local_candidate("host", address)
@@ -253,3 +258,28 @@ def test_a_session_that_is_over_keeps_no_connection() -> None:
         assert dtls() is None
     finally:
         gc.enable()
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from([b"", b"\0\1", b"\1\1", b"\x16\xfe\xfd", b"\x17\xfe\xfd", b"\x80"]),
+            st.binary(max_size=90),
+        ),
+        max_size=8,
+    ),
+    st.booleans(),
+)
+@settings(max_examples=60, deadline=None)
+def test_whatever_the_peers_own_address_sends_is_dropped_or_ends_in_an_event(
+    words: list[tuple[bytes, bytes]], before: bool
+) -> None:
+    offerer, answerer, network = world() if before else connected()
+    if before:
+        exchange(offerer, answerer, 0.0)
+        network.run(0.03)
+    for head, body in words:
+        answerer.receive(head + body, A, B, network.now)
+    answerer.expire(network.now)
+    network.run(network.now + 0.5, stop=both_told(offerer, answerer))
+    assert any(isinstance(event, Connected | Failed) for event in answerer.told)

@@ -2,105 +2,33 @@
 
 from __future__ import annotations
 
+import select
 import shutil
 import socket
-import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.webrtc.network import seeded
+from tests.webrtc.coturn import Link, coturn
+from tests.webrtc.test_session import Side, exchange
+from vb.webrtc.candidate import local_candidate
+from vb.webrtc.session import Connected
 from vb.webrtc.stun import Address
-from vb.webrtc.turn import Allocated, Permitted, TurnClient, TurnEvent, TurnFailed
+from vb.webrtc.turn import Allocated, Permitted, TurnFailed
 
 pytestmark = [
     pytest.mark.integration,
     pytest.mark.skipif(shutil.which("turnserver") is None, reason="coturn is not installed"),
 ]
 
-USER, PASSWORD = "caller", "pass word"
-
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[int]:
     """Runs coturn; the value is its port for UDP and TCP."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = ["turnserver", "-n", "-a", "-u", f"{USER}:{PASSWORD}", "-r", "example.org", "-p", str(port)]
-    command += ["-L", "127.0.0.1", "-E", "127.0.0.1", "--allow-loopback-peers", "--no-tls", "--no-dtls"]
-    command += ["--no-cli", "--log-file", "stdout", "--pidfile", str(tmp_path / "pid"), "--no-rfc5780"]
-    command += ["--db", str(tmp_path / "db"), "-m", "1", "--stale-nonce", "600"]
-    with subprocess.Popen(
-        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=tmp_path
-    ) as process:
-        try:
-            _wait_for(port)
-            yield port
-        finally:
-            process.kill()
-
-
-def _wait_for(port: int) -> None:
-    give_up = time.monotonic() + 15
-    while True:
-        try:
-            socket.create_connection(("127.0.0.1", port), 1).close()
-        except ConnectionRefusedError:
-            assert time.monotonic() < give_up, "coturn does not start"
-            _pause()
-        else:
-            return
-
-
-def _pause() -> None:
-    """Waits a moment for another process."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as nobody:
-        nobody.settimeout(0.05)
-        try:
-            nobody.recv(1)
-        except TimeoutError:
-            pass
-
-
-class Link:
-    """A client with its socket, driven by the real clock."""
-
-    def __init__(self, port: int, *, stream: bool, password: str = PASSWORD, family: int = 4) -> None:
-        kind = socket.SOCK_STREAM if stream else socket.SOCK_DGRAM
-        self.socket = socket.socket(socket.AF_INET, kind)
-        self.socket.connect(("127.0.0.1", port))
-        self.client = TurnClient(
-            username=USER,
-            password=password,
-            random_bytes=seeded(time.monotonic_ns()),
-            stream=stream,
-            family=family,
-        )
-        self.told: list[TurnEvent] = []
-        self.heard: list[tuple[Address, bytes]] = []
-
-    def flush(self) -> None:
-        for data in self.client.outgoing():
-            self.socket.sendall(data)
-
-    def until(self, condition: Callable[[], object]) -> None:
-        give_up = time.monotonic() + 10
-        while not condition():
-            assert time.monotonic() < give_up, self.told
-            self.flush()
-            self.socket.settimeout(0.2)
-            try:
-                data = self.socket.recv(65_536)
-            except TimeoutError:
-                pass
-            else:
-                self.heard += self.client.receive(data, time.monotonic())
-            self.client.expire(time.monotonic())
-            self.told += self.client.events()
-        self.flush()
+    with coturn(tmp_path) as port:
+        yield port
 
 
 @pytest.mark.parametrize("stream", [False, True], ids=["udp", "tcp"])
@@ -140,3 +68,48 @@ def test_coturn_refuses_a_wrong_password(server: int) -> None:
         link.client.start(time.monotonic())
         link.until(lambda: link.told)
     assert link.told == [TurnFailed(401, "allocate refused")]
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["udp", "tcp"])
+def test_a_session_connects_over_a_relay_alone(server: int, stream: bool) -> None:
+    link = Link(server, stream=stream)
+    direct = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    with link.socket, direct:
+        direct.bind(("127.0.0.1", 0))
+        address: Address = direct.getsockname()
+        link.client.start(time.monotonic())
+        link.until(lambda: link.client.relayed)
+        relayed = link.client.relayed
+        assert relayed is not None
+        ours, theirs = Side(0, None, controlling=True), Side(1, address, controlling=False)
+        candidate = local_candidate("relay", relayed, related=link.socket.getsockname())
+        ours.candidates.append(candidate)
+        ours.session.add_local(candidate, relayed)
+        assert link.client.permit("127.0.0.1", time.monotonic())
+        exchange(ours, theirs, time.monotonic())
+        give_up = time.monotonic() + 10
+        while not (ours.told and theirs.told):
+            assert time.monotonic() < give_up
+            for data, _, destination in ours.outgoing():
+                wrapped = link.client.wrap(destination, data)
+                if wrapped is not None:
+                    link.socket.sendall(wrapped)
+            for data, _, destination in theirs.outgoing():
+                direct.sendto(data, destination)
+            link.flush()
+            ready, _, _ = select.select([link.socket, direct], [], [], 0.02)
+            now = time.monotonic()
+            if link.socket in ready:
+                for peer, data in link.client.receive(link.socket.recv(65_536), now):
+                    ours.receive(data, peer, relayed, now)
+            if direct in ready:
+                data, source = direct.recvfrom(2048)
+                theirs.receive(data, source, address, now)
+            for side in (ours, theirs):
+                side.expire(now)
+        here, there = ours.told[0], theirs.told[0]
+        assert isinstance(here, Connected)
+        assert isinstance(there, Connected)
+        assert (here.source, here.remote) == (relayed, address)
+        assert (there.source, there.remote) == (address, relayed)
+        assert here.keys.send == there.keys.receive

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Final
 
 CHECK_EVERY_S: Final = 5.0
+KEEPALIVE_EVERY_S: Final = 15.0
 EXPIRES_S: Final = 30.0
 DISCONNECTED_S: Final = 12.5
 """Without a response for this long two checks in a row have been lost."""
@@ -18,7 +19,7 @@ class Consent:
 
     Args:
         now: when the pair was found to work.
-        asking: we ask ourselves; a lite agent lives on the peer's requests.
+        asking: we ask ourselves; a lite agent lives on the peer's requests, and sends keepalives.
 
     Attributes:
         missing: nothing was heard for long enough to say so.
@@ -29,7 +30,7 @@ class Consent:
     def __init__(self, now: float, *, asking: bool = True) -> None:
         self._asking = asking
         self._given_at = now
-        self._next_check_at = now + CHECK_EVERY_S
+        self._next_check_at = now + (CHECK_EVERY_S if asking else KEEPALIVE_EVERY_S)
         self.missing = False
 
     def given(self, now: float) -> bool:
@@ -49,6 +50,16 @@ class Consent:
         self._next_check_at = now + CHECK_EVERY_S * (0.8 + 0.4 * jitter)
         return True
 
+    def takes_keepalive(self, now: float) -> bool:
+        """Tell whether a lite agent is to send a keepalive now, and plan the next one.
+
+        Spec: RFC 8445 §11.
+        """
+        if self._asking or now < self._next_check_at:
+            return False
+        self._next_check_at = now + KEEPALIVE_EVERY_S
+        return True
+
     def turns_missing(self, now: float) -> bool:
         """Tell, once, that the peer has fallen silent."""
         if self.missing or now < self._given_at + DISCONNECTED_S:
@@ -63,4 +74,4 @@ class Consent:
     def deadline(self) -> float:
         """Return when one of these turns true next."""
         silence_at = self._given_at + (EXPIRES_S if self.missing else DISCONNECTED_S)
-        return min(self._next_check_at, silence_at) if self._asking else silence_at
+        return min(self._next_check_at, silence_at)

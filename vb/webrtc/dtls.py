@@ -35,7 +35,7 @@ _DTLS_1_2: Final = 0xFEFD
 _EXPORTER: Final = b"EXTRACTOR-dtls_srtp"
 _RECORD_HEADER_BYTES: Final = 13
 _MAX_DISCARDED_RECORDS: Final = 64
-_CIPHERS: Final = b"ECDHE+AESGCM:ECDHE+CHACHA20:!aNULL"
+_CIPHERS: Final = b"ECDHE+AESGCM:ECDHE+CHACHA20"
 
 
 class SrtpProfile(Enum):
@@ -87,6 +87,7 @@ class DtlsContext:
         self.identity = identity
         context = SSL.Context(SSL.DTLS_METHOD)
         context.set_min_proto_version(_DTLS_1_2)
+        context.set_mode(SSL.MODE_RELEASE_BUFFERS)
         context.set_cipher_list(_CIPHERS)
         context.use_certificate(identity.certificate)
         context.use_privatekey(identity.key)

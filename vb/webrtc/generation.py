@@ -8,11 +8,18 @@ from __future__ import annotations
 import base64
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from vb.webrtc.candidate import Candidate
-from vb.webrtc.checklist import Checklist, LocalBase, Pair
+from vb.webrtc.checklist import Checklist, LocalBase, Pair, PairState
 from vb.webrtc.stun import Address
+
+CONNECT_LIMIT_S: Final = 30.0
+RETRY_S: Final = 1.0
+"""From the failure of a pair to another round of checks, as long as no pair is in use."""
+
+_NO_PAIR: Final = 2**64
+"""Above the priority of every pair."""
 
 RandomBytes = Callable[[int], bytes]
 """Returns that many random bytes, fit for secrets."""
@@ -69,6 +76,45 @@ class Generation:
     def remote_key(self) -> bytes:
         """What our requests are signed with."""
         return b"" if self.remote is None else self.remote.password.encode()
+
+    @property
+    def connect_by(self) -> float | None:
+        """When the search for a pair ends, None while the peer is not known."""
+        return None if self.started_at is None else self.started_at + CONNECT_LIMIT_S
+
+    def next_pair(self) -> Pair | None:
+        """Return the pair to check next, and count it as triggered no more."""
+        return None if self.remote is None else self.checklist.next_pair(self._floor())
+
+    def has_next(self) -> bool:
+        """Tell whether `next_pair` would return one."""
+        return self.remote is not None and self.checklist.has_next(self._floor())
+
+    def _floor(self) -> int:
+        """Return the priority up to which ordinary checks are of no use any more."""
+        if self.selected is None:
+            return -1
+        # Who controls has chosen; a controlling peer may still nominate a better pair.
+        return _NO_PAIR if self.checklist.controlling else self.checklist.priority(self.selected)
+
+    def works(self, pair: Pair, now: float) -> None:
+        """Note that a pair works."""
+        self.checklist.succeeded(pair)
+        if self.valid_since is None:
+            self.valid_since = now
+
+    def fail(self, pair: Pair, now: float) -> None:
+        """Note that a check of a pair was refused, or that nobody answered it."""
+        pair.state = PairState.FAILED
+        self.retry_at = now + RETRY_S
+        if self.nominating is pair:
+            self.nominating = None
+
+    def retry(self, now: float) -> None:
+        """Let the pairs that have failed be checked once more, when it is time and none is in use."""
+        if self.selected is None and self.retry_at is not None and now >= self.retry_at:
+            self.retry_at = None
+            self.checklist.forgive()
 
 
 class Generations:

@@ -20,19 +20,13 @@ from vb.webrtc.checks import INITIAL_TIMEOUT_S, Check, PendingChecks
 from vb.webrtc.consent import EXPIRES_S, Consent
 from vb.webrtc.generation import Credentials, Generation, Generations, RandomBytes
 from vb.webrtc.ice_events import ConsentBack, ConsentMissing, IceEvent, IceFailed, Selected, Transmit
+from vb.webrtc.ice_role import Conflict, IceRole
 from vb.webrtc.nomination import nomination_due, pair_to_nominate, takes_nomination
 from vb.webrtc.request_gate import RequestGate
 from vb.webrtc.stun import Address, Attr, Kind, Message, Method, StunError
 
 PACE_S: Final = 0.05
 """Ta: between two new checks."""
-CONNECT_LIMIT_S: Final = 30.0
-RETRY_S: Final = 1.0
-"""From the failure of a pair to another round of checks, as long as no pair is in use."""
-KEEPALIVE_S: Final = 15.0
-
-_NO_CHECKS: Final = 2**64
-"""Above the priority of every pair."""
 
 
 class IceAgent:
@@ -44,27 +38,27 @@ class IceAgent:
         lite: only answer, for a server that every peer can reach (RFC 8445 §2.5).
 
     Attributes:
-        controlling: our role now.
         dropped: datagrams that were no STUN, not signed for us, unexpected, or too many.
-        mapped: our address as the last answer to a check showed it.
     """
 
     def __init__(self, *, controlling: bool, random_bytes: RandomBytes, lite: bool = False) -> None:
-        self.controlling = controlling and not lite
         self.dropped = 0
-        self.mapped: Address | None = None
         self._lite = lite
         self._random = random_bytes
-        self._tie_breaker = random_bytes(8)
-        self._generations = Generations(random_bytes, controlling=self.controlling)
+        self._role = IceRole(random_bytes, controlling=controlling, fixed=lite)
+        self._generations = Generations(random_bytes, controlling=self._role.controlling)
         self._pending = PendingChecks()
         self._gate = RequestGate()
         self._consent: Consent | None = None
         self._next_check_at = float("-inf")
-        self._keepalive_at: float | None = None
         self._closed = False
         self._out: list[Transmit] = []
         self._events: list[IceEvent] = []
+
+    @property
+    def controlling(self) -> bool:
+        """Our role now."""
+        return self._role.controlling
 
     @property
     def local(self) -> Credentials:
@@ -178,16 +172,12 @@ class IceAgent:
             if check.sent:
                 self._send(check.data, *check.pair.route)
             elif not (check.cancelled or check.consent):
-                self._fail_pair(check, now)
+                check.generation.fail(check.pair, now)
         newest = self._generations.newest
-        if newest.selected is None and newest.retry_at is not None and now >= newest.retry_at:
-            newest.retry_at = None
-            newest.checklist.forgive()
-        if now >= self._next_check_at and self._may_check(newest):
-            pair = newest.checklist.next_pair(self._floor(newest))
-            if pair is not None:
-                self._check(newest, pair, now)
-                self._next_check_at = now + PACE_S
+        newest.retry(now)
+        if now >= self._next_check_at and not self._lite and (pair := newest.next_pair()) is not None:
+            self._check(newest, pair, now)
+            self._next_check_at = now + PACE_S
         self._nominate(newest, now)
         self._keep_alive(now)
         self._give_up(now)
@@ -196,26 +186,20 @@ class IceAgent:
         """Return when `expire` is to be called next, None when nothing is due without a datagram."""
         if self._closed:
             return None
-        due = [self._pending.deadline(), self._keepalive_at]
         newest = self._generations.newest
-        if self._may_check(newest) and newest.checklist.has_next(self._floor(newest)):
+        due = [self._pending.deadline(), nomination_due(newest) if self.controlling else None]
+        due.append(newest.connect_by if self._consent is None else self._consent.deadline())
+        if not self._lite and newest.has_next():
             due.append(self._next_check_at)
-        if self._consent is not None:
-            due.append(self._consent.deadline())
-        elif newest.started_at is not None:
-            due.append(newest.started_at + CONNECT_LIMIT_S)
         if newest.selected is None:
             due.append(newest.retry_at)
-        if self.controlling:
-            due.append(nomination_due(newest))
         return min((at for at in due if at is not None), default=None)
 
     def _keep_alive(self, now: float) -> None:
         selected = self._generations.current.selected
         if selected is None or self._consent is None:
             return
-        if self._keepalive_at is not None and now >= self._keepalive_at:
-            self._keepalive_at = now + KEEPALIVE_S
+        if self._consent.takes_keepalive(now):
             self._send(ice_messages.keepalive(self._random(stun.TRANSACTION_ID_BYTES)), *selected.route)
         if self._consent.takes_check(now, self._random(1)[0] / 255):
             self._check(self._generations.current, selected, now, consent=True)
@@ -223,14 +207,14 @@ class IceAgent:
     def _give_up(self, now: float) -> None:
         """Tell of missing consent, and end when it has run out or no pair was found in time."""
         newest = self._generations.newest
-        hoping = newest.started_at is None or now < newest.started_at + CONNECT_LIMIT_S
+        hoping = newest.connect_by is None or now < newest.connect_by
         if self._consent is not None:
             if self._consent.turns_missing(now):
                 self._events.append(ConsentMissing())
             if not self._consent.expired(now):
                 return
-            self._consent = self._keepalive_at = None
-            hoping = hoping and self.restarting and newest.started_at is not None
+            self._consent = None
+            hoping = hoping and self.restarting and newest.connect_by is not None
         if not hoping:
             lost = self._generations.current.selected is not None
             self._events.append(IceFailed("consent_lost" if lost else "no_connection"))
@@ -246,16 +230,15 @@ class IceAgent:
             self.dropped += 1
             return
         refused = ice_messages.refusal(message)
-        theirs = ice_messages.conflicting_tie_breaker(message, controlling=self.controlling)
-        if refused is None and theirs is not None:
-            if self._lite or (self._tie_breaker >= theirs) == self.controlling:
-                refused = ice_messages.ROLE_CONFLICT, "Role Conflict"
-            else:
-                self._set_role(controlling=not self.controlling)
+        conflict = self._role.judge(message)
+        if refused is None and conflict is Conflict.REFUSE:
+            refused = ice_messages.ROLE_CONFLICT, "Role Conflict"
         password = generation.local.password
         if refused is not None:
             self._send(ice_messages.error_response(message, *refused, password), base.key, source)
             return
+        if conflict is Conflict.SWITCH:
+            self._set_role(controlling=not self.controlling)
         self._send(ice_messages.success_response(message, source, password), base.key, source)
         pair = generation.checklist.reflexive(base, source, stun.read_uint32(message.get(Attr.PRIORITY)))
         if pair is None:
@@ -281,10 +264,8 @@ class IceAgent:
     def _response(self, message: Message, source: Address, base: Address, now: float) -> None:
         check = self._pending.find(message.transaction_id)
         remote = None if check is None else check.generation.remote
-        if check is None or remote is None or check.pair.route != (base, source):
-            self.dropped += 1
-            return
-        if not message.verify(remote.password.encode()):
+        expected = check is not None and check.pair.route == (base, source)
+        if check is None or remote is None or not (expected and message.verify(remote.password.encode())):
             self.dropped += 1
             return
         self._pending.remove(check)
@@ -297,7 +278,6 @@ class IceAgent:
             if pair is self._generations.current.selected:
                 self._consent_given(now)
             return
-        self._learn_mapped(message)
         if check.nominate and pair is generation.nominating:
             self._select(generation, pair, now)
         self._works(generation, pair, now)
@@ -306,24 +286,14 @@ class IceAgent:
         if check.consent:
             return
         if code != ice_messages.ROLE_CONFLICT:
-            self._fail_pair(check, now)
+            check.generation.fail(check.pair, now)
             return
-        if check.controlling == self.controlling:
+        if self._role.refused(claimed=check.controlling):
             self._set_role(controlling=not self.controlling)
-        self._tie_breaker = self._random(8)
         check.generation.checklist.trigger(check.pair)
 
-    def _learn_mapped(self, message: Message) -> None:
-        try:
-            value = message.get(Attr.XOR_MAPPED_ADDRESS) or b""
-            self.mapped = stun.read_xor_address(value, message.transaction_id)
-        except StunError:
-            self.dropped += 1
-
     def _works(self, generation: Generation, pair: Pair, now: float) -> None:
-        generation.checklist.succeeded(pair)
-        if generation.valid_since is None:
-            generation.valid_since = now
+        generation.works(pair, now)
         self._nominated(generation, pair, now)
         self._nominate(generation, now)
 
@@ -349,28 +319,12 @@ class IceAgent:
         if self._consent is not None and self._consent.missing:
             self._events.append(ConsentBack())
         self._consent = Consent(now, asking=not self._lite)
-        self._keepalive_at = now + KEEPALIVE_S if self._lite else None
         if before is None or before.route != pair.route:
             self._events.append(Selected(*pair.route))
 
-    def _fail_pair(self, check: Check, now: float) -> None:
-        check.pair.state = PairState.FAILED
-        check.generation.retry_at = now + RETRY_S
-        if check.generation.nominating is check.pair:
-            check.generation.nominating = None
-
     def _set_role(self, *, controlling: bool) -> None:
-        self.controlling = controlling
+        self._role.controlling = controlling
         self._generations.set_role(controlling=controlling)
-
-    def _may_check(self, generation: Generation) -> bool:
-        return generation.remote is not None and not self._lite
-
-    def _floor(self, generation: Generation) -> int:
-        """Return the priority up to which ordinary checks are of no use any more."""
-        if generation.selected is None:
-            return -1
-        return _NO_CHECKS if self.controlling else generation.checklist.priority(generation.selected)
 
     def _check(
         self, generation: Generation, pair: Pair, now: float, *, nominate: bool = False, consent: bool = False
@@ -378,14 +332,18 @@ class IceAgent:
         if generation.remote is None:
             return
         tid = self._random(stun.TRANSACTION_ID_BYTES)
-        role, tie_breaker = self.controlling, self._tie_breaker
         data = ice_messages.check_request(
-            generation, pair, tid, controlling=role, tie_breaker=tie_breaker, nominate=nominate
+            generation,
+            pair,
+            tid,
+            controlling=self.controlling,
+            tie_breaker=self._role.tie_breaker,
+            nominate=nominate,
         )
         if pair.state is not PairState.SUCCEEDED:
             pair.state = PairState.IN_PROGRESS
         due_at = now + (EXPIRES_S if consent else INITIAL_TIMEOUT_S)
-        self._pending.add(Check(pair, generation, tid, data, role, nominate, consent, due_at))
+        self._pending.add(Check(pair, generation, tid, data, self.controlling, nominate, consent, due_at))
         self._send(data, *pair.route)
 
     def _send(self, data: bytes, base: Address, destination: Address) -> None:

@@ -74,8 +74,3 @@ def refusal(request: Message) -> tuple[int, str] | None:
     if stun.read_uint32(request.get(Attr.PRIORITY)) is None:
         return 400, "Bad Request"
     return None
-
-
-def conflicting_tie_breaker(request: Message, *, controlling: bool) -> bytes | None:
-    """Return the tie-breaker of a peer that claims the role which we have, else None."""
-    return request.get(Attr.ICE_CONTROLLING if controlling else Attr.ICE_CONTROLLED)
