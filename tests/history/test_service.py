@@ -17,8 +17,9 @@ from vb.events.leg import Cdr, LegConnected, LegDisconnected, LegJoinedRoom, Leg
 from vb.history.edge import get_call, list_calls, list_entries
 from vb.history.record import Change
 from vb.history.runs import GONE_AFTER_US
+from vb.history.settings import HistorySettings, history_settings
 from vb.history.store import Store
-from vb.history.tasks import HistorySettings, history_settings, open_history
+from vb.history.tasks import open_history
 from vb.history.tasks.keeper import Keeper
 from vb.ids import SystemIds
 

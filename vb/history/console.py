@@ -23,8 +23,8 @@ from vb.history.model import CallDetail
 from vb.history.present import show_call, show_detail
 from vb.history.query import CONTROL, MAX_PAGE, Query, parse_query
 from vb.history.schema import DAY_US
+from vb.history.settings import history_settings
 from vb.history.store import Store
-from vb.history.tasks import history_settings
 
 _COLUMNS: Final = ("created", "length", "direction", "from", "to", "end", "id")
 _CSV: Final = (
