@@ -111,7 +111,9 @@ class History:
             kept = await trio.to_thread.run_sync(
                 partial(self.keeper.round, changes, last=last), limiter=self._writing
             )
-        self.collector.give_back(kept.refused)
+        if kept.refused:
+            self.collector.give_back(kept.refused)
+            self.collector.shed()
         self.collector.forget(time.time_ns() // 1_000)
         if kept.unknown:
             self.collector.tell_all()
