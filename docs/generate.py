@@ -14,6 +14,8 @@ from pathlib import Path
 from vb.commands import catalog
 from vb.config import settings_table
 from vb.events.catalog import all_events
+from vb.history.arguments import FILTERS
+from vb.history.reasons import MEANINGS
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDERS = (
@@ -84,7 +86,44 @@ def events() -> str:
     return table(("Event", "Fields besides the envelope", "When"), rows)
 
 
-PARTS: dict[str, Callable[[], str]] = {"configuration": configuration, "commands": commands, "events": events}
+def end_reasons() -> str:
+    """What each reason of ours means in the calls API."""
+    rows = (
+        (
+            code(reason),
+            code(meaning.answered),
+            code(meaning.unanswered),
+            code(meaning.sip),
+            code(meaning.sip_unanswered or meaning.sip),
+        )
+        for reason, meaning in sorted(MEANINGS.items())
+    )
+    head = (
+        "Reason",
+        "`endReason`, answered",
+        "not answered",
+        "`terminationReason`, answered",
+        "not answered",
+    )
+    return table(head, rows)
+
+
+def call_filters() -> str:
+    """The filters of calls, in the API and on the command line."""
+    rows = (
+        (code(f"{name}.key" if name == "metadata" else name), code(f"{option} {shown}"), text)
+        for name, (option, shown, text) in FILTERS.items()
+    )
+    return table(("Parameter", "`vb calls`", "Calls"), rows)
+
+
+PARTS: dict[str, Callable[[], str]] = {
+    "configuration": configuration,
+    "commands": commands,
+    "events": events,
+    "end_reasons": end_reasons,
+    "call_filters": call_filters,
+}
 
 
 def fill(text: str) -> str:

@@ -1,4 +1,4 @@
-"""The command line: `vb serve` and `vb demo`."""
+"""The command line: `vb serve`, `vb demo` and `vb calls`."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import trio
 from vb import early_stop
 from vb.config import Config, settings_table
 from vb.errors import ConfigError, first_of
+from vb.history.arguments import add_parser
 from vb.log import configure_logging
 
 HARD_STOP_S = 1.0
@@ -30,7 +31,7 @@ def _settings_text() -> str:
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
     parser = argparse.ArgumentParser(prog="vb", description="A voice server on Trio.")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="serve | demo")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="serve | demo | calls")
     commands.add_parser(
         "serve",
         help="run the server",
@@ -48,6 +49,7 @@ def build_parser() -> argparse.ArgumentParser:
     demo.add_argument(
         "--keep", metavar="DIR", help="where to leave the recording (a temporary folder if not given)"
     )
+    add_parser(commands)
     return parser
 
 
@@ -64,6 +66,10 @@ def run(argv: list[str] | None = None) -> int:
     except ConfigError as exc:
         print(f"vb: {exc.message}", file=sys.stderr)
         return 1
+    if args.command == "calls":
+        from vb.history.console import run as run_calls  # keeps the database out of `--help`
+
+        return run_calls(args, config)
     return _serve(config)
 
 

@@ -12,7 +12,8 @@ import trio
 
 from vb.events.bus import EventBus
 from vb.events.leg import Cdr, LegConnected, LegDisconnected, LegRinging
-from vb.history.tasks import HistorySettings, open_history
+from vb.history.settings import HistorySettings
+from vb.history.tasks import open_history
 from vb.ids import SystemIds
 
 RATE: Final = 300

@@ -86,7 +86,7 @@ def _insert(connection: Connection, table: Table, rows: list[dict[str, Any]]) ->
         return
     cursor = connection.connection.cursor()
     columns = ", ".join(rows[0])
-    with cursor.copy(f"COPY {table.name} ({columns}) FROM STDIN") as copy:  # type: ignore[attr-defined]
+    with cursor.copy(f"COPY {table.name} ({columns}) FROM STDIN") as copy:
         for row in rows:
             copy.write_row(tuple(row.values()))
     cursor.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -24,20 +25,51 @@ def postgres_server() -> Iterator[str]:
         yield url
 
 
+def _administer(server: str, statement: str) -> None:
+    engine = create_engine(
+        make_url(server).set(drivername="postgresql+psycopg"), isolation_level="AUTOCOMMIT"
+    )
+    with engine.connect() as connection:
+        connection.execute(text(statement))
+    engine.dispose()
+
+
+def _new_database(server: str) -> str:
+    name = f"t{uuid.uuid4().hex}"
+    _administer(server, f"CREATE DATABASE {name}")
+    return make_url(server).set(database=name).render_as_string(hide_password=False)
+
+
+@dataclass(frozen=True)
+class LosableDatabase:
+    """A PostgreSQL database that can be taken away, connections and all, and given back."""
+
+    server: str
+    url: str
+
+    def lose(self) -> None:
+        name = make_url(self.url).database
+        _administer(self.server, f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
+        _administer(
+            self.server, f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'"
+        )
+
+    def give_back(self) -> None:
+        _administer(self.server, f"ALTER DATABASE {make_url(self.url).database} ALLOW_CONNECTIONS true")
+
+
+@pytest.fixture
+def losable(postgres_server: str) -> LosableDatabase:
+    """An empty PostgreSQL database that can be lost."""
+    return LosableDatabase(postgres_server, _new_database(postgres_server))
+
+
 @pytest.fixture(params=["sqlite", "postgresql"])
 def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """An empty database of each kind."""
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path}/history/calls.db"
-    server = request.getfixturevalue("postgres_server")
-    name = f"t{uuid.uuid4().hex}"
-    engine = create_engine(
-        make_url(server).set(drivername="postgresql+psycopg"), isolation_level="AUTOCOMMIT"
-    )
-    with engine.connect() as connection:
-        connection.execute(text(f"CREATE DATABASE {name}"))
-    engine.dispose()
-    return make_url(server).set(database=name).render_as_string(hide_password=False)
+    return _new_database(request.getfixturevalue("postgres_server"))
 
 
 @pytest.fixture

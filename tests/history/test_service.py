@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 import trio
+from sqlalchemy import event
 from sqlalchemy.exc import OperationalError
 
+from tests.history.conftest import LosableDatabase
 from tests.history.making import change
 from vb.config import Config, HistoryConfig
 from vb.errors import ConfigError, Unavailable
@@ -17,8 +19,10 @@ from vb.events.leg import Cdr, LegConnected, LegDisconnected, LegJoinedRoom, Leg
 from vb.history.edge import get_call, list_calls, list_entries
 from vb.history.record import Change
 from vb.history.runs import GONE_AFTER_US
+from vb.history.settings import HistorySettings, history_settings
+from vb.history.spool import Spool
 from vb.history.store import Store
-from vb.history.tasks import HistorySettings, history_settings, open_history
+from vb.history.tasks import open_history
 from vb.history.tasks.keeper import Keeper
 from vb.ids import SystemIds
 
@@ -134,6 +138,22 @@ def test_a_database_that_is_away_loses_nothing(tmp_path: Path) -> None:
     one.close(calls_left=False)
 
 
+def test_a_server_database_that_is_lost_loses_nothing(losable: LosableDatabase, tmp_path: Path) -> None:
+    one, store = keeper(losable.url, tmp_path / "queue")
+    one.round([change(1)])
+    losable.lose()
+    assert one.round([change(2)]).refused == []
+    assert one.round([change(3)]).refused == []
+    assert one.problems.keys() == {"database"}
+    with pytest.raises(Unavailable):
+        list_calls(store, [])
+    losable.give_back()
+    assert one.round([]).recorded == [change(2).call_id, change(3).call_id]
+    assert one.problems == {}
+    assert list_calls(store, []).total == 3
+    one.close(calls_left=False)
+
+
 def test_a_locked_file_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("vb.history.database.BUSY_MS", 20)
     path = tmp_path / "calls.db"
@@ -177,26 +197,29 @@ def test_what_nothing_can_keep_is_given_back(tmp_path: Path) -> None:
     one.close(calls_left=False)
 
 
-def test_a_full_disk_is_told_and_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder = Path("/dev/full")
-    if not folder.exists():
-        pytest.skip("the system has no /dev/full")
-    # SQLite on a disk with no room: the database may not grow by a single page.
+def test_a_full_disk_is_told_and_loses_nothing(tmp_path: Path) -> None:
     one, store = keeper(f"sqlite:///{tmp_path}/calls.db", tmp_path / "queue")
     one.round([change(1)])
-    monkeypatch.setattr("vb.history.spool.MAX_BYTES", 1)
-    one._queue._max_bytes = 1  # type: ignore[union-attr]  # as full as a disk can be
-    real = store.write
+    queue = one._queue
+    assert isinstance(queue, Spool)
+    pages = 1  # as on a full disk: no file may grow by a page, and SQLite says what it says there
 
-    def full(*_: object) -> None:
-        raise OperationalError("INSERT", {}, sqlite3.OperationalError("database or disk is full"))
+    def limit(connection: sqlite3.Connection, _: object) -> None:
+        connection.execute(f"PRAGMA max_page_count={pages}").close()
 
-    monkeypatch.setattr(store, "write", full)
-    late = change(2)
+    event.listen(store._engine, "connect", limit)
+    store._engine.dispose()
+    limit(queue._db, None)
+    noise = "".join(f"{number * 7919:x}" for number in range(40_000)).encode()
+    late = change(2, parts=((1, b'"%s"' % noise),))
     assert one.round([late]).refused == [late]
-    assert "disk is full" in one.problems["database"]
-    monkeypatch.setattr(store, "write", real)
+    assert one.problems.keys() == {"queue", "database"}
+    assert all("full" in problem for problem in one.problems.values())
+    pages = 1_000_000
+    store._engine.dispose()
+    limit(queue._db, None)
     assert one.round([late]).recorded == [late.call_id]
+    assert one.problems == {}
     one.close(calls_left=False)
 
 

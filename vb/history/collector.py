@@ -109,6 +109,7 @@ class Collector:
         self._calls: dict[str, CallRecord] = {}
         self._ended: dict[str, CallRecord] = {}
         self._rooms: dict[str, dict[str, None]] = {}
+        self._room_of: dict[str, str] = {}
         self._dirty: dict[str, CallRecord] = {}
 
     def __len__(self) -> int:
@@ -208,13 +209,16 @@ class Collector:
             self._touch(call)
 
     def forget(self, now_us: int) -> None:
-        """Let go of calls that ended a while ago and are written, and of the oldest when too many are not."""
+        """Let go of calls that ended a while ago and are written."""
         for leg_id, call in list(self._ended.items()):
             if call.ended_us + LINGER_US > now_us:
                 break
             if not call.dirty:
                 del self._ended[leg_id]
-        held = sum(call.held_bytes for call in self._ended.values()) if self._dirty else 0
+
+    def shed(self) -> None:
+        """Give up the oldest ended calls when more wait to be written than there is room for."""
+        held = sum(call.held_bytes for call in self._ended.values())
         for leg_id in list(self._ended):
             if len(self._ended) <= MAX_HELD and held <= MAX_HELD_BYTES:
                 break
@@ -257,6 +261,7 @@ class Collector:
         if kind == "leg.joined_room" and room_id is not None:
             self._leave(leg_id)
             self._rooms.setdefault(room_id, {})[leg_id] = None
+            self._room_of[leg_id] = room_id
         elif kind == "leg.left_room":
             self._leave(leg_id)
         elif kind == "leg.disconnected" and leg_id in self._calls:
@@ -266,8 +271,10 @@ class Collector:
             self._ended[leg_id] = self._calls.pop(leg_id)
 
     def _leave(self, leg_id: str) -> None:
-        for room_id, members in list(self._rooms.items()):
-            members.pop(leg_id, None)
+        room_id = self._room_of.pop(leg_id, None)
+        if room_id is not None:
+            members = self._rooms[room_id]
+            del members[leg_id]
             if not members:
                 del self._rooms[room_id]
 

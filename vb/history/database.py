@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import resources
@@ -22,7 +23,9 @@ BUSY_MS: Final = 2_000
 """How long SQLite waits for another process that writes."""
 CONNECT_S: Final = 3
 STATEMENT_MS: Final = 10_000
-"""PostgreSQL gives up on a statement then."""
+"""A statement is given up then."""
+PROGRESS_STEPS: Final = 200_000
+"""Steps of SQLite between two looks at the clock."""
 POOL: Final = 4
 CACHE_KIB: Final = 65_536
 _MIGRATION_LOCK: Final = 0x7662_0001
@@ -110,9 +113,19 @@ def writing(engine: Engine) -> Iterator[Connection]:
 
 @contextmanager
 def reading(engine: Engine) -> Iterator[Connection]:
-    """Give a transaction that only reads."""
+    """Give a transaction that only reads, and that fails when a statement takes unreasonably long."""
     with engine.connect() as connection, connection.begin():
-        yield connection
+        if connection.dialect.name != "sqlite":  # PostgreSQL has a limit of its own for that
+            yield connection
+            return
+        database = connection.connection.driver_connection
+        assert isinstance(database, sqlite3.Connection)
+        give_up_at = time.monotonic() + STATEMENT_MS / 1000
+        database.set_progress_handler(lambda: int(time.monotonic() > give_up_at), PROGRESS_STEPS)
+        try:
+            yield connection
+        finally:
+            database.set_progress_handler(None, 0)
 
 
 def make_folder(url: URL) -> None:

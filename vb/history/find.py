@@ -128,10 +128,16 @@ class Finder:
         )
 
     def _by_words(self) -> Select[int]:
-        return select(self._words.c.rowid.label("call_key")).where(self._matches())
+        return select(self._words.c.rowid.label("call_key")).where(
+            self._matches(), *self._dated(self._words.c.rowid)
+        )
+
+    def _dated(self, key: ColumnElement[int]) -> list[ColumnElement[bool]]:
+        """Return the limits of the time of creation, as every index by key takes them."""
+        return [key.between(*self._keys)] if has_dates(self._filters) else []
 
     def _by_labels(self, group: tuple[int, ...]) -> Select[int]:
-        keys = select(LABELS.c.call_key).where(LABELS.c.label.in_(group))
+        keys = select(LABELS.c.call_key).where(LABELS.c.label.in_(group), *self._dated(LABELS.c.call_key))
         return keys.distinct() if len(group) > 1 else keys
 
     def _by_duration(self) -> Select[int]:

@@ -153,7 +153,9 @@ class CallRecord:
         """Take note that a change could not be kept; the next one tells all of it again."""
         self.dirty = True
         self._grown = self._grown or any(number == self._part for number, _ in change.parts)
-        self._full = [(number, data) for number, data in change.parts if number < self._part] + self._full
+        full = {number: data for number, data in change.parts if number < self._part}
+        full.update(self._full)  # a part that was not full then may be now
+        self._full = sorted(full.items())
         self._texts_new = self._texts_new or change.texts is not None
 
 

@@ -16,6 +16,10 @@ from pathlib import Path
 from typing import Final, Protocol
 from uuid import UUID
 
+import structlog
+
+log = structlog.get_logger(__name__)
+
 MAX_BYTES: Final = 512 * 1_048_576
 _NAME: Final = re.compile(r"history-([0-9a-f]{32})\.spool")
 _BUSY_S: Final = 1.0
@@ -184,6 +188,9 @@ def abandoned(folder: Path, own: UUID) -> list[tuple[UUID, Spool]]:
             continue
         try:
             found.append((UUID(match[1]), Spool(path)))
-        except OSError:
+        except BlockingIOError:  # its process is there
             continue
+        except OSError as exc:
+            log.error("a queue of the call history cannot be read, and is set aside", problem=str(exc))
+            path.rename(f"{path}.damaged")
     return found

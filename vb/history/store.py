@@ -18,7 +18,7 @@ from vb.history.database import open_engine, parse_url, reading, upgrade, writin
 from vb.history.find import Finder, Found, Page
 from vb.history.packing import unpack, unpack_json
 from vb.history.query import Query
-from vb.history.removal import Removed, outdated, remove
+from vb.history.removal import Removed, doomed, outdated, remove
 from vb.history.schema import CALLS, PARTS
 from vb.history.writer import DOCUMENT_PART, CallWrite, Writer
 
@@ -120,7 +120,9 @@ class Store:
             What was removed; nothing once there are no more.
         """
         with writing(self._engine) as connection:
-            keys: Sequence[int] = connection.scalars(outdated(before_us, REMOVE_AT_ONCE)).all()
+            keys = [*connection.scalars(doomed(REMOVE_AT_ONCE))]
+            if before_us is not None and len(keys) < REMOVE_AT_ONCE:
+                keys += connection.scalars(outdated(before_us, REMOVE_AT_ONCE - len(keys)))
             return remove(connection, keys)
 
     def delete(self, call_id: UUID) -> Removed:

@@ -29,8 +29,8 @@ log = structlog.get_logger(__name__)
 
 BATCH: Final = 200
 SWEEP_EVERY_S: Final = 60.0
-SWEEP_ROUNDS: Final = 20
-"""Batches of old calls that one sweep removes at most, so that writing is not held up."""
+SWEEP_ROUNDS: Final = 5
+"""Batches of old calls that one round removes at most, so that writing is not held up."""
 
 Trouble = Literal["queue", "database"]
 
@@ -212,21 +212,21 @@ class Keeper:
             closed = self._store.close_gone(self._now_us())
             self._told_closed(closed)
             kept.closed += closed
-        if now - self._swept_at >= SWEEP_EVERY_S:
-            self._sweep()
+        if now - self._swept_at >= SWEEP_EVERY_S and self._sweep():
             self._swept_at = now
 
-    def _sweep(self) -> None:
-        """Remove calls that are too old, and those that their policy removes."""
+    def _sweep(self) -> bool:
+        """Remove some calls that are too old, or that their policy removes; returns whether none is left."""
         before_us = self._now_us() - round(self._retention_days * DAY_US) if self._retention_days else None
         for _ in range(SWEEP_ROUNDS):
             removed = self._store.prune(before_us)
             if not removed.calls:
-                break
+                return True
             self.pruned += len(removed.calls)
             left = delete_files(removed.files, self._recordings_folder)
             if left:
                 log.warning("recordings of removed calls are left", files=len(left))
+        return False
 
     def _told_closed(self, closed: Sequence[UUID]) -> None:
         if closed:

@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Final, TypeVar
 from uuid import UUID, uuid4
 
 import structlog
 import trio
 
-from vb.config import Config
-from vb.errors import ConfigError
 from vb.events.base import Published
 from vb.events.bus import EventBus
 from vb.history.collector import Collector
-from vb.history.database import parse_url
-from vb.history.sip_text import SipDetail
+from vb.history.settings import HistorySettings
 from vb.history.store import Store
 from vb.history.tasks.keeper import Keeper, Kept
 from vb.metrics import Reading
@@ -36,52 +30,6 @@ PAUSE_S: Final = 0.05
 RETRY_S: Final = 2.0
 TAKE: Final = 500
 READERS: Final = 3
-
-
-@dataclass(frozen=True, slots=True)
-class HistorySettings:
-    """What a history needs to know.
-
-    Attributes:
-        url: of the database.
-        folder: where what is not yet in the database waits.
-        sip: what is kept of SIP messages.
-        headers: patterns of the headers that become metadata.
-        retention_days: how long ended calls are kept; 0 for ever.
-        recordings_folder: where recordings lie that are deleted with their call.
-    """
-
-    url: str
-    folder: Path
-    sip: SipDetail = "full"
-    headers: tuple[str, ...] = ("X-*",)
-    retention_days: float = 0
-    recordings_folder: str | None = None
-
-
-def history_settings(config: Config) -> HistorySettings | None:
-    """Return what the settings say about the history; None when there is to be none.
-
-    Raises:
-        ConfigError: they need a folder, and name none.
-    """
-    url, folder = config.history.database_url.get_secret_value(), config.history.data_dir
-    if url == "off" or not (url or folder):
-        return None
-    if not folder:
-        database = parse_url(url).database if url.startswith("sqlite") else None
-        if not database:
-            raise ConfigError("VB_DATA_DIR: the call history needs a folder")
-        folder = os.path.dirname(os.path.abspath(database))
-    folder = os.path.abspath(folder)
-    return HistorySettings(
-        url=url or f"sqlite:///{folder}/calls.db",
-        folder=Path(folder),
-        sip=config.history.sip,
-        headers=config.history.headers,
-        retention_days=config.history.retention_days,
-        recordings_folder=config.recording.dir,
-    )
 
 
 class History:
@@ -163,7 +111,9 @@ class History:
             kept = await trio.to_thread.run_sync(
                 partial(self.keeper.round, changes, last=last), limiter=self._writing
             )
-        self.collector.give_back(kept.refused)
+        if kept.refused:
+            self.collector.give_back(kept.refused)
+            self.collector.shed()
         self.collector.forget(time.time_ns() // 1_000)
         if kept.unknown:
             self.collector.tell_all()

@@ -1,0 +1,162 @@
+from __future__ import annotations
+
+import uuid
+from pathlib import Path
+from urllib.parse import parse_qsl, urlsplit
+
+import pytest
+
+from tests.history.making import BASE_US, change, write
+from vb.errors import Conflict, InvalidField, NotFound, Unavailable
+from vb.history.edge import delete_call, find_recording, get_call, list_calls, list_entries, list_messages
+from vb.history.model import Call
+from vb.history.store import Store
+
+ID = str(change(1).call_id)
+
+
+def test_a_page_has_links_that_keep_its_filters(store: Store) -> None:
+    store.write([write(number, metadata={"a b": "ü&"}) for number in range(5)])
+    page = list_calls(store, [("metadata.a b", "ü&"), ("pageSize", "2")], "https://vb.example")
+    assert page.previous is None
+    assert page.next is not None
+    assert page.next.startswith("https://vb.example/api/calls?")
+    pairs = parse_qsl(urlsplit(page.next).query)
+    assert pairs[:2] == [("metadata.a b", "ü&"), ("pageSize", "2")]
+    second = list_calls(store, pairs)
+    assert len(second.results) == 2
+    assert second.previous is not None
+    assert list_calls(store, parse_qsl(urlsplit(second.previous).query)).results == page.results
+
+
+def test_what_is_answered_has_each_field_of_a_call_and_no_null_that_may_not_be(store: Store) -> None:
+    store.write([write(1, leg_type="sip_outbound", uri="sip:bob@example.org", **{"from": "anna"})])
+    (call,) = list_calls(store, []).model_dump(mode="json")["results"]
+    absent = {"externalVoice", "voiceOverrides", "dataConnectionConfig", "callbacks"}
+    known = {info.alias for info in Call.model_fields.values()}
+    assert set(call) == known - absent
+    assert call["created"] == "2026-09-21T14:13:21.000000Z"
+    assert call["medium"] == {"sip": {"outgoing": {"to": "sip:bob@example.org", "from": "anna"}}}
+    assert call["sipDetails"] == {"billedDuration": "60s", "terminationReason": "SIP_TERMINATION_NORMAL"}
+    assert call["agent"] == {"agentId": str(uuid.UUID(int=0)), "name": ""}
+    assert (call["firstSpeaker"], call["firstSpeakerSettings"]) == ("FIRST_SPEAKER_USER", {"user": {}})
+
+
+def test_a_call_that_goes_on_has_no_end(store: Store) -> None:
+    store.write([write(1, duration_us=None)])
+    call = get_call(store, ID)
+    assert (call.ended, call.end_reason, call.billed_duration) == (None, None, None)
+    assert call.billing_status == "BILLING_STATUS_PENDING"
+
+
+@pytest.mark.parametrize("text", ["", "x", str(uuid.UUID(int=5)), ID + "0", "'; DROP TABLE calls"])
+def test_a_call_that_does_not_exist_is_not_found(store: Store, text: str) -> None:
+    for ask in (get_call, list_entries, list_messages, find_recording):
+        with pytest.raises(NotFound, match="call not found"):
+            ask(store, text)
+    with pytest.raises(NotFound):
+        delete_call(store, text, None)
+
+
+def test_what_happened_comes_in_pages(store: Store) -> None:
+    lines = [
+        b'{"type":"dtmf.received","timestamp":"2026-01-01T00:00:00Z","digit":"%d"}' % (number % 10)
+        for number in range(150)
+    ]
+    store.write([write(1, parts=((1, b"\n".join(lines[:100])), (2, b"\n".join(lines[100:]))))])
+    page = list_entries(store, ID, [("pageSize", "60")])
+    assert (page.total, len(page.results), page.previous) == (150, 60, None)
+    assert page.next is not None
+    last = list_entries(store, ID, [("pageSize", "60"), ("cursor", "120")])
+    assert [entry.number for entry in last.results] == list(range(121, 151))
+    assert last.next is None
+    for pairs in (
+        [("cursor", "-1")],
+        [("cursor", "x")],
+        [("pageSize", "0")],
+        [("cursor", "1"), ("cursor", "2")],
+    ):
+        with pytest.raises(InvalidField):
+            list_entries(store, ID, pairs)
+
+
+def test_what_was_said_is_told_with_its_time(store: Store) -> None:
+    said = b'{"type":"stt.text","timestamp":"2026-09-21T14:13:25Z","text":"hi","is_final":true}'
+    store.write([write(1, parts=((1, said),))])
+    (message,) = list_messages(store, ID).results
+    assert (message.role, message.text) == ("MESSAGE_ROLE_USER", "hi")
+    assert message.timespan is not None
+    assert message.timespan.start == "3s"
+
+
+def test_a_recording_can_be_read_until_its_call_is_deleted(store: Store, tmp_path: Path) -> None:
+    file, elsewhere = tmp_path / "r" / "a.wav", tmp_path / "secret.txt"
+    file.parent.mkdir()
+    file.write_bytes(b"RIFF")
+    elsewhere.write_text("mine")
+    recordings = [{"file": str(elsewhere), "room_id": "x"}, {"file": str(file), "finished": True}]
+    store.write([write(1, recordings=recordings)])
+    assert find_recording(store, ID).path == file
+    assert delete_call(store, ID, str(file.parent)) == (str(elsewhere),)
+    assert not file.exists()
+    assert elsewhere.exists()
+    with pytest.raises(NotFound):
+        get_call(store, ID)
+    assert list_calls(store, []).total == 0
+    assert list_calls(store, [("durationMin", "1s")]).total == 0
+
+
+def test_a_recording_that_is_being_made_or_is_gone_is_told(store: Store, tmp_path: Path) -> None:
+    running = [{"file": str(tmp_path / "later.wav")}]
+    store.write([write(1, duration_us=None, recordings=running), write(2), write(3, recordings=running)])
+    with pytest.raises(Conflict):
+        find_recording(store, ID)
+    for number in (2, 3):
+        with pytest.raises(NotFound, match="no recording"):
+            find_recording(store, str(change(number).call_id))
+
+
+def test_a_call_that_goes_on_is_not_deleted(store: Store) -> None:
+    store.write([write(1, duration_us=None)])
+    with pytest.raises(Conflict, match="goes on"):
+        delete_call(store, ID, None)
+    assert list_calls(store, []).total == 1
+
+
+def test_counters_follow_every_change(store: Store) -> None:
+    team = [("metadata.team", "red")]
+    long = [("durationMin", "30s")]
+    store.write([write(1, duration_us=None, metadata={"team": "red"})])
+    assert [list_calls(store, pairs).total for pairs in ([], team, long)] == [1, 1, 0]
+    store.write([write(1, version=4, metadata={"team": "blue"})])
+    assert [list_calls(store, pairs).total for pairs in ([], team, long)] == [1, 0, 1]
+    assert list_calls(store, [("metadata.team", "blue"), ("fromDate", "2026-09-21")]).total == 1
+    store.delete(change(1).call_id)
+    assert [list_calls(store, pairs).total for pairs in ([], [("metadata.team", "blue")], long)] == [0, 0, 0]
+
+
+def test_calls_before_and_after_all_time_do_no_harm(store: Store) -> None:
+    store.write([write(1, created_us=BASE_US)])
+    for pairs, total in (
+        ([("fromDate", "0001-01-01")], 1),
+        ([("fromDate", "9999-12-31")], 0),
+        ([("toDate", "0001-01-01")], 0),
+        ([("toDate", "9999-12-31T23:59:59-23:59")], 1),
+        ([("fromDate", "2027-01-01"), ("toDate", "2020-01-01")], 0),
+        ([("durationMin", "999999999999s")], 0),
+        ([("durationMax", "-999999999999.9s")], 0),
+        ([("durationMin", "-5s")], 1),
+    ):
+        page = list_calls(store, pairs)
+        assert (page.total, len(page.results)) == (total, total), pairs
+
+
+def test_a_question_that_takes_too_long_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = Store(f"sqlite:///{tmp_path}/calls.db", run_id=uuid.UUID(int=1))
+    store.open()
+    store.write([write(number, texts=("word",)) for number in range(300)])
+    monkeypatch.setattr("vb.history.database.STATEMENT_MS", -1)
+    monkeypatch.setattr("vb.history.database.PROGRESS_STEPS", 10)
+    with pytest.raises(Unavailable):
+        list_calls(store, [("search", "word"), ("durationMin", "1s")])
+    store.close()

@@ -1,0 +1,227 @@
+"""The small parts: packing, words, reasons, times, labels, the queue, migrations."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sqlalchemy import inspect
+
+from tests.history.making import change, write
+from vb.errors import ConfigError
+from vb.history import words as words_module
+from vb.history.database import open_engine, parse_url, upgrade
+from vb.history.labels import labels_of, metadata_label, pack_labels, unpack_labels
+from vb.history.packing import pack, unpack
+from vb.history.reasons import MEANINGS, billing_status, end_reason, termination_reason
+from vb.history.schema import METADATA
+from vb.history.spool import QueueFull, Spool, abandoned, spool_path
+from vb.history.store import Store
+from vb.history.times import duration_text, event_time_us, from_us, to_us
+from vb.history.words import split_words, words_of
+from vb.history.writer import decode, encode, prepare
+from vb.legs.cdr import REJECTIONS, refusal_reason
+
+
+@given(st.binary(max_size=3000))
+def test_what_is_packed_can_be_unpacked(data: bytes) -> None:
+    assert unpack(pack(data)) == data
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"\x00", b"\x02abc", b"\x01", b"\x01\xff\xff\xff", pack(b"hello" * 99)[:-3]]
+)
+def test_damaged_packs_are_told(data: bytes) -> None:
+    with pytest.raises(ValueError, match="packed"):
+        unpack(data)
+
+
+def test_a_whole_call_is_small() -> None:
+    packed = pack(b'{"type":"leg.ringing","timestamp":"2026-11-29T08:44:29.1Z","instance_id":"a"}' * 6)
+    assert len(packed) < 120
+
+
+@given(st.text(max_size=300))
+def test_words_are_found_again_whatever_their_case(text: str) -> None:
+    known = set(words_of([text], []).split())
+    for variant in (text, text.casefold()):
+        assert set(split_words(variant)) <= known
+
+
+def test_numbers_are_found_by_their_beginning_and_end_and_names_by_their_beginning() -> None:
+    known = set(words_of(["sip:+49301234567@Example.org", "Jörg"], ["Große Straße"]).split())
+    assert {"4930", "4567", "01234567", "49301234567", "exa", "example", "jor", "jorg", "grosse"} <= known
+    assert not {"ample", "gro", "567"} & known
+
+
+def test_a_call_has_only_so_many_words() -> None:
+    text = " ".join(f"w{number}" for number in range(20_000))
+    assert len(words_of([], [text, text + "x"]).split()) == words_module.MAX_WORDS
+
+
+def test_every_reason_of_ours_is_in_the_table() -> None:
+    own = {
+        *REJECTIONS,
+        *(refusal_reason(status) for status in (302, 401, 403, 404, 408, 480, 486, 487, 488, 503, 603)),
+    }
+    assert own <= set(MEANINGS)
+
+
+@pytest.mark.parametrize(
+    ("reason", "answered", "ending", "termination", "billing"),
+    [
+        ("remote_bye", True, "hangup", "NORMAL", "BILLED"),
+        ("api_hangup", True, "agent_hangup", "NORMAL", "BILLED"),
+        ("api_hangup", False, "unjoined", "CANCELED", "FREE_ZERO_EFFECTIVE_DURATION"),
+        ("caller_cancel", False, "unjoined", "CANCELED", "FREE_ZERO_EFFECTIVE_DURATION"),
+        ("ring_timeout", False, "unjoined", "TIMEOUT", "FREE_ZERO_EFFECTIVE_DURATION"),
+        ("max_duration", True, "timeout", "NORMAL", "BILLED"),
+        ("rtp_timeout", True, "connection_error", "TIMEOUT", "BILLED"),
+        ("busy", False, "unjoined", "BUSY", "FREE_ZERO_EFFECTIVE_DURATION"),
+        ("not_found", False, "unjoined", "INVALID_NUMBER", "FREE_ZERO_EFFECTIVE_DURATION"),
+        ("sip_484", False, "unjoined", "INVALID_NUMBER", "FREE_ZERO_EFFECTIVE_DURATION"),
+        ("sip_500", False, "unjoined", "DESTINATION_UNAVAILABLE", "FREE_ZERO_EFFECTIVE_DURATION"),
+        ("sip_600", False, "unjoined", "BUSY", "FREE_ZERO_EFFECTIVE_DURATION"),
+        ("mixer_panic", True, "system_error", "UNKNOWN", "FREE_SYSTEM_ERROR"),
+        ("process_lost", False, "system_error", "UNKNOWN", "FREE_SYSTEM_ERROR"),
+        ("a_word_of_tomorrow", True, "hangup", "UNKNOWN", "BILLED"),
+    ],
+)
+def test_reasons_have_a_meaning_in_the_calls_api(
+    reason: str, answered: bool, ending: str, termination: str, billing: str
+) -> None:
+    assert end_reason(reason, answered=answered) == ending
+    assert termination_reason(reason, answered=answered) == f"SIP_TERMINATION_{termination}"
+    assert billing_status(reason, answered=answered) == f"BILLING_STATUS_{billing}"
+
+
+def test_a_call_that_goes_on_has_no_end() -> None:
+    assert end_reason(None, answered=True) is None
+    assert termination_reason(None, answered=True) is None
+    assert billing_status(None, answered=True) == "BILLING_STATUS_PENDING"
+
+
+@pytest.mark.parametrize(
+    ("text", "time_us"),
+    [
+        ("1970-01-01T00:00:00Z", 0),
+        ("1970-01-01T00:00:00.1Z", 100_000),
+        ("1970-01-01T00:00:01.123456789Z", 1_123_456),
+    ],
+)
+def test_the_times_of_events_are_read(text: str, time_us: int) -> None:
+    assert event_time_us(text) == time_us
+    assert to_us(from_us(time_us)) == time_us
+
+
+@pytest.mark.parametrize(
+    ("time_us", "text"), [(0, "0s"), (90_000_000, "90s"), (1_250_000, "1.250s"), (1_250_001, "1.250001s")]
+)
+def test_durations_have_the_decimals_that_they_need(time_us: int, text: str) -> None:
+    assert duration_text(time_us) == text
+
+
+@given(st.lists(st.integers(0, 2**63 - 1), max_size=20))
+def test_labels_are_packed_and_unpacked(labels: list[int]) -> None:
+    assert unpack_labels(pack_labels(labels)) == labels
+
+
+def test_a_key_and_its_value_are_told_apart() -> None:
+    assert metadata_label("a", "bc") != metadata_label("ab", "c")
+    assert len(labels_of({"metadata": {"a": "b"}, "agent_id": "x", "agents": [{"agent_id": "y"}]})) == 4
+
+
+def test_a_record_survives_the_queue() -> None:
+    made = prepare(change(1, parts=((1, b'{"a":1}'), (2, b"{}")), texts=("héllo",), metadata={"a": "b"}))
+    assert decode(encode(made)) == made
+
+
+@given(st.binary(max_size=200))
+def test_damaged_records_are_told(data: bytes) -> None:
+    with pytest.raises((ValueError, UnicodeDecodeError)):
+        decode(data)
+
+
+# -- the queue ---------------------------------------------------------------------------------------------
+
+
+def test_the_queue_keeps_its_order_over_a_restart(tmp_path: Path) -> None:
+    path = spool_path(tmp_path, uuid.UUID(int=1))
+    queue = Spool(path)
+    queue.put([b"a", b"b"])
+    queue.put([b"c"])
+    (first, _), *_ = queue.take(10)
+    queue.ack([first])
+    queue.close()
+    again = Spool(path)
+    assert [data for _, data in again.take(10)] == [b"b", b"c"]
+    assert (len(again), again.size) == (2, 2)
+    again.ack(number for number, _ in again.take(10))
+    again.close()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_queue_refuses_all_of_what_is_put(tmp_path: Path) -> None:
+    queue = Spool(tmp_path / "q.spool", max_bytes=3)
+    queue.put([b"aa"])
+    with pytest.raises(QueueFull):
+        queue.put([b"b", b"c"])
+    assert [data for _, data in queue.take(10)] == [b"aa"]
+    queue.close()
+
+
+def test_a_queue_in_use_is_left_alone(tmp_path: Path) -> None:
+    mine, other = uuid.UUID(int=1), uuid.UUID(int=2)
+    used = Spool(spool_path(tmp_path, other))
+    used.put([b"a"])
+    assert abandoned(tmp_path, mine) == []
+    with pytest.raises(OSError):
+        Spool(spool_path(tmp_path, other))
+    used.close()
+    ((run_id, found),) = abandoned(tmp_path, mine)
+    assert run_id == other
+    assert [data for _, data in found.take(1)] == [b"a"]
+    found.close()
+
+
+# -- the database ------------------------------------------------------------------------------------------
+
+
+def test_the_steps_lead_to_the_tables_that_are_used(database_url: str) -> None:
+    engine = open_engine(parse_url(database_url))
+    upgrade(engine)
+    upgrade(engine)
+    found = inspect(engine)
+    for table in METADATA.sorted_tables:
+        columns = {column["name"]: column["nullable"] for column in found.get_columns(table.name)}
+        assert columns == {column.name: bool(column.nullable) for column in table.columns}
+        assert {
+            index["name"] for index in found.get_indexes(table.name) if not index.get("duplicates_constraint")
+        } == {index.name for index in table.indexes}
+    assert found.has_table("call_words")
+    engine.dispose()
+
+
+@pytest.mark.parametrize("url", ["mysql://x/y", "sqlite://", "sqlite:///:memory:", "nonsense", "://"])
+def test_a_database_that_cannot_be_used_is_told_at_once(url: str) -> None:
+    with pytest.raises(ConfigError, match="VB_DATABASE_URL"):
+        Store(url, run_id=uuid.UUID(int=1))
+
+
+def test_two_calls_of_one_key_both_find_a_place(store: Store) -> None:
+    one, other = write(1), write(2)
+    store.write([one, replace(other, key=one.key), write(3)])
+    assert {store.get(call.call_id).call_id for call in (one, other)} == {one.call_id, other.call_id}
+
+
+def test_a_record_that_comes_late_or_twice_changes_nothing(store: Store) -> None:
+    store.write([write(1, version=4, parts=((1, b'{"n":2}'),))])
+    store.write([write(1, version=2, duration_us=None, parts=((1, b'{"n":1}'),))])
+    store.write([write(1, version=4, duration_us=None)])
+    story = store.story(write(1).call_id)
+    assert "ended_us" in story.call.document
+    assert story.parts == (b'{"n":2}',)
