@@ -459,6 +459,62 @@ def test_no_audio_is_lost_where_timestamps_jump_and_the_numbers_go_on(jump: int)
     assert talker.phone.port.statistics().concealed == 0
 
 
+@pytest.mark.parametrize("back", [5, 20, 40, 60])
+@pytest.mark.parametrize("stamps_too", [True, False])
+def test_a_sender_whose_numbers_go_back_a_little_is_heard_within_200_ms(back: int, stamps_too: bool) -> None:
+    talker = Talker(World(), PCMU)
+    stamps = right(PCMU)
+    talker.say(80, stamps)
+    talker.sequence -= back
+    moved = back if stamps_too else 0
+    talker.say(10, lambda number: stamps(number + 80 - moved))
+    assert talker.whole(talker.say(60, lambda number: stamps(number + 90 - moved)))
+    reception = talker.phone.port.reception()
+    assert reception is not None
+    assert -10 <= reception.lost <= 0
+
+
+def test_packets_that_all_come_twice_are_heard_once() -> None:
+    talker = Talker(World(), PCMU)
+    stamps = right(PCMU)
+    for number in range(100):
+        again = talker.sequence - 6
+        talker.say(1, lambda _, number=number: stamps(number))  # type: ignore[misc]  # bound now
+        if number >= 6:
+            data = rtp(again, stamps(number - 6), bytes(160), ssrc=77)
+            talker.world.io.arrive(talker.phone.port.slot, data, talker.source, talker.world.tick_at + 0.001)
+    assert talker.whole(np.concatenate(talker.sink.frames))
+    assert talker.phone.port.statistics().duplicates >= 90
+
+
+def test_shaken_timestamps_of_packets_that_change_places_leave_no_seam() -> None:
+    world = World(playout=PlayoutSettings(target_ms=60))
+    talker = Talker(world, PCMU)
+    stamps = shaken(PCMU)
+    packets = [rtp(number, stamps(number), talker.payload()) for number in range(300)]
+    for number, packet in enumerate(packets):
+        at = world.tick_at + 0.03 + 0.02 * (number // 2 * 2) + 0.004 * (number % 2 == 0)
+        world.io.arrive(talker.phone.port.slot, packet, talker.source, at)
+    world.run(300)
+    assert talker.whole(np.concatenate(talker.sink.frames[15:290]))
+
+
+@pytest.mark.parametrize("codec", CODECS, ids=lambda codec: codec.name)
+def test_comfort_noise_with_timestamps_of_its_own_leaves_the_audio_alone(codec: Codec) -> None:
+    talker = Talker(World(), codec)
+    stamps = right(codec)
+    talker.say(50, stamps)
+    for number in range(5):
+        noise = rtp(talker.sequence, 77_000_000 * number, b"\x40", ssrc=talker.ssrc, payload_type=13)
+        talker.sequence += 1
+        talker.world.io.arrive(talker.phone.port.slot, noise, talker.source, talker.world.tick_at + 0.01)
+        talker.world.run(5)
+    talker.sample += 25 * codec.pcm_rate_hz // 50
+    assert talker.whole(talker.say(50, lambda number: stamps(number + 75)))
+    statistics = talker.phone.port.statistics()
+    assert (statistics.underruns, statistics.strays) == (0, 0)
+
+
 def test_audio_goes_to_the_locked_source_when_the_sdp_gives_no_address() -> None:
     world = World()
     one, other = world.phone(400, configured=False), world.phone(900)

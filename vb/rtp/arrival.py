@@ -29,6 +29,9 @@ _REMEMBERED = 64
 """Sequence numbers below the highest within which a duplicate is known as one."""
 _ERRATIC_PACKETS: Final = 8
 """Jumps in timestamps of packets in sequence after which those timestamps are of no use."""
+_REPEATED_PACKETS: Final = 8
+_REPEATED_S: Final = 0.12
+"""Packets in sequence, and the time they take, that are no duplicates though their numbers were seen."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +106,7 @@ class Arrivals:
         self._audio_position = np.zeros(capacity, np.int64)
         self._audio_seen = np.zeros(capacity, np.bool_)
         self._suspects: dict[int, _Suspect] = {}
+        self._repeats: dict[int, tuple[int, int, float]] = {}
 
     def configure(self, slot: int, clock_hz: int, ring_hz: int) -> None:
         """Set the RTP clock of a leg's audio and the rate of its ring; the same again changes nothing."""
@@ -133,6 +137,7 @@ class Arrivals:
         self.jitter[slot] = 0.0
         self._places.forget(slot)
         self._suspects.pop(slot, None)
+        self._repeats.pop(slot, None)
 
     def foreign(self, headers: Headers) -> Bools | None:
         """Return which packets are to be left aside because they are not of their leg's source.
@@ -179,11 +184,11 @@ class Arrivals:
         leap = np.abs(ticks) > MAX_TIMESTAMP_JUMP_S * clock
         if leap.any():
             expected = (headers.arrival_s - self._places.arrival_s[slots]) * clock
-            leap &= np.abs(ticks - expected) > MAX_TIMESTAMP_JUMP_S * clock
+            leap &= self._places.anchored(slots) & (np.abs(ticks - expected) > MAX_TIMESTAMP_JUMP_S * clock)
             # The very next packet is no stray: it goes on where the last one ended.
             far |= leap & (headers.lengths > 0) & (step != 1) & ~self._places.by_sequence[slots]
         if far.any():
-            self._judge_jumps(headers, np.flatnonzero(far), keep, fresh, step, ticks)
+            self._judge_jumps(headers, np.flatnonzero(far), keep, fresh, step)
         elif self._suspects:
             for slot in slots.tolist():
                 self._suspects.pop(slot, None)
@@ -216,13 +221,7 @@ class Arrivals:
             self._places.release(slot)
 
     def _judge_jumps(
-        self,
-        headers: Headers,
-        far: Ints,
-        keep: Bools,
-        fresh: Bools,
-        step: NDArray[np.int16],
-        ticks: Ints,
+        self, headers: Headers, far: Ints, keep: Bools, fresh: Bools, step: NDArray[np.int16]
     ) -> None:
         """Accept a jump when two packets in a row agree on it; until then they are strays.
 
@@ -251,12 +250,14 @@ class Arrivals:
             self._audio_seen[slot] = False
             fresh[i] = True
             step[i] = 1
-            ticks[i] = 0
 
     def _count(self, headers: Headers, step: NDArray[np.int16], keep: Bools) -> None:
         """Count received packets and mark duplicates as not to be kept."""
         slots = headers.slots
         if (step == 1).all() and keep.all():
+            if self._repeats:
+                for slot in slots.tolist():
+                    self._repeats.pop(slot, None)
             self.received[slots] += 1
             self._seen[slots] = self._seen[slots] << np.uint64(1) | np.uint64(1)
             return
@@ -265,14 +266,30 @@ class Arrivals:
             seen = int(self._seen[slot])
             self.received[slot] += 1
             if move > 0:
+                self._repeats.pop(slot, None)
                 self._seen[slot] = (seen << min(move, _REMEMBERED) | 1) & 0xFFFF_FFFF_FFFF_FFFF
                 continue
             bit = 1 << min(-move, _REMEMBERED)
             if seen & bit:
                 self.duplicates[slot] += 1
                 keep[i] = False
+                self._note_repeat(slot, int(headers.sequence[i]), float(headers.arrival_s[i]))
             elif -move < _REMEMBERED:
                 self._seen[slot] = seen | bit
+
+    def _note_repeat(self, slot: int, sequence: int, arrival_s: float) -> None:
+        """Recognise a sender whose numbers went back a little: its packets look like those before."""
+        last, count, since_s = self._repeats.get(slot, (sequence - 1, 0, arrival_s))
+        if difference16(sequence, last) != 1:
+            count, since_s = 0, arrival_s
+        count += 1
+        if count < _REPEATED_PACKETS or arrival_s - since_s < _REPEATED_S:
+            self._repeats[slot] = sequence, count, since_s
+            return
+        self._repeats.pop(slot, None)
+        self._before[slot] += self._highest[slot] - self._base[slot] + 1 + count
+        self._anchor(np.array([slot]), np.array([(sequence + 1) & 0xFFFF], np.uint16))
+        self._audio_seen[slot] = False
 
     def _advance(self, headers: Headers, step: NDArray[np.int16], positions: Ints, keep: Bools) -> None:
         """Make each newest packet the reference of the next."""
@@ -294,8 +311,8 @@ class Arrivals:
             clock = self.clock_hz[slots]
             waited = (headers.arrival_s - self._audio_arrival_s[slots]) * clock
             moved = (headers.timestamp - self._audio_timestamp[slots]).astype(np.int32)
-            led = self._places.by_sequence[slots]
-            if led.any():
+            if self._places.watched:
+                led = self._places.by_sequence[slots]
                 played = (positions - self._audio_position[slots]) * clock // self._ring_hz[slots]
                 moved = np.where(led, played, moved)
             change = np.abs(waited - moved)
@@ -303,7 +320,8 @@ class Arrivals:
             jitter = self.jitter[slots]
             self.jitter[slots] = jitter + np.where(usable, (change - jitter) / 16, 0.0)
         self._audio_timestamp[slots] = headers.timestamp
-        self._audio_position[slots] = positions
+        if self._places.watched:
+            self._audio_position[slots] = positions
         self._audio_arrival_s[slots] = headers.arrival_s
         self._audio_seen[slots] = steady_clock
 

@@ -43,11 +43,13 @@ class StreamPlaces:
         self._ring_hz = np.full(capacity, 8000, np.int64)
         self._tolerance = np.full(capacity, int(8000 * TOLERANCE_S), np.int64)
         self._timestamp = np.zeros(capacity, np.uint32)
-        self._position = np.zeros(capacity, np.int64)
         self._end = np.zeros(capacity, np.int64)
+        self._length = np.zeros(capacity, np.int64)
         self._anchored = np.zeros(capacity, np.bool_)
-        # Whether the newest packet is audio, so that the next one lies at its end.
-        self._linked = np.zeros(capacity, np.bool_)
+        # The tolerance where the newest packet is audio, so that the next one lies at its end; else -1.
+        self._reach = np.full(capacity, -1, np.int64)
+        self._scaled: set[int] = set()
+        self._sure = False
         self._watching = np.zeros(capacity, np.bool_)
         self._watched = 0
         self._runs: dict[int, tuple[int, float, int, int]] = {}
@@ -56,10 +58,13 @@ class StreamPlaces:
         """Set the RTP clock of a leg's audio and the rate of its ring; what was learnt of it ends."""
         common = int(np.gcd(clock_hz, ring_hz))
         self.num[slot], self.den[slot] = ring_hz // common, clock_hz // common
+        self._scaled.discard(slot)
+        if clock_hz != ring_hz:
+            self._scaled.add(slot)
         self._ring_hz[slot] = ring_hz
         self._tolerance[slot] = int(ring_hz * TOLERANCE_S)
         self.unlearn(slot)
-        self._linked[slot] = False  # its end counts samples of the rate before
+        self._reach[slot] = -1  # its end counts samples of the rate before
 
     def unlearn(self, slot: int) -> None:
         """Trust the timestamps of a leg again."""
@@ -68,19 +73,23 @@ class StreamPlaces:
 
     def forget(self, slot: int) -> None:
         """Start a leg's positions from zero."""
-        self._position[slot] = self._end[slot] = 0
+        self._end[slot] = 0
         self.release(slot)
 
     def release(self, slot: int) -> None:
         """Let the next audio packet of a leg follow the last one, whatever its timestamp."""
-        self._anchored[slot] = self._linked[slot] = False
+        self._anchored[slot] = False
+        self._length[slot] = 0
+        self._reach[slot] = -1
         self.unlearn(slot)
 
     def ticks(self, slots: Ints, timestamps: NDArray[np.uint32]) -> Ints:
-        """Return how far timestamps are from the newest audio's, none where there is no audio yet."""
-        ticks = (timestamps - self._timestamp[slots]).astype(np.int32).astype(np.int64)
-        anchored = self._anchored[slots]
-        return ticks if anchored.all() else np.where(anchored, ticks, 0)
+        """Return how far timestamps are from the newest audio's; without meaning where there is none yet."""
+        return (timestamps - self._timestamp[slots]).astype(np.int32).astype(np.int64)
+
+    def anchored(self, slots: Ints) -> Bools:
+        """Return which legs have had audio."""
+        return self._anchored[slots]
 
     def place(
         self, slots: Ints, steps: NDArray[np.int16], ticks: Ints, lengths: Ints, arrival_s: Floats
@@ -94,17 +103,18 @@ class StreamPlaces:
             lengths: samples of each packet, none for what is no audio.
             arrival_s: when each came.
         """
-        position, end = self._position[slots], self._end[slots]
-        stamped = position + ticks * self.num[slots] // self.den[slots]
-        nexts = steps == 1
-        expected = end
-        if not nexts.all():
-            expected = np.where(steps > 0, end + (steps - 1) * lengths, position + steps * lengths)
-        off = stamped - expected
-        sure = self._linked[slots] & (lengths > 0) & (np.abs(off) <= self._tolerance[slots])
+        expected, length = self._end[slots], self._length[slots]
+        if self._scaled:
+            ticks = ticks * self.num[slots] // self.den[slots]
+        off = ticks - length
+        if not (steps == 1).all():
+            shift = np.where(steps > 0, (steps - 1) * lengths, steps * lengths - length)
+            expected, off = expected + shift, off - shift
+        sure = (np.abs(off) <= self._reach[slots]) & (lengths > 0)
         if self._watched:
             sure &= ~self._watching[slots]
-        if sure.all():
+        self._sure = bool(sure.all())
+        if self._sure:
             return expected
         doubtful = np.flatnonzero(~sure)
         positions = expected.copy()
@@ -137,8 +147,10 @@ class StreamPlaces:
             expected: positions by sequence and length.
             off: how much later the timestamps say.
         """
-        position, end, stamped = self._position[slots], self._end[slots], expected + off
-        linked = self._linked[slots] & (lengths > 0)
+        end = self._end[slots]
+        position = end - self._length[slots]
+        stamped = np.where(self._anchored[slots], expected + off, end)
+        linked = (self._reach[slots] >= 0) & (lengths > 0)
         odd = np.abs(off) > self._tolerance[slots]
         elapsed = (arrival_s - self.arrival_s[slots]) * self._ring_hz[slots]
         advance = expected - position
@@ -156,18 +168,27 @@ class StreamPlaces:
     def advance(
         self, slots: Ints, timestamps: NDArray[np.uint32], positions: Ints, lengths: Ints, arrival_s: Floats
     ) -> None:
-        """Make each of these packets, the newest of their legs, the reference of the next."""
+        """Make each of these packets, the newest of their legs, the reference of the next.
+
+        They are all or some of those that were placed last.
+        """
         audio = lengths > 0
         if not audio.all():
-            self._linked[slots[~audio]] = False
+            self._reach[slots[~audio]] = -1
             slots, timestamps, positions = slots[audio], timestamps[audio], positions[audio]
             lengths, arrival_s = lengths[audio], arrival_s[audio]
         self._timestamp[slots] = timestamps
-        self._position[slots] = positions
+        self._length[slots] = lengths
         self._end[slots] = positions + lengths
         self.arrival_s[slots] = arrival_s
-        self._anchored[slots] = True
-        self._linked[slots] = True
+        if not self._sure:
+            self._anchored[slots] = True
+            self._reach[slots] = self._tolerance[slots]
+
+    @property
+    def watched(self) -> bool:
+        """Whether the timestamps of any leg are, or seem, of no use."""
+        return self._watched > 0
 
     def distrust(self, slot: int) -> None:
         """Place a leg's audio by sequence and length from now on."""
