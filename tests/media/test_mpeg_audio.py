@@ -4,17 +4,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vb.media.errors import DecodeError
-from vb.media.mpeg_audio import Frame, FrameSplitter, parse_header
+from vb.media.mpeg_audio import FrameSplitter, kind_of
 
 # MPEG-1 layer III, 64 kbit/s, 44.1 kHz, mono: 208 bytes a frame.
 HEADER = bytes.fromhex("fffb50c4")
 OTHER_RATE = bytes.fromhex("fffb54c4")
+SIZES = {HEADER: 208, OTHER_RATE: 192}
 
 
 def frame(fill: int, header: bytes = HEADER) -> bytes:
-    found = parse_header(header)
-    assert found is not None
-    return header + bytes([fill]) * (found.size_bytes - 4)
+    return header + bytes([fill]) * (SIZES[header] - 4)
 
 
 FRAMES = b"".join(frame(fill) for fill in range(1, 9))
@@ -33,25 +32,30 @@ def fills(data: bytes, portion: int = 100_000) -> list[int]:
 
 
 @pytest.mark.parametrize(
-    ("header", "layer", "rate_hz", "mono", "size_bytes", "samples"),
+    ("header", "rate_hz", "size_bytes", "samples"),
     [
-        ("fffb9000", 3, 44_100, False, 417, 1152),
-        ("fffb9200", 3, 44_100, False, 418, 1152),
-        ("fffbe4c0", 3, 48_000, True, 960, 1152),
-        ("fff340c0", 3, 22_050, True, 104, 576),
-        ("ffe318c0", 3, 8_000, True, 72, 576),
-        ("fffd8400", 2, 48_000, False, 384, 1152),
-        ("fff584c0", 2, 24_000, True, 384, 1152),
-        ("ffff2800", 1, 32_000, False, 96, 384),
+        ("fffb9000", 44_100, 417, 1152),
+        ("fffb9200", 44_100, 418, 1152),
+        ("fffbe4c0", 48_000, 960, 1152),
+        ("fff340c0", 22_050, 104, 576),
+        ("ffe318c0", 8_000, 72, 576),
+        ("fffd8400", 48_000, 384, 1152),
+        ("fffde800", 32_000, 1728, 1152),
+        ("fff584c0", 24_000, 384, 1152),
+        ("ffff2800", 32_000, 96, 384),
     ],
 )
+@pytest.mark.parametrize("count", [1, 3])
 def test_a_header_tells_size_and_length(
-    header: str, layer: int, rate_hz: int, mono: bool, size_bytes: int, samples: int
+    header: str, rate_hz: int, size_bytes: int, samples: int, count: int
 ) -> None:
-    found = parse_header(bytes.fromhex(header))
-    assert found is not None
-    assert (found.layer, found.rate_hz, found.mono) == (layer, rate_hz, mono)
-    assert (found.size_bytes, found.samples) == (size_bytes, samples)
+    data = (bytes.fromhex(header) + bytes(size_bytes - 4)) * count
+    splitter = FrameSplitter()
+    found = splitter.feed(data) + splitter.finish()
+    assert [(len(frame.data), frame.rate_hz, bytes(frame.packet)) for frame in found] == [
+        (size_bytes, rate_hz, data[:size_bytes])
+    ] * count
+    assert splitter._frame_s == samples / rate_hz
 
 
 @pytest.mark.parametrize(
@@ -59,7 +63,7 @@ def test_a_header_tells_size_and_length(
     ["", "fffb90", "00000000", "ffeb9000", "fff99000", "fffb0000", "fffbf000", "fffb9c00", "7ffb9000"],
 )
 def test_what_is_no_header_is_none(header: str) -> None:
-    assert parse_header(bytes.fromhex(header)) is None
+    assert kind_of(bytes.fromhex(header)) is None
 
 
 @pytest.mark.parametrize("portion", [1, 13, 208, 500, 100_000])
@@ -151,12 +155,19 @@ def test_a_frame_that_describes_the_file_tells_the_delay() -> None:
     info[21:29] = b"Info" + bytes([0, 0, 0, 15])
     at = 29 + 112 + 21
     info[at : at + 3] = bytes([0x24, 0x01, 0x23])
-    header = parse_header(HEADER)
-    assert header is not None
-    found = Frame(header, bytes(info))
+    splitter = FrameSplitter()
+    found, audio = splitter.feed(bytes(info) + frame(0) * 2)[:2]
     assert (found.is_info, found.delay_samples) == (True, 0x240 + 529)
-    audio = Frame(header, frame(0))
     assert (audio.is_info, audio.delay_samples) == (False, 0)
+
+
+def test_what_lies_between_frames_is_not_gathered() -> None:
+    splitter = FrameSplitter()
+    splitter.feed(FRAMES)
+    for _ in range(1000):
+        splitter.feed(bytes(4096))
+    assert len(splitter._held) < 10
+    assert len(splitter.feed(FRAMES)) >= 7
 
 
 @given(st.binary(max_size=2000), st.integers(1, 700))

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from typing import cast
 
 import av.error
-from av import CodecContext, Packet
+from av import CodecContext
 from av.audio.codeccontext import AudioCodecContext
 from av.audio.frame import AudioFrame
 from av.audio.resampler import AudioResampler
@@ -27,7 +27,6 @@ class Mp3Decoder:
         self.rate_hz: int | None = None
         self._splitter = FrameSplitter()
         self._codec: AudioCodecContext | None = None
-        self._layer = 0
         self._resampler: AudioResampler | None = None
         self._shape: tuple[int, str, str] | None = None
         self._damaged = 0
@@ -60,25 +59,20 @@ class Mp3Decoder:
         for frame in frames:
             if frame.is_info:
                 if self._codec is None:
-                    self._delay = frame.delay_samples * storage_rate_hz(frame.header.rate_hz)
-                    self._delay //= frame.header.rate_hz
+                    self._delay = frame.delay_samples * storage_rate_hz(frame.rate_hz) // frame.rate_hz
                 continue
             if self.rate_hz is None:
-                self.rate_hz = storage_rate_hz(check_rate(frame.header.rate_hz))
+                self.rate_hz = storage_rate_hz(check_rate(frame.rate_hz))
             for decoded in self._decode(frame):
                 yield from self._convert(decoded, self.rate_hz)
 
     def _decode(self, frame: Frame) -> list[AudioFrame]:
-        codec = self._codec
-        if codec is None or frame.header.layer != self._layer:
-            self._layer = frame.header.layer
-            codec = self._codec = cast(AudioCodecContext, CodecContext.create(f"mp{self._layer}float", "r"))
-        # Decoders read some bytes beyond the end. A packet with memory of its own has zeros there; with one
-        # made of the bytes themselves, damaged frames would sound of whatever lies behind them.
-        packet = Packet(len(frame.data))
-        packet.update(frame.data)
+        if self._codec is None:
+            self._codec = cast(AudioCodecContext, CodecContext.create("mp3float", "r"))  # of all three layers
+        # Decoders read some bytes beyond the end. The parser's packets have memory of their own with zeros
+        # there; with one made of the bytes, damaged frames would sound of whatever lies behind them.
         try:
-            return codec.decode(packet)
+            return self._codec.decode(frame.packet)
         except av.error.FFmpegError:
             self._damaged += 1
             if self._damaged > _MAX_DAMAGED_FRAMES:

@@ -6,15 +6,22 @@ between frames are passed over without keeping them.
 Spec: ISO/IEC 11172-3 §2.4.1, ISO/IEC 13818-3 §2.4, ID3v2.4 §3.1.
 """
 
+from __future__ import annotations
+
 import re
 from dataclasses import dataclass
-from functools import lru_cache
 from math import ceil
 from typing import Final
+
+from av import CodecContext, Packet
+from av.audio.codeccontext import AudioCodecContext
+from av.audio.stream import AudioStream
 
 from vb.media.errors import DecodeError
 
 HEADER_BYTES: Final = 4
+_PROBE_BYTES: Final = 2_048
+"""More than the longest frame and the header behind it: 384 kbit/s at 32 kHz make 1728 bytes."""
 _TAG_BYTES: Final = 10
 _MAX_LEADING_JUNK: Final = 65_536
 _MAX_FALSE_STARTS: Final = 10_000
@@ -24,17 +31,6 @@ _MAX_PORTION: Final = 65_536
 _MIN_FRAME_PORTION: Final = 256
 _MEAN_FRAMES: Final = 8
 _DECODER_DELAY_SAMPLES: Final = 529
-
-_RATES_HZ: Final = {3: (44_100, 48_000, 32_000), 2: (22_050, 24_000, 16_000), 0: (11_025, 12_000, 8_000)}
-_LOW_RATE_KBPS: Final = (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160)
-_KBPS: Final = {
-    (True, 1): (32, 64, 96, 128, 160, 192, 224, 256, 288, 320, 352, 384, 416, 448),
-    (True, 2): (32, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384),
-    (True, 3): (32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320),
-    (False, 1): (32, 48, 56, 64, 80, 96, 112, 128, 144, 160, 176, 192, 224, 256),
-    (False, 2): _LOW_RATE_KBPS,
-    (False, 3): _LOW_RATE_KBPS,
-}
 _INFO_FIELD_BYTES: Final = ((1, 4), (2, 4), (4, 100), (8, 4))
 _ENCODER_BYTES: Final = 21
 _SIDE_INFO_BYTES: Final = {(True, False): 32, (True, True): 17, (False, False): 17, (False, True): 9}
@@ -46,64 +42,41 @@ _LIKE_HEADER = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class FrameHeader:
-    """What the four bytes before each frame say."""
+def kind_of(header: bytes | bytearray) -> tuple[int, int] | None:
+    """Return what stays the same from frame to frame of one recording: version and layer, and the rate.
 
-    version: int
-    layer: int
-    rate_hz: int
-    mono: bool
-    size_bytes: int
-    samples: int
-
-    @property
-    def kind(self) -> tuple[int, int, int]:
-        """What stays the same from frame to frame of one recording."""
-        return self.version, self.layer, self.rate_hz
-
-    @property
-    def info_offset(self) -> int:
-        """Where a frame that describes the file instead of holding audio has its mark."""
-        return HEADER_BYTES + _SIDE_INFO_BYTES[self.version == 3, self.mono]
-
-
-@lru_cache(maxsize=1024)
-def parse_header(data: bytes) -> FrameHeader | None:
-    """Read a frame's header; None when these four bytes are none."""
-    if len(data) < HEADER_BYTES or not _LIKE_HEADER.match(data):
+    None when these four bytes are no header.
+    """
+    if len(header) < HEADER_BYTES or not _LIKE_HEADER.match(header):
         return None
-    version, layer = data[1] >> 3 & 3, 4 - (data[1] >> 1 & 3)
-    rate_hz = _RATES_HZ[version][data[2] >> 2 & 3]
-    bits_per_s = 1000 * _KBPS[version == 3, layer][(data[2] >> 4) - 1]
-    padding = data[2] >> 1 & 1
-    if layer == 1:
-        samples, size_bytes = 384, (12 * bits_per_s // rate_hz + padding) * 4
-    else:
-        samples = 576 if layer == 3 and version != 3 else 1152
-        size_bytes = samples // 8 * bits_per_s // rate_hz + padding
-    return FrameHeader(version, layer, rate_hz, data[3] >> 6 == 3, size_bytes, samples)
+    return header[1] & 0xFE, header[2] & 0x0C
 
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """One frame, header included."""
+    """One frame, header included, and the packet of it that a decoder takes."""
 
-    header: FrameHeader
     data: bytes
+    rate_hz: int
+    packet: Packet[AudioStream]
+
+    @property
+    def _info_offset(self) -> int:
+        """Where a frame that describes the file instead of holding audio has its mark."""
+        return HEADER_BYTES + _SIDE_INFO_BYTES[self.data[1] >> 3 & 3 == 3, self.data[3] >> 6 == 3]
 
     @property
     def is_info(self) -> bool:
         """Whether it only describes the file, as encoders with a variable bit rate write it first."""
-        if self.header.layer != 3:
+        if _layer(self.data) != 3:
             return False
-        mark = self.data[self.header.info_offset :][:4]
+        mark = self.data[self._info_offset :][:4]
         return mark in (b"Xing", b"Info") or self.data[36:40] == b"VBRI"
 
     @property
     def delay_samples(self) -> int:
         """How much silence the encoder and decoder put before the audio, as an info frame tells."""
-        at = self.header.info_offset
+        at = self._info_offset
         if self.data[at : at + 4] not in (b"Xing", b"Info"):
             return 0
         flags = self.data[at + 7 : at + 8]
@@ -117,22 +90,26 @@ class Frame:
 class FrameSplitter:
     """Finds the frames in bytes that arrive.
 
-    What looks like a frame is believed when one of the same kind went before or follows.
+    A parser of FFmpeg's cuts the frames. It believes everything that looks like one, and would gather what
+    lies between without bound. So it is only given what begins with a frame; and what looks like a frame is
+    believed when one of the same kind went before or follows.
     """
 
     def __init__(self) -> None:
-        self._held = bytearray()
+        self._held = bytearray()  # what has not become frames
+        self._fed = 0  # how much of that the parser has
+        self._parser: AudioCodecContext | None = None
+        self._kind: tuple[int, int] | None = None
         self._skip = 0
         self._junk = 0
         self._false_starts = 0
-        self._kind: tuple[int, int, int] | None = None
         self._frame_s = 0.0
         self._count = 0
         self._mean_bytes = 0.0
 
     def bytes_for(self, seconds: float) -> int:
         """Return how many more bytes to wait for to have that much audio, going by the frames so far."""
-        if self._kind is None or self._skip:
+        if self._parser is None or self._skip or not self._frame_s:
             return min(self._skip + self._junk, _MAX_PORTION) + _MIN_PORTION
         frames = max(1, ceil(seconds / self._frame_s))
         expected = ceil(frames * self._mean_bytes) - len(self._held)
@@ -160,60 +137,90 @@ class FrameSplitter:
 
     def _split(self, *, last: bool) -> list[Frame]:
         frames: list[Frame] = []
-        at = 0
-        while at < len(self._held) and (step := self._step(at, frames, last=last)):
-            at += step
-        del self._held[:at]
+        while self._held and self._step(frames, last=last):
+            pass
         return frames
 
-    def _step(self, at: int, frames: list[Frame], *, last: bool) -> int:
-        """Deal with what begins at ``at``; returns its length, 0 when more bytes are needed to tell."""
-        held = self._held
+    def _step(self, frames: list[Frame], *, last: bool) -> bool:
+        """Deal with what comes first; returns whether there may be more to deal with."""
         if self._skip:
-            skipped = min(self._skip, len(held) - at)
+            skipped = min(self._skip, len(self._held))
             self._skip -= skipped
-            return skipped
-        head = bytes(held[at : at + _TAG_BYTES])
+            del self._held[:skipped]
+            return True
+        if self._parser is None:
+            return self._begin(frames, last=last)
+        if self._fed < len(self._held):
+            packets = self._parser.parse(bytes(self._held[self._fed :]))
+            self._fed = len(self._held)
+            self._take(packets, frames)
+        # Behind the frames the next one has to begin at once.
+        if len(self._held) >= HEADER_BYTES and kind_of(self._held[:HEADER_BYTES]) != self._kind:
+            self._parser = None
+            return True
+        return False
+
+    def _begin(self, frames: list[Frame], *, last: bool) -> bool:
+        """Look whether a recording begins here."""
+        head = bytes(self._held[:_TAG_BYTES])
         if len(head) < _TAG_BYTES and not last:
-            return 0
+            return False
         if head[:3] == b"ID3" and len(head) == _TAG_BYTES and not any(byte & 0x80 for byte in head[6:]):
             footer = _TAG_BYTES if head[5] & 0x10 else 0
             self._skip = (head[6] << 21 | head[7] << 14 | head[8] << 7 | head[9]) + footer
-            return _TAG_BYTES
-        header = parse_header(head[:HEADER_BYTES])
-        if header is None:
-            return self._pass_junk(at)
-        end = at + header.size_bytes
-        if header.kind != self._kind:
-            if len(held) < end + HEADER_BYTES and not last:
-                return 0
-            if not self._confirmed(header, end, last=last):
-                self._false_starts += 1
-                return self._pass_junk(at)
-        if len(held) < end:
-            return 0
-        frames.append(Frame(header, bytes(held[at:end])))
-        self._kind, self._frame_s, self._junk = header.kind, header.samples / header.rate_hz, 0
-        self._count += 1
-        self._mean_bytes += (header.size_bytes - self._mean_bytes) / min(self._count, _MEAN_FRAMES)
-        return header.size_bytes
+            del self._held[:_TAG_BYTES]
+            return True
+        kind = kind_of(head[:HEADER_BYTES])
+        if kind is None:
+            return self._pass_junk()
+        parser = CodecContext.create(f"mp{_layer(head)}", "r")
+        assert isinstance(parser, AudioCodecContext)
+        packets = parser.parse(bytes(self._held[:_PROBE_BYTES]))
+        size = packets[0].size if packets else len(self._held)
+        if len(self._held) < size + HEADER_BYTES and not last:
+            return False
+        if not packets or not self._confirmed(kind, size, last=last):
+            self._false_starts += 1
+            return self._pass_junk()
+        self._parser, self._kind, self._fed = parser, kind, min(_PROBE_BYTES, len(self._held))
+        self._take(packets, frames)
+        return True
 
-    def _confirmed(self, header: FrameHeader, end: int, *, last: bool) -> bool:
+    def _confirmed(self, kind: tuple[int, int], end: int, *, last: bool) -> bool:
         """Say whether what follows shows that the header is no accident."""
-        following = parse_header(bytes(self._held[end : end + HEADER_BYTES]))
+        following = kind_of(self._held[end : end + HEADER_BYTES])
         if following is not None:
-            return following.kind == header.kind
+            return following == kind
         return self._held[end : end + 3] == b"TAG" or (last and len(self._held) == end)
 
-    def _pass_junk(self, at: int) -> int:
-        """Return how far it is to the next thing that looks like a frame."""
-        self._kind = None
-        found = _LIKE_HEADER.search(self._held, at + 1)
+    def _take(self, packets: list[Packet[AudioStream]], frames: list[Frame]) -> None:
+        """Make frames of what the parser cut, as far as it is of one kind."""
+        assert self._parser is not None
+        for packet in packets:
+            size = packet.size
+            if kind_of(self._held[:HEADER_BYTES]) != self._kind:
+                break
+            rate_hz = self._parser.sample_rate
+            frames.append(Frame(bytes(self._held[:size]), rate_hz, packet))
+            del self._held[:size]
+            self._fed -= size
+            self._frame_s, self._junk = (packet.duration or 0) / rate_hz, 0
+            self._count += 1
+            self._mean_bytes += (size - self._mean_bytes) / min(self._count, _MEAN_FRAMES)
+
+    def _pass_junk(self) -> bool:
+        """Go to the next thing that looks like a frame."""
+        found = _LIKE_HEADER.search(self._held, 1)
         # The last two bytes may be the beginning of a header.
-        step = (found.start() if found else max(at + 1, len(self._held) - 2)) - at
+        step = found.start() if found else max(1, len(self._held) - 2)
+        del self._held[:step]
         self._junk += step
         if not self._count and self._junk > _MAX_LEADING_JUNK:
             raise DecodeError("not an MP3 file")
         if self._false_starts > _MAX_FALSE_STARTS:
             raise DecodeError("damaged MP3")
-        return step
+        return True
+
+
+def _layer(header: bytes) -> int:
+    return 4 - (header[1] >> 1 & 3)
