@@ -119,11 +119,11 @@ class GuardedTransport(httpx.AsyncBaseTransport):
 
     async def _take(self, place: Place) -> _Connection | None:
         """Return a connection that is kept for a place; those that were closed meanwhile are dropped."""
-        for connection in [kept for kept in reversed(self._idle) if kept.place == place]:
-            self._idle.remove(connection)
-            if not connection.http.has_expired():
-                return connection
-            await connection.http.aclose()
+        while kept := next((kept for kept in reversed(self._idle) if kept.place == place), None):
+            self._idle.remove(kept)
+            if not kept.http.has_expired():
+                return kept
+            await kept.http.aclose()
         return None
 
     async def _give_back(self, connection: _Connection) -> None:
