@@ -10,7 +10,7 @@ from vb.web.policy import FetchPolicy
 from vb.web.tasks.client import WebClient
 from vb.web.tasks.dial import Dialer
 from vb.web.tasks.guard import Guard
-from vb.web.tasks.transport import GuardedTransport, Trail
+from vb.web.tasks.transport import GuardedTransport
 
 Answer = Callable[[httpx.Request], httpx.Response | Awaitable[httpx.Response]]
 
@@ -36,11 +36,10 @@ class FakeTransport(GuardedTransport):
         self.requests: list[httpx.Request] = []
         self.places: list[Place] = []
 
-    async def forward(self, request: httpx.Request, place: Place, trail: Trail) -> httpx.Response:
+    async def forward(self, request: httpx.Request, place: Place) -> httpx.Response:
         await request.aread()
         self.requests.append(request)
         self.places.append(place)
-        trail.fresh = True
         answer = self._answer(request)
         response = answer if isinstance(answer, httpx.Response) else await answer
         if not response.is_stream_consumed:

@@ -20,14 +20,3 @@ class Place:
     host: str
     port: int
     addresses: tuple[str, ...]
-
-    @property
-    def key(self) -> str:
-        """All but the port as one word for a pool of connections; `from_key` takes it apart again."""
-        return " ".join(("tls" if self.secure else "tcp", self.host, *self.addresses))
-
-    @classmethod
-    def from_key(cls, key: str, port: int) -> Place:
-        """Return the place that has this key and port."""
-        kind, host, *addresses = key.split(" ")
-        return cls(kind == "tls", host, port, tuple(addresses))

@@ -7,6 +7,7 @@ from contextlib import aclosing
 
 import pytest
 import trio
+import trio.testing
 
 from tests.support.web import local_web
 from tests.web.tasks.servers import OK, Peer, answering, contexts, open_server
@@ -18,6 +19,7 @@ from vb.web.errors import (
     UrlRefused,
     WebError,
 )
+from vb.web.tasks import transport
 from vb.web.tasks.client import KEEPING_REDIRECTS, WebClient
 from vb.web.tasks.dial import Dialer
 
@@ -260,3 +262,38 @@ async def test_no_name_is_resolved_twice_for_one_request() -> None:
     async with open_server(answering()) as server, aclosing(local_web(["127.0.0.0/8"], names)) as web:
         assert await get(web, f"http://a.x:{server.port}/") == b"ok"
     assert names.asked == ["a.x"]
+
+
+async def test_of_the_connections_that_are_kept_the_oldest_goes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transport, "_KEPT_CONNECTIONS", 2)
+    names = Names(a_x="127.0.0.1", b_x="127.0.0.1", c_x="127.0.0.1")
+    async with open_server(answering()) as server, aclosing(local_web(["127.0.0.1"], names)) as web:
+        for name in "abcbca":
+            await get(web, f"http://{name}.x:{server.port}/")
+        assert server.connections == 4
+
+
+async def test_a_connection_that_was_kept_too_long_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transport, "_KEPT_S", -1.0)
+    async with open_server(answering()) as server, aclosing(local_web(["127.0.0.1"])) as web:
+        for _ in range(2):
+            await get(web, f"http://127.0.0.1:{server.port}/")
+        assert server.connections == 2
+
+
+@pytest.mark.parametrize("secure", [False, True])
+async def test_a_kept_connection_that_the_server_has_closed_is_noticed(secure: bool) -> None:
+    async def once(peer: Peer) -> None:
+        await peer.head()
+        await peer.stream.send_all(OK)
+
+    server_tls, client_tls = contexts("a.x")
+    async with (
+        open_server(once, tls=server_tls if secure else None) as server,
+        aclosing(local_web(["127.0.0.1"], Names(a_x="127.0.0.1"), Dialer(client_tls))) as web,
+    ):
+        for _ in range(3):
+            response = await web.open("POST", f"http{'s' if secure else ''}://a.x:{server.port}/")
+            await response.finish()
+            await trio.testing.wait_all_tasks_blocked()
+        assert server.connections == 3

@@ -20,7 +20,7 @@ from vb.web.errors import (
     WebError,
 )
 from vb.web.policy import FetchPolicy, UrlTarget, parse_url
-from vb.web.tasks.dial import CONNECT_TIMEOUT_S, Dialer
+from vb.web.tasks.dial import Dialer
 from vb.web.tasks.guard import Guard
 from vb.web.tasks.transport import REPEATABLE, TRUSTED, GuardedTransport
 
@@ -63,7 +63,7 @@ class WebClient:
             headers={"User-Agent": user_agent},
             follow_redirects=False,
             trust_env=False,
-            timeout=httpx.Timeout(None, connect=CONNECT_TIMEOUT_S),
+            timeout=None,
             transport=transport or GuardedTransport(guard, dial),
         )
         self.http.cookies.jar.set_policy(DefaultCookiePolicy(allowed_domains=()))

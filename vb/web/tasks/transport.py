@@ -1,16 +1,19 @@
 """An httpx transport that judges every request and connects only to what it has judged.
 
-Connections are kept for further requests. A pool of httpcore keeps them by host; the host it is told is the
-key of the judged place, name and addresses together. So a kept connection serves a request only if that
-request's own judgment came to the same addresses, and one made for another name on the same address serves
-none. What goes over the wire, Host header and TLS name, is what the URL says.
+Connections are kept for further requests by place: name, port and judged addresses together. So a kept
+connection serves a request only if that request's own judgment came to the same addresses, and one made for
+another name on the same address serves none. What goes over the wire, Host header and TLS name, is what the
+URL says. The pool of httpcore is not used: it looks at every connection for every request, and a hundred
+long downloads would leave it none to keep.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 import httpcore
@@ -29,7 +32,7 @@ REPEATABLE: Final = "vb.repeatable"
 """Name of the request extension that says that the request may be sent twice, although it is no GET."""
 _KEPT_CONNECTIONS: Final = 100
 _KEPT_S: Final = 30.0
-_CONNECT_ERRORS: Final = {CannotConnect: httpcore.ConnectError, trio.TooSlowError: httpcore.ConnectTimeout}
+_CONNECT_ERRORS: Final[Mapping[type[Exception], type[Exception]]] = {CannotConnect: httpx.ConnectError}
 _READ_ERRORS: Final = {
     trio.TooSlowError: httpcore.ReadTimeout,
     trio.BrokenResourceError: httpcore.ReadError,
@@ -41,11 +44,8 @@ _WRITE_ERRORS: Final = {
     trio.ClosedResourceError: httpcore.WriteError,
 }
 _ERRORS: Final = {
-    httpcore.ConnectTimeout: httpx.ConnectTimeout,
     httpcore.ReadTimeout: httpx.ReadTimeout,
     httpcore.WriteTimeout: httpx.WriteTimeout,
-    httpcore.PoolTimeout: httpx.PoolTimeout,
-    httpcore.ConnectError: httpx.ConnectError,
     httpcore.ReadError: httpx.ReadError,
     httpcore.WriteError: httpx.WriteError,
     httpcore.LocalProtocolError: httpx.LocalProtocolError,
@@ -57,6 +57,8 @@ _LOST: Final = (httpx.ReadError, httpx.WriteError, httpx.RemoteProtocolError)
 class GuardedTransport(httpx.AsyncBaseTransport):
     """Sends requests to places that a guard has found good.
 
+    Who sends requests bounds their number; a limit here would let slow hosts starve the others.
+
     Args:
         guard: judges the host of each request.
         dial: connects.
@@ -64,19 +66,11 @@ class GuardedTransport(httpx.AsyncBaseTransport):
 
     def __init__(self, guard: Guard, dial: Dialer) -> None:
         self._guard = guard
-        self._pool = httpcore.AsyncConnectionPool(
-            # Who sends requests bounds itself; a limit here would let slow hosts starve the others.
-            max_connections=None,
-            max_keepalive_connections=_KEPT_CONNECTIONS,
-            keepalive_expiry=_KEPT_S,
-            network_backend=_Backend(dial),
-        )
+        self._dial = dial
+        self._idle: list[_Connection] = []  # the one that waits longest is the first
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Judge a request and send it.
-
-        A server may close a kept connection at the moment in which a request goes out on it; a request that
-        may be sent twice is, then (RFC 9110 section 9.2.2).
 
         Raises:
             UrlRefused, HostUnknown: the guard says so.
@@ -84,60 +78,79 @@ class GuardedTransport(httpx.AsyncBaseTransport):
         """
         target = parse_url(str(request.url.copy_with(username=None, password=None)))
         place = await self._guard.judge(target, trusted=bool(request.extensions.get(TRUSTED)))
-        repeatable = request.method in ("GET", "HEAD") or bool(request.extensions.get(REPEATABLE))
-        trail = Trail()
-        try:
-            return await self.forward(request, place, trail)
-        except _LOST:
-            if trail.fresh or not repeatable:
-                raise
-        return await self.forward(request, place, Trail())
+        return await self.forward(request, place)
 
-    async def forward(self, request: httpx.Request, place: Place, trail: Trail) -> httpx.Response:
-        """Send a request to a place that was found good for it."""
+    async def forward(self, request: httpx.Request, place: Place) -> httpx.Response:
+        """Send a request to a place that was found good for it.
+
+        A server may close a kept connection at the moment in which a request goes out on it; a request that
+        may be sent twice is, then (RFC 9110 section 9.2.2).
+        """
+        kept = await self._take(place)
+        if kept is not None:
+            try:
+                return await self._ask(kept, request)
+            except _LOST:
+                if request.method not in ("GET", "HEAD") and not request.extensions.get(REPEATABLE):
+                    raise
+        with _named(_CONNECT_ERRORS):
+            stream = _Stream(await self._dial(place))
+        origin = _url(request).origin
+        http = httpcore.AsyncHTTP11Connection(origin, stream, keepalive_expiry=_KEPT_S)
+        return await self._ask(_Connection(place, http), request)
+
+    async def _ask(self, connection: _Connection, request: httpx.Request) -> httpx.Response:
         with _named(_ERRORS):
-            answer = await self._pool.handle_async_request(
+            answer = await connection.http.handle_async_request(
                 httpcore.Request(
                     method=request.method,
-                    # For the pool everything is plain: TLS is part of connecting to the place.
-                    url=httpcore.URL(
-                        scheme=b"http",
-                        host=place.key.encode("ascii"),
-                        port=place.port,
-                        target=request.url.raw_path,
-                    ),
+                    url=_url(request),
                     headers=request.headers.raw,
                     content=request.stream,
-                    extensions={**request.extensions, "trace": trail.note},
+                    extensions=request.extensions,
                 )
             )
         return httpx.Response(
             status_code=answer.status,
             headers=answer.headers,
-            stream=_Body(answer),
+            stream=_Body(answer, partial(self._give_back, connection)),
             extensions=answer.extensions,
         )
 
+    async def _take(self, place: Place) -> _Connection | None:
+        """Return a connection that is kept for a place; those that were closed meanwhile are dropped."""
+        while kept := next((kept for kept in reversed(self._idle) if kept.place == place), None):
+            self._idle.remove(kept)
+            if not kept.http.has_expired():
+                return kept
+            await kept.http.aclose()
+        return None
+
+    async def _give_back(self, connection: _Connection) -> None:
+        """Keep a connection if its answer was read to the end."""
+        if connection.http.is_idle():
+            self._idle.append(connection)
+        while self._idle and (len(self._idle) > _KEPT_CONNECTIONS or self._idle[0].http.has_expired()):
+            await self._idle.pop(0).http.aclose()
+
     async def aclose(self) -> None:
-        """Close all connections."""
-        await self._pool.aclose()
+        """Close the connections that are kept."""
+        while self._idle:
+            await self._idle.pop().http.aclose()
 
 
-class Trail:
-    """Whether a request has made a connection of its own."""
+@dataclass(frozen=True, slots=True, eq=False)
+class _Connection:
+    """A connection and the place that it was made to."""
 
-    def __init__(self) -> None:
-        self.fresh = False
-
-    async def note(self, name: str, info: dict[str, Any]) -> None:
-        """Take one step of the pool."""
-        if name == "connection.connect_tcp.started":
-            self.fresh = True
+    place: Place
+    http: httpcore.AsyncHTTP11Connection
 
 
 class _Body(httpx.AsyncByteStream):
-    def __init__(self, answer: httpcore.Response) -> None:
+    def __init__(self, answer: httpcore.Response, give_back: Callable[[], Awaitable[None]]) -> None:
         self._answer = answer
+        self._give_back = give_back
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         with _named(_ERRORS):
@@ -146,6 +159,12 @@ class _Body(httpx.AsyncByteStream):
 
     async def aclose(self) -> None:
         await self._answer.aclose()
+        await self._give_back()
+
+
+def _url(request: httpx.Request) -> httpcore.URL:
+    url = request.url
+    return httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path)
 
 
 @contextmanager
@@ -155,19 +174,6 @@ def _named(names: Mapping[type[Exception], type[Exception]]) -> Iterator[None]:
         yield
     except tuple(names) as error:
         raise next(name for kind, name in names.items() if isinstance(error, kind))(str(error)) from error
-
-
-class _Backend(httpcore.AsyncNetworkBackend):
-    """Connects for the pool, which says the key of a place where it thinks that it says a host."""
-
-    def __init__(self, dial: Dialer) -> None:
-        self._dial = dial
-
-    async def connect_tcp(
-        self, host: str, port: int, timeout: float | None = None, *_: object, **__: object
-    ) -> httpcore.AsyncNetworkStream:
-        with _named(_CONNECT_ERRORS), trio.fail_after(_seconds(timeout)):
-            return _Stream(await self._dial(Place.from_key(host, port)))
 
 
 class _Stream(httpcore.AsyncNetworkStream):
