@@ -113,9 +113,10 @@ class _RtpSession:
             return None
         return port.agreed.remote_rtp.host, port.agreed.remote_rtp.port
 
-    def _send_rtcp(self, data: bytes) -> None:
+    def _send_rtcp(self, plain: bytes) -> None:
         agreed = self._port.agreed
-        if agreed is None:
+        data = None if agreed is None else self._port.seal_rtcp(plain)
+        if agreed is None or data is None:
             return
         if agreed.rtcp_mux:
             address = self._rtp_address()
@@ -144,7 +145,9 @@ class _RtpSession:
         address = self._rtp_address()
         if address is None or port.transmitting or port.agreed is None or port.agreed.rtcp_mux:
             return
-        self._endpoint.send_rtp(port.keep_alive(), address)
+        packet = port.keep_alive()
+        if packet is not None:
+            self._endpoint.send_rtp(packet, address)
 
 
 async def run_rtp(
