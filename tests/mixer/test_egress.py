@@ -230,6 +230,7 @@ def test_a_keep_alive_is_an_empty_packet_of_the_same_stream() -> None:
     phone = listener(world, events=101)
     world.run(3)
     data = phone.port.keep_alive()
+    assert data is not None
     assert len(data) == 12
     assert data[1] & 0x7F not in (0, 8, 9, 13, 101, 111)
     assert data[8:12] == phone.port.ssrc.to_bytes(4, "big")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Final, Protocol
 
 import numpy as np
@@ -47,6 +48,11 @@ class Batch:
         self.rounds: list[int] = []
         self.rtcp: list[tuple[int, bytes, Address, int]] = []
         self.wall_offset_s = 0.0
+
+    @cached_property
+    def views(self) -> list[memoryview]:
+        """Each row as a buffer."""
+        return [self.matrix[row].data for row in range(self.rows)]
 
 
 class Endpoint(Protocol):

@@ -57,6 +57,7 @@ class LegColumns:
         self.silent = np.zeros(capacity, np.bool_)
         self.shut = np.zeros(capacity, np.bool_)
         self.filled = np.zeros(capacity, np.bool_)
+        self.zero = np.zeros(capacity, np.bool_)
         self.quiet = np.zeros(capacity, np.int64)
         self.leader = np.arange(capacity)
         # Sending.

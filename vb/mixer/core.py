@@ -13,6 +13,7 @@ from vb.mixer.sharing import Sharing
 from vb.mixer.speaking import Speaking
 from vb.mixer.stats import PlaneStatistics
 from vb.mixer.streams import StreamReceiver
+from vb.mixer.transform import Transforms
 from vb.rtp.arrival import Arrivals
 from vb.rtp.latching import SourceLatch
 from vb.rtp.playout import Playout, PlayoutSettings
@@ -63,6 +64,7 @@ class PlaneCore:
         self.streams: list[StreamReceiver | None] = [None] * capacity
         self.packetizers: list[Packetizer | None] = [None] * capacity
         self.sharing = Sharing(self)
+        self.transforms = Transforms(self)
         self.on_fault: FaultHandler | None = None
         self.on_room_fault: RoomFaultHandler | None = None
         self.now = 0.0

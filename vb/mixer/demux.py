@@ -9,6 +9,7 @@ import numpy as np
 from vb.mixer.batch import Batch
 from vb.mixer.columns import HEADER_BYTES, NO_TYPE, NOISE
 from vb.mixer.core import PlaneCore
+from vb.mixer.packets import PortPacket
 from vb.mixer.port import MAX_RTCP, RtpPort
 from vb.rtp.latching import Address, Verdict
 from vb.rtp.media_port import RtcpDatagram
@@ -17,6 +18,7 @@ from vb.rtp.packet import PacketKind, RtpPacket, classify, parse_rtp
 PLAIN_FIRST_BYTE: Final = 0x80
 MAX_AGE_S: Final = 1.0
 """Arrival times are held within this of the present: a stepped wall clock must not move the playout."""
+_HANDED_ON: Final = (PacketKind.STUN, PacketKind.DTLS)
 _VERIFY_TICKS: Final = 3
 """Ticks after a lock in which packets of others may still wait in the socket."""
 
@@ -40,12 +42,16 @@ class Demux:
         core = self._core
         slot, dropped = int(batch.slots[row]), core.statistics.dropped
         port = core.ports[slot]
-        if not isinstance(port, RtpPort) or not core.columns.listening[slot]:
-            dropped["not_listening"] += 1
-            return False
         data = batch.matrix[row, : int(batch.lengths[row])].tobytes()
         source = batch.sources[row][:2]
         kind = classify(data)
+        if kind in _HANDED_ON and isinstance(port, RtpPort) and port.packets.listening:
+            if not port.packets.put(PortPacket(kind, data, source, arrival_s)):
+                dropped["packets_full"] += 1
+            return False
+        if not isinstance(port, RtpPort) or not core.columns.listening[slot]:
+            dropped["not_listening"] += 1
+            return False
         if kind is PacketKind.RTCP:
             self._take_rtcp(port, data, source, arrival_s)
             return False
@@ -88,9 +94,9 @@ class Demux:
     def receive_rtcp(self, batch: Batch) -> None:
         """Take what came to the RTCP sockets."""
         core = self._core
-        for slot, data, source, stamp_ns in batch.rtcp:
-            port = core.ports[slot]
-            if isinstance(port, RtpPort) and core.columns.listening[slot]:
+        for slot, raw, source, stamp_ns in batch.rtcp:
+            port, data = core.ports[slot], core.transforms.open_rtcp(slot, raw)
+            if data is not None and isinstance(port, RtpPort) and core.columns.listening[slot]:
                 arrival_s = stamp_ns * 1e-9 - batch.wall_offset_s if stamp_ns else core.now
                 self._take_rtcp(port, data, source, min(max(arrival_s, core.now - MAX_AGE_S), core.now))
 

@@ -212,12 +212,18 @@ class Egress:
         columns.packets[slots, 1] = np.where(marker, types | _MARKER, types)
         self._sequence[slots] = sequence
         self._timestamp[slots] = timestamps
-        self._core.io.send(recipients.slot_list, recipients.packets(HEADER_BYTES + size))
+        self._hand_over(recipients.slot_list, recipients.packets(HEADER_BYTES + size), HEADER_BYTES + size)
         columns.sequence[slots] = sequence + np.uint16(1)
         columns.marker[slots] = False
         columns.sent_packets[slots] += 1
         columns.sent_octets[slots] += size
         self._core.statistics.packets_out += slots.size
+
+    def _hand_over(self, slots: list[int], packets: list[memoryview], size: int) -> None:
+        """Give finished packets of one size to the sockets."""
+        if self._core.transforms:
+            slots, packets = self._core.transforms.send(slots, packets, size)
+        self._core.io.send(slots, packets)
 
     def _send_single(self, port: RtpPort, frame: Pcm) -> None:
         """Send one leg's frame, or a digit in its place: a telephone-event or 20 ms of a tone."""
@@ -271,7 +277,7 @@ class Egress:
         self._sequence[slot] = columns.sequence[slot]
         self._timestamp[slot] = timestamp
         packet[HEADER_BYTES:size] = np.frombuffer(payload, np.uint8)
-        self._core.io.send([slot], [packet[:size].data])
+        self._hand_over([slot], [packet[:size].data], size)
         columns.sequence[slot] = (int(columns.sequence[slot]) + 1) & 0xFFFF
         columns.sent_packets[slot] += 1
         columns.sent_octets[slot] += len(payload)

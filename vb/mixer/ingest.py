@@ -28,6 +28,7 @@ from vb.mixer.columns import (
 )
 from vb.mixer.core import PlaneCore
 from vb.mixer.demux import MAX_AGE_S, PLAIN_FIRST_BYTE, Demux
+from vb.mixer.extensions import skip_extensions
 from vb.mixer.frames import TICKS_PER_S, Slots
 from vb.mixer.port import MAX_EVENTS, RtpPort
 from vb.rtp.arrival import Headers
@@ -108,6 +109,8 @@ class Ingest:
         if not count:
             return
         self._core.statistics.packets_in += count
+        if self._core.transforms:
+            self._core.transforms.receive(batch, count)
         arrival_s = self._arrival_times(batch, count)
         start = 0
         for stop in batch.rounds:
@@ -131,6 +134,7 @@ class Ingest:
         """Sort out the packets of a round, one per leg at most."""
         columns = self._core.columns
         slots, lengths = batch.slots[start:stop], batch.lengths[start:stop]
+        skip_extensions(batch, start, stop, columns.trusted)
         heads = batch.matrix[start:stop, :HEADER_BYTES].copy()
         plain = (
             (heads[:, 0] == PLAIN_FIRST_BYTE)

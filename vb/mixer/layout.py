@@ -87,6 +87,7 @@ class MixClass:
         share_after: (n − share_start,) ticks of silence after which each shares.
         rooms: rooms with sources, taps or routing.
         comfort: (n,) whether silence is replaced by noise.
+        peaks: (n,) greatest sample that each says in this tick, kept where some may hear alike.
         blocks: where rows come from and go to.
         streams: rows of participants without RTP.
         private: rows with playback of their own.
@@ -106,6 +107,7 @@ class MixClass:
     share_after: Slots
     rooms: list[RoomRows]
     comfort: NDArray[np.bool_]
+    peaks: NDArray[np.int32]
     blocks: list[Block] = field(default_factory=list)
     streams: list[tuple[int, StreamPort]] = field(default_factory=list)
     private: list[tuple[int, Port]] = field(default_factory=list)
@@ -248,6 +250,7 @@ def _finish_class(core: PlaneCore, rate_hz: int, draft: _Draft) -> MixClass:
         ),
         rooms=rooms,
         comfort=np.array(comfort, np.bool_),
+        peaks=np.zeros(len(rows), np.int32),
     )
 
 

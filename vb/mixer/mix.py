@@ -52,6 +52,7 @@ class Mixer:
     def adopt(self, layout: Layout) -> None:
         """Clear the filters of legs that are mixed at another rate than before."""
         columns = self._core.columns
+        columns.zero[:] = False
         for mix_class in layout.classes:
             slots = mix_class.slots
             moved = slots[columns.mix_hz[slots] != mix_class.rate_hz]
@@ -72,7 +73,7 @@ class Mixer:
         silent = columns.silent[slots]
         if silent.any():
             said[silent] = 0.0
-        sharers = self._core.sharing.sharers(mix_class, said)
+        sharers = self._core.sharing.sharers(mix_class)
         heard = self._sum(mix_class, said, None if sharers is None else sharers.own)
         if sharers is not None:
             mix_class = sharers.hearing
@@ -102,12 +103,13 @@ class Mixer:
         said: Mix | None = None
         for block in mix_class.blocks:
             frames = block.bank.heard[block.bank_rows]
-            from_hz = block.bank.rate_hz
-            part: Mix | Pcm = frames
-            if from_hz != rate_hz:
-                resampler = self._up[from_hz, rate_hz]
-                history = resampler.history[block.slots]
-                part, resampler.history[block.slots] = resampler.kernel.process_float(frames, history)
+            idle = self._measure(mix_class, block, frames)
+            if idle is not None:
+                part: Mix | Pcm = np.zeros((frames.shape[0], samples_per_tick(rate_hz)), np.float32)
+                busy = np.flatnonzero(~idle)
+                part[busy] = self._raise(rate_hz, block, frames[busy], block.slots[busy])
+            else:
+                part = self._raise(rate_hz, block, frames, block.slots)
             if len(mix_class.blocks) == 1 and block.slots.size == count:
                 said = part.astype(np.float32, copy=False)
             else:
@@ -122,6 +124,26 @@ class Mixer:
                 if frame is not None:
                     said[row] = frame
         return said
+
+    def _raise(self, rate_hz: int, block: Block, frames: Pcm, slots: Slots) -> Mix | Pcm:
+        """Bring what some legs of a block say to the class's rate."""
+        if block.bank.rate_hz == rate_hz:
+            return frames
+        resampler = self._up[block.bank.rate_hz, rate_hz]
+        part, resampler.history[slots] = resampler.kernel.process_float(frames, resampler.history[slots])
+        return part
+
+    def _measure(self, mix_class: MixClass, block: Block, frames: Pcm) -> NDArray[np.bool_] | None:
+        """Note the peak of every row where some may share; return which are idle, None when few are."""
+        if mix_class.share_start == mix_class.slots.size:
+            return None
+        peaks = np.maximum(frames.max(axis=1), -frames.min(axis=1).astype(np.int32))
+        mix_class.peaks[block.class_rows] = peaks
+        columns, zero = self._core.columns, peaks == 0
+        # What was nothing in the last tick as well has left nothing in the filter.
+        idle = np.asarray(zero & columns.zero[block.slots])
+        columns.zero[block.slots] = zero
+        return idle if 2 * np.count_nonzero(idle) > idle.size else None
 
     def _sum(self, mix_class: MixClass, said: Mix, own: Slots | None) -> Mix:
         """Return what each row hears of its room, unlimited.

@@ -11,7 +11,9 @@ from vb.mixer.core import PlaneCore
 from vb.mixer.digit_tones import DigitTones
 from vb.mixer.frames import FrameSink, FrameSource
 from vb.mixer.media_setup import MediaSetup
+from vb.mixer.packets import PortPackets
 from vb.mixer.stats import PortStatistics
+from vb.mixer.transform import PacketTransform
 from vb.rtp.digits import EventPacket
 from vb.rtp.dtmf import TelephoneEventSender
 from vb.rtp.latching import SourceLatch
@@ -201,6 +203,7 @@ class RtpPort(Port):
         events: telephone-event packets, the newest 64.
         rtcp: RTCP datagrams, the newest 16.
         wake: called when one of the two has got something.
+        packets: STUN and DTLS, for whoever listens.
         ssrc: our source.
     """
 
@@ -209,6 +212,7 @@ class RtpPort(Port):
         self.events: deque[EventPacket] = deque(maxlen=MAX_EVENTS)
         self.rtcp: deque[RtcpDatagram] = deque(maxlen=MAX_RTCP)
         self.wake: Callable[[], None] = _nothing
+        self.packets = PortPackets()
         self.ssrc = core.ids.u32()
         self.agreed: Agreed | None = None
         self.digits: TelephoneEventSender | None = None
@@ -235,6 +239,20 @@ class RtpPort(Port):
         Until then its source is whoever sends first, as long after the offer as after an answer.
         """
         MediaSetup(self._core, self).expect(receivable.codecs, receivable.telephone_events)
+
+    @property
+    def transform(self) -> PacketTransform | None:
+        """What is done to each RTP and RTCP packet next to the socket; None for nothing."""
+        return self._core.transforms.get(self.slot)
+
+    @transform.setter
+    def transform(self, value: PacketTransform | None) -> None:
+        if not self.closed:
+            self._core.transforms.set(self.slot, value)
+
+    def seal_rtcp(self, data: bytes) -> bytes | None:
+        """Return RTCP as it is to be sent, None when the transform refuses it."""
+        return self._core.transforms.seal_rtcp(self.slot, data)
 
     @property
     def supervised(self) -> bool:
@@ -338,8 +356,10 @@ class RtpPort(Port):
         """Return the state of the incoming source, or None before its first packet."""
         return self._core.arrivals.snapshot(self.slot)
 
-    def keep_alive(self) -> bytes:
+    def keep_alive(self) -> bytes | None:
         """Return a packet that opens a NAT's way to us: no payload, and a type that nobody negotiated.
+
+        None when the transform refuses it.
 
         Spec: RFC 6263 §4.6.
         """
@@ -349,7 +369,8 @@ class RtpPort(Port):
         )
         sequence = int(columns.sequence[slot])
         columns.sequence[slot] = (sequence + 1) & 0xFFFF
-        return build_header(unused, sequence, int(columns.timestamp[slot]), self.ssrc)
+        packet = build_header(unused, sequence, int(columns.timestamp[slot]), self.ssrc)
+        return self._core.transforms.seal(slot, packet)
 
     def statistics(self) -> PortStatistics:
         """Return the figures of this moment; after `close` those of nobody."""
@@ -379,6 +400,8 @@ class RtpPort(Port):
         core, slot = self._core, self.slot
         self.wake = _nothing
         core.sharing.release(slot)
+        self.packets.close()
+        core.transforms.set(slot, None)
         core.io.detach(slot)
         core.latches[slot] = None
         core.streams[slot] = None

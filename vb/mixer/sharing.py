@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from vb.mixer.frames import Mix, Slots
+from vb.mixer.frames import Slots
 
 if TYPE_CHECKING:
     from vb.codecs.resample import Resampler
@@ -32,7 +32,6 @@ SETTLED_TICKS: Final = 25
 """Silent for so long, a leg has an encoder that forgot what else it has heard."""
 SETTLED_TABLED_TICKS: Final = 2
 """The same for a codec without state; the filters forget within a frame."""
-_PROBE: Final = 16
 _LONGEST: Final = 1000
 NEVER: Final = _LONGEST + 1
 """More ticks of silence than are counted."""
@@ -130,24 +129,13 @@ class Sharing:
 
     # What may change with each tick.
 
-    def sharers(self, mix_class: MixClass, said: Mix) -> Sharers | None:
-        """Return who shares in this tick, None when nobody does.
-
-        Args:
-            mix_class: the participants.
-            said: (n, samples) what each of them says.
-        """
+    def sharers(self, mix_class: MixClass) -> Sharers | None:
+        """Return who shares in this tick, None when nobody does."""
         start = mix_class.share_start
         if start == mix_class.slots.size:
             return None
         columns, slots = self._columns, mix_class.slots[start:]
-        spoken = said[start:]
-        loud = np.asarray((np.abs(spoken[:, ::_PROBE]) > QUIET).any(axis=1))
-        if not loud.all():
-            rest = np.flatnonzero(~loud)
-            frames = spoken if rest.size == slots.size else spoken[rest]
-            peaks = np.maximum(frames.max(axis=1), -frames.min(axis=1))
-            loud[rest] = (peaks > QUIET) & ~columns.filled[slots[rest]]
+        loud = (mix_class.peaks[start:] > QUIET) & ~columns.silent[slots] & ~columns.filled[slots]
         quiet = np.where(loud, 0, np.minimum(columns.quiet[slots] + 1, _LONGEST))
         columns.quiet[slots] = quiet
         alike = np.asarray(quiet >= mix_class.share_after)

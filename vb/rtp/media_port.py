@@ -61,6 +61,10 @@ class MediaPort(Protocol):
         """Return the state of the incoming source."""
         ...
 
-    def keep_alive(self) -> bytes:
-        """Return an RTP packet without audio."""
+    def keep_alive(self) -> bytes | None:
+        """Return an RTP packet without audio, None when none may be sent."""
+        ...
+
+    def seal_rtcp(self, data: bytes) -> bytes | None:
+        """Return RTCP as it is to be sent, None when it may not."""
         ...

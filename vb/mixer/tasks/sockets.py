@@ -170,7 +170,7 @@ class SocketIo:
         """
         if batch is not self._batch:
             self._batch = batch
-            self._buffers = [[batch.matrix[row].data] for row in range(batch.rows)]
+            self._buffers = [[view] for view in batch.views]
         poll, receivers, buffers = self._epoll.poll, self._receivers, self._buffers
         received: list[_Received] = []
         fds: list[int] = []

@@ -118,9 +118,12 @@ class _RtpSession:
             return None
         return port.agreed.remote_rtp.host, port.agreed.remote_rtp.port
 
-    def _send_rtcp(self, data: bytes) -> None:
+    def _send_rtcp(self, plain: bytes) -> None:
         agreed = self._port.agreed
         if agreed is None or not self._may_report(agreed):
+            return
+        data = self._port.seal_rtcp(plain)
+        if data is None:
             return
         if agreed.rtcp_mux:
             address = self._rtp_address()
@@ -160,7 +163,9 @@ class _RtpSession:
             return
         if agreed.rtcp_mux and self._may_report(agreed):
             return
-        self._endpoint.send_rtp(port.keep_alive(), address)
+        packet = port.keep_alive()
+        if packet is not None:
+            self._endpoint.send_rtp(packet, address)
 
 
 async def run_rtp(
