@@ -17,8 +17,10 @@ from vb.errors import BadRequest, Unavailable
 from vb.events.hooks import Hook
 from vb.events.leg import LegRinging, OfferedCodecInfo
 from vb.legs.sip import SipLeg, SipLegOptions
+from vb.legs.sip_media import SipMedia
+from vb.sdp.address import local_network
 from vb.sdp.errors import OfferRejected, SdpParseError
-from vb.sdp.negotiate import OfferedCodec, check_offer
+from vb.sdp.negotiate import OfferedCodec, check_offer, check_reachable
 from vb.sip.errors import SipParseError
 from vb.sip.headers import NameAddr
 from vb.sip.tasks.endpoint import SipCall
@@ -53,15 +55,22 @@ def accept_call(engine: Engine, call: SipCall) -> None:
         call.reject(*_unavailable(exc))
         return
     try:
-        offered = check_offer(call.offer, codecs) if call.offer is not None else []
+        offered = (
+            check_offer(call.offer, codecs, local_network(call.local_host)) if call.offer is not None else []
+        )
     except SdpParseError:
         call.reject(400, "Bad SDP")
         return
     except OfferRejected as exc:
-        call.reject(exc.status, exc.reason, [("Warning", exc.warning)] if exc.warning else [])
+        _refuse_offer(call, exc)
         return
     run = partial(_run, engine, call, codecs, offered, predecessor(engine, call))
     engine.start_leg(run, name=f"call {call.call_id}")
+
+
+def _refuse_offer(call: SipCall, problem: OfferRejected) -> None:
+    headers = [("Warning", problem.warning)] if problem.warning else []
+    call.reject(problem.status, problem.reason, headers)
 
 
 async def _run(
@@ -73,6 +82,8 @@ async def _run(
 ) -> None:
     try:
         async with open_media(engine, call.local_host, codecs) as media:
+            if not await _can_be_reached(call, media, codecs):
+                return
             headers = read_headers(call.invite.headers)
             leg = SipLeg(
                 engine,
@@ -110,6 +121,20 @@ async def _run(
         log.warning("call refused", problem=str(exc))
         engine.sip.count_refused()
         call.reject(503, "Service Unavailable", [("Retry-After", "5")])
+
+
+async def _can_be_reached(call: SipCall, media: SipMedia, codecs: tuple[Codec, ...]) -> bool:
+    """Look up the host names of an offer; the call is refused if its audio has no address then."""
+    await media.look_up(call.offer, call.wait_closed)
+    network = media.negotiation.network
+    if call.offer is None or not network.names:
+        return True
+    try:
+        check_reachable(call.offer, codecs, network)
+    except OfferRejected as exc:
+        _refuse_offer(call, exc)
+        return False
+    return True
 
 
 def _hook(engine: Engine, headers: CallHeaders) -> Hook | None:

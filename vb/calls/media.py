@@ -60,7 +60,15 @@ async def open_media(
         )
         rtp = engine.config.rtp
         sip_text = SipText(negotiation, bind_text, ids=engine.ids, relearn=rtp.relatch)
-        media = SipMedia(endpoint, port, negotiation, sip_text, ids=engine.ids, timeout_s=rtp.timeout_s)
+        media = SipMedia(
+            endpoint,
+            port,
+            negotiation,
+            sip_text,
+            ids=engine.ids,
+            timeout_s=rtp.timeout_s,
+            lookup=engine.sip.names,
+        )
         try:
             if text:
                 _open_text(sip_text)
