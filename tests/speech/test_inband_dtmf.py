@@ -5,7 +5,8 @@ import pytest
 from numpy.typing import NDArray
 
 from vb.codecs.g711 import PCM_TO_ULAW, ULAW_TO_PCM
-from vb.speech.inband_dtmf import COLUMNS_HZ, KEYS, ROWS_HZ, InbandDtmfDetector
+from vb.mixer.digit_tones import COLUMNS_HZ, KEYS, ROWS_HZ
+from vb.speech.inband_dtmf import InbandDtmfDetector
 
 DIGITS = [(key, ROWS_HZ[row], COLUMNS_HZ[column]) for row in range(4) for column, key in enumerate(KEYS[row])]
 
