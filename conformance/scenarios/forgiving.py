@@ -123,3 +123,67 @@ async def bare_numbers(world: World) -> None:
         value = callee.call.invite.must(name)
         require("%23@" in value and "#" not in value, name, "an escaped #", value)
     await refused(callee, 404, "not_found")
+
+
+@scenario("A host name in c= is looked up in offer, answer and re-INVITE; one without an address gets 488")
+async def media_host_names(world: World) -> None:
+    named, nobody = "localhost", "no-such-host.invalid"
+    rtp = await world.rtp("call1")
+    phone = await ringing(
+        world, rtp=rtp, sdp=audio_sdp(rtp.port, direction="recvonly", connection=named), tone=None
+    )
+    await phone.answer()
+    other = await answered(world, "call2", tone=500.0)
+    for each in (phone, other):
+        await each.join("sc-names")
+    (await phone.hears(300)).has_tones(500)
+    phone.rtp.stop_talking()  # or the server would learn where the packets really come from
+    elsewhere = await world.rtp("elsewhere")
+    await phone.reinvite(audio_sdp(elsewhere.port, direction="recvonly", connection=named, version=2))
+    (await elsewhere.listen(300)).has_tones(500)
+    await phone.call.send_invite(
+        audio_sdp(rtp.port, direction="recvonly", connection=nobody, version=3), within_dialog=True
+    )
+    await phone.call.ack(await phone.call.response(488, within_s=8))
+    (await elsewhere.listen(300)).has_tones(500)
+    await phone.hang_up()
+
+    callee, _ = await dialled(world)
+    sdp = audio_sdp(callee.rtp.port, direction="recvonly", connection=named)
+    await picked_up(callee, sdp)
+    await callee.join("sc-names")
+    (await callee.hears(300)).has_tones(500)
+    for each in (callee, other):
+        await each.hang_up()
+
+    refused_call = world.ua.new_call("call3")
+    await refused_call.send_invite(audio_sdp(4000, connection=nobody))
+    answer = await refused_call.response(488, within_s=8)
+    check("Warning", answer.must("Warning")[:3], "301")
+    await refused_call.ack(answer)
+    await world.no_legs()
+
+
+def _connected_at(sdp: bytes, connection: str) -> bytes:
+    """A description with another connection line."""
+    return sdp.replace(b"c=IN IP4 127.0.0.1", f"c={connection}".encode())
+
+
+@scenario("c= with leading zeros or the wrong IP version is sent audio; one that cannot be sent to gets 488")
+async def media_odd_addresses(world: World) -> None:
+    other = await answered(world, "call2", tone=500.0)
+    await other.join("sc-odd")
+    for connection in ("IN IP4 127.000.000.001", "IN IP6 127.0.0.1", "in ip4 127.0.0.1/127"):
+        rtp = await world.rtp(connection)
+        sdp = _connected_at(audio_sdp(rtp.port, direction="recvonly"), connection)
+        phone = await ringing(world, rtp=rtp, sdp=sdp)
+        await phone.answer()
+        await phone.join("sc-odd")
+        (await phone.hears(300)).has_tones(500)
+        await phone.hang_up()
+    for connection in ("IN IP4 224.0.0.7/1", "IN IP6 2001:db8::1", "IN IP4 1.2.3", "TN RFC2543 +1555"):
+        call = world.ua.new_call("call3")
+        await call.send_invite(_connected_at(audio_sdp(4000), connection))
+        await call.ack(await call.response(488))
+    await other.hang_up()
+    await world.no_legs()

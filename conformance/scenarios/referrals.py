@@ -263,3 +263,29 @@ async def in_replaces_refused(world: World) -> None:
     await world.leg_state(up.leg_id, state="connected")
     await world.leg_state(waiting.leg_id, state="ringing")
     await up.hang_up()
+
+
+@scenario(
+    "An auto-dialled number goes to the gateway behind SIP_OUTBOUND_PROXY; without one it is declined",
+    needs=("servers",),
+)
+async def refer_auto_dial_number(world: World) -> None:
+    for proxy in (f"sip:{world.ua.host_port};lr", ""):
+        settings = {"SIP_REFER_AUTO_DIAL": "true", "SIP_OUTBOUND_PROXY": proxy}
+        async with world.server(settings) as there:
+            caller = await there.another_ua()
+            phone = await answered(there, ua=caller)
+            await phone.call.refer("<tel:+49-30-1;phone-context=x.example>")
+            await there.event("leg.transfer_requested", leg_id=phone.leg_id, kind="blind")
+            if proxy:
+                await phone.call.response(202, "REFER")
+                call = await world.ua.next_call()
+                assert call.invite is not None
+                check("Request-URI", call.invite.request_uri, f"sip:+49301@{world.ua.host_port};user=phone")
+                await call.reply(call.invite, 486)
+                await call.request("ACK")
+                await there.event("leg.transfer_failed", leg_id=phone.leg_id, status_code=486)
+            else:
+                await phone.call.response(400, "REFER")
+                await there.event("leg.transfer_failed", leg_id=phone.leg_id, status_code=400)
+            await phone.hang_up()

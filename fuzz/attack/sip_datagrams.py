@@ -172,9 +172,9 @@ def _ambiguous(briefing: Briefing, sources: Sources, corpus: Corpus) -> None:
     for label, extra in {
         "two Content-Length": ("Content-Length", "0"),
         "control character in a name": ("Contact\x01", "<sip:x@127.0.0.1>"),
-        "control character in a value": ("Subject", "a\x01b"),
+        "control character in a value": ("Route", "<sip:x@127.0.0.1>\x01"),
         "two Content-Type": ("Content-Type", "text/plain"),
-        "two Max-Forwards": ("Max-Forwards", "1"),
+        "a line within a line": ("Subject", "a\nRoute: <sip:x@127.0.0.1>"),
     }.items():
         draft = corpus.invite(local)
         draft.headers.append(extra)

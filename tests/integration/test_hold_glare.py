@@ -11,7 +11,7 @@ from tests.support.raw_sip import SDP
 from tests.support.world import call_in, rest_of, wait_for
 from vb.commands.views import Leg
 from vb.config import Config
-from vb.errors import InternalError
+from vb.errors import Conflict
 from vb.server import open_server
 from vb.sip import call as sip
 from vb.sip.message import Request
@@ -141,7 +141,7 @@ async def test_no_digit_waits_for_the_end_of_a_far_ends_hold(config: Config) -> 
                 phone.negotiation.receive_answer(answered.sdp)
                 if held:
                     await wait_for(events, "leg.hold", leg_id=leg_id)
-                    with pytest.raises(InternalError):
+                    with pytest.raises(Conflict):
                         await server.call("send_leg_dtmf", id=leg_id, digits="9")
                     before = len(phone.digits)
             await wait_for(events, "leg.unhold", leg_id=leg_id)

@@ -45,6 +45,28 @@ def test_names_match_in_any_case() -> None:
     assert codecs_of("m=audio 9 RTP/AVP 96", "a=rtpmap:96 pcma/8000") == ["PCMA"]
 
 
+@pytest.mark.parametrize("mapping", ["9 G722/16000", "9 g722/16000/1", "109 G722/16000"])
+def test_g722_counts_8_khz_whatever_its_mapping_says(mapping: str) -> None:
+    number = mapping.split()[0]
+    (found,) = formats_of(f"m=audio 9 RTP/AVP {number}", f"a=rtpmap:{mapping}")
+    assert (found.codec, found.clock_rate_hz) == (G722, 8000)
+
+
+def test_telephone_events_without_a_clock_count_8_khz() -> None:
+    (found,) = formats_of("m=audio 9 RTP/AVP 101", "a=rtpmap:101 telephone-event")
+    assert (found.is_event, found.clock_rate_hz) == (True, 8000)
+
+
+@pytest.mark.parametrize("mapping", ["opus/48000/1", "OPUS/48000"])
+def test_opus_of_one_channel_is_opus(mapping: str) -> None:
+    assert codecs_of("m=audio 9 RTP/AVP 96", f"a=rtpmap:96 {mapping}") == ["opus"]
+
+
+def test_a_tab_parts_parameters_from_their_type() -> None:
+    (found,) = formats_of("m=audio 9 RTP/AVP 96", "a=rtpmap:96\topus/48000/2", "a=fmtp:96\tuseinbandfec=1")
+    assert found.fmtp == "useinbandfec=1"
+
+
 @pytest.mark.parametrize("mapping", ["PCMU/16000", "PCMU/8000/2", "opus/16000/2"])
 def test_other_clock_or_channels_are_another_codec(mapping: str) -> None:
     assert codecs_of("m=audio 9 RTP/AVP 96", f"a=rtpmap:96 {mapping}") == [None]

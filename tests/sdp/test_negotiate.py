@@ -1,11 +1,26 @@
 """Reading a peer's audio: addresses, directions, packet time, and the choice among its lines."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.sdp.offers import HEAD, OPUS, PCMA, PCMU, PCMU_LINES, PREFERENCE, offer, pcmu_offer, sdp
+from tests.sdp.offers import (
+    HEAD,
+    OPUS,
+    PCMA,
+    PCMU,
+    PCMU_LINES,
+    PREFERENCE,
+    answered,
+    leg,
+    offer,
+    pcmu_offer,
+    sdp,
+)
 from vb.sdp import (
+    AnswerRejected,
     CodecNotOffered,
     MediaAddress,
     OfferedCodec,
@@ -15,6 +30,7 @@ from vb.sdp import (
     offered_codecs,
     parse_sdp,
 )
+from vb.sdp.address import host_names
 from vb.sdp.formats import UNMAPPED
 from vb.sdp.negotiate import PeerAudio, choose_audio, packet_time_ms, read_audio
 
@@ -145,8 +161,6 @@ def test_ipv6_address_is_read() -> None:
         "IN IP4 host.example",
         "IN IP4 224.2.1.1/127",
         "IN IP4 255.255.255.255",
-        "IN IP6 192.0.2.7",
-        "IN IP4 2001:db8::7",
         "IN IP6 fe80::1%2",
         "IN IP6 ff02::1",
         "TN RFC2543 +15550100",
@@ -157,7 +171,100 @@ def test_address_that_is_not_one_peer_is_no_target_and_no_hold(connection: str) 
     assert (audio.rtp, audio.rtcp, audio.direction) == (None, None, "sendrecv")
 
 
-@pytest.mark.parametrize("connection", ["IN IP4 0.0.0.0", "IN IP6 ::"])
+@pytest.mark.parametrize(
+    ("connection", "host"),
+    [
+        ("IN IP6 192.0.2.7", "192.0.2.7"),
+        ("IN IP4 2001:DB8::7", "2001:db8::7"),
+        ("in ip4 192.000.002.007", "192.0.2.7"),
+        ("IN IP4 010.1.1.08", "10.1.1.8"),
+        ("IN IP6 ::ffff:192.0.2.7", "192.0.2.7"),
+        ("IN IP4 192.0.2.7/127", "192.0.2.7"),
+    ],
+)
+def test_an_address_in_another_spelling_is_the_same_address(connection: str, host: str) -> None:
+    data = pcmu_offer(f"c={connection}")
+    assert audio_of(data).rtp == MediaAddress(host, 40000)
+    assert check_offer(data, PREFERENCE)
+
+
+@pytest.mark.parametrize(
+    "connection",
+    [
+        "IN IP4 224.2.1.1/127",
+        "IN IP4 255.255.255.255",
+        "IN IP4 999.1.1.1",
+        "IN IP4 1.2.3",
+        "IN IP4 0x7f.1",
+        "IN IP4 -x-",
+        "IN IP6 fe80::1%2",
+        "IN IP6 2001:db8::7",
+        "TN RFC2543 +15550100",
+    ],
+)
+def test_an_address_that_would_mean_a_silent_call_is_refused(connection: str) -> None:
+    ours = leg()
+    data = pcmu_offer(f"c={connection}")
+    for refused in (lambda: check_offer(data, PREFERENCE, ours.network), lambda: ours.receive_offer(data)):
+        with pytest.raises(OfferRejected) as caught:
+            refused()
+        assert (caught.value.status, caught.value.warning) == (
+            488,
+            '301 vb "Incompatible network address format"',
+        )
+    assert ours.agreed is None
+    for silent in ("a=sendonly", "a=inactive"):
+        assert answered(ours, pcmu_offer(f"c={connection}", silent)).remote_rtp is None
+
+
+def test_a_host_name_is_good_for_what_it_was_looked_up_to_be() -> None:
+    ours, data = leg(), pcmu_offer("c=IN IP4 Media.Example.")
+    assert host_names(data) == ["media.example."]
+    assert check_offer(data, PREFERENCE, ours.network)
+    with pytest.raises(OfferRejected):
+        ours.receive_offer(data)
+    ours.network = replace(ours.network, names={"media.example.": "192.0.2.9"})
+    assert answered(ours, data).remote_rtp == MediaAddress("192.0.2.9", 40000)
+    ours.network = replace(ours.network, names={"media.example.": "2001:db8::9"})
+    with pytest.raises(OfferRejected):
+        ours.receive_offer(data)
+    assert ours.agreed is not None
+    assert ours.agreed.remote_rtp == MediaAddress("192.0.2.9", 40000)
+
+
+def test_an_answer_with_a_host_name_is_good_once_it_is_known() -> None:
+    ours, data = leg([PCMU]), pcmu_offer("c=IN IP4 media.example")
+    ours.offer()
+    with pytest.raises(AnswerRejected, match="address"):
+        ours.receive_answer(data)
+    ours.network = replace(ours.network, names={"media.example": "192.0.2.9"})
+    assert ours.receive_answer(data).remote_rtp == MediaAddress("192.0.2.9", 40000)
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        (b"c=IN IP4 a.example\r\nc=IN IP6 B.example/1\nc=in ip4 a.example\r\n", ["a.example", "b.example"]),
+        (b"c=IN IP4 192.0.2.7\r\nc=IN IP6 ::1\r\nc=IN IP4 010.0.0.1\r\n", []),
+        (b"a=rtcp:9 IN IP4 a.example\r\no=- 1 1 IN IP4 b.example\r\nc=TN RFC2543 c.example\r\n", []),
+        (b"c=IN IP4 10.1\r\nc=IN IP4 0xa.0.0.1\r\nc=IN IP4 a..b\r\nc=IN IP4 \xff\r\n", []),
+        (b"\n".join(b"c=IN IP4 h%d.example" % n for n in range(9)), [f"h{n}.example" for n in range(4)]),
+        (b"c=IN IP4 " + b"a" * 300, []),
+        (b"rubbish", []),
+    ],
+)
+def test_host_names_of_a_description(text: bytes, names: list[str]) -> None:
+    assert host_names(text) == names
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_have_host_names_or_none(data: bytes) -> None:
+    assert all(name == name.lower() for name in host_names(b"c=IN IP4 " + data))
+
+
+@pytest.mark.parametrize(
+    "connection", ["IN IP4 0.0.0.0", "IN IP6 ::", "IN IP6 0.0.0.0", "IN IP4 000.000.000.000"]
+)
 def test_unspecified_address_means_that_the_peer_does_not_listen(connection: str) -> None:
     assert audio_of(pcmu_offer(f"c={connection}")).rtp is None
     assert audio_of(pcmu_offer(f"c={connection}")).direction == "sendonly"

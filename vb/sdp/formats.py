@@ -15,6 +15,11 @@ _MAX_PAYLOAD_TYPE: Final = 127
 _MAX_CLOCK_HZ: Final = 192_000
 _MIN_EVENT_CLOCK_HZ: Final = 8000
 _MAX_CHANNELS: Final = 255
+_WRONG_CLOCKS: Final[Mapping[tuple[str, int | None], int]] = {
+    ("g722", 16_000): 8000,  # it samples at 16 kHz, and counts 8 (RFC 3551 §4.5.2)
+}
+"""Clocks that peers write, and those that they mean."""
+_UNSAID_CLOCKS: Final = {TELEPHONE_EVENT: ["8000"]}
 _DYNAMIC_TYPES: Final = (*range(96, 128), *range(35, 64))
 
 
@@ -96,9 +101,9 @@ def read_formats(media: MediaDescription, unmapped: Mapping[int, Format]) -> tup
         if attribute.name == "rtpmap" and (mapped := _rtpmap(attribute.value or "")) is not None:
             maps.setdefault(mapped.payload_type, mapped)
         elif attribute.name == "fmtp":
-            number, _, text = (attribute.value or "").strip().partition(" ")
+            number, *further = (attribute.value or "").split(None, 1) or [""]
             if (payload_type := decimal(number, _MAX_PAYLOAD_TYPE)) is not None:
-                parameters.setdefault(payload_type, text.strip())
+                parameters.setdefault(payload_type, further[0].strip() if further else "")
     formats: dict[int, Format] = {}
     for text in media.formats:
         payload_type = decimal(text, _MAX_PAYLOAD_TYPE)
@@ -118,7 +123,9 @@ def _rtpmap(value: str) -> Format | None:
         return None
     name, *numbers = words[1].split("/")
     payload_type = decimal(words[0], _MAX_PAYLOAD_TYPE)
+    numbers = numbers or _UNSAID_CLOCKS.get(name.lower(), [])
     clock_rate_hz = decimal(numbers[0], _MAX_CLOCK_HZ) if numbers else None
+    clock_rate_hz = _WRONG_CLOCKS.get((name.lower(), clock_rate_hz), clock_rate_hz)
     channels = decimal(numbers[1], _MAX_CHANNELS) if len(numbers) > 1 else 1
     if payload_type is None or not clock_rate_hz or not channels or not name:
         return None

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from vb.codecs.base import CODECS, Codec
+from vb.sdp.address import ANYWHERE, Network
 from vb.sdp.bandwidth import RtcpUse, rtcp_use
-from vb.sdp.direction import Direction
+from vb.sdp.direction import Direction, receives
 from vb.sdp.errors import CodecNotOffered, OfferRejected, SdpParseError
 from vb.sdp.formats import UNMAPPED, Format, first_format, read_formats
 from vb.sdp.parser import decimal, parse_sdp
@@ -15,6 +16,7 @@ from vb.sdp.stream import PLAIN_PROFILES, MediaAddress, read_stream
 from vb.sdp.text import AgreedText
 
 _NOT_ACCEPTABLE: Final = "Not Acceptable Here"
+_WARN_ADDRESS: Final = '301 vb "Incompatible network address format"'
 _WARN_MEDIA: Final = '304 vb "Media type not available"'
 _WARN_FORMAT: Final = '305 vb "Incompatible media format"'
 
@@ -80,6 +82,7 @@ class PeerAudio:
         direction: the peer's direction; an unspecified address counts as "does not receive".
         ptime_ms: packet time the peer gets from us.
         rtcp_use: when it takes RTCP.
+        host_name: what stands in place of its address, None for a literal.
     """
 
     index: int
@@ -92,6 +95,7 @@ class PeerAudio:
     direction: Direction
     ptime_ms: int
     rtcp_use: RtcpUse = "always"
+    host_name: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,19 +126,31 @@ def offered_codecs(data: bytes) -> list[OfferedCodec]:
     return []
 
 
-def check_offer(data: bytes, codecs: Sequence[Codec]) -> list[OfferedCodec]:
+def check_offer(data: bytes, codecs: Sequence[Codec], network: Network = ANYWHERE) -> list[OfferedCodec]:
     """Finds out, before a call exists, whether an offer can be answered; returns its known codecs.
 
     Args:
         data: the offer.
         codecs: the codecs enabled here, best first.
+        network: what can be reached from here; a host name may still be looked up.
 
     Raises:
         SdpParseError: the offer cannot be read.
         OfferRejected: nothing in it can be accepted.
     """
-    choose_audio(parse_sdp(data), codecs)
+    audio = choose_audio(parse_sdp(data), codecs, network=network).audio
+    if audio.host_name is None:
+        require_reachable(audio)
     return offered_codecs(data)
+
+
+def check_reachable(data: bytes, codecs: Sequence[Codec], network: Network) -> None:
+    """Finds out whether an offer that passed `check_offer` can be sent audio, once its names are known.
+
+    Raises:
+        OfferRejected: it cannot.
+    """
+    require_reachable(choose_audio(parse_sdp(data), codecs, network=network).audio)
 
 
 def choose_audio(
@@ -143,6 +159,7 @@ def choose_audio(
     *,
     codec: str | None = None,
     current: int | None = None,
+    network: Network = ANYWHERE,
 ) -> Choice:
     """Picks the audio line and the format to answer an offer with.
 
@@ -151,6 +168,7 @@ def choose_audio(
         codecs: our codecs, best first; the first one that is offered wins.
         codec: name that overrides our order.
         current: index of the line in use by the session, which is preferred while it is still offered.
+        network: what can be reached from here.
 
     Raises:
         OfferRejected: no audio, no transport or no codec in common.
@@ -171,18 +189,33 @@ def choose_audio(
         if found is not None:
             if codec is not None:
                 found = _pick_named(formats, codecs, codec)
-            return Choice(read_audio(description, index, UNMAPPED), *found)
+            return Choice(read_audio(description, index, UNMAPPED, network), *found)
     raise OfferRejected(488, _NOT_ACCEPTABLE, _WARN_FORMAT)
 
 
-def read_audio(description: SessionDescription, index: int, unmapped: Mapping[int, Format]) -> PeerAudio:
+def require_reachable(audio: PeerAudio) -> None:
+    """Refuses audio that would be a silent call: the peer wants ours, but not where it could be sent.
+
+    Raises:
+        OfferRejected: so it is.
+    """
+    if audio.rtp is None and receives(audio.direction):
+        raise OfferRejected(488, _NOT_ACCEPTABLE, _WARN_ADDRESS)
+
+
+def read_audio(
+    description: SessionDescription,
+    index: int,
+    unmapped: Mapping[int, Format],
+    network: Network = ANYWHERE,
+) -> PeerAudio:
     """Reads one audio line together with the session lines that apply to it.
 
     Raises:
         SdpParseError: neither the line nor the session has a `c=` line.
     """
     media = description.media[index]
-    stream = read_stream(description, media)
+    stream = read_stream(description, media, network)
     if stream is None:
         raise SdpParseError("no c= line for the audio")
     return PeerAudio(
@@ -196,6 +229,7 @@ def read_audio(description: SessionDescription, index: int, unmapped: Mapping[in
         direction=stream.direction,
         ptime_ms=packet_time_ms(media.attribute("ptime"), media.attribute("maxptime")),
         rtcp_use=rtcp_use(description, media),
+        host_name=stream.host_name,
     )
 
 

@@ -9,6 +9,7 @@ from ipaddress import ip_address
 from typing import Final
 
 from vb.codecs.base import Codec
+from vb.sdp.address import Network, local_network
 from vb.sdp.description import LocalAudio, Shape, media_lines, offer_shape
 from vb.sdp.direction import Direction, direction_of, intersect, mirror, receives, sends
 from vb.sdp.errors import AnswerRejected, OfferRejected, SdpParseError
@@ -22,7 +23,7 @@ from vb.sdp.formats import (
     first_format,
     wanted_formats,
 )
-from vb.sdp.negotiate import Agreed, Choice, PeerAudio, choose_audio, read_audio
+from vb.sdp.negotiate import Agreed, Choice, PeerAudio, choose_audio, read_audio, require_reachable
 from vb.sdp.parser import parse_sdp
 from vb.sdp.peer_types import codecs_heard, events_heard
 from vb.sdp.session import Connection, Origin, SessionDescription
@@ -111,6 +112,7 @@ class OfferAnswer:
     Attributes:
         hold: we hold the peer; every description from now on lets nothing in from it.
         codecs: our codecs, best first.
+        network: what can be reached from here; the names of descriptions that come in are to be in it.
         text_port: UDP port of our real-time text: the first offer then asks for text, and a text line of
             the peer is taken. None refuses text.
         agreed: the media in force, or None before the first exchange is complete.
@@ -134,6 +136,7 @@ class OfferAnswer:
         if not codecs or any(char in session_name for char in "\r\n\0"):
             raise ValueError("a session needs at least one codec and a name on one line")
         self.codecs = tuple(codecs)
+        self.network = local_network(address)
         self._connection = Connection(f"IP{ip_address(address).version}", address)
         self._rtp_port = rtp_port
         self._rtcp_port = rtp_port + 1 if rtcp_port is None else rtcp_port
@@ -248,7 +251,8 @@ class OfferAnswer:
         events = [item for item in audio.formats if item.is_event and item.clock_rate_hz in clocks]
         sent, codec, _ = accepted[0]
         agreed = replace(
-            self._answered(Choice(audio, sent, codec), events, offer), text=_answered_text(description, offer)
+            self._answered(Choice(audio, sent, codec), events, offer),
+            text=_answered_text(description, offer, self.network),
         )
         event_clocks = {event.clock_rate_hz for event in events}
         self._in_force = _InForce(
@@ -288,8 +292,10 @@ class OfferAnswer:
         description = parse_sdp(data)
         base = self._in_force
         current = None if base.agreed is None else base.shape.audio_index
-        choice = choose_audio(description, self._preference(), codec=codec, current=current)
-        theirs = None if self.text_port is None else find_text(description, base.shape.text_index)
+        network = self.network
+        choice = choose_audio(description, self._preference(), codec=codec, current=current, network=network)
+        require_reachable(choice.audio)
+        theirs = None if self.text_port is None else find_text(description, base.shape.text_index, network)
         text = None if theirs is None or self.text_port is None else theirs.answer(self.text_port)
         text_index = None if theirs is None else theirs.index
         shape = offer_shape(description.media, choice.audio.index, choice.audio.mid, text_index)
@@ -345,7 +351,10 @@ class OfferAnswer:
             if media.port == 0:
                 raise AnswerRejected("the answer refuses our audio")
             ours = {item.payload_type: item for item in offer.formats}
-            return description, read_audio(description, index, ours)
+            audio = read_audio(description, index, ours, self.network)
+            if audio.rtp is None and receives(audio.direction):
+                raise AnswerRejected("the answer has no address that can be reached")
+            return description, audio
         except SdpParseError as error:
             raise AnswerRejected(f"the answer cannot be read: {error}") from error
 
@@ -450,12 +459,12 @@ def _agreement(choice: Choice, events: Sequence[Format], ours: LocalAudio, *, re
     )
 
 
-def _answered_text(description: SessionDescription, offer: _Offer) -> AgreedText | None:
+def _answered_text(description: SessionDescription, offer: _Offer, network: Network) -> AgreedText | None:
     """Returns the text stream that an answer leaves of our offer."""
     if offer.text is None or offer.shape.text_index is None:
         return None
     ours = {item.payload_type: item for item in offer.text.formats}
-    theirs = read_text(description, offer.shape.text_index, ours)
+    theirs = read_text(description, offer.shape.text_index, ours, network)
     return None if theirs is None else theirs.agree(offer.text)
 
 

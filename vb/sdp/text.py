@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from vb.sdp.address import ANYWHERE, Network
 from vb.sdp.direction import Direction, intersect, mirror
 from vb.sdp.errors import SdpParseError
 from vb.sdp.formats import Format, read_formats
@@ -133,32 +134,41 @@ def offers_text(data: bytes) -> bool:
         return False
 
 
-def find_text(description: SessionDescription, current: int | None) -> PeerText | None:
+def find_text(
+    description: SessionDescription, current: int | None, network: Network = ANYWHERE
+) -> PeerText | None:
     """Returns the text line of an offer to take, or None when it has none for us.
 
     Args:
         description: the offer.
         current: index of the line in use by the session, which is preferred while it is still offered.
+        network: what can be reached from here.
     """
     indexes = sorted(range(len(description.media)), key=lambda index: index != current)
-    found = (read_text(description, index, {}) for index in indexes)
+    found = (read_text(description, index, {}, network) for index in indexes)
     return next((text for text in found if text is not None), None)
 
 
-def read_text(description: SessionDescription, index: int, unmapped: Mapping[int, Format]) -> PeerText | None:
+def read_text(
+    description: SessionDescription,
+    index: int,
+    unmapped: Mapping[int, Format],
+    network: Network = ANYWHERE,
+) -> PeerText | None:
     """Reads one media line as a text stream; None when it is none, is refused, or cannot be taken.
 
     Args:
         description: what the peer says.
         index: the line.
         unmapped: meaning of payload types that have no `a=rtpmap`.
+        network: what can be reached from here.
     """
     if index >= len(description.media):
         return None
     media = description.media[index]
     if media.media.lower() != "text" or media.port == 0 or media.protocol.upper() not in PLAIN_PROFILES:
         return None
-    stream = read_stream(description, media)
+    stream = read_stream(description, media, network)
     listed = read_formats(media, unmapped)
     types = _types(listed)
     if stream is None or types is None:

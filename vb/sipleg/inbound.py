@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING
 import structlog
 import trio
 
+from vb.codecs.base import Codec
 from vb.engine import Engine
 from vb.errors import BadRequest, Unavailable
 from vb.events.hooks import Hook
 from vb.events.leg import LegRinging, OfferedCodecInfo
+from vb.sdp.address import local_network
 from vb.sdp.errors import OfferRejected, SdpParseError
-from vb.sdp.negotiate import OfferedCodec, check_offer
+from vb.sdp.negotiate import OfferedCodec, check_offer, check_reachable
 from vb.sip.errors import SipParseError
 from vb.sip.headers import NameAddr
 from vb.sip.tasks.endpoint import SipCall
@@ -21,6 +23,7 @@ from vb.sip.tel import tel_number
 from vb.sip.uri import parse_uri
 from vb.sipleg.headers import CallHeaders, read_headers
 from vb.sipleg.leg import SipLeg, SipLegOptions
+from vb.sipleg.media import SipMedia
 from vb.sipleg.open_media import MediaUnavailable, open_media
 from vb.sipleg.replacing import Predecessor, predecessor
 from vb.web.hooks import make_hook
@@ -55,21 +58,30 @@ def accept_call(sip: SipLegs, call: SipCall) -> None:
         call.reject(*_unavailable(exc))
         return
     try:
-        offered = check_offer(call.offer, sip.codecs) if call.offer is not None else []
+        offered = []
+        if call.offer is not None:
+            offered = check_offer(call.offer, sip.codecs, local_network(call.local_host))
     except SdpParseError:
         call.reject(400, "Bad SDP")
         return
     except OfferRejected as exc:
-        call.reject(exc.status, exc.reason, [("Warning", exc.warning)] if exc.warning else [])
+        _refuse_offer(call, exc)
         return
     run = partial(_run, sip, call, offered, predecessor(sip.engine, call))
     sip.engine.legs.start(run, name=f"call {call.call_id}")
 
 
+def _refuse_offer(call: SipCall, problem: OfferRejected) -> None:
+    headers = [("Warning", problem.warning)] if problem.warning else []
+    call.reject(problem.status, problem.reason, headers)
+
+
 async def _run(sip: SipLegs, call: SipCall, offered: list[OfferedCodec], old: Predecessor | None) -> None:
     engine = sip.engine
     try:
-        async with open_media(engine, call.local_host, sip.codecs) as media:
+        async with open_media(sip, call.local_host, sip.codecs) as media:
+            if not await _can_be_reached(call, media, sip.codecs):
+                return
             headers = read_headers(call.invite.headers)
             leg = SipLeg(
                 engine.legs,
@@ -107,6 +119,20 @@ async def _run(sip: SipLegs, call: SipCall, offered: list[OfferedCodec], old: Pr
         log.warning("call refused", problem=str(exc))
         sip.endpoint.count_refused()
         call.reject(503, "Service Unavailable", [("Retry-After", "5")])
+
+
+async def _can_be_reached(call: SipCall, media: SipMedia, codecs: tuple[Codec, ...]) -> bool:
+    """Look up the host names of an offer; the call is refused if its audio has no address then."""
+    await media.look_up(call.offer, call.wait_closed)
+    network = media.negotiation.network
+    if call.offer is None or not network.names:
+        return True
+    try:
+        check_reachable(call.offer, codecs, network)
+    except OfferRejected as exc:
+        _refuse_offer(call, exc)
+        return False
+    return True
 
 
 def _hook(engine: Engine, headers: CallHeaders) -> Hook | None:

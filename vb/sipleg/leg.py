@@ -350,6 +350,7 @@ class SipLeg(Leg):
             if isinstance(event, sip.Closed):
                 self.hangup("internal_error")
                 return
+            await self.media.look_up(getattr(event, "sdp", None), self.call.wait_closed)
             self._handle(event)
 
     def hang_up(self, reason: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 from vb.codecs.base import Codec
 from vb.ids import IdSource
@@ -11,6 +11,7 @@ from vb.rtp.stats import Quality, quality
 from vb.rtp.tasks import RtpEndpoint, RtpTiming, run_rtp
 from vb.sdp.negotiate import Agreed
 from vb.sdp.offer_answer import OfferAnswer
+from vb.sipleg.media_names import Lookup, look_up_names
 from vb.sipleg.text import SipText
 
 
@@ -24,6 +25,7 @@ class SipMedia:
         text: its real-time text.
         ids: source of random RTCP intervals and names.
         timeout_s: silence of the far end after which an answered call ends; 0 = never.
+        lookup: finds the addresses of the names that the far end writes in place of some.
     """
 
     def __init__(
@@ -35,6 +37,7 @@ class SipMedia:
         *,
         ids: IdSource,
         timeout_s: float,
+        lookup: Lookup,
     ) -> None:
         self.endpoint = endpoint
         self.port = port
@@ -43,6 +46,13 @@ class SipMedia:
         self._ids = ids
         self._timing = RtpTiming(timeout_s=timeout_s)
         self._quality: Quality | None = None
+        self._lookup = lookup
+
+    async def look_up(self, sdp: bytes | None, gone: Callable[[], Awaitable[None]]) -> None:
+        """Find out what a description's host names stand for, before it is acted on; see `look_up_names`."""
+        if sdp is not None:
+            negotiation = self.negotiation
+            negotiation.network = await look_up_names(sdp, negotiation.network, self._lookup, gone)
 
     def receive_offer(self, offer: bytes, *, codec: str | None = None) -> bytes:
         """Return our answer to the far end's offer; see `OfferAnswer.receive_offer`."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import ExitStack, asynccontextmanager
+from typing import TYPE_CHECKING
 
 from vb.codecs.base import Codec
 from vb.engine import Engine
@@ -14,6 +15,9 @@ from vb.sdp.offer_answer import OfferAnswer
 from vb.sipleg.media import SipMedia
 from vb.sipleg.text import SipText
 
+if TYPE_CHECKING:
+    from vb.sipleg.kind import SipLegs
+
 
 class MediaUnavailable(Exception):
     """There is no port pair, or no place in the plane, for another leg."""
@@ -21,12 +25,12 @@ class MediaUnavailable(Exception):
 
 @asynccontextmanager
 async def open_media(
-    engine: Engine, local_host: str, codecs: tuple[Codec, ...], *, text: bool = False
+    sip: SipLegs, local_host: str, codecs: tuple[Codec, ...], *, text: bool = False
 ) -> AsyncIterator[SipMedia]:
     """Hold a port pair and a place in the plane inside the block, and a port pair for text when it is used.
 
     Args:
-        engine: the server.
+        sip: the kind.
         local_host: address that the far end sends to.
         codecs: in order of preference.
         text: whether our first offer asks for real-time text.
@@ -34,6 +38,7 @@ async def open_media(
     Raises:
         MediaUnavailable: nothing is left.
     """
+    engine = sip.engine
     with ExitStack() as endpoints:
 
         def bind() -> RtpEndpoint:
@@ -60,7 +65,15 @@ async def open_media(
         )
         rtp = engine.config.rtp
         sip_text = SipText(negotiation, bind_text, ids=engine.ids, relearn=rtp.relatch)
-        media = SipMedia(endpoint, port, negotiation, sip_text, ids=engine.ids, timeout_s=rtp.timeout_s)
+        media = SipMedia(
+            endpoint,
+            port,
+            negotiation,
+            sip_text,
+            ids=engine.ids,
+            timeout_s=rtp.timeout_s,
+            lookup=sip.endpoint.names,
+        )
         try:
             if text:
                 _open_text(sip_text)

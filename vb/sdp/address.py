@@ -1,0 +1,105 @@
+"""Addresses in a peer's description: literals in any usual spelling, and host names that were looked up.
+
+Spec: RFC 8866 §5.7, §9.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from ipaddress import IPv4Address, IPv6Address, ip_address
+from typing import Final, Literal
+
+from vb.sdp.session import Connection
+
+MAX_NAMES: Final = 4
+_MAX_NAME_CHARS: Final = 253
+_LABEL: Final = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
+_NAME: Final = re.compile(rf"(?:{_LABEL}\.)*(?P<last>{_LABEL})\.?")
+_NUMBER: Final = re.compile(r"[0-9]+|0[xX][0-9A-Fa-f]*")
+_PADDED: Final = re.compile(r"0*([0-9]{1,3})\.0*([0-9]{1,3})\.0*([0-9]{1,3})\.0*([0-9]{1,3})")
+_CONNECTION: Final = re.compile(rb"^c=[ \t]*IN[ \t]+IP[46][ \t]+([^\s/]+)", re.IGNORECASE | re.MULTILINE)
+_BROADCAST: Final = IPv4Address("255.255.255.255")
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """What can be reached from here.
+
+    Attributes:
+        version: the IP version of our sockets; None takes either.
+        names: literal of each host name that was looked up, by the name in lower case.
+    """
+
+    version: Literal[4, 6] | None = None
+    names: Mapping[str, str] = field(default_factory=dict)
+
+    def host(self, connection: Connection) -> str | None:
+        """Returns the literal that one peer can be reached at, or None.
+
+        What the line says of the version is not held against an address that is plain to see.
+        """
+        if connection.net_type.upper() != "IN":
+            return None
+        name = host_name(connection)
+        address = literal(connection.address if name is None else self.names.get(name, ""))
+        if address is None or address.is_unspecified or address.is_multicast or address == _BROADCAST:
+            return None
+        if self.version is not None and address.version != self.version:
+            return None
+        return str(address)
+
+
+ANYWHERE: Final = Network()
+
+
+def local_network(address: str) -> Network:
+    """Returns what can be reached from a socket at one of our addresses."""
+    return Network(version=6 if ":" in address else 4)
+
+
+def literal(text: str) -> IPv4Address | IPv6Address | None:
+    """Returns the address that a text is, without a multicast suffix, or None.
+
+    Leading zeros mean nothing, and an IPv4 address within an IPv6 one is the former. An address with a zone
+    is of no use but on its own link.
+    """
+    text = text.partition("/")[0]
+    padded = _PADDED.fullmatch(text)
+    try:
+        address = ip_address(text if padded is None else ".".join(padded.groups()))
+    except ValueError:
+        return None
+    if isinstance(address, IPv6Address):
+        return address.ipv4_mapped or (None if address.scope_id is not None else address)
+    return address
+
+
+def is_unspecified(connection: Connection) -> bool:
+    """Tells whether the address is 0.0.0.0 or ::, the older way to ask for silence (RFC 3264 §8.4)."""
+    address = literal(connection.address)
+    return address is not None and address.is_unspecified
+
+
+def host_name(connection: Connection) -> str | None:
+    """Returns the host name that stands for the address, in lower case, or None.
+
+    A name that ends in a number is none: resolvers take it for an address in an odd spelling.
+    """
+    text = connection.address
+    if connection.net_type.upper() != "IN" or len(text) > _MAX_NAME_CHARS:
+        return None
+    match = _NAME.fullmatch(text)
+    if match is None or _NUMBER.fullmatch(match["last"]) is not None:
+        return None
+    return text.lower()
+
+
+def host_names(data: bytes) -> list[str]:
+    """Lists the host names in the connection lines of a description, which need not be one; mostly none."""
+    names: list[str] = []
+    for text in _CONNECTION.findall(data):
+        if literal(text.decode("latin-1")) is None:
+            name = host_name(Connection("IP4", text.decode("latin-1")))
+            if name is not None and name not in names:
+                names.append(name)
+    return names[:MAX_NAMES]
