@@ -159,16 +159,13 @@ CASES: Final[tuple[Case, ...]] = (
     CallCase(),
     FeaturesCase(),
     MemoryCase(),
-)
-
-BURSTS: Final = (
     BurstCase("delete-400", 420, "delete"),
     BurstCase("delete-2000", 2020, "delete"),
     BurstCase("hang-up-2000", 2000, "hang up"),
     BurstCase("stop-1000", 1000, "stop"),
 )
 
-ON_REQUEST: Final = (SoakCase(), *BURSTS)
+ON_REQUEST: Final = (SoakCase(),)
 """Only run when they are named."""
 
 QUICK: Final[tuple[Case, ...]] = (
@@ -176,6 +173,9 @@ QUICK: Final[tuple[Case, ...]] = (
     DelayCase(legs=20, bursts=3),
     CallCase(calls=100),
     FeaturesCase("features-20", 20, 4, bar_us=None),
+    BurstCase("delete-80", 80, "delete"),
+    BurstCase("hang-up-80", 80, "hang up"),
+    BurstCase("stop-80", 80, "stop"),
 )
 
 

@@ -56,9 +56,9 @@ async def test_nothing_begins_while_passes_are_long_but_not_for_ever(
 ) -> None:
     done: list[int] = []
     counts: list[int] = []
-    for number in range(8):
+    for number in range(60):
         turns.take(partial(done.append, number))
-    while len(done) < 8:
+    while len(done) < 60:
         counts.append(len(done))
         busy(autojump_clock, 0.006)
         await trio.lowlevel.checkpoint()
@@ -87,7 +87,7 @@ async def test_steps_are_spread_over_passes_by_the_time_that_they_take(
         await trio.lowlevel.checkpoint()
     seen = [count for count in passes if count >= 0]
     assert len(log) == 20
-    assert max(after - before for before, after in pairwise(seen)) <= 3
+    assert max(after - before for before, after in pairwise(seen)) <= 6  # of two turns at most
 
 
 async def test_work_that_steps_hand_in_comes_after_all_of_them(turns: Turns, nursery: trio.Nursery) -> None:
