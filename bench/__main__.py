@@ -56,9 +56,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def _chosen(args: argparse.Namespace) -> list[Case]:
-    soak = [
-        replace(case, minutes=args.minutes) if isinstance(case, SoakCase) else case for case in ON_REQUEST
-    ]
+    soak = [replace(case, minutes=args.minutes) for case in ON_REQUEST]
     cases: list[Case] = [*(QUICK if args.quick else CASES), *soak]
     profiled = PROFILED if not args.quick else QUICK[0].name
     wanted = args.only or ([profiled] if args.profile else None)

@@ -22,11 +22,13 @@ ORDINARY_S: Final = 3.0
 QUIET_S: Final = 1.0
 """So long nothing may come any more for a burst to be over."""
 MOST_S: Final = 60.0
-UNREAD_S: Final = 4.0
-"""How long the client that does not read waits, at most, before it does."""
+UNREAD_S: Final = {"delete": 4.0, "hang up": 4.0, "stop": 1.5}
+"""How long the client that does not read waits before it does; a stop waits for it only briefly."""
 RATE: Final = 2000.0
 ROOM: Final = "crowd"
 TALKERS: Final = 20
+BUFFER: Final = 16
+"""What may wait for a client that does not read: little, as those that do read must not feel it."""
 
 
 class Unread:
@@ -56,6 +58,7 @@ def run_burst(case: BurstCase, checkout: Path, options: Options) -> Outcome:
         settings = {
             "WEBHOOK_URL": f"http://127.0.0.1:{receiver.port}/hook",
             "VB_STOP_TIMEOUT": "30s",
+            "VSI_EVENT_BUFFER_SIZE": str(BUFFER),
         }
         with open_bed(checkout, load, settings, options) as bed:
             rooms = ["standing" if leg < TALKERS else ROOM for leg in range(case.legs)]
@@ -72,6 +75,8 @@ def run_burst(case: BurstCase, checkout: Path, options: Options) -> Outcome:
             took_s = _follow(case, bed, unread, began)
             egress = bed.generator.egress()
             used = bed.server.cpu_s() - used if case.kind != "stop" else float("nan")
+            if case.kind == "stop":
+                bed.server.wait_ended()
             hooks = _hooks(case, bed, receiver)
             burst = len(bed.application.logs[0].ids) - known
             faults += _faults(case, bed, hooks, unread, burst)
@@ -119,7 +124,7 @@ def _follow(case: BurstCase, bed: Bed, unread: Unread, began: float) -> float:
         count = sum(len(log.ids) for log in application.logs)
         if count != seen:
             seen, last = count, now
-        if not has_read and now - began > UNREAD_S:
+        if not has_read and now - began > UNREAD_S[case.kind]:
             unread.catch_up()
             has_read = True
         if has_read and now - last > QUIET_S and (case.kind != "stop" or not application.is_connected):

@@ -228,16 +228,13 @@ CASES: Final[tuple[Case, ...]] = (
     MemoryCase(),
     SignallingCase(),
     SignallingCase("signalling-300", rate=300.0, calls=3000, warm_up=150),
-)
-
-BURSTS: Final = (
     BurstCase("delete-400", 420, "delete"),
     BurstCase("delete-2000", 2020, "delete"),
     BurstCase("hang-up-2000", 2000, "hang up"),
     BurstCase("stop-1000", 1000, "stop"),
 )
 
-ON_REQUEST: Final = (SoakCase(), *BURSTS)
+ON_REQUEST: Final = (SoakCase(),)
 """Only run when they are named."""
 
 QUICK: Final[tuple[Case, ...]] = (
@@ -247,6 +244,9 @@ QUICK: Final[tuple[Case, ...]] = (
     CallCase(calls=100),
     FeaturesCase("features-20", 20, 4, bar_us=None),
     SignallingCase(calls=60, warm_up=10),
+    BurstCase("delete-80", 80, "delete"),
+    BurstCase("hang-up-80", 80, "hang up"),
+    BurstCase("stop-80", 80, "stop"),
 )
 
 

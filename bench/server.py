@@ -94,12 +94,23 @@ class Server:
         """Send the process a signal."""
         os.kill(self.pid, number)
 
+    def wait_ended(self) -> None:
+        """Wait until the process has ended by itself, for STOP_S at most."""
+        deadline = time.monotonic() + STOP_S
+        while _state(self.pid) != "Z" and time.monotonic() < deadline:
+            time.sleep(0.05)  # noqa: TID251 - this process has no event loop
+
     def metrics(self) -> dict[str, float]:
         """Every sample of /metrics by its name with labels."""
         with urllib.request.urlopen(
             f"http://{self.http_host}:{self.http_port}/metrics", timeout=10
         ) as response:
             return parse_metrics(response.read().decode())
+
+
+def _state(pid: int) -> str:
+    """Return the state of a process of ours by its letter: Z once it has ended."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
 
 
 def parse_metrics(text: str) -> dict[str, float]:
@@ -192,7 +203,8 @@ def running_server(
     try:
         placement.apply(process.pid)
         yield Server(process.pid, *_wait_for_addresses(process, log), watch)
-        process.terminate()
+        if process.poll() is None:
+            process.terminate()
         status = process.wait(STOP_S)
         if status != 0:
             raise ServerFailed(f"exit status {status}: {_tail(log)}")

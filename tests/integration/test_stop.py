@@ -56,7 +56,7 @@ class Receiver:
             self._arrived = trio.Event()
 
     async def wait_for(self, count: int) -> None:
-        with trio.fail_after(10):
+        with trio.fail_after(30):
             while len(self.got) < count:
                 await self._arrived.wait()
 

@@ -1,7 +1,9 @@
+import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from tests.mixer.support import World, level
+from vb.mixer.plan import MixPlan
 from vb.mixer.room import RoomMix
 from vb.mixer.tasks import run_room
 
@@ -64,3 +66,26 @@ async def test_a_move_between_tasks_is_never_heard_twice(autojump_clock: MockClo
             heard = [level(phone.pcm(2)) > 100 for phone in (left, right)]
             assert heard == [turn % 2 == 1, turn % 2 == 0]
         nursery.cancel_scope.cancel()
+
+
+async def test_a_plan_that_takes_long_is_followed_by_a_rest_and_the_last_state_counts(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world, room = World(), RoomMix("r", 8000)
+    port = world.phone().port
+    published: list[tuple[float, int]] = []
+
+    def publish(plan: MixPlan) -> None:
+        autojump_clock.jump(0.002)
+        published.append((trio.current_time(), len(plan.members)))
+
+    monkeypatch.setattr(world.plane, "publish", publish)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(run_room, room, world.plane)
+        for number in range(40):
+            room.join(str(number), port)
+            await trio.sleep(0.001)
+        await trio.sleep(0.1)
+        nursery.cancel_scope.cancel()
+    assert len(published) < 8
+    assert published[-1][1] == 40

@@ -7,11 +7,17 @@ from typing import Final
 import trio
 
 from vb.channels import Channel
+from vb.mixer.frames import TICK_S
 from vb.mixer.plane import Plane
 from vb.mixer.room import RoomMix
 
 NOTICES: Final = 1
 """One notice is enough: the task publishes the whole state, so notices that do not fit say nothing more."""
+
+_REST: Final = 4.0
+"""How many times as long as a plan took the task rests, so that a burst in a large room is a few plans."""
+_LEAST_REST_S: Final = 0.001
+"""Rests shorter than this are not worth it: small rooms follow each change at once."""
 
 
 async def run_room(
@@ -27,7 +33,11 @@ async def run_room(
     task_status.started()
     try:
         async for _ in notices:
+            begun = trio.current_time()
             plane.publish(room.plan())
+            rest_s = min(_REST * (trio.current_time() - begun), TICK_S)
+            if rest_s >= _LEAST_REST_S:
+                await trio.sleep(rest_s)
     finally:
         room.on_change = None
         plane.withdraw(room.room_id)
