@@ -22,7 +22,7 @@ from vb.web.errors import (
 from vb.web.policy import FetchPolicy, UrlTarget, parse_url
 from vb.web.tasks.dial import Dialer
 from vb.web.tasks.guard import Guard
-from vb.web.tasks.transport import REPEATABLE, TRUSTED, GuardedTransport
+from vb.web.tasks.transport import REPEATABLE, TARGET, TRUSTED, GuardedTransport
 
 REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 """Statuses that send a GET elsewhere."""
@@ -133,7 +133,7 @@ class WebClient:
                 target,
                 headers or {},
                 content,
-                {TRUSTED: trusted and target.authority == home, REPEATABLE: repeatable},
+                {TRUSTED: trusted and target.authority == home, REPEATABLE: repeatable, TARGET: target},
             )
             location = response.location
             if response.status not in redirects or location is None:
@@ -189,7 +189,7 @@ class WebClient:
         target: UrlTarget,
         headers: Mapping[str, str],
         content: bytes,
-        extensions: Mapping[str, bool],
+        extensions: dict[str, object],
     ) -> WebResponse:
         try:
             request = self.http.build_request(
@@ -197,7 +197,7 @@ class WebClient:
                 target.url,
                 headers={**headers, "Host": target.authority},
                 content=content or None,
-                extensions=dict(extensions),
+                extensions=extensions,
             )
             response = await self.http.send(request, auth=target.credentials, stream=True)
         except (httpx.HTTPError, httpx.InvalidURL) as error:

@@ -28,6 +28,8 @@ from vb.web.tasks.guard import Guard
 
 TRUSTED: Final = "vb.trusted"
 """Name of the request extension that says that the operator has set the URL."""
+TARGET: Final = "vb.target"
+"""Name of the request extension that holds the URL, which was taken apart already."""
 REPEATABLE: Final = "vb.repeatable"
 """Name of the request extension that says that the request may be sent twice, although it is no GET."""
 _KEPT_CONNECTIONS: Final = 100
@@ -76,7 +78,9 @@ class GuardedTransport(httpx.AsyncBaseTransport):
             UrlRefused, HostUnknown: the guard says so.
             httpx.TransportError: it fails.
         """
-        target = parse_url(str(request.url.copy_with(username=None, password=None)))
+        target = request.extensions.get(TARGET)
+        if target is None or request.url.raw_host.decode("ascii") != target.host:
+            target = parse_url(str(request.url.copy_with(username=None, password=None)))
         place = await self._guard.judge(target, trusted=bool(request.extensions.get(TRUSTED)))
         return await self.forward(request, place)
 
@@ -153,9 +157,11 @@ class _Body(httpx.AsyncByteStream):
         self._give_back = give_back
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        with _named(_ERRORS):
+        try:
             async for part in self._answer.aiter_stream():
                 yield part
+        except tuple(_ERRORS) as error:
+            raise _renamed(error, _ERRORS) from error
 
     async def aclose(self) -> None:
         await self._answer.aclose()
@@ -173,7 +179,11 @@ def _named(names: Mapping[type[Exception], type[Exception]]) -> Iterator[None]:
     try:
         yield
     except tuple(names) as error:
-        raise next(name for kind, name in names.items() if isinstance(error, kind))(str(error)) from error
+        raise _renamed(error, names) from error
+
+
+def _renamed(error: Exception, names: Mapping[type[Exception], type[Exception]]) -> Exception:
+    return next(name for kind, name in names.items() if isinstance(error, kind))(str(error))
 
 
 class _Stream(httpcore.AsyncNetworkStream):
