@@ -218,7 +218,7 @@ def test_transcripts_and_agents_are_kept_as_soon_as_there_are_such_events() -> N
     agent = str(uuid.UUID(int=3, version=4))
     for published in (
         _published("agent.connected", 2, conversation_id="c1", agent_id=agent),
-        _published("stt.text", 3, text="hel", is_final=False),
+        _published("stt.text", 3, text="he", is_final=False),
         _published("stt.text", 4, text="hello", is_final=True),
         _published("agent.agent_response", 5, text="good day"),
         _published("agent.disconnected", 9),

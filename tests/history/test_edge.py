@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import contextlib
+import random
 import uuid
 from pathlib import Path
 from urllib.parse import parse_qsl, urlsplit
@@ -13,6 +15,7 @@ from vb.history.model import Call
 from vb.history.store import Store
 
 ID = str(change(1).call_id)
+AGENTS = [str(uuid.UUID(int=number, version=4)) for number in (1, 2)]
 
 
 def test_a_page_has_links_that_keep_its_filters(store: Store) -> None:
@@ -160,3 +163,42 @@ def test_a_question_that_takes_too_long_is_given_up(tmp_path: Path, monkeypatch:
     with pytest.raises(Unavailable):
         list_calls(store, [("search", "word"), ("durationMin", "1s")])
     store.close()
+
+
+def test_totals_stay_exact_whatever_happens_to_calls(store: Store) -> None:
+    dice = random.Random(3)
+    versions: dict[int, int] = {}
+    questions: list[list[tuple[str, str]]] = [
+        [],
+        [("durationMin", "1s")],
+        [("durationMax", "0s")],
+        [("timeOfDayStart", "14:13:30"), ("timeOfDayEnd", "14:14:10.5")],
+        [("fromDate", "2026-09-21T14:13:30Z")],
+        [("metadata.team", "red")],
+        [("agentIds", AGENTS[0]), ("agentIds", AGENTS[1])],
+        [("search", "hello")],
+    ]
+    for _ in range(60):
+        number = dice.randrange(40)
+        if number in versions and dice.random() < 0.3:
+            with contextlib.suppress(Conflict):
+                store.delete(change(number).call_id)
+                del versions[number]
+            continue
+        versions[number] = versions.get(number, 0) + dice.choice([0, 1, 2])
+        store.write(
+            [
+                write(
+                    number,
+                    version=versions[number],
+                    duration_us=dice.choice([None, 0, 500_000, 90_000_000]),
+                    joined_after_us=dice.choice([None, 1]),
+                    metadata={"team": dice.choice(["red", "blue"])},
+                    agents=[{"agent_id": agent, "started_us": 1} for agent in AGENTS if dice.random() < 0.4],
+                    texts=(dice.choice(["hello", "bye"]),),
+                )
+            ]
+        )
+        for pairs in questions:
+            page = list_calls(store, [*pairs, ("pageSize", "500")])
+            assert page.total == len(page.results), pairs

@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -278,13 +279,24 @@ def test_calls_of_a_silent_server_elsewhere_are_closed_after_a_while(
         each.close(calls_left=False)
 
 
-def test_several_servers_write_into_one_database(database_url: str, tmp_path: Path) -> None:
+def test_several_servers_write_into_one_database_at_once(database_url: str, tmp_path: Path) -> None:
     servers = [keeper(database_url, tmp_path / "queue", uuid.UUID(int=n)) for n in (1, 2, 3)]
-    for number in range(30):
-        servers[number % 3][0].round([change(number)])
-    page = list_calls(servers[0][1], [("pageSize", "30")])
-    assert page.total == len(page.results) == 30
+
+    def work(which: int) -> None:
+        one, _ = servers[which]
+        for step in range(8):
+            numbers = [which * 100 + step * 5 + number for number in range(5)]
+            one.round([change(n, duration_us=None, metadata={"n": "all"}) for n in numbers])
+            one.round([change(n, version=4, metadata={"n": "all"}) for n in numbers])
+        while one.queued:
+            one.round([])
+
+    with ThreadPoolExecutor(3) as threads:
+        list(threads.map(work, range(3)))
+    page = list_calls(servers[0][1], [("pageSize", "200"), ("metadata.n", "all"), ("durationMin", "1s")])
+    assert page.total == len(page.results) == 120
     for each, _ in servers:
+        assert each.damaged == 0
         each.close(calls_left=False)
 
 

@@ -36,7 +36,7 @@ from vb.history.writer import DOCUMENT_PART
 GATHER_MAX: Final = 20_000
 """Up to so many calls are gathered and sorted."""
 PROBE_MAX: Final = 2_000
-"""Up to so many calls are looked up in SQLite's index of words one by one."""
+"""Up to so many calls are looked at for words one by one; for more, all that match are gathered once."""
 
 _COLUMNS: Final = {
     "created": CALLS.c.call_key,
@@ -178,8 +178,9 @@ class Finder:
             if group != driver:
                 conditions.append(exists().where(LABELS.c.label.in_(group), LABELS.c.call_key == key))
         if filters.words and driver != "words":
-            if self._sqlite and probed > PROBE_MAX:
-                conditions.append(key.in_(self._by_words()))
+            if probed > PROBE_MAX:
+                matched = self._by_words().cte("matched").prefix_with("MATERIALIZED")
+                conditions.append(key.in_(select(matched.c.call_key)))
             else:
                 conditions.append(exists().where(self._matches(), self._words.c.rowid == key))
         return conditions, needs_row

@@ -28,6 +28,8 @@ IDLE_S: Final = 1.0
 PAUSE_S: Final = 0.05
 """Between two rounds: what comes meanwhile is written together."""
 RETRY_S: Final = 2.0
+CLOSE_S: Final = 10.0
+"""How long the end of the server waits for the last round; a thread that still writes is waited for."""
 TAKE: Final = 500
 READERS: Final = 3
 
@@ -183,6 +185,7 @@ async def open_history(
                 nursery.cancel_scope.cancel()
     finally:
         unsubscribe()
-        with trio.CancelScope(shield=True):
+        with trio.move_on_after(CLOSE_S, shield=True):
             await history.drain(trio.current_time() + RETRY_S)
-        await history.close()
+        with trio.move_on_after(CLOSE_S, shield=True):
+            await history.close()
