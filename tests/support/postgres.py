@@ -55,7 +55,16 @@ def running_postgres(*, settings: tuple[str, ...] = ()) -> Iterator[str]:
         initdb: list[str | Path] = [binaries / "initdb", "-D", data, "-A", "trust", "-U", "vb", "-E", "UTF8"]
         _run(user, [*initdb, "--locale=C", "-N"])
         options = [f"-k {folder}", "-h ''", "-c fsync=off", "-c max_connections=40", *settings]
-        start: list[str | Path] = [binaries / "pg_ctl", "-D", data, "-w", "-t", str(_START_S), "-l", folder / "log"]
+        start: list[str | Path] = [
+            binaries / "pg_ctl",
+            "-D",
+            data,
+            "-w",
+            "-t",
+            str(_START_S),
+            "-l",
+            folder / "log",
+        ]
         _run(user, [*start, "-o", " ".join(options), "start"])
         try:
             yield f"postgresql://vb@/postgres?host={folder}"
