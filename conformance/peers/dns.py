@@ -44,12 +44,13 @@ async def open_name_server(records: Records) -> AsyncIterator[NameServer]:
         await sock.bind(("127.0.0.1", 0))
         server = NameServer(sock.getsockname()[1])
 
-        async def serve() -> None:
+        async def serve(*, task_status: trio.TaskStatus[None]) -> None:
+            task_status.started()
             while True:
                 wire, peer = await sock.recvfrom(4096)
                 await sock.sendto(server.answer(wire, records), peer)
 
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(serve)
+            await nursery.start(serve)
             yield server
             nursery.cancel_scope.cancel()

@@ -5,6 +5,8 @@ Every message goes through a whole agent. The vectors stand in `rfc5118.py` besi
 
 from __future__ import annotations
 
+from ipaddress import IPv6Address
+
 import pytest
 
 from tests.sip.rfc5118 import INVALID, VALID
@@ -95,12 +97,12 @@ def test_mapped_addresses_are_read_everywhere() -> None:
     message = read("ipv4-mapped-ipv6")
     vias = [parse_via(value) for value in message.headers.get_list("Via")]
     assert [(via.host, via.port) for via in vias] == [
-        ("::ffff:c000:20a", 19823),
-        ("::ffff:c000:202", None),
+        (str(IPv6Address("::ffff:c000:20a")), 19823),  # Python 3.13 writes such addresses otherwise
+        (str(IPv6Address("::ffff:c000:202")), None),
     ]
     contact = message.contact()
     assert contact is not None
-    assert parse_uri(contact.uri).host == "::ffff:c000:202"
+    assert parse_uri(contact.uri).host == str(IPv6Address("::ffff:c000:202"))
 
 
 def test_sdp_has_addresses_without_brackets_and_of_both_families() -> None:
