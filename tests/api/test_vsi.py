@@ -486,3 +486,16 @@ async def test_a_command_runs_to_its_end_when_the_session_is_closed(
     client.session.close(1001)
     await client.ended.wait()
     assert done == ["slow"]
+
+
+async def test_a_reply_waits_until_what_the_command_caused_is_safe(
+    engine: SmallEngine, autojump_clock: MockClock
+) -> None:
+    runner = CommandRunner(engine)
+
+    async def settle() -> None:
+        await trio.sleep(2)
+
+    runner.settle = settle
+    assert await runner.run("list_colours", {}) == [{"id": "a", "colour": "red", "coats": 1}]
+    assert trio.current_time() == 2

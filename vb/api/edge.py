@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import httpx
@@ -69,9 +69,14 @@ class EdgeEngine(Protocol):
 
 
 class CommandRunner:
-    """Runs commands to their end even when the client that asked goes away meanwhile."""
+    """Runs commands to their end even when the client that asked goes away meanwhile.
+
+    Attributes:
+        settle: awaited before a reply: what it caused is safe then; None when nothing has to be.
+    """
 
     def __init__(self, engine: EdgeEngine) -> None:
+        self.settle: Callable[[], Awaitable[None]] | None = None
         self._engine = cast("Engine", engine)
         self._scopes: set[trio.CancelScope] = set()
         self._released = False
@@ -87,7 +92,10 @@ class CommandRunner:
         with trio.CancelScope(shield=not self._released) as scope:
             self._scopes.add(scope)
             try:
-                return registry.dump(await registry.call(self._engine, name, values))
+                result = registry.dump(await registry.call(self._engine, name, values))
+                if self.settle is not None:
+                    await self.settle()
+                return result
             finally:
                 self._scopes.discard(scope)
 
