@@ -137,6 +137,8 @@ async def open_server(config: Config | None = None, *, http: bool = True) -> Asy
         if spool is not None:
             transports.start_soon(spool.run, name="webhook spool")
         app = create_app(engine) if http else None  # it takes several ticks, so none runs yet
+        if app is not None and spool is not None:
+            app.runner.settle = spool.written
         grid = await transports.start(partial(run_plane, engine.plane), name="media plane")
         add_figures(engine, grid)
         listening = {kind.name: await transports.start(kind.run, name=kind.name) for kind in engine.kinds}

@@ -168,6 +168,20 @@ async def vsi_create_leg(world: World) -> None:
     env={"VSI_EVENT_BUFFER_SIZE": "16"},
 )
 async def vsi_overflow(world: World) -> None:
+    # Its connection is full after some of them, and has refused bytes for long enough after the pause.
+    await stops_reading(world, events=180, pause_after=150)
+
+
+@scenario(
+    "VSI: a client that stops reading loses what goes beyond its bytes, however short that is",
+    env={"VB_VSI_BUFFER_BYTES": "65536", "VSI_EVENT_BUFFER_SIZE": "1000000"},
+)
+async def vsi_overflow_bytes(world: World) -> None:
+    await stops_reading(world, events=180)
+
+
+async def stops_reading(world: World, events: int, pause_after: int | None = None) -> None:
+    """Let a client read nothing while large events come, and then all that there is."""
     sock = trio.socket.socket()
     sock.setsockopt(trio.socket.SOL_SOCKET, trio.socket.SO_RCVBUF, 4096)
     await sock.connect(world.target.http)
@@ -179,9 +193,9 @@ async def vsi_overflow(world: World) -> None:
     check("upgrade", (await stuck.receive_some(100))[:12], b"HTTP/1.1 101")
     await world.command("create_room", {"id": "sc-big"})
     with trio.fail_after(20):
-        for number in range(180):
-            if number == 150:
-                await trio.sleep(1.5)  # its connection, full by now, has refused bytes for long enough
+        for number in range(events):
+            if number == pause_after:
+                await trio.sleep(1.5)
             matrix = {"listener": [f"{number}-{index:-<120}" for index in range(250)]}
             await world.command("room_routing_set", {"room_id": "sc-big", "matrix": matrix})
     dropped = [frame for frame in world.vsi.frames.items() if frame.get("type") == "events_dropped"]
@@ -196,6 +210,27 @@ async def vsi_overflow(world: World) -> None:
             tail = tail[-100:] + chunk
     require(b'"events_dropped"' in tail, "the stuck client, reading again", "events_dropped", tail[-200:])
     await trio.aclose_forcefully(stuck)
+
+
+@scenario(
+    "VSI: a room of many calls is deleted, and clients that read miss nothing however little may wait",
+    env={"VSI_EVENT_BUFFER_SIZE": "16"},
+    timeout_s=90,
+)
+async def vsi_burst(world: World) -> None:
+    other = await world.another_vsi("other")
+    phones = [await answered(world, f"call{number}") for number in range(40)]
+    for phone in phones:
+        await phone.join("sc-burst")
+    await world.rest("DELETE", "/v1/rooms/sc-burst", status=200, expect={"status": "deleted"})
+    for phone in phones:
+        await phone.is_hung_up("room_deleted")
+        await world.event("leg.disconnected", leg_id=phone.leg_id, vsi=other)
+    for vsi in (world.vsi, other):
+        for phone in phones:
+            await world.event("leg.left_room", leg_id=phone.leg_id, vsi=vsi)
+        dropped = [frame for frame in vsi.frames.items() if frame.get("type") == "events_dropped"]
+        check("events that a client who reads has missed", dropped, [])
 
 
 BAD_SETTINGS = {

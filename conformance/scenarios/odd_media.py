@@ -167,19 +167,3 @@ async def own_payload_types(world: World) -> None:
     (await listener.rtp.listen(300, settle_ms=400)).is_quiet()
     for each in (phone, listener):
         await each.hang_up()
-
-
-@scenario("A media address that cannot be sent to: audio goes to where the far end's own comes from")
-async def media_address_unusable(world: World) -> None:
-    for connection in ("192.0.2", "IP6 127.0.0.1"):
-        rtp = await world.rtp("call1")
-        sdp = audio_sdp(rtp.port)
-        if connection.startswith("IP6"):
-            sdp = sdp.replace(b"c=IN IP4 127.0.0.1", b"c=IN IP6 127.0.0.1")
-        else:
-            sdp = sdp.replace(b"c=IN IP4 127.0.0.1", f"c=IN IP4 {connection}".encode())
-        phone = await ringing(world, rtp=rtp, sdp=sdp)
-        await phone.answer()
-        rtp.talk(500.0)
-        (await rtp.listen(300, settle_ms=500)).is_steady()
-        await phone.hang_up()

@@ -179,6 +179,23 @@ async def test_what_is_done_while_it_is_written_is_taken_out_again(
     assert files_in(tmp_path) == []
 
 
+async def test_who_waits_for_what_was_put_goes_on_once_it_is_written_or_has_failed(
+    tmp_path: Path, disk: Disk, autojump_clock: MockClock
+) -> None:
+    async with open_queue(tmp_path) as queue:
+        await queue.written()
+        put(queue, "a")
+        await queue.written()
+        assert disk.batches == [(["a"], 0)]
+        disk.full = True
+        put(queue, "b")
+        await queue.written()
+        assert queue.failures["write"] == 1
+        put(queue, "c")
+        await queue.written()
+    assert len(disk.batches) == 1
+
+
 async def test_items_can_be_read_before_and_after_they_are_written(
     tmp_path: Path, autojump_clock: MockClock
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
 import trio
@@ -61,9 +62,14 @@ class EdgeEngine(Protocol):
 
 
 class CommandRunner:
-    """Runs commands to their end even when the client that asked goes away meanwhile."""
+    """Runs commands to their end even when the client that asked goes away meanwhile.
+
+    Attributes:
+        settle: awaited before a reply: what it caused is safe then; None when nothing has to be.
+    """
 
     def __init__(self, engine: EdgeEngine) -> None:
+        self.settle: Callable[[], Awaitable[None]] | None = None
         self._engine = engine
         self._scopes: set[trio.CancelScope] = set()
         self._released = False
@@ -79,7 +85,10 @@ class CommandRunner:
         with trio.CancelScope(shield=not self._released) as scope:
             self._scopes.add(scope)
             try:
-                return registry.dump(await registry.execute(self._engine, command, params))
+                result = registry.dump(await registry.execute(self._engine, command, params))
+                if self.settle is not None:
+                    await self.settle()
+                return result
             finally:
                 self._scopes.discard(scope)
 

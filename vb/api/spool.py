@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import structlog
+import trio
 
 from vb.api.spool_journals import Journals
 from vb.durable.queue import DurableQueue, InThread, Item, one_thread
@@ -23,6 +24,8 @@ log = structlog.get_logger(__name__)
 
 TOPIC: Final = "webhook"
 NAME: Final = "webhooks"
+WRITTEN_S: Final = 0.5
+"""How long the reply to a command waits at most for the disk."""
 _to_json: Final = json.JSONEncoder(separators=(",", ":")).encode
 
 
@@ -124,6 +127,11 @@ class Spool:
         text = "Events and notes that the spool could not write, keep or read"
         for reason, count in self.queue.failures.items():
             yield "webhook_spool_failures", text, count, {"reason": reason}
+
+    async def written(self) -> None:
+        """Wait until everything that was noted so far is on the disk, or could not be written."""
+        with trio.move_on_after(WRITTEN_S):
+            await self.queue.written()
 
     async def run(self) -> None:
         """Write what is noted, until cancelled."""

@@ -28,6 +28,7 @@ def owner_command(
     room: str,
     errors: tuple[int, ...] = (),
     room_result: type[BaseModel] | None = None,
+    check: Callable[[Engine, P], object] | None = None,
 ) -> Callable[[OwnerFunc[P, R]], OwnerFunc[P, R]]:
     """Register `leg_NAME` and `room_NAME`, two views of one function on an owner.
 
@@ -38,6 +39,7 @@ def owner_command(
         room: the same for a room.
         errors: HTTP statuses that it may answer besides success.
         room_result: the room's answer where it says more than the leg's.
+        check: refuses what is wrong with the request whoever the owner is, before the owner is looked for.
 
     Raises:
         TypeError: as `command` does.
@@ -45,9 +47,13 @@ def owner_command(
 
     def register(func: OwnerFunc[P, R]) -> OwnerFunc[P, R]:
         async def on_leg(engine: Engine, p: P) -> R:
+            if check is not None:
+                check(engine, p)
             return await func(engine, engine.legs.get(p.id), p)
 
         async def on_room(engine: Engine, p: P) -> R:
+            if check is not None:
+                check(engine, p)
             return await func(engine, engine.rooms.get(p.id), p)
 
         hints = get_type_hints(func, {**func.__globals__, "Engine": object, "Owner": object})

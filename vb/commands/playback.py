@@ -80,12 +80,17 @@ async def play_stop(engine: Engine, owner: Owner, p: PlaybackRef) -> Status:
     return Status(status="stopped")
 
 
+def _check_volume(engine: Engine, p: PlaybackVolume) -> None:
+    check_volume(p.volume)
+
+
 @owner_command(
     "play_volume",
     rest=Route("PATCH", _PATH, names=_NAMES, body=True),
     errors=(400, 404),
     leg="Change the volume of a playback on a leg while it plays.",
     room="Change the volume of a playback in a room while it plays.",
+    check=_check_volume,
 )
 async def play_volume(engine: Engine, owner: Owner, p: PlaybackVolume) -> Status:
     """Change the volume of a playback."""

@@ -86,6 +86,7 @@ def _s3_choice(p: Record) -> S3Choice:
     errors=(400, 404, 409, 500, 501),
     leg="Record a leg in stereo: left what it says, right what it hears.",
     room="Record the full mix of a room in mono, and on request each participant on a channel of its own.",
+    check=_options,
 )
 async def record_start(engine: Engine, owner: Owner, p: Record) -> RecordingStart:
     """Start a recording."""

@@ -100,6 +100,7 @@ class DurableQueue:
         self._done: list[int] = []
         self._in_thread = in_thread
         self._wakeup = trio.Event()
+        self._progress = trio.Event()
         self._failing = False
         self._closed = False
 
@@ -204,6 +205,15 @@ class DurableQueue:
             log.error("items of a durable queue cannot be read", queue=self._name, items=missing)
         return [data.get(item.number) for item in items]
 
+    async def written(self) -> None:
+        """Wait until everything that was put so far is on the disk, or could not be written."""
+        last = self._number
+        while self._unwritten:
+            oldest = next(iter(self._unwritten.values()))
+            if oldest.number > last or oldest.has_failed:
+                return
+            await self._progress.wait()
+
     # -- writing -------------------------------------------------------------------------------------------
 
     async def run(self) -> None:
@@ -227,6 +237,14 @@ class DurableQueue:
             await self._in_thread(self._close_store)
 
     async def _write(self) -> bool:
+        """Write a batch, and let those go on who wait for it; False when that failed."""
+        try:
+            return await self._write_batch()
+        finally:
+            self._progress.set()
+            self._progress = trio.Event()
+
+    async def _write_batch(self) -> bool:
         """Write a batch; False when that failed.
 
         Cancellation: the thread is left to itself. Whether it succeeds or not, the same may be written again.
