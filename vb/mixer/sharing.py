@@ -84,7 +84,8 @@ class Sharing:
             if before.get(slot) != kind:
                 self._columns.quiet[slot] = 0
         leader = self._columns.leader
-        following = np.flatnonzero(leader != np.arange(leader.size)).tolist()
+        reach = self._columns.reach
+        following = np.flatnonzero(leader[:reach] != np.arange(reach)).tolist()
         for slot in following:
             first = int(leader[slot])
             if first == slot:

@@ -23,8 +23,8 @@ class PacketTransform(Protocol):
     """Changes RTP and RTCP packets in place.
 
     All four are called inside the tick, or by the leg's task, and must not wait. `packet` is lent for the
-    call and longer than the packet in it. Each returns the packet's new length, or a negative number when it is to
-    be dropped, which is counted.
+    call and longer than the packet in it. Each returns the packet's new length, or a negative number when it
+    is to be dropped, which is counted.
     """
 
     def protect(self, packet: memoryview, length: int) -> int:
