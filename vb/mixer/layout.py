@@ -163,7 +163,7 @@ def compile_layout(core: PlaneCore, plans: Mapping[str, MixPlan], owners: Mappin
             placed.update(slots)
             _draft_room(core, drafts, plan, slots, present)
     unheard: list[Port] = []
-    for port in core.ports:
+    for port in core.ports[: core.columns.reach]:
         if port is None or port.slot in placed:
             continue
         if _usable(port):

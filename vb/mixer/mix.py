@@ -78,7 +78,8 @@ class Mixer:
         if sharers is not None:
             mix_class = sharers.hearing
             slots = mix_class.slots
-        np.clip(heard, _LOWEST, _HIGHEST, out=heard)
+        # Of a pair each hears one voice, which needs no limit.
+        np.clip(heard[mix_class.pair_rows :], _LOWEST, _HIGHEST, out=heard[mix_class.pair_rows :])
         shut = columns.shut[slots]
         if shut.any():
             heard[shut] = 0.0
@@ -155,7 +156,8 @@ class Mixer:
         """
         pairs, meshes, shares = mix_class.pair_rows, mix_class.mesh_start, mix_class.share_start
         width = said.shape[1]
-        heard = np.zeros_like(said) if own is None else np.zeros((shares + own.size, width), np.float32)
+        heard = np.empty((said.shape[0] if own is None else shares + own.size, width), np.float32)
+        heard[pairs:meshes] = 0.0
         if pairs:
             heard[:pairs].reshape(-1, 2, width)[:] = said[:pairs].reshape(-1, 2, width)[:, ::-1]
         spoken = said[meshes:]

@@ -30,8 +30,8 @@ QUIET: Final = 32
 """A frame without a greater sample says nothing: its peak is 60 dB down, and comfort noise is louder."""
 SETTLED_TICKS: Final = 25
 """Silent for so long, a leg has an encoder that forgot what else it has heard."""
-SETTLED_TABLED_TICKS: Final = 2
-"""The same for a codec without state; the filters forget within a frame."""
+SETTLED_TABLED_TICKS: Final = 10
+"""The same for a codec without state: its filter forgets within a frame, but a pause is no silence yet."""
 _LONGEST: Final = 1000
 NEVER: Final = _LONGEST + 1
 """More ticks of silence than are counted."""
@@ -84,7 +84,8 @@ class Sharing:
             if before.get(slot) != kind:
                 self._columns.quiet[slot] = 0
         leader = self._columns.leader
-        following = np.flatnonzero(leader != np.arange(leader.size)).tolist()
+        reach = self._columns.reach
+        following = np.flatnonzero(leader[:reach] != np.arange(reach)).tolist()
         for slot in following:
             first = int(leader[slot])
             if first == slot:

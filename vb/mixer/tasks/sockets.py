@@ -14,12 +14,13 @@ import struct
 import time
 from collections import Counter
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import trio
 
 from vb.mixer.batch import MAX_ROUNDS, ROW_BYTES, Batch, Endpoint
+from vb.mixer.tasks.receiver import Receiver
 from vb.rtp.latching import Address
 from vb.rtp.tasks.endpoint import RtpEndpoint
 
@@ -33,8 +34,6 @@ _NS_PER_S: Final = 1_000_000_000
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _Send = Callable[[memoryview], object]
-_Received = tuple[int, list[tuple[int, int, bytes]], int, Any]
-"""Length, ancillary data, flags and source of a packet, as `recvmsg_into` returns them."""
 
 
 def disconnect(sock: socket.socket) -> None:
@@ -64,14 +63,13 @@ class SocketIo:
         self._clock = clock
         self._epoll = select.epoll()
         self._rtcp_epoll = select.epoll()
-        self._receivers: dict[int, Callable[[list[memoryview], int], _Received]] = {}
+        self._receiver: Receiver | None = None
         self._slots = np.zeros(1024, np.int64)
         self._rtcp: dict[int, tuple[int, socket.socket]] = {}
         self._endpoints: dict[int, RtpEndpoint] = {}
         self._watched: dict[int, tuple[int, int]] = {}
         self._targets: dict[int, Address | None] = {}
         self._senders: dict[int, _Send] = {}
-        self._buffers: list[list[memoryview]] = []
         self._batch: Batch | None = None
 
     def close(self) -> None:
@@ -89,7 +87,6 @@ class SocketIo:
             self._slots = np.resize(self._slots, 2 * fd)
         self._slots[fd] = slot
         self._watched[slot] = (fd, rtcp_fd)
-        self._receivers[fd] = endpoint.rtp.recvmsg_into
         self._rtcp[rtcp_fd] = (slot, endpoint.rtcp)
         self._senders[slot] = self._send_nowhere
         self._epoll.register(fd, select.EPOLLIN)
@@ -107,8 +104,6 @@ class SocketIo:
         if endpoint.rtp.fileno() == fd:
             self._epoll.unregister(fd)
             self._rtcp_epoll.unregister(rtcp_fd)
-        if self._receivers.get(fd) == endpoint.rtp.recvmsg_into:
-            del self._receivers[fd]
         if self._rtcp.get(rtcp_fd) == (slot, endpoint.rtcp):
             del self._rtcp[rtcp_fd]
 
@@ -165,49 +160,46 @@ class SocketIo:
     def drain(self, batch: Batch) -> int:
         """Take at most one packet of each socket per round, at most eight rounds.
 
+        A further round looks at those sockets only that had a packet in the one before: what comes to others
+        meanwhile came after the tick, and a round costs much more than its packets.
+
         Returns:
             The number of rows filled.
         """
-        if batch is not self._batch:
-            self._batch = batch
-            self._buffers = [[view] for view in batch.views]
-        poll, receivers, buffers = self._epoll.poll, self._receivers, self._buffers
-        received: list[_Received] = []
-        fds: list[int] = []
+        if self._receiver is None or batch is not self._batch:
+            self._batch, self._receiver = batch, Receiver(batch)
+        poll, receive = self._epoll.poll, self._receiver.receive
+        ready = [handle for handle, _ in poll(0, batch.rows)]
+        handles: list[int] = []
+        sizes: list[int] = []
         batch.rounds.clear()
+        row, most = 0, batch.rows
         for _ in range(MAX_ROUNDS):
-            ready = poll(0, batch.rows)
             if not ready:
                 break
-            for fd, _event in ready[: batch.rows - len(received)]:
-                try:
-                    received.append(receivers[fd](buffers[len(received)], _ANCILLARY_BYTES))
-                    fds.append(fd)
-                except OSError as error:
-                    self._count(error)
-            batch.rounds.append(len(received))
+            for handle in ready[: most - row]:
+                size = receive(handle, row)
+                if size < 0:
+                    self.errors[errno.errorcode.get(-size, "unknown")] += 1
+                    continue
+                sizes.append(size)
+                handles.append(handle)
+                row += 1
+            batch.rounds.append(row)
+            had_one = set(ready)
+            ready = [handle for handle, _ in poll(0, batch.rows) if handle in had_one]
         else:
-            self.errors["deferred"] += len(poll(0, batch.rows))
+            self.errors["deferred"] += len(ready)
         batch.wall_offset_s = time.time() - self._clock()
         self._drain_rtcp(batch)
-        if received:
-            self._tabulate(batch, received, fds)
-        return len(received)
-
-    def _tabulate(self, batch: Batch, received: list[_Received], fds: list[int]) -> None:
-        """Write what the receive calls returned as columns."""
-        count = len(received)
-        sizes, ancillaries, flags, batch.sources = zip(*received, strict=True)
-        batch.lengths[:count] = sizes
-        batch.slots[:count] = self._slots[fds]
-        stamps = [ancillary[0][2] if ancillary else _NO_STAMP for ancillary in ancillaries]
-        times = np.frombuffer(b"".join(stamps), np.int64).reshape(count, 2)
-        batch.stamps_ns[:count] = times[:, 0] * _NS_PER_S + times[:, 1]
-        if any(flags):
-            for row in np.flatnonzero(np.array(flags) & socket.MSG_TRUNC).tolist():
+        if row:
+            batch.lengths[:row] = sizes
+            batch.slots[:row] = self._slots[handles]
+            for cut in self._receiver.tabulate(row).tolist():
                 # A length that is no packet: the plane drops the row.
-                batch.lengths[row] = 0
+                batch.lengths[cut] = 0
                 self.errors["too_long"] += 1
+        return row
 
     def _drain_rtcp(self, batch: Batch) -> None:
         """Take one datagram of each RTCP socket that has some."""

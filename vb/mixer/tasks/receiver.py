@@ -1,0 +1,126 @@
+"""Receiving straight into columns: one system call a packet, and no object but its length.
+
+`socket.recvmsg_into` makes a tuple, two lists, ancillary data and an address of every packet. Here the kernel
+writes all that into arrays, which are read as columns, and an address is made only of a packet that is looked
+at by itself.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import socket
+from collections.abc import Sequence
+from typing import Final, overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vb.mixer.batch import ROW_BYTES, Batch
+
+_NAME_BYTES: Final = 28
+"""A sockaddr_in6, the longest address that a media socket has."""
+_NAME_ROW_BYTES: Final = 32
+_CONTROL_BYTES: Final = socket.CMSG_SPACE(16)
+_SCM_TIMESTAMPNS: Final = 35
+_NS_PER_S: Final = 1_000_000_000
+
+
+class _MessageHeader(ctypes.Structure):
+    """struct msghdr of recvmsg(2); pointers are plain numbers, so that the array of them can be a column."""
+
+    _fields_ = (
+        ("name", ctypes.c_size_t),
+        ("name_bytes", ctypes.c_uint32),
+        ("parts", ctypes.c_size_t),
+        ("part_count", ctypes.c_size_t),
+        ("control", ctypes.c_size_t),
+        ("control_bytes", ctypes.c_size_t),
+        ("flags", ctypes.c_int),
+    )
+
+
+# The calls never block, so the interpreter's lock is kept: giving it up and taking it back costs more.
+_libc = ctypes.PyDLL(None, use_errno=True)
+_recvmsg = _libc.recvmsg
+_recvmsg.argtypes = [ctypes.c_int, ctypes.c_size_t, ctypes.c_int]
+_recvmsg.restype = ctypes.c_ssize_t
+
+Address = tuple[str, int]
+
+
+class Receiver:
+    """Room for what the kernel tells of the packets of one batch.
+
+    Args:
+        batch: whose rows are filled.
+    """
+
+    def __init__(self, batch: Batch) -> None:
+        rows = batch.rows
+        self._batch = batch
+        self._names = np.zeros((rows, _NAME_ROW_BYTES), np.uint8)
+        self._control = np.zeros((rows, _CONTROL_BYTES), np.uint8)
+        self._headers = np.zeros(rows, np.dtype(_MessageHeader))
+        place = np.arange(rows, dtype=np.uint64)
+        # struct iovec: where a packet goes and how much of it.
+        self._parts = np.zeros((rows, 2), np.dtype(ctypes.c_size_t))
+        self._parts[:, 0] = batch.matrix.ctypes.data + place * np.uint64(ROW_BYTES)
+        self._parts[:, 1] = ROW_BYTES
+        headers = self._headers
+        headers["name"] = self._names.ctypes.data + place * np.uint64(_NAME_ROW_BYTES)
+        headers["parts"] = self._parts.ctypes.data + place * np.uint64(self._parts.strides[0])
+        headers["part_count"] = 1
+        headers["control"] = self._control.ctypes.data + place * np.uint64(_CONTROL_BYTES)
+        self._pointers: list[int] = (headers.ctypes.data + np.arange(rows) * headers.itemsize).tolist()
+        self._kinds = self._control[:, _CONTROL_BYTES - 20 : _CONTROL_BYTES - 16].view(np.int32)[:, 0]
+        self._times = self._control[:, _CONTROL_BYTES - 16 :].view(np.int64)
+        self._reset(rows)
+        batch.sources = Sources(self._names)
+
+    def _reset(self, count: int) -> None:
+        """Say again how much room there is; the kernel wrote how much it used."""
+        self._headers["name_bytes"][:count] = _NAME_BYTES
+        self._headers["control_bytes"][:count] = _CONTROL_BYTES
+
+    def receive(self, handle: int, row: int) -> int:
+        """Take a packet of a socket into a row and return its length; below 0 it is an errno, negated."""
+        size: int = _recvmsg(handle, self._pointers[row], socket.MSG_DONTWAIT)
+        return size if size >= 0 else -ctypes.get_errno()
+
+    def tabulate(self, count: int) -> NDArray[np.int64]:
+        """Write when the packets of the first rows came; return the rows of those that were cut off."""
+        headers, times = self._headers[:count], self._times[:count]
+        stamped = (headers["control_bytes"] == _CONTROL_BYTES) & (self._kinds[:count] == _SCM_TIMESTAMPNS)
+        self._batch.stamps_ns[:count] = np.where(stamped, times[:, 0] * _NS_PER_S + times[:, 1], 0)
+        cut = np.flatnonzero(headers["flags"] & socket.MSG_TRUNC)
+        self._reset(count)
+        return cut
+
+
+class Sources(Sequence[Address]):
+    """The address of each packet, made when it is asked for.
+
+    Args:
+        names: (rows, bytes) socket addresses as the kernel wrote them.
+    """
+
+    def __init__(self, names: NDArray[np.uint8]) -> None:
+        self._names = names
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    @overload
+    def __getitem__(self, row: int) -> Address: ...
+
+    @overload
+    def __getitem__(self, row: slice) -> Sequence[Address]: ...
+
+    def __getitem__(self, row: int | slice) -> Address | Sequence[Address]:
+        if isinstance(row, slice):
+            return [self[place] for place in range(*row.indices(len(self)))]
+        name = self._names[row].tobytes()
+        port = int.from_bytes(name[2:4], "big")
+        if int(np.frombuffer(name, np.uint16, 1)[0]) == socket.AF_INET6:
+            return socket.inet_ntop(socket.AF_INET6, name[8:24]), port
+        return socket.inet_ntop(socket.AF_INET, name[4:8]), port
