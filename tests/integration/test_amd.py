@@ -20,7 +20,7 @@ from vb.errors import BadRequest, Conflict, NotFound
 from vb.events.base import Published
 from vb.rtp.packet import build_header
 from vb.server import Server, open_server
-from vb.sip import call as sip
+from vb.sip import call_events as sip
 
 pytestmark = pytest.mark.integration
 

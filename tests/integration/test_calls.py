@@ -18,7 +18,7 @@ from vb.commands.views import Leg, RecordingStart
 from vb.config import Config
 from vb.errors import Conflict, NotFound
 from vb.server import open_server
-from vb.sip import call as sip
+from vb.sip import call_events as sip
 from vb.sip.errors import NoPendingOffer
 
 pytestmark = pytest.mark.integration

@@ -17,7 +17,7 @@ from vb.config import Config
 from vb.errors import BadRequest, Conflict, NotAvailable
 from vb.events.hooks import Hook
 from vb.server import Server, open_server
-from vb.sip import call as sip
+from vb.sip import call_events as sip
 from vb.sip.tasks.call import SipCall
 from vb.sip.tasks.endpoint import DialRequest
 

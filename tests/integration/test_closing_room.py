@@ -16,7 +16,7 @@ from tests.support.raw_sip import SDP, open_raw
 from tests.support.world import Events, call_in, rest_of, sip_uri, wait_for
 from vb.config import Config
 from vb.server import Server, open_server
-from vb.sip import call as sip
+from vb.sip import call_events as sip
 from vb.sip.refer import Replaces
 from vb.sip.tasks.endpoint import DialRequest
 

@@ -11,7 +11,7 @@ from vb.commands.views import Leg
 from vb.config import Config
 from vb.errors import Conflict
 from vb.server import Server, open_server
-from vb.sip import call as sip
+from vb.sip import call_events as sip
 
 pytestmark = pytest.mark.integration
 

@@ -13,7 +13,7 @@ from vb.commands.views import Leg
 from vb.config import Config
 from vb.errors import Conflict
 from vb.server import open_server
-from vb.sip import call as sip
+from vb.sip import call_events as sip
 from vb.sip.message import Request
 from vb.sipleg.leg import SipLeg
 

@@ -14,7 +14,7 @@ from tests.support.phone import open_phone
 from tests.support.world import call_in, sip_uri, wait_for
 from vb.config import Config
 from vb.server import open_server
-from vb.sip import call as sip
+from vb.sip import call_events as sip
 
 pytestmark = pytest.mark.integration
 

@@ -18,7 +18,7 @@ from vb.build import DECODER_THREADS, DISK_THREADS
 from vb.commands.views import PlaybackStart
 from vb.config import Config
 from vb.server import Server, open_server
-from vb.sip import call as sip
+from vb.sip import call_events as sip
 
 pytestmark = pytest.mark.integration
 

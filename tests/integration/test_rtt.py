@@ -13,7 +13,7 @@ from vb.config import Config
 from vb.errors import BadRequest, Conflict, NotFound
 from vb.sdp import Agreed
 from vb.server import Server, open_server
-from vb.sip import call as sip
+from vb.sip import call_events as sip
 from vb.sip.tasks.endpoint import DialRequest
 
 pytestmark = pytest.mark.integration

@@ -12,7 +12,7 @@ from vb.commands.views import Leg
 from vb.config import Config
 from vb.errors import BadRequest, Conflict, NotFound
 from vb.server import open_server
-from vb.sip import call as sip
+from vb.sip import call_events as sip
 from vb.sip.refer import Replaces, refer_to
 from vb.sip.refer_events import (
     ReferAccepted,

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.support.sip_pair import ANSWER, OFFER, Pair, is_closed, kinds
-from vb.sip.call import OfferReceived
+from vb.sip.call_events import OfferReceived
+from vb.sip.call_state import CallState
 from vb.sip.errors import NoPendingOffer
 
 ORDERS = ["ring", "accept", "hang_a", "hang_b", "offer_a", "offer_b", "wait"]
@@ -140,7 +141,7 @@ def test_any_order_of_orders_ends_in_one_closed_on_each_side(orders: list[str]) 
             pair.advance(1.0)
         elif order.startswith("offer"):
             call = outbound if order == "offer_a" else inbound
-            if call.state.value == "confirmed" and not call.exchange.has_waiting:
+            if call.state is CallState.CONFIRMED and not call.exchange.has_waiting:
                 call.reoffer(OFFER, pair.now)
         elif order.startswith(("answer", "refuse")):
             call = outbound if order.endswith("a") else inbound

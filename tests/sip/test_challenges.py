@@ -5,10 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.support.sip_pair import ANSWER, OFFER, RawPeer, kinds, last_request, statuses
-from vb.sip.call import (
-    Closed,
-    Refused,
-)
+from vb.sip.call_events import Closed, Refused
 from vb.sip.digest import Credentials
 from vb.sip.message import Request, Response
 

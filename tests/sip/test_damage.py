@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.support.sip_pair import ANSWER, OFFER, RawPeer, is_closed, statuses
-from vb.sip.call import Closed
+from vb.sip.call_events import Closed
 from vb.sip.message import Request
 
 Damage = list[tuple[int, int]]

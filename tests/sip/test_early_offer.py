@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.support.sip_pair import ANSWER, OFFER, RawPeer, statuses
-from vb.sip.call import EarlyOfferDue, OfferAnswered
+from vb.sip.call_events import EarlyOfferDue, OfferAnswered
 from vb.sip.errors import CallStateError
 from vb.sip.inbound import InboundCall
 from vb.sip.message import Request, Response

@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.support.sip_pair import ANSWER, BOB, OFFER, RawPeer, dial_plan, kinds, last_request, statuses
-from vb.sip.call import Closed, Refused
-from vb.sip.call_events import NextTargetDue
+from vb.sip.call_events import Closed, NextTargetDue, Refused
 from vb.sip.digest import Credentials
 from vb.sip.hop import Hop
 from vb.sip.outbound import OutboundCall

@@ -6,7 +6,7 @@ import pytest
 
 from tests.support.ids import SequentialIds
 from tests.support.sip_pair import ANSWER, OFFER, RawPeer, is_closed, kinds, statuses
-from vb.sip.call import (
+from vb.sip.call_events import (
     Acknowledged,
     Cancelled,
     Closed,

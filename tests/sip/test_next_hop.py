@@ -21,7 +21,8 @@ from tests.support.sip_pair import (
     statuses,
 )
 from vb.sip.agent import MAX_UDP_REQUEST_BYTES
-from vb.sip.call import DialFailed, Ringing
+from vb.sip.call_events import DialFailed, Ringing
+from vb.sip.call_state import CallState
 from vb.sip.dialog import uri_hop
 from vb.sip.hop import Hop
 from vb.sip.outbound import OutboundCall
@@ -139,7 +140,7 @@ def test_a_request_that_cannot_be_sent_fails_alone() -> None:
     peer.agent.undelivered(senders[1], 0.1)
     peer.collect()
     assert kinds(peer.side.take()) == ["DialFailed", "Closed"]
-    assert (calls[0].state.value, calls[1].state.value, peer.agent.calls) == ("early", "closed", 1)
+    assert (calls[0].state, calls[1].state, peer.agent.calls) == (CallState.EARLY, CallState.CLOSED, 1)
 
 
 def test_a_lost_connection_ends_only_what_went_over_it() -> None:
@@ -151,7 +152,7 @@ def test_a_lost_connection_ends_only_what_went_over_it() -> None:
         assert message.sender is not None
         peer.agent.sent_on(message.sender, flow)
     peer.agent.flow_lost(2, 0.1)
-    assert [call.state.value for call in calls] == ["early", "closed", "early"]
+    assert [call.state for call in calls] == [CallState.EARLY, CallState.CLOSED, CallState.EARLY]
 
 
 def test_cancel_follows_its_invite() -> None:

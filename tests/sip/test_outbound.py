@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.support.sip_pair import ANSWER, OFFER, RawPeer, is_closed, kinds, last_request, statuses
-from vb.sip.call import (
+from vb.sip.call_events import (
     Answered,
     Closed,
     DialFailed,
@@ -17,6 +17,7 @@ from vb.sip.call import (
     RemoteHangup,
     Ringing,
 )
+from vb.sip.call_state import CallState
 from vb.sip.errors import CallStateError
 from vb.sip.message import Request, Response
 
@@ -271,7 +272,7 @@ def test_a_peer_out_of_reach_refuses_a_reinvite_and_leaves_the_call_up(peer: Raw
     peer.agent.transport_failed(hop.transport, hop.host, hop.port, 0.1)
     peer.collect()
     assert peer.side.take() == [OfferRefused(503)]
-    assert call.state.value == "confirmed"
+    assert call.state is CallState.CONFIRMED
 
 
 def test_a_silent_peer_has_lost_the_dialog(peer: RawPeer) -> None:

@@ -15,7 +15,8 @@ from tests.support.ids import SequentialIds
 from vb.codecs.base import CODECS
 from vb.sdp import OfferRejected, SdpParseError, check_offer
 from vb.sip.agent import UserAgent
-from vb.sip.call import Call, Incoming
+from vb.sip.call import Call
+from vb.sip.call_events import Incoming
 from vb.sip.errors import SipParseError
 from vb.sip.framing import PING, StreamFramer
 from vb.sip.hop import Hop

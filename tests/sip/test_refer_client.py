@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from tests.support.sip_pair import RawPeer, kinds, statuses
-from vb.sip.call import DialogLost
+from vb.sip.call_events import DialogLost
+from vb.sip.call_state import CallState
 from vb.sip.digest import Credentials
 from vb.sip.errors import CallStateError
 from vb.sip.inbound import InboundCall
@@ -90,7 +91,7 @@ def test_any_2xx_is_an_acceptance(referred: Referred, status: int) -> None:
 def test_a_refusal_ends_it_and_the_call_goes_on(referred: Referred) -> None:
     referred.peer.respond(referred.refer, 603, reason="No")
     assert referred.peer.side.take() == [ReferRefused(603, "No")]
-    assert referred.call.state.value == "confirmed"
+    assert referred.call.state is CallState.CONFIRMED
     assert referred.notify("200 OK", "terminated") == [481]
 
 
@@ -169,7 +170,7 @@ def test_without_notify_the_transfer_fails_and_the_call_goes_on(referred: Referr
     (finished,) = referred.peer.side.take()
     assert isinstance(finished, ReferFinished)
     assert (finished.status, finished.error) == (None, "no NOTIFY came in time")
-    assert referred.call.state.value == "confirmed"
+    assert referred.call.state is CallState.CONFIRMED
     assert referred.notify("200 OK", "terminated") == [481]
 
 

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.support.sip_pair import Pair, RawPeer, is_closed, kinds, statuses
+from vb.sip.call_state import CallState
 from vb.sip.errors import CallStateError
 from vb.sip.inbound import InboundCall
 from vb.sip.message import Request, Response
@@ -203,7 +204,7 @@ def test_a_peer_without_the_subscription_is_told_no_more(referring: Referring) -
     referring.peer.respond(notify, 481)
     referring.call.refer_server.notify(200, "OK", 0.0)
     assert referring.peer.collect() == []
-    assert referring.call.state.value == "confirmed"
+    assert referring.call.state is CallState.CONFIRMED
 
 
 @pytest.mark.parametrize("is_answered", [False, True])

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import pytest
 
 from tests.support.sip_pair import ANSWER, OFFER, Pair, RawPeer, is_closed, kinds, statuses
-from vb.sip.call import Acknowledged, NotAcknowledged, OfferAnswered, OfferReceived
+from vb.sip.call_events import Acknowledged, NotAcknowledged, OfferAnswered, OfferReceived
 from vb.sip.errors import CallStateError
 from vb.sip.inbound import InboundCall
 from vb.sip.message import Request, Response

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import pytest
 
 from tests.support.sip_pair import ANSWER, OFFER, Pair, RawPeer, kinds, statuses
-from vb.sip.call import (
+from vb.sip.call_events import (
     DialogLost,
     OfferAnswered,
     OfferReceived,

@@ -18,7 +18,7 @@ from vb.rtp.digits import EventPacket, TelephoneEventReceiver
 from vb.rtp.dtmf import TelephoneEventSender
 from vb.rtp.packet import build_header, parse_rtp
 from vb.sdp.offer_answer import OfferAnswer
-from vb.sip import call as sip
+from vb.sip import call_events as sip
 from vb.sip.tasks.endpoint import DialRequest, SipCall, SipEndpoint, SipSettings
 
 

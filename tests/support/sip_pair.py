@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 
 from tests.support.ids import SequentialIds
 from vb.sip.agent import UserAgent
-from vb.sip.call import CallEvent, Closed, Incoming, OfferDue
+from vb.sip.call_events import CallEvent, Closed, Incoming, OfferDue
 from vb.sip.digest import Credentials
 from vb.sip.errors import SipParseError
 from vb.sip.hop import Hop

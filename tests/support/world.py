@@ -10,7 +10,7 @@ from tests.support.phone import Phone
 from vb.channels import Channel
 from vb.events.base import Published
 from vb.server import Server
-from vb.sip import call as sip
+from vb.sip import call_events as sip
 
 Events = Channel[Published]
 

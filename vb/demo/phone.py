@@ -18,7 +18,7 @@ from vb.rtp.packet import PacketKind, build_header, classify, parse_rtp
 from vb.rtp.stats import Quality, ReceptionStatistics, quality
 from vb.sdp.errors import AnswerRejected
 from vb.sdp.offer_answer import OfferAnswer
-from vb.sip import call as sip
+from vb.sip import call_events as sip
 from vb.sip.tasks.endpoint import DialRequest, SipCall, SipEndpoint, SipSettings
 
 LOOPBACK: Final = "127.0.0.1"

@@ -14,14 +14,14 @@ from typing import TypeVar
 from vb.errors import Unavailable
 from vb.ids import IdSource
 from vb.sip.admission import Refusal, check_outside_dialog, check_request
-from vb.sip.call import Call, CallEvent, Incoming, add_response_headers
+from vb.sip.call import Call, add_response_headers
+from vb.sip.call_events import CallEvent, Incoming
 from vb.sip.errors import SipParseError
-from vb.sip.exchange import unsupported_body_headers
 from vb.sip.headers import Via
 from vb.sip.hop import Hop, Outgoing, TransactionKey, default_port
 from vb.sip.inbound import InboundCall
 from vb.sip.message import Request, Response, response_to
-from vb.sip.multipart import sdp_of
+from vb.sip.multipart import sdp_of, unsupported_body_headers
 from vb.sip.outbound import DialPlan, OutboundCall
 from vb.sip.parser import parse_message
 from vb.sip.replacing import EndedDialogs, find_replaced

@@ -8,135 +8,44 @@ what transfers it. Extensions attach at `_in_dialog`, by method.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from enum import Enum
+from collections.abc import Callable
 from functools import partial
 from typing import Literal, Protocol
 
-from vb.ids import IdSource
 from vb.sip.call_events import (
-    Acknowledged,
-    Answered,
     CallEvent,
-    Cancelled,
     Closed,
-    DialFailed,
     DialogLost,
-    DigitsRefused,
-    EarlyMedia,
-    EarlyOfferDue,
-    Incoming,
     InfoReceived,
-    InvitationExpired,
-    NotAcknowledged,
-    OfferAnswered,
-    OfferDue,
     OfferReceived,
-    OfferRefused,
     OfferRequested,
-    RefreshDue,
-    Refused,
     RemoteHangup,
-    Ringing,
     SessionExpired,
 )
+from vb.sip.call_host import CallHost, Done, HeaderList
+from vb.sip.call_state import CALL_TRANSITIONS, CallState, CallStep
 from vb.sip.dialog import Dialog, asks_for_sips
 from vb.sip.digest import AUTHORIZATIONS, DigestClient
 from vb.sip.exchange import Offer, OfferExchange
 from vb.sip.headers import media_type
-from vb.sip.hop import Hop, TransactionKey
+from vb.sip.hop import Hop
 from vb.sip.info_client import InfoClient
 from vb.sip.message import Request, Response, response_to
 from vb.sip.options import SUPPORTED
 from vb.sip.refer_client import ReferClient
 from vb.sip.refer_server import ReferServer
 from vb.sip.refresh import SessionKeeper
-from vb.sip.settings import AgentSettings
-from vb.sip.timers import Timed
 from vb.sip.transaction import ClientTransaction, FailureKind, ServerTransaction, final_status
 
-__all__ = [
-    "Call",
-    "CallHost",
-    "CallState",
-    "HeaderList",
-    "Acknowledged",
-    "Answered",
-    "CallEvent",
-    "Cancelled",
-    "Closed",
-    "DialFailed",
-    "DialogLost",
-    "DigitsRefused",
-    "EarlyMedia",
-    "EarlyOfferDue",
-    "Incoming",
-    "InfoReceived",
-    "InvitationExpired",
-    "NotAcknowledged",
-    "OfferAnswered",
-    "OfferDue",
-    "OfferReceived",
-    "OfferRefused",
-    "OfferRequested",
-    "RefreshDue",
-    "Refused",
-    "RemoteHangup",
-    "Ringing",
-    "SessionExpired",
-]
-
-HeaderList = Sequence[tuple[str, str]]
-Done = Callable[[ClientTransaction, Response | FailureKind, float], None]
 # What is sent once more for a challenge although the call is over.
 LAST_WORDS = frozenset({"BYE", "NOTIFY"})
 
 
-class CallState(Enum):
-    """Where a call is; a call only moves down this list."""
-
-    EARLY = "early"
-    ANSWERED = "answered"
-    CONFIRMED = "confirmed"
-    ENDING = "ending"
-    CLOSED = "closed"
-
-
-class CallHost(Protocol):
-    """What a call needs from its agent."""
-
-    ids: IdSource
-    settings: AgentSettings
-
-    def send(self, data: bytes, hop: Hop, sender: TransactionKey | None = None) -> None:
-        """Queue bytes for a hop; `sender` is the transaction that they are the request of."""
-        ...
-
-    def schedule(self, item: Timed) -> None:
-        """Take note of a changed deadline."""
-        ...
-
-    def start_client(
-        self,
-        request: Request,
-        hop: Hop,
-        on_response: Callable[[ClientTransaction, Response, float], None],
-        on_failure: Callable[[ClientTransaction, FailureKind, float], None],
-        now: float,
-    ) -> ClientTransaction:
-        """Send a request in a transaction of its own."""
-        ...
+class CallAgent(CallHost, Protocol):
+    """What a call needs from its agent beyond what its parts need."""
 
     def emit(self, call: Call, event: CallEvent) -> None:
         """Queue an event for the owner of a call."""
-        ...
-
-    def local_via(self, hop: Hop) -> str:
-        """Return a Via value with a new branch for a request to a hop."""
-        ...
-
-    def local_contact(self, hop: Hop, *, secure: bool = False) -> str:
-        """Return our Contact for a peer at a hop; a SIPS URI over TLS if it has to be secure."""
         ...
 
     def closed(self, call: Call) -> None:
@@ -156,7 +65,7 @@ class Call:
 
     direction: Literal["inbound", "outbound"]
 
-    def __init__(self, host: CallHost, call_id: str, local_tag: str, peer: Hop | None) -> None:
+    def __init__(self, host: CallAgent, call_id: str, local_tag: str, peer: Hop | None) -> None:
         self.host = host
         self.call_id = call_id
         self.local_tag = local_tag
@@ -173,6 +82,10 @@ class Call:
         self.refer_client = ReferClient(self)
         self.refer_server = ReferServer(self)
         self._timers: dict[Callable[[float], None], float] = {}
+
+    def move(self, step: CallStep) -> None:
+        """Take a step to another state."""
+        self.state = CALL_TRANSITIONS[self.state][step]
 
     # -- timers ---------------------------------------------------------------------------------
 
@@ -441,7 +354,7 @@ class Call:
 
     def send_bye(self, now: float, headers: HeaderList = ()) -> None:
         """Send BYE and close when it is answered."""
-        self.state = CallState.ENDING
+        self.move(CallStep.END)
         self._timers.clear()
         self.exchange.abort(now)
         self.refer_client.abort()
@@ -468,7 +381,7 @@ class Call:
         self.refer_client.abort()
         self.refer_server.abort(now)
         self.emit(Closed())
-        self.state = CallState.CLOSED
+        self.move(CallStep.CLOSE)
         self._timers.clear()
         self.host.closed(self)
 

@@ -9,8 +9,6 @@ Spec: RFC 3261 §14, RFC 3311 §5, RFC 3264 §4, RFC 6337.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
-from weakref import proxy
 
 from vb.sip.answer import PendingAck
 from vb.sip.call_events import (
@@ -21,10 +19,12 @@ from vb.sip.call_events import (
     OfferRefused,
     OfferRequested,
 )
+from vb.sip.call_host import CallContext, CallPart, HeaderList
+from vb.sip.call_state import CallState
 from vb.sip.errors import CallStateError, NoPendingOffer, SipParseError
-from vb.sip.hop import Hop
-from vb.sip.message import Headers, Request, Response
-from vb.sip.multipart import sdp_of
+from vb.sip.invite_requests import build_ack_in, send_cancel
+from vb.sip.message import Request, Response
+from vb.sip.multipart import readable_sdp, sdp_of, unsupported_body_headers
 from vb.sip.timers import TIMEOUT_S
 from vb.sip.transaction import (
     ClientTransaction,
@@ -33,10 +33,6 @@ from vb.sip.transaction import (
     ServerTransaction,
     final_status,
 )
-
-if TYPE_CHECKING:
-    from vb.sip.call import Call, CallHost, HeaderList
-    from vb.sip.dialog import Dialog
 
 Offer = bytes | Callable[[], bytes]
 
@@ -50,7 +46,7 @@ the re-INVITE is cancelled, so that a peer that is merely slow keeps its call.
 """
 
 
-class OfferExchange:
+class OfferExchange(CallPart):
     """Who has offered what and still waits for an answer.
 
     Attributes:
@@ -63,7 +59,6 @@ class OfferExchange:
         "_ack",
         "_ack_brings_answer",
         "_backing_off",
-        "_call",
         "_glares",
         "_is_due",
         "_local",
@@ -76,8 +71,8 @@ class OfferExchange:
         "pending",
     )
 
-    def __init__(self, call: Call) -> None:
-        self._call: Call = proxy(call)  # which owns this part: no cycle, no work for the collector
+    def __init__(self, call: CallContext) -> None:
+        super().__init__(call)
         self.initial_pending = True
         self.initial_is_ours = call.direction == "outbound"
         self.pending: OfferReceived | OfferRequested | None = None
@@ -135,7 +130,7 @@ class OfferExchange:
 
         Spec: RFC 3311 §5.2; RFC 3261 §14.2.
         """
-        if request.method == "INVITE" and self._call.state.value == "early":
+        if request.method == "INVITE" and self._call.state is CallState.EARLY:
             return 491 if self._call.direction == "outbound" else 500
         pending = self.initial_pending and not self._call.has_early_answer(request.from_.tag)
         if self._local is not None or (pending and self.initial_is_ours):
@@ -200,9 +195,9 @@ class OfferExchange:
     def _no_ack(self, now: float) -> None:
         self._pending_ack = None
         call = self._call
-        if call.dialog is None or call.state.value in ("early", "closed"):
+        if call.dialog is None or call.state in (CallState.EARLY, CallState.CLOSED):
             return  # there is nothing that a BYE could end
-        if call.state.value != "ending":
+        if call.state is not CallState.ENDING:
             call.emit(NotAcknowledged())
         call.send_bye(now)
 
@@ -210,7 +205,7 @@ class OfferExchange:
 
     def offer(self, offer: Offer) -> None:
         """Take an offer to send by re-INVITE; it is due now, or when the exchange under way is over."""
-        if self._call.state.value not in ("answered", "confirmed"):
+        if self._call.state not in (CallState.ANSWERED, CallState.CONFIRMED):
             raise CallStateError("the call is not connected")
         if self._waiting is not None:
             raise CallStateError("another offer is waiting already")
@@ -229,7 +224,7 @@ class OfferExchange:
             self._waiting is not None
             and not self._backing_off
             and self.is_idle
-            and self._call.state.value == "confirmed"
+            and self._call.state is CallState.CONFIRMED
         )
 
     def send_offer(self, now: float) -> None:
@@ -304,7 +299,7 @@ class OfferExchange:
 
     @property
     def _may_try_again(self) -> bool:
-        return self._glares < MAX_GLARES and self._call.state.value == "confirmed"
+        return self._glares < MAX_GLARES and self._call.state is CallState.CONFIRMED
 
     def _try_again(self, now: float) -> None:
         self._backing_off = False
@@ -326,57 +321,3 @@ class OfferExchange:
             self._settle()
         if self._remote is not None:
             self._call.respond(self._take_remote(), 487, now)
-
-
-def build_ack_in(dialog: Dialog, host: CallHost, invite: Request) -> tuple[bytes, Hop]:
-    """Build the ACK of a 2xx to an INVITE of ours in its dialog, and say where it goes.
-
-    Credentials of the INVITE are repeated (RFC 3261 §22.1).
-
-    Spec: RFC 3261 §13.2.2.4.
-    """
-    hop = dialog.next_hop(to_source=host.settings.use_source_socket)
-    uri, routes = dialog.request_target()
-    headers = dialog.headers(host.local_via(hop), invite.cseq.number, "ACK", routes)
-    headers.add("Contact", host.local_contact(hop, secure=dialog.is_secure))
-    for name in ("Authorization", "Proxy-Authorization"):
-        for value in invite.headers.get_all(name):
-            headers.add(name, value)
-    return Request("ACK", uri, headers).to_bytes(), hop
-
-
-def send_cancel(host: CallHost, transaction: ClientTransaction, now: float) -> None:
-    """Send CANCEL for an INVITE of ours that has had a provisional response.
-
-    The INVITE's own final response, or its absence, tells what comes of it.
-
-    Spec: RFC 3261 §9.1.
-    """
-    invite = transaction.request
-    headers = Headers([("Via", str(invite.via)), ("Max-Forwards", "70")])
-    for route in invite.headers.get_all("Route"):
-        headers.add("Route", route)
-    for name in ("From", "To", "Call-ID"):
-        headers.add(name, invite.required(name))
-    headers.add("CSeq", f"{invite.cseq.number} CANCEL")
-    cancel = Request("CANCEL", invite.uri, headers)
-    host.start_client(cancel, transaction.hop, ignore_outcome, ignore_outcome, now)
-
-
-def ignore_outcome(transaction: ClientTransaction, outcome: Response | FailureKind, now: float) -> None:
-    """Take note of nothing: for requests whose outcome makes no difference."""
-
-
-def readable_sdp(message: Request | Response) -> bytes | None:
-    """Return the SDP of an answer; None if there is none that can be read."""
-    try:
-        return sdp_of(message)
-    except SipParseError:
-        return None
-
-
-def unsupported_body_headers(error: SipParseError) -> list[tuple[str, str]]:
-    """Return what a 415 must say.  Spec: RFC 3261 §8.2.3."""
-    if error.status != 415:
-        return []
-    return [("Accept", "application/sdp, multipart/mixed"), ("Accept-Encoding", "identity")]

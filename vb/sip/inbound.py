@@ -7,26 +7,24 @@ from dataclasses import replace
 from typing import Literal
 from weakref import ref
 
-from vb.sip.call import (
+from vb.sip.call import Call, CallAgent, nobody
+from vb.sip.call_events import (
     Acknowledged,
-    Call,
-    CallHost,
-    CallState,
     Cancelled,
     EarlyOfferDue,
-    HeaderList,
     InvitationExpired,
     NotAcknowledged,
     OfferAnswered,
     RemoteHangup,
-    nobody,
 )
+from vb.sip.call_host import HeaderList
+from vb.sip.call_state import CallState, CallStep
 from vb.sip.dialog import Dialog
 from vb.sip.errors import CallStateError
-from vb.sip.exchange import readable_sdp
 from vb.sip.hop import Hop
 from vb.sip.invitation import patience_of
 from vb.sip.message import Request
+from vb.sip.multipart import readable_sdp
 from vb.sip.reliable import Provisional, ReliableProvisionals
 from vb.sip.transaction import InviteServerTransaction, ServerTransaction
 
@@ -46,7 +44,7 @@ class InboundCall(Call):
 
     def __init__(
         self,
-        host: CallHost,
+        host: CallAgent,
         transaction: InviteServerTransaction,
         local_tag: str,
         offer: bytes | None,
@@ -199,7 +197,7 @@ class InboundCall(Call):
             return
         (sdp, headers), self._held = self._held, None
         self._reliable.finish()
-        self.state = CallState.ANSWERED
+        self.move(CallStep.ACCEPT)
         self.is_answered = True
         says_sdp = not self._reliable.has_sent_sdp
         self.respond(self._transaction, 200, now, headers=headers, body=sdp if says_sdp else None)
@@ -218,7 +216,7 @@ class InboundCall(Call):
             return
         if self.state is not CallState.EARLY:
             raise CallStateError("the call has its final response already")
-        self.state = CallState.ENDING
+        self.move(CallStep.END)
         self._held = None
         self._timers.clear()
         self._reliable.finish()
@@ -231,7 +229,7 @@ class InboundCall(Call):
         if self.state is CallState.EARLY:
             self.reject(480, now, headers=headers)
         elif self.state is CallState.ANSWERED:
-            self.state = CallState.ENDING
+            self.move(CallStep.END)
             self._hangup_headers = headers
         elif self.state is CallState.CONFIRMED:
             self.send_bye(now, headers)
@@ -318,7 +316,7 @@ class InboundCall(Call):
             if self.state is CallState.ENDING:
                 self.send_bye(now, self._hangup_headers)
                 return
-            self.state = CallState.CONFIRMED
+            self.move(CallStep.ACKNOWLEDGE)
             self.emit(Acknowledged(readable_sdp(ack)))
             self.exchange.resume()
 

@@ -3,27 +3,25 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING, Final
-from weakref import proxy
+from typing import Final
 
 from vb.sip.call_events import DigitsRefused
+from vb.sip.call_host import CallContext, CallPart
+from vb.sip.call_state import CallState
 from vb.sip.info import RELAY_TYPE, relay_body
 from vb.sip.message import Response
 from vb.sip.transaction import ClientTransaction, FailureKind
 
-if TYPE_CHECKING:
-    from vb.sip.call import Call
-
 MAX_PENDING_DIGITS: Final = 256
 
 
-class InfoClient:
+class InfoClient(CallPart):
     """The INFO requests of one call: each goes out when the one before it has its answer."""
 
-    __slots__ = ("_call", "_is_refused", "_is_sending", "_pending")
+    __slots__ = ("_is_refused", "_is_sending", "_pending")
 
-    def __init__(self, call: Call) -> None:
-        self._call: Call = proxy(call)  # which owns this part: no cycle, no work for the collector
+    def __init__(self, call: CallContext) -> None:
+        super().__init__(call)
         self._pending: deque[str] = deque()
         self._is_sending = False
         self._is_refused = False
@@ -33,7 +31,7 @@ class InfoClient:
         """Whether the peer says that it takes INFO, has not refused one, and INFO is switched on here."""
         call = self._call
         return (
-            call.state.value == "confirmed"
+            call.state is CallState.CONFIRMED
             and not self._is_refused
             and call.host.settings.accept_info
             and call.session.peer_allows("INFO")

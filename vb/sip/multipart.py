@@ -44,6 +44,21 @@ def sdp_of(message: Message) -> bytes | None:
     raise UnsupportedBody(f"body of type {kind or 'unknown'}")
 
 
+def readable_sdp(message: Message) -> bytes | None:
+    """Return the SDP of an answer; None if there is none that can be read."""
+    try:
+        return sdp_of(message)
+    except SipParseError:
+        return None
+
+
+def unsupported_body_headers(error: SipParseError) -> list[tuple[str, str]]:
+    """Return what a 415 must say.  Spec: RFC 3261 §8.2.3."""
+    if error.status != 415:
+        return []
+    return [("Accept", "application/sdp, multipart/mixed"), ("Accept-Encoding", "identity")]
+
+
 def _is_optional(disposition: str) -> bool:
     try:
         params = parse_params(disposition[disposition.index(";") :] if ";" in disposition else "")

@@ -8,25 +8,26 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from vb.sip.call import (
+from vb.sip.call import Call, CallAgent
+from vb.sip.call_events import (
     Answered,
-    Call,
-    CallHost,
-    CallState,
     DialFailed,
+    DialFailure,
     EarlyMedia,
-    HeaderList,
+    NextTargetDue,
     Refused,
     RemoteHangup,
     Ringing,
 )
-from vb.sip.call_events import DialFailure, NextTargetDue
+from vb.sip.call_host import HeaderList
+from vb.sip.call_state import CallState, CallStep
 from vb.sip.dialog import Dialog
 from vb.sip.digest import Credentials, DigestClient
-from vb.sip.exchange import build_ack_in, ignore_outcome, readable_sdp, send_cancel
 from vb.sip.hop import Hop
 from vb.sip.identity import Identity
+from vb.sip.invite_requests import build_ack_in, ignore_outcome, send_cancel
 from vb.sip.message import Headers, Request, Response
+from vb.sip.multipart import readable_sdp
 from vb.sip.options import SUPPORTED
 from vb.sip.reliable import reliable_number
 from vb.sip.timers import TIMEOUT_S
@@ -69,7 +70,7 @@ class OutboundCall(Call):
 
     direction: Literal["inbound", "outbound"] = "outbound"
 
-    def __init__(self, host: CallHost, plan: DialPlan, call_id: str, local_tag: str) -> None:
+    def __init__(self, host: CallAgent, plan: DialPlan, call_id: str, local_tag: str) -> None:
         super().__init__(host, call_id, local_tag, None)
         self.plan = plan
         self.invite: Request | None = None
@@ -129,7 +130,7 @@ class OutboundCall(Call):
         if self.state is CallState.CONFIRMED:
             self.send_bye(now, headers)
         elif self.state is CallState.EARLY:
-            self.state = CallState.ENDING
+            self.move(CallStep.END)
             self._timers.clear()
             if self._transaction is None:
                 self.close(now)
@@ -284,7 +285,7 @@ class OutboundCall(Call):
         if self.state is CallState.ENDING:
             self.send_bye(now)
             return
-        self.state = CallState.CONFIRMED
+        self.move(CallStep.ESTABLISH)
         self.session.accepted(response, now)
         self.emit(Answered(readable_sdp(response), response.headers, dialog.remote_tag))
 

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
-from weakref import proxy
 
+from vb.sip.call_host import CallContext, CallPart
+from vb.sip.call_state import CallState
 from vb.sip.errors import CallStateError, SipParseError
 from vb.sip.message import Request, Response
 from vb.sip.refer import (
@@ -24,9 +24,6 @@ from vb.sip.refer_events import ReferAccepted, ReferFinished, ReferProgress, Ref
 from vb.sip.status import reason_phrase
 from vb.sip.transaction import ClientTransaction, FailureKind, ServerTransaction, final_status
 from vb.sip.uri import bracketed
-
-if TYPE_CHECKING:
-    from vb.sip.call import Call
 
 NOTIFY_TIMEOUT_S = 60.0
 """How long the peer may be silent about an accepted REFER."""
@@ -51,13 +48,13 @@ class _Sent:
     last: tuple[int, str] | None = None
 
 
-class ReferClient:
+class ReferClient(CallPart):
     """Our REFERs in one dialog."""
 
-    __slots__ = ("_call", "_has_abandoned", "_sent")
+    __slots__ = ("_has_abandoned", "_sent")
 
-    def __init__(self, call: Call) -> None:
-        self._call: Call = proxy(call)  # which owns this part: no cycle, no work for the collector
+    def __init__(self, call: CallContext) -> None:
+        super().__init__(call)
         self._sent: _Sent | None = None
         self._has_abandoned = False
 
@@ -73,7 +70,7 @@ class ReferClient:
             CallStateError: if the call is not confirmed, or another REFER is under way.
         """
         call = self._call
-        if call.state.value != "confirmed" or call.dialog is None:
+        if call.state is not CallState.CONFIRMED or call.dialog is None:
             raise CallStateError("the call is not connected")
         if self._sent is not None:
             raise CallStateError("a transfer is under way already")

@@ -8,18 +8,16 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Literal
-from weakref import proxy
+from typing import Literal
 
+from vb.sip.call_host import CallContext, CallPart
+from vb.sip.call_state import CallState
 from vb.sip.errors import CallStateError, SipParseError
 from vb.sip.message import Request, Response
 from vb.sip.refer import PACKAGE, SIPFRAG, read_refer, sipfrag
 from vb.sip.refer_events import ReferExpired, ReferReceived
 from vb.sip.status import reason_phrase
 from vb.sip.transaction import ClientTransaction, FailureKind, ServerTransaction
-
-if TYPE_CHECKING:
-    from vb.sip.call import Call
 
 EXPIRES_S = 60
 """What each NOTIFY says about the life of the subscription."""
@@ -39,7 +37,7 @@ WINDOW_S = 60.0
 Phase = Literal["none", "undecided", "accepted"]
 
 
-class ReferServer:
+class ReferServer(CallPart):
     """The peer's REFERs in one dialog.
 
     Attributes:
@@ -49,7 +47,6 @@ class ReferServer:
     __slots__ = (
         "_after_notify",
         "_arrivals",
-        "_call",
         "_event",
         "_final_pending",
         "_last",
@@ -59,8 +56,8 @@ class ReferServer:
         "phase",
     )
 
-    def __init__(self, call: Call) -> None:
-        self._call: Call = proxy(call)  # which owns this part: no cycle, no work for the collector
+    def __init__(self, call: CallContext) -> None:
+        super().__init__(call)
         self.phase: Phase = "none"
         self._transaction: ServerTransaction | None = None
         self._seen = 0
@@ -74,8 +71,8 @@ class ReferServer:
     def receive(self, request: Request, transaction: ServerTransaction, now: float) -> None:
         """Take a REFER of the peer: refuse it, or report it and wait for a decision."""
         call = self._call
-        if call.state.value != "confirmed":
-            call.respond(transaction, 481 if call.state.value == "ending" else 603, now)
+        if call.state is not CallState.CONFIRMED:
+            call.respond(transaction, 481 if call.state is CallState.ENDING else 603, now)
             return
         self._seen += 1
         try:
@@ -213,5 +210,5 @@ class ReferServer:
     def _release(self, now: float) -> None:
         action, self._after_notify = self._after_notify, None
         self._call.clear_timer(self._release)
-        if action is not None and self._call.state.value != "closed":
+        if action is not None and self._call.state is not CallState.CLOSED:
             action(now)

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-from weakref import proxy
-
 from vb.sip.call_events import RefreshDue, SessionExpired
+from vb.sip.call_host import CallContext, CallPart
+from vb.sip.call_state import CallState
 from vb.sip.message import Message, Request, Response
 from vb.sip.session_timer import SessionTimer
 from vb.sip.transaction import ClientTransaction, FailureKind, final_status
-
-if TYPE_CHECKING:
-    from vb.sip.call import Call
 
 # While an exchange is under way, which refreshes as well if it succeeds.
 BUSY_RETRY_S = 5.0
 MAX_RAISES = 4
 
 
-class SessionKeeper:
+class SessionKeeper(CallPart):
     """The session timer of one call at work; only a 2xx starts it anew.
 
     Attributes:
@@ -26,10 +22,10 @@ class SessionKeeper:
         refreshing: a refresh of ours is under way.
     """
 
-    __slots__ = ("_allowed", "_call", "_expires_at", "_raises", "_update_fails", "refreshing", "timer")
+    __slots__ = ("_allowed", "_expires_at", "_raises", "_update_fails", "refreshing", "timer")
 
-    def __init__(self, call: Call, wanted_s: int) -> None:
-        self._call: Call = proxy(call)  # which owns this part: no cycle, no work for the collector
+    def __init__(self, call: CallContext, wanted_s: int) -> None:
+        super().__init__(call)
         self.timer = SessionTimer(wanted_s)
         self.refreshing = False
         self._allowed: frozenset[str] = frozenset()
@@ -50,7 +46,7 @@ class SessionKeeper:
     def answer(self, request: Request, now: float) -> list[tuple[str, str]]:
         """Return what our 2xx to the peer's INVITE or UPDATE says, and start anew."""
         self.hear(request)
-        if self._call.state.value == "early":
+        if self._call.state is CallState.EARLY:
             return []  # the session begins with the 2xx to the INVITE
         headers = self.timer.answer(request)
         self._restart(now)
@@ -75,7 +71,7 @@ class SessionKeeper:
         self._raises = 0
         call.clear_timer(self._refresh)
         call.clear_timer(self._expire)
-        if not timer.interval_s or call.state.value not in ("answered", "confirmed"):
+        if not timer.interval_s or call.state not in (CallState.ANSWERED, CallState.CONFIRMED):
             return
         self._expires_at = now + timer.expire_after_s
         call.set_timer(self._expire, self._expires_at)
@@ -88,7 +84,7 @@ class SessionKeeper:
         call = self._call
         if call.is_over:
             return
-        if not call.exchange.is_idle or call.exchange.has_waiting or call.state.value != "confirmed":
+        if not call.exchange.is_idle or call.exchange.has_waiting or call.state is not CallState.CONFIRMED:
             call.set_timer(self._refresh, now + BUSY_RETRY_S)
             return
         self.refreshing = True
@@ -129,6 +125,6 @@ class SessionKeeper:
     def _expire(self, now: float) -> None:
         """The session is dead: say so, and send BYE all the same."""
         call = self._call
-        if call.state.value == "confirmed":
+        if call.state is CallState.CONFIRMED:
             call.emit(SessionExpired())
             call.send_bye(now)

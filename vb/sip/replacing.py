@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from vb.sip.admission import Refusal
-from vb.sip.call import Call, CallState
+from vb.sip.call import Call
+from vb.sip.call_state import CallState
 from vb.sip.errors import SipParseError
 from vb.sip.message import Request
 from vb.sip.refer import parse_replaces

@@ -19,7 +19,7 @@ from vb.legs.state import UNANSWERED, LegState
 from vb.sdp.errors import AnswerRejected, CodecNotOffered
 from vb.sdp.forks import Forks
 from vb.sdp.negotiate import Agreed
-from vb.sip import call as sip
+from vb.sip import call_events as sip
 from vb.sip.info import read_digit
 from vb.sip.refer_events import ReferEvent
 from vb.sip.tasks.endpoint import SipCall

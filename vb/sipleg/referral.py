@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from vb.legs.leg import Leg
 from vb.legs.protocols import LegHost
-from vb.sip import call as sip
+from vb.sip import call_events as sip
 from vb.sip.refer import ReferRequest
 from vb.sip.status import reason_phrase
 from vb.sip.tasks.endpoint import SipCall

@@ -13,7 +13,7 @@ import structlog
 
 from vb.sdp.errors import AnswerRejected, OfferRejected, SdpParseError
 from vb.sdp.negotiate import Agreed
-from vb.sip.call import OfferReceived, OfferRequested
+from vb.sip.call_events import OfferReceived, OfferRequested
 from vb.sip.errors import CallStateError
 from vb.sip.tasks.call import SipCall
 from vb.sipleg.media import SipMedia

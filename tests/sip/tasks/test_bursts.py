@@ -10,7 +10,7 @@ import trio.testing
 
 from tests.sip.tasks.test_endpoint import answering, ignore, running, until
 from tests.support.sip_pair import ANSWER, OFFER, RawPeer
-from vb.sip.call import Answered, Closed, DialFailed, RemoteHangup
+from vb.sip.call_events import Answered, Closed, DialFailed, RemoteHangup
 from vb.sip.errors import SipTargetError
 from vb.sip.hop import Hop, Outgoing, TransactionKey
 from vb.sip.identity import MAX_HEADER_BYTES

@@ -14,7 +14,7 @@ import trio.lowlevel
 from tests.support.sip_pair import ANSWER, OFFER, RawPeer
 from vb.errors import NotAvailable, Unavailable
 from vb.ids import SystemIds
-from vb.sip.call import (
+from vb.sip.call_events import (
     Answered,
     CallEvent,
     Closed,

@@ -14,7 +14,7 @@ from tests.support.sip_pair import ANSWER, OFFER
 from vb import name_servers
 from vb.ids import SystemIds
 from vb.name_servers import NameServers
-from vb.sip.call import Answered, CallEvent, Closed, DialFailed, Refused
+from vb.sip.call_events import Answered, CallEvent, Closed, DialFailed, Refused
 from vb.sip.settings import AgentSettings
 from vb.sip.tasks.endpoint import DialRequest, SipCall, SipEndpoint, SipSettings
 from vb.sip.uri import parse_uri

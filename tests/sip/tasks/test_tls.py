@@ -17,7 +17,7 @@ import trustme
 from tests.support.sip_pair import ANSWER, OFFER, RawPeer
 from vb.errors import ConfigError
 from vb.ids import SystemIds
-from vb.sip.call import Answered, CallEvent, Closed, DialFailed, OfferReceived, RemoteHangup
+from vb.sip.call_events import Answered, CallEvent, Closed, DialFailed, OfferReceived, RemoteHangup
 from vb.sip.message import Response
 from vb.sip.parser import parse_message
 from vb.sip.tasks.endpoint import DialRequest, SipCall, SipEndpoint, SipSettings

@@ -9,7 +9,8 @@ from weakref import ref
 import trio
 
 from vb.channels import Channel, ChannelClosed, ChannelFull
-from vb.sip.call import CallEvent, CallState, Closed, OfferDue, OfferReceived, OfferRequested
+from vb.sip.call_events import CallEvent, Closed, OfferDue, OfferReceived, OfferRequested
+from vb.sip.call_state import CallState
 from vb.sip.errors import CallStateError
 from vb.sip.exchange import Offer
 from vb.sip.headers import parse_name_addr

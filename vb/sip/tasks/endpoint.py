@@ -21,8 +21,8 @@ from vb.ids import IdSource
 from vb.name_servers import LookUp
 from vb.names import NameLookup
 from vb.sip.agent import AgentStats, UserAgent
-from vb.sip.call import Call, CallEvent, Closed, Incoming
-from vb.sip.call_events import NextTargetDue
+from vb.sip.call import Call
+from vb.sip.call_events import CallEvent, Closed, Incoming, NextTargetDue
 from vb.sip.dialog import uri_hop
 from vb.sip.digest import Credentials
 from vb.sip.hop import Hop, TransactionKey
