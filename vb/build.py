@@ -30,6 +30,7 @@ from vb.recording.recorders import Recorders
 from vb.recording.storage import RecordingStorage
 from vb.rooms.bridges import Bridges
 from vb.rooms.registry import Rooms
+from vb.rtcleg.kind import RtcLegs
 from vb.rtp.playout import PlayoutSettings
 from vb.rtp.ports import PortPool
 from vb.sipleg.kind import SipLegs
@@ -139,6 +140,7 @@ def build_engine(config: Config, web: WebClient, rooms: Layer, legs: trio.Nurser
         bridges=bridges,
     )
     engine.add_kind(SipLegs(engine))
+    engine.add_kind(RtcLegs(engine))
     plane.set_fault_handlers(partial(_leg_fault, engine), _room_fault)
     return engine
 

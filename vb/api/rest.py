@@ -82,7 +82,7 @@ def _operation(name: str, runner: CommandRunner, replies: Replies) -> Callable[.
             params = parse_params(command.params, {**query, **route.from_body(body), **named})
             data = await runner.run(command, params)
         except InvalidField as error:
-            return replies.failure(error.renamed(route.body_keys))
+            return replies.failure(route.in_body(error))
         except VbError as error:
             return replies.failure(error)
         return replies.json(route.status, data)

@@ -65,6 +65,8 @@ class SchemaBook:
             return self.params(command)
         name = f"{command.params.__name__}Body"
         properties, required = self.fields(command)
+        if command.route.body_field:
+            return properties[command.route.body_field]
         schema: Schema = {
             "type": "object",
             "title": name,

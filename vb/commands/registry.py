@@ -47,6 +47,7 @@ class Route:
         names: path parameter → field, where they differ.
         body: whether the operation documents a request body.
         body_names: key of the body → field, where they differ.
+        body_field: the one field whose value the whole body is.
     """
 
     method: str
@@ -55,6 +56,7 @@ class Route:
     names: Mapping[str, str] = field(default_factory=dict)
     body: bool = False
     body_names: Mapping[str, str] = field(default_factory=dict)
+    body_field: str = ""
 
     @property
     def body_keys(self) -> dict[str, str]:
@@ -63,12 +65,21 @@ class Route:
 
     def from_body(self, body: Mapping[str, Any]) -> dict[str, Any]:
         """Return a body by field; a key that only other views know is unknown here and left out."""
+        if self.body_field:
+            return {self.body_field: body}
         hidden = self.body_keys
         return {
             self.body_names.get(key, key): value
             for key, value in body.items()
             if key in self.body_names or key not in hidden
         }
+
+    def in_body(self, error: InvalidField) -> InvalidField:
+        """Return an error about a field with its name in the body."""
+        inner = error.field.removeprefix(f"{self.body_field}.")
+        if self.body_field and inner != error.field:
+            return InvalidField(inner, error.problem)
+        return error.renamed(self.body_keys)
 
     @property
     def path_fields(self) -> dict[str, str]:
@@ -160,7 +171,8 @@ def describe(
         params, result = hints[list(inspect.signature(func).parameters)[1]], hints["return"]
     text = inspect.getdoc(func) if text is None else text
     is_list = get_origin(result) is list
-    for part in (*rest.path_fields.values(), *rest.body_names.values()):
+    whole = [rest.body_field] if rest.body_field else []
+    for part in (*rest.path_fields.values(), *rest.body_names.values(), *whole):
         if part not in params.model_fields:
             raise TypeError(f"command {name}: {part} is no field of {params.__name__}")
     if not text:

@@ -106,7 +106,7 @@ async def add_leg_to_room(engine: Engine, p: AddLeg) -> AddLegResult:
     check_id(p.room_id, "room_id")
     if leg.answerable:
         return _answer_into(engine, leg, p)
-    if leg.state not in (LegState.CONNECTED, LegState.EARLY_MEDIA):
+    if leg.state not in (LegState.CONNECTED, LegState.EARLY_MEDIA) and not leg.joins_early:
         raise BadRequest(f"leg is {leg.shown_state}, expected connected or early_media")
     _apply_flags(leg, p)
     old = leg.room

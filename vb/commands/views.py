@@ -102,3 +102,26 @@ class RoomRecordingStop(RecordingStop):
     )
     channels: dict[str, ChannelInfo] | None = Field(default=None, description="where each leg is in it")
     omitted_legs: list[str] | None = Field(default=None, description="legs that have no channel in it")
+
+
+class WebRtcAnswer(View):
+    """The leg that an offer became."""
+
+    leg_id: str
+    sdp: str = Field(description="our answer")
+
+
+class IceCandidate(View):
+    """An ICE candidate of the server, as scripts in browsers take it."""
+
+    candidate: str
+    sdpMid: str | None = None  # noqa: N815 - the browsers' spelling
+    sdpMLineIndex: int | None = None  # noqa: N815 - the browsers' spelling
+    usernameFragment: str | None = None  # noqa: N815 - the browsers' spelling
+
+
+class WebRtcCandidates(View):
+    """What was found since the last call."""
+
+    candidates: list[IceCandidate]
+    done: bool = Field(description="whether all have been found")

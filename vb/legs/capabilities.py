@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
 from types import MappingProxyType
@@ -13,6 +14,23 @@ from vb.legs.protocols import AskedTransfer
 
 if TYPE_CHECKING:
     from vb.legs.leg import Leg
+
+
+@dataclass(frozen=True, slots=True)
+class TrickledCandidate:
+    """An ICE candidate as browsers' scripts exchange it (RTCIceCandidateInit).
+
+    Attributes:
+        text: begins with `candidate:`, or is empty for the end of candidates.
+        mid: name of its media line.
+        line_index: position of its media line.
+        username_fragment: generation that it belongs to.
+    """
+
+    text: str
+    mid: str | None = None
+    line_index: int | None = None
+    username_fragment: str | None = None
 
 
 class Capability(StrEnum):
@@ -81,6 +99,11 @@ class Capable:
         """Whether hanging up would refuse it with a final answer of the client's choice."""
         return False
 
+    @property
+    def joins_early(self) -> bool:
+        """Whether it may join a room before it is connected."""
+        return False
+
     def ring(self) -> None:
         """Tell the caller that it rings."""
         raise self.decline(Capability.ANSWER)
@@ -107,6 +130,14 @@ class Capable:
     def transfer(self, target: str, replaced: Leg | None) -> None:
         """Ask the far end to call somebody else, in place of the call of another leg if one is given."""
         raise self.decline(Capability.TRANSFER)
+
+    def add_candidate(self, candidate: TrickledCandidate) -> None:
+        """Take an ICE candidate of the far end."""
+        raise self.decline(Capability.CANDIDATES)
+
+    def take_candidates(self) -> tuple[list[TrickledCandidate], bool]:
+        """Return our ICE candidates since the last call, and whether there will be no further ones."""
+        raise self.decline(Capability.CANDIDATES)
 
     @property
     def asked_transfer(self) -> AskedTransfer:

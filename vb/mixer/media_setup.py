@@ -175,7 +175,7 @@ class MediaSetup:
     def _learn(self, address: Address | None) -> None:
         core, port = self._core, self._port
         port.latch.expect(address, core.now)
-        core.columns.trusted[port.slot] = False
+        core.columns.trusted[port.slot] = port.authenticated
         core.columns.listening[port.slot] = True
         core.io.aim(port.slot, address)
 

@@ -205,6 +205,8 @@ class RtpPort(Port):
         wake: called when one of the two has got something.
         packets: STUN and DTLS, for whoever listens.
         ssrc: our source.
+        authenticated: whether the transform refuses every packet that is not the peer's; then packets may come
+            from anywhere, and the socket is never tied to one address.
     """
 
     def __init__(self, core: PlaneCore, slot: int) -> None:
@@ -217,6 +219,7 @@ class RtpPort(Port):
         self.agreed: Agreed | None = None
         self.digits: TelephoneEventSender | None = None
         self.digit_tones = DigitTones()
+        self.authenticated = False
         self._supervised = False
         self.latch = SourceLatch(relearn=core.relearn)
         self._sending = False

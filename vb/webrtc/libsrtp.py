@@ -84,6 +84,11 @@ def pointer(address: int) -> Any:
     return _ffi.cast("void *", address)
 
 
+def lent(memory: memoryview) -> Any:
+    """Returns a pointer to writable memory, which it keeps; packets begin at multiples of four bytes."""
+    return _ffi.from_buffer(memory, require_writable=True)
+
+
 def buffer(data: bytes, size: int) -> Any:
     """Returns memory of its own that begins with `data`."""
     memory = _ffi.new("unsigned char[]", size)

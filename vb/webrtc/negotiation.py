@@ -82,6 +82,8 @@ class WebRtcNegotiation:
         offered: formats of our first offer instead of those of `codecs`.
 
     Attributes:
+        ssrc: of what we send.
+        cname: our name in RTCP.
         hold: we hold the peer; our descriptions let nothing in from it.
         agreed: what is in force, None before the first exchange is complete.
     """
@@ -102,8 +104,8 @@ class WebRtcNegotiation:
         self.agreed: AgreedWebRtc | None = None
         self._codecs = tuple(codecs)
         self._session_id = session_id
-        self._ssrc = ssrc
-        self._cname = cname
+        self.ssrc = ssrc
+        self.cname = cname
         self._dtx = dtx
         self._offered = tuple(offered or wanted_formats(codecs))
         self._in_force = _InForce()
@@ -165,8 +167,8 @@ class WebRtcNegotiation:
             ptime_ms=media.ptime_ms,
             audio_level_id=media.audio_level_id,
             setup=setup,
-            ssrc=self._ssrc,
-            cname=self._cname,
+            ssrc=self.ssrc,
+            cname=self.cname,
         )
         bound = bind_types(bind_types(self._in_force.bound, media.formats), local.formats)
         self._conclude(local, bound)
@@ -197,8 +199,8 @@ class WebRtcNegotiation:
             ptime_ms=_USUAL_PTIME_MS if self.agreed is None else self.agreed.audio.ptime_ms,
             audio_level_id=base.audio_level_id,
             setup="actpass",
-            ssrc=self._ssrc,
-            cname=self._cname,
+            ssrc=self.ssrc,
+            cname=self.cname,
         )
         self._offer = local
         return self._stamped(local, transport).to_bytes()

@@ -7,6 +7,7 @@ Spec: RFC 3711, RFC 7714.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -95,6 +96,40 @@ class Srtp:
         self._min_rtp_bytes = _RTP_HEADER_BYTES + _TAG_BYTES[keys.profile]
         self._min_rtcp_bytes = _RTCP_HEADER_BYTES + _RTCP_INDEX_BYTES + _RTCP_TAG_BYTES[keys.profile]
         self._sources: dict[int, None] = {}
+
+    def protect(self, packet: memoryview, length: int) -> int:
+        """Turn one RTP packet into SRTP in place; the memory needs `TRAILER_BYTES` of room behind it.
+
+        Returns:
+            The length of the SRTP packet, 0 when it must not be sent.
+        """
+        size = libsrtp.new_length()
+        size[0] = length
+        fits = _RTP_HEADER_BYTES <= length <= len(packet) - TRAILER_BYTES
+        if fits and not libsrtp.protect(self._outbound.handle, libsrtp.lent(packet), size):
+            return int(size[0])
+        self.counts.unsent += 1
+        return 0
+
+    def unprotect(self, packet: memoryview, length: int) -> int:
+        """Turn one SRTP packet into RTP in place.
+
+        Returns:
+            The length of the RTP packet, 0 when it is refused.
+        """
+        if not self._min_rtp_bytes <= length <= len(packet):
+            self.counts.malformed += 1
+            return 0
+        source = int.from_bytes(packet[8:12], sys.byteorder)
+        size = libsrtp.new_length()
+        size[0] = length
+        status = libsrtp.unprotect(self._inbound.handle, libsrtp.lent(packet), size)
+        if status:
+            self._refused(status)
+            return 0
+        if source not in self._sources:
+            self._seen(source)
+        return int(size[0])
 
     def protect_rtcp(self, data: bytes) -> bytes | None:
         """Return a compound RTCP packet as SRTCP; None for one that is none, or too long."""

@@ -1,0 +1,67 @@
+"""Candidates on their way: ours to the client, which drains them, and the peer's from it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from vb.legs.capabilities import TrickledCandidate
+from vb.webrtc.candidate import Candidate, parse_candidate
+from vb.webrtc.generation import Credentials
+
+
+class LocalCandidates:
+    """Our candidates as they are found; what was taken does not come again.
+
+    Args:
+        mid: name of the audio line.
+        line_index: its position.
+
+    Attributes:
+        found: all of them, the best first.
+        done: there will be no further ones.
+    """
+
+    def __init__(self, mid: str | None, line_index: int) -> None:
+        self.found: list[Candidate] = []
+        self.done = False
+        self._mid = mid
+        self._line_index = line_index
+        self._taken = 0
+
+    def add(self, candidate: Candidate) -> None:
+        """Take one that was found."""
+        self.found.append(candidate)
+
+    def take(self, credentials: Credentials) -> list[TrickledCandidate]:
+        """Return what was found since the last call."""
+        fresh, self._taken = self.found[self._taken :], len(self.found)
+        return [
+            TrickledCandidate(
+                f"candidate:{candidate.to_text()}", self._mid, self._line_index, credentials.ufrag
+            )
+            for candidate in fresh
+        ]
+
+    def again(self) -> None:
+        """Let all be taken once more, because their generation is another one."""
+        self._taken = 0
+
+    def read(self, given: TrickledCandidate) -> Candidate | None:
+        """Return a candidate of the peer, None for the end of candidates and for other media lines.
+
+        Raises:
+            CandidateError: it is none.
+        """
+        if not given.text.strip():
+            return None
+        candidate = parse_candidate(given.text)
+        if not self._is_audio(given):
+            return None
+        if candidate.username_fragment is None and given.username_fragment:
+            return replace(candidate, username_fragment=given.username_fragment)
+        return candidate
+
+    def _is_audio(self, given: TrickledCandidate) -> bool:
+        if given.mid is not None and self._mid is not None:
+            return given.mid == self._mid
+        return given.line_index is None or given.line_index == self._line_index

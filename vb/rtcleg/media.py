@@ -1,0 +1,116 @@
+"""The media of a WebRTC leg: its socket, its place in the plane, and its SRTP."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+from vb.engine import Engine
+from vb.errors import Unavailable
+from vb.ids import IdSource
+from vb.mixer.columns import PlaneFull
+from vb.mixer.port import RtpPort
+from vb.rtcleg.transform import SrtpTransform
+from vb.rtp.ports import PortsExhausted
+from vb.rtp.tasks import RtpEndpoint, RtpTiming, bind_endpoint, run_rtp
+from vb.sdp.negotiate import Agreed
+from vb.sdp.stream import MediaAddress
+from vb.webrtc.dtls import SrtpKeys
+from vb.webrtc.srtp import Srtp
+from vb.webrtc.stun import Address
+
+
+class RtcMedia:
+    """What a WebRTC leg has of RTP.
+
+    Args:
+        endpoint: the bound sockets, of which RTP, RTCP, STUN and DTLS share the first.
+        port: its attachment to the plane.
+        ids: source of random RTCP intervals.
+        cname: our name in RTCP.
+    """
+
+    def __init__(self, endpoint: RtpEndpoint, port: RtpPort, *, ids: IdSource, cname: str) -> None:
+        self.endpoint = endpoint
+        self.port = port
+        self.srtp: Srtp | None = None
+        self._ids = ids
+        self._cname = cname
+        self._agreed: Agreed | None = None
+        self._remote: Address | None = None
+
+    def send(self, data: bytes, destination: Address) -> None:
+        """Send a datagram that is not the plane's."""
+        self.endpoint.send_rtp(data, destination)
+
+    def secure(self, keys: SrtpKeys) -> None:
+        """Take the keys: from now on nothing else is understood, and nothing leaves unprotected."""
+        self.srtp = Srtp(keys)
+        self.port.transform = SrtpTransform(self.srtp)
+
+    def agree(self, agreed: Agreed) -> None:
+        """Follow a description: codecs, payload types and direction."""
+        self._agreed = agreed
+        self._follow()
+
+    def aim(self, remote: Address) -> None:
+        """Send to an address that the peer has proved to be its own."""
+        self._remote = remote
+        self._follow()
+
+    def _follow(self) -> None:
+        if self._agreed is None or self._remote is None or self.srtp is None:
+            return
+        remote = MediaAddress(*self._remote)
+        self.port.configure(replace(self._agreed, remote_rtp=remote, remote_rtcp=remote))
+        self.port.sending = True
+
+    async def run(self, on_digit: Callable[[str], None]) -> None:
+        """Serve RTCP and digits; the peer's consent, not its silence, ends the leg."""
+        await run_rtp(
+            self.endpoint,
+            self.port,
+            cname=self._cname,
+            ids=self._ids,
+            on_digit=on_digit,
+            timing=RtpTiming(timeout_s=0.0),
+        )
+
+    def close(self) -> None:
+        """Leave the plane: no packet goes out from now on."""
+        self.port.close()
+
+
+@contextmanager
+def open_media(engine: Engine, host: str, *, ssrc: int, cname: str) -> Iterator[RtcMedia]:
+    """Hold sockets and a place in the plane inside the block.
+
+    Args:
+        engine: the server.
+        host: address to bind.
+        ssrc: of what we send.
+        cname: our name in RTCP.
+
+    Raises:
+        Unavailable: nothing is left.
+    """
+    try:
+        endpoint = bind_endpoint(engine.ports, host)
+    except (PortsExhausted, OSError) as exc:
+        raise Unavailable(f"no RTP ports: {exc}") from None
+    try:
+        try:
+            port = engine.plane.open_port(endpoint)
+        except PlaneFull as exc:
+            raise Unavailable(str(exc)) from None
+        port.ssrc = ssrc
+        port.authenticated = True
+        media = RtcMedia(endpoint, port, ids=engine.ids, cname=cname)
+        try:
+            yield media
+        finally:
+            media.close()
+    finally:
+        endpoint.close()
+        engine.metrics.unsent(endpoint.send_errors)
