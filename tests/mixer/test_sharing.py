@@ -132,6 +132,37 @@ def test_what_is_alike_is_encoded_once(codec: Codec, ptime_ms: int, monkeypatch:
     assert counted.take() == 30
 
 
+@pytest.mark.parametrize("ptime_ms", [20, 40])
+def test_wideband_listeners_share_from_a_pause_on_and_who_spoke_again_from_the_next(
+    ptime_ms: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = World()
+    phones = listeners(world, 6, G722, ptime_ms=ptime_ms)
+    world.room(*(phone.port for phone in phones))
+    world.run(SETTLED)
+    hum = ToneSource(HZ)
+    world.room(world.plane.open_stream(hum, None), *(phone.port for phone in phones))
+    world.run(120)
+    counted = Counted(monkeypatch)
+    world.run(10)
+    assert counted.take() == 10
+    phones[2].hz = OWN_HZ
+    world.run(40)
+    phones[2].hz = None
+    world.run(60)
+    counted.take()
+    world.run(10)
+    assert counted.take() == 20  # it goes on by itself while the others hum
+    if ptime_ms == 20:
+        has_no_step(phones[2], G722, 190, 191, 230, 231, 230 + SETTLED_TICKS, 280)
+        has_no_step(phones[4], G722, 190, 191, 230, 231)
+    world.room(*(phone.port for phone in phones))
+    world.run(SETTLED)
+    counted.take()
+    world.run(10)
+    assert counted.take() == 10
+
+
 @pytest.mark.parametrize("codec", [PCMU, G722, OPUS], ids=lambda codec: codec.name)
 @pytest.mark.parametrize("who", [0, 1, 5])
 def test_who_begins_to_speak_and_falls_silent_again_hears_no_step(codec: Codec, who: int) -> None:
@@ -291,7 +322,7 @@ def test_listeners_of_other_codecs_share_with_their_like(monkeypatch: pytest.Mon
     world.run(SETTLED)
     counted = Counted(monkeypatch)
     world.run(10)
-    assert counted.take() == 40  # one for Opus, one for each leg of G.722, whose encoders cannot be copied
+    assert counted.take() == 40  # one for Opus, one for each leg of G.722, which wait for a pause
     for group in groups:
         assert len({phone.heard[-1].payload for phone in group}) == 1
 

@@ -6,7 +6,7 @@ from types import MappingProxyType
 from typing import Final, Protocol, Self, runtime_checkable
 
 from vb.codecs import g711
-from vb.codecs.g722 import G722Decoder, G722Encoder
+from vb.codecs.g722 import G722Decoder, make_g722_encoder
 from vb.codecs.opus import OpusDecoder, OpusEncoder
 from vb.codecs.pcm import CodecError, Pcm
 
@@ -116,7 +116,7 @@ def make_encoder(codec: Codec) -> Encoder:
         case "PCMA":
             return g711.TableEncoder(g711.PCM_TO_ALAW)
         case "G722":
-            return G722Encoder()
+            return make_g722_encoder()
         case "opus":
             return OpusEncoder(codec.pcm_rate_hz)
     raise CodecError(f"no encoder for {codec.name}")

@@ -63,6 +63,7 @@ class LegColumns:
         self.filled = np.zeros(capacity, np.bool_)
         self.zero = np.zeros(capacity, np.bool_)
         self.quiet = np.zeros(capacity, np.int64)
+        self.hush = np.zeros(capacity, np.int64)
         self.leader = np.arange(capacity)
         # Sending.
         self.packets = np.zeros((capacity, MAX_PACKET_BYTES), np.uint8)
@@ -88,6 +89,7 @@ class LegColumns:
         for column in (self.gap, self.concealed, self.damaged, self.marker, self.step):
             column[slot] = 0
         self.quiet[slot] = 0
+        self.hush[slot] = 0
         for flags in (self.silent, self.shut, self.filled, self.listening, self.trusted, self.sending):
             flags[slot] = False
         self.rate_hz[slot] = 0

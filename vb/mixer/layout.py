@@ -85,6 +85,7 @@ class MixClass:
         share_start: first row of the meshes in which some may hear alike.
         share_kinds: of each row from there on, what it has in common with those who share with it, or None.
         share_after: (n − share_start,) ticks of silence after which each shares.
+        shy: rows from there on that only begin to share while they are told next to nothing.
         rooms: rooms with sources, taps or routing.
         comfort: (n,) whether silence is replaced by noise.
         peaks: (n,) greatest sample that each says in this tick, kept where some may hear alike.
@@ -105,6 +106,7 @@ class MixClass:
     share_start: int
     share_kinds: list[Hashable]
     share_after: Slots
+    shy: Slots
     rooms: list[RoomRows]
     comfort: NDArray[np.bool_]
     peaks: NDArray[np.int32]
@@ -248,6 +250,7 @@ def _finish_class(core: PlaneCore, rate_hz: int, draft: _Draft) -> MixClass:
             ],
             np.int64,
         ),
+        shy=np.flatnonzero([_is_shy(core, slot) for slot in rows[share_start:]]),
         rooms=rooms,
         comfort=np.array(comfort, np.bool_),
         peaks=np.zeros(len(rows), np.int32),
@@ -279,6 +282,12 @@ def _share_after(core: PlaneCore, slot: int, kind: Hashable) -> int:
     if kind is None:
         return NEVER
     return SETTLED_TABLED_TICKS if core.packetizers[slot] is None else SETTLED_TICKS
+
+
+def _is_shy(core: PlaneCore, slot: int) -> bool:
+    """Whether the leg's encoder remembers for ever what else it has heard."""
+    packetizer = core.packetizers[slot]
+    return packetizer is not None and not packetizer.converges
 
 
 def _hearing(plan: MixPlan, present: list[int]) -> Mix:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from vb.codecs.base import Codec, CopyableEncoder, Encoder, make_encoder
+from vb.codecs.g722 import G722Encoder
 from vb.mixer.frames import TICKS_PER_S, Pcm
 
 _TICK_MS = 1000 // TICKS_PER_S
@@ -32,6 +33,7 @@ class Packetizer:
 
     Attributes:
         copyable: whether its encoder can go on where another one stands.
+        converges: whether its encoder comes to the state of another one that hears the same for long enough.
         step: RTP time of a tick.
 
     Args:
@@ -49,6 +51,7 @@ class Packetizer:
         self.step = codec.clock_rate_hz // TICKS_PER_S
         self._frames: list[Pcm] = []
         self.copyable = isinstance(self._encoder, CopyableEncoder)
+        self.converges = not isinstance(self._encoder, G722Encoder)
 
     def phase(self, tick: int) -> int:
         """Return in which of a packet's ticks the next one begins, before the frame of `tick` is pushed."""

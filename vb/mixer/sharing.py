@@ -6,8 +6,11 @@ own. A follower that begins to speak, or that is to hear anything of its own, ta
 leader's filter and encoder and goes on from there, so that its decoder notices nothing. One that falls silent
 follows after a while in which its own encoder hears the same as the leader's and comes to the same state.
 
-Encoders of G.722 never come to the same state, and those that we have cannot be copied. So what is alike is
-mixed and converted once, and each of these legs goes on encoding it by itself.
+Encoders of G.722 never come to quite the same state: what is left of the difference is a share of what is
+heard. So their legs begin to follow while next to nothing is heard.
+
+Where the encoders of a codec cannot be copied (`CopyableEncoder`), what is alike is mixed and converted once,
+and each of its legs goes on encoding it by itself.
 """
 
 from __future__ import annotations
@@ -32,6 +35,10 @@ SETTLED_TICKS: Final = 25
 """Silent for so long, a leg has an encoder that forgot what else it has heard."""
 SETTLED_TABLED_TICKS: Final = 10
 """The same for a codec without state: its filter forgets within a frame, but a pause is no silence yet."""
+HUSH: Final = 256
+"""Told nothing louder, a leg does not notice a step of a tenth of it: 42 dB down, above comfort noise."""
+HUSHED_TICKS: Final = 5
+"""How long that has to last: a word has gaps, too."""
 _LONGEST: Final = 1000
 NEVER: Final = _LONGEST + 1
 """More ticks of silence than are counted."""
@@ -83,6 +90,7 @@ class Sharing:
         for slot, kind in self._kinds.items():
             if before.get(slot) != kind:
                 self._columns.quiet[slot] = 0
+            self._columns.hush[slot] = 0
         leader = self._columns.leader
         reach = self._columns.reach
         following = np.flatnonzero(leader[:reach] != np.arange(reach)).tolist()
@@ -140,6 +148,8 @@ class Sharing:
         quiet = np.where(loud, 0, np.minimum(columns.quiet[slots] + 1, _LONGEST))
         columns.quiet[slots] = quiet
         alike = np.asarray(quiet >= mix_class.share_after)
+        if mix_class.shy.size and alike[mix_class.shy].any():
+            alike[mix_class.shy] &= self._may_begin(mix_class, slots)[mix_class.shy]
         before = mix_class.sharers
         if before is None:
             if not alike.any() and (columns.leader[slots] == slots).all():
@@ -149,6 +159,23 @@ class Sharing:
             mix_class.sharers = self._regroup(mix_class, alike)
         sharers = mix_class.sharers
         return sharers if sharers is not None and sharers.own.size < slots.size else None
+
+    def _may_begin(self, mix_class: MixClass, slots: Slots) -> NDArray[np.bool_]:
+        """Return which legs share already, or have been told next to nothing for long enough to begin."""
+        columns, start = self._columns, mix_class.share_start
+        leader = columns.leader[slots]
+        shares = np.asarray((leader != slots) | np.isin(slots, leader[leader != slots]))
+        for block in mix_class.blocks:
+            rows = np.arange(mix_class.slots.size)[block.class_rows] - start
+            waits = np.isin(rows, mix_class.shy)
+            waits[waits] &= ~shares[rows[waits]]
+            if waits.any():
+                # What was told in the last tick, which is what the encoder has in mind.
+                told = block.bank.told[np.arange(block.bank.slots.size)[block.bank_rows][waits]]
+                loud = np.maximum(told.max(1), -told.min(1).astype(np.int32)) > HUSH
+                places = block.slots[waits]
+                columns.hush[places] = np.where(loud, 0, columns.hush[places] + 1)
+        return shares | np.asarray(columns.hush[slots] >= HUSHED_TICKS)
 
     def _regroup(self, mix_class: MixClass, alike: NDArray[np.bool_]) -> Sharers:
         """Let go of those who are not alike any more, and let the others follow one of each kind."""
