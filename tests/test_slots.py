@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 import trio
+import trio.testing
 
 from vb.slots import SlotsClosed, SlotTaken, TaskSlots
 
@@ -70,3 +71,50 @@ async def test_closed_slots_take_nothing() -> None:
         pass
     with pytest.raises(SlotsClosed):
         slots.start("one", trio.sleep_forever)
+
+
+async def test_slots_in_a_nursery_of_their_owner_end_before_it_does() -> None:
+    slots = TaskSlots("test")
+    notes: list[str] = []
+
+    async def feature() -> None:
+        try:
+            await trio.sleep_forever()
+        finally:
+            with trio.CancelScope(shield=True):
+                await trio.lowlevel.checkpoint()
+            notes.append("feature")
+
+    async with trio.open_nursery() as nursery:
+        slots.start("early", feature)
+        slots.open_in(nursery)
+        slots.start("late", feature)
+        await trio.testing.wait_all_tasks_blocked()
+        await slots.end()
+        notes.append("owner")
+        assert slots.names() == []
+        with pytest.raises(SlotsClosed):
+            slots.start("after", feature)
+    assert notes == ["feature", "feature", "owner"]
+
+
+async def test_slots_of_a_cancelled_owner_are_waited_for_all_the_same() -> None:
+    slots = TaskSlots("test")
+    notes: list[str] = []
+
+    async def feature() -> None:
+        try:
+            await trio.sleep_forever()
+        finally:
+            with trio.CancelScope(shield=True):
+                await trio.lowlevel.checkpoint()
+            notes.append("feature")
+
+    async with trio.open_nursery() as nursery:
+        slots.open_in(nursery)
+        slots.start("one", feature)
+        await trio.testing.wait_all_tasks_blocked()
+        nursery.cancel_scope.cancel()
+        await slots.end()
+        notes.append("owner")
+    assert notes == ["feature", "owner"]

@@ -71,15 +71,35 @@ class TaskSlots:
     async def open(self) -> AsyncIterator[TaskSlots]:
         """Run tasks inside the block, those first that were given before; leaving it ends all of them."""
         async with trio.open_nursery() as nursery:
-            self._nursery = nursery
-            for handle, func in self._waiting:
-                nursery.start_soon(self._run, handle, func, name=f"{self._owner} {handle.name}")
-            self._waiting.clear()
+            self.open_in(nursery)
             try:
                 yield self
             finally:
                 self._closed = True
                 nursery.cancel_scope.cancel()
+
+    def open_in(self, nursery: trio.Nursery) -> None:
+        """Run tasks in a nursery of the owner, those first that were given before, until it calls `end`."""
+        self._nursery = nursery
+        for handle, func in self._waiting:
+            nursery.start_soon(self._run, handle, func, name=f"{self._owner} {handle.name}")
+        self._waiting.clear()
+
+    async def end(self) -> None:
+        """Take no task any more, cancel those that run and wait for their ends.
+
+        Cancellation: waits all the same, as a nursery does.
+        """
+        self._closed = True
+        self._nursery = None
+        if not self._tasks:
+            return
+        tasks = list(self._tasks.values())
+        for task in tasks:
+            task.cancel()
+        with trio.CancelScope(shield=True):
+            for task in tasks:
+                await task.join()
 
     def get(self, name: str) -> TaskHandle | None:
         """Return the task of a slot, if one runs."""

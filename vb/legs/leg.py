@@ -97,6 +97,7 @@ class Leg(Capable):
         self._ended_at: float | None = None
         self._ended = trio.Event()
         self._hangup_scope = trio.CancelScope()
+        self._nursery: trio.Nursery | None = None
 
     # -- what clients see ----------------------------------------------------------------------------------
 
@@ -354,25 +355,39 @@ class Leg(Capable):
         media: Callable[[], AbstractAsyncContextManager[None]],
         *,
         on_ready: Callable[[], None],
+        outlives: bool = True,
     ) -> None:
         """Run the leg until it has ended and said so.
+
+        One nursery holds all its tasks; features and media have scopes of their own in it, which end in this
+        order: features, media, signalling.
 
         Args:
             signal: its dialog.
             media: context manager around the leg's media tasks.
             on_ready: called once the leg can be hung up; it announces the leg.
+            outlives: whether the dialog has to be served until it is closed. One that needs nobody once the
+                leg has hung up is served by the leg's own task, which saves it one.
 
         Cancellation: the far end gets its BYE, features finish, and leg.disconnected is published.
         """
-        async with trio.open_nursery() as signalling:
-            signalling.start_soon(self.contain, "signalling", signal.run)
+        async with trio.open_nursery() as nursery:
+            self._nursery = nursery
+            if outlives:
+                nursery.start_soon(self.contain, "signalling", signal.run)
             try:
-                await self._media_life(signal, media, on_ready)
+                await self._media_life(nursery, signal, media, on_ready, outlives=outlives)
             finally:
                 self._publish_end()
                 with trio.move_on_at(self._cleanup_deadline(), shield=True):
                     await signal.wait_closed()
-                signalling.cancel_scope.cancel()
+                nursery.cancel_scope.cancel()
+                self._nursery = None
+
+    def start_soon(self, func: Callable[..., Awaitable[None]], *args: object) -> None:
+        """Run one of the leg's own tasks in its nursery, until the leg has ended; it must not fail."""
+        assert self._nursery is not None
+        self._nursery.start_soon(func, *args)
 
     async def contain(self, name: str, func: Callable[[], Awaitable[None]]) -> None:
         """Run one of the leg's own tasks; its fault ends this leg and nothing else."""
@@ -385,24 +400,31 @@ class Leg(Capable):
 
     async def _media_life(
         self,
+        nursery: trio.Nursery,
         signal: Signal,
         media: Callable[[], AbstractAsyncContextManager[None]],
         on_ready: Callable[[], None],
+        *,
+        outlives: bool,
     ) -> None:
         with self._hangup_scope:
-            async with media(), self.slots.open():
+            async with media():
+                self.slots.open_in(nursery)
                 try:
                     on_ready()
                     self._announced = True
+                    if not outlives:
+                        await self.contain("signalling", signal.run)
                     await self._ended.wait()
                 except Exception:  # announcing failed: the leg ends, and `Engine` logs why
                     self.hangup("internal_error")
                     raise
                 finally:
                     room = self._depart(signal)
-                    with trio.move_on_at(self._cleanup_deadline(), shield=True):
-                        if room is not None:
+                    if room is not None:
+                        with trio.move_on_at(self._cleanup_deadline(), shield=True):
                             await room.settle()
+                    await self.slots.end()
 
     def _depart(self, signal: Signal) -> RoomLike | None:
         """Leave the room and tell the far end, before the features end; returns the room."""

@@ -6,6 +6,7 @@ Spec: RFC 8866 §5.7, §9.
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Final, Literal
 
@@ -13,6 +14,8 @@ from vb.sdp.session import Connection
 
 MAX_NAMES: Final = 4
 _MAX_NAME_CHARS: Final = 253
+_MAX_LITERAL_CHARS: Final = 256
+"""More than any address has, however many zeros stand before its numbers."""
 _LABEL: Final = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
 _NAME: Final = re.compile(rf"(?:{_LABEL}\.)*(?P<last>{_LABEL})\.?")
 _NUMBER: Final = re.compile(r"[0-9]+|0[xX][0-9A-Fa-f]*")
@@ -52,6 +55,7 @@ class Network:
 ANYWHERE: Final = Network()
 
 
+@lru_cache(maxsize=8)
 def local_network(address: str) -> Network:
     """Returns what can be reached from a socket at one of our addresses."""
     return Network(version=6 if ":" in address else 4)
@@ -64,6 +68,11 @@ def literal(text: str) -> IPv4Address | IPv6Address | None:
     is of no use but on its own link.
     """
     text = text.partition("/")[0]
+    return _literal(text) if len(text) <= _MAX_LITERAL_CHARS else None
+
+
+@lru_cache(maxsize=512)
+def _literal(text: str) -> IPv4Address | IPv6Address | None:
     padded = _PADDED.fullmatch(text)
     try:
         address = ip_address(text if padded is None else ".".join(padded.groups()))

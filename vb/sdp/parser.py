@@ -6,6 +6,7 @@ byte for byte).
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Final
 
 from vb.sdp.errors import SdpParseError
@@ -24,6 +25,8 @@ MAX_MEDIA: Final = 32
 MAX_FORMATS: Final = 128
 
 _MAX_PORT: Final = 65_535
+_USUAL_BYTES: Final = 4096
+_KEPT: Final = 64
 
 
 def parse_sdp(data: bytes) -> SessionDescription:
@@ -32,10 +35,18 @@ def parse_sdp(data: bytes) -> SessionDescription:
     Raises:
         SdpParseError: it is not one, or it is larger than this server reads.
     """
+    return _parse_usual(data) if len(data) <= _USUAL_BYTES else _parse(data)
+
+
+def _parse(data: bytes) -> SessionDescription:
     head, *media = _sections(_lines(data))
     if head[0].kind != "v" or head[0].value.strip() != "0":
         raise SdpParseError("the description does not start with v=0")
     return _session(head[1:], tuple(_media(section) for section in media))
+
+
+# A call looks at an offer several times from its INVITE to its answer; what comes of it is immutable.
+_parse_usual = lru_cache(maxsize=_KEPT)(_parse)
 
 
 def decimal(text: str, limit: int) -> int | None:

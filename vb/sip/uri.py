@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import AddressValueError, IPv4Address, IPv6Address
 
 from vb.sip.errors import SipUriError
@@ -138,10 +139,16 @@ def parse_host(text: str) -> str:
         if text.startswith("["):
             return str(IPv6Address(_THIRD_COLON.sub("::", text[1:-1])))
         if _looks_like_ipv4(text):
-            return str(IPv4Address(text))
+            return _ipv4(text)
     except AddressValueError as error:
         raise SipUriError(f"bad address: {text[:60]!r}") from error
     return text.lower()
+
+
+@lru_cache(maxsize=512)
+def _ipv4(text: str) -> str:
+    """Return an IPv4 address as it is written; few of them occur in nearly all messages."""
+    return str(IPv4Address(text))
 
 
 def is_ip_address(host: str) -> bool:

@@ -79,7 +79,7 @@ def _refuse_offer(call: SipCall, problem: OfferRejected) -> None:
 async def _run(sip: SipLegs, call: SipCall, offered: list[OfferedCodec], old: Predecessor | None) -> None:
     engine = sip.engine
     try:
-        async with open_media(sip, call.local_host, sip.codecs) as media:
+        with open_media(sip, call.local_host, sip.codecs) as media:
             if not await _can_be_reached(call, media, sip.codecs):
                 return
             headers = read_headers(call.invite.headers)

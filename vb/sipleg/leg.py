@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import structlog
@@ -24,10 +23,10 @@ from vb.sip.info import read_digit
 from vb.sip.refer_events import ReferEvent
 from vb.sip.tasks.endpoint import SipCall
 from vb.sipleg.digit_sending import send_digits
-from vb.sipleg.inband import listen_for_digits
 from vb.sipleg.keypresses import KeyPresses, Way
 from vb.sipleg.late_offer import LateOffer
 from vb.sipleg.media import SipMedia
+from vb.sipleg.media_tasks import MediaTasks
 from vb.sipleg.session import Session
 from vb.sipleg.transfers import TransferPolicy, Transfers
 
@@ -80,7 +79,8 @@ class SipLeg(Leg):
         self.call = call
         self.media = media
         self.options = options
-        self.late_offer = LateOffer(media.negotiation, media.expect)
+        self._tasks = MediaTasks(self, options)
+        self.late_offer = LateOffer(media.negotiation, self._tasks.expect)
         self.forks = Forks(media.negotiation)
         self._on_media = options.on_media
         self._digits = 0
@@ -118,52 +118,12 @@ class SipLeg(Leg):
 
     async def serve(self, on_ready: Callable[[], None]) -> None:
         """Run the leg to its end."""
-        await self.live(self, self._media_tasks, on_ready=on_ready)
+        await self.live(self, lambda: self._tasks, on_ready=on_ready, outlives=False)
 
-    @asynccontextmanager
-    async def _media_tasks(self) -> AsyncIterator[None]:
-        try:
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(self.contain, "rtp", self._run_rtp)
-                if self.options.ring_timeout_s:
-                    nursery.start_soon(self.contain, "ring timer", self._ring_timer)
-                if self.options.max_duration_s:
-                    nursery.start_soon(self.contain, "duration timer", self._duration_timer)
-                if self.options.inband_digits:
-                    nursery.start_soon(self.contain, "inband digits", self._listen)
-                try:
-                    yield
-                finally:
-                    self.media.close()
-                    nursery.cancel_scope.cancel()
-        finally:
-            self.media.endpoint.close()  # the BYE may take its time; the ports are free for the next call
-
-    async def _run_rtp(self) -> None:
-        await self.media.run(self._digit)
-        self.hangup("rtp_timeout")
-
-    async def _listen(self) -> None:
-        await listen_for_digits(self.media.port, self._inband_digit)
-
-    def _inband_digit(self, digit: str) -> None:
-        agreed = self.media.negotiation.agreed
-        if agreed is not None and not agreed.telephone_event_receive:
-            self._digit(digit, "tone")
-
-    async def _ring_timer(self) -> None:
-        with trio.move_on_after(self.options.ring_timeout_s):
-            await self.connected.wait()
-            return
-        if not self.inbound or self.call.is_unanswered:  # the ACK has a time of its own
-            self.hangup("ring_timeout")
-
-    async def _duration_timer(self) -> None:
-        await self.connected.wait()
-        await trio.sleep(self.options.max_duration_s)
-        self.hangup("max_duration")
-
-    def _digit(self, digit: str, way: Way = "event", lasted_s: float = 0.0) -> None:
+    def digit_received(self, digit: str, way: Way = "event", lasted_s: float = 0.0) -> None:
+        """Tell of a digit from the far end, whichever way it came, and pass it on to the room; once."""
+        if self.state is LegState.HUNG_UP:
+            return  # its packet was read while the leg said its last word
         if not self._keypresses.is_new(digit, way, trio.current_time(), lasted_s=lasted_s):
             return
         self._digits += 1
@@ -355,6 +315,7 @@ class SipLeg(Leg):
 
     def hang_up(self, reason: str) -> None:
         """Tell the far end what the state of the dialog demands: BYE, CANCEL or a final answer."""
+        self.call.ignore_events()
         status = REJECTIONS.get(reason)
         if self.refusable:
             if status is None and reason == "not_acceptable":
@@ -366,7 +327,8 @@ class SipLeg(Leg):
 
     async def wait_closed(self) -> None:
         """Wait until the call's transactions are done."""
-        await self.call.wait_closed()
+        if not self.call.is_closed:
+            await self.call.wait_closed()
 
     def _handle(self, event: sip.CallEvent) -> None:
         if self.ended:
@@ -413,7 +375,7 @@ class SipLeg(Leg):
             case sip.InfoReceived(content_type=kind, body=body):
                 pressed = read_digit(kind, body)
                 if pressed is not None:
-                    self._digit(pressed.digit, "info", pressed.duration_ms / 1000)
+                    self.digit_received(pressed.digit, "info", pressed.duration_ms / 1000)
             case sip.DigitsRefused(digits=digits):
                 self._send_again(digits)
             case sip.RefreshDue():
@@ -487,6 +449,7 @@ class SipLeg(Leg):
     def follow(self, agreed: Agreed, *, local_hold: bool | None = None) -> None:
         """Let media and hold follow what was agreed; text runs from its first agreement on."""
         self.media.follow(agreed)
+        self._tasks.serve_rtp()
         self.set_holds(local=local_hold, remote=agreed.remote_held)
         if agreed.text is not None and self.slots.get(TEXT_SLOT) is None and not self.ended:
             self.slots.start(TEXT_SLOT, self._run_text)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 
+import trio
+
 from vb.codecs.base import Codec
 from vb.ids import IdSource
 from vb.mixer.port import RtpPort
 from vb.rtp.stats import Quality, quality
-from vb.rtp.tasks import RtpEndpoint, RtpTiming, run_rtp
+from vb.rtp.tasks import RtpEndpoint, RtpService, RtpTiming
 from vb.sdp.negotiate import Agreed
 from vb.sdp.offer_answer import OfferAnswer
 from vb.sipleg.media_names import Lookup, look_up_names
@@ -47,6 +49,7 @@ class SipMedia:
         self._timing = RtpTiming(timeout_s=timeout_s)
         self._quality: Quality | None = None
         self._lookup = lookup
+        self._service: RtpService | None = None
 
     async def look_up(self, sdp: bytes | None, gone: Callable[[], Awaitable[None]]) -> None:
         """Find out what a description's host names stand for, before it is acted on; see `look_up_names`."""
@@ -81,7 +84,7 @@ class SipMedia:
 
     async def run(self, on_digit: Callable[[str], None]) -> None:
         """Serve RTCP and digits; returns when the far end of an answered call was silent for too long."""
-        await run_rtp(
+        self._service = RtpService(
             self.endpoint,
             self.port,
             cname=self._ids.token(8),
@@ -89,6 +92,7 @@ class SipMedia:
             on_digit=on_digit,
             timing=self._timing,
         )
+        await self._service.run()
 
     def quality(self) -> Quality | None:
         """Return the quality of what was received, also after `close`."""
@@ -99,7 +103,10 @@ class SipMedia:
         return None if self.port.agreed is None else quality(self.port.statistics().reception)
 
     def close(self) -> None:
-        """Leave the plane: no packet goes out from now on."""
+        """Say goodbye and leave the plane: no packet goes out from now on."""
         if not self.port.closed:
             self._quality = self._measured()
+            if self._service is not None:
+                self._service.goodbye(trio.current_time())
+                self._service = None  # it knows the leg
             self.port.close()

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import ExitStack, asynccontextmanager
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
 from vb.codecs.base import Codec
@@ -23,10 +23,10 @@ class MediaUnavailable(Exception):
     """There is no port pair, or no place in the plane, for another leg."""
 
 
-@asynccontextmanager
-async def open_media(
+@contextmanager
+def open_media(
     sip: SipLegs, local_host: str, codecs: tuple[Codec, ...], *, text: bool = False
-) -> AsyncIterator[SipMedia]:
+) -> Iterator[SipMedia]:
     """Hold a port pair and a place in the plane inside the block, and a port pair for text when it is used.
 
     Args:

@@ -155,7 +155,7 @@ class OutgoingCall:
         route = await self.sip.endpoint.find_route(self.target, self.dial.outbound_proxy)
         engine.life.check_running()  # the look-up may have taken long
         try:
-            async with open_media(self.sip, route.local_host, self.codecs, text=request.rtt) as media:
+            with open_media(self.sip, route.local_host, self.codecs, text=request.rtt) as media:
                 call = self.sip.endpoint.dial(replace(self.dial, sdp=media.offer(), route=route))
                 leg = self._leg_type(
                     engine.legs,

@@ -2,6 +2,14 @@
 
 from vb.rtp.tasks.endpoint import RtpEndpoint, bind_endpoint, open_endpoint
 from vb.rtp.tasks.rtt import TextStream
-from vb.rtp.tasks.session import RtpTiming, run_rtp
+from vb.rtp.tasks.session import RtpService, RtpTiming, run_rtp
 
-__all__ = ["RtpEndpoint", "RtpTiming", "TextStream", "bind_endpoint", "open_endpoint", "run_rtp"]
+__all__ = [
+    "RtpEndpoint",
+    "RtpService",
+    "RtpTiming",
+    "TextStream",
+    "bind_endpoint",
+    "open_endpoint",
+    "run_rtp",
+]

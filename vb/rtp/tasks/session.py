@@ -33,8 +33,8 @@ class RtpTiming:
     keep_alive_s: float = 15.0
 
 
-class _RtpSession:
-    """The state of one leg's task.
+class RtpService:
+    """One leg's slow RTP, and the task that does it.
 
     Args:
         endpoint: the leg's sockets.
@@ -49,6 +49,7 @@ class _RtpSession:
         self,
         endpoint: RtpEndpoint,
         port: MediaPort,
+        *,
         cname: str,
         ids: IdSource,
         on_digit: Callable[[str], None],
@@ -66,6 +67,23 @@ class _RtpSession:
         self._rtcp_source: Address | None = None
         self._keep_alive_at = now + timing.keep_alive_s
         self._watched_since: float | None = None
+        self._gone = False
+        self._woken = trio.Event()
+        port.wake = self._wake
+
+    def _wake(self) -> None:
+        self._woken.set()
+
+    async def run(self) -> None:
+        """Serve until cancelled; returns when the peer was silent for too long."""
+        while True:
+            deadline = self.step(trio.current_time())
+            if deadline is None:
+                return
+            with trio.move_on_at(deadline):
+                await self._woken.wait()
+            if self._woken.is_set():
+                self._woken = trio.Event()
 
     def step(self, now: float) -> float | None:
         """Do what is due and return when to come back, or None when the leg was silent for too long."""
@@ -92,8 +110,9 @@ class _RtpSession:
         return min(deadline for deadline in deadlines if deadline is not None)
 
     def goodbye(self, now: float) -> None:
-        """Say that our source leaves, if it was ever heard of."""
-        if self._port.sent().packets:
+        """Say once that our source leaves, if it was ever heard of."""
+        if not self._gone and self._port.sent().packets:
+            self._gone = True
             self._send_rtcp(self._rtcp.goodbye(now, time.time(), self._port.sent(), self._port.reception()))
 
     def _report_digits(self, digits: str) -> None:
@@ -191,22 +210,11 @@ async def run_rtp(
 
     Cancellation: a goodbye goes out without waiting.
     """
-    woken = trio.Event()
-
-    def wake() -> None:
-        woken.set()
-
-    port.wake = wake
-    session = _RtpSession(endpoint, port, cname, ids, on_digit, timing or RtpTiming())
+    service = RtpService(
+        endpoint, port, cname=cname, ids=ids, on_digit=on_digit, timing=timing or RtpTiming()
+    )
     task_status.started()
     try:
-        while True:
-            deadline = session.step(trio.current_time())
-            if deadline is None:
-                return
-            with trio.move_on_at(deadline):
-                await woken.wait()
-            if woken.is_set():
-                woken = trio.Event()
+        await service.run()
     finally:
-        session.goodbye(trio.current_time())
+        service.goodbye(trio.current_time())

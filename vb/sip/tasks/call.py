@@ -43,6 +43,7 @@ class SipCall:
         self._flush = flush
         self._events: Channel[CallEvent] = Channel(EVENTS, overflow="refuse", name="sip_call_events")
         self._offer_unread = False  # one `OfferDue` is among the events
+        self._ignored = False
         self._closed = trio.Event()
 
     # -- what is known --------------------------------------------------------------------------
@@ -188,11 +189,18 @@ class SipCall:
 
     def put(self, event: CallEvent) -> bool:
         """Queue an event; False if the owner left too many unread."""
+        if self._ignored:
+            return True
         self._offer_unread |= isinstance(event, OfferDue)
         try:
             return self._events.put(event)
         except ChannelFull:
             return False
+
+    def ignore_events(self) -> None:
+        """The owner has ended the call and reads nothing any more."""
+        self._ignored = True
+        self._events.drain()
 
     def finish(self) -> None:
         """The call is closed: its owner reads what is left, then `Closed`."""
