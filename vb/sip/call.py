@@ -3,14 +3,14 @@
 The owner of a call gives orders (`hangup`, `answer_offer`, …) and reads events; `Closed` is always the
 last. `vb.sip.inbound` and `vb.sip.outbound` add how a call comes about, `vb.sip.exchange` what changes
 its session later, `vb.sip.refresh` what keeps it alive, `vb.sip.refer_client` and `vb.sip.refer_server`
-what transfers it. Extensions attach at `_in_dialog`, by method.
+what transfers it. Extensions attach at `_IN_DIALOG`, by method.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Literal, Protocol
+from typing import ClassVar, Literal, Protocol
 
 from vb.sip.call_events import (
     CallEvent,
@@ -191,38 +191,56 @@ class Call:
             self.respond(transaction, 500, now)
             return
         dialog.source = source
-        self._in_dialog(request, transaction, dialog, now)
+        handler = self._IN_DIALOG.get(request.method)
+        if handler is None:  # a method that is taken outside dialogs only
+            self.respond(transaction, 405, now)
+        else:
+            handler(self, request, transaction, now)
 
     def _dialog_of(self, request: Request) -> Dialog | None:
         return self.dialog if self.has_dialog(request.from_.tag) else None
 
-    def _in_dialog(
-        self, request: Request, transaction: ServerTransaction, dialog: Dialog, now: float
-    ) -> None:
-        method = request.method
-        if method == "BYE":
-            self.respond(transaction, 200, now)
-            self._remote_hangup(dialog, now)
-        elif method in ("INVITE", "UPDATE") and self.state is CallState.ENDING:
+    def _receive_bye(self, request: Request, transaction: ServerTransaction, now: float) -> None:
+        self.respond(transaction, 200, now)
+        dialog = self._dialog_of(request)
+        assert dialog is not None  # or the request would not have come here
+        self._remote_hangup(dialog, now)
+
+    def _receive_offer(self, request: Request, transaction: ServerTransaction, now: float) -> None:
+        if self.state is CallState.ENDING:
             self.respond(transaction, 481, now)  # for us the session is over: nobody would answer
-        elif method in ("INVITE", "UPDATE"):
-            self.exchange.receive_offer(request, transaction, now)
-        elif method == "PRACK":
-            self._receive_prack(request, transaction, now)
-        elif method == "OPTIONS":
-            self.respond(transaction, 200, now)
-        elif method == "INFO":
-            self.respond(transaction, 200, now)
-            kind = media_type(request.headers.get("Content-Type") or "")
-            self.emit(InfoReceived(kind, request.body))
-        elif method == "REFER":
-            self.refer_server.receive(request, transaction, now)
         else:
-            self.refer_client.receive_notify(request, transaction, now)
+            self.exchange.receive_offer(request, transaction, now)
+
+    def _receive_options(self, request: Request, transaction: ServerTransaction, now: float) -> None:
+        self.respond(transaction, 200, now)
+
+    def _receive_info(self, request: Request, transaction: ServerTransaction, now: float) -> None:
+        self.respond(transaction, 200, now)
+        kind = media_type(request.headers.get("Content-Type") or "")
+        self.emit(InfoReceived(kind, request.body))
+
+    def _receive_refer(self, request: Request, transaction: ServerTransaction, now: float) -> None:
+        self.refer_server.receive(request, transaction, now)
+
+    def _receive_notify(self, request: Request, transaction: ServerTransaction, now: float) -> None:
+        self.refer_client.receive_notify(request, transaction, now)
 
     def _receive_prack(self, request: Request, transaction: ServerTransaction, now: float) -> None:
         """No reliable response of ours is out."""
         self.respond(transaction, 481, now)
+
+    _IN_DIALOG: ClassVar[Mapping[str, Callable[[Call, Request, ServerTransaction, float], None]]] = {
+        "INVITE": _receive_offer,
+        "UPDATE": _receive_offer,
+        "BYE": _receive_bye,
+        # An inbound call has its own.
+        "PRACK": lambda call, request, transaction, now: call._receive_prack(request, transaction, now),
+        "REFER": _receive_refer,
+        "NOTIFY": _receive_notify,
+        "OPTIONS": _receive_options,
+        "INFO": _receive_info,
+    }
 
     def _remote_hangup(self, dialog: Dialog, now: float) -> None:
         """The peer's BYE was answered."""
@@ -295,7 +313,7 @@ class Call:
         all_headers = dialog.headers(self.host.local_via(hop), dialog.local_cseq, method, routes)
         if method in ("INVITE", "UPDATE"):
             all_headers.add("Contact", self.host.local_contact(hop, secure=dialog.is_secure))
-            all_headers.add("Allow", self.host.settings.allow)
+            all_headers.add("Allow", self.host.allow)
             all_headers.add("Supported", SUPPORTED)
             all_headers.add("User-Agent", self.host.settings.product)
             for name, value in self.session.timer.request_headers():
@@ -404,7 +422,7 @@ def add_response_headers(response: Response, request: Request, host: CallHost, h
             for route in request.headers.get_all("Record-Route"):
                 headers.add("Record-Route", route)
     if request.method in ("INVITE", "UPDATE", "OPTIONS") or response.status == 405:
-        headers.add("Allow", host.settings.allow)
+        headers.add("Allow", host.allow)
         if 200 <= response.status < 300:
             headers.add("Supported", SUPPORTED)
     if request.method == "OPTIONS" and response.status == 200:

@@ -30,6 +30,11 @@ class CallHost(Protocol):
     ids: IdSource
     settings: AgentSettings
 
+    @property
+    def allow(self) -> str:
+        """Value of the Allow header: the methods that we take."""
+        ...
+
     def send(self, data: bytes, hop: Hop, sender: TransactionKey | None = None) -> None:
         """Queue bytes for a hop; `sender` is the transaction that they are the request of."""
         ...

@@ -151,7 +151,7 @@ class OutboundCall(Call):
                 ("Call-ID", self.call_id),
                 ("CSeq", f"{self._cseq} INVITE"),
                 ("Contact", host.local_contact(hop, secure=plan.is_secure)),
-                ("Allow", host.settings.allow),
+                ("Allow", host.allow),
                 ("Supported", SUPPORTED),
                 *self.session.timer.initial_headers(),
             ]
