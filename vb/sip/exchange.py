@@ -33,6 +33,7 @@ from vb.sip.transaction import (
     ServerTransaction,
     final_status,
 )
+from vb.sip.transaction_tables import TransactionState
 
 Offer = bytes | Callable[[], bytes]
 
@@ -250,7 +251,7 @@ class OfferExchange(CallPart):
         """
         if self._local is None:
             return
-        if self._local.state == "proceeding":
+        if self._local.state is TransactionState.PROCEEDING:
             send_cancel(self._call.host, self._local, now)
         self._local.end_by(now + TIMEOUT_S)
 

@@ -32,6 +32,7 @@ from vb.sip.options import SUPPORTED
 from vb.sip.reliable import reliable_number
 from vb.sip.timers import TIMEOUT_S
 from vb.sip.transaction import ClientTransaction, FailureKind
+from vb.sip.transaction_tables import TransactionState
 from vb.sip.uri import SipUri
 
 MAX_FORKS = 32
@@ -134,7 +135,7 @@ class OutboundCall(Call):
             self._timers.clear()
             if self._transaction is None:
                 self.close(now)
-            elif self._transaction.state == "proceeding":
+            elif self._transaction.state is TransactionState.PROCEEDING:
                 self._send_cancel(now)
 
     def _send_invite(self, hop: Hop, authorization: list[tuple[str, str]], now: float) -> None:

@@ -1,9 +1,4 @@
-"""Transactions: the four state machines of RFC 3261 §17 with the Accepted state of RFC 6026.
-
-    INVITE client       calling → proceeding → completed | accepted → terminated
-    non-INVITE client   trying → proceeding → completed → terminated
-    INVITE server       proceeding → completed → confirmed | accepted → terminated
-    non-INVITE server   trying → completed → terminated
+"""Transactions: the state machines of `vb.sip.transaction_tables` at work.  Spec: RFC 3261 §17, RFC 6026.
 
 A transaction sends through its host, keeps at most two timers (when to repeat, when to end) and
 tells its user what happened by two callbacks. It never reads a clock.
@@ -12,12 +7,24 @@ tells its user what happened by two callbacks. It never reads a clock.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal, Protocol
+from typing import ClassVar, Literal, Protocol
 
 from vb.sip.headers import Via
 from vb.sip.hop import Hop, TransactionKey
 from vb.sip.message import Headers, Request, Response
-from vb.sip.timers import T1_S, T2_S, T4_S, TIMEOUT_S, Timed
+from vb.sip.timers import T1_S, T2_S, TIMEOUT_S, Timed
+from vb.sip.transaction_tables import (
+    INVITE_CLIENT,
+    INVITE_SERVER,
+    NON_INVITE_CLIENT,
+    NON_INVITE_SERVER,
+    Machine,
+    Rule,
+    Sends,
+    TransactionEvent,
+    TransactionState,
+    response_event,
+)
 
 FailureKind = Literal["timeout", "transport"]
 
@@ -34,7 +41,6 @@ def final_status(outcome: Response | FailureKind) -> int:
 
 # A UAS that needs longer than this for its first response lets the transaction send 100.
 TRYING_DELAY_S = 0.2
-COMPLETED_LINGER_S = 32.0
 
 
 class TransactionHost(Protocol):
@@ -54,15 +60,21 @@ class TransactionHost(Protocol):
 
 
 class Transaction:
-    """State shared by all four kinds."""
+    """State shared by all four kinds.
+
+    Attributes:
+        machine: the table that it follows.
+    """
 
     __slots__ = ("_end_at", "_host", "_interval_s", "_repeat_at", "hop", "key", "queued_for", "state")
 
-    def __init__(self, host: TransactionHost, key: TransactionKey, hop: Hop, state: str) -> None:
+    machine: ClassVar[Machine]
+
+    def __init__(self, host: TransactionHost, key: TransactionKey, hop: Hop) -> None:
         self._host = host
         self.key = key
         self.hop = hop
-        self.state = state
+        self.state = self.machine.first
         self.queued_for: float | None = None
         self._repeat_at: float | None = None
         self._end_at: float | None = None
@@ -87,29 +99,60 @@ class Transaction:
     @property
     def is_terminated(self) -> bool:
         """Whether the host has forgotten this transaction."""
-        return self.state == "terminated"
+        return self.state is TransactionState.TERMINATED
 
     def terminate(self) -> None:
         """End at once, without telling the user."""
-        self.state = "terminated"
+        self.state = TransactionState.TERMINATED
         self._repeat_at = self._end_at = None
         self._host.forget(self)
 
-    def _linger(self, state: str, seconds: float, now: float) -> None:
-        """Go to a state that only absorbs repetitions for a while."""
+    # -- following the table ----------------------------------------------------------------------
+
+    def _rule(self, event: TransactionEvent) -> Rule | None:
+        """Return what an event does now; None if it is ignored."""
+        return self.machine.rules[self.state].get(event)
+
+    def _follow(self, rule: Rule, now: float) -> None:
+        """Send what a rule says and go where it leads; whom it tells is up to the caller."""
+        if rule.sends is not Sends.NOTHING:
+            self._send(rule.sends)
+        if rule.state is not self.state:
+            self._enter(rule.state, now)
+
+    def _enter(self, state: TransactionState, now: float) -> None:
+        """Go to a state; one that only absorbs repetitions ends after a while, or at once."""
         self.state = state
-        self._repeat_at = None
-        if seconds <= 0:
+        linger = self.machine.lingers.get(state)
+        if linger is not None:
+            seconds = linger[1] if self.hop.is_reliable else linger[0]
+            self._repeat_at = None
+            if seconds > 0:
+                self._end_at = now + seconds
+                self._host.schedule(self)
+                return
+        if linger is not None or state is TransactionState.TERMINATED:
             self.terminate()
-            return
-        self._end_at = now + seconds
-        self._host.schedule(self)
+
+    def _send(self, what: Sends) -> None:
+        """Send what a rule names."""
+        raise NotImplementedError
 
     def _end(self, now: float) -> None:
-        self.terminate()
+        """Take the end timer."""
+        raise NotImplementedError
 
     def _repeat(self, now: float) -> None:
-        raise NotImplementedError
+        """Take the timer of repetitions, and set it anew."""
+        rule = self._rule(TransactionEvent.REPEAT_DUE)
+        if rule is not None:
+            self._follow(rule, now)
+            self._interval_s = self._next_interval_s()
+            self._repeat_at = now + self._interval_s
+
+    def _next_interval_s(self) -> float:
+        """Return how long to wait after this repetition."""
+        return min(self._interval_s * 2, T2_S)
 
 
 class ClientTransaction(Transaction):
@@ -147,7 +190,7 @@ class ClientTransaction(Transaction):
         on_response: Callable[[ClientTransaction, Response, float], None],
         on_failure: Callable[[ClientTransaction, FailureKind, float], None],
     ) -> None:
-        super().__init__(host, (request.via.branch.lower(), request.method), hop, "trying")
+        super().__init__(host, (request.via.branch.lower(), request.method), hop)
         self.request = request
         self.ack_sent: tuple[bytes, Hop] | None = None
         self.flow = 0
@@ -179,7 +222,7 @@ class ClientTransaction(Transaction):
     @property
     def can_fall_back(self) -> bool:
         """Whether another hop is left that may be reached."""
-        return self._fallback is not None and self.state == "trying"
+        return self._fallback is not None and self.state is self.machine.first
 
     def fall_back(self, now: float) -> None:
         """Start again over the hop that is left."""
@@ -198,7 +241,7 @@ class ClientTransaction(Transaction):
     @property
     def is_pending(self) -> bool:
         """Whether a final response may still come."""
-        return self.state in ("trying", "proceeding")
+        return self.state is self.machine.first or self.state is TransactionState.PROCEEDING
 
     def end_by(self, at: float) -> None:
         """Fail at a time unless a final response comes before, whatever provisional ones say till then."""
@@ -213,31 +256,33 @@ class ClientTransaction(Transaction):
 
     def transport_failed(self, now: float) -> None:
         """The transport cannot deliver (ICMP refusal, broken connection); a ringing peer is believed more."""
-        if self.state == "proceeding" and self.outlives_flow and self.hop.is_reliable:
-            self._on_failure(self, "transport", now)
-        elif self.state == "trying" or (self.state == "proceeding" and self.hop.is_reliable):
-            self._fail("transport", now)
+        if self.state is TransactionState.PROCEEDING:
+            if not self.hop.is_reliable:
+                return
+            if self.outlives_flow:
+                self._on_failure(self, "transport", now)
+                return
+        self._fail(TransactionEvent.TRANSPORT_ERROR, "transport", now)
 
     def _end(self, now: float) -> None:
-        if self.is_pending:
-            self._fail("timeout", now)
-        else:
-            self.terminate()
+        self._fail(TransactionEvent.END_DUE, "timeout", now)
 
-    def _fail(self, kind: FailureKind, now: float) -> None:
-        on_failure = self._on_failure
-        self.terminate()
-        on_failure(self, kind, now)
+    def _fail(self, event: TransactionEvent, kind: FailureKind, now: float) -> None:
+        rule = self._rule(event)
+        if rule is None:
+            return
+        on_failure = self._on_failure  # the end lets go of it
+        self._follow(rule, now)
+        if rule.tells:
+            on_failure(self, kind, now)
 
     def terminate(self) -> None:
         """End at once, without telling the user, who is let go."""
         super().terminate()
         self._on_response = self._on_failure = _ignore
 
-    def _repeat(self, now: float) -> None:
+    def _send(self, what: Sends) -> None:
         self._host.send(self._data, self.hop, self.key)
-        self._interval_s *= 2
-        self._repeat_at = now + self._interval_s
 
 
 class InviteClientTransaction(ClientTransaction):
@@ -245,28 +290,32 @@ class InviteClientTransaction(ClientTransaction):
 
     __slots__ = ("_ack",)
 
+    machine = INVITE_CLIENT
     _ack: bytes
 
     def receive(self, response: Response, now: float) -> None:
         """Take a response; the ACK of a 3xx..6xx is sent from here, that of a 2xx by the user."""
-        on_response = self._on_response
-        if response.status < 200:
-            if self.is_pending:
-                self.state = "proceeding"
-                self._repeat_at, self._end_at = None, self._end_by
-                on_response(self, response, now)
-        elif response.status < 300:
-            if self.is_pending:
-                self._linger("accepted", TIMEOUT_S, now)
-            if self.state == "accepted":
-                on_response(self, response, now)
-        elif self.is_pending:
+        event = response_event(response.status)
+        rule = self._rule(event)
+        if rule is None:
+            return
+        on_response = self._on_response  # the end lets go of it
+        if event is TransactionEvent.PROVISIONAL:
+            self._repeat_at, self._end_at = None, self._end_by
+        elif rule.sends is Sends.ACK and self.is_pending:
             self._ack = self._build_ack(response).to_bytes()
-            self._host.send(self._ack, self.hop)
-            self._linger("completed", 0 if self.hop.is_reliable else COMPLETED_LINGER_S, now)
+        self._follow(rule, now)
+        if rule.tells:
             on_response(self, response, now)
-        elif self.state == "completed":
+
+    def _send(self, what: Sends) -> None:
+        if what is Sends.ACK:
             self._host.send(self._ack, self.hop)
+        else:
+            super()._send(what)
+
+    def _next_interval_s(self) -> float:
+        return self._interval_s * 2  # timer A has no upper end
 
     def _build_ack(self, response: Response) -> Request:
         """Build the ACK of a non-2xx final response.  Spec: RFC 3261 §17.1.1.3."""
@@ -288,21 +337,20 @@ class NonInviteClientTransaction(ClientTransaction):
 
     __slots__ = ()
 
+    machine = NON_INVITE_CLIENT
+
     def receive(self, response: Response, now: float) -> None:
         """Take a response; repeated finals are dropped."""
-        if not self.is_pending:
+        rule = self._rule(response_event(response.status))
+        if rule is None:
             return
-        on_response = self._on_response
-        if response.status < 200:
-            self.state = "proceeding"
-        else:
-            self._linger("completed", 0 if self.hop.is_reliable else T4_S, now)
-        on_response(self, response, now)
+        on_response = self._on_response  # the end lets go of it
+        self._follow(rule, now)
+        if rule.tells:
+            on_response(self, response, now)
 
-    def _repeat(self, now: float) -> None:
-        self._host.send(self._data, self.hop, self.key)
-        self._interval_s = T2_S if self.state == "proceeding" else min(self._interval_s * 2, T2_S)
-        self._repeat_at = now + self._interval_s
+    def _next_interval_s(self) -> float:
+        return T2_S if self.state is TransactionState.PROCEEDING else super()._next_interval_s()
 
 
 class ServerTransaction(Transaction):
@@ -317,7 +365,7 @@ class ServerTransaction(Transaction):
     def __init__(
         self, host: TransactionHost, key: TransactionKey, request: Request, hop: Hop, local_tag: str
     ) -> None:
-        super().__init__(host, key, hop, "proceeding")
+        super().__init__(host, key, hop)
         self.request = request
         self.local_tag = local_tag
         self._last: bytes | None = None
@@ -333,14 +381,14 @@ class ServerTransaction(Transaction):
     @property
     def is_pending(self) -> bool:
         """Whether no final response was sent yet."""
-        return self.state == "proceeding"
+        return self.state is self.machine.first or self.state is TransactionState.PROCEEDING
 
     @property
     def last_response(self) -> bytes:
         """The last response as sent, empty before the first."""
         return self._last or b""
 
-    def _send_last(self) -> None:
+    def _send(self, what: Sends) -> None:
         if self._last is not None:
             self._host.send(self._last, self.hop)
 
@@ -355,6 +403,8 @@ class InviteServerTransaction(ServerTransaction):
     """
 
     __slots__ = ("_trying", "on_ack", "on_settled")
+
+    machine = INVITE_SERVER
 
     def __init__(
         self,
@@ -375,55 +425,60 @@ class InviteServerTransaction(ServerTransaction):
 
     def send_trying(self) -> None:
         """Send the 100 unless any response was sent."""
-        if self._trying is not None and self.state == "proceeding":
-            self._provisional(self._trying)
+        if self._trying is not None and self.state is TransactionState.PROCEEDING:
+            self._keep(self._trying)
+            self._send(Sends.RESPONSE)
 
-    def _provisional(self, response: Response) -> None:
+    def _keep(self, response: Response) -> None:
+        """Keep a response as the newest one: there is no need for the 100 any more."""
         self._trying = None
         self._repeat_at = None
         self._last = response.to_bytes()
-        self._send_last()
 
     def respond(self, response: Response, now: float) -> None:
         """Send a response and keep it for repetitions of the INVITE; a 2xx is repeated by the user."""
-        if self.state != "proceeding":
+        rule = self._rule(response_event(response.status))
+        if rule is None:
             return
-        self._provisional(response)
-        if response.status < 200:
-            return
-        if response.status < 300:
-            self._linger("accepted", TIMEOUT_S, now)
-            return
-        self.state = "completed"
-        if not self.hop.is_reliable:
-            self._repeat_at = now + T1_S
-        self._end_at = now + TIMEOUT_S
-        self._host.schedule(self)
+        self._keep(response)
+        self._follow(rule, now)
+        if self.state is TransactionState.COMPLETED:
+            if not self.hop.is_reliable:
+                self._repeat_at = now + T1_S
+            self._end_at = now + TIMEOUT_S
+            self._host.schedule(self)
 
     def receive(self, request: Request, now: float) -> None:
         """Answer a repeated INVITE with the last response; take an ACK."""
-        if request.method != "ACK":
-            if self.state in ("proceeding", "completed"):
-                self._send_last()
-        elif self.state == "completed":
-            self._linger("confirmed", 0 if self.hop.is_reliable else T4_S, now)
+        rule = self._rule(TransactionEvent.ACK if request.method == "ACK" else TransactionEvent.REQUEST)
+        if rule is None:
+            return
+        self._follow(rule, now)
+        if not rule.tells:
+            return
+        if self.state is not TransactionState.ACCEPTED:
             self._settle(now)
-        elif self.state == "accepted" and self.on_ack is not None:
+        elif self.on_ack is not None:
             self.on_ack(request, now)
 
-    def _repeat(self, now: float) -> None:
-        if self.state == "proceeding":
+    def _send(self, what: Sends) -> None:
+        if what is Sends.TRYING:
             self.send_trying()
-            return
-        self._send_last()
-        self._interval_s = min(self._interval_s * 2, T2_S)
-        self._repeat_at = now + self._interval_s
+        else:
+            super()._send(what)
+
+    def _repeat(self, now: float) -> None:
+        if self.state is TransactionState.COMPLETED:
+            super()._repeat(now)
+        elif (rule := self._rule(TransactionEvent.REPEAT_DUE)) is not None:
+            self._follow(rule, now)  # the 100 goes out once: no timer follows
 
     def _end(self, now: float) -> None:
-        unsettled = self.state == "completed"
-        self.terminate()
-        if unsettled:
-            self._settle(now)
+        rule = self._rule(TransactionEvent.END_DUE)
+        if rule is not None:
+            self._follow(rule, now)
+            if rule.tells:
+                self._settle(now)
 
     def terminate(self) -> None:
         """End at once, without telling the user, who is let go."""
@@ -433,7 +488,7 @@ class InviteServerTransaction(ServerTransaction):
     def let_go(self) -> None:
         """The user is done: what only absorbs repetitions of an answered INVITE needs neither him nor it."""
         self.on_ack = None
-        if self.state == "accepted":
+        if self.state is TransactionState.ACCEPTED:
             self._last = None
             self.request.body = b""
 
@@ -448,18 +503,25 @@ class NonInviteServerTransaction(ServerTransaction):
 
     __slots__ = ()
 
+    machine = NON_INVITE_SERVER
+
     def respond(self, response: Response, now: float) -> None:
         """Send a response and keep it for repetitions of the request."""
-        if self.state != "proceeding":
-            return
-        self._last = response.to_bytes()
-        self._send_last()
-        if response.status >= 200:
-            self._linger("completed", 0 if self.hop.is_reliable else TIMEOUT_S, now)
+        rule = self._rule(response_event(response.status))
+        if rule is not None:
+            self._last = response.to_bytes()
+            self._follow(rule, now)
 
     def receive(self, request: Request, now: float) -> None:
         """Answer a repetition with the last response."""
-        self._send_last()
+        rule = self._rule(TransactionEvent.REQUEST)
+        if rule is not None:
+            self._follow(rule, now)
+
+    def _end(self, now: float) -> None:
+        rule = self._rule(TransactionEvent.END_DUE)
+        if rule is not None:
+            self._follow(rule, now)
 
 
 def server_key(request: Request) -> TransactionKey:
