@@ -16,6 +16,7 @@ from vb.ids import IdSource
 from vb.sip.admission import Refusal, check_request
 from vb.sip.call import Call, add_response_headers
 from vb.sip.call_events import CallEvent, Incoming
+from vb.sip.client_transaction import ClientTransaction, InviteClientTransaction, NonInviteClientTransaction
 from vb.sip.errors import SipParseError
 from vb.sip.headers import Via
 from vb.sip.hop import Hop, Outgoing, TransactionKey, default_port
@@ -26,19 +27,15 @@ from vb.sip.outbound import DialPlan, OutboundCall
 from vb.sip.outside_dialog import OutsideHandler, OutsideRequest, method_table
 from vb.sip.parser import parse_message
 from vb.sip.replacing import EndedDialogs
-from vb.sip.settings import AgentSettings
-from vb.sip.timers import Timed, TimerQueue
-from vb.sip.transaction import (
-    ClientTransaction,
-    FailureKind,
-    InviteClientTransaction,
+from vb.sip.server_transaction import (
     InviteServerTransaction,
-    NonInviteClientTransaction,
     NonInviteServerTransaction,
     ServerTransaction,
-    Transaction,
     server_key,
 )
+from vb.sip.settings import AgentSettings
+from vb.sip.timers import Timed, TimerQueue
+from vb.sip.transaction import FailureKind, Transaction
 from vb.sip.uri import bracketed
 
 RETRY_AFTER_S = 5

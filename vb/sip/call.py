@@ -24,6 +24,7 @@ from vb.sip.call_events import (
 )
 from vb.sip.call_host import CallHost, Done, HeaderList
 from vb.sip.call_state import CALL_TRANSITIONS, CallState, CallStep
+from vb.sip.client_transaction import ClientTransaction
 from vb.sip.dialog import Dialog, asks_for_sips
 from vb.sip.digest import AUTHORIZATIONS, DigestClient
 from vb.sip.exchange import Offer, OfferExchange
@@ -35,7 +36,8 @@ from vb.sip.options import SUPPORTED
 from vb.sip.refer_client import ReferClient
 from vb.sip.refer_server import ReferServer
 from vb.sip.refresh import SessionKeeper
-from vb.sip.transaction import ClientTransaction, FailureKind, ServerTransaction, final_status
+from vb.sip.server_transaction import ServerTransaction
+from vb.sip.transaction import FailureKind, final_status
 
 # What is sent once more for a challenge although the call is over.
 LAST_WORDS = frozenset({"BYE", "NOTIFY"})

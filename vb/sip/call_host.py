@@ -13,12 +13,14 @@ from weakref import proxy
 from vb.ids import IdSource
 from vb.sip.call_events import CallEvent
 from vb.sip.call_state import CallState
+from vb.sip.client_transaction import ClientTransaction
 from vb.sip.dialog import Dialog
 from vb.sip.hop import Hop, TransactionKey
 from vb.sip.message import Request, Response
+from vb.sip.server_transaction import ServerTransaction
 from vb.sip.settings import AgentSettings
 from vb.sip.timers import Timed
-from vb.sip.transaction import ClientTransaction, FailureKind, ServerTransaction
+from vb.sip.transaction import FailureKind
 
 HeaderList = Sequence[tuple[str, str]]
 Done = Callable[[ClientTransaction, Response | FailureKind, float], None]

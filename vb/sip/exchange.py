@@ -21,18 +21,14 @@ from vb.sip.call_events import (
 )
 from vb.sip.call_host import CallContext, CallPart, HeaderList
 from vb.sip.call_state import CallState
+from vb.sip.client_transaction import ClientTransaction
 from vb.sip.errors import CallStateError, NoPendingOffer, SipParseError
 from vb.sip.invite_requests import build_ack_in, send_cancel
 from vb.sip.message import Request, Response
 from vb.sip.multipart import readable_sdp, sdp_of, unsupported_body_headers
+from vb.sip.server_transaction import InviteServerTransaction, ServerTransaction
 from vb.sip.timers import TIMEOUT_S
-from vb.sip.transaction import (
-    ClientTransaction,
-    FailureKind,
-    InviteServerTransaction,
-    ServerTransaction,
-    final_status,
-)
+from vb.sip.transaction import FailureKind, final_status
 from vb.sip.transaction_tables import TransactionState
 
 Offer = bytes | Callable[[], bytes]

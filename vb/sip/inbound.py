@@ -26,7 +26,7 @@ from vb.sip.invitation import patience_of
 from vb.sip.message import Request
 from vb.sip.multipart import readable_sdp
 from vb.sip.reliable import Provisional, ReliableProvisionals
-from vb.sip.transaction import InviteServerTransaction, ServerTransaction
+from vb.sip.server_transaction import InviteServerTransaction, ServerTransaction
 
 # Proxies give up on an INVITE that is silent for three minutes (RFC 3261 §13.3.1.1).
 REPEAT_PROVISIONAL_S = 60.0

@@ -14,7 +14,7 @@ from vb.sip.message import Request
 from vb.sip.multipart import sdp_of, unsupported_body_headers
 from vb.sip.outside_dialog import OutsideRequest
 from vb.sip.replacing import EndedDialogs, find_replaced
-from vb.sip.transaction import InviteServerTransaction, ServerTransaction
+from vb.sip.server_transaction import InviteServerTransaction, ServerTransaction
 
 
 class InviteAgent(CallAgent, Protocol):

@@ -21,6 +21,7 @@ from vb.sip.call_events import (
 )
 from vb.sip.call_host import HeaderList
 from vb.sip.call_state import CallState, CallStep
+from vb.sip.client_transaction import ClientTransaction
 from vb.sip.dialog import Dialog
 from vb.sip.digest import Credentials, DigestClient
 from vb.sip.hop import Hop
@@ -31,7 +32,7 @@ from vb.sip.multipart import readable_sdp
 from vb.sip.options import SUPPORTED
 from vb.sip.reliable import reliable_number
 from vb.sip.timers import TIMEOUT_S
-from vb.sip.transaction import ClientTransaction, FailureKind
+from vb.sip.transaction import FailureKind
 from vb.sip.transaction_tables import TransactionState
 from vb.sip.uri import SipUri
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from vb.sip.call_events import RefreshDue, SessionExpired
 from vb.sip.call_host import CallContext, CallPart
 from vb.sip.call_state import CallState
+from vb.sip.client_transaction import ClientTransaction
 from vb.sip.message import Message, Request, Response
 from vb.sip.session_timer import SessionTimer
-from vb.sip.transaction import ClientTransaction, FailureKind, final_status
+from vb.sip.transaction import FailureKind, final_status
 
 # While an exchange is under way, which refreshes as well if it succeeds.
 BUSY_RETRY_S = 5.0

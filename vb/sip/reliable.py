@@ -14,7 +14,7 @@ from vb.sip.answer import AnswerHost, PendingAck
 from vb.sip.errors import CallStateError
 from vb.sip.message import Request, Response
 from vb.sip.options import names_option
-from vb.sip.transaction import InviteServerTransaction
+from vb.sip.server_transaction import InviteServerTransaction
 
 OPTION = "100rel"
 MAX_WAITING = 8

@@ -201,8 +201,12 @@ NON_INVITE_SERVER: Final = Machine(
 """Spec: RFC 3261 figure 8."""
 
 
+# Looked up once: to Python 3.11 the member of an enumeration is a slow property.
+_PROVISIONAL, _SUCCESS, _REFUSAL = _E.PROVISIONAL, _E.SUCCESS, _E.REFUSAL
+
+
 def response_event(status: int) -> TransactionEvent:
     """Return the event that a response is."""
     if status < 200:
-        return TransactionEvent.PROVISIONAL
-    return TransactionEvent.SUCCESS if status < 300 else TransactionEvent.REFUSAL
+        return _PROVISIONAL
+    return _SUCCESS if status < 300 else _REFUSAL
