@@ -10,7 +10,7 @@ from vb.sdp.bandwidth import RtcpUse, rtcp_use
 from vb.sdp.direction import Direction, receives
 from vb.sdp.errors import CodecNotOffered, OfferRejected, SdpParseError
 from vb.sdp.formats import UNMAPPED, Format, first_format, read_formats
-from vb.sdp.parser import decimal, parse_sdp
+from vb.sdp.parser import as_description, decimal
 from vb.sdp.session import SessionDescription
 from vb.sdp.stream import PLAIN_PROFILES, MediaAddress, read_stream
 from vb.sdp.text import AgreedText
@@ -107,13 +107,13 @@ class Choice:
     codec: Codec
 
 
-def offered_codecs(data: bytes) -> list[OfferedCodec]:
+def offered_codecs(offer: bytes | SessionDescription) -> list[OfferedCodec]:
     """Lists the codecs known to vb on the audio line of an offer that would be answered.
 
     Raises:
         SdpParseError: the offer cannot be read.
     """
-    description = parse_sdp(data)
+    description = as_description(offer)
     for index in _audio_lines(description):
         media = description.media[index]
         known = [item for item in read_formats(media, UNMAPPED) if item.codec is not None]
@@ -126,11 +126,13 @@ def offered_codecs(data: bytes) -> list[OfferedCodec]:
     return []
 
 
-def check_offer(data: bytes, codecs: Sequence[Codec], network: Network = ANYWHERE) -> list[OfferedCodec]:
+def check_offer(
+    offer: bytes | SessionDescription, codecs: Sequence[Codec], network: Network = ANYWHERE
+) -> list[OfferedCodec]:
     """Finds out, before a call exists, whether an offer can be answered; returns its known codecs.
 
     Args:
-        data: the offer.
+        offer: the offer, read or not.
         codecs: the codecs enabled here, best first.
         network: what can be reached from here; a host name may still be looked up.
 
@@ -138,19 +140,20 @@ def check_offer(data: bytes, codecs: Sequence[Codec], network: Network = ANYWHER
         SdpParseError: the offer cannot be read.
         OfferRejected: nothing in it can be accepted.
     """
-    audio = choose_audio(parse_sdp(data), codecs, network=network).audio
+    description = as_description(offer)
+    audio = choose_audio(description, codecs, network=network).audio
     if audio.host_name is None:
         require_reachable(audio)
-    return offered_codecs(data)
+    return offered_codecs(description)
 
 
-def check_reachable(data: bytes, codecs: Sequence[Codec], network: Network) -> None:
+def check_reachable(offer: bytes | SessionDescription, codecs: Sequence[Codec], network: Network) -> None:
     """Finds out whether an offer that passed `check_offer` can be sent audio, once its names are known.
 
     Raises:
         OfferRejected: it cannot.
     """
-    require_reachable(choose_audio(parse_sdp(data), codecs, network=network).audio)
+    require_reachable(choose_audio(as_description(offer), codecs, network=network).audio)
 
 
 def choose_audio(

@@ -24,7 +24,7 @@ from vb.sdp.formats import (
     wanted_formats,
 )
 from vb.sdp.negotiate import Agreed, Choice, PeerAudio, choose_audio, read_audio, require_reachable
-from vb.sdp.parser import parse_sdp
+from vb.sdp.parser import as_description, parse_sdp
 from vb.sdp.peer_types import codecs_heard, events_heard
 from vb.sdp.session import Connection, Origin, SessionDescription
 from vb.sdp.stream import PLAIN_PROFILES
@@ -272,12 +272,16 @@ class OfferAnswer:
         return agreed
 
     def receive_offer(
-        self, data: bytes, *, codec: str | None = None, direction: Direction = "sendrecv"
+        self,
+        offer: bytes | SessionDescription,
+        *,
+        codec: str | None = None,
+        direction: Direction = "sendrecv",
     ) -> bytes:
         """Applies the peer's offer and returns our answer; `agreed` tells what came of it.
 
         Args:
-            data: the offer.
+            offer: the offer, read or not.
             codec: name of the codec to answer with; remembered for later offers that list it. None takes
                 the first of our codecs that is offered.
             direction: the most we are ready for.
@@ -289,7 +293,7 @@ class OfferAnswer:
         """
         if self.offer_pending:
             raise OfferRejected(491, "Request Pending")
-        description = parse_sdp(data)
+        description = as_description(offer)
         base = self._in_force
         current = None if base.agreed is None else base.shape.audio_index
         network = self.network

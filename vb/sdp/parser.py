@@ -38,6 +38,15 @@ def parse_sdp(data: bytes) -> SessionDescription:
     return _session(head[1:], tuple(_media(section) for section in media))
 
 
+def as_description(description: bytes | SessionDescription) -> SessionDescription:
+    """Reads a session description unless that has been done: who looks at one more than once reads it once.
+
+    Raises:
+        SdpParseError: it is not one, or it is larger than this server reads.
+    """
+    return description if isinstance(description, SessionDescription) else parse_sdp(description)
+
+
 def decimal(text: str, limit: int) -> int | None:
     """Returns the number that ASCII digits spell, or None when it is not one in 0..limit."""
     if not (text.isascii() and text.isdigit()) or len(text) > len(str(limit)):

@@ -11,7 +11,7 @@ from vb.sdp.address import ANYWHERE, Network
 from vb.sdp.direction import Direction, intersect, mirror
 from vb.sdp.errors import SdpParseError
 from vb.sdp.formats import Format, read_formats
-from vb.sdp.parser import decimal, parse_sdp
+from vb.sdp.parser import as_description, decimal
 from vb.sdp.session import Attribute, MediaDescription, SessionDescription
 from vb.sdp.stream import PLAIN_PROFILES, MediaAddress, PeerStream, read_stream
 
@@ -126,10 +126,10 @@ class PeerText:
         )
 
 
-def offers_text(data: bytes) -> bool:
+def offers_text(offer: bytes | SessionDescription) -> bool:
     """Tells whether a description has a text line that we could take."""
     try:
-        return find_text(parse_sdp(data), None) is not None
+        return find_text(as_description(offer), None) is not None
     except SdpParseError:
         return False
 
