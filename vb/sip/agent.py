@@ -14,9 +14,10 @@ from typing import TypeVar
 from vb.errors import Unavailable
 from vb.ids import IdSource
 from vb.sip.admission import Refusal, check_request
-from vb.sip.call import Call, add_response_headers
+from vb.sip.call import Call
 from vb.sip.call_events import CallEvent, Incoming
 from vb.sip.client_transaction import ClientTransaction, InviteClientTransaction, NonInviteClientTransaction
+from vb.sip.dialog_usage import add_response_headers
 from vb.sip.errors import SipParseError
 from vb.sip.headers import Via
 from vb.sip.hop import Hop, Outgoing, TransactionKey, default_port
