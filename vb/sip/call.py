@@ -2,9 +2,9 @@
 
 The owner of a call gives orders (`hangup`, `answer_offer`, …) and reads events; `Closed` is always the
 last. `vb.sip.dialog_usage` has what any dialog needs, `vb.sip.inbound` and `vb.sip.outbound` how a call
-comes about, `vb.sip.exchange` what changes its session later, `vb.sip.refresh` what keeps it alive,
-`vb.sip.refer_client` and `vb.sip.refer_server` what transfers it. Extensions attach at `_IN_DIALOG`, by
-method.
+comes about, `vb.sip.dialog_offers` what changes its session later, `vb.sip.session_refresh` what keeps it
+alive, `vb.sip.refer_client` and `vb.sip.refer_server` what transfers it. Extensions attach at
+`_IN_DIALOG`, by method.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ from vb.sip.call_host import CallHost, HeaderList
 from vb.sip.call_state import CallState, CallStep
 from vb.sip.client_transaction import ClientTransaction
 from vb.sip.dialog import Dialog
+from vb.sip.dialog_offers import DialogOffers, Offer
 from vb.sip.dialog_usage import DialogUsage
-from vb.sip.exchange import Offer, OfferExchange
 from vb.sip.headers import media_type
 from vb.sip.hop import Hop
 from vb.sip.info_client import InfoClient
 from vb.sip.message import Request, Response
 from vb.sip.refer_client import ReferClient
 from vb.sip.refer_server import ReferServer
-from vb.sip.refresh import SessionKeeper
 from vb.sip.server_transaction import ServerTransaction
+from vb.sip.session_refresh import SessionRefresher
 from vb.sip.transaction import FailureKind
 
 
@@ -66,8 +66,8 @@ class Call(DialogUsage):
         super().__init__(host, call_id, local_tag, peer)
         self.is_answered = False
         self.replaced_by: Callable[[], Call | None] = nobody
-        self.exchange = OfferExchange(self)
-        self.session = SessionKeeper(self, host.settings.session_expires_s)
+        self.offers = DialogOffers(self)
+        self.session = SessionRefresher(self, host.settings.session_expires_s)
         self.info_client = InfoClient(self)
         self.refer_client = ReferClient(self)
         self.refer_server = ReferServer(self)
@@ -84,7 +84,7 @@ class Call(DialogUsage):
         Raises:
             NoPendingOffer: if there is none.
         """
-        self.exchange.answer(sdp, now)
+        self.offers.answer(sdp, now)
 
     def refuse_offer(
         self, status: int, now: float, *, reason: str | None = None, headers: HeaderList = ()
@@ -94,7 +94,7 @@ class Call(DialogUsage):
         Raises:
             NoPendingOffer: if there is none.
         """
-        self.exchange.refuse(status, reason, headers, now)
+        self.offers.refuse(status, reason, headers, now)
 
     def reoffer(self, offer: Offer, now: float) -> None:
         """Offer a new session by re-INVITE; `OfferAnswered`, `OfferRefused` or `DialogLost` follows.
@@ -106,16 +106,16 @@ class Call(DialogUsage):
         Raises:
             CallStateError: if the call is not confirmed, or an offer is waiting already.
         """
-        self.exchange.offer(offer)
+        self.offers.offer(offer)
 
     def send_offer(self, now: float) -> None:
         """Send the offer that is due; one that has to wait again becomes due again."""
-        self.exchange.send_offer(now)
+        self.offers.send_offer(now)
 
     @property
     def pending_offer(self) -> OfferReceived | OfferRequested | None:
         """The event whose offer, or wish for one, waits for our answer: the very object that was emitted."""
-        return self.exchange.pending
+        return self.offers.pending
 
     # -- requests of the peer -------------------------------------------------------------------
 
@@ -125,11 +125,11 @@ class Call(DialogUsage):
 
     def receive_ack(self, ack: Request, now: float) -> None:
         """Take the ACK of a 2xx of ours."""
-        self.exchange.receive_ack(ack, now)
+        self.offers.receive_ack(ack, now)
 
     def receive_cancel(self, transaction: ServerTransaction, now: float) -> None:
         """Take a CANCEL, answered already, for a pending request of the peer."""
-        self.exchange.cancel(transaction, now)
+        self.offers.cancel(transaction, now)
 
     def receive_request(
         self, request: Request, transaction: ServerTransaction, source: Hop, now: float
@@ -159,7 +159,7 @@ class Call(DialogUsage):
         if self.state is CallState.ENDING:
             self.respond(transaction, 481, now)  # for us the session is over: nobody would answer
         else:
-            self.exchange.receive_offer(request, transaction, now)
+            self.offers.receive_offer(request, transaction, now)
 
     def _receive_options(self, request: Request, transaction: ServerTransaction, now: float) -> None:
         self.respond(transaction, 200, now)
@@ -194,7 +194,7 @@ class Call(DialogUsage):
     def _remote_hangup(self, dialog: Dialog, now: float) -> None:
         """The peer's BYE was answered."""
         ending = self.state is CallState.ENDING
-        self.exchange.abort(now)
+        self.offers.abort(now)
         self.refer_server.abort(now)
         if not ending:
             self.emit(RemoteHangup())
@@ -211,7 +211,7 @@ class Call(DialogUsage):
         """Send BYE and close when it is answered."""
         self.move(CallStep.END)
         self._timers.clear()
-        self.exchange.abort(now)
+        self.offers.abort(now)
         self.refer_client.abort()
         self.refer_server.abort(now)
         self.refer_server.after_notify(partial(self._send_bye, headers), now)
@@ -232,7 +232,7 @@ class Call(DialogUsage):
         """Report `Closed` and leave the agent; any number of times."""
         if self.state is CallState.CLOSED:
             return
-        self.exchange.abort(now)
+        self.offers.abort(now)
         self.refer_client.abort()
         self.refer_server.abort(now)
         self.emit(Closed())

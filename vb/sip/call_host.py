@@ -126,7 +126,7 @@ class CallContext(Protocol):
         ...
 
     @property
-    def exchange(self) -> OffersOfCall:
+    def offers(self) -> OffersOfCall:
         """Its offers and answers."""
         ...
 

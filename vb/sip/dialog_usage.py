@@ -13,13 +13,13 @@ from vb.sip.call_host import CallHost, Done, HeaderList
 from vb.sip.call_state import CALL_TRANSITIONS, CallState, CallStep
 from vb.sip.client_transaction import ClientTransaction
 from vb.sip.dialog import Dialog, asks_for_sips
+from vb.sip.dialog_offers import DialogOffers
 from vb.sip.digest import AUTHORIZATIONS, DigestClient
-from vb.sip.exchange import OfferExchange
 from vb.sip.hop import Hop
 from vb.sip.message import Request, Response, response_to
 from vb.sip.options import SUPPORTED
-from vb.sip.refresh import SessionKeeper
 from vb.sip.server_transaction import ServerTransaction
+from vb.sip.session_refresh import SessionRefresher
 from vb.sip.transaction import FailureKind, final_status
 
 # What is sent once more for a challenge although the call is over.
@@ -33,13 +33,13 @@ class DialogUsage:
         host: the agent.
         dialog: the confirmed dialog, or the callee's early one; None before there is any.
         peer: where the peer's messages come from; names family and transport of the call.
-        exchange: offers and answers.
+        offers: offers and answers.
         session: the session timer.
     """
 
     direction: Literal["inbound", "outbound"]
-    exchange: OfferExchange
-    session: SessionKeeper
+    offers: DialogOffers
+    session: SessionRefresher
 
     def __init__(self, host: CallHost, call_id: str, local_tag: str, peer: Hop | None) -> None:
         self.host = host
@@ -172,7 +172,7 @@ class DialogUsage:
             now,
         )
         if method == "INVITE":
-            self.exchange.sent(transaction, now)
+            self.offers.sent(transaction, now)
         return transaction
 
     def _response(

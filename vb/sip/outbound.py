@@ -283,7 +283,7 @@ class OutboundCall(Call):
         self.is_answered = True
         self._surplus.update(self._early)
         self._forget_forks()
-        self.exchange.initial_pending = False
+        self.offers.initial_pending = False
         if self.state is CallState.ENDING:
             self.send_bye(now)
             return
