@@ -108,7 +108,7 @@ class Choice:
 
 
 def offered_codecs(offer: bytes | SessionDescription) -> list[OfferedCodec]:
-    """Lists the codecs known to vb on the audio line of an offer that would be answered.
+    """List the codecs known to vb on the audio line of an offer that would be answered.
 
     Raises:
         SdpParseError: the offer cannot be read.
@@ -129,7 +129,7 @@ def offered_codecs(offer: bytes | SessionDescription) -> list[OfferedCodec]:
 def check_offer(
     offer: bytes | SessionDescription, codecs: Sequence[Codec], network: Network = ANYWHERE
 ) -> list[OfferedCodec]:
-    """Finds out, before a call exists, whether an offer can be answered; returns its known codecs.
+    """Find out, before a call exists, whether an offer can be answered; return its known codecs.
 
     Args:
         offer: the offer, read or not.
@@ -148,7 +148,7 @@ def check_offer(
 
 
 def check_reachable(offer: bytes | SessionDescription, codecs: Sequence[Codec], network: Network) -> None:
-    """Finds out whether an offer that passed `check_offer` can be sent audio, once its names are known.
+    """Find out whether an offer that passed `check_offer` can be sent audio, once its names are known.
 
     Raises:
         OfferRejected: it cannot.
@@ -164,7 +164,7 @@ def choose_audio(
     current: int | None = None,
     network: Network = ANYWHERE,
 ) -> Choice:
-    """Picks the audio line and the format to answer an offer with.
+    """Pick the audio line and the format to answer an offer with.
 
     Args:
         description: the offer.
@@ -197,7 +197,7 @@ def choose_audio(
 
 
 def require_reachable(audio: PeerAudio) -> None:
-    """Refuses audio that would be a silent call: the peer wants ours, but not where it could be sent.
+    """Refuse audio that would be a silent call: the peer wants ours, but not where it could be sent.
 
     Raises:
         OfferRejected: so it is.
@@ -212,7 +212,7 @@ def read_audio(
     unmapped: Mapping[int, Format],
     network: Network = ANYWHERE,
 ) -> PeerAudio:
-    """Reads one audio line together with the session lines that apply to it.
+    """Read one audio line together with the session lines that apply to it.
 
     Raises:
         SdpParseError: neither the line nor the session has a `c=` line.
@@ -237,7 +237,7 @@ def read_audio(
 
 
 def packet_time_ms(ptime: str | None, maxptime: str | None) -> int:
-    """Returns the packet time to send with: 40 or 60 where asked for, 10 where 20 is too long, else 20.
+    """Return the packet time to send with: 40 or 60 where asked for, 10 where 20 is too long, else 20.
 
     Args:
         ptime: value of the peer's `a=ptime`.
@@ -260,7 +260,7 @@ def _audio_lines(description: SessionDescription) -> Iterator[int]:
 
 
 def _no_audio(*, in_session: bool) -> OfferRejected:
-    """Returns the refusal of an offer without live audio: in a session 488, which leaves it as it is."""
+    """Return the refusal of an offer without live audio: in a session 488, which leaves it as it is."""
     if in_session:
         return OfferRejected(488, _NOT_ACCEPTABLE, _WARN_MEDIA)
     return OfferRejected(400, "Bad SDP")
@@ -286,7 +286,7 @@ def _pick_named(formats: Sequence[Format], codecs: Sequence[Codec], name: str) -
 
 
 def _milliseconds(text: str | None) -> int | None:
-    """Returns the whole milliseconds of a packet time, or None when it is missing, zero or no number."""
+    """Return the whole milliseconds of a packet time, or None when it is missing, zero or no number."""
     if text is None:
         return None
     return decimal(text.strip().partition(".")[0], 10_000) or None

@@ -27,7 +27,7 @@ _MAX_PORT: Final = 65_535
 
 
 def parse_sdp(data: bytes) -> SessionDescription:
-    """Reads a session description.
+    """Read a session description.
 
     Raises:
         SdpParseError: it is not one, or it is larger than this server reads.
@@ -39,7 +39,7 @@ def parse_sdp(data: bytes) -> SessionDescription:
 
 
 def as_description(description: bytes | SessionDescription) -> SessionDescription:
-    """Reads a session description unless that has been done: who looks at one more than once reads it once.
+    """Read a session description unless that has been done: who looks at one more than once reads it once.
 
     Raises:
         SdpParseError: it is not one, or it is larger than this server reads.
@@ -48,7 +48,7 @@ def as_description(description: bytes | SessionDescription) -> SessionDescriptio
 
 
 def decimal(text: str, limit: int) -> int | None:
-    """Returns the number that ASCII digits spell, or None when it is not one in 0..limit."""
+    """Return the number that ASCII digits spell, or None when it is not one in 0..limit."""
     if not (text.isascii() and text.isdigit()) or len(text) > len(str(limit)):
         return None
     number = int(text)
@@ -77,7 +77,7 @@ def _line(text: str) -> Line:
 
 
 def _sections(lines: Sequence[Line]) -> list[list[Line]]:
-    """Returns the session's lines, then one list per `m=` line that starts with it."""
+    """Return the session's lines, then one list per `m=` line that starts with it."""
     sections: list[list[Line]] = [[]]
     for line in lines:
         if line.kind == "m":
@@ -119,7 +119,7 @@ def _session(lines: Sequence[Line], media: tuple[MediaDescription, ...]) -> Sess
 def _common(
     lines: Sequence[Line],
 ) -> tuple[Connection | None, tuple[Attribute, ...], tuple[Line, ...]]:
-    """Returns connection, attributes and remaining lines of a section; the first `c=` counts."""
+    """Return connection, attributes and remaining lines of a section; the first `c=` counts."""
     connection: Connection | None = None
     attributes: list[Attribute] = []
     other: list[Line] = []
