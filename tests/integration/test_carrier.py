@@ -130,7 +130,7 @@ async def test_without_100rel_a_call_without_an_offer_has_no_early_media(config:
 async def test_a_caller_that_never_acknowledges_is_refused(
     config: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("vb.sip.answer.TIMEOUT_S", 0.7)
+    monkeypatch.setattr("vb.sip.response_retransmission.TIMEOUT_S", 0.7)
     async with open_server(config) as server, open_raw(sip_uri(server)) as raw:
         with server.events() as events:
             await early_offer(server, raw, events)

@@ -197,6 +197,7 @@ def test_a_lost_packet_leaves_the_hole_it_is(stamps: Callable[[Codec], Stamps]) 
     assert talker.phone.port.statistics().concealed <= 10
 
 
+@pytest.mark.timeout(240)  # half a million packets, one at a time
 @pytest.mark.parametrize("ppm", [300, -300])
 def test_ten_minutes_of_drift_and_shaken_timestamps_stay_bounded(ppm: float) -> None:
     world = World()

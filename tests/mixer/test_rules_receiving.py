@@ -367,6 +367,7 @@ class TestRule7Gaps:
 
 
 class TestRule8ClockDrift:
+    @pytest.mark.timeout(240)  # half a million packets, one at a time
     @pytest.mark.parametrize("ppm", [300, -300])
     def test_ten_minutes_of_drift_without_underrun_and_with_bounded_delay(self, ppm: float) -> None:
         world = World()

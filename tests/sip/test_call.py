@@ -141,7 +141,7 @@ def test_any_order_of_orders_ends_in_one_closed_on_each_side(orders: list[str]) 
             pair.advance(1.0)
         elif order.startswith("offer"):
             call = outbound if order == "offer_a" else inbound
-            if call.state is CallState.CONFIRMED and not call.exchange.has_waiting:
+            if call.state is CallState.CONFIRMED and not call.offers.has_waiting:
                 call.reoffer(OFFER, pair.now)
         elif order.startswith(("answer", "refuse")):
             call = outbound if order.endswith("a") else inbound

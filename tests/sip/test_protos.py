@@ -23,8 +23,8 @@ from vb.sip.hop import Hop
 from vb.sip.inbound import InboundCall
 from vb.sip.message import Response
 from vb.sip.parser import MAX_HEADER_LINE_BYTES, parse_message
+from vb.sip.server_transaction import InviteServerTransaction
 from vb.sip.settings import AgentSettings
-from vb.sip.transaction import InviteServerTransaction
 
 Transport = Literal["udp", "tcp"]
 MAX_TIME_S = 10.0

@@ -4,19 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from vb.sip.client_transaction import ClientTransaction, InviteClientTransaction, NonInviteClientTransaction
 from vb.sip.hop import Hop, TransactionKey
 from vb.sip.message import Headers, Request, Response, response_to
+from vb.sip.server_transaction import InviteServerTransaction, NonInviteServerTransaction, server_key
 from vb.sip.timers import Timed, TimerQueue
-from vb.sip.transaction import (
-    ClientTransaction,
-    FailureKind,
-    InviteClientTransaction,
-    InviteServerTransaction,
-    NonInviteClientTransaction,
-    NonInviteServerTransaction,
-    Transaction,
-    server_key,
-)
+from vb.sip.transaction import FailureKind, Transaction
 
 UDP = Hop("udp", "127.0.0.1", 5060)
 TCP = Hop("tcp", "127.0.0.1", 5060)

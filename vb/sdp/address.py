@@ -37,7 +37,7 @@ class Network:
     names: Mapping[str, str] = field(default_factory=dict)
 
     def host(self, connection: Connection) -> str | None:
-        """Returns the literal that one peer can be reached at, or None.
+        """Return the literal that one peer can be reached at, or None.
 
         What the line says of the version is not held against an address that is plain to see.
         """
@@ -57,12 +57,12 @@ ANYWHERE: Final = Network()
 
 @lru_cache(maxsize=8)
 def local_network(address: str) -> Network:
-    """Returns what can be reached from a socket at one of our addresses."""
+    """Return what can be reached from a socket at one of our addresses."""
     return Network(version=6 if ":" in address else 4)
 
 
 def literal(text: str) -> IPv4Address | IPv6Address | None:
-    """Returns the address that a text is, without a multicast suffix, or None.
+    """Return the address that a text is, without a multicast suffix, or None.
 
     Leading zeros mean nothing, and an IPv4 address within an IPv6 one is the former. An address with a zone
     is of no use but on its own link.
@@ -84,13 +84,13 @@ def _literal(text: str) -> IPv4Address | IPv6Address | None:
 
 
 def is_unspecified(connection: Connection) -> bool:
-    """Tells whether the address is 0.0.0.0 or ::, the older way to ask for silence (RFC 3264 §8.4)."""
+    """Tell whether the address is 0.0.0.0 or ::, the older way to ask for silence (RFC 3264 §8.4)."""
     address = literal(connection.address)
     return address is not None and address.is_unspecified
 
 
 def host_name(connection: Connection) -> str | None:
-    """Returns the host name that stands for the address, in lower case, or None.
+    """Return the host name that stands for the address, in lower case, or None.
 
     A name that ends in a number is none: resolvers take it for an address in an odd spelling.
     """
@@ -104,7 +104,7 @@ def host_name(connection: Connection) -> str | None:
 
 
 def host_names(data: bytes) -> list[str]:
-    """Lists the host names in the connection lines of a description, which need not be one; mostly none."""
+    """List the host names in the connection lines of a description, which need not be one; mostly none."""
     names: list[str] = []
     for text in _CONNECTION.findall(data):
         if literal(text.decode("latin-1")) is None:

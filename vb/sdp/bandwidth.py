@@ -16,7 +16,7 @@ _MAX_BITS_PER_S: Final = 4_294_967_295
 
 
 def rtcp_use(description: SessionDescription, media: MediaDescription) -> RtcpUse:
-    """Tells when a peer wants RTCP for a media line of its description.
+    """Tell when a peer wants RTCP for a media line of its description.
 
     Without bandwidth for receivers only those who send report; without any for senders either, nobody. No
     bandwidth for senders alone makes them equal to receivers, and forbids nothing.
@@ -28,7 +28,7 @@ def rtcp_use(description: SessionDescription, media: MediaDescription) -> RtcpUs
 
 
 def _limits(lines: Iterable[Line]) -> dict[str, int]:
-    """Returns the bits a second of each modifier; the first line of a modifier counts."""
+    """Return the bits a second of each modifier; the first line of a modifier counts."""
     limits: dict[str, int] = {}
     for line in lines:
         modifier, _, value = line.value.partition(":")

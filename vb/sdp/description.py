@@ -36,7 +36,7 @@ class Shape:
         return self.lines.index(None)
 
     def with_text(self, text: LocalText) -> "Shape":
-        """Returns the shape with a line for our text at its end."""
+        """Return the shape with a line for our text at its end."""
         return replace(self, lines=(*self.lines, refused(text.line())), text_index=len(self.lines))
 
 
@@ -59,7 +59,7 @@ class LocalAudio:
 def offer_shape(
     media: Sequence[MediaDescription], index: int, mid: str | None, text_index: int | None = None
 ) -> Shape:
-    """Returns the shape of a session after an offer whose audio line `index` we take, and this text line."""
+    """Return the shape of a session after an offer whose audio line `index` we take, and this text line."""
     return Shape(
         lines=tuple(None if at == index else refused(line) for at, line in enumerate(media)),
         protocol=media[index].protocol,
@@ -69,7 +69,7 @@ def offer_shape(
 
 
 def refused(media: MediaDescription) -> MediaDescription:
-    """Returns the line that refuses a media line: port 0, one to many formats, its own `a=mid`.
+    """Return the line that refuses a media line: port 0, one to many formats, its own `a=mid`.
 
     Spec: RFC 3264 §6, RFC 5888 §6.
     """
@@ -80,7 +80,7 @@ def refused(media: MediaDescription) -> MediaDescription:
 
 
 def media_lines(shape: Shape, audio: LocalAudio, text: LocalText | None) -> tuple[MediaDescription, ...]:
-    """Returns every media line of our description; without a text of ours its line is refused."""
+    """Return every media line of our description; without a text of ours its line is refused."""
     lines = [_audio_line(shape, audio) if line is None else line for line in shape.lines]
     if text is not None and shape.text_index is not None:
         lines[shape.text_index] = text.line()

@@ -9,24 +9,24 @@ DIRECTIONS: Final[tuple[Direction, ...]] = ("sendrecv", "sendonly", "recvonly", 
 
 
 def sends(direction: Direction) -> bool:
-    """Returns True when the writer of this direction sends media."""
+    """Return True when the writer of this direction sends media."""
     return direction in ("sendrecv", "sendonly")
 
 
 def receives(direction: Direction) -> bool:
-    """Returns True when the writer of this direction wants media."""
+    """Return True when the writer of this direction wants media."""
     return direction in ("sendrecv", "recvonly")
 
 
 def direction_of(*, send: bool, receive: bool) -> Direction:
-    """Returns the direction with these two flags."""
+    """Return the direction with these two flags."""
     if send:
         return "sendrecv" if receive else "sendonly"
     return "recvonly" if receive else "inactive"
 
 
 def mirror(direction: Direction) -> Direction:
-    """Returns the same direction seen from the other side.
+    """Return the same direction seen from the other side.
 
     Spec: RFC 3264 §6.1.
     """
@@ -34,7 +34,7 @@ def mirror(direction: Direction) -> Direction:
 
 
 def intersect(first: Direction, second: Direction) -> Direction:
-    """Returns what both directions allow."""
+    """Return what both directions allow."""
     return direction_of(
         send=sends(first) and sends(second),
         receive=receives(first) and receives(second),

@@ -57,7 +57,7 @@ class Format:
         return self.name.lower() == TELEPHONE_EVENT and self.clock_rate_hz >= _MIN_EVENT_CLOCK_HZ
 
     def attributes(self) -> tuple[Attribute, ...]:
-        """Returns the `a=rtpmap` and `a=fmtp` lines of this format."""
+        """Return the `a=rtpmap` and `a=fmtp` lines of this format."""
         channels = f"/{self.channels}" if self.channels > 1 else ""
         rtpmap = Attribute("rtpmap", f"{self.payload_type} {self.name}/{self.clock_rate_hz}{channels}")
         if self.fmtp is None:
@@ -66,7 +66,7 @@ class Format:
 
 
 def codec_format(codec: Codec, payload_type: int | None = None) -> Format:
-    """Returns the format of one of our codecs, with its own payload type unless another one is given."""
+    """Return the format of one of our codecs, with its own payload type unless another one is given."""
     return Format(
         codec.payload_type if payload_type is None else payload_type,
         codec.name,
@@ -77,7 +77,7 @@ def codec_format(codec: Codec, payload_type: int | None = None) -> Format:
 
 
 def event_format(payload_type: int, clock_rate_hz: int) -> Format:
-    """Returns the format of the telephone events we send and take.
+    """Return the format of the telephone events we send and take.
 
     Spec: RFC 4733 §2.4.1.
     """
@@ -89,7 +89,7 @@ UNMAPPED: Final[Mapping[int, Format]] = {codec.payload_type: codec_format(codec)
 
 
 def read_formats(media: MediaDescription, unmapped: Mapping[int, Format]) -> tuple[Format, ...]:
-    """Returns the understandable formats of an RTP media line in its order.
+    """Return the understandable formats of an RTP media line in its order.
 
     Args:
         media: the media line.
@@ -133,12 +133,12 @@ def _rtpmap(value: str) -> Format | None:
 
 
 def first_format(formats: Iterable[Format], codec: Codec) -> Format | None:
-    """Returns the first of the formats that is this codec."""
+    """Return the first of the formats that is this codec."""
     return next((item for item in formats if item.codec and item.codec.name == codec.name), None)
 
 
 def choose_event(formats: Iterable[Format], clock_rate_hz: int) -> Format | None:
-    """Returns the telephone-event entry for a codec of this clock, else the lowest one, else None.
+    """Return the telephone-event entry for a codec of this clock, else the lowest one, else None.
 
     Spec: RFC 4733 §2.1 wants the clock of the audio; peers that offer another one still get digits.
     """
@@ -148,7 +148,7 @@ def choose_event(formats: Iterable[Format], clock_rate_hz: int) -> Format | None
 
 
 def wanted_formats(codecs: Sequence[Codec]) -> tuple[Format, ...]:
-    """Returns the formats of an offer of these codecs: each codec, then its telephone events."""
+    """Return the formats of an offer of these codecs: each codec, then its telephone events."""
     events = [event_format(101, 8000)]
     if any(codec.clock_rate_hz == 48_000 for codec in codecs):
         events.insert(0, event_format(100, 48_000))
@@ -156,12 +156,12 @@ def wanted_formats(codecs: Sequence[Codec]) -> tuple[Format, ...]:
 
 
 def bind_types(bound: dict[int, Format], formats: Iterable[Format]) -> dict[int, Format]:
-    """Returns the payload types of a session after these formats have been described in it."""
+    """Return the payload types of a session after these formats have been described in it."""
     return {**bound, **{item.payload_type: item for item in formats}}
 
 
 def assign_types(formats: Sequence[Format], bound: dict[int, Format]) -> tuple[Format, ...]:
-    """Returns the formats with payload types that keep every meaning the session has given one.
+    """Return the formats with payload types that keep every meaning the session has given one.
 
     A format that the session knows keeps its type; a new one gets its own default or a free dynamic type.
 

@@ -10,7 +10,7 @@ from vb.sdp.bandwidth import RtcpUse, rtcp_use
 from vb.sdp.direction import Direction, receives
 from vb.sdp.errors import CodecNotOffered, OfferRejected, SdpParseError
 from vb.sdp.formats import UNMAPPED, Format, first_format, read_formats
-from vb.sdp.parser import decimal, parse_sdp
+from vb.sdp.parser import as_description, decimal
 from vb.sdp.session import SessionDescription
 from vb.sdp.stream import PLAIN_PROFILES, MediaAddress, read_stream
 from vb.sdp.text import AgreedText
@@ -107,13 +107,13 @@ class Choice:
     codec: Codec
 
 
-def offered_codecs(data: bytes) -> list[OfferedCodec]:
-    """Lists the codecs known to vb on the audio line of an offer that would be answered.
+def offered_codecs(offer: bytes | SessionDescription) -> list[OfferedCodec]:
+    """List the codecs known to vb on the audio line of an offer that would be answered.
 
     Raises:
         SdpParseError: the offer cannot be read.
     """
-    description = parse_sdp(data)
+    description = as_description(offer)
     for index in _audio_lines(description):
         media = description.media[index]
         known = [item for item in read_formats(media, UNMAPPED) if item.codec is not None]
@@ -126,11 +126,13 @@ def offered_codecs(data: bytes) -> list[OfferedCodec]:
     return []
 
 
-def check_offer(data: bytes, codecs: Sequence[Codec], network: Network = ANYWHERE) -> list[OfferedCodec]:
-    """Finds out, before a call exists, whether an offer can be answered; returns its known codecs.
+def check_offer(
+    offer: bytes | SessionDescription, codecs: Sequence[Codec], network: Network = ANYWHERE
+) -> list[OfferedCodec]:
+    """Find out, before a call exists, whether an offer can be answered; return its known codecs.
 
     Args:
-        data: the offer.
+        offer: the offer, read or not.
         codecs: the codecs enabled here, best first.
         network: what can be reached from here; a host name may still be looked up.
 
@@ -138,19 +140,20 @@ def check_offer(data: bytes, codecs: Sequence[Codec], network: Network = ANYWHER
         SdpParseError: the offer cannot be read.
         OfferRejected: nothing in it can be accepted.
     """
-    audio = choose_audio(parse_sdp(data), codecs, network=network).audio
+    description = as_description(offer)
+    audio = choose_audio(description, codecs, network=network).audio
     if audio.host_name is None:
         require_reachable(audio)
-    return offered_codecs(data)
+    return offered_codecs(description)
 
 
-def check_reachable(data: bytes, codecs: Sequence[Codec], network: Network) -> None:
-    """Finds out whether an offer that passed `check_offer` can be sent audio, once its names are known.
+def check_reachable(offer: bytes | SessionDescription, codecs: Sequence[Codec], network: Network) -> None:
+    """Find out whether an offer that passed `check_offer` can be sent audio, once its names are known.
 
     Raises:
         OfferRejected: it cannot.
     """
-    require_reachable(choose_audio(parse_sdp(data), codecs, network=network).audio)
+    require_reachable(choose_audio(as_description(offer), codecs, network=network).audio)
 
 
 def choose_audio(
@@ -161,7 +164,7 @@ def choose_audio(
     current: int | None = None,
     network: Network = ANYWHERE,
 ) -> Choice:
-    """Picks the audio line and the format to answer an offer with.
+    """Pick the audio line and the format to answer an offer with.
 
     Args:
         description: the offer.
@@ -194,7 +197,7 @@ def choose_audio(
 
 
 def require_reachable(audio: PeerAudio) -> None:
-    """Refuses audio that would be a silent call: the peer wants ours, but not where it could be sent.
+    """Refuse audio that would be a silent call: the peer wants ours, but not where it could be sent.
 
     Raises:
         OfferRejected: so it is.
@@ -209,7 +212,7 @@ def read_audio(
     unmapped: Mapping[int, Format],
     network: Network = ANYWHERE,
 ) -> PeerAudio:
-    """Reads one audio line together with the session lines that apply to it.
+    """Read one audio line together with the session lines that apply to it.
 
     Raises:
         SdpParseError: neither the line nor the session has a `c=` line.
@@ -234,7 +237,7 @@ def read_audio(
 
 
 def packet_time_ms(ptime: str | None, maxptime: str | None) -> int:
-    """Returns the packet time to send with: 40 or 60 where asked for, 10 where 20 is too long, else 20.
+    """Return the packet time to send with: 40 or 60 where asked for, 10 where 20 is too long, else 20.
 
     Args:
         ptime: value of the peer's `a=ptime`.
@@ -257,7 +260,7 @@ def _audio_lines(description: SessionDescription) -> Iterator[int]:
 
 
 def _no_audio(*, in_session: bool) -> OfferRejected:
-    """Returns the refusal of an offer without live audio: in a session 488, which leaves it as it is."""
+    """Return the refusal of an offer without live audio: in a session 488, which leaves it as it is."""
     if in_session:
         return OfferRejected(488, _NOT_ACCEPTABLE, _WARN_MEDIA)
     return OfferRejected(400, "Bad SDP")
@@ -283,7 +286,7 @@ def _pick_named(formats: Sequence[Format], codecs: Sequence[Codec], name: str) -
 
 
 def _milliseconds(text: str | None) -> int | None:
-    """Returns the whole milliseconds of a packet time, or None when it is missing, zero or no number."""
+    """Return the whole milliseconds of a packet time, or None when it is missing, zero or no number."""
     if text is None:
         return None
     return decimal(text.strip().partition(".")[0], 10_000) or None

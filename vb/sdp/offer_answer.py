@@ -24,7 +24,7 @@ from vb.sdp.formats import (
     wanted_formats,
 )
 from vb.sdp.negotiate import Agreed, Choice, PeerAudio, choose_audio, read_audio, require_reachable
-from vb.sdp.parser import parse_sdp
+from vb.sdp.parser import as_description, parse_sdp
 from vb.sdp.peer_types import codecs_heard, events_heard
 from vb.sdp.session import Connection, Origin, SessionDescription
 from vb.sdp.stream import PLAIN_PROFILES
@@ -176,7 +176,7 @@ class OfferAnswer:
         return Receivable(_codecs(formats), _events(formats))
 
     def offer(self, direction: Direction = "sendrecv", codecs: Sequence[Codec] | None = None) -> bytes:
-        """Makes our offer; the `o=` version rises only when the text changed.
+        """Make our offer; the `o=` version rises only when the text changed.
 
         Args:
             direction: what we want; a hold takes the peer's media out of it.
@@ -213,7 +213,7 @@ class OfferAnswer:
             self._offer = None
 
     def save(self) -> SavedSession:
-        """Returns where the negotiation stands, so that another fork of the call can begin there."""
+        """Return where the negotiation stands, so that another fork of the call can begin there."""
         return SavedSession(
             self._in_force, self._offer, self._last_sent, self._next_version, self._chosen_codec
         )
@@ -227,7 +227,7 @@ class OfferAnswer:
         self._chosen_codec = saved.chosen_codec
 
     def receive_answer(self, data: bytes) -> Agreed:
-        """Applies an answer to our offer; a later one for the same offer replaces it.
+        """Apply an answer to our offer; a later one for the same offer replaces it.
 
         An answer that comes after an exchange begun by the peer repeats what is history, and is ignored.
 
@@ -272,12 +272,16 @@ class OfferAnswer:
         return agreed
 
     def receive_offer(
-        self, data: bytes, *, codec: str | None = None, direction: Direction = "sendrecv"
+        self,
+        offer: bytes | SessionDescription,
+        *,
+        codec: str | None = None,
+        direction: Direction = "sendrecv",
     ) -> bytes:
-        """Applies the peer's offer and returns our answer; `agreed` tells what came of it.
+        """Apply the peer's offer and return our answer; `agreed` tells what came of it.
 
         Args:
-            data: the offer.
+            offer: the offer, read or not.
             codec: name of the codec to answer with; remembered for later offers that list it. None takes
                 the first of our codecs that is offered.
             direction: the most we are ready for.
@@ -289,7 +293,7 @@ class OfferAnswer:
         """
         if self.offer_pending:
             raise OfferRejected(491, "Request Pending")
-        description = parse_sdp(data)
+        description = as_description(offer)
         base = self._in_force
         current = None if base.agreed is None else base.shape.audio_index
         network = self.network
@@ -321,12 +325,12 @@ class OfferAnswer:
         return ours.to_bytes()
 
     def _preference(self) -> list[Codec]:
-        """Returns our codecs with one that was asked for by name in front."""
+        """Return our codecs with one that was asked for by name in front."""
         chosen = (self._chosen_codec or "").lower()
         return sorted(self.codecs, key=lambda item: item.name.lower() != chosen)
 
     def _offered_text(self) -> tuple[Shape, LocalText | None]:
-        """Returns the media lines of our next offer, and the text among them.
+        """Return the media lines of our next offer, and the text among them.
 
         Text is asked for once: a peer that refused it is not asked again. It is no part of a hold.
         """
@@ -359,7 +363,7 @@ class OfferAnswer:
             raise AnswerRejected(f"the answer cannot be read: {error}") from error
 
     def _answered(self, choice: Choice, events: Sequence[Format], offer: _Offer) -> Agreed:
-        """Returns what an answer to our offer makes of the two descriptions."""
+        """Return what an answer to our offer makes of the two descriptions."""
         audio, before = choice.audio, self._in_force.agreed
         # An answer to an offer that did not send cannot tell whether the peer would have listened.
         silent_offer = not sends(offer.direction)
@@ -401,7 +405,7 @@ class OfferAnswer:
         return direction_of(send=sends(direction), receive=receives(direction) and not self.hold)
 
     def _offer_direction(self, wanted: Direction) -> Direction:
-        """Returns the direction to offer; a stream the peer holds too is held by `inactive`.
+        """Return the direction to offer; a stream the peer holds too is held by `inactive`.
 
         Spec: RFC 3264 §8.4.
         """
@@ -411,7 +415,7 @@ class OfferAnswer:
         return self._under_hold(wanted)
 
     def _stamped(self, shape: Shape, audio: LocalAudio, text: LocalText | None) -> SessionDescription:
-        """Returns our description under the version it has, or under the next one when its text is new."""
+        """Return our description under the version it has, or under the next one when its text is new."""
         draft = SessionDescription(
             origin=self._origin(self._next_version),
             name=self._session_name,
@@ -432,7 +436,7 @@ class OfferAnswer:
 
 
 def _agreement(choice: Choice, events: Sequence[Format], ours: LocalAudio, *, remote_held: bool) -> Agreed:
-    """Returns the agreement between the peer's line and ours.
+    """Return the agreement between the peer's line and ours.
 
     Args:
         choice: the peer's line, and what we send of it.
@@ -460,7 +464,7 @@ def _agreement(choice: Choice, events: Sequence[Format], ours: LocalAudio, *, re
 
 
 def _answered_text(description: SessionDescription, offer: _Offer, network: Network) -> AgreedText | None:
-    """Returns the text stream that an answer leaves of our offer."""
+    """Return the text stream that an answer leaves of our offer."""
     if offer.text is None or offer.shape.text_index is None:
         return None
     ours = {item.payload_type: item for item in offer.text.formats}

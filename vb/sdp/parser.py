@@ -6,7 +6,6 @@ byte for byte).
 """
 
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import Final
 
 from vb.sdp.errors import SdpParseError
@@ -25,32 +24,31 @@ MAX_MEDIA: Final = 32
 MAX_FORMATS: Final = 128
 
 _MAX_PORT: Final = 65_535
-_USUAL_BYTES: Final = 4096
-_KEPT: Final = 64
 
 
 def parse_sdp(data: bytes) -> SessionDescription:
-    """Reads a session description.
+    """Read a session description.
 
     Raises:
         SdpParseError: it is not one, or it is larger than this server reads.
     """
-    return _parse_usual(data) if len(data) <= _USUAL_BYTES else _parse(data)
-
-
-def _parse(data: bytes) -> SessionDescription:
     head, *media = _sections(_lines(data))
     if head[0].kind != "v" or head[0].value.strip() != "0":
         raise SdpParseError("the description does not start with v=0")
     return _session(head[1:], tuple(_media(section) for section in media))
 
 
-# A call looks at an offer several times from its INVITE to its answer; what comes of it is immutable.
-_parse_usual = lru_cache(maxsize=_KEPT)(_parse)
+def as_description(description: bytes | SessionDescription) -> SessionDescription:
+    """Read a session description unless that has been done: who looks at one more than once reads it once.
+
+    Raises:
+        SdpParseError: it is not one, or it is larger than this server reads.
+    """
+    return description if isinstance(description, SessionDescription) else parse_sdp(description)
 
 
 def decimal(text: str, limit: int) -> int | None:
-    """Returns the number that ASCII digits spell, or None when it is not one in 0..limit."""
+    """Return the number that ASCII digits spell, or None when it is not one in 0..limit."""
     if not (text.isascii() and text.isdigit()) or len(text) > len(str(limit)):
         return None
     number = int(text)
@@ -79,7 +77,7 @@ def _line(text: str) -> Line:
 
 
 def _sections(lines: Sequence[Line]) -> list[list[Line]]:
-    """Returns the session's lines, then one list per `m=` line that starts with it."""
+    """Return the session's lines, then one list per `m=` line that starts with it."""
     sections: list[list[Line]] = [[]]
     for line in lines:
         if line.kind == "m":
@@ -121,7 +119,7 @@ def _session(lines: Sequence[Line], media: tuple[MediaDescription, ...]) -> Sess
 def _common(
     lines: Sequence[Line],
 ) -> tuple[Connection | None, tuple[Attribute, ...], tuple[Line, ...]]:
-    """Returns connection, attributes and remaining lines of a section; the first `c=` counts."""
+    """Return connection, attributes and remaining lines of a section; the first `c=` counts."""
     connection: Connection | None = None
     attributes: list[Attribute] = []
     other: list[Line] = []

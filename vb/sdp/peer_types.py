@@ -11,7 +11,7 @@ from vb.sdp.formats import Format
 
 
 def codecs_heard(ours: Iterable[Format], theirs: Iterable[Format]) -> dict[int, Codec]:
-    """Returns payload type to codec: of our description, then what the peer calls the same codecs.
+    """Return payload type to codec: of our description, then what the peer calls the same codecs.
 
     Args:
         ours: the formats of our description.
@@ -27,7 +27,7 @@ def codecs_heard(ours: Iterable[Format], theirs: Iterable[Format]) -> dict[int, 
 
 
 def events_heard(ours: Iterable[Format], theirs: Iterable[Format]) -> dict[int, int]:
-    """Returns payload type to clock in Hz of telephone-events, as `codecs_heard` does of codecs."""
+    """Return payload type to clock in Hz of telephone-events, as `codecs_heard` does of codecs."""
     known = tuple(ours)
     heard = {item.payload_type: item.clock_rate_hz for item in known if item.is_event}
     if heard:
@@ -38,6 +38,6 @@ def events_heard(ours: Iterable[Format], theirs: Iterable[Format]) -> dict[int, 
 
 
 def _unbound(ours: tuple[Format, ...], theirs: Iterable[Format]) -> list[Format]:
-    """Returns the formats of the peer whose payload types mean nothing in our description."""
+    """Return the formats of the peer whose payload types mean nothing in our description."""
     bound = {item.payload_type for item in ours}
     return [item for item in theirs if item.payload_type not in bound]

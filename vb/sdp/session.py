@@ -73,7 +73,7 @@ class MediaDescription:
     port_count: int = 1
 
     def attribute(self, name: str) -> str | None:
-        """Returns the value of the first attribute of that name, "" for a property, None when absent."""
+        """Return the value of the first attribute of that name, "" for a property, None when absent."""
         return first_value(self.attributes, name)
 
 
@@ -93,11 +93,11 @@ class SessionDescription:
     other: tuple[Line, ...] = field(default=(Line("t", "0 0"),))
 
     def attribute(self, name: str) -> str | None:
-        """Returns the value of the first session attribute of that name, "" for a property, else None."""
+        """Return the value of the first session attribute of that name, "" for a property, else None."""
         return first_value(self.attributes, name)
 
     def to_bytes(self) -> bytes:
-        """Returns the text, each line ended by CRLF.
+        """Return the text, each line ended by CRLF.
 
         Raises:
             ValueError: a value holds a line end or NUL, which would forge further lines.
@@ -123,7 +123,7 @@ class SessionDescription:
 
 
 def first_value(attributes: tuple[Attribute, ...], name: str) -> str | None:
-    """Returns the value of the first attribute of that name, "" for a property, None when absent."""
+    """Return the value of the first attribute of that name, "" for a property, None when absent."""
     for attribute in attributes:
         if attribute.name == name:
             return attribute.value or ""

@@ -47,7 +47,7 @@ class PeerStream:
 def read_stream(
     description: SessionDescription, media: MediaDescription, network: Network = ANYWHERE
 ) -> PeerStream | None:
-    """Reads a media line together with the session lines that apply to it; None when it has no `c=` line."""
+    """Read a media line together with the session lines that apply to it; None when it has no `c=` line."""
     connection = media.connection or description.connection
     if connection is None:
         return None
@@ -65,7 +65,7 @@ def read_stream(
 
 
 def read_direction(description: SessionDescription, media: MediaDescription) -> Direction:
-    """Returns the direction that the line, else the session, states."""
+    """Return the direction that the line, else the session, states."""
     for attributes in (media.attributes, description.attributes):
         for attribute in attributes:
             for direction in DIRECTIONS:
@@ -75,7 +75,7 @@ def read_direction(description: SessionDescription, media: MediaDescription) -> 
 
 
 def _rtcp_address(media: MediaDescription, host: str | None, network: Network) -> MediaAddress | None:
-    """Returns where the peer takes RTCP: its `a=rtcp` (RFC 3605), else the port after RTP."""
+    """Return where the peer takes RTCP: its `a=rtcp` (RFC 3605), else the port after RTP."""
     port: int | None = media.port + 1
     words = (media.attribute("rtcp") or "").split()
     if words and decimal(words[0], _MAX_PORT):

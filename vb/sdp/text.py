@@ -11,7 +11,7 @@ from vb.sdp.address import ANYWHERE, Network
 from vb.sdp.direction import Direction, intersect, mirror
 from vb.sdp.errors import SdpParseError
 from vb.sdp.formats import Format, read_formats
-from vb.sdp.parser import decimal, parse_sdp
+from vb.sdp.parser import as_description, decimal
 from vb.sdp.session import Attribute, MediaDescription, SessionDescription
 from vb.sdp.stream import PLAIN_PROFILES, MediaAddress, PeerStream, read_stream
 
@@ -75,7 +75,7 @@ class LocalText:
     rtcp_mux: bool = False
 
     def line(self) -> MediaDescription:
-        """Returns the media line."""
+        """Return the media line."""
         attributes = [attribute for item in self.formats for attribute in item.attributes()]
         attributes.append(Attribute(self.direction))
         if self.mid is not None:
@@ -105,7 +105,7 @@ class PeerText:
     characters_per_s: int
 
     def answer(self, port: int) -> LocalText:
-        """Returns our line that answers it: its formats as they are, its direction mirrored."""
+        """Return our line that answers it: its formats as they are, its direction mirrored."""
         return LocalText(
             port=port,
             formats=self.formats,
@@ -116,7 +116,7 @@ class PeerText:
         )
 
     def agree(self, ours: LocalText) -> AgreedText:
-        """Returns what the peer's line and ours make together."""
+        """Return what the peer's line and ours make together."""
         return AgreedText(
             remote_rtp=self.stream.rtp,
             direction=intersect(ours.direction, mirror(self.stream.direction)),
@@ -126,10 +126,10 @@ class PeerText:
         )
 
 
-def offers_text(data: bytes) -> bool:
-    """Tells whether a description has a text line that we could take."""
+def offers_text(offer: bytes | SessionDescription) -> bool:
+    """Tell whether a description has a text line that we could take."""
     try:
-        return find_text(parse_sdp(data), None) is not None
+        return find_text(as_description(offer), None) is not None
     except SdpParseError:
         return False
 
@@ -137,7 +137,7 @@ def offers_text(data: bytes) -> bool:
 def find_text(
     description: SessionDescription, current: int | None, network: Network = ANYWHERE
 ) -> PeerText | None:
-    """Returns the text line of an offer to take, or None when it has none for us.
+    """Return the text line of an offer to take, or None when it has none for us.
 
     Args:
         description: the offer.
@@ -155,7 +155,7 @@ def read_text(
     unmapped: Mapping[int, Format],
     network: Network = ANYWHERE,
 ) -> PeerText | None:
-    """Reads one media line as a text stream; None when it is none, is refused, or cannot be taken.
+    """Read one media line as a text stream; None when it is none, is refused, or cannot be taken.
 
     Args:
         description: what the peer says.
@@ -186,7 +186,7 @@ def read_text(
 
 
 def _taken(item: Format) -> Format:
-    """Returns a format as we repeat it: the redundancy as offered, what the peer can show left out."""
+    """Return a format as we repeat it: the redundancy as offered, what the peer can show left out."""
     if item.name.lower() == _RED:
         return item
     return Format(item.payload_type, item.name, item.clock_rate_hz)
@@ -205,7 +205,7 @@ def _types(formats: Sequence[Format]) -> TextTypes | None:
 
 
 def _generations(fmtp: str | None, t140: int) -> int:
-    """Returns how many earlier blocks a redundancy format repeats, 0 when it is not one of this text."""
+    """Return how many earlier blocks a redundancy format repeats, 0 when it is not one of this text."""
     if fmtp is None:
         return MAX_GENERATIONS
     types = [word.strip() for word in fmtp.split("/")]

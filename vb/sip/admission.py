@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 from vb.sip.errors import SipParseError, SipUriError
 from vb.sip.message import Request
 from vb.sip.options import SUPPORTED_OPTIONS
 from vb.sip.session_timer import MIN_INTERVAL_S, is_too_small
-from vb.sip.settings import AgentSettings
 from vb.sip.tel import tel_number
 from vb.sip.uri import parse_uri
 
@@ -22,7 +22,15 @@ class Refusal:
     headers: tuple[tuple[str, str], ...] = ()
 
 
-def check_request(request: Request, settings: AgentSettings) -> Refusal | None:
+class AllowedMethods(Protocol):
+    """The methods that are taken."""
+
+    allow: str
+
+    def __contains__(self, method: str) -> bool: ...
+
+
+def check_request(request: Request, methods: AllowedMethods) -> Refusal | None:
     """Return why a request is refused, None if it may pass.
 
     ACK and CANCEL do not come here: the one is never answered, the other only finds its INVITE.
@@ -37,8 +45,8 @@ def check_request(request: Request, settings: AgentSettings) -> Refusal | None:
             return Refusal(400)
         if tel_number(request.uri) is None:
             scheme_fault = error
-    if request.method not in settings.allow.split(", "):
-        return Refusal(405, headers=(("Allow", settings.allow),))
+    if request.method not in methods:
+        return Refusal(405, headers=(("Allow", methods.allow),))
     if request.method != "INVITE" and "Replaces" in request.headers:
         return Refusal(400, "Bad Request (Replaces)")
     if scheme_fault is not None:
@@ -54,23 +62,4 @@ def check_request(request: Request, settings: AgentSettings) -> Refusal | None:
         return Refusal(420, headers=(("Unsupported", ", ".join(unsupported)),))
     if request.method in ("INVITE", "UPDATE") and is_too_small(request):
         return Refusal(422, headers=(("Min-SE", str(MIN_INTERVAL_S)),))
-    return None
-
-
-def check_outside_dialog(request: Request) -> Refusal | None:
-    """Return the answer to a request without a To tag, None for an INVITE that may become a call."""
-    method = request.method
-    if method == "OPTIONS":
-        return Refusal(200)
-    if method == "REFER":
-        return Refusal(603)
-    if method != "INVITE":
-        return Refusal(481)  # BYE, UPDATE, NOTIFY and INFO need a dialog
-    if not request.from_.tag:
-        return Refusal(400, "From tag is missing")
-    try:
-        if request.contact() is None:
-            return Refusal(400, "Contact is missing")
-    except SipParseError:
-        return Refusal(400, "Bad Contact")
     return None

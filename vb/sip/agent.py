@@ -6,38 +6,37 @@ Bytes, orders and time go in; bytes, events and the next deadline come out. The 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2s
 from typing import TypeVar
 
 from vb.errors import Unavailable
 from vb.ids import IdSource
-from vb.sip.admission import Refusal, check_outside_dialog, check_request
-from vb.sip.call import Call, add_response_headers
+from vb.sip.admission import Refusal, check_request
+from vb.sip.call import Call
 from vb.sip.call_events import CallEvent, Incoming
+from vb.sip.client_transaction import ClientTransaction, InviteClientTransaction, NonInviteClientTransaction
+from vb.sip.dialog_usage import add_response_headers
 from vb.sip.errors import SipParseError
 from vb.sip.headers import Via
 from vb.sip.hop import Hop, Outgoing, TransactionKey, default_port
 from vb.sip.inbound import InboundCall
+from vb.sip.invite_handler import InviteHandler
 from vb.sip.message import Request, Response, response_to
-from vb.sip.multipart import sdp_of, unsupported_body_headers
 from vb.sip.outbound import DialPlan, OutboundCall
+from vb.sip.outside_dialog import OutsideHandler, OutsideRequest, method_table
 from vb.sip.parser import parse_message
-from vb.sip.replacing import EndedDialogs, find_replaced
-from vb.sip.settings import AgentSettings
-from vb.sip.timers import Timed, TimerQueue
-from vb.sip.transaction import (
-    ClientTransaction,
-    FailureKind,
-    InviteClientTransaction,
+from vb.sip.replacing import EndedDialogs
+from vb.sip.server_transaction import (
     InviteServerTransaction,
-    NonInviteClientTransaction,
     NonInviteServerTransaction,
     ServerTransaction,
-    Transaction,
     server_key,
 )
+from vb.sip.settings import AgentSettings
+from vb.sip.timers import Timed, TimerQueue
+from vb.sip.transaction import FailureKind, Transaction
 from vb.sip.uri import bracketed
 
 RETRY_AFTER_S = 5
@@ -64,11 +63,21 @@ class AgentStats:
 class UserAgent:
     """A SIP user agent without I/O.
 
+    Args:
+        further_methods: what handles methods outside dialogs that no call needs.
+
     Attributes:
+        methods: the methods that are taken.
+        ended: calls that ended not long ago.
         refuse_new: asked before a new INVITE becomes a call; status, reason and headers refuse it.
     """
 
-    def __init__(self, settings: AgentSettings, ids: IdSource) -> None:
+    def __init__(
+        self,
+        settings: AgentSettings,
+        ids: IdSource,
+        further_methods: Mapping[str, OutsideHandler] | None = None,
+    ) -> None:
         self.settings = settings
         self.ids = ids
         self.stats = AgentStats()
@@ -78,9 +87,10 @@ class UserAgent:
         self._servers: dict[TransactionKey, ServerTransaction] = {}
         self._by_peer: dict[tuple[str, str, int], dict[TransactionKey, ClientTransaction]] = {}
         self._by_flow: dict[int, dict[TransactionKey, ClientTransaction]] = {}
-        self._invites: dict[tuple[str, str, int], TransactionKey] = {}
+        self._invites = InviteHandler(self)
+        self.methods = method_table(self._invites, info=settings.accept_info, further=further_methods)
         self._calls: dict[tuple[str, str], Call] = {}
-        self._ended = EndedDialogs()
+        self.ended = EndedDialogs()
         self._flows: dict[int, dict[Call, None]] = {}
         self._timers = TimerQueue()
         self._outgoing: list[Outgoing] = []
@@ -122,7 +132,7 @@ class UserAgent:
             Unavailable: if there are too many calls or transactions.
         """
         if self._is_full():
-            self.stats.refused_overload += 1
+            self.count_overload()
             raise Unavailable("too many SIP calls", retry_after_s=RETRY_AFTER_S)
         call = OutboundCall(self, plan, self.ids.token(16), self.ids.token(8))
         self._calls[call.call_id, call.local_tag] = call
@@ -247,9 +257,25 @@ class UserAgent:
         elif isinstance(transaction, ServerTransaction):
             self._servers.pop(transaction.key, None)
             if transaction.request.method == "INVITE":
-                identity = _identity(transaction.request)
-                if self._invites.get(identity) == transaction.key:
-                    del self._invites[identity]
+                self._invites.forget(transaction)
+
+    @property
+    def allow(self) -> str:
+        """Value of the Allow header."""
+        return self.methods.allow
+
+    @property
+    def known_calls(self) -> Mapping[tuple[str, str], Call]:
+        """The calls that are not closed, by Call-ID and our tag."""
+        return self._calls
+
+    def add_inbound(self, call: InboundCall, transaction: InviteServerTransaction, source: Hop) -> None:
+        """Take a new call in, and tell its owner."""
+        self._calls[call.call_id, call.local_tag] = call
+        if source.flow:
+            self._flows.setdefault(source.flow, {})[call] = None
+        self._unanswered.append(transaction)
+        self.emit(call, Incoming())
 
     def emit(self, call: Call, event: CallEvent) -> None:
         """Queue an event for the owner of a call."""
@@ -259,7 +285,7 @@ class UserAgent:
         """Forget a call."""
         self._timers.discard(call)
         if self._calls.pop((call.call_id, call.local_tag), None) is not None and call.is_answered:
-            self._ended.add(call.call_id, call.local_tag)
+            self.ended.add(call.call_id, call.local_tag)
         if call.peer is not None:
             _drop(self._flows, call.peer.flow, call)
 
@@ -314,65 +340,21 @@ class UserAgent:
             if call is not None and call.has_dialog(request.from_.tag):
                 call.receive_ack(request, now)
             return
-        refusal = check_request(request, self.settings)
+        refusal = check_request(request, self.methods)
         call = self._calls.get((request.call_id, tag)) if tag else None
         if refusal is None and tag and (call is None or not call.has_dialog(request.from_.tag)):
             refusal = Refusal(481)
-        if refusal is None and not tag:
-            refusal = check_outside_dialog(request)
-        if refusal is None and self._is_full(in_dialog=call is not None):
-            self.stats.refused_overload += 1
-            refusal = Refusal(503, headers=(("Retry-After", str(RETRY_AFTER_S)),))
+        if refusal is None:
+            if call is None:
+                refusal = self.methods.handle(OutsideRequest(request, key, hop, source), now)
+            else:
+                refusal = self.refusal_when_full(in_dialog=True)
         if refusal is not None:
             self._refuse(request, refusal, hop, local_tag=call.local_tag if call is not None else None)
         elif call is not None:
             call.receive_request(
-                request, self._new_server(key, request, hop, call.local_tag, now), source, now
+                request, self.new_server(key, request, hop, call.local_tag, now), source, now
             )
-        else:
-            self._receive_invite(key, request, hop, source, now)
-
-    def _receive_invite(
-        self, key: TransactionKey, request: Request, hop: Hop, source: Hop, now: float
-    ) -> None:
-        """Make a call of an INVITE outside any dialog, or refuse it."""
-        replaced = find_replaced(request, self._calls, self._ended)
-        refusal = replaced if isinstance(replaced, Refusal) else self._refusal_of_invite(request)
-        offer = None
-        if refusal is None:
-            try:
-                offer = sdp_of(request)
-            except SipParseError as error:
-                refusal = Refusal(error.status, headers=tuple(unsupported_body_headers(error)))
-        if refusal is not None:
-            self._refuse(request, refusal, hop)
-            return
-        local_tag = self.ids.token(8)
-        transaction = self._new_server(key, request, hop, local_tag, now)
-        assert isinstance(transaction, InviteServerTransaction)
-        try:
-            call = InboundCall(self, transaction, local_tag, offer, source, now)
-        except SipParseError as error:
-            transaction.terminate()
-            self._refuse(request, Refusal(400, f"Bad Request ({error})"), hop)
-            return
-        if isinstance(replaced, Call):
-            call.take_place_of(replaced)
-        self._calls[call.call_id, local_tag] = call
-        self._invites[_identity(request)] = key
-        if source.flow:
-            self._flows.setdefault(source.flow, {})[call] = None
-        self._unanswered.append(transaction)
-        self.emit(call, Incoming())
-
-    def _refusal_of_invite(self, request: Request) -> Refusal | None:
-        if _identity(request) in self._invites:
-            return Refusal(482)  # the same request over another path: RFC 3261 §8.2.2.2
-        refused = self.refuse_new() if self.refuse_new is not None else None
-        if refused is None:
-            return None
-        self.stats.refused_overload += 1
-        return Refusal(refused[0], refused[1], tuple(refused[2]))
 
     def _receive_cancel(self, request: Request, hop: Hop, now: float) -> None:
         """Answer a CANCEL without a transaction of its own: while its INVITE is known, always the same."""
@@ -385,9 +367,10 @@ class UserAgent:
         if call is not None:
             call.receive_cancel(transaction, now)
 
-    def _new_server(
+    def new_server(
         self, key: TransactionKey, request: Request, hop: Hop, local_tag: str, now: float
     ) -> ServerTransaction:
+        """Begin a server transaction."""
         transaction: ServerTransaction
         if request.method == "INVITE":
             trying = response_to(request, 100, to_tag=local_tag)
@@ -446,6 +429,17 @@ class UserAgent:
         except SipParseError:
             self.stats.stray += 1
 
+    def refusal_when_full(self, *, in_dialog: bool) -> Refusal | None:
+        """Return how a request is refused, and count it, if there is no room for it."""
+        if not self._is_full(in_dialog=in_dialog):
+            return None
+        self.count_overload()
+        return Refusal(503, headers=(("Retry-After", str(RETRY_AFTER_S)),))
+
+    def count_overload(self) -> None:
+        """Count a request that was refused for lack of room."""
+        self.stats.refused_overload += 1
+
     def _is_full(self, *, in_dialog: bool = False) -> bool:
         """Whether a new call, or a new transaction of a known call, has no place."""
         if self.transactions >= self.settings.max_transactions:
@@ -464,8 +458,3 @@ def _drop(index: dict[G, dict[K, V]], group: G, key: K) -> None:
 
 def _peer(hop: Hop) -> tuple[str, str, int]:
     return (hop.transport, hop.host, hop.port)
-
-
-def _identity(request: Request) -> tuple[str, str, int]:
-    """Return what is the same in every copy of a forked request.  Spec: RFC 3261 §8.2.2.2."""
-    return (request.call_id, request.from_.tag, request.cseq.number)

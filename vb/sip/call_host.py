@@ -13,12 +13,14 @@ from weakref import proxy
 from vb.ids import IdSource
 from vb.sip.call_events import CallEvent
 from vb.sip.call_state import CallState
+from vb.sip.client_transaction import ClientTransaction
 from vb.sip.dialog import Dialog
 from vb.sip.hop import Hop, TransactionKey
 from vb.sip.message import Request, Response
+from vb.sip.server_transaction import ServerTransaction
 from vb.sip.settings import AgentSettings
 from vb.sip.timers import Timed
-from vb.sip.transaction import ClientTransaction, FailureKind, ServerTransaction
+from vb.sip.transaction import FailureKind
 
 HeaderList = Sequence[tuple[str, str]]
 Done = Callable[[ClientTransaction, Response | FailureKind, float], None]
@@ -29,6 +31,11 @@ class CallHost(Protocol):
 
     ids: IdSource
     settings: AgentSettings
+
+    @property
+    def allow(self) -> str:
+        """Value of the Allow header: the methods that we take."""
+        ...
 
     def send(self, data: bytes, hop: Hop, sender: TransactionKey | None = None) -> None:
         """Queue bytes for a hop; `sender` is the transaction that they are the request of."""
@@ -119,7 +126,7 @@ class CallContext(Protocol):
         ...
 
     @property
-    def exchange(self) -> OffersOfCall:
+    def offers(self) -> OffersOfCall:
         """Its offers and answers."""
         ...
 

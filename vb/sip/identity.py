@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from vb.sip.errors import HeaderRefused, SipParseError, SipTargetError
+from vb.sip.header_text import check_plain, plain_problem
 from vb.sip.headers import parse_name_addr, quote
 from vb.sip.message import header_key
-from vb.sip.plain import check_plain, plain_problem
 from vb.sip.uri import SipUri, bracketed, escape_user, parse_uri
 
 _NAME = re.compile(r"[A-Za-z0-9\-.!%*_+`'~]+")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Literal
+from typing import Final, Literal
 from weakref import ref
 
 from vb.sip.call import Call, CallAgent, nobody
@@ -22,14 +23,16 @@ from vb.sip.call_state import CallState, CallStep
 from vb.sip.dialog import Dialog
 from vb.sip.errors import CallStateError
 from vb.sip.hop import Hop
-from vb.sip.invitation import patience_of
 from vb.sip.message import Request
 from vb.sip.multipart import readable_sdp
 from vb.sip.reliable import Provisional, ReliableProvisionals
-from vb.sip.transaction import InviteServerTransaction, ServerTransaction
+from vb.sip.server_transaction import InviteServerTransaction, ServerTransaction
 
 # Proxies give up on an INVITE that is silent for three minutes (RFC 3261 §13.3.1.1).
 REPEAT_PROVISIONAL_S = 60.0
+MAX_PATIENCE_S: Final = 86_400
+"""Nobody rings for a day: a caller that gives a longer time gives as good as none."""
+_DELTA = re.compile(r"[ \t]*+0*+([0-9]{0,10})[ \t]*+")
 
 
 class InboundCall(Call):
@@ -158,8 +161,8 @@ class InboundCall(Call):
         """Send a provisional response, repeated by nobody, with further headers."""
         headers = [*response.headers, *extra]
         if extra and response.sdp is not None:
-            self.exchange.initial_pending = response.is_offer
-            self.exchange.initial_is_ours = response.is_offer
+            self.offers.initial_pending = response.is_offer
+            self.offers.initial_is_ours = response.is_offer
         self.respond(
             self._transaction,
             response.status,
@@ -193,7 +196,7 @@ class InboundCall(Call):
 
     def _accept_held(self, now: float) -> None:
         """Send the 200 unless an exchange of the early dialog is unfinished.  Spec: RFC 3262 §3."""
-        if self._held is None or self._reliable.sdp_pending or not self.exchange.is_idle:
+        if self._held is None or self._reliable.sdp_pending or not self.offers.is_idle:
             return
         (sdp, headers), self._held = self._held, None
         self._reliable.finish()
@@ -201,8 +204,8 @@ class InboundCall(Call):
         self.is_answered = True
         says_sdp = not self._reliable.has_sent_sdp
         self.respond(self._transaction, 200, now, headers=headers, body=sdp if says_sdp else None)
-        self.exchange.initial_pending = False
-        self.exchange.await_ack(self._transaction, brings_answer=says_sdp and self.offer is None, now=now)
+        self.offers.initial_pending = False
+        self.offers.await_ack(self._transaction, brings_answer=says_sdp and self.offer is None, now=now)
 
     def reject(self, status: int, now: float, *, reason: str | None = None, headers: HeaderList = ()) -> None:
         """Send a final response of 300 or more; the call closes when it is acknowledged.
@@ -221,7 +224,7 @@ class InboundCall(Call):
         self._timers.clear()
         self._reliable.finish()
         self._transaction.on_settled = self._settled
-        self.exchange.abort(now)
+        self.offers.abort(now)
         self.respond(self._transaction, status, now, reason=reason, headers=headers)
 
     def hangup(self, now: float, *, headers: HeaderList = ()) -> None:
@@ -290,12 +293,12 @@ class InboundCall(Call):
             return
         if acknowledged.is_offer:
             self.respond(transaction, 200, now)
-            self.exchange.initial_pending = False
+            self.offers.initial_pending = False
             self.emit(OfferAnswered(readable_sdp(request)))
         elif request.body and self.is_over:
             self.respond(transaction, 488, now)  # nobody would answer the offer
         elif request.body:
-            self.exchange.receive_offer(request, transaction, now)
+            self.offers.receive_offer(request, transaction, now)
         else:
             self.respond(transaction, 200, now)
         self._reliable.send_next(now)
@@ -312,13 +315,13 @@ class InboundCall(Call):
         first = ack.cseq.number == self.invite.cseq.number
         if not first or self.state not in (CallState.ANSWERED, CallState.ENDING):
             super().receive_ack(ack, now)
-        elif self.exchange.take_ack(ack):
+        elif self.offers.take_ack(ack):
             if self.state is CallState.ENDING:
                 self.send_bye(now, self._hangup_headers)
                 return
             self.move(CallStep.ACKNOWLEDGE)
             self.emit(Acknowledged(readable_sdp(ack)))
-            self.exchange.resume()
+            self.offers.resume()
 
     def _remote_hangup(self, dialog: Dialog, now: float) -> None:
         """BYE before our final response ends the INVITE with 487.  Spec: RFC 3261 §15.1.2."""
@@ -327,3 +330,15 @@ class InboundCall(Call):
             self.emit(RemoteHangup())
             return
         super()._remote_hangup(dialog, now)
+
+
+def patience_of(invite: Request) -> float | None:
+    """Return the seconds that Expires gives for a final response, None if there is no limit to keep.
+
+    Spec: RFC 3261 §13.3.1, §20.19.
+    """
+    match = _DELTA.fullmatch(invite.headers.get("Expires") or "x")
+    if match is None:
+        return None
+    seconds = int(match[1] or "0")
+    return float(seconds) if seconds <= MAX_PATIENCE_S else None

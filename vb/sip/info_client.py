@@ -8,9 +8,10 @@ from typing import Final
 from vb.sip.call_events import DigitsRefused
 from vb.sip.call_host import CallContext, CallPart
 from vb.sip.call_state import CallState
+from vb.sip.client_transaction import ClientTransaction
 from vb.sip.info import RELAY_TYPE, relay_body
 from vb.sip.message import Response
-from vb.sip.transaction import ClientTransaction, FailureKind
+from vb.sip.transaction import FailureKind
 
 MAX_PENDING_DIGITS: Final = 256
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from vb.sip.call_host import CallHost
+from vb.sip.client_transaction import ClientTransaction
 from vb.sip.dialog import Dialog
 from vb.sip.hop import Hop
 from vb.sip.message import Headers, Request, Response
-from vb.sip.transaction import ClientTransaction, FailureKind
+from vb.sip.transaction import FailureKind
 
 
 def build_ack_in(dialog: Dialog, host: CallHost, invite: Request) -> tuple[bytes, Hop]:

@@ -21,6 +21,7 @@ from vb.sip.call_events import (
 )
 from vb.sip.call_host import HeaderList
 from vb.sip.call_state import CallState, CallStep
+from vb.sip.client_transaction import ClientTransaction
 from vb.sip.dialog import Dialog
 from vb.sip.digest import Credentials, DigestClient
 from vb.sip.hop import Hop
@@ -31,7 +32,8 @@ from vb.sip.multipart import readable_sdp
 from vb.sip.options import SUPPORTED
 from vb.sip.reliable import reliable_number
 from vb.sip.timers import TIMEOUT_S
-from vb.sip.transaction import ClientTransaction, FailureKind
+from vb.sip.transaction import FailureKind
+from vb.sip.transaction_tables import TransactionState
 from vb.sip.uri import SipUri
 
 MAX_FORKS = 32
@@ -134,7 +136,7 @@ class OutboundCall(Call):
             self._timers.clear()
             if self._transaction is None:
                 self.close(now)
-            elif self._transaction.state == "proceeding":
+            elif self._transaction.state is TransactionState.PROCEEDING:
                 self._send_cancel(now)
 
     def _send_invite(self, hop: Hop, authorization: list[tuple[str, str]], now: float) -> None:
@@ -151,7 +153,7 @@ class OutboundCall(Call):
                 ("Call-ID", self.call_id),
                 ("CSeq", f"{self._cseq} INVITE"),
                 ("Contact", host.local_contact(hop, secure=plan.is_secure)),
-                ("Allow", host.settings.allow),
+                ("Allow", host.allow),
                 ("Supported", SUPPORTED),
                 *self.session.timer.initial_headers(),
             ]
@@ -281,7 +283,7 @@ class OutboundCall(Call):
         self.is_answered = True
         self._surplus.update(self._early)
         self._forget_forks()
-        self.exchange.initial_pending = False
+        self.offers.initial_pending = False
         if self.state is CallState.ENDING:
             self.send_bye(now)
             return

@@ -10,6 +10,7 @@ from functools import partial
 
 from vb.sip.call_host import CallContext, CallPart
 from vb.sip.call_state import CallState
+from vb.sip.client_transaction import ClientTransaction
 from vb.sip.errors import CallStateError, SipParseError
 from vb.sip.message import Request, Response
 from vb.sip.refer import (
@@ -21,8 +22,9 @@ from vb.sip.refer import (
     subscription_state,
 )
 from vb.sip.refer_events import ReferAccepted, ReferFinished, ReferProgress, ReferRefused
+from vb.sip.server_transaction import ServerTransaction
 from vb.sip.status import reason_phrase
-from vb.sip.transaction import ClientTransaction, FailureKind, ServerTransaction, final_status
+from vb.sip.transaction import FailureKind, final_status
 from vb.sip.uri import bracketed
 
 NOTIFY_TIMEOUT_S = 60.0

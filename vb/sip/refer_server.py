@@ -12,12 +12,14 @@ from typing import Literal
 
 from vb.sip.call_host import CallContext, CallPart
 from vb.sip.call_state import CallState
+from vb.sip.client_transaction import ClientTransaction
 from vb.sip.errors import CallStateError, SipParseError
 from vb.sip.message import Request, Response
 from vb.sip.refer import PACKAGE, SIPFRAG, read_refer, sipfrag
 from vb.sip.refer_events import ReferExpired, ReferReceived
+from vb.sip.server_transaction import ServerTransaction
 from vb.sip.status import reason_phrase
-from vb.sip.transaction import ClientTransaction, FailureKind, ServerTransaction
+from vb.sip.transaction import FailureKind
 
 EXPIRES_S = 60
 """What each NOTIFY says about the life of the subscription."""

@@ -10,11 +10,11 @@ from typing import Protocol
 from weakref import proxy
 
 from vb.ids import IdSource
-from vb.sip.answer import AnswerHost, PendingAck
 from vb.sip.errors import CallStateError
 from vb.sip.message import Request, Response
 from vb.sip.options import names_option
-from vb.sip.transaction import InviteServerTransaction
+from vb.sip.response_retransmission import ResponseRetransmission, RetransmissionHost
+from vb.sip.server_transaction import InviteServerTransaction
 
 OPTION = "100rel"
 MAX_WAITING = 8
@@ -59,7 +59,7 @@ class ReliableProvisionals:
 
     def __init__(
         self,
-        host: AnswerHost,
+        host: RetransmissionHost,
         ids: IdSource,
         transaction: InviteServerTransaction,
         owner: ReliableOwner,
@@ -74,7 +74,7 @@ class ReliableProvisionals:
         self._owner: ReliableOwner = proxy(owner)  # no cycle, no work for the collector
         self._rseq = 0
         self._sent: Provisional | None = None  # waits for its PRACK
-        self._repetition: PendingAck | None = None
+        self._repetition: ResponseRetransmission | None = None
         self._waiting: deque[Provisional] = deque()
 
     def takes(self, sdp: bytes | None) -> bool:
@@ -109,7 +109,7 @@ class ReliableProvisionals:
             self.has_sent_sdp = True
         self._owner.send_provisional(response, [("Require", OPTION), ("RSeq", str(self._rseq))], now)
         transaction = self._transaction
-        self._repetition = PendingAck(
+        self._repetition = ResponseRetransmission(
             self._host,
             transaction.last_response,
             transaction.hop,

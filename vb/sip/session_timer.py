@@ -1,6 +1,6 @@
 """Session timers: how often a session is refreshed, by whom, and when it counts as dead.
 
-Values only; `vb.sip.refresh` acts on them.
+Values only; `vb.sip.session_refresh` acts on them.
 
 Spec: RFC 4028.
 """

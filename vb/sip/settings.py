@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-ALLOWED = "INVITE, ACK, CANCEL, BYE, UPDATE, PRACK, REFER, NOTIFY, OPTIONS"
-
 
 @dataclass(frozen=True, slots=True)
 class AgentSettings:
@@ -39,11 +37,6 @@ class AgentSettings:
     refer_consult_s: float = 2.0
     max_calls: int = 5000
     max_transactions: int = 50000
-
-    @property
-    def allow(self) -> str:
-        """Value of the Allow header: the methods that we take."""
-        return f"{ALLOWED}, INFO" if self.accept_info else ALLOWED
 
     def port_of(self, transport: str) -> int:
         """Return our port of a transport."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from vb.sip.errors import SipParseError, SipTargetError
+from vb.sip.header_text import check_plain
 from vb.sip.headers import parse_name_addr, quote
-from vb.sip.plain import check_plain
 from vb.sip.uri import SipUri, parse_uri
 
 _NOT_IN_TO = {"transport", "lr", "maddr", "ttl", "method"}

@@ -16,6 +16,8 @@ from vb.events.leg import LegRinging, OfferedCodecInfo
 from vb.sdp.address import local_network
 from vb.sdp.errors import OfferRejected, SdpParseError
 from vb.sdp.negotiate import OfferedCodec, check_offer, check_reachable
+from vb.sdp.parser import parse_sdp
+from vb.sdp.session import SessionDescription
 from vb.sip.errors import SipParseError
 from vb.sip.headers import NameAddr
 from vb.sip.tasks.endpoint import SipCall
@@ -58,16 +60,17 @@ def accept_call(sip: SipLegs, call: SipCall) -> None:
         call.reject(*_unavailable(exc))
         return
     try:
-        offered = []
+        offer, offered = None, []
         if call.offer is not None:
-            offered = check_offer(call.offer, sip.codecs, local_network(call.local_host))
+            offer = parse_sdp(call.offer)
+            offered = check_offer(offer, sip.codecs, local_network(call.local_host))
     except SdpParseError:
         call.reject(400, "Bad SDP")
         return
     except OfferRejected as exc:
         _refuse_offer(call, exc)
         return
-    run = partial(_run, sip, call, offered, predecessor(sip.engine, call))
+    run = partial(_run, sip, call, offer, offered, predecessor(sip.engine, call))
     sip.engine.legs.start(run, name=f"call {call.call_id}")
 
 
@@ -76,11 +79,17 @@ def _refuse_offer(call: SipCall, problem: OfferRejected) -> None:
     call.reject(problem.status, problem.reason, headers)
 
 
-async def _run(sip: SipLegs, call: SipCall, offered: list[OfferedCodec], old: Predecessor | None) -> None:
+async def _run(
+    sip: SipLegs,
+    call: SipCall,
+    offer: SessionDescription | None,
+    offered: list[OfferedCodec],
+    old: Predecessor | None,
+) -> None:
     engine = sip.engine
     try:
         with open_media(sip, call.local_host, sip.codecs) as media:
-            if not await _can_be_reached(call, media, sip.codecs):
+            if not await _can_be_reached(call, offer, media, sip.codecs):
                 return
             headers = read_headers(call.invite.headers)
             leg = SipLeg(
@@ -88,6 +97,7 @@ async def _run(sip: SipLegs, call: SipCall, offered: list[OfferedCodec], old: Pr
                 call,
                 media,
                 SipLegOptions(
+                    offer=offer,
                     speech_detection=engine.config.speech.detection,
                     transfers=sip.transfers,
                     inband_digits=engine.config.sip.dtmf_inband,
@@ -121,14 +131,16 @@ async def _run(sip: SipLegs, call: SipCall, offered: list[OfferedCodec], old: Pr
         call.reject(503, "Service Unavailable", [("Retry-After", "5")])
 
 
-async def _can_be_reached(call: SipCall, media: SipMedia, codecs: tuple[Codec, ...]) -> bool:
+async def _can_be_reached(
+    call: SipCall, offer: SessionDescription | None, media: SipMedia, codecs: tuple[Codec, ...]
+) -> bool:
     """Look up the host names of an offer; the call is refused if its audio has no address then."""
     await media.look_up(call.offer, call.wait_closed)
     network = media.negotiation.network
-    if call.offer is None or not network.names:
+    if offer is None or not network.names:
         return True
     try:
-        check_reachable(call.offer, codecs, network)
+        check_reachable(offer, codecs, network)
     except OfferRejected as exc:
         _refuse_offer(call, exc)
         return False

@@ -18,6 +18,7 @@ from vb.legs.state import UNANSWERED, LegState
 from vb.sdp.errors import AnswerRejected, CodecNotOffered
 from vb.sdp.forks import Forks
 from vb.sdp.negotiate import Agreed
+from vb.sdp.session import SessionDescription
 from vb.sip import call_events as sip
 from vb.sip.info import read_digit
 from vb.sip.refer_events import ReferEvent
@@ -40,6 +41,7 @@ class SipLegOptions:
     """What was asked of one SIP leg.
 
     Attributes:
+        offer: the offer of an incoming call, as it was read; None if the call brought none.
         speech_detection: whether speaking events are told once it is connected.
         inband_digits: whether to listen for digits in the audio when there are no telephone-events.
         transfers: what becomes of the far end's REFERs.
@@ -49,6 +51,7 @@ class SipLegOptions:
         on_end: called once, right before leg.disconnected.
     """
 
+    offer: SessionDescription | None = None
     ring_timeout_s: float = 0.0
     max_duration_s: float = 0.0
     speech_detection: bool = False
@@ -178,7 +181,7 @@ class SipLeg(Leg):
             Conflict: not ringing, or our offer has gone out already.
         """
         self._require_ringing()
-        offer = self.call.offer
+        offer = self.options.offer
         if offer is None:
             self._offer_early(codec)
             return
@@ -213,7 +216,7 @@ class SipLeg(Leg):
         self._require_inbound()
         if self.state not in UNANSWERED or not self.call.is_unanswered:
             raise Conflict(f"leg is {self.shown_state}, expected ringing or early_media")
-        offer = self.call.offer
+        offer = self.options.offer
         early = self.media.negotiation.local_description if self.state is LegState.EARLY_MEDIA else None
         if early is not None:
             self.call.accept(early)
@@ -283,7 +286,7 @@ class SipLeg(Leg):
         """Queue text for the far end; False when it takes none, or too much waits already."""
         return self.has_text and self.media.text.queue(text)
 
-    def _answer(self, offer: bytes, codec: str | None) -> bytes:
+    def _answer(self, offer: SessionDescription, codec: str | None) -> bytes:
         try:
             return self.media.receive_offer(offer, codec=codec)
         except CodecNotOffered as exc:

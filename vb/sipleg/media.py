@@ -13,6 +13,8 @@ from vb.rtp.stats import Quality, quality
 from vb.rtp.tasks import RtpEndpoint, RtpService, RtpTiming
 from vb.sdp.negotiate import Agreed
 from vb.sdp.offer_answer import OfferAnswer
+from vb.sdp.parser import as_description
+from vb.sdp.session import SessionDescription
 from vb.sipleg.media_names import Lookup, look_up_names
 from vb.sipleg.text import SipText
 
@@ -57,10 +59,11 @@ class SipMedia:
             negotiation = self.negotiation
             negotiation.network = await look_up_names(sdp, negotiation.network, self._lookup, gone)
 
-    def receive_offer(self, offer: bytes, *, codec: str | None = None) -> bytes:
+    def receive_offer(self, offer: bytes | SessionDescription, *, codec: str | None = None) -> bytes:
         """Return our answer to the far end's offer; see `OfferAnswer.receive_offer`."""
-        self.text.open_if_offered(offer)
-        return self.negotiation.receive_offer(offer, codec=codec)
+        description = as_description(offer)
+        self.text.open_if_offered(description)
+        return self.negotiation.receive_offer(description, codec=codec)
 
     def offer(self, codecs: Sequence[Codec] | None = None) -> bytes:
         """Return our offer, and take what it lists from now on; see `OfferAnswer.offer`."""

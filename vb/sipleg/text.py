@@ -11,6 +11,7 @@ from vb.rtp.ports import PortsExhausted
 from vb.rtp.rtt_receiver import TextChunk
 from vb.rtp.tasks import RtpEndpoint, TextStream
 from vb.sdp.offer_answer import OfferAnswer
+from vb.sdp.session import SessionDescription
 from vb.sdp.text import AgreedText, offers_text
 
 log = structlog.get_logger(__name__)
@@ -66,7 +67,7 @@ class SipText:
             self._stream = TextStream(endpoint, self._ids, relearn=self._relearn)
             self._negotiation.text_port = endpoint.rtp_port
 
-    def open_if_offered(self, offer: bytes) -> None:
+    def open_if_offered(self, offer: bytes | SessionDescription) -> None:
         """Bind the ports for an offer that has text; without ports the text is refused, not the call."""
         if self._stream is None and offers_text(offer):
             try:

@@ -24,13 +24,14 @@ from vb.sip.call_events import (
     RemoteHangup,
     Ringing,
 )
+from vb.sip.client_transaction import ClientTransaction
 from vb.sip.errors import CallStateError, HeaderRefused, SipTargetError
 from vb.sip.hop import Hop
 from vb.sip.message import Request, Response
 from vb.sip.parser import parse_message
 from vb.sip.settings import AgentSettings
 from vb.sip.tasks.endpoint import DialRequest, RefuseNew, SipCall, SipEndpoint, SipSettings
-from vb.sip.transaction import ClientTransaction, FailureKind
+from vb.sip.transaction import FailureKind
 
 pytestmark = pytest.mark.integration
 LOOPBACK = SipSettings(port=0, agent=AgentSettings(tcp_enabled=True))

@@ -11,8 +11,8 @@ import trio
 from vb.channels import Channel, ChannelClosed, ChannelFull
 from vb.sip.call_events import CallEvent, Closed, OfferDue, OfferReceived, OfferRequested
 from vb.sip.call_state import CallState
+from vb.sip.dialog_offers import Offer
 from vb.sip.errors import CallStateError
-from vb.sip.exchange import Offer
 from vb.sip.headers import parse_name_addr
 from vb.sip.inbound import InboundCall
 from vb.sip.message import Request

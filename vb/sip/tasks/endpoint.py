@@ -25,11 +25,11 @@ from vb.sip.call import Call
 from vb.sip.call_events import CallEvent, Closed, Incoming, NextTargetDue
 from vb.sip.dialog import uri_hop
 from vb.sip.digest import Credentials
+from vb.sip.header_text import check_plain
 from vb.sip.hop import Hop, TransactionKey
 from vb.sip.identity import caller_identity, check_custom_headers
 from vb.sip.inbound import InboundCall
 from vb.sip.outbound import DialPlan, OutboundCall
-from vb.sip.plain import check_plain
 from vb.sip.settings import AgentSettings
 from vb.sip.target import dial_target, proxy_route
 from vb.sip.tasks.call import SipCall

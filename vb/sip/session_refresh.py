@@ -5,16 +5,17 @@ from __future__ import annotations
 from vb.sip.call_events import RefreshDue, SessionExpired
 from vb.sip.call_host import CallContext, CallPart
 from vb.sip.call_state import CallState
+from vb.sip.client_transaction import ClientTransaction
 from vb.sip.message import Message, Request, Response
 from vb.sip.session_timer import SessionTimer
-from vb.sip.transaction import ClientTransaction, FailureKind, final_status
+from vb.sip.transaction import FailureKind, final_status
 
 # While an exchange is under way, which refreshes as well if it succeeds.
 BUSY_RETRY_S = 5.0
 MAX_RAISES = 4
 
 
-class SessionKeeper(CallPart):
+class SessionRefresher(CallPart):
     """The session timer of one call at work; only a 2xx starts it anew.
 
     Attributes:
@@ -84,7 +85,7 @@ class SessionKeeper(CallPart):
         call = self._call
         if call.is_over:
             return
-        if not call.exchange.is_idle or call.exchange.has_waiting or call.state is not CallState.CONFIRMED:
+        if not call.offers.is_idle or call.offers.has_waiting or call.state is not CallState.CONFIRMED:
             call.set_timer(self._refresh, now + BUSY_RETRY_S)
             return
         self.refreshing = True
@@ -109,7 +110,7 @@ class SessionKeeper(CallPart):
             self._update_fails = True
             self._refresh(now)
         elif outcome.status == 491:
-            call.set_timer(self._refresh, now + call.exchange.glare_delay_s())
+            call.set_timer(self._refresh, now + call.offers.glare_delay_s())
         else:
             self.refused(now)
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from vb.sip.answer import PendingAck
 from vb.sip.call_events import (
     NotAcknowledged,
     OfferAnswered,
@@ -21,18 +20,16 @@ from vb.sip.call_events import (
 )
 from vb.sip.call_host import CallContext, CallPart, HeaderList
 from vb.sip.call_state import CallState
+from vb.sip.client_transaction import ClientTransaction
 from vb.sip.errors import CallStateError, NoPendingOffer, SipParseError
 from vb.sip.invite_requests import build_ack_in, send_cancel
 from vb.sip.message import Request, Response
 from vb.sip.multipart import readable_sdp, sdp_of, unsupported_body_headers
+from vb.sip.response_retransmission import ResponseRetransmission
+from vb.sip.server_transaction import InviteServerTransaction, ServerTransaction
 from vb.sip.timers import TIMEOUT_S
-from vb.sip.transaction import (
-    ClientTransaction,
-    FailureKind,
-    InviteServerTransaction,
-    ServerTransaction,
-    final_status,
-)
+from vb.sip.transaction import FailureKind, final_status
+from vb.sip.transaction_tables import TransactionState
 
 Offer = bytes | Callable[[], bytes]
 
@@ -46,7 +43,7 @@ the re-INVITE is cancelled, so that a peer that is merely slow keeps its call.
 """
 
 
-class OfferExchange(CallPart):
+class DialogOffers(CallPart):
     """Who has offered what and still waits for an answer.
 
     Attributes:
@@ -83,7 +80,7 @@ class OfferExchange(CallPart):
         self._is_due = False  # `OfferDue` is on its way to the owner
         self._glares = 0  # tries of one offer that met an offer of the peer's
         self._backing_off = False  # a 491 came: wait before the next try
-        self._pending_ack: PendingAck | None = None
+        self._pending_ack: ResponseRetransmission | None = None
         self._ack = 0  # CSeq of the ACK that `_pending_ack` waits for
         self._ack_brings_answer = False
 
@@ -172,7 +169,7 @@ class OfferExchange(CallPart):
         self._ack = transaction.request.cseq.number
         self._ack_brings_answer = brings_answer
         transaction.on_ack = self._call.receive_ack
-        self._pending_ack = PendingAck(
+        self._pending_ack = ResponseRetransmission(
             self._call.host, transaction.last_response, transaction.hop, self._no_ack, now
         )
 
@@ -250,7 +247,7 @@ class OfferExchange(CallPart):
         """
         if self._local is None:
             return
-        if self._local.state == "proceeding":
+        if self._local.state is TransactionState.PROCEEDING:
             send_cancel(self._call.host, self._local, now)
         self._local.end_by(now + TIMEOUT_S)
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from tests.support.sip_pair import ANSWER, OFFER, RawPeer, kinds, statuses
 from vb.sip.call import Call
 from vb.sip.call_events import CallEvent, DialogLost, OfferAnswered, OfferReceived, OfferRefused
+from vb.sip.dialog_offers import PATIENCE_S
 from vb.sip.digest import Credentials
-from vb.sip.exchange import PATIENCE_S
 from vb.sip.inbound import InboundCall
 from vb.sip.message import Request, Response
 from vb.sip.outbound import OutboundCall

@@ -12,7 +12,7 @@ from vb.sip.hop import Hop
 from vb.sip.timers import T1_S, T2_S, TIMEOUT_S, Timed
 
 
-class AnswerHost(Protocol):
+class RetransmissionHost(Protocol):
     """What the repetition needs from the agent."""
 
     def send(self, data: bytes, hop: Hop) -> None:
@@ -24,7 +24,7 @@ class AnswerHost(Protocol):
         ...
 
 
-class PendingAck:
+class ResponseRetransmission:
     """One response on its way, over whatever transport: proxies between may lose it on a UDP hop.
 
     Args:
@@ -47,7 +47,7 @@ class PendingAck:
 
     def __init__(
         self,
-        host: AnswerHost,
+        host: RetransmissionHost,
         data: bytes,
         hop: Hop,
         on_timeout: Callable[[float], None],
