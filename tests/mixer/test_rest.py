@@ -5,19 +5,18 @@ from __future__ import annotations
 from vb.mixer.frames import TICK_S
 from vb.mixer.rest import REST_S, Rest
 
+TICK_TAKES_S = 0.009
 SECOND = 50
 
 
-def rests(share: float, *, tick_s: float = 0.009) -> list[float]:
-    """Rests in a second in which the thread wants this share of its core, and a tick takes so long."""
-    now = used_s = 0.0
-    rest, found = Rest(now, used_s), []
+def rests(share: float) -> list[float]:
+    """Rests in a second in which the thread wants this share of its core."""
+    used_s, wanted_s = 0.0, share * TICK_S
+    rest, found = Rest(0.0, used_s), []
     for tick in range(SECOND):
-        due = (tick + 1) * TICK_S
-        after = tick * TICK_S + tick_s
-        used_s += min(tick_s, share * TICK_S)
-        found.append(rest.after_tick(after, used_s, due))
-        used_s += min(max(0.0, share * TICK_S - tick_s), due - after - found[-1])
+        used_s += min(TICK_TAKES_S, wanted_s)
+        found.append(rest.after_tick(tick * TICK_S + TICK_TAKES_S, used_s))
+        used_s += min(max(0.0, wanted_s - TICK_TAKES_S), TICK_S - TICK_TAKES_S - found[-1])
     return found
 
 
@@ -31,7 +30,3 @@ def test_rests_go_on_while_they_are_needed() -> None:
 
 def test_a_thread_with_time_to_spare_never_rests() -> None:
     assert set(rests(0.7)) == {0.0}
-
-
-def test_a_tick_that_is_soon_due_is_not_put_off() -> None:
-    assert set(rests(1.0, tick_s=0.018)) == {0.0}

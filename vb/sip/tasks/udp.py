@@ -13,7 +13,7 @@ import trio
 from vb.sip.hop import Hop, Outgoing, TransactionKey
 
 BATCH = 64
-TURN_S = 0.004
+TURN_S = 0.002
 """How long one batch may keep the loop: the media's tick comes every 20 ms."""
 BACKLOG = 1024
 _RECEIVE_BUFFER_BYTES = 1 << 20
