@@ -125,9 +125,11 @@ def open_bed(
                 application.close()
 
 
-def set_up(bed: Bed, rooms: list[str], rate: float, most_unfinished: int | None) -> list[str]:
+def set_up(
+    bed: Bed, rooms: list[str], rate: float, most_unfinished: int | None, *, last_first: bool = False
+) -> list[str]:
     """Place all calls and wait for them; returns what went wrong."""
-    bed.generator.call(rooms, rate, most_unfinished)
+    bed.generator.call(rooms, rate, most_unfinished, last_first=last_first)
     faults = []
     if not bed.settle(len(rooms) / rate + 60.0):
         faults.append("calls still under way a minute after the last was due")

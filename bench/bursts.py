@@ -62,7 +62,8 @@ def run_burst(case: BurstCase, checkout: Path, options: Options) -> Outcome:
         }
         with open_bed(checkout, load, settings, options) as bed:
             rooms = ["standing" if leg < TALKERS else ROOM for leg in range(case.legs)]
-            faults = set_up(bed, rooms, RAMP_RATE, RAMP_MOST_UNFINISHED)
+            # Those who are listened to are the first legs. They call last and so are the last to end.
+            faults = set_up(bed, rooms, RAMP_RATE, RAMP_MOST_UNFINISHED, last_first=True)
             _settle(bed, receiver)
             bed.generator.mark()
             bed.wait(ORDINARY_S)

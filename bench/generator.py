@@ -145,9 +145,14 @@ class Generator:
         assert isinstance(answer, dict)
         return answer
 
-    def call(self, rooms: list[str], rate: float, most_unfinished: int | None = None) -> None:
-        """Let every leg dial its room, `rate` calls a second; each talks as soon as it is answered."""
-        self._ask("call", rooms=rooms, rate=rate, most_unfinished=most_unfinished)
+    def call(
+        self, rooms: list[str], rate: float, most_unfinished: int | None = None, *, last_first: bool = False
+    ) -> None:
+        """Let every leg dial its room, `rate` calls a second; each talks as soon as it is answered.
+
+        The leg that dials first, the last one if `last_first`, is also the first that hangs up.
+        """
+        self._ask("call", rooms=rooms, rate=rate, most_unfinished=most_unfinished, last_first=last_first)
 
     def hang_up(self, rate: float) -> None:
         """Let every leg hang up, `rate` a second."""

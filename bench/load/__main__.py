@@ -216,9 +216,10 @@ class Generator:
         assert isinstance(rooms, list)
         self._most_unfinished = most if isinstance(most, int) else len(rooms) + 1
         start = time.monotonic()
-        for leg, room in enumerate(rooms):
+        legs = list(enumerate(rooms))
+        for place, (leg, room) in enumerate(reversed(legs) if command["last_first"] else legs):
             self._lines[leg] = leg
-            self._plan.append((start + leg / rate, partial(self._place, self._caller(leg, str(room)))))
+            self._plan.append((start + place / rate, partial(self._place, self._caller(leg, str(room)))))
         return {}
 
     def _caller(self, number: int, name: str) -> Caller:

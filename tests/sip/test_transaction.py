@@ -8,7 +8,7 @@ from vb.sip.client_transaction import ClientTransaction, InviteClientTransaction
 from vb.sip.hop import Hop, TransactionKey
 from vb.sip.message import Headers, Request, Response, response_to
 from vb.sip.server_transaction import InviteServerTransaction, NonInviteServerTransaction, server_key
-from vb.sip.timers import Timed, TimerQueue
+from vb.sip.timers import AT_ONCE, Timed, TimerQueue
 from vb.sip.transaction import FailureKind, Transaction
 
 UDP = Hop("udp", "127.0.0.1", 5060)
@@ -261,3 +261,48 @@ def test_a_deadline_that_moves_later_costs_one_entry() -> None:
     queue.expire(10.0)
     assert item.expired == [3.0]
     assert queue.deadline() is None
+
+
+class Due:
+    """An item that is due once, and notes that it was."""
+
+    def __init__(self, at: float, noted: list[float]) -> None:
+        self.queued_for: float | None = None
+        self.deadline: float | None = at
+        self._noted = noted
+
+    def expire(self, now: float) -> None:
+        assert self.deadline is not None
+        self._noted.append(self.deadline)
+        self.deadline = None
+
+
+def test_a_thousand_timers_due_at_once_expire_a_few_at_a_time_in_order_and_none_is_lost() -> None:
+    noted: list[float] = []
+    queue = TimerQueue()
+    times = [number * 7 % 1000 / 1000 for number in range(1000)]
+    for at in times:
+        queue.schedule(Due(at, noted))
+    sizes = []
+    while (deadline := queue.deadline()) is not None:
+        assert deadline <= 1.0, "what is left is still due"
+        before = len(noted)
+        queue.expire(1.0, AT_ONCE)
+        sizes.append(len(noted) - before)
+    assert noted == sorted(times)
+    assert sizes == [AT_ONCE] * (1000 // AT_ONCE) + [1000 % AT_ONCE]
+
+
+def test_timers_that_were_moved_count_among_those_that_run_at_a_time() -> None:
+    noted: list[float] = []
+    queue = TimerQueue()
+    moved = [Due(0.5, noted) for _ in range(AT_ONCE)]
+    for item in moved:
+        queue.schedule(item)
+        item.deadline = 2.0
+    queue.schedule(Due(0.6, noted))
+    queue.expire(1.0, AT_ONCE)
+    assert noted == []
+    queue.expire(1.0, AT_ONCE)
+    assert noted == [0.6]
+    assert queue.deadline() == 2.0

@@ -155,9 +155,9 @@ class UserAgent:
         """Return when `expire` should be called next."""
         return self._timers.deadline()
 
-    def expire(self, now: float) -> None:
-        """Run the timers that are due."""
-        self._timers.expire(now)
+    def expire(self, now: float, most: int | None = None) -> None:
+        """Run the timers that are due, at most so many of them: then the deadline stays in the past."""
+        self._timers.expire(now, most)
 
     def transport_failed(self, transport: str, host: str, port: int, now: float) -> None:
         """The transport reports that a peer cannot be reached: requests that wait for it fail.

@@ -11,6 +11,8 @@ T2_S = 4.0
 T4_S = 5.0
 TIMEOUT_S = 64 * T1_S
 MIN_SWEEP = 64
+AT_ONCE = 16
+"""Of thousands of timers that are due at once, so many run before everybody else has a turn."""
 
 
 class Timed(Protocol):
@@ -74,10 +76,14 @@ class TimerQueue:
             heapq.heapify(self._heap)
             self._discarded = 0
 
-    def expire(self, now: float) -> None:
-        """Expire every item whose deadline has come."""
+    def expire(self, now: float, most: int | None = None) -> None:
+        """Expire the items whose deadline has come, oldest first; at most so many, the rest stays due."""
         heap = self._heap
         while heap and heap[0][0] <= now:
+            if most is not None:
+                if not most:
+                    return
+                most -= 1
             at, _, item = heapq.heappop(heap)
             if item.queued_for != at:
                 continue

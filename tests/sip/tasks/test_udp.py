@@ -7,8 +7,9 @@ from time import perf_counter
 
 import pytest
 import trio
+import trio.testing
 
-from vb.sip.hop import Hop, TransactionKey
+from vb.sip.hop import Hop, Outgoing, TransactionKey
 from vb.sip.tasks.udp import BATCH, TURN_S, UdpSocket
 
 pytestmark = pytest.mark.integration
@@ -65,3 +66,49 @@ async def test_cheap_datagrams_are_taken_many_at_a_time() -> None:
     handler = Slow(0)
     await take_burst(handler)
     assert BATCH >= max(handler.batches) > 3
+
+
+class Batches:
+    """Notes after how many datagrams there was a flush."""
+
+    def __init__(self, peer: socket.socket) -> None:
+        self.texts: list[bytes] = []
+        self.batches: list[int] = []
+        self._peer = peer
+
+    def received(self, data: bytes, source: Hop) -> None:
+        raise AssertionError("nobody sends")
+
+    def failed(self, transport: str, host: str, port: int) -> None:
+        raise AssertionError("the peer is there")
+
+    def undelivered(self, sender: TransactionKey) -> None:
+        raise AssertionError("the peer is there")
+
+    def flush(self) -> None:
+        before = len(self.texts)
+        try:
+            while True:
+                self.texts.append(self._peer.recv(100, socket.MSG_DONTWAIT))
+        except BlockingIOError:
+            self.batches.append(len(self.texts) - before)
+
+
+async def test_datagrams_that_had_to_wait_go_out_a_batch_at_a_time_in_order() -> None:
+    subject = UdpSocket("127.0.0.1", 0)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as peer:
+        peer.bind(("127.0.0.1", 0))
+        handler, hop = Batches(peer), Hop("udp", "127.0.0.1", peer.getsockname()[1])
+        count = 2 * BATCH + 5
+        for number in range(count):
+            subject._queue(Outgoing(b"%d" % number, hop))
+        with trio.fail_after(10):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(subject.run_backlog, handler)
+                while len(handler.texts) < count:
+                    await trio.lowlevel.checkpoint()
+                await trio.testing.wait_all_tasks_blocked()
+                nursery.cancel_scope.cancel()
+    subject.close()
+    assert handler.texts == [b"%d" % number for number in range(count)]
+    assert handler.batches == [BATCH, BATCH, 5]

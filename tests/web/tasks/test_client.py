@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+import gc
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import aclosing
+from weakref import ref
 
 import pytest
 import trio
@@ -297,3 +299,29 @@ async def test_a_kept_connection_that_the_server_has_closed_is_noticed(secure: b
             await response.finish()
             await trio.testing.wait_all_tasks_blocked()
         assert server.connections == 3
+
+
+@pytest.fixture
+def no_collector() -> Iterator[None]:
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+@pytest.mark.usefixtures("no_collector")
+@pytest.mark.parametrize("end", ["finished", "read", "unread"])
+async def test_an_answer_that_was_dealt_with_is_gone_without_the_collector(end: str) -> None:
+    async with (
+        open_server(answering()) as server,
+        aclosing(local_web(["127.0.0.1"], Names(a_x="127.0.0.1"))) as web,
+    ):
+        response = await web.open("GET", f"http://a.x:{server.port}/")
+        if end == "finished":
+            await response.finish()
+        elif end == "read":
+            assert await response.read(1000) == b"ok"
+        await response.aclose()
+        gone = ref(response._response)
+        del response
+        assert gone() is None

@@ -36,6 +36,7 @@ from vb.sip.tasks.call import SipCall
 from vb.sip.tasks.resolve import RESOLVE_TIMEOUT_S, Targets, advertised_host
 from vb.sip.tasks.tls import Tls
 from vb.sip.tasks.transport import BoundAddress, SipTransport
+from vb.sip.timers import AT_ONCE
 from vb.sip.uri import SipUri, is_ip_address
 
 log = structlog.get_logger()
@@ -202,7 +203,7 @@ class SipEndpoint:
                 scope.deadline = agent.deadline() or float("inf")
                 self._timer_scope = scope
                 await trio.sleep_forever()
-            self._contained("timer", lambda: agent.expire(trio.current_time()))
+            self._contained("timer", lambda: agent.expire(trio.current_time(), AT_ONCE))
             self.flush()
 
     def _ask_refuse_new(self) -> tuple[int, str | None, Sequence[tuple[str, str]]] | None:

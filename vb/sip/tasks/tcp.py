@@ -17,6 +17,7 @@ from vb.sip.errors import SipParseError
 from vb.sip.framing import PING, PONG, StreamFramer
 from vb.sip.hop import Hop, TransactionKey
 from vb.sip.tasks.tls import Tls, TlsStream, greet, introduce
+from vb.sip.tasks.udp import TURN_S
 
 MAX_CONNECTIONS = 1024
 MAX_CONNECTIONS_PER_PEER = 64
@@ -328,7 +329,9 @@ class TcpTransport:
             now = trio.current_time()
             framer.feed(bytes(data), now)
             try:
-                self._deliver(connection, framer, now)
+                while not self._deliver(connection, framer, now):
+                    self._handler.flush()
+                    await trio.lowlevel.checkpoint()
             except SipParseError as error:
                 self._handler.unframed(framer.rest(), error.status, connection.peer)
                 self._handler.flush()
@@ -337,12 +340,17 @@ class TcpTransport:
             await connection.wait_drained()
             framer.paused(trio.current_time() - now)
 
-    def _deliver(self, connection: Connection, framer: StreamFramer, now: float) -> None:
+    def _deliver(self, connection: Connection, framer: StreamFramer, now: float) -> bool:
+        """Deliver messages for as long as that may keep the loop; returns whether none is left."""
+        until = trio.current_time() + TURN_S
         while (item := framer.next(now)) is not None:
             if item == PING:
                 connection.put(PONG)
             else:
                 self._handler.received(item, connection.peer)
+            if trio.current_time() >= until:
+                return False
+        return True
 
 
 def _key(peer: Hop) -> tuple[str, int, str]:

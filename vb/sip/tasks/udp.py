@@ -13,7 +13,7 @@ import trio
 from vb.sip.hop import Hop, Outgoing, TransactionKey
 
 BATCH = 64
-TURN_S = 0.004
+TURN_S = 0.002
 """How long one batch may keep the loop: the media's tick comes every 20 ms."""
 BACKLOG = 1024
 _RECEIVE_BUFFER_BYTES = 1 << 20
@@ -111,14 +111,17 @@ class UdpSocket:
         self._backlogged.set()
 
     async def run_backlog(self, handler: DatagramHandler) -> None:
-        """Send what had to wait, whenever the socket has room."""
+        """Send what had to wait, a batch at a time, whenever the socket has room."""
         while True:
             await self._backlogged.wait()
             await trio.lowlevel.wait_writable(self._socket)
-            waiting, self._backlog = self._backlog, deque()
-            self._backlogged = trio.Event()
+            waiting = [self._backlog.popleft() for _ in range(min(BATCH, len(self._backlog)))]
+            rest, self._backlog = self._backlog, deque()
             for outgoing in waiting:
                 self.send(outgoing, handler)
+            self._backlog.extend(rest)
+            if not self._backlog:
+                self._backlogged = trio.Event()
             handler.flush()
 
     async def run(self, handler: DatagramHandler) -> None:

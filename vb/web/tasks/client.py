@@ -33,6 +33,7 @@ _SHORT_BYTES: Final = 65_536
 """What is read of an answer that nobody wants, so that its connection can be used again."""
 _SHORT_TIME_S: Final = 1.0
 _CLOSE_TIMEOUT_S: Final = 1.0
+_NOTHING: Final = httpx.ByteStream(b"")
 
 
 class WebClient:
@@ -286,8 +287,12 @@ class WebResponse:
 
     async def aclose(self) -> None:
         """Close the connection unless the body was read, however long the peer would like that to take."""
-        with trio.move_on_after(_CLOSE_TIMEOUT_S, shield=True):
-            await self._response.aclose()
+        try:
+            with trio.move_on_after(_CLOSE_TIMEOUT_S, shield=True):
+                await self._response.aclose()
+        finally:
+            # Its stream knows the response: a cycle for each request, all left to the collector.
+            self._response.stream = _NOTHING
 
 
 def _failure(error: Exception) -> WebError:
