@@ -181,7 +181,10 @@ def test_what_is_left_of_a_file_that_was_cut_off_is_salvaged(path: Path) -> None
 
 @pytest.mark.parametrize(("column", "word"), [("key", b"key of three"), ("label", b"label of three")])
 def test_a_text_that_is_damaged_harms_no_other_item(path: Path, column: str, word: bytes) -> None:
-    items = [record(1), replace(record(3), **{column: word.decode()}), record(5)]
+    damaged = (
+        replace(record(3), key=word.decode()) if column == "key" else replace(record(3), label=word.decode())
+    )
+    items = [record(1), damaged, record(5)]
     with closing(Store(path)) as store:
         store.apply(items, [])
     content = path.read_bytes()
