@@ -149,7 +149,7 @@ class SipLeg(Leg):
     def _inband_digit(self, digit: str) -> None:
         agreed = self.media.negotiation.agreed
         if agreed is not None and not agreed.telephone_event_receive:
-            self._digit(digit, "tone")
+            self._digit(digit, 0.0, "tone")
 
     async def _ring_timer(self) -> None:
         with trio.move_on_after(self.options.ring_timeout_s):
@@ -163,7 +163,7 @@ class SipLeg(Leg):
         await trio.sleep(self.options.max_duration_s)
         self.hangup("max_duration")
 
-    def _digit(self, digit: str, way: Way = "event", lasted_s: float = 0.0) -> None:
+    def _digit(self, digit: str, lasted_s: float, way: Way = "event") -> None:
         if not self._keypresses.is_new(digit, way, trio.current_time(), lasted_s=lasted_s):
             return
         self._digits += 1
@@ -413,7 +413,7 @@ class SipLeg(Leg):
             case sip.InfoReceived(content_type=kind, body=body):
                 pressed = read_digit(kind, body)
                 if pressed is not None:
-                    self._digit(pressed.digit, "info", pressed.duration_ms / 1000)
+                    self._digit(pressed.digit, pressed.duration_ms / 1000, "info")
             case sip.DigitsRefused(digits=digits):
                 self._send_again(digits)
             case sip.RefreshDue():
