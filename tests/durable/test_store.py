@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import errno
+import os
 import sqlite3
 import stat
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -164,6 +166,73 @@ def test_what_can_be_read_of_a_damaged_file_is_salvaged(path: Path) -> None:
     assert 200 < len(found) < 400
     assert all(item == record(item.number, b"x" * 1000) for item in found)
     assert not path.exists()
+
+
+def test_what_is_left_of_a_file_that_was_cut_off_is_salvaged(path: Path) -> None:
+    with closing(Store(path)) as store:
+        store.apply([record(number, b"x" * 1000) for number in range(400)], [])
+    os.truncate(path, path.stat().st_size // 2)
+    with pytest.raises(StoreDamaged):
+        Store(path)
+    found = salvage(set_aside(path))
+    assert 150 < len(found) < 400
+    assert all(item == record(item.number, b"x" * 1000) for item in found)
+
+
+@pytest.mark.parametrize(("column", "word"), [("key", b"key of three"), ("label", b"label of three")])
+def test_a_text_that_is_damaged_harms_no_other_item(path: Path, column: str, word: bytes) -> None:
+    damaged = (
+        replace(record(3), key=word.decode()) if column == "key" else replace(record(3), label=word.decode())
+    )
+    items = [record(1), damaged, record(5)]
+    with closing(Store(path)) as store:
+        store.apply(items, [])
+    content = path.read_bytes()
+    assert word in content
+    path.write_bytes(content.replace(word, b"\xe9" + word[1:]))
+    try:
+        with closing(Store(path)) as store:
+            found = list(store.records())
+    except StoreDamaged:
+        found = salvage(set_aside(path))
+    assert [item.number for item in found] == [1, 3, 5]
+    assert getattr(found[1], column) == "\ufffd" + word[1:].decode()
+
+
+def test_a_value_of_another_type_is_not_salvaged(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("CREATE TABLE item (number INTEGER PRIMARY KEY, topic, key, label, data)")
+        rows = [
+            (1, "t", "a", "", b"x"),
+            (2, "t", b"b", "", b"x"),
+            (3, "t", "c", "", "x"),
+            (4, "t", "d", "", b"y"),
+        ]
+        db.executemany("INSERT INTO item VALUES (?, ?, ?, ?, ?)", rows)
+        db.commit()
+    assert [item.number for item in salvage(path)] == [1, 4]
+
+
+def test_an_index_that_contradicts_its_table_is_damage(path: Path) -> None:
+    with closing(Store(path)) as store:
+        store.apply([record(number, key=f"key {number} in both") for number in range(1, 10)], [])
+    content = path.read_bytes()
+    assert content.count(b"key 5 in both") == 2
+    index = content.index(b"key 5 in both", 2 * 4096)
+    path.write_bytes(content[:index] + b"key 7 in both" + content[index + 13 :])
+    with pytest.raises(StoreDamaged):
+        Store(path)
+    assert len(salvage(set_aside(path))) == 9
+
+
+def test_a_damaged_name_in_the_file_is_damage(path: Path) -> None:
+    with closing(Store(path)) as store:
+        store.apply([record(1)], [])
+    content = path.read_bytes()
+    path.write_bytes(content.replace(b"CREATE TABLE item", b"CREATE T\xe9BLE item"))
+    with pytest.raises(StoreDamaged):
+        Store(path)
+    assert salvage(set_aside(path)) == []
 
 
 def test_files_that_are_set_aside_do_not_replace_each_other(path: Path) -> None:

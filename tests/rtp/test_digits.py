@@ -84,6 +84,24 @@ def test_lost_start_does_not_lose_the_digit(line: Line) -> None:
     assert line.digit(1, 1000, slice(6, None)) == ["1"]
 
 
+def test_a_long_press_lasts_from_its_first_packet_to_its_last(line: Line) -> None:
+    for number in range(1, 450):
+        line.take(event(2, min(number * STEP, 65535)), 9000)
+    assert line.receiver.lasted_s == 0.0
+    assert line.take(event(2, 450 * STEP - 65535, end=True), 9000 + 65535) == "2"
+    assert line.receiver.lasted_s == pytest.approx(9.0, abs=0.03)
+    line.take(event(2, STEP), 200_000, marker=True)
+    assert line.receiver.lasted_s == 0.0
+
+
+@pytest.mark.parametrize("which", [slice(5), slice(3, 5), slice(4, 5), slice(4)])
+def test_a_short_press_lasts_as_long_as_its_packets_say(line: Line, which: slice) -> None:
+    digits = line.digit(1, 1000, which)
+    if digits[-1] != "1":
+        assert line.receiver.expire(line.now + 1.0) == "1"
+    assert line.receiver.lasted_s == pytest.approx(0.1, abs=0.021)
+
+
 def test_lost_ends_are_replaced_by_a_time_out(line: Line) -> None:
     line.digit(1, 1000, slice(4))
     assert line.receiver.deadline == pytest.approx(line.now + END_TIMEOUT_S)

@@ -52,7 +52,16 @@ def test_a_key_held_down_is_told_at_its_beginning_and_at_its_end() -> None:
     assert presses.is_new("5", "tone", 0.0)
     assert not presses.is_new("5", "info", 3.1, lasted_s=3.0)
     assert presses.is_new("6", "info", 10.0)
-    assert not presses.is_new("6", "event", 13.0)
+    assert not presses.is_new("6", "event", 13.0, lasted_s=2.9)
+    assert presses.is_new("7", "info", 20.0)
+    assert not presses.is_new("7", "event", 30.0, lasted_s=10.0)
+
+
+@pytest.mark.parametrize(("first", "second"), list(itertools.permutations(WAYS, 2)))
+def test_a_key_pressed_again_two_seconds_later_counts_whatever_way_tells_it(first: Way, second: Way) -> None:
+    presses = KeyPresses()
+    assert presses.is_new("5", first, 0.0, lasted_s=0.1)
+    assert presses.is_new("5", second, 2.0, lasted_s=0.1)
 
 
 def test_other_keys_are_other_presses() -> None:

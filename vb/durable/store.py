@@ -37,6 +37,10 @@ _ALL: Final = "SELECT number, topic, key, label, data FROM item ORDER BY number"
 _ADD: Final = "INSERT OR IGNORE INTO item (number, topic, key, label, data) VALUES (?, ?, ?, ?, ?)"
 
 
+_ERRORS: Final = (sqlite3.Error, UnicodeDecodeError)
+"""What the library raises; the latter when it tells of a name that is damaged."""
+_TYPES: Final = [int, str, str, str, bytes]
+"""Of the columns of `_ALL`."""
 _LOCKED: Final = "the database is locked by another process"
 _ERRNO: Final[dict[int | None, int]] = {
     sqlite3.SQLITE_FULL: errno.ENOSPC,
@@ -93,9 +97,10 @@ class Store:
         self._db = sqlite3.connect(
             path, timeout=_BUSY_MS / 1000, isolation_level=None, check_same_thread=False
         )
+        self._db.text_factory = _text
         try:
             self._open()
-        except sqlite3.Error as error:
+        except _ERRORS as error:
             self._db.close()
             raise _meaning(error) from error
 
@@ -110,7 +115,8 @@ class Store:
         run("BEGIN IMMEDIATE")  # from here on the lock is ours
         run(_TABLE)
         run("COMMIT")
-        if run("PRAGMA quick_check(1)").fetchone()[0] != "ok":
+        # The quick check would not look at the index, by which items are added.
+        if run("PRAGMA integrity_check(1)").fetchone()[0] != "ok":
             raise sqlite3.DatabaseError("the database is damaged")
 
     def records(self) -> Iterator[Record]:
@@ -247,11 +253,20 @@ def salvage(path: Path) -> list[Record]:
     """Return what can still be read of a damaged file."""
     found: dict[int, Record] = {}
     with closing(sqlite3.connect(path)) as db:
+        db.text_factory = _text
+        # Else nothing is read of a file that is shorter than it says itself.
+        db.execute("PRAGMA writable_schema = ON")
         for order in ("", " DESC"):
-            with suppress(sqlite3.Error, TypeError):
+            with suppress(*_ERRORS):
                 for row in db.execute(_ALL + order):
-                    found.setdefault(row[0], Record(*row))
+                    if [type(value) for value in row] == _TYPES:
+                        found.setdefault(row[0], Record(*row))
     return [found[number] for number in sorted(found)]
+
+
+def _text(data: bytes) -> str:
+    """Decode a text, which in a damaged file need not be one: its owner will see that."""
+    return data.decode("utf-8", "replace")
 
 
 def _files(path: Path) -> list[Path]:
@@ -265,11 +280,11 @@ class _told:  # noqa: N801 - reads as a word at its places
         return None
 
     def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
-        if isinstance(error, sqlite3.Error):
+        if isinstance(error, _ERRORS):
             raise _meaning(error) from error
 
 
-def _meaning(error: sqlite3.Error) -> Exception:
+def _meaning(error: Exception) -> Exception:
     code = getattr(error, "sqlite_errorcode", None)
     primary = code & 0xFF if isinstance(code, int) else None
     if primary in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED) or str(error) == _LOCKED:

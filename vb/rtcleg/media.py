@@ -73,7 +73,7 @@ class RtcMedia:
             self.port,
             cname=self._cname,
             ids=self._ids,
-            on_digit=on_digit,
+            on_digit=lambda digit, _lasted_s: on_digit(digit),
             timing=RtpTiming(timeout_s=0.0),
         )
 

@@ -57,6 +57,7 @@ class _Press:
     Attributes:
         timestamp: of that packet.
         duration: the longest so far.
+        began_at: when the key went down, as far as its packets tell.
         over: it has counted; what still comes of it changes nothing.
     """
 
@@ -66,6 +67,7 @@ class _Press:
     ssrc: int
     sequence: int
     seen_at: float
+    began_at: float
     over: bool = False
 
 
@@ -95,9 +97,13 @@ class TelephoneEventReceiver:
 
     A press counts when an end packet arrives, when the next one begins or when its packets cease, so neither
     a lost start nor lost ends lose the digit.
+
+    Attributes:
+        lasted_s: how long the key of the digit returned last was down; of several the longest.
     """
 
     def __init__(self) -> None:
+        self.lasted_s = 0.0
         self._press: _Press | None = None
 
     @property
@@ -117,6 +123,7 @@ class TelephoneEventReceiver:
             The digits that ended with it, in order: mostly none, two when an event whose ends were lost is
             followed by one of which only an end arrived.
         """
+        self.lasted_s = 0.0
         if len(packet.payload) < _EVENT.size:
             return ""
         event, flags, duration = _EVENT.unpack_from(packet.payload)
@@ -127,22 +134,28 @@ class TelephoneEventReceiver:
         if press is not None and self._is_stale(press, packet):
             belongs = event == press.event and packet.timestamp == press.timestamp
             return self._finish(press) if end and belongs else ""
-        ended = self.expire(packet.arrival_s)
+        ended = self._expired(packet.arrival_s)
+        began_at = packet.arrival_s - duration / clock_hz
         if press is None or event != press.event or self._is_another(press, packet, duration, end, clock_hz):
             if press is not None:
                 ended += self._finish(press)
             press = self._press = _Press(
-                event, packet.timestamp, duration, packet.ssrc, packet.sequence, packet.arrival_s
+                event, packet.timestamp, duration, packet.ssrc, packet.sequence, packet.arrival_s, began_at
             )
         elif duration < press.duration and not end:
             press.duration = duration  # its sender counts from zero again
         press.timestamp = packet.timestamp
         press.duration = max(press.duration, duration)
+        press.began_at = min(press.began_at, began_at)
         press.ssrc, press.sequence, press.seen_at = packet.ssrc, packet.sequence, packet.arrival_s
         return ended + self._finish(press) if end else ended
 
     def expire(self, now: float) -> str:
         """Return the digit whose packets ceased, once its deadline has passed."""
+        self.lasted_s = 0.0
+        return self._expired(now)
+
+    def _expired(self, now: float) -> str:
         press, deadline = self._press, self.deadline
         return "" if press is None or deadline is None or now < deadline else self._finish(press)
 
@@ -151,6 +164,7 @@ class TelephoneEventReceiver:
         if press.over:
             return ""
         press.over = True
+        self.lasted_s = max(self.lasted_s, press.seen_at - press.began_at)
         return DIGITS[press.event]
 
     @staticmethod

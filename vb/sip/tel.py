@@ -13,12 +13,19 @@ _TEL = re.compile(
     r"(?P<params>(?:;[A-Za-z0-9-]+(?:=[A-Za-z0-9\-_.!~*'()%\[\]/:&+$]+)?)*)",
     re.IGNORECASE,
 )
+# A `#` has to be escaped in a URI (RFC 3986 §3.5), and some escape `+` and `*` as well.
+_ESCAPED = re.compile(r"%(2[0-9A-Fa-f]|3[0-9])")
 _SEPARATORS = str.maketrans("", "", "().-")
 
 
 def tel_number(uri: str) -> str | None:
     """Return the number of a tel URI without what only makes it readable, None if it is no tel URI."""
-    match = _TEL.fullmatch(uri) if len(uri) <= MAX_CHARS else None
+    if len(uri) > MAX_CHARS:
+        return None
+    if "%" in uri:
+        number, semicolon, params = uri.partition(";")
+        uri = _ESCAPED.sub(lambda found: chr(int(found[1], 16)), number) + semicolon + params
+    match = _TEL.fullmatch(uri)
     return None if match is None else match["number"].translate(_SEPARATORS)
 
 

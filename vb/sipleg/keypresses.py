@@ -15,8 +15,6 @@ Way = Literal["event", "info", "tone"]
 
 WINDOW_S: Final = 1.0
 """How far apart two ways tell the end of one press: a repeated INFO comes half a second late."""
-HELD_S: Final = 5.0
-"""How long before a telephone-event, which is told at its end, another way may have told the press."""
 MAX_REMEMBERED: Final = 64
 
 
@@ -47,7 +45,7 @@ class KeyPresses:
             lasted_s: how long the key was down, where that is known: another way may have told the press
                 when it began.
         """
-        oldest = now - WINDOW_S - (HELD_S if way == "event" else lasted_s)
+        oldest = now - WINDOW_S - lasted_s
         for press in self._presses:
             if press.digit == digit and press.told_at >= oldest and way not in press.ways:
                 press.ways.add(way)

@@ -123,7 +123,7 @@ class SipLeg(Leg):
         """Run the leg to its end."""
         await self.live(self, lambda: self._tasks, on_ready=on_ready, outlives=False)
 
-    def digit_received(self, digit: str, way: Way = "event", lasted_s: float = 0.0) -> None:
+    def digit_received(self, digit: str, lasted_s: float = 0.0, way: Way = "event") -> None:
         """Tell of a digit from the far end, whichever way it came, and pass it on to the room; once."""
         if self.state is LegState.HUNG_UP:
             return  # its packet was read while the leg said its last word
@@ -378,7 +378,7 @@ class SipLeg(Leg):
             case sip.InfoReceived(content_type=kind, body=body):
                 pressed = read_digit(kind, body)
                 if pressed is not None:
-                    self.digit_received(pressed.digit, "info", pressed.duration_ms / 1000)
+                    self.digit_received(pressed.digit, pressed.duration_ms / 1000, "info")
             case sip.DigitsRefused(digits=digits):
                 self._send_again(digits)
             case sip.RefreshDue():

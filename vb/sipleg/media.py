@@ -85,7 +85,7 @@ class SipMedia:
         """The call is answered: from now on a silent far end ends it."""
         self.port.supervised = True
 
-    async def run(self, on_digit: Callable[[str], None]) -> None:
+    async def run(self, on_digit: Callable[[str, float], None]) -> None:
         """Serve RTCP and digits; returns when the far end of an answered call was silent for too long."""
         self._service = RtpService(
             self.endpoint,

@@ -82,7 +82,7 @@ class MediaTasks:
     def _inband_digit(self, digit: str) -> None:
         agreed = self._leg.media.negotiation.agreed
         if agreed is not None and not agreed.telephone_event_receive:
-            self._leg.digit_received(digit, "tone")
+            self._leg.digit_received(digit, 0.0, "tone")
 
     async def _ring_timer(self) -> None:
         leg = self._leg

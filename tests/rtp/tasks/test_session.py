@@ -35,6 +35,7 @@ class Leg:
         self.world.plane.set_time(trio.current_time())
         self.port: RtpPort = self.world.phone(configured=False).port
         self.digits: list[str] = []
+        self.lasted_s: list[float] = []
         self.timing = timing
         self.ended_at = -1.0
 
@@ -44,11 +45,15 @@ class Leg:
             self.port,
             cname="leg@vb",
             ids=SequentialIds(),
-            on_digit=self.digits.append,
+            on_digit=self.take_digit,
             timing=self.timing,
             task_status=task_status,
         )
         self.ended_at = trio.current_time()
+
+    def take_digit(self, digit: str, lasted_s: float) -> None:
+        self.digits.append(digit)
+        self.lasted_s.append(round(lasted_s, 3))
 
     def received(self) -> list[bytes]:
         packets = []
@@ -104,6 +109,7 @@ async def test_digits_are_told_once_in_order(autojump_clock: MockClock) -> None:
                 subject.port.wake()
         await wait_all_tasks_blocked()
         assert subject.digits == ["1", "2"]
+        assert subject.lasted_s == [0.1, 0.1]
 
 
 async def test_a_digit_whose_end_is_lost_is_told_after_its_time_out(autojump_clock: MockClock) -> None:

@@ -41,7 +41,7 @@ class RtpService:
         port: its attachment to the plane.
         cname: our RTCP name of this leg.
         ids: source of random report intervals.
-        on_digit: told each digit once.
+        on_digit: told each digit once, and for how many seconds its key was down.
         timing: timers.
     """
 
@@ -52,7 +52,7 @@ class RtpService:
         *,
         cname: str,
         ids: IdSource,
-        on_digit: Callable[[str], None],
+        on_digit: Callable[[str, float], None],
         timing: RtpTiming,
     ) -> None:
         now = trio.current_time()
@@ -117,7 +117,7 @@ class RtpService:
 
     def _report_digits(self, digits: str) -> None:
         for digit in digits:
-            self._on_digit(digit)
+            self._on_digit(digit, self._digits.lasted_s)
 
     def _silence_deadline(self, now: float) -> float | None:
         """Return when the peer has been silent for too long, None while it may be silent."""
@@ -193,7 +193,7 @@ async def run_rtp(
     *,
     cname: str,
     ids: IdSource,
-    on_digit: Callable[[str], None],
+    on_digit: Callable[[str, float], None],
     timing: RtpTiming | None = None,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
@@ -204,7 +204,8 @@ async def run_rtp(
         port: its attachment to the plane.
         cname: our RTCP name of this leg.
         ids: source of random report intervals.
-        on_digit: told each received digit once, in order; must not wait.
+        on_digit: told each received digit once, in order, and for how many seconds its key was down; must
+            not wait.
         timing: timers.
         task_status: started when digits and RTCP are taken.
 
