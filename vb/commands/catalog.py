@@ -2,7 +2,19 @@
 
 from __future__ import annotations
 
-from vb.commands import bridges, dtmf, legs, playback, recording, rooms, routing, rtt, speech, transfer, webrtc
+from vb.commands import (
+    bridges,
+    dtmf,
+    legs,
+    playback,
+    recording,
+    rooms,
+    routing,
+    rtt,
+    speech,
+    transfer,
+    webrtc,
+)
 from vb.commands.registry import REGISTRY, Command, call, dump
 
 # Importing them is what counts; the tuple shows linters and readers that it was meant.
