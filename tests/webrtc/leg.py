@@ -75,8 +75,11 @@ class Leg:
             self.told.append(event)
             if isinstance(event, Connected):
                 self.srtp = Srtp(event.keys)
-            self.changed.set()
-            self.changed = trio.Event()
+            self._notify()
+
+    def _notify(self) -> None:
+        self.changed.set()
+        self.changed = trio.Event()
 
     async def until(self, kind: type[SessionEvent]) -> None:
         """Wait for an event of a kind."""
@@ -110,6 +113,7 @@ class Leg:
             if row[0] & 16:
                 start += 4 + 4 * int.from_bytes(row[start + 2 : start + 4].tobytes())
             self.heard.append(self._decoder.decode(row[start : lengths[0]].tobytes()))
+            self._notify()
             if len(self.heard) == 50:
                 self.has_heard.set()
 

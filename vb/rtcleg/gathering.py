@@ -75,6 +75,10 @@ class Gathering:
         """Tell what is found to a transport too."""
         self._transport = transport
 
+    def detach(self) -> None:
+        """Let go of the transport."""
+        self._transport = None
+
     def receive(self, data: bytes, source: Address) -> bool:
         """Take a STUN packet of the leg's own socket; False when no server of ours has sent it."""
         if any(queries.receive(data, source) for queries in self._queries):
@@ -195,7 +199,9 @@ class Gathering:
         """Take a relay out of use."""
         self.dropped += relay.dropped
         relayed = relay.relayed
-        if relayed is not None and self._relays.pop(relayed, None) and self._transport is not None:
+        if relayed is None or self._relays.pop(relayed, None) is None:
+            return
+        if self._transport is not None:
             self._transport.remove_base(relayed)
 
     def relay_received(self, data: bytes, peer: Address, relayed: Address) -> None:

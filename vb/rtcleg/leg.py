@@ -139,6 +139,7 @@ class RtcLeg(Leg):
                     yield
                 finally:
                     self.media.close()
+                    self.gathering.detach()
                     nursery.cancel_scope.cancel()
         finally:
             self.media.endpoint.close()

@@ -98,6 +98,12 @@ class Transport:
             self._on_event(event)
 
     def close(self) -> None:
-        """Say goodbye to the peer."""
+        """Say goodbye to the peer, and let go of whoever was told of events."""
         self.session.close()
         self.flush()
+        self._on_event = _ignore
+        self._bases.clear()
+
+
+def _ignore(event: SessionEvent) -> None:
+    """Tell nobody."""
