@@ -1,4 +1,4 @@
-"""Run every peer, or the named ones: `python -m interop [sipp] [media] [phones] [proxy] [rtt] [vendor] [browsers]`."""
+"""Run every peer, or the named ones: `python -m interop [sipp] [media] [phones] [proxy] [rtt] ...`."""
 
 from __future__ import annotations
 
