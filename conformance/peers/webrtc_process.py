@@ -25,7 +25,7 @@ RATE_HZ = 48_000
 FRAME = 960
 
 
-class _Tone(MediaStreamTrack):
+class Tone(MediaStreamTrack):
     """A sine in real time."""
 
     kind = "audio"
@@ -37,6 +37,7 @@ class _Tone(MediaStreamTrack):
         self._began = time.monotonic()
 
     async def recv(self) -> AudioFrame:
+        """The next 20 ms, when they are due."""
         await asyncio.sleep(max(0.0, self._began + self._at / RATE_HZ - time.monotonic()))
         angles = 2 * np.pi * self._pitch_hz * (np.arange(FRAME) + self._at) / RATE_HZ
         frame = AudioFrame.from_ndarray((8000 * np.sin(angles)).astype(np.int16)[None], layout="mono")
@@ -51,7 +52,8 @@ def _tell(**words: object) -> None:
     print(json.dumps(words), flush=True)
 
 
-async def _listen(track: MediaStreamTrack, heard: list[np.ndarray]) -> None:
+async def listen(track: MediaStreamTrack, heard: list[np.ndarray]) -> None:
+    """Keeps the frames of a track."""
     while True:
         frame = await track.recv()
         assert isinstance(frame, AudioFrame)
@@ -61,10 +63,10 @@ async def _listen(track: MediaStreamTrack, heard: list[np.ndarray]) -> None:
 async def _main() -> None:
     ice.get_host_addresses = lambda use_ipv4, use_ipv6: ["127.0.0.1"]
     peer = RTCPeerConnection()
-    peer.addTrack(_Tone(float(sys.argv[1])))
+    peer.addTrack(Tone(float(sys.argv[1])))
     heard: list[np.ndarray] = []
     tasks: list[asyncio.Task[None]] = []
-    peer.on("track", lambda track: tasks.append(asyncio.ensure_future(_listen(track, heard))))
+    peer.on("track", lambda track: tasks.append(asyncio.ensure_future(listen(track, heard))))
     peer.on("connectionstatechange", lambda: _tell(state=peer.connectionState))
     await peer.setLocalDescription(await peer.createOffer())
     _tell(offer=peer.localDescription.sdp)
