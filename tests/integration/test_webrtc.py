@@ -43,22 +43,24 @@ def metric(server: Server, reason: str) -> float:
 
 
 async def test_a_browser_and_a_phone_hear_each_other_and_not_themselves(config: Config) -> None:
-    async with open_server(config, http=False) as server, open_phone(600) as phone:
-        async with open_browser(1000) as browser:
-            with server.events() as events:
-                leg_id = await browser.call(server, app_id="shop")
-                await server.call("add_leg_to_room", room_id="r", leg_id=leg_id)
-                connected = await wait_for(events, "leg.connected", leg_id=leg_id)
-                assert (connected["leg_type"], connected["app_id"]) == ("webrtc", "shop")
-                await call_in(server, phone, events, "r")
-                await phone.hear(60)
-                await browser.hear(60)
-                assert phone.tones() == {1000}
-                assert browser.leg.heard_pitch_hz() == pytest.approx(600, abs=15)
-                assert all(
-                    metric(server, reason) == 0
-                    for reason in ("transport", "unauthentic", "replayed", "unsent")
-                )
+    async with (
+        open_server(config, http=False) as server,
+        open_phone(600) as phone,
+        open_browser(1000) as browser,
+    ):
+        with server.events() as events:
+            leg_id = await browser.call(server, app_id="shop")
+            await server.call("add_leg_to_room", room_id="r", leg_id=leg_id)
+            connected = await wait_for(events, "leg.connected", leg_id=leg_id)
+            assert (connected["leg_type"], connected["app_id"]) == ("webrtc", "shop")
+            await call_in(server, phone, events, "r")
+            await phone.hear(60)
+            await browser.hear(60)
+            assert phone.tones() == {1000}
+            assert browser.leg.heard_pitch_hz() == pytest.approx(600, abs=15)
+            assert all(
+                metric(server, reason) == 0 for reason in ("transport", "unauthentic", "replayed", "unsent")
+            )
 
 
 async def test_a_leg_joins_a_room_before_its_media_is_up(config: Config) -> None:
@@ -184,55 +186,61 @@ async def test_a_hang_up_says_goodbye_to_the_browser(config: Config) -> None:
 
 
 async def test_a_restart_of_ice_is_answered_and_the_tone_goes_on(config: Config) -> None:
-    async with open_server(config, http=False) as server, open_phone(600) as phone:
-        async with open_browser(1000) as browser:
-            with server.events() as events:
-                leg_id = await browser.call(server)
-                await server.call("add_leg_to_room", room_id="r", leg_id=leg_id)
-                await wait_for(events, "leg.connected", leg_id=leg_id)
-                await call_in(server, phone, events, "r")
-                before = server.engine.legs.get(leg_id)
-                first = browser.answer
-                browser.leg.session.ice.restart()
-                reply = cast(
-                    "WebRtcAnswer", await server.call("webrtc_offer", sdp=browser.offer(), leg_id=leg_id)
-                )
-                assert reply.leg_id == leg_id
-                assert _line(reply.sdp, "a=ice-ufrag") != _line(first, "a=ice-ufrag")
-                assert _line(reply.sdp, "a=fingerprint") == _line(first, "a=fingerprint")
-                await browser.use(reply.sdp)
-                with trio.fail_after(10):
-                    while browser.leg.session.ice.restarting:
-                        await browser.leg.changed.wait()
-                await browser.hear(60)
-                assert browser.leg.heard_pitch_hz() == pytest.approx(600, abs=15)
-                assert server.engine.legs.get(leg_id) is before
+    async with (
+        open_server(config, http=False) as server,
+        open_phone(600) as phone,
+        open_browser(1000) as browser,
+    ):
+        with server.events() as events:
+            leg_id = await browser.call(server)
+            await server.call("add_leg_to_room", room_id="r", leg_id=leg_id)
+            await wait_for(events, "leg.connected", leg_id=leg_id)
+            await call_in(server, phone, events, "r")
+            before = server.engine.legs.get(leg_id)
+            first = browser.answer
+            browser.leg.session.ice.restart()
+            reply = cast(
+                "WebRtcAnswer", await server.call("webrtc_offer", sdp=browser.offer(), leg_id=leg_id)
+            )
+            assert reply.leg_id == leg_id
+            assert _line(reply.sdp, "a=ice-ufrag") != _line(first, "a=ice-ufrag")
+            assert _line(reply.sdp, "a=fingerprint") == _line(first, "a=fingerprint")
+            await browser.use(reply.sdp)
+            with trio.fail_after(10):
+                while browser.leg.session.ice.restarting:
+                    await browser.leg.changed.wait()
+            await browser.hear(60)
+            assert browser.leg.heard_pitch_hz() == pytest.approx(600, abs=15)
+            assert server.engine.legs.get(leg_id) is before
 
 
 async def test_replayed_and_foreign_packets_move_nothing_but_counters(config: Config) -> None:
-    async with open_server(config, http=False) as server, open_phone(600) as phone:
-        async with open_browser(1000) as browser:
-            with server.events() as events:
-                leg_id = await browser.call(server)
-                await server.call("add_leg_to_room", room_id="r", leg_id=leg_id)
-                await wait_for(events, "leg.connected", leg_id=leg_id)
-                await browser.connected()
-                await call_in(server, phone, events, "r")
-                port = server.engine.legs.get(leg_id).port
-                route = browser.leg.session.ice.route
-                assert route is not None
-                sent = await browser.send_rtp(EVENT_TYPE, 50_000, 1, bytes([1, 0x8A, 3, 0x20]))
-                stranger = trio.socket.socket(trio.socket.AF_INET, trio.socket.SOCK_DGRAM)
-                with stranger:
-                    for packet in (sent, bytes([0x80, 111]) + bytes(60), bytes([22, 254, 253]) + bytes(60)):
-                        for _ in range(5):
-                            await stranger.sendto(packet, route[1])
-                    await phone.hear(60)
-                assert phone.tones() == {1000}
-                assert metric(server, "replayed") >= 4
-                assert metric(server, "unauthentic") >= 1
-                assert metric(server, "transport") >= 5
-                assert server.engine.legs.get(leg_id).port is port
+    async with (
+        open_server(config, http=False) as server,
+        open_phone(600) as phone,
+        open_browser(1000) as browser,
+    ):
+        with server.events() as events:
+            leg_id = await browser.call(server)
+            await server.call("add_leg_to_room", room_id="r", leg_id=leg_id)
+            await wait_for(events, "leg.connected", leg_id=leg_id)
+            await browser.connected()
+            await call_in(server, phone, events, "r")
+            port = server.engine.legs.get(leg_id).port
+            route = browser.leg.session.ice.route
+            assert route is not None
+            sent = await browser.send_rtp(EVENT_TYPE, 50_000, 1, bytes([1, 0x8A, 3, 0x20]))
+            stranger = trio.socket.socket(trio.socket.AF_INET, trio.socket.SOCK_DGRAM)
+            with stranger:
+                for packet in (sent, bytes([0x80, 111]) + bytes(60), bytes([22, 254, 253]) + bytes(60)):
+                    for _ in range(5):
+                        await stranger.sendto(packet, route[1])
+                await phone.hear(60)
+            assert phone.tones() == {1000}
+            assert metric(server, "replayed") >= 4
+            assert metric(server, "unauthentic") >= 1
+            assert metric(server, "transport") >= 5
+            assert server.engine.legs.get(leg_id).port is port
 
 
 @pytest.mark.skipif(shutil.which("turnserver") is None, reason="coturn is not installed")
@@ -241,28 +249,31 @@ async def test_media_goes_through_a_relay(config: Config, tmp_path: Path, transp
     with coturn(tmp_path) as port:
         url = f"turn:{USER}:{PASSWORD.replace(' ', '%20')}@127.0.0.1:{port}?transport={transport}"
         settings = config.webrtc.model_copy(update={"ice_servers": _secrets(url)})
-        async with open_server(config.model_copy(update={"webrtc": settings}), http=False) as server:
-            async with open_phone(600) as phone, open_browser(1000) as browser:
-                with server.events() as events:
-                    offer = browser.offer()
-                    reply = cast("WebRtcAnswer", await server.call("webrtc_offer", sdp=offer))
-                    relayed = await _relayed(server, reply.leg_id)
-                    lines = [line for line in reply.sdp.splitlines() if not line.startswith("a=candidate")]
-                    await browser.use("\r\n".join([*lines, f"a={relayed}", ""]))
-                    leg: Any = server.engine.legs.get(reply.leg_id)
-                    host = leg.gathering.base
-                    leg.session.ice._generations.bases.pop(host)
-                    for generation in leg.session.ice._generations:
-                        for route in [route for route in generation.checklist.pairs if route[0] == host]:
-                            del generation.checklist.pairs[route]
-                    await server.call("add_leg_to_room", room_id="r", leg_id=reply.leg_id)
-                    await wait_for(events, "leg.connected", leg_id=reply.leg_id)
-                    await call_in(server, phone, events, "r")
-                    assert leg.session.ice.route[0] != host
-                    await phone.hear(60)
-                    await browser.hear(60)
-                    assert phone.tones() == {1000}
-                    assert browser.leg.heard_pitch_hz() == pytest.approx(600, abs=15)
+        async with (
+            open_server(config.model_copy(update={"webrtc": settings}), http=False) as server,
+            open_phone(600) as phone,
+            open_browser(1000) as browser,
+        ):
+            with server.events() as events:
+                offer = browser.offer()
+                reply = cast("WebRtcAnswer", await server.call("webrtc_offer", sdp=offer))
+                relayed = await _relayed(server, reply.leg_id)
+                lines = [line for line in reply.sdp.splitlines() if not line.startswith("a=candidate")]
+                await browser.use("\r\n".join([*lines, f"a={relayed}", ""]))
+                leg: Any = server.engine.legs.get(reply.leg_id)
+                host = leg.gathering.base
+                leg.session.ice._generations.bases.pop(host)
+                for generation in leg.session.ice._generations:
+                    for route in [route for route in generation.checklist.pairs if route[0] == host]:
+                        del generation.checklist.pairs[route]
+                await server.call("add_leg_to_room", room_id="r", leg_id=reply.leg_id)
+                await wait_for(events, "leg.connected", leg_id=reply.leg_id)
+                await call_in(server, phone, events, "r")
+                assert leg.session.ice.route[0] != host
+                await phone.hear(60)
+                await browser.hear(60)
+                assert phone.tones() == {1000}
+                assert browser.leg.heard_pitch_hz() == pytest.approx(600, abs=15)
 
 
 def _secrets(*urls: str) -> tuple[SecretStr, ...]:

@@ -23,11 +23,13 @@ SETTINGS = {"RTP_PORT_MIN": "0", "RTP_PORT_MAX": "0"}
 
 @asynccontextmanager
 async def engine_with(settings: dict[str, str] | None = None) -> AsyncIterator[Observed]:
-    async with open_engine(Config.from_env({**SETTINGS, **(settings or {})})) as observed:
-        async with trio.open_nursery() as nursery:
-            await nursery.start(observed.engine.kinds.get("webrtc").run)
-            yield observed
-            nursery.cancel_scope.cancel()
+    async with (
+        open_engine(Config.from_env({**SETTINGS, **(settings or {})})) as observed,
+        trio.open_nursery() as nursery,
+    ):
+        await nursery.start(observed.engine.kinds.get("webrtc").run)
+        yield observed
+        nursery.cancel_scope.cancel()
 
 
 async def offer(observed: Observed, **fields: object) -> Any:
