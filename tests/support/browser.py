@@ -36,6 +36,7 @@ class Browser:
         self.leg = leg
         self.leg_id = ""
         self.answer = ""
+        leg.event_type = EVENT_TYPE
         leg.talk = WebRtcNegotiation(codecs=[OPUS], session_id=1, ssrc=SSRC, cname="browser", offered=formats)
 
     def offer(self, *, candidates: bool = True) -> str:
@@ -70,9 +71,10 @@ class Browser:
             while len(self.leg.heard) < wanted:
                 await self.leg.changed.wait()
 
-    async def send_rtp(self, payload_type: int, sequence: int, timestamp: int, payload: bytes) -> bytes:
-        """Send one packet; returns it as it went out."""
+    async def send_rtp(self, payload_type: int, timestamp: int, payload: bytes) -> bytes:
+        """Send one packet, in sequence; returns it as it went out."""
         leg = self.leg
+        sequence, leg.sequence = leg.sequence & 0xFFFF, leg.sequence + 1
         assert leg.srtp is not None
         route = leg.session.ice.route
         assert route is not None
@@ -81,7 +83,7 @@ class Browser:
         row[: len(packet)] = np.frombuffer(packet, np.uint8)
         lengths = np.array([len(packet)], np.int64)
         protect_rows([leg.srtp], leg._rows, [1], lengths)
-        sent = row[: lengths[0]].tobytes()
+        sent: bytes = row[: lengths[0]].tobytes()
         await leg.socket.sendto(sent, route[1])
         return sent
 
