@@ -103,11 +103,17 @@ async def test_digits_come_and_go_as_telephone_events(config: Config) -> None:
             await wait_for(events, "leg.connected")
             await browser.connected()
             await browser.hear(3)
-            for sequence, end in ((50_000, 0x00), (50_001, 0x80), (50_002, 0x80)):
-                await browser.send_rtp(EVENT_TYPE, sequence, 90_000, bytes([5, end | 10, 3, 0x20]))
+            browser.leg.quiet = True
+            for end in (0x00, 0x80, 0x80):
+                await browser.send_rtp(EVENT_TYPE, 90_000, bytes([5, end | 10, 3, 0x20]))
+            browser.leg.quiet = False
             digit = await wait_for(events, "dtmf.received", leg_id=leg_id)
             assert (digit["digit"], digit["seq"]) == ("5", 1)
             await server.call("send_leg_dtmf", id=leg_id, digits="7")
+            with trio.fail_after(5):
+                while not browser.leg.events:
+                    await browser.leg.changed.wait()
+            assert browser.leg.events[0][0] == 7
 
 
 async def test_digits_are_refused_where_the_browser_takes_none(config: Config) -> None:
@@ -229,7 +235,7 @@ async def test_replayed_and_foreign_packets_move_nothing_but_counters(config: Co
             port = server.engine.legs.get(leg_id).port
             route = browser.leg.session.ice.route
             assert route is not None
-            sent = await browser.send_rtp(EVENT_TYPE, 50_000, 1, bytes([1, 0x8A, 3, 0x20]))
+            sent = await browser.send_rtp(EVENT_TYPE, 1, bytes([1, 0x8A, 3, 0x20]))
             stranger = trio.socket.socket(trio.socket.AF_INET, trio.socket.SOCK_DGRAM)
             with stranger:
                 for packet in (sent, bytes([0x80, 111]) + bytes(60), bytes([22, 254, 253]) + bytes(60)):
