@@ -34,6 +34,7 @@ from vb.settings import (
     check_allow,
     check_codecs,
     check_domain,
+    check_external_ips,
     check_host_port,
     check_name_servers,
     check_networks,
@@ -254,6 +255,22 @@ class RtpConfig(Group):
     )
 
 
+class WebRtcConfig(Group):
+    """How browsers reach us."""
+
+    ice_servers: Annotated[tuple[SecretStr, ...], BeforeValidator(parse_list)] = setting(
+        "ICE_SERVERS",
+        "STUN and TURN servers, as stun:host:port or turn:user:password@host:port?transport=tcp; none = none",
+        (SecretStr("stun:stun.l.google.com:19302"),),
+        shown="stun:stun.l.google.com:19302",
+    )
+    external_ips: Annotated[Words, AfterValidator(check_external_ips)] = setting(
+        "WEBRTC_EXTERNAL_IPS",
+        "addresses that browsers are told in place of our own behind a 1:1 NAT; auto asks a STUN server",
+        (),
+    )
+
+
 class RoomConfig(Group):
     """Rooms and mixing."""
 
@@ -357,6 +374,7 @@ class Config(Group):
     webhook: WebhookConfig = WebhookConfig()
     sip: SipConfig = SipConfig()
     rtp: RtpConfig = RtpConfig()
+    webrtc: WebRtcConfig = WebRtcConfig()
     rooms: RoomConfig = RoomConfig()
     speech: SpeechConfig = SpeechConfig()
     recording: RecordingConfig = RecordingConfig()

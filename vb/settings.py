@@ -150,6 +150,20 @@ def check_networks(value: tuple[str, ...]) -> tuple[str, ...]:
     return value
 
 
+def check_external_ips(value: tuple[str, ...]) -> tuple[str, ...]:
+    """Accept addresses that others may send to, or auto alone."""
+    if value == ("auto",):
+        return value
+    for item in value:
+        try:
+            address = ipaddress.ip_address(item)
+        except ValueError:
+            raise ValueError(f"{item} is no address, and auto stands alone") from None
+        if address.is_unspecified or address.is_multicast:
+            raise ValueError(f"nobody can send to {item}")
+    return value
+
+
 _PRINTABLE = re.compile(r"[\x20-\x7e]+")
 
 

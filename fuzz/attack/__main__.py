@@ -15,6 +15,7 @@ from fuzz.attack import (
     sip_streams,
     slow_http,
     vsi_abuse,
+    webrtc_noise,
 )
 from fuzz.attack.briefing import Briefing
 
@@ -27,6 +28,7 @@ ATTACKS: dict[str, Callable[[Briefing], None]] = {
     "http": slow_http.run,
     "vsi": vsi_abuse.run,
     "flood": invite_flood.run,
+    "webrtc": webrtc_noise.run,
 }
 NICENESS = 10
 

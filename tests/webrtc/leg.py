@@ -33,6 +33,10 @@ class Leg:
         pitch_hz: of the tone that it sends.
         heard: frames that it received.
         has_heard: set after a second of them.
+        quiet: whether the tone pauses.
+        sequence: of its next packet.
+        event_type: payload type of telephone-events, None without.
+        events: those that it received.
     """
 
     socket: trio.socket.SocketType
@@ -44,6 +48,10 @@ class Leg:
     reports: int = 0
     changed: trio.Event = field(default_factory=trio.Event)
     has_heard: trio.Event = field(default_factory=trio.Event)
+    quiet: bool = False
+    sequence: int = 0
+    event_type: int | None = None
+    events: list[bytes] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.talk = WebRtcNegotiation(codecs=[CODECS["opus"]], session_id=1, ssrc=SSRC, cname="vb")
@@ -75,8 +83,11 @@ class Leg:
             self.told.append(event)
             if isinstance(event, Connected):
                 self.srtp = Srtp(event.keys)
-            self.changed.set()
-            self.changed = trio.Event()
+            self._notify()
+
+    def _notify(self) -> None:
+        self.changed.set()
+        self.changed = trio.Event()
 
     async def until(self, kind: type[SessionEvent]) -> None:
         """Wait for an event of a kind."""
@@ -109,7 +120,13 @@ class Leg:
             start = 12 + 4 * int(row[0] & 15)
             if row[0] & 16:
                 start += 4 + 4 * int.from_bytes(row[start + 2 : start + 4].tobytes())
-            self.heard.append(self._decoder.decode(row[start : lengths[0]].tobytes()))
+            payload = row[start : lengths[0]].tobytes()
+            if row[1] & 127 == self.event_type:
+                self.events.append(payload)
+                self._notify()
+                return
+            self.heard.append(self._decoder.decode(payload))
+            self._notify()
             if len(self.heard) == 50:
                 self.has_heard.set()
 
@@ -123,10 +140,11 @@ class Leg:
             payload = encoder.encode((8000 * np.sin(angles)).astype(np.int16))
             at += FRAME
             route = self.session.ice.route
-            if self.srtp is None or route is None or self.talk.agreed is None:
+            if self.srtp is None or route is None or self.talk.agreed is None or self.quiet:
                 continue
             number = self.talk.agreed.audio.send_payload_type
-            packet = struct.pack("!BBHII", 0x80, number, at // FRAME & 0xFFFF, at, SSRC) + payload
+            packet = struct.pack("!BBHII", 0x80, number, self.sequence & 0xFFFF, at, SSRC) + payload
+            self.sequence += 1
             row = self._rows.array[1]
             row[: len(packet)] = np.frombuffer(packet, np.uint8)
             lengths = np.array([len(packet)], np.int64)

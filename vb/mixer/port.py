@@ -206,7 +206,7 @@ class RtpPort(Port):
         packets: STUN and DTLS, for whoever listens.
         ssrc: our source.
         authenticated: whether the transform refuses every packet that is not the peer's; then packets may
-            come from anywhere, and the socket is never tied to one address.
+            come from anywhere, and the socket is never tied to one address. Set before `configure`.
     """
 
     def __init__(self, core: PlaneCore, slot: int) -> None:

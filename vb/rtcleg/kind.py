@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import secrets
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Final
@@ -14,25 +15,33 @@ import trio
 from vb.codecs.base import OPUS
 from vb.codecs.opus import opus_available
 from vb.engine import Engine
-from vb.errors import BadRequest, NotAvailable
+from vb.errors import BadRequest, ConfigError, NotAvailable
 from vb.legs.kind import LegType
 from vb.legs.leg import Leg
 from vb.legs.requests import CreateLeg
 from vb.metrics import Reading
+from vb.names import NameLookup
 from vb.rtcleg.candidates import LocalCandidates
+from vb.rtcleg.external import find_external
 from vb.rtcleg.gathering import Gathering
+from vb.rtcleg.ice_servers import IceServerError, IceServers
 from vb.rtcleg.leg import LEG_TYPE, RtcLeg, answer_offer, read_offer
 from vb.rtcleg.media import open_media
+from vb.sip.tasks.resolve import advertised_host
 from vb.webrtc.candidate import local_candidate
 from vb.webrtc.certificate import make_identity
 from vb.webrtc.dtls import DtlsContext
 from vb.webrtc.negotiation import PeerOffer, WebRtcNegotiation
-from vb.webrtc.reflexive import ReflexiveQueries
 from vb.webrtc.session import Session
 
 log = structlog.get_logger(__name__)
 
 Answered = tuple[RtcLeg, bytes]
+
+AUTO: Final = "auto"
+_LOOKUPS_AT_ONCE: Final = 4
+_SERIAL_BITS: Final = 158
+_HIGHEST_PREFERENCE: Final = 65_535
 
 
 class RtcLegs:
@@ -40,14 +49,31 @@ class RtcLegs:
 
     Args:
         engine: the server.
+
+    Attributes:
+        servers: STUN and TURN servers.
+        external: addresses that are told in place of our own; empty for none.
+        names: looks up those servers.
+
+    Raises:
+        ConfigError: settings that cannot be used.
     """
 
     name: Final = LEG_TYPE
     leg_types: Final[tuple[LegType, ...]] = (LEG_TYPE,)
 
     def __init__(self, engine: Engine) -> None:
+        config = engine.config.webrtc
         self.engine = engine
+        try:
+            self.servers = IceServers.parse(url.get_secret_value() for url in config.ice_servers)
+        except IceServerError as exc:
+            raise ConfigError(f"ICE_SERVERS: {exc}") from None
+        self.external = () if config.external_ips == (AUTO,) else config.external_ips
+        self.names = NameLookup("ice", at_once=_LOOKUPS_AT_ONCE, lookup=engine.look_up)
         self._context: DtlsContext | None = None
+        self._live: dict[str, RtcLeg] = {}
+        self._dropped: Counter[str] = Counter()
 
     async def create(self, request: CreateLeg) -> Leg:
         """Refuse: such a leg begins with an offer of the far end.
@@ -58,16 +84,36 @@ class RtcLegs:
         raise BadRequest("type: a WebRTC leg begins with an offer, see webrtc_offer")
 
     async def run(self, *, task_status: trio.TaskStatus[Sequence[str]] = trio.TASK_STATUS_IGNORED) -> None:
-        """Make the certificate of all legs, and wait; the legs have sockets of their own."""
+        """Make the certificate of all legs, find out how we look from outside, and wait."""
         today = datetime.datetime.now(datetime.UTC)
-        identity = await trio.to_thread.run_sync(make_identity, today, secrets.randbits(158) + 1)
+        identity = await trio.to_thread.run_sync(make_identity, today, secrets.randbits(_SERIAL_BITS) + 1)
         self._context = DtlsContext(identity)
+        if self.engine.config.webrtc.external_ips == (AUTO,):
+            bind = self._bind_host
+            found = await find_external(
+                self.servers.within_reach(bind), bind, self.names, secrets.token_bytes
+            )
+            self.external = () if found is None else (found,)
+            log.info("external address", found=found)
         task_status.started(())
         await trio.sleep_forever()
 
     def readings(self) -> Iterator[Reading]:
         """Give the figures of WebRTC for the metrics."""
-        yield from ()
+        totals = sum((leg.dropped() for leg in self._live.values()), Counter(self._dropped))
+        for reason in ("stun", "transport", "malformed", "unauthentic", "replayed", "unsent", "relay"):
+            yield (
+                "webrtc_dropped",
+                "Packets of WebRTC legs that were dropped",
+                totals[reason],
+                {"reason": reason},
+            )
+        yield from self.names.readings()
+
+    @property
+    def _bind_host(self) -> str:
+        sip = self.engine.config.sip
+        return sip.listen_ip or sip.bind_ip
 
     async def offer(self, sdp: str, app_id: str | None) -> Answered:
         """Answer an offer with a new leg; it is live, and its media comes up by itself.
@@ -101,36 +147,46 @@ class RtcLegs:
         *,
         task_status: trio.TaskStatus[Answered],
     ) -> None:
-        engine = self.engine
-        host = engine.config.sip.bind_ip
-        with open_media(
-            engine,
-            engine.config.sip.listen_ip or host,
-            ssrc=negotiation.ssrc,
-            cname=negotiation.cname,
-        ) as media:
-            base = (host, media.endpoint.rtp_port)
+        engine, bind = self.engine, self._bind_host
+        with open_media(engine, bind, ssrc=negotiation.ssrc, cname=negotiation.cname) as media:
+            port = media.endpoint.rtp_port
+            base = (advertised_host(engine.config.sip.bind_ip), port)
             session = Session(controlling=False, context=context, random_bytes=secrets.token_bytes)
             candidates = LocalCandidates(offer.media.mid, offer.media.index)
-            candidate = local_candidate("host", base)
-            session.add_local(candidate, base)
-            candidates.add(candidate)
+            for rank, host in enumerate(self.external or (base[0],)):
+                candidate = local_candidate("host", (host, port), preference=_HIGHEST_PREFERENCE - rank)
+                session.add_local(candidate, base)
+                candidates.add(candidate)
+            gathering = Gathering(
+                base,
+                (bind, port),
+                candidates,
+                self.servers.within_reach(bind),
+                self.names,
+                secrets.token_bytes,
+                media.send,
+            )
             leg = RtcLeg(
                 engine.legs,
                 media,
                 negotiation,
                 session,
                 candidates,
-                Gathering(base, candidates, ReflexiveQueries(secrets.token_bytes)),
+                gathering,
                 speech_detection=engine.config.speech.detection,
                 leg_id=engine.ids.uuid(),
-                app_id=app_id,
+                app_id=app_id or None,
                 now=trio.current_time(),
             )
             answer = answer_offer(negotiation, offer, leg)
 
             def announce() -> None:
+                self._live[leg.id] = leg
                 engine.legs.admit(leg)
                 task_status.started((leg, answer))
 
-            await leg.serve(announce)
+            try:
+                await leg.serve(announce)
+            finally:
+                self._live.pop(leg.id, None)
+                self._dropped.update(leg.dropped())

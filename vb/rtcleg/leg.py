@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import asdict
 from typing import Final
 
 import structlog
@@ -37,6 +39,9 @@ from vb.webrtc.session import (
 log = structlog.get_logger(__name__)
 
 LEG_TYPE: Final = "webrtc"
+ICE_FAILURE: Final = "ice_failure"
+"""Reason of every end that comes from the far end: clients know no other."""
+
 _CAN: Final = frozenset({Capability.DTMF, Capability.CANDIDATES})
 
 
@@ -76,7 +81,7 @@ class RtcLeg(Leg):
         self.candidates = candidates
         self.gathering = gathering
         self.transport = Transport(
-            session, media.port, gathering.base, media, gathering.queries, self._handle
+            session, media.port, gathering.base, media, gathering.receive, self._handle
         )
         gathering.attach(self.transport)
         self._speech_detection = speech_detection
@@ -96,6 +101,15 @@ class RtcLeg(Leg):
     def joins_early(self) -> bool:
         """Return True: it may sit in a room while its media is not up yet."""
         return True
+
+    def dropped(self) -> Counter[str]:
+        """Return how many packets were dropped, by reason."""
+        found = Counter(stun=self.session.ice.dropped, transport=self.session.dropped)
+        found["relay"] = self.gathering.dropped
+        srtp = self.media.srtp
+        if srtp is not None:
+            found.update(asdict(srtp.counts))
+        return found
 
     # -- the leg's tasks -----------------------------------------------------------------------------------
 
@@ -125,6 +139,7 @@ class RtcLeg(Leg):
                     yield
                 finally:
                     self.media.close()
+                    self.gathering.detach()
                     nursery.cancel_scope.cancel()
         finally:
             self.media.endpoint.close()
@@ -157,10 +172,11 @@ class RtcLeg(Leg):
             case Reconnected():
                 log.info("peer is back", leg_id=self.id)
             case Closed():
-                self.hangup("remote_bye")
+                log.info("peer has said goodbye", leg_id=self.id)
+                self.hangup(ICE_FAILURE)
             case Failed(reason=reason, detail=detail):
                 log.info("transport failed", leg_id=self.id, reason=reason, detail=detail)
-                self.hangup("ice_failure")
+                self.hangup(ICE_FAILURE)
 
     def _media_is_up(self) -> None:
         self.advance(LegState.CONNECTED)

@@ -9,7 +9,6 @@ from typing import Protocol
 import trio
 
 from vb.mixer.port import RtpPort
-from vb.webrtc.reflexive import ReflexiveQueries
 from vb.webrtc.session import Session, SessionEvent
 from vb.webrtc.stun import Address
 
@@ -30,7 +29,7 @@ class Transport:
         port: brings the STUN and DTLS of the leg's socket.
         base: name of that socket among the session's bases.
         socket: sends from it.
-        queries: the questions to STUN servers, whose answers come to the same socket.
+        answers: told of each packet of that socket first; True when it is an answer of a STUN server.
         on_event: told what the session tells; must not wait.
     """
 
@@ -40,13 +39,13 @@ class Transport:
         port: RtpPort,
         base: Address,
         socket: Base,
-        queries: ReflexiveQueries,
+        answers: Callable[[bytes, Address], bool],
         on_event: Callable[[SessionEvent], None],
     ) -> None:
         self.session = session
         self.base = base
         self._port = port
-        self._queries = queries
+        self._answers = answers
         self._on_event = on_event
         self._bases: dict[Address, Base] = {base: socket}
         self._woken = trio.Event()
@@ -69,9 +68,8 @@ class Transport:
         while True:
             now = trio.current_time()
             for packet in self._port.packets.take():
-                if self._queries.receive(packet.data, packet.source):
-                    continue
-                self.session.receive(packet.data, packet.source, self.base, now)
+                if not self._answers(packet.data, packet.source):
+                    self.session.receive(packet.data, packet.source, self.base, now)
             self.session.expire(now)
             self.flush()
             deadline = self.session.deadline()
@@ -100,6 +98,12 @@ class Transport:
             self._on_event(event)
 
     def close(self) -> None:
-        """Say goodbye to the peer."""
+        """Say goodbye to the peer, and let go of whoever was told of events."""
         self.session.close()
         self.flush()
+        self._on_event = _ignore
+        self._bases.clear()
+
+
+def _ignore(event: SessionEvent) -> None:
+    """Tell nobody."""

@@ -1,0 +1,169 @@
+"""WebRTC: an offer becomes a leg, candidates go both ways, and what such legs cannot do."""
+
+from __future__ import annotations
+
+import trio
+
+from conformance.expect import UUID, check, regex, require
+from conformance.peers.webrtc_peer import WebRtcPeer, open_stun, open_webrtc
+from conformance.phones import answered
+from conformance.registry import scenario
+from conformance.world import World, leg_view
+
+BROWSER_HZ, PHONE_HZ = 440.0, 1000.0
+
+
+def _near(tones: list[object], pitch_hz: float) -> bool:
+    return len(tones) == 1 and isinstance(tones[0], int) and abs(tones[0] - pitch_hz) < 15
+
+
+async def _offered(world: World, peer: WebRtcPeer, **fields: object) -> str:
+    """Calls by REST with everything in the offer; returns the leg's id."""
+    body = {"sdp": peer.offer, **fields}
+    reply = await world.rest("POST", "/v1/webrtc/offer", body, status=200, expect={"leg_id": UUID})
+    await peer.say(answer=reply["sdp"])
+    return str(reply["leg_id"])
+
+
+async def _heard(peer: WebRtcPeer, pitch_hz: float) -> None:
+    tones: list[object] = []
+    for _ in range(8):
+        tones = await peer.hears()
+        if _near(tones, pitch_hz):
+            return
+    check("tones that the WebRTC peer hears", tones, [pitch_hz])
+
+
+@scenario(
+    "A WebRTC leg joins a room at once, connects without leg.ringing, is heard, hears, and ends with its peer"
+)
+async def webrtc_call(world: World) -> None:
+    peer = await world.open(open_webrtc(BROWSER_HZ))
+    leg_id = await _offered(world, peer, app_id="shop")
+    await world.leg_state(leg_id, **{**leg_view(app_id="shop"), "type": "webrtc"})
+    await world.rest("POST", "/v1/rooms/web/legs", {"leg_id": leg_id}, status=200, expect={"status": "added"})
+    await world.event("leg.connected", {"leg_type": "webrtc", "app_id": "shop"}, leg_id=leg_id)
+    await world.leg_state(leg_id, state="connected", room_id="web")
+    phone = await answered(world, tone=PHONE_HZ)
+    await phone.join("web")
+    await trio.sleep(0.5)
+    heard = await phone.hears(600)
+    require(_near(list(heard.tones), BROWSER_HZ), "tones of the phone", [BROWSER_HZ], heard.tones)
+    await _heard(peer, PHONE_HZ)
+    check("leg.ringing of a WebRTC leg", world.count("leg.ringing", leg_id=leg_id), 0)
+    await peer.say(close=True)
+    await world.disconnected(leg_id, "ice_failure", answered=True, within_s=5.0)
+    await world.leg_is_gone(leg_id)
+    await phone.hang_up()
+
+
+@scenario("VSI: an offer that trickles, with us as the DTLS client; hanging up ends the peer's connection")
+async def webrtc_trickle(world: World) -> None:
+    peer = await world.open(open_webrtc(BROWSER_HZ))
+    offer, candidates = peer.without_candidates()
+    offer = offer.replace("a=setup:actpass", "a=setup:passive")
+    reply = await world.command("webrtc_offer", {"sdp": offer}, {"leg_id": UUID})
+    assert isinstance(reply, dict)
+    leg_id, sdp = reply["leg_id"], reply["sdp"]
+    check("our part in the handshake", "a=setup:active" in sdp, True)
+    kept = [line for line in sdp.splitlines() if not line.startswith(("a=candidate", "a=end-of"))]
+    await peer.say(answer="".join(f"{line}\r\n" for line in kept))
+    found = await world.command(
+        "webrtc_get_candidates",
+        {"id": leg_id},
+        {"candidates": [{"candidate": regex("candidate:.* typ host"), "sdpMLineIndex": 0}], "done": True},
+    )
+    assert isinstance(found, dict)
+    for item in found["candidates"]:
+        await peer.say(candidate=item["candidate"], mid=item.get("sdpMid", "0"))
+    empty = {"candidates": [], "done": True}
+    await world.rest("GET", f"/v1/legs/{leg_id}/ice-candidates", status=200, expect=empty)
+    added = {"status": "added"}
+    for text in candidates:
+        payload = {"id": leg_id, "candidate": {"candidate": text, "sdpMid": "0", "sdpMLineIndex": 0}}
+        await world.command("webrtc_add_candidate", payload, added)
+    path = f"/v1/legs/{leg_id}/ice-candidates"
+    await world.rest("POST", path, {"candidate": ""}, status=200, expect=added)
+    await world.event("leg.connected", {"leg_type": "webrtc"}, leg_id=leg_id)
+    await peer.reaches("connected")
+    await world.rest("DELETE", f"/v1/legs/{leg_id}", status=202)
+    await world.disconnected(leg_id, "api_hangup", answered=True)
+    await peer.reaches("closed")
+
+
+@scenario("WebRTC: offers and candidates that cannot be used, other legs, and what such a leg has no way for")
+async def webrtc_refused(world: World) -> None:
+    peer = await world.open(open_webrtc(BROWSER_HZ))
+    for name, sdp in {
+        "no SDP": "hello",
+        "no Opus": peer.offer.replace("opus/48000/2", "speex/16000"),
+        "no audio": peer.offer.replace("m=audio", "m=video"),
+        "no fingerprint": peer.offer.replace("a=fingerprint:", "a=fingermark:"),
+        "no rtcp-mux": peer.offer.replace("a=rtcp-mux\r\n", ""),
+        "nothing": "",
+    }.items():
+        reply = await world.rest("POST", "/v1/webrtc/offer", {"sdp": sdp}, status=400)
+        require("sdp" in str(reply["error"]), f"error for {name}", "one that names sdp", reply["error"])
+    await world.rest("POST", "/v1/webrtc/offer", {}, status=400, expect={"error": "sdp: is required"})
+    await world.command_fails("webrtc_offer", {"sdp": "hello"}, 400)
+    await world.no_legs()
+    for name, fields in {
+        "webrtc_add_candidate": {"candidate": {"candidate": ""}},
+        "webrtc_get_candidates": {},
+    }.items():
+        await world.command_fails(name, {"id": "nobody", **fields}, 404, "leg not found")
+    phone = await answered(world)
+    candidates = f"{phone.path}/ice-candidates"
+    await world.rest("GET", candidates, status=400)
+    await world.rest("POST", candidates, {"candidate": ""}, status=400)
+    await phone.hang_up()
+    leg_id = await _offered(world, peer)
+    await world.event("leg.connected", leg_id=leg_id)
+    path = f"/v1/legs/{leg_id}"
+    for method, action, body, status in (
+        ("POST", "hold", None, 400),
+        ("DELETE", "hold", None, 400),
+        ("POST", "answer", None, 400),
+        ("POST", "ring", None, 400),
+        ("POST", "transfer", {"target": "sip:somebody@127.0.0.1"}, 409),
+        ("POST", "rtt", {"text": "hello"}, 409),
+        ("POST", "dtmf", {"digits": "1"}, 500),
+        ("POST", "amd", {}, 400),
+        ("POST", "ice-candidates", {"candidate": "nonsense"}, 400),
+        ("POST", "ice-candidates", {"candidate": 5}, 400),
+        ("POST", "ice-candidates", {}, 400),
+    ):
+        await world.rest(method, f"{path}/{action}", body, status=status)
+    await world.leg_state(leg_id, state="connected", held=False)
+    await peer.say(close=True)
+    await world.disconnected(leg_id, "ice_failure", answered=True, within_s=5.0)
+
+
+@scenario(
+    "WebRTC: STUN servers are asked, and addresses outside take the place of our own", needs=("servers",)
+)
+async def webrtc_addresses(world: World) -> None:
+    peer = await world.open(open_webrtc(BROWSER_HZ))
+    stun = await world.open(open_stun(("203.0.113.9", 40_404)))
+    url = f"stun:127.0.0.1:{stun.port}"
+    for settings, wanted in (
+        ({"ICE_SERVERS": url}, (" 203.0.113.9 40404 typ srflx raddr 127.0.0.1 ", " 127.0.0.1 ")),
+        ({"ICE_SERVERS": "none", "WEBRTC_EXTERNAL_IPS": "198.51.100.7"}, (" 198.51.100.7 ",)),
+        ({"ICE_SERVERS": url, "WEBRTC_EXTERNAL_IPS": "auto"}, (" 203.0.113.9 ",)),
+    ):
+        async with world.server(settings) as other:
+            reply = await other.rest("POST", "/v1/webrtc/offer", {"sdp": peer.offer}, status=200)
+            lines: list[str] = []
+            with trio.move_on_after(5):
+                while True:
+                    path = f"/v1/legs/{reply['leg_id']}/ice-candidates"
+                    found = await other.rest("GET", path, status=200)
+                    assert isinstance(found["candidates"], list)
+                    lines += [str(item["candidate"]) for item in found["candidates"]]
+                    if found["done"]:
+                        break
+                    await trio.sleep(0.1)
+            for text in wanted:
+                require(any(text in line for line in lines), "candidates", f"one with {text}", lines)
+            await other.rest("DELETE", f"/v1/legs/{reply['leg_id']}", status=202)
+    require(stun.asked >= 2, "requests of the STUN server", "two at least", stun.asked)

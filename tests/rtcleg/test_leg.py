@@ -1,0 +1,122 @@
+"""Legs of an engine whose media plane stands still, under a clock of the test's own."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+import trio
+from trio.testing import MockClock, wait_all_tasks_blocked
+
+from tests.support.engine import Observed, open_engine
+from tests.webrtc.offers import CHROME_AUDIO, CHROME_HEAD
+from vb.commands.registry import call
+from vb.config import Config
+from vb.errors import BadRequest, ConfigError, Conflict
+from vb.legs.requests import CreateLeg
+
+OFFER = "".join(f"{line}\r\n" for line in (*CHROME_HEAD, *CHROME_AUDIO))
+SETTINGS = {"RTP_PORT_MIN": "0", "RTP_PORT_MAX": "0"}
+
+
+@asynccontextmanager
+async def engine_with(settings: dict[str, str] | None = None) -> AsyncIterator[Observed]:
+    async with (
+        open_engine(Config.from_env({**SETTINGS, **(settings or {})})) as observed,
+        trio.open_nursery() as nursery,
+    ):
+        await nursery.start(observed.engine.kinds.get("webrtc").run)
+        yield observed
+        nursery.cancel_scope.cancel()
+
+
+async def offer(observed: Observed, **fields: object) -> Any:
+    return await call(observed.engine, "webrtc_offer", {"sdp": OFFER, **fields})
+
+
+async def test_a_peer_that_never_comes_ends_the_leg_after_thirty_seconds(mock_clock: MockClock) -> None:
+    async with engine_with() as observed:
+        await offer(observed)
+        await wait_all_tasks_blocked()
+        mock_clock.jump(29.9)
+        await wait_all_tasks_blocked()
+        assert observed.told("leg_id") == []
+        mock_clock.jump(0.2)
+        await observed.engine.legs.wait_idle()
+        (ended,) = [event.as_dict() for event in observed.events()]
+        assert ended["type"] == "leg.disconnected"
+        assert ended["cdr"] == {"reason": "ice_failure", "duration_total": 30.1, "duration_answered": 0.0}
+        assert (observed.engine.plane.ports, len(observed.engine.legs)) == (0, 0)
+
+
+async def test_a_fresh_leg_rings_and_its_answer_says_what_it_takes(mock_clock: MockClock) -> None:
+    async with engine_with() as observed:
+        reply = await offer(observed, app_id="shop")
+        leg = observed.engine.legs.get(reply.leg_id)
+        assert (leg.type, leg.shown_state, leg.app_id) == ("webrtc", "ringing", "shop")
+        for line in ("a=rtcp-mux", "a=rtpmap:111 opus/48000/2", "a=setup:passive", "a=end-of-candidates"):
+            assert line in reply.sdp
+        assert "telephone-event/8000" in reply.sdp
+        assert "useinbandfec=1" in reply.sdp
+
+
+async def test_two_legs_share_one_certificate_and_no_credentials(mock_clock: MockClock) -> None:
+    async with engine_with() as observed:
+        one, two = (await offer(observed)).sdp, (await offer(observed)).sdp
+        assert _line(one, "a=fingerprint") == _line(two, "a=fingerprint")
+        assert _line(one, "a=ice-pwd") != _line(two, "a=ice-pwd")
+        assert _line(one, "a=ssrc") != _line(two, "a=ssrc")
+
+
+async def test_digits_before_media_are_a_conflict(mock_clock: MockClock) -> None:
+    async with engine_with() as observed:
+        leg = observed.engine.legs.get((await offer(observed)).leg_id)
+        with pytest.raises(Conflict, match="no audio"):
+            leg.send_digits("1")
+
+
+async def test_an_offer_for_a_leg_of_another_kind_is_refused(mock_clock: MockClock) -> None:
+    async with engine_with() as observed:
+        observed.leg("a")
+        with pytest.raises(BadRequest, match="not a WebRTC leg"):
+            await offer(observed, leg_id="a")
+
+
+async def test_such_a_leg_is_not_created_by_a_request(mock_clock: MockClock) -> None:
+    async with engine_with() as observed:
+        with pytest.raises(BadRequest, match="webrtc_offer"):
+            await observed.engine.kinds.get("webrtc").create(CreateLeg(type="sip"))
+
+
+async def test_addresses_outside_take_the_place_of_our_own(mock_clock: MockClock) -> None:
+    settings = {"WEBRTC_EXTERNAL_IPS": "198.51.100.7,198.51.100.8"}
+    async with engine_with(settings) as observed:
+        sdp = (await offer(observed)).sdp
+        hosts = [line.split()[4] for line in sdp.splitlines() if line.startswith("a=candidate")]
+        assert hosts == ["198.51.100.7", "198.51.100.8"]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("ICE_SERVERS", "turn:turn.example.org"),
+        ("WEBRTC_EXTERNAL_IPS", "auto,198.51.100.7"),
+        ("WEBRTC_EXTERNAL_IPS", "host.example.org"),
+        ("WEBRTC_EXTERNAL_IPS", "0.0.0.0"),
+    ],
+)
+async def test_a_setting_that_cannot_be_used_is_named(name: str, value: str) -> None:
+    with pytest.raises((ConfigError, BaseExceptionGroup)) as refused:
+        async with engine_with({name: value}):
+            raise AssertionError("it was taken")
+    problem: BaseException = refused.value
+    while isinstance(problem, BaseExceptionGroup):
+        problem = problem.exceptions[0]
+    assert isinstance(problem, ConfigError)
+    assert name in problem.message
+
+
+def _line(sdp: str, start: str) -> str:
+    return next(line for line in sdp.splitlines() if line.startswith(start))
