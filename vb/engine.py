@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from vb.config import Config
 from vb.events.bus import EventBus
 from vb.events.hooks import HookTable
+from vb.history.tasks import History
 from vb.ids import IdSource
 from vb.legs.kind import LegKind, LegKinds
 from vb.legs.registry import Legs
@@ -39,6 +40,7 @@ class Engine:
         ports: the pool of ports for RTP.
         legs: live legs by id.
         rooms: live rooms by id.
+        history: of calls, if it is kept.
         kinds: the kinds of leg that there are.
     """
 
@@ -58,6 +60,7 @@ class Engine:
     legs: Legs
     rooms: Rooms
     bridges: Bridges
+    history: History | None = None
     kinds: LegKinds = field(default_factory=LegKinds)
 
     @property
@@ -69,6 +72,12 @@ class Engine:
     def ready(self) -> bool:
         """Whether everything is up."""
         return self.life.ready
+
+    @property
+    def problems(self) -> list[str]:
+        """Return what does not work now, though calls are taken."""
+        problem = self.history.problem if self.history is not None else None
+        return [problem] if problem is not None else []
 
     @property
     def stopping(self) -> bool:

@@ -177,7 +177,8 @@ def _add_pages(app: Application) -> None:
 
     async def readiness() -> Response:
         if app.engine.ready and not app.engine.stopping:
-            return app.replies.json(200, {"status": "ready"})
+            problems = app.engine.problems  # none of them keeps the server from taking calls
+            return app.replies.json(200, {"status": "ready", **({"problems": problems} if problems else {})})
         return app.replies.json(503, {"status": "stopping" if app.engine.stopping else "starting"})
 
     async def metrics() -> Response:

@@ -55,6 +55,11 @@ class EdgeEngine(Protocol):
         ...
 
     @property
+    def problems(self) -> list[str]:
+        """Return what does not work now, though calls are taken."""
+        ...
+
+    @property
     def ready(self) -> bool:
         """Whether everything is up."""
         ...

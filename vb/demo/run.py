@@ -163,5 +163,6 @@ def _config(folder: Path) -> Config:
             "RTP_PORT_MIN": "0",
             "RTP_PORT_MAX": "0",
             "RECORDING_DIR": str(folder),
+            "VB_DATA_DIR": str(folder / "history"),
         }
     )
