@@ -1,8 +1,8 @@
 """The server: an onion of nurseries whose layout is the order in which things stop.
 
 From the outside in: the history of calls; event delivery and transports; rooms; legs; the HTTP edge. A
-graceful stop refuses new calls, hangs up the rest, delivers what is queued, and then leaves the onion from the
-inside.
+graceful stop refuses new calls, hangs up the rest, delivers what is queued, and then leaves the onion from
+the inside.
 """
 
 from __future__ import annotations

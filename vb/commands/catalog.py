@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from vb.commands import bridges, dtmf, legs, playback, recording, rooms, routing, rtt, speech, transfer
+from vb.commands import bridges, calls, dtmf, legs, playback, recording, rooms, routing, rtt, speech, transfer
 from vb.commands.registry import REGISTRY, Command, call, dump
 
 # Importing them is what counts; the tuple shows linters and readers that it was meant.
-COMMAND_MODULES = (legs, transfer, rooms, routing, bridges, playback, recording, dtmf, rtt, speech)
+COMMAND_MODULES = (legs, transfer, rooms, routing, bridges, playback, recording, dtmf, rtt, speech, calls)
 
 __all__ = ["COMMAND_MODULES", "REGISTRY", "Command", "call", "dump"]
