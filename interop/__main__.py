@@ -1,11 +1,11 @@
-"""Run every peer, or the named ones: `python -m interop [sipp] [media] [phones] [proxy] [rtt] [vendor]`."""
+"""Run every peer, or the named ones, such as `python -m interop sipp browser`."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Awaitable, Callable
 
-from interop import media, phones, proxy, rtt, sipp, vendor
+from interop import browser, media, phones, proxy, rtt, sipp, vendor
 from interop.report import Report, run_peer
 
 PEERS: dict[str, Callable[[Report], Awaitable[None]]] = {
@@ -15,6 +15,7 @@ PEERS: dict[str, Callable[[Report], Awaitable[None]]] = {
     "proxy": proxy.run,
     "rtt": rtt.run,
     "vendor": vendor.run,
+    "browser": browser.run,
 }
 
 
