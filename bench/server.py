@@ -32,6 +32,7 @@ SETTINGS: Final = {
     "RTP_PORT_MIN": "12000",
     "RTP_PORT_MAX": "31998",
     "DEFAULT_SAMPLE_RATE": "16000",
+    "VB_DATABASE_URL": "off",
 }
 _SAMPLE: Final = re.compile(r"^(\w+)(?:\{(.*)\})? (\S+)$", re.MULTILINE)
 

@@ -114,6 +114,7 @@ def environment(home: Path, settings: Mapping[str, str]) -> dict[str, str]:
         "RTP_PORT_MAX": "0",
         "RECORDING_DIR": str(home / "recordings"),
         "VB_FETCH_ALLOW": "127.0.0.1/32",
+        "VB_DATABASE_URL": "off",  # scenarios about the history set a folder of their own
     }
     merged = {**defaults, **settings}
     return {key: value for key, value in merged.items() if value != "(unset)"}

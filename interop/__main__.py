@@ -1,11 +1,11 @@
-"""Run every peer, or the named ones: `python -m interop [sipp] [media] [phones] [proxy] [rtt] ...`."""
+"""Run every peer, or the named ones, such as `python -m interop sipp browsers`."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Awaitable, Callable
 
-from interop import browsers, media, phones, proxy, rtt, sipp, vendor
+from interop import browsers, calls_page, media, phones, proxy, rtt, sipp, vendor
 from interop.report import Report, run_peer
 
 PEERS: dict[str, Callable[[Report], Awaitable[None]]] = {
@@ -16,6 +16,7 @@ PEERS: dict[str, Callable[[Report], Awaitable[None]]] = {
     "rtt": rtt.run,
     "vendor": vendor.run,
     "browsers": browsers.run,
+    "calls_page": calls_page.run,
 }
 
 

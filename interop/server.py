@@ -104,6 +104,7 @@ async def running_server(folder: Path, settings: Mapping[str, str] | None = None
         "RTP_PORT_MIN": "0",
         "RTP_PORT_MAX": "0",
         "RECORDING_DIR": str(folder / "recordings"),
+        "VB_DATA_DIR": str(folder / "data"),
         **(settings or {}),
     }
     with (folder / "server.log").open("wb") as log:

@@ -13,6 +13,7 @@ from vb.engine import Engine
 from vb.errors import ConfigError
 from vb.events.bus import EventBus
 from vb.events.hooks import Hook, HookTable
+from vb.history.tasks import History
 from vb.ids import SystemIds
 from vb.layers import Layer
 from vb.legs.registry import Legs
@@ -63,7 +64,21 @@ def build_web(config: Config) -> WebClient:
     return WebClient(Guard(policy, names, own_names), Dialer(), user_agent=config.sip.host)
 
 
-def build_engine(config: Config, web: WebClient, rooms: Layer, legs: trio.Nursery) -> Engine:
+def build_bus(config: Config) -> EventBus:
+    """Return where a server's events are published."""
+    ids = SystemIds()
+    return EventBus(config.server.instance_id or ids.uuid(), ids)
+
+
+def build_engine(
+    config: Config,
+    web: WebClient,
+    rooms: Layer,
+    legs: trio.Nursery,
+    *,
+    bus: EventBus | None = None,
+    history: History | None = None,
+) -> Engine:
     """Return an engine whose parts are connected and not yet running.
 
     Args:
@@ -71,12 +86,14 @@ def build_engine(config: Config, web: WebClient, rooms: Layer, legs: trio.Nurser
         web: the way out to other servers.
         rooms: where rooms live.
         legs: where legs live.
+        bus: where events are published; a new one when None.
+        history: of calls, on the same bus; None for none.
 
     Raises:
         ConfigError: settings that cannot be used together.
     """
     ids = SystemIds()
-    bus = EventBus(config.server.instance_id or ids.uuid(), ids)
+    bus = bus or build_bus(config)
     decoders, disk = ThreadRunner(DECODER_THREADS), ThreadRunner(DISK_THREADS, abandon_on_cancel=True)
     hook = Hook(config.webhook.url, config.webhook.secret.get_secret_value(), trusted=True)
     hooks = HookTable(hook if config.webhook.url else None)
@@ -123,6 +140,7 @@ def build_engine(config: Config, web: WebClient, rooms: Layer, legs: trio.Nurser
                 config.server.app_max_calls_per_second,
                 config.server.app_max_minutes,
             ),
+            on_admitted=history.meet if history is not None else None,
         ),
         rooms=Rooms(
             bus=bus,
@@ -138,7 +156,10 @@ def build_engine(config: Config, web: WebClient, rooms: Layer, legs: trio.Nurser
             comfort_noise=config.rooms.comfort_noise,
         ),
         bridges=bridges,
+        history=history,
     )
+    if history is not None:
+        metrics.add_source(history.readings)
     engine.add_kind(SipLegs(engine))
     engine.add_kind(RtcLegs(engine))
     plane.set_fault_handlers(partial(_leg_fault, engine), _room_fault)

@@ -9,8 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from vb.config import Config
+from vb.errors import NotAvailable
 from vb.events.bus import EventBus
 from vb.events.hooks import HookTable
+from vb.history.tasks import History
 from vb.ids import IdSource
 from vb.legs.kind import LegKind, LegKinds
 from vb.legs.registry import Legs
@@ -39,6 +41,7 @@ class Engine:
         ports: the pool of ports for RTP.
         legs: live legs by id.
         rooms: live rooms by id.
+        history: of calls, if it is kept.
         kinds: the kinds of leg that there are.
     """
 
@@ -58,6 +61,7 @@ class Engine:
     legs: Legs
     rooms: Rooms
     bridges: Bridges
+    history: History | None = None
     kinds: LegKinds = field(default_factory=LegKinds)
 
     @property
@@ -69,6 +73,23 @@ class Engine:
     def ready(self) -> bool:
         """Whether everything is up."""
         return self.life.ready
+
+    @property
+    def kept_history(self) -> History:
+        """Return the history of calls.
+
+        Raises:
+            NotAvailable: this server keeps none.
+        """
+        if self.history is None:
+            raise NotAvailable("not available: call history (VB_DATABASE_URL is off)")
+        return self.history
+
+    @property
+    def problems(self) -> list[str]:
+        """Return what does not work now, though calls are taken."""
+        problem = self.history.problem if self.history is not None else None
+        return [problem] if problem is not None else []
 
     @property
     def stopping(self) -> bool:

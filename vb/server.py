@@ -1,7 +1,8 @@
 """The server: an onion of nurseries whose layout is the order in which things stop.
 
-From the outside in: event delivery and transports; rooms; legs; the HTTP edge. A graceful stop refuses new
-calls, hangs up the rest, delivers what is queued, and then leaves the onion from the inside.
+From the outside in: the history of calls; event delivery and transports; rooms; legs; the HTTP edge. A
+graceful stop refuses new calls, hangs up the rest, delivers what is queued, and then leaves the onion from
+the inside.
 """
 
 from __future__ import annotations
@@ -20,14 +21,17 @@ from vb.api.app import create_app
 from vb.api.serve import serve_http
 from vb.api.spool import Spool
 from vb.api.webhooks import WebhookDispatcher
-from vb.build import build_engine, build_web
+from vb.build import build_bus, build_engine, build_web
 from vb.channels import Channel, Feed
 from vb.commands import catalog as commands
 from vb.config import Config
 from vb.engine import Engine
 from vb.errors import ConfigError
 from vb.events.base import Event, Published
+from vb.events.bus import EventBus
 from vb.figures import add_figures
+from vb.history.settings import history_settings
+from vb.history.tasks import History, open_history
 from vb.layers import open_layer
 from vb.mixer.tasks import run_plane
 
@@ -118,7 +122,9 @@ async def open_server(config: Config | None = None, *, http: bool = True) -> Asy
         OSError: an address cannot be bound.
     """
     config = config or Config()
+    bus = build_bus(config)
     async with (
+        _open_history(config, bus) as history,
         aclosing(build_web(config)) as web,
         _open_spool(config) as spool,
         open_layer() as transports,
@@ -127,7 +133,7 @@ async def open_server(config: Config | None = None, *, http: bool = True) -> Asy
         open_layer() as edge,
     ):
         await web.prepare()
-        engine = build_engine(config, web, rooms, legs)
+        engine = build_engine(config, web, rooms, legs, bus=bus, history=history)
         await engine.recorders.storage.check_server_bucket()
         await transports.start(engine.recorders.storage.uploads.run, name="uploads")
         transports.start_soon(engine.recorders.recover, name="recovery of recordings")
@@ -152,6 +158,21 @@ async def open_server(config: Config | None = None, *, http: bool = True) -> Asy
         finally:
             engine.life.ready, engine.life.stopping = False, True
             legs.cancel_scope.cancel()
+
+
+@asynccontextmanager
+async def _open_history(config: Config, bus: EventBus) -> AsyncIterator[History | None]:
+    """Keep the history of calls inside the block, unless the settings say that there is none.
+
+    Raises:
+        ConfigError: its database cannot be used, or needs a folder.
+    """
+    settings = history_settings(config)
+    if settings is None:
+        yield None
+        return
+    async with open_history(settings, bus) as history:
+        yield history
 
 
 @asynccontextmanager
@@ -189,6 +210,8 @@ async def _stop(engine: Engine, webhooks: WebhookDispatcher) -> float:
         await _end_everything(engine)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(engine.recorders.storage.uploads.drain, now + time_s)
+        if engine.history is not None:  # what it has to tell is delivered, too
+            await engine.history.drain(now + time_s)
         await webhooks.drain(now + time_s)
     return now + time_s
 

@@ -20,12 +20,14 @@ from vb.events.leg import (
     QualityInfo,
 )
 from vb.events.media import RecordingFinished, RecordingStarted
-from vb.history.collector import Collector, LegFacts
+from vb.history.collector import Collector
 from vb.history.labels import agent_label, metadata_label, voice_label
 from vb.history.record import call_key
+from vb.history.sip_trace import SipMessage, dialog_of
 from vb.history.words import words_of
 from vb.history.writer import CallWrite, prepare
 from vb.ids import SystemIds
+from vb.legs.facts import LegFacts
 
 END_US: Final = 1_796_000_000_000_000
 SPAN_US: Final = 180 * 86_400_000_000
@@ -117,12 +119,15 @@ def _model(dice: random.Random) -> CallWrite:
     facts = LegFacts(leg_id, agent_id=agent, agent_name="Help", voice_id=dice.choice(VOICES))
     collector.tell(replace(facts, client_version="phone/1.0"), END_US)
     messages = list(_sip(dice, caller, called))
+    dialog = dialog_of("in", messages[-1][1]) or dialog_of("out", messages[-1][1])
+    assert dialog is not None
+    call_id, tag = (part.decode() for part in dialog)
+    collector.tell(LegFacts(leg_id, leg_type="sip_inbound", sip_dialog=(call_id, tag)), END_US)
 
     def send(count: int) -> None:
         for incoming, data in messages[:count]:
             now_ns[0] += dice.randrange(10**6, 10**8)
-            stamp = bus.publish(_TICK).timestamp
-            collector.sip_message(leg_id, "in" if incoming else "out", data, stamp)
+            collector.sip_message(SipMessage("in" if incoming else "out", data, now_ns[0]))
         del messages[:count]
 
     send(5)
@@ -146,9 +151,6 @@ def _model(dice: random.Random) -> CallWrite:
         last = bus.publish(late)
     assert last.leg_id == leg_id
     return prepare(collector.take()[0])
-
-
-_TICK: Final = LegConnected(leg_id="clock")
 
 
 def make_calls(count: int, *, seed: int = 1) -> Iterator[CallWrite]:

@@ -10,7 +10,9 @@ from typing import Final
 
 import trio
 
+from vb.events.base import Published
 from vb.events.bus import EventBus
+from vb.events.history import CallRecorded
 from vb.events.leg import Cdr, LegConnected, LegDisconnected, LegRinging
 from vb.history.settings import HistorySettings
 from vb.history.tasks import open_history
@@ -48,18 +50,19 @@ def ending(url: str, folder: Path) -> Ended:
 async def _ending(url: str, folder: Path) -> Ended:
     bus = EventBus("bench", SystemIds())
     wanted = RATE * SECONDS
-    stored: set[uuid.UUID] = set()
+    stored: set[str] = set()
     done = trio.Event()
 
-    def recorded(call_id: uuid.UUID) -> None:
-        stored.add(call_id)
+    def recorded(published: Published) -> None:
+        if not isinstance(published.event, CallRecorded):
+            return
+        stored.add(published.event.call_id)
         if len(stored) == wanted:
             done.set()
 
     lateness: list[float] = []
-    async with open_history(
-        HistorySettings(url, folder / f"queue-{uuid.uuid4().hex}"), bus, on_recorded=recorded
-    ):
+    bus.subscribe(recorded)
+    async with open_history(HistorySettings(url, folder / f"queue-{uuid.uuid4().hex}"), bus):
         await trio.sleep(0.5)
         cpu, began = time.process_time(), trio.current_time()
         per_tick = RATE * TICK_S

@@ -24,6 +24,7 @@ from vb.config import Config, HttpConfig
 from vb.errors import NotFound, Unavailable
 from vb.events.bus import EventBus
 from vb.events.hooks import HookTable
+from vb.history.tasks import History
 from vb.metrics import Metrics
 from vb.parameters import Params, unbuilt
 from vb.web.tasks.client import WebClient
@@ -131,6 +132,8 @@ class SmallEngine:
     web: WebClient = field(default_factory=local_web)
     stopping: bool = False
     ready: bool = True
+    history: History | None = None
+    problems: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,9 @@ import trio
 from trio.testing import MockClock
 
 from tests.api.harness import SmallEngine, ask, register
+from vb.api.access import PAGES as PAGE
 from vb.api.app import PAGES, Application, create_app
+from vb.api.calls import ASSETS, RECORDING_PATH
 from vb.commands.params import NoParams
 from vb.commands.registry import REGISTRY, Route
 from vb.commands.views import Status
@@ -186,7 +188,7 @@ async def test_options_gets_204_on_any_path(app: Application, path: str) -> None
     assert reply.status == 204
     assert reply.headers["access-control-allow-origin"] == "*"
     assert "PATCH" in reply.headers["access-control-allow-methods"]
-    assert reply.headers["access-control-allow-headers"] == "Content-Type, Authorization"
+    assert reply.headers["access-control-allow-headers"] == "Content-Type, Authorization, X-API-Key"
 
 
 @pytest.mark.parametrize("path", ["/v1/colours", "/v1/nothing", "/healthz", "/metrics", "/docs"])
@@ -211,7 +213,8 @@ async def test_the_routes_are_those_of_the_registry_and_the_listed_pages(app: Ap
         for method in rule.methods or ()
     }
     commands = {(command.route.method, command.route.path) for command in REGISTRY.values()}
-    assert routes == commands | {("GET", page) for page in PAGES}
+    pages = {*PAGES, RECORDING_PATH, PAGE, *(f"{PAGE}/{name}" for name in ASSETS)}
+    assert routes == commands | {("GET", page) for page in pages}
 
 
 async def test_a_client_that_leaves_does_not_cut_a_command_short(

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from vb.codecs.pcm import Pcm
-from vb.demo.check import Check, Evidence, echo_of, find_voice, judge
+from vb.demo.check import Check, Evidence, are_stored, echo_of, find_voice, judge
 from vb.demo.track import RATE_HZ, load_speech
 
 A: Final = load_speech("caller_a.wav")
@@ -137,3 +137,14 @@ def test_echo_is_measured_in_amplitude() -> None:
 def test_the_two_voices_are_unlike_each_other() -> None:
     assert find_voice(track((A, 1.0, 1.0)), B).likeness < 0.4
     assert echo_of(track((A, 1.0, 1.0)), B) < 0.1
+
+
+@pytest.mark.parametrize(
+    ("change", "holds"), [({}, True), ({"joined": None}, False), ({"endReason": None}, False)]
+)
+def test_calls_count_as_stored_with_their_answer_their_end_and_their_recording(
+    change: dict[str, object], holds: bool
+) -> None:
+    whole = {"endReason": "hangup", "joined": "2026-01-01T00:00:00Z", "recordingEnabled": True}
+    assert are_stored([whole, {**whole, **change}], 2).holds is holds
+    assert not are_stored([whole], 2).holds

@@ -34,7 +34,8 @@ async def test_demo_passes_within_twenty_seconds_and_keeps_the_recording(tmp_pat
     assert done.returncode == 0, text + done.stderr.decode()
     assert time.monotonic() - begun < 20
     assert done.stderr == b""
-    assert text.count("  ok ") == 6
+    assert text.count("  ok ") == 7
+    assert "GET /api/calls lists every call" in text
     (recording,) = recordings(tmp_path)
     assert f"recording: {recording}" in text
 

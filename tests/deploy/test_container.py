@@ -84,7 +84,7 @@ def test_what_it_sets_are_settings() -> None:
 def test_what_the_server_writes_lies_on_volumes() -> None:
     volumes = {volume for rest in every("VOLUME") for volume in json.loads(rest)}
     settings = environment()
-    assert volumes == {settings["RECORDING_DIR"], settings["VB_SPOOL_DIR"]}
+    assert volumes == {settings["RECORDING_DIR"], settings["VB_SPOOL_DIR"], settings["VB_DATA_DIR"]}
     assert any(set(rest.split()) >= volumes and "--owner vb" in rest for rest in every("RUN"))
 
 

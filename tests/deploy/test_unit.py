@@ -46,7 +46,7 @@ def test_what_it_sets_are_settings() -> None:
 def test_what_the_server_writes_lies_in_its_state_folder() -> None:
     folder = STATE / only("StateDirectory")
     written = environment()
-    for name in ("RECORDING_DIR", "VB_SPOOL_DIR"):
+    for name in ("RECORDING_DIR", "VB_SPOOL_DIR", "VB_DATA_DIR"):
         assert PurePosixPath(written[name]).is_relative_to(folder)
 
 

@@ -22,10 +22,12 @@ from vb.events.leg import (
 from vb.events.media import ChannelInfo, RecordingFinished, RecordingStarted
 from vb.events.room import RoomDeleted
 from vb.history import collector as module
-from vb.history.collector import HANDLERS, Collector, LegFacts
+from vb.history.collector import HANDLERS, Collector
 from vb.history.present import entries_of, messages_of, show_detail
 from vb.history.record import PART_ENTRIES, Change, call_id_of, call_key
+from vb.history.sip_trace import SipMessage
 from vb.history.times import event_time_us
+from vb.legs.facts import LegFacts
 
 LEG = str(uuid.UUID(int=7, version=4))
 MATE = str(uuid.UUID(int=8, version=4))
@@ -245,15 +247,17 @@ INVITE = (
 @pytest.mark.parametrize("detail", ["off", "headers", "full"])
 def test_sip_messages_are_kept_without_secrets(detail: Literal["off", "headers", "full"]) -> None:
     told = Told(sip=detail)
+    told.collector.sip_message(SipMessage("in", INVITE, 1_000))
+    told.collector.sip_message(SipMessage("in", INVITE.replace(b"Call-ID: 1", b"Call-ID: 2"), 2_000))
+    told.collector.tell(LegFacts(LEG, leg_type="sip_inbound", sip_dialog=("1", "b")), 1)
     told(LegRinging(leg_id=LEG, leg_type="sip_inbound"))
-    told.collector.sip_message(LEG, "in", INVITE, "2026-11-29T08:00:01Z")
-    told.collector.sip_message("nobody", "in", INVITE, "2026-11-29T08:00:01Z")
-    (_, data), *_ = told.one().parts
-    entries = list(entries_of([data]))
+    entries = list(entries_of(data for _, data in told.one().parts))
     if detail == "off":
         assert len(entries) == 1
         return
-    text = entries[1]["text"]
+    assert [entry["type"] for entry in entries] == ["sip.message", "leg.ringing"]
+    assert entries[0]["timestamp"] == "1970-01-01T00:00:00.000001Z"
+    text = entries[0]["text"]
     for secret in ("SECRET", "0123", "abc", ":pw@"):
         assert secret not in text
     assert ("a=ptime:20" in text) is (detail == "full")
@@ -267,14 +271,14 @@ def test_sip_messages_are_kept_without_secrets(detail: Literal["off", "headers",
 
 def test_a_huge_sip_message_is_cut_and_too_many_are_left_out() -> None:
     told = Told()
-    told(LegRinging(leg_id=LEG, leg_type="sip_inbound"))
-    huge = b"INFO sip:a SIP/2.0\r\n\r\n" + b"x" * 100_000
+    told.collector.tell(LegFacts(LEG, sip_dialog=("1", "a")), 1)
+    huge = b"INFO sip:a SIP/2.0\r\ni: 1\r\nf: <sip:b>;tag=a\r\n\r\n" + b"x" * 100_000
     for _ in range(600):
-        told.collector.sip_message(LEG, "out", huge, "2026-11-29T08:00:01Z")
+        told.collector.sip_message(SipMessage("out", huge, 1))
     entries = list(entries_of(data for _, data in told.one().parts))
-    assert len(entries) == 501
-    assert entries[1]["cut"] is True
-    assert len(entries[1]["text"]) == 8192
+    assert len(entries) == 500
+    assert entries[0]["cut"] is True
+    assert len(entries[0]["text"]) == 8192
 
 
 def test_an_event_type_has_one_handler() -> None:

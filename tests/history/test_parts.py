@@ -19,7 +19,7 @@ from vb.history.labels import labels_of, metadata_label, pack_labels, unpack_lab
 from vb.history.packing import pack, unpack
 from vb.history.reasons import MEANINGS, billing_status, end_reason, termination_reason
 from vb.history.schema import METADATA
-from vb.history.spool import QueueFull, Spool, abandoned, spool_path
+from vb.history.spool import QueueFull, Spool
 from vb.history.store import Store
 from vb.history.times import duration_text, event_time_us, from_us, to_us
 from vb.history.words import split_words, words_of
@@ -150,42 +150,51 @@ def test_damaged_records_are_told(data: bytes) -> None:
 
 
 def test_the_queue_keeps_its_order_over_a_restart(tmp_path: Path) -> None:
-    path = spool_path(tmp_path, uuid.UUID(int=1))
-    queue = Spool(path)
+    mine, other = uuid.UUID(int=1), uuid.UUID(int=2)
+    queue = Spool(tmp_path, mine)
     queue.put([b"a", b"b"])
     queue.put([b"c"])
-    (first, _), *_ = queue.take(10)
-    queue.ack([first])
+    queue.ack([queue.take(10)[0].number])
     queue.close()
-    again = Spool(path)
-    assert [data for _, data in again.take(10)] == [b"b", b"c"]
-    assert (len(again), again.size) == (2, 2)
-    again.ack(number for number, _ in again.take(10))
+    again = Spool(tmp_path, other)
+    assert [(item.run_id, item.data) for item in again.take(10)] == [(mine, b"b"), (mine, b"c")]
+    assert (len(again), again.size, again.left) == (2, 2, [mine])
+    again.ack([item.number for item in again.take(10)])
+    again.settle(mine)
+    again.settle(other)
     again.close()
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_full_queue_refuses_all_of_what_is_put(tmp_path: Path) -> None:
-    queue = Spool(tmp_path / "q.spool", max_bytes=3)
+    queue = Spool(tmp_path, uuid.UUID(int=1), max_bytes=3)
     queue.put([b"aa"])
     with pytest.raises(QueueFull):
         queue.put([b"b", b"c"])
-    assert [data for _, data in queue.take(10)] == [b"aa"]
+    assert [item.data for item in queue.take(10)] == [b"aa"]
     queue.close()
 
 
-def test_a_queue_in_use_is_left_alone(tmp_path: Path) -> None:
-    mine, other = uuid.UUID(int=1), uuid.UUID(int=2)
-    used = Spool(spool_path(tmp_path, other))
+def test_a_queue_in_use_is_left_alone_and_one_left_behind_is_taken_over(tmp_path: Path) -> None:
+    mine, other, third = (uuid.UUID(int=number) for number in (1, 2, 3))
+    used = Spool(tmp_path, other)
     used.put([b"a"])
-    assert abandoned(tmp_path, mine) == []
-    with pytest.raises(OSError):
-        Spool(spool_path(tmp_path, other))
+    queue = Spool(tmp_path, mine)
+    assert (queue.left, len(queue)) == ([], 0)
     used.close()
-    ((run_id, found),) = abandoned(tmp_path, mine)
-    assert run_id == other
-    assert [data for _, data in found.take(1)] == [b"a"]
+    queue.close()
+    found = Spool(tmp_path, third)
+    assert set(found.left) == {mine, other}
+    assert [(item.run_id, item.data) for item in found.take(9)] == [(other, b"a")]
     found.close()
+
+
+def test_a_run_that_was_killed_with_nothing_to_write_is_found(tmp_path: Path) -> None:
+    mine, other = uuid.UUID(int=1), uuid.UUID(int=2)
+    Spool(tmp_path, other).close()
+    queue = Spool(tmp_path, mine)
+    assert (queue.left, len(queue)) == ([other], 0)
+    queue.close()
 
 
 # -- the database ------------------------------------------------------------------------------------------

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import os
 import sqlite3
 import uuid
 from concurrent.futures import ThreadPoolExecutor
@@ -15,7 +14,9 @@ from tests.history.conftest import LosableDatabase
 from tests.history.making import change
 from vb.config import Config, HistoryConfig
 from vb.errors import ConfigError, Unavailable
+from vb.events.base import Published
 from vb.events.bus import EventBus
+from vb.events.history import CallRecorded
 from vb.events.leg import Cdr, LegConnected, LegDisconnected, LegJoinedRoom, LegRinging
 from vb.history.edge import get_call, list_calls, list_entries
 from vb.history.record import Change
@@ -66,16 +67,18 @@ def end_reasons(url: str) -> list[str | None]:
 
 async def test_a_call_is_told_by_its_events(database_url: str, tmp_path: Path) -> None:
     bus = EventBus("edge-1", SystemIds())
-    recorded: list[uuid.UUID] = []
+    recorded: list[CallRecorded] = []
     written = trio.Event()
 
-    def take(call_id: uuid.UUID) -> None:
-        recorded.append(call_id)
-        written.set()
+    def take(published: Published) -> None:
+        if isinstance(published.event, CallRecorded):
+            recorded.append(published.event)
+            written.set()
 
     settings = HistorySettings(url=database_url, folder=tmp_path / "queue")
     leg_id = str(uuid.uuid4())
-    async with open_history(settings, bus, on_recorded=take) as history:
+    bus.subscribe(take)
+    async with open_history(settings, bus) as history:
         bus.publish(
             LegRinging(
                 leg_id=leg_id,
@@ -95,7 +98,8 @@ async def test_a_call_is_told_by_its_events(database_url: str, tmp_path: Path) -
         call = await history.read(lambda store: get_call(store, leg_id))
         assert history.problem is None
         entries = await history.read(lambda store: list_entries(store, leg_id))
-    assert recorded[0] == uuid.UUID(leg_id) == call.call_id
+    assert [(event.call_id, event.leg_id, event.app_id) for event in recorded] == [(leg_id, leg_id, "shop")]
+    assert call.call_id == uuid.UUID(leg_id)
     assert call.end_reason == "hangup"
     assert call.metadata == {"X-Order": "17"}
     assert (call.leg.from_, call.leg.to, call.leg.app_id) == ("+4930111", "+4930222", "shop")
@@ -210,7 +214,7 @@ def test_a_full_disk_is_told_and_loses_nothing(tmp_path: Path) -> None:
 
     event.listen(store._engine, "connect", limit)
     store._engine.dispose()
-    limit(queue._db, None)
+    limit(queue._store._db, None)
     noise = "".join(f"{number * 7919:x}" for number in range(40_000)).encode()
     late = change(2, parts=((1, b'"%s"' % noise),))
     assert one.round([late]).refused == [late]
@@ -218,7 +222,7 @@ def test_a_full_disk_is_told_and_loses_nothing(tmp_path: Path) -> None:
     assert all("full" in problem for problem in one.problems.values())
     pages = 1_000_000
     store._engine.dispose()
-    limit(queue._db, None)
+    limit(queue._store._db, None)
     assert one.round([late]).recorded == [late.call_id]
     assert one.problems == {}
     one.close(calls_left=False)
@@ -388,6 +392,5 @@ def _kill(lost: Keeper) -> None:
     """Leave everything as a killed process does: files stay, their locks go, nothing is said."""
     queue = lost._queue
     assert queue is not None
-    queue._db.close()  # type: ignore[attr-defined]
-    os.close(queue._lock)  # type: ignore[attr-defined]
+    queue._store._db.close()
     lost._store.close()

@@ -17,9 +17,9 @@ def answer(request: bytes, kind: Kind = Kind.SUCCESS) -> bytes:
 def test_an_answer_tells_the_address() -> None:
     queries = ReflexiveQueries(seeded(1))
     request = queries.ask(SERVER, 0.0)
-    assert not queries.done
+    done = [queries.done]
     assert queries.receive(answer(request), SERVER)
-    assert queries.done
+    assert [*done, queries.done] == [False, True]
     assert queries.found == [MAPPED]
     assert not queries.receive(answer(request), SERVER)
 

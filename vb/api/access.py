@@ -1,4 +1,4 @@
-"""Who may talk to the HTTP edge: an address list, and bearer tokens.
+"""Who may talk to the HTTP edge: an address list, and tokens, as bearer tokens or in `X-API-Key`.
 
 `Access` is pure: a request's client and headers go in, the refusal comes out. `WrongTokens` remembers who
 guesses. It makes nobody wait who has a right token, whatever others at his address do: a source may be a NAT
@@ -28,6 +28,9 @@ HeaderList = Iterable[tuple[bytes, bytes]]
 
 OPEN_PATHS: Final = frozenset({"/healthz", "/readyz", "/openapi.json", "/asyncapi.json", "/docs"})
 """What needs no token: nothing there tells of calls."""
+
+PAGES: Final = "/calls"
+"""The pages that show calls need none either: they hold nothing of any call, and ask with a token for it."""
 
 MIN_TOKEN_CHARS: Final = 22
 """Of Base64, which hold 128 random bits."""
@@ -93,11 +96,11 @@ class Access:
         values = _values(headers)
         if self._allowed and not self._is_allowed(client_host, values):
             return _FORBIDDEN
-        if not self._tokens or path in OPEN_PATHS:
+        if not self._tokens or path in OPEN_PATHS or path == PAGES or path.startswith(f"{PAGES}/"):
             return None
         if upgrade and not _same_origin(values):
             return _FORBIDDEN
-        given = _bearer(values.get(b"authorization", b""))
+        given = _bearer(values.get(b"authorization", b"")) or values.get(b"x-api-key", b"").strip()
         if not given:
             return _UNAUTHORIZED
         return None if self._has_token(given) else self._wrong_token(client_host, values)

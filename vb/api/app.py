@@ -14,6 +14,7 @@ from quart_trio import QuartTrio
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
 
 from vb.api.access import Access, AccessRefusal, WrongTokens, parse_networks, warn_of_short_tokens
+from vb.api.calls import add_calls
 from vb.api.documents import Documents
 from vb.api.edge import CommandRunner, EdgeEngine
 from vb.api.encoding import MAX_BODY_BYTES
@@ -113,6 +114,14 @@ class Application(QuartTrio):
         finally:
             self._sessions.discard(session)
 
+    def address(self) -> str:
+        """Return scheme and host of the request at hand, as its client sees them."""
+        scheme = request.scheme
+        if self.engine.config.http.trust_proxy_headers:
+            forwarded = request.headers.get("X-Forwarded-Proto", "").split(",")[0].strip().lower()
+            scheme = forwarded if forwarded in ("http", "https") else scheme
+        return f"{scheme}://{request.host}" if request.host else ""
+
     def close_sessions(self) -> None:
         """Close every WebSocket because the server goes away, and take no more."""
         self._closing = True
@@ -147,7 +156,8 @@ def app_filter(query: bytes) -> Pattern | None:
 def create_app(engine: EdgeEngine) -> Application:
     """Build the application of a server from the registered commands."""
     app = Application(engine)
-    add_commands(app, app.runner, app.replies)
+    add_commands(app, app.runner, app.replies, app.address)
+    add_calls(app, engine, app.replies)
     _add_pages(app)
     _add_error_handlers(app)
     for rule in app.url_map.iter_rules():
@@ -177,7 +187,8 @@ def _add_pages(app: Application) -> None:
 
     async def readiness() -> Response:
         if app.engine.ready and not app.engine.stopping:
-            return app.replies.json(200, {"status": "ready"})
+            problems = app.engine.problems  # none of them keeps the server from taking calls
+            return app.replies.json(200, {"status": "ready", **({"problems": problems} if problems else {})})
         return app.replies.json(503, {"status": "stopping" if app.engine.stopping else "starting"})
 
     async def metrics() -> Response:

@@ -13,6 +13,7 @@ from vb.commands.registry import Command
 from vb.config import Config
 from vb.events.bus import EventBus
 from vb.events.hooks import HookTable
+from vb.history.tasks import History
 from vb.metrics import Metrics
 from vb.web.tasks.client import WebClient
 
@@ -53,6 +54,16 @@ class EdgeEngine(Protocol):
     @property
     def stopping(self) -> bool:
         """Whether no new call is taken."""
+        ...
+
+    @property
+    def history(self) -> History | None:
+        """Return the history of calls, if it is kept."""
+        ...
+
+    @property
+    def problems(self) -> list[str]:
+        """Return what does not work now, though calls are taken."""
         ...
 
     @property

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from http import HTTPStatus
 from typing import Any, Final
 
+from vb.api.calls import RECORDING_PATH
 from vb.api.schemas import Schema, SchemaBook, closure, reference
 from vb.commands.registry import Command, Route
 
@@ -17,6 +18,8 @@ Unknown fields are ignored and null counts as absent. Every object in a response
 gave it in `instance_id`. A field marked `x-available: false` belongs to a feature that this server does not
 have; a request that sets it is answered with 501."""
 
+_TOKEN: Final = "a token of VB_API_TOKENS; none is asked for when there are none"
+_SECURITY: Final[list[dict[str, list[str]]]] = [{"apiKeyAuth": []}, {"bearerAuth": []}]
 _ERROR: Final[Schema] = {
     "type": "object",
     "description": "Why a request was refused or failed.",
@@ -34,8 +37,9 @@ _INSTANCE: Final[Schema] = {
 }
 _FAILURES: Final = {
     400: "the request is wrong; nothing was done",
+    401: "a token is needed",
     403: "not allowed",
-    404: "no such leg, room, playback or recording",
+    404: "no such leg, room, playback, recording or call",
     409: "the state of the target does not allow it",
     413: "the body is too large",
     426: "an upgrade to a WebSocket is required",
@@ -56,6 +60,7 @@ def build_openapi(commands: Iterable[Command], version: str) -> dict[str, Any]:
         operation = _operation(command, book)
         paths.setdefault(command.route.path, {})[command.route.method.lower()] = operation
     paths.update(_pages())
+    paths[RECORDING_PATH] = {"get": _recording()}
     return {
         "openapi": "3.1.0",
         "info": {
@@ -68,13 +73,46 @@ def build_openapi(commands: Iterable[Command], version: str) -> dict[str, Any]:
         "tags": [{"name": name} for name in dict.fromkeys(tag_of(item.route) for item in commands)]
         + [{"name": "server"}],
         "paths": paths,
-        "components": {"schemas": closure(book.components, paths)},
+        "components": {
+            "schemas": closure(book.components, paths),
+            "securitySchemes": {
+                "apiKeyAuth": {"type": "apiKey", "in": "header", "name": "X-API-Key", "description": _TOKEN},
+                "bearerAuth": {"type": "http", "scheme": "bearer", "description": _TOKEN},
+            },
+        },
+    }
+
+
+def _recording() -> dict[str, Any]:
+    audio = {"audio/wav": {"schema": {"type": "string", "format": "binary"}}}
+    return {
+        "operationId": "get_call_recording",
+        "summary": "Get the recording of a stored call",
+        "description": "Audio as it was recorded; ranges of bytes may be asked for.",
+        "tags": ["calls"],
+        "security": _SECURITY,
+        "parameters": [
+            {
+                "name": "id",
+                "in": "path",
+                "required": True,
+                "description": "call id",
+                "schema": {"type": "string"},
+            }
+        ],
+        "responses": {
+            "200": {"description": "the whole recording", "content": audio},
+            "206": {"description": "the part that was asked for", "content": audio},
+            "416": {"description": "there is no such part"},
+            **{str(status): _failure(status) for status in (401, 403, 404, 409, 501, 503)},
+            "default": _failure(None),
+        },
     }
 
 
 def tag_of(route: Route) -> str:
     """Return the heading under which an operation is listed: the first word of its path."""
-    return route.path.removeprefix("/v1/").split("/")[0]
+    return route.path.removeprefix("/v1/").removeprefix("/api/").split("/")[0]
 
 
 def _operation(command: Command, book: SchemaBook) -> dict[str, Any]:
@@ -95,6 +133,8 @@ def _operation(command: Command, book: SchemaBook) -> dict[str, Any]:
             "required": any(name not in path_fields for name in required),
             "content": {"application/json": {"schema": book.body(command)}},
         }
+    if command.route.path.startswith("/api/"):
+        operation["security"] = _SECURITY
     operation["responses"] = _responses(command, book, properties)
     return operation
 

@@ -6,7 +6,7 @@ query, which counts only where an operation has no body, and is read as `vb.comm
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, Final
 
 from quart import Response, request
@@ -22,7 +22,7 @@ CORS_HEADERS: Final = {"Access-Control-Allow-Origin": "*"}
 PREFLIGHT_HEADERS: Final = {
     **CORS_HEADERS,
     "Access-Control-Allow-Methods": "GET, POST, PUT, PATCH, DELETE, OPTIONS",
-    "Access-Control-Allow-Headers": "Content-Type, Authorization",
+    "Access-Control-Allow-Headers": "Content-Type, Authorization, X-API-Key",
 }
 
 
@@ -58,19 +58,33 @@ class Replies:
         return self.error(error.status, error.message, headers)
 
 
-def add_commands(app: QuartTrio, runner: CommandRunner, replies: Replies) -> None:
-    """Add a route for every registered command."""
+def add_commands(app: QuartTrio, runner: CommandRunner, replies: Replies, address: Callable[[], str]) -> None:
+    """Add a route for every registered command.
+
+    Args:
+        app: gets the routes.
+        runner: runs the commands.
+        replies: builds the answers.
+        address: returns scheme and host of the request at hand, as its client sees them.
+    """
     for name, command in REGISTRY.items():
         app.add_url_rule(
             command.route.path.replace("{", "<").replace("}", ">"),
             endpoint=name,
-            view_func=_operation(name, runner, replies),
+            view_func=_operation(name, runner, replies, address),
             methods=[command.route.method],
             provide_automatic_options=False,
         )
 
 
-def _operation(name: str, runner: CommandRunner, replies: Replies) -> Callable[..., Awaitable[Response]]:
+def _completed(data: Mapping[str, Any], names: Iterable[str], address: str) -> dict[str, str]:
+    """Return links of an answer with the address of this server before them."""
+    return {name: address + data[name] for name in names if data.get(name)}
+
+
+def _operation(
+    name: str, runner: CommandRunner, replies: Replies, address: Callable[[], str]
+) -> Callable[..., Awaitable[Response]]:
     async def operation(**path: str) -> Response:
         command = REGISTRY[name]
         route = command.route
@@ -81,6 +95,8 @@ def _operation(name: str, runner: CommandRunner, replies: Replies) -> Callable[.
             named = {fields[parameter]: value for parameter, value in path.items()}
             params = parse_params(command.params, {**query, **route.from_body(body), **named})
             data = await runner.run(command, params)
+            if route.links:
+                data |= _completed(data, route.links, address())
         except InvalidField as error:
             return replies.failure(route.in_body(error))
         except VbError as error:

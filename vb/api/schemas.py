@@ -37,7 +37,8 @@ class SchemaBook:
             (model, mode): str(schema["$ref"]).removeprefix(_REF) for (model, mode), schema in refs.items()
         }
         self.components: dict[str, Schema] = {
-            name: _simplified(schema) for name, schema in definitions.get("$defs", {}).items()
+            name: _as_it_is(schema) if schema.get("x-shows-null") else _simplified(schema)
+            for name, schema in definitions.get("$defs", {}).items()
         }
 
     def params(self, command: Command) -> Schema:
@@ -113,6 +114,17 @@ def _references(node: object) -> Iterable[str]:
     elif isinstance(node, list):
         for value in node:
             yield from _references(value)
+
+
+def _as_it_is(schema: Schema) -> Schema:
+    """Keep null where a model shows it; titles made from field names are dropped all the same."""
+    properties = {
+        name: {key: value for key, value in field.items() if key != "title"}
+        for name, field in schema.get("properties", {}).items()
+    }
+    return {
+        key: value for key, value in {**schema, "properties": properties}.items() if key != "x-shows-null"
+    }
 
 
 def _simplified(node: Any, *, in_properties: bool = False) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from vb.commands import (
     bridges,
+    calls,
     dtmf,
     legs,
     playback,
@@ -18,6 +19,19 @@ from vb.commands import (
 from vb.commands.registry import REGISTRY, Command, call, dump
 
 # Importing them is what counts; the tuple shows linters and readers that it was meant.
-COMMAND_MODULES = (legs, transfer, rooms, routing, bridges, playback, recording, dtmf, rtt, speech, webrtc)
+COMMAND_MODULES = (
+    legs,
+    transfer,
+    rooms,
+    routing,
+    bridges,
+    playback,
+    recording,
+    dtmf,
+    rtt,
+    speech,
+    webrtc,
+    calls,
+)
 
 __all__ = ["COMMAND_MODULES", "REGISTRY", "Command", "call", "dump"]

@@ -48,6 +48,7 @@ class Route:
         body: whether the operation documents a request body.
         body_names: key of the body → field, where they differ.
         body_field: the one field whose value the whole body is.
+        links: fields of the answer that are paths on this server; REST puts its own address before them.
     """
 
     method: str
@@ -57,6 +58,7 @@ class Route:
     body: bool = False
     body_names: Mapping[str, str] = field(default_factory=dict)
     body_field: str = ""
+    links: tuple[str, ...] = ()
 
     @property
     def body_keys(self) -> dict[str, str]:
@@ -248,7 +250,8 @@ async def execute(engine: Host, spec: Command, params: BaseModel) -> BaseModel |
 
 
 def dump(result: BaseModel | list[BaseModel]) -> Any:
-    """Return a command's result as plain JSON data."""
+    """Return a command's result as plain JSON data; null is left out but for models that say `shows_null`."""
     if isinstance(result, list):
         return [item.model_dump(mode="json", by_alias=True, exclude_none=True) for item in result]
-    return result.model_dump(mode="json", by_alias=True, exclude_none=True)
+    shows_null = getattr(type(result), "shows_null", False)
+    return result.model_dump(mode="json", by_alias=True, exclude_none=not shows_null)

@@ -35,7 +35,7 @@ class Application:
 
     Attributes:
         gathered: set once everybody is in the room and the recording runs.
-        over: set once everybody has left and the recording is complete.
+        over: set once everybody has left, the recording is complete and all calls are in the history.
         recording: where the recording lies.
     """
 
@@ -49,6 +49,7 @@ class Application:
         self._names: dict[str, str] = {}
         self._joined: set[str] = set()
         self._left: set[str] = set()
+        self._stored: set[str] = set()
         self._is_recording = False
         self._request_ids = itertools.count(1)
 
@@ -92,6 +93,9 @@ class Application:
             case "leg.disconnected":
                 self._note(who, _farewell(frame))
                 self._left.add(leg_id)
+            case "call.recorded":
+                self._note(who, "is in the call history")
+                self._stored.add(leg_id)
             case "error" | "leg.command_failed":
                 raise DemoFailed(f"the server refused a command: {frame.get('data') or frame.get('error')}")
         self._take_stock()
@@ -105,8 +109,15 @@ class Application:
     def _take_stock(self) -> None:
         if len(self._joined) == self._expected and self._is_recording:
             self.gathered.set()
-        if len(self._left) == self._expected and self.recording is not None:
+        if len(self._left) == len(self._stored) == self._expected and self.recording is not None:
             self.over.set()
+
+    async def stored_calls(self) -> list[dict[str, Any]]:
+        """Return the calls that the server's history lists."""
+        async with httpx.AsyncClient(base_url=self._url, timeout=REST_TIMEOUT_S, trust_env=False) as rest:
+            answer = (await rest.get("/api/calls")).raise_for_status()
+        calls: list[dict[str, Any]] = answer.json()["results"]
+        return calls
 
     async def _command(self, vsi: WebSocketConnection, name: str, payload: dict[str, str]) -> None:
         frame = {"type": name, "request_id": str(next(self._request_ids)), "payload": payload}

@@ -7,9 +7,9 @@ voice below it can be measured on its own, however faint.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -145,3 +145,17 @@ def _follow(track: Samples, piece: Samples, expected: int) -> int:
     sums = np.concatenate(([0.0], np.cumsum(near**2)))
     energies = sums[piece.size :] - sums[: -piece.size]
     return start + int(np.argmax(_correlate(near, piece) / np.sqrt(energies + 1.0)))
+
+
+def are_stored(calls: Sequence[Mapping[str, Any]], expected: int) -> Check:
+    """Check that the call history has all calls, answered, ended by their phones and recorded."""
+    complete = [
+        call
+        for call in calls
+        if call["endReason"] == "hangup" and call["joined"] is not None and call["recordingEnabled"]
+    ]
+    return Check(
+        "GET /api/calls lists every call, with its end and its recording",
+        len(calls) == len(complete) == expected,
+        f"{len(complete)} of {expected}",
+    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import tempfile
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import httpx
 import trio
@@ -14,7 +14,7 @@ from trio_websocket import ConnectionClosed, HandshakeError
 
 from vb.config import Config
 from vb.demo.application import Application
-from vb.demo.check import Evidence, judge
+from vb.demo.check import Evidence, are_stored, judge
 from vb.demo.phone import Phone
 from vb.demo.problem import DemoFailed, within
 from vb.demo.screen import Screen, show_checks
@@ -52,9 +52,9 @@ async def run_demo(keep: str | None) -> int:
         folder = _make_folder(keep)
         async with trio.open_nursery() as nursery:
             await nursery.start(_watch_signals, talk, nursery.cancel_scope)
-            phones, recording = await _hold_calls(console, folder, talk)
+            phones, recording, calls = await _hold_calls(console, folder, talk)
             if recording is not None and not talk.cancel_called:
-                await _give_verdict(console, phones, recording)
+                await _give_verdict(console, phones, recording, calls)
                 passed = True
             elif recording is not None:
                 console.print(f"recording: {recording}", soft_wrap=True, markup=False)
@@ -83,8 +83,9 @@ async def _watch_signals(
 
 async def _hold_calls(
     console: Console, folder: Path, talk: trio.CancelScope
-) -> tuple[tuple[Phone, Phone], Path | None]:
-    """Hold two calls in a recorded room; returns the phones, and the recording if there is one."""
+) -> tuple[tuple[Phone, Phone], Path | None, list[dict[str, Any]]]:
+    """Hold two calls in a recorded room; returns the phones, the recording if any, and what is stored."""
+    calls: list[dict[str, Any]] = []
     phones = (Phone("A", load_speech("caller_a.wav")), Phone("B", load_speech("caller_b.wav")))
     screen = Screen(console, phones)
     async with open_server(_config(folder)) as server, trio.open_nursery() as nursery:
@@ -104,10 +105,11 @@ async def _hold_calls(
             with trio.move_on_after(INTERRUPTED_FINISH_S):
                 await application.over.wait()
         else:
-            with within(FINISH_S, "the recording to be completed"):
+            with within(FINISH_S, "the recording to be completed and the calls to be stored"):
                 await application.over.wait()
+            calls = await application.stored_calls()
         nursery.cancel_scope.cancel()
-    return phones, application.recording
+    return phones, application.recording, calls
 
 
 async def _converse(application: Application, phones: tuple[Phone, Phone]) -> None:
@@ -123,7 +125,9 @@ async def _converse(application: Application, phones: tuple[Phone, Phone]) -> No
     await trio.sleep(LISTEN_ON_S)
 
 
-async def _give_verdict(console: Console, phones: tuple[Phone, Phone], recording: Path) -> None:
+async def _give_verdict(
+    console: Console, phones: tuple[Phone, Phone], recording: Path, calls: list[dict[str, Any]]
+) -> None:
     """Show what holds.
 
     Raises:
@@ -135,7 +139,7 @@ async def _give_verdict(console: Console, phones: tuple[Phone, Phone], recording
         heard={phone.name: phone.heard.samples for phone in phones},
         recording=pcm,
     )
-    checks = await trio.to_thread.run_sync(judge, evidence)
+    checks = [*await trio.to_thread.run_sync(judge, evidence), are_stored(calls, len(phones))]
     show_checks(console, checks)
     console.print(
         f"recording: {recording} ({pcm.size / RATE_HZ:.1f} s at {rate_hz} Hz)", soft_wrap=True, markup=False
@@ -163,5 +167,6 @@ def _config(folder: Path) -> Config:
             "RTP_PORT_MIN": "0",
             "RTP_PORT_MAX": "0",
             "RECORDING_DIR": str(folder),
+            "VB_DATA_DIR": str(folder / "history"),
         }
     )

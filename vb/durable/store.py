@@ -34,6 +34,7 @@ CREATE TABLE IF NOT EXISTS item (
 ) STRICT
 """
 _ALL: Final = "SELECT number, topic, key, label, data FROM item ORDER BY number"
+_ONE: Final = "SELECT number, topic, key, label, data FROM item WHERE number = ?"
 _ADD: Final = "INSERT OR IGNORE INTO item (number, topic, key, label, data) VALUES (?, ?, ?, ?, ?)"
 
 
@@ -128,6 +129,17 @@ class Store:
         with _told(), closing(self._db.execute(_ALL)) as rows:
             for row in rows:
                 yield Record(*row)
+
+    def records_of(self, numbers: Iterable[int]) -> list[Record]:
+        """Return items by their numbers, in that order, without those that are not there.
+
+        Raises:
+            StoreDamaged: the file is broken.
+            OSError: the file cannot be read.
+        """
+        with _told():
+            rows = (self._db.execute(_ONE, (number,)).fetchone() for number in numbers)
+            return [Record(*row) for row in rows if row is not None]
 
     def apply(self, added: Iterable[Record], done: Iterable[int]) -> None:
         """Add items and take others out, all of it or nothing; a key that is there stays as it is.

@@ -10,14 +10,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from typing import Any, Final, Literal
+from typing import Any, Final
+from uuid import UUID
 
 from vb.events.base import Event, Published
+from vb.events.bus import rfc3339
 from vb.history.record import MAX_STAYS, CallRecord, Change
 from vb.history.sip_text import SipDetail, is_secret, kept_text
+from vb.history.sip_trace import SipMessage, SipTrace
 from vb.history.times import event_time_us
+from vb.legs.facts import LegFacts
 
 LINGER_US: Final = 10_000_000
 """How long an ended call still takes what comes late."""
@@ -28,6 +31,7 @@ MAX_METADATA: Final = 64
 MAX_KEY_CHARS: Final = 256
 MAX_VALUE_CHARS: Final = 1_024
 
+_SOFTWARE: Final = re.compile(r"\n(?:User-Agent|Server)[ \t]*:([^\r\n]+)", re.IGNORECASE)
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 Handler = Callable[[CallRecord, Any, int], None]
@@ -37,37 +41,8 @@ HANDLERS: Final[dict[str, Handler]] = {}
 BEGINNINGS: Final = frozenset({"leg.ringing", "leg.early_media", "leg.connected"})
 """Events that may be the first of a leg."""
 URGENT: Final = frozenset({*BEGINNINGS, "leg.disconnected"})
-
-
-@dataclass(frozen=True, slots=True)
-class LegFacts:
-    """What a leg knows of itself that no event tells.
-
-    Attributes:
-        leg_type: for example sip_inbound.
-        headers: custom headers; those that the settings name become metadata.
-        metadata: of the request that made the leg.
-        client_version: User-Agent or Server of the far end.
-        medium: the `medium` of the calls API, for legs that are not SIP.
-        auto_delete: whether the call is deleted once it is over.
-    """
-
-    leg_id: str
-    leg_type: str = ""
-    from_: str | None = None
-    to: str | None = None
-    uri: str | None = None
-    app_id: str | None = None
-    headers: Mapping[str, str] = field(default_factory=dict)
-    metadata: Mapping[str, str] = field(default_factory=dict)
-    join_timeout_s: float | None = None
-    max_duration_s: float | None = None
-    client_version: str | None = None
-    medium: Mapping[str, Any] | None = None
-    agent_id: str | None = None
-    agent_name: str | None = None
-    voice_id: str | None = None
-    auto_delete: bool = False
+OWN: Final = "call.recorded"
+"""Tells that a call lies in the database: to keep it there too would never end."""
 
 
 def on(*types: str) -> Callable[[Handler], Handler]:
@@ -111,6 +86,8 @@ class Collector:
         self._rooms: dict[str, dict[str, None]] = {}
         self._room_of: dict[str, str] = {}
         self._dirty: dict[str, CallRecord] = {}
+        self._trace = SipTrace()
+        self._untold: dict[UUID, CallRecord] = {}
 
     def __len__(self) -> int:
         return len(self._calls)
@@ -127,6 +104,8 @@ class Collector:
         at_us = event_time_us(published.timestamp)
         event, kind = published.event, published.event.type
         leg_id = published.leg_id
+        if kind == OWN:
+            return False
         if leg_id is not None:
             call = self._find(leg_id)
             if call is None and kind in BEGINNINGS:
@@ -165,24 +144,29 @@ class Collector:
             call.auto_delete = document["auto_delete"] = True
         call.names_changed()
         self._touch(call)
+        if facts.sip_dialog is not None and self._sip != "off":
+            inbound = facts.leg_type.endswith("_inbound")
+            for message in self._trace.add(facts.leg_id, *facts.sip_dialog, inbound=inbound):
+                self._keep_sip(facts.leg_id, message)
 
-    def sip_message(
-        self, leg_id: str, direction: Literal["in", "out"], message: bytes, timestamp: str
-    ) -> None:
-        """Take note of a SIP message of a leg's dialog.
+    def sip_message(self, message: SipMessage) -> None:
+        """Take note of a SIP message; one of a leg that is not there yet waits for it, for a while."""
+        if self._sip != "off":
+            leg_id = self._trace.leg_of(message)
+            if leg_id is not None:
+                self._keep_sip(leg_id, message)
 
-        Args:
-            leg_id: of a leg that has been told of.
-            direction: as the server sees it.
-            message: as it was on the wire.
-            timestamp: RFC 3339 in UTC.
-        """
+    def _keep_sip(self, leg_id: str, message: SipMessage) -> None:
         call = self._find(leg_id)
-        if call is None or self._sip == "off":
+        if call is None or not call.takes_sip:
             return
-        text, cut = kept_text(message, self._sip)
-        if call.append_sip(timestamp, direction, text, cut=cut):
-            self._touch(call)
+        text, cut = kept_text(message.data, self._sip)
+        call.append_sip(rfc3339(message.at_ns), message.direction, text, cut=cut)
+        if message.direction == "in" and "client_version" not in call.document:
+            found = _SOFTWARE.search(text)
+            if found is not None:
+                call.document["client_version"] = _printable(found[1].strip())[:MAX_VALUE_CHARS]
+        self._touch(call)
 
     # -- what goes out -------------------------------------------------------------------------------------
 
@@ -214,7 +198,7 @@ class Collector:
             if call.ended_us + LINGER_US > now_us:
                 break
             if not call.dirty:
-                del self._ended[leg_id]
+                self._let_go(leg_id)
 
     def shed(self) -> None:
         """Give up the oldest ended calls when more wait to be written than there is room for."""
@@ -222,10 +206,19 @@ class Collector:
         for leg_id in list(self._ended):
             if len(self._ended) <= MAX_HELD and held <= MAX_HELD_BYTES:
                 break
-            call = self._ended.pop(leg_id)
-            held -= call.held_bytes
+            held -= self._let_go(leg_id).held_bytes
             if self._dirty.pop(leg_id, None) is not None:
                 self.lost += 1
+
+    def recorded(self, call_id: UUID) -> CallRecord | None:
+        """Return an ended call that lies in the database for the first time; None for any other one."""
+        return self._untold.pop(call_id, None)
+
+    def _let_go(self, leg_id: str) -> CallRecord:
+        self._trace.forget(leg_id)
+        call = self._ended.pop(leg_id)
+        self._untold.pop(call.call_id, None)
+        return call
 
     # -- inside --------------------------------------------------------------------------------------------
 
@@ -268,7 +261,8 @@ class Collector:
             self._leave(leg_id)
             for stay in call.items("rooms"):
                 stay.setdefault("left_us", at_us)  # when a room is deleted nobody is said to leave it
-            self._ended[leg_id] = self._calls.pop(leg_id)
+            ended = self._ended[leg_id] = self._calls.pop(leg_id)
+            self._untold[ended.call_id] = ended
 
     def _leave(self, leg_id: str) -> None:
         room_id = self._room_of.pop(leg_id, None)

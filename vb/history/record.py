@@ -103,14 +103,16 @@ class CallRecord:
         self._bytes += len(entry)
         self._grown = self.dirty = True
 
-    def append_sip(self, timestamp: str, direction: str, text: str, *, cut: bool) -> bool:
-        """Add a SIP message; returns False for one too many."""
-        if self._sip_messages >= MAX_SIP_MESSAGES:
-            return False
+    @property
+    def takes_sip(self) -> bool:
+        """Whether there is room for another SIP message."""
+        return self._sip_messages < MAX_SIP_MESSAGES
+
+    def append_sip(self, timestamp: str, direction: str, text: str, *, cut: bool) -> None:
+        """Add a SIP message."""
         self._sip_messages += 1
         entry = {"type": "sip.message", "timestamp": timestamp, "direction": direction, "text": text}
         self.append(dump_json({**entry, "cut": True} if cut else entry))
-        return True
 
     def say(self, text: str) -> None:
         """Let a piece of the transcript be found."""

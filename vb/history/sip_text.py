@@ -25,8 +25,16 @@ _SECRET: Final = frozenset(
 )
 _TELLING: Final = re.compile(r"token|secret|passw|api-?key|authoriz|credential", re.IGNORECASE)
 """Names of headers of one's own that look as if their values opened something."""
+_HINTS: Final = (
+    "authoriz", "authenti", "\nidentity", "cookie", "token", "secret", "passw", "apikey", "api-key",
+    "credential",
+)  # fmt: skip
+"""What the name of every secret header has in it: most messages have none, and need not be read by line."""
+_KEY_HINTS: Final = ("a=crypto", "a=key-mgmt", "a=ice-pwd", "k=")
 _KEYS: Final = re.compile(r"(?im)^(a=(?:crypto|key-mgmt|ice-pwd)|k=)[^\r\n]*")
 _URI_PASSWORD: Final = re.compile(r"(?i)(sips?:[^\s:@<>;?]*):[^\s@<>]*@")
+_MAY_HAVE_PASSWORD: Final = re.compile(r":[^\s:@<>;?]*:[^\s@<>]*@")
+"""Found in whatever `_URI_PASSWORD` finds, and ten times as fast."""
 REMOVED: Final = "***"
 
 
@@ -46,8 +54,13 @@ def kept_text(message: bytes, detail: SipDetail) -> tuple[str, bool]:
     head, blank, body = message.partition(b"\r\n\r\n")
     text = _without_secrets(head.decode("utf-8", "replace"))
     if detail == "full" and blank:
-        text += "\r\n\r\n" + _KEYS.sub(_hidden_key, body.decode("utf-8", "replace"))
-    text = text.replace("\x00", "\ufffd")
+        shown = body.decode("utf-8", "replace")
+        lowered = shown.lower()
+        if any(hint in lowered for hint in _KEY_HINTS):
+            shown = _KEYS.sub(_hidden_key, shown)
+        text += "\r\n\r\n" + shown
+    if "\x00" in text:
+        text = text.replace("\x00", "\ufffd")
     return text[:MAX_CHARS], len(text) > MAX_CHARS
 
 
@@ -57,6 +70,9 @@ def _hidden_key(match: re.Match[str]) -> str:
 
 
 def _without_secrets(head: str) -> str:
+    lowered = head.lower()
+    if not any(hint in lowered for hint in _HINTS):
+        return _URI_PASSWORD.sub(rf"\1:{REMOVED}@", head) if _MAY_HAVE_PASSWORD.search(head) else head
     kept: list[str] = []
     hiding = False
     for line in head.split("\r\n"):

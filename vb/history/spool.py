@@ -1,36 +1,110 @@
-"""The durable queue between calls and the database, in a file of its own for each run of the server.
+"""What waits for the database, on the disk: the durable queue as the history uses it.
 
-What is in it outlives the process: the next server that uses the folder finds it, whether the database was
-away, or the process was killed. A file that another process has open is left alone; its lock goes with the
-process, however that ends.
+A process that was killed leaves its file behind, and the next one that uses the folder takes that over. The
+topic of an item is the run that it comes from, and every run has one item that only its good end crosses out:
+what is found of another run is what a killed process has left, be it a mark and nothing else.
 """
 
 from __future__ import annotations
 
-import fcntl
-import os
-import re
-import sqlite3
 from collections.abc import Iterable, Sequence
+from itertools import islice
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final, NamedTuple
 from uuid import UUID
 
 import structlog
 
+from vb.durable.folder import folder_lock, open_own
+from vb.durable.store import Record, StoreBusy, StoreDamaged
+
 log = structlog.get_logger(__name__)
 
+NAME: Final = "history-queue"
 MAX_BYTES: Final = 512 * 1_048_576
-_NAME: Final = re.compile(r"history-([0-9a-f]{32})\.spool")
-_BUSY_S: Final = 1.0
+_MARK: Final = "run"
 
 
 class QueueFull(Exception):
     """The queue holds as much as it may."""
 
 
-class DurableQueue(Protocol):
-    """What the history needs of a queue that outlives the process. All of it may block on the disk."""
+class Waiting(NamedTuple):
+    """An item of the queue.
+
+    Attributes:
+        number: orders items, and names this one.
+        run_id: the process that it comes from.
+    """
+
+    number: int
+    run_id: UUID
+    data: bytes
+
+
+class Spool:
+    """The queue of one run. To be used by one thread at a time; all of it may block on the disk.
+
+    Args:
+        folder: made when missing; any number of processes may share it.
+        run_id: of this process.
+        max_bytes: what it may hold.
+
+    Attributes:
+        size: bytes that wait.
+        left: runs that were killed; what they had not handed on waits here too.
+        damaged: files that could not be read as a whole.
+
+    Raises:
+        OSError: the folder cannot be used.
+    """
+
+    def __init__(self, folder: Path, run_id: UUID, *, max_bytes: int = MAX_BYTES) -> None:
+        self._folder = folder
+        self._run_id = run_id
+        self._max_bytes = max_bytes
+        self._marks: dict[UUID, int] = {}
+        self._sizes: dict[int, int] = {}
+        self._last = 0
+        try:
+            self._store, self.damaged = open_own(folder, NAME)
+        except (StoreBusy, StoreDamaged) as exc:
+            raise OSError(str(exc)) from exc
+        try:
+            self._read()
+        except BaseException:
+            self._store.close()
+            raise
+
+    def _read(self) -> None:
+        strange: list[int] = []
+        try:
+            for record in self._store.records():
+                self._last = record.number
+                try:
+                    run_id = UUID(record.topic)
+                except ValueError:
+                    strange.append(record.number)
+                    continue
+                if record.label == _MARK:
+                    self._marks[run_id] = record.number
+                else:
+                    self._sizes[record.number] = len(record.data)
+        except StoreDamaged as exc:
+            raise OSError(str(exc)) from exc
+        self.left = [run_id for run_id in self._marks if run_id != self._run_id]
+        self._last += 1
+        mark = Record(self._last, str(self._run_id), _MARK, _MARK, b"")
+        self._apply([mark], strange)
+        self._marks[self._run_id] = self._last
+
+    def __len__(self) -> int:
+        return len(self._sizes)
+
+    @property
+    def size(self) -> int:
+        """Bytes that wait."""
+        return sum(self._sizes.values())
 
     def put(self, items: Sequence[bytes]) -> None:
         """Keep items, all or none.
@@ -39,15 +113,28 @@ class DurableQueue(Protocol):
             OSError: they cannot be kept.
             QueueFull: there is no room for them.
         """
-        ...
+        if self.size + sum(len(item) for item in items) > self._max_bytes:
+            raise QueueFull(str(self._folder))
+        topic = str(self._run_id)
+        records = [
+            Record(number, topic, str(number), "", item) for number, item in enumerate(items, self._last + 1)
+        ]
+        self._apply(records, ())
+        self._last += len(records)
+        self._sizes.update((record.number, len(record.data)) for record in records)
 
-    def take(self, limit: int) -> list[tuple[int, bytes]]:
-        """Return the oldest items with their numbers; they stay until they are acknowledged.
+    def take(self, limit: int) -> list[Waiting]:
+        """Return the oldest items; they stay until they are acknowledged.
 
         Raises:
             OSError: the queue cannot be read.
         """
-        ...
+        numbers = list(islice(self._sizes, limit))
+        try:
+            found = self._store.records_of(numbers)
+        except StoreDamaged as exc:
+            raise OSError(str(exc)) from exc
+        return [Waiting(record.number, UUID(record.topic), record.data) for record in found]
 
     def ack(self, numbers: Iterable[int]) -> None:
         """Let go of items.
@@ -55,142 +142,33 @@ class DurableQueue(Protocol):
         Raises:
             OSError: the queue cannot be written; the items come again.
         """
-        ...
+        done = list(numbers)
+        self._apply((), done)
+        for number in done:
+            self._sizes.pop(number, None)
+
+    def settle(self, run_id: UUID) -> None:
+        """Take note that a run is over and that nothing of it is left.
+
+        Raises:
+            OSError: the queue cannot be written; the run is found again.
+        """
+        mark = self._marks.get(run_id)
+        if mark is not None:
+            self._apply((), [mark])
+            del self._marks[run_id]
+        self.left = [found for found in self.left if found != run_id]
+
+    def _apply(self, added: Sequence[Record], done: Sequence[int]) -> None:
+        try:
+            self._store.apply(added, done)
+        except (StoreBusy, StoreDamaged) as exc:
+            raise OSError(str(exc)) from exc
 
     def close(self) -> None:
         """Let go of the file; one that is empty is removed."""
-        ...
-
-    def __len__(self) -> int:
-        """Return how many items are kept."""
-        ...
-
-
-class Spool:
-    """A queue in an SQLite file. To be used by one thread at a time.
-
-    Args:
-        path: the file; made when it is missing.
-        max_bytes: what it may hold.
-
-    Attributes:
-        size: bytes that it holds.
-
-    Raises:
-        OSError: the file cannot be used, or another process does.
-    """
-
-    def __init__(self, path: Path, *, max_bytes: int = MAX_BYTES) -> None:
-        self.path = path
-        self._max_bytes = max_bytes
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._lock = os.open(f"{path}.lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
         try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
-            self._db = self._open()
-        except BaseException:
-            os.close(self._lock)
-            raise
-
-    def _open(self) -> sqlite3.Connection:
-        try:
-            db = sqlite3.connect(self.path, isolation_level=None, timeout=_BUSY_S, check_same_thread=False)
-            db.execute("PRAGMA journal_mode=WAL")
-            db.execute("PRAGMA synchronous=NORMAL")
-            db.execute("CREATE TABLE IF NOT EXISTS item (number INTEGER PRIMARY KEY, data BLOB NOT NULL)")
-            count, size, last = db.execute(
-                "SELECT count(*), coalesce(sum(length(data)), 0), coalesce(max(number), 0) FROM item"
-            ).fetchone()
-        except sqlite3.Error as exc:
-            raise OSError(f"{self.path}: {exc}") from exc
-        self._count, self.size, self._last = int(count), int(size), int(last)
-        return db
-
-    def __len__(self) -> int:
-        return self._count
-
-    def put(self, items: Sequence[bytes]) -> None:
-        """Keep items, all or none; see `DurableQueue`."""
-        size = sum(len(item) for item in items)
-        if self.size + size > self._max_bytes:
-            raise QueueFull(str(self.path))
-        rows = list(enumerate(items, self._last + 1))
-        self._execute("INSERT INTO item VALUES (?, ?)", rows)
-        self._last += len(rows)
-        self._count += len(rows)
-        self.size += size
-
-    def take(self, limit: int) -> list[tuple[int, bytes]]:
-        """Return the oldest items with their numbers; see `DurableQueue`."""
-        try:
-            return self._db.execute(
-                "SELECT number, data FROM item ORDER BY number LIMIT ?", (limit,)
-            ).fetchall()
-        except sqlite3.Error as exc:
-            raise OSError(f"{self.path}: {exc}") from exc
-
-    def ack(self, numbers: Iterable[int]) -> None:
-        """Let go of items; see `DurableQueue`."""
-        self._execute("DELETE FROM item WHERE number = ?", [(number,) for number in numbers])
-        try:
-            count, size = self._db.execute(
-                "SELECT count(*), coalesce(sum(length(data)), 0) FROM item"
-            ).fetchone()
-        except sqlite3.Error as exc:
-            raise OSError(f"{self.path}: {exc}") from exc
-        self._count, self.size = int(count), int(size)
-
-    def _execute(self, statement: str, rows: Sequence[tuple[object, ...]]) -> None:
-        try:
-            self._db.execute("BEGIN IMMEDIATE")
-            try:
-                self._db.executemany(statement, rows)
-                self._db.execute("COMMIT")
-            except BaseException:
-                if self._db.in_transaction:
-                    self._db.execute("ROLLBACK")
-                raise
-        except sqlite3.Error as exc:
-            raise OSError(f"{self.path}: {exc}") from exc
-
-    def close(self) -> None:
-        """Let go of the file; one that is empty is removed. Doing so again is harmless."""
-        if self._lock < 0:
-            return
-        try:
-            self._db.close()
-            if not self._count:
-                for suffix in ("", "-wal", "-shm", ".lock"):
-                    Path(f"{self.path}{suffix}").unlink(missing_ok=True)
-        except (OSError, sqlite3.Error):
-            pass  # what is left is looked at by the next server
-        finally:
-            os.close(self._lock)
-            self._lock = -1
-
-
-def spool_path(folder: Path, run_id: UUID) -> Path:
-    """Return where a run's queue lies."""
-    return folder / f"history-{run_id.hex}.spool"
-
-
-def abandoned(folder: Path, own: UUID) -> list[tuple[UUID, Spool]]:
-    """Open what earlier runs have left in a folder, except what other processes use.
-
-    Raises:
-        OSError: the folder cannot be read.
-    """
-    found: list[tuple[UUID, Spool]] = []
-    for path in sorted(folder.glob("history-*.spool")):
-        match = _NAME.fullmatch(path.name)
-        if match is None or UUID(match[1]) == own:
-            continue
-        try:
-            found.append((UUID(match[1]), Spool(path)))
-        except BlockingIOError:  # its process is there
-            continue
-        except OSError as exc:
-            log.error("a queue of the call history cannot be read, and is set aside", problem=str(exc))
-            path.rename(f"{path}.damaged")
-    return found
+            with folder_lock(self._folder):
+                self._store.close()
+        except OSError:
+            self._store.close()

@@ -32,6 +32,7 @@ from vb.events.speech import SpeakingStarted, SpeakingStopped
 from vb.events.text import RttReceived
 from vb.legs.capabilities import Capable
 from vb.legs.cdr import CallClock
+from vb.legs.facts import LegFacts
 from vb.legs.protocols import LegHost, RoomLike, Signal
 from vb.legs.state import LegState, advance
 from vb.mixer.frames import FrameSink, FrameSource
@@ -65,6 +66,9 @@ class Leg(Capable):
     Attributes:
         room: where it is.
         last_room: where it was when it ended; None if it had left before, or its room was deleted.
+        headers: custom headers that came with the call, or were asked for.
+        metadata: what the client wants to be stored with the call.
+        auto_delete: whether the history lets go of the call once it is over.
         port: its place in the media plane, from the moment that its media can be set up.
     """
 
@@ -76,6 +80,8 @@ class Leg(Capable):
         self.state = LegState.RINGING
         self.clock = CallClock(now)
         self.headers: dict[str, str] = {}
+        self.metadata: dict[str, str] = {}
+        self.auto_delete = False
         self.muted = False
         self.deaf = False
         self.accept_dtmf = True
@@ -122,6 +128,17 @@ class Leg(Capable):
             log.error("event after the end of its leg", leg_id=self.id, type=event.type)
             return
         self.host.bus.publish(event)
+
+    def facts(self) -> LegFacts:
+        """Return what the history of calls keeps besides events; kinds of leg add what they know."""
+        return LegFacts(
+            self.id,
+            leg_type=self.type,
+            app_id=self.app_id,
+            headers=self.headers,
+            metadata=self.metadata,
+            auto_delete=self.auto_delete,
+        )
 
     # -- flags ---------------------------------------------------------------------------------------------
 

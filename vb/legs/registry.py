@@ -49,6 +49,7 @@ class Legs(Table[Leg]):
         cap: most legs at a time; 0 for no cap.
         calls_per_second: most new calls; 0 for no cap.
         allowance: what each application may dial.
+        on_admitted: is told of every leg once it is in the table, before its first event; must not raise.
 
     Attributes:
         running: legs whose task has not ended, hung up or not.
@@ -67,6 +68,7 @@ class Legs(Table[Leg]):
         cap: int = 0,
         calls_per_second: int = 0,
         allowance: Allowance | None = None,
+        on_admitted: Callable[[Leg], None] | None = None,
     ) -> None:
         super().__init__("leg")
         self.bus = bus
@@ -80,6 +82,7 @@ class Legs(Table[Leg]):
         self._nursery = nursery
         self._cap = cap
         self._rate = RateLimit(calls_per_second)
+        self._on_admitted = on_admitted
         self._idle = trio.Event()
 
     # -- admission -----------------------------------------------------------------------------------------
@@ -124,6 +127,8 @@ class Legs(Table[Leg]):
     def admit(self, leg: Leg) -> None:
         """Enter a leg in the table; from now on clients can see it. One that comes too late ends at once."""
         self.add(leg.id, leg)
+        if self._on_admitted is not None:
+            self._on_admitted(leg)
         if self.stop_deadline < math.inf:
             leg.hangup("server_shutdown")
 

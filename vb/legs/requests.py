@@ -59,6 +59,14 @@ class CreateLeg(Params):
     )
     accept_dtmf: bool = Field(default=True, description="whether digits of room mates are sent to it")
     app_id: str | None = Field(default=None, description="word to filter events by", max_length=256)
+    metadata: dict[str, str] | None = Field(
+        default=None,
+        max_length=64,
+        description="what the call history stores with the call, to be searched by",
+    )
+    retention_policy: Literal["retain", "auto_delete"] | None = Field(
+        default=None, description="whether the call history keeps the call once it is over"
+    )
     speech_detection: bool | None = Field(
         default=None, description="whether to tell when the far end speaks; absent: as the server is set"
     )

@@ -51,7 +51,7 @@ class SipLegs:
     leg_types: Final[tuple[LegType, ...]] = ("sip_inbound", "sip_outbound")
 
     def __init__(self, engine: Engine) -> None:
-        config = engine.config
+        config, history = engine.config, engine.history
         self.engine = engine
         self.codecs = enabled_codecs(config.sip)
         self.destinations = Destinations(config.server.dial_allow)
@@ -62,6 +62,7 @@ class SipLegs:
             partial(accept_call, self),
             refuse_new=partial(refusal, self),
             look_up=engine.look_up,
+            on_message=None if history is None or config.history.sip == "off" else history.sip_message,
         )
 
     async def create(self, request: CreateLeg) -> Leg:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import structlog
 import trio
@@ -12,6 +12,7 @@ from vb.errors import BadRequest, Conflict
 from vb.events.leg import DtmfReceived, LegConnected, LegEarlyMedia, QualityInfo
 from vb.legs.capabilities import Capability
 from vb.legs.cdr import REJECTIONS, refusal_reason
+from vb.legs.facts import LegFacts
 from vb.legs.leg import Leg
 from vb.legs.protocols import LegHost
 from vb.legs.state import UNANSWERED, LegState
@@ -92,6 +93,17 @@ class SipLeg(Leg):
         self.session = Session(self, call, media)
         self.transfers = Transfers(self, options.transfers)
         self.adopt_port(media.port)
+
+    def facts(self) -> LegFacts:
+        """Return what the history of calls keeps besides events."""
+        options = self.options
+        return replace(
+            super().facts(),
+            join_timeout_s=options.ring_timeout_s or None,
+            max_duration_s=options.max_duration_s or None,
+            client_version=self.call.invite.headers.get("User-Agent") if self.inbound else None,
+            sip_dialog=(self.call.call_id, self.call.local_tag),
+        )
 
     def check_can(self, capability: Capability) -> None:
         """Refuse what SIP legs cannot do.

@@ -177,6 +177,8 @@ class OutgoingCall:
                 )
                 leg.accept_dtmf = request.accept_dtmf
                 leg.headers = dict(request.headers or {})
+                leg.metadata = dict(request.metadata or {})
+                leg.auto_delete = request.retention_policy == "auto_delete"
                 if self.hook is not None:
                     engine.hooks.set_leg(leg.id, self.hook)
 

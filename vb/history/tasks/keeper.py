@@ -21,7 +21,7 @@ from vb.history.edge import delete_files
 from vb.history.record import Change
 from vb.history.runs import SEEN_EVERY_S
 from vb.history.schema import DAY_US
-from vb.history.spool import DurableQueue, QueueFull, Spool, abandoned, spool_path
+from vb.history.spool import QueueFull, Spool
 from vb.history.store import Store
 from vb.history.writer import CallWrite, decode, encode, prepare
 
@@ -91,9 +91,7 @@ class Keeper:
         self._recordings_folder = recordings_folder
         self._wall_clock_ns = wall_clock_ns
         self._monotonic = monotonic
-        self._queue: DurableQueue | None = None
-        self._left: list[tuple[UUID, Spool]] = []
-        self._looked = False
+        self._queue: Spool | None = None
         self._ready = False
         self._seen_at = float("-inf")
         self._swept_at = float("-inf")
@@ -101,8 +99,7 @@ class Keeper:
     @property
     def queued(self) -> int:
         """Changes in the durable queue, those of lost processes too."""
-        own = len(self._queue) if self._queue is not None else 0
-        return own + sum(len(spool) for _, spool in self._left)
+        return len(self._queue) if self._queue is not None else 0
 
     def round(self, changes: Sequence[Change], *, last: bool = False) -> Kept:
         """Keep changes, write what waits, and look after the rest when it is time.
@@ -119,8 +116,9 @@ class Keeper:
             if not queued:  # the disk is full or away, but perhaps the database is not
                 self._write(writes, kept)
                 queued = True
-            self._drain(kept)
-            self._adopt(kept)
+            if self._queue is not None:
+                self._empty(self._queue, kept)
+                self._close_left(self._queue, kept)
             self._look_after(kept, last=last)
         except (SQLAlchemyError, OSError, CommandError) as exc:
             self._failed("database", exc)
@@ -137,7 +135,8 @@ class Keeper:
             return True
         try:
             if self._queue is None:
-                self._queue = Spool(spool_path(self._folder, self._store.run_id))
+                self._queue = Spool(self._folder, self._store.run_id)
+                self.damaged += self._queue.damaged
             if writes:
                 self._queue.put([encode(write) for write in writes])
         except (OSError, QueueFull) as exc:
@@ -146,22 +145,19 @@ class Keeper:
         self._works("queue")
         return True
 
-    def _drain(self, kept: Kept) -> None:
-        if self._queue is not None:
-            self._empty(self._queue, kept, None)
-
-    def _empty(self, queue: DurableQueue, kept: Kept, run_id: UUID | None) -> None:
-        """Write what a queue holds."""
+    def _empty(self, queue: Spool, kept: Kept) -> None:
+        """Write what the queue holds."""
         while items := queue.take(BATCH):
-            writes: list[CallWrite] = []
-            for _, data in items:
+            writes: dict[UUID, list[CallWrite]] = {}
+            for item in items:
                 try:
-                    writes.append(decode(data))
+                    writes.setdefault(item.run_id, []).append(decode(item.data))
                 except ValueError:
                     self.damaged += 1
                     log.error("a record of a call cannot be read")
-            self._write(writes, kept, run_id)
-            queue.ack(number for number, _ in items)
+            for run_id, of_run in writes.items():
+                self._write(of_run, kept, None if run_id == self._store.run_id else run_id)
+            queue.ack([item.number for item in items])
 
     def _write(self, writes: Sequence[CallWrite], kept: Kept, run_id: UUID | None = None) -> None:
         try:
@@ -187,19 +183,13 @@ class Keeper:
             self._store.open()
             self._ready = True
 
-    def _adopt(self, kept: Kept) -> None:
-        """Write what earlier runs have left in the folder, and close their calls."""
-        if not self._looked:
-            self._left += abandoned(self._folder, self._store.run_id)
-            self._looked = True
-        while self._left:
-            run_id, spool = self._left[0]
-            self._empty(spool, kept, run_id)
+    def _close_left(self, queue: Spool, kept: Kept) -> None:
+        """Close the calls of runs that were killed, once all that they have left is written."""
+        for run_id in queue.left:
             closed = self._store.close_run(run_id, self._now_us())
             self._told_closed(closed)
             kept.closed += closed
-            spool.close()
-            self._left.pop(0)
+            queue.settle(run_id)
 
     def _look_after(self, kept: Kept, *, last: bool) -> None:
         if last:
@@ -243,16 +233,16 @@ class Keeper:
         Args:
             calls_left: whether calls are open that the next server has to close.
         """
-        empty = self._queue is not None and not len(self._queue)
-        if self._ready and empty and not calls_left:
-            try:
-                self._store.leave()
-            except (SQLAlchemyError, OSError) as exc:
-                self._failed("database", exc)
-        for spool in (self._queue, *(spool for _, spool in self._left)):
-            if spool is not None:
-                spool.close()
-        self._queue, self._left = None, []
+        queue = self._queue
+        if queue is not None:
+            if self._ready and not len(queue) and not calls_left:
+                try:
+                    self._store.leave()
+                    queue.settle(self._store.run_id)
+                except (SQLAlchemyError, OSError) as exc:
+                    self._failed("database", exc)
+            queue.close()
+        self._queue = None
         self._store.close()
 
     # -- failures ------------------------------------------------------------------------------------------

@@ -14,10 +14,13 @@ import trio
 
 from vb.events.base import Published
 from vb.events.bus import EventBus
+from vb.events.history import CallRecorded, HistoryFailed, HistoryRecovered
 from vb.history.collector import Collector
 from vb.history.settings import HistorySettings
+from vb.history.sip_trace import Direction, SipMessage
 from vb.history.store import Store
-from vb.history.tasks.keeper import Keeper, Kept
+from vb.history.tasks.keeper import Keeper, Kept, Trouble
+from vb.legs.leg import Leg
 from vb.metrics import Reading
 
 log = structlog.get_logger(__name__)
@@ -37,14 +40,9 @@ READERS: Final = 3
 class History:
     """The history of one server; see `open_history`."""
 
-    def __init__(
-        self,
-        settings: HistorySettings,
-        instance_id: str,
-        *,
-        run_id: UUID,
-        on_recorded: Callable[[UUID], None] | None = None,
-    ) -> None:
+    def __init__(self, settings: HistorySettings, bus: EventBus, *, run_id: UUID) -> None:
+        instance_id = bus.instance_id
+        self.settings = settings
         self.collector = Collector(instance_id, headers=settings.headers, sip=settings.sip)
         self.store = Store(settings.url, run_id=run_id, instance_id=instance_id)
         self.keeper = Keeper(
@@ -54,7 +52,8 @@ class History:
             recordings_folder=settings.recordings_folder,
         )
         self.faults = 0
-        self._on_recorded = on_recorded
+        self._bus = bus
+        self._told: dict[Trouble, str] = {}
         self._reading = trio.CapacityLimiter(READERS)
         self._writing = trio.CapacityLimiter(1)
         self._wakeup = trio.Event()
@@ -71,6 +70,22 @@ class History:
             return
         if urgent:
             self._wakeup.set()
+
+    def meet(self, leg: Leg) -> None:
+        """Take note of a leg that has come into being. Neither waits nor raises."""
+        try:
+            self.collector.tell(leg.facts(), time.time_ns() // 1_000)
+        except Exception:  # the boundary of the history: a fault here must not end the leg
+            self.faults += 1
+            log.exception("what a leg knows is missing in the call history", leg_id=leg.id)
+
+    def sip_message(self, direction: Direction, data: bytes) -> None:
+        """Take note of a SIP message that has come in, or is about to go out. Neither waits nor raises."""
+        try:
+            self.collector.sip_message(SipMessage(direction, data, time.time_ns()))
+        except Exception:  # the boundary of the history: a fault here must not touch the call
+            self.faults += 1
+            log.exception("a SIP message is missing in the call history")
 
     @property
     def problem(self) -> str | None:
@@ -119,10 +134,24 @@ class History:
         self.collector.forget(time.time_ns() // 1_000)
         if kept.unknown:
             self.collector.tell_all()
-        if self._on_recorded is not None:
-            for call_id in kept.recorded:
-                self._on_recorded(call_id)
+        self._tell(kept)
         return kept
+
+    def _tell(self, kept: Kept) -> None:
+        """Say which calls lie in the database now, each one of this process once, and what has gone wrong."""
+        told, now = self._told, dict(self.keeper.problems)
+        for part in now.keys() - told.keys():
+            self._bus.publish(HistoryFailed(part=part, error=now[part]))
+        for part in told.keys() - now.keys():
+            self._bus.publish(HistoryRecovered(part=part))
+        self._told = now
+        for call_id in kept.recorded:
+            call = self.collector.recorded(call_id)
+            if call is not None:
+                app_id = call.document.get("app_id")
+                self._bus.publish(CallRecorded(call_id=str(call_id), leg_id=call.leg_id, app_id=app_id))
+        for call_id in kept.closed:
+            self._bus.publish(CallRecorded(call_id=str(call_id), leg_id=str(call_id)))
 
     async def drain(self, deadline: float) -> None:
         """Write what has happened so far, until a time of Trio's clock."""
@@ -160,21 +189,19 @@ async def open_history(
     settings: HistorySettings,
     bus: EventBus,
     *,
-    on_recorded: Callable[[UUID], None] | None = None,
     run_id: UUID | None = None,
 ) -> AsyncIterator[History]:
     """Keep the history of a server's calls inside the block.
 
     Args:
         settings: where and what.
-        bus: whose events it sees.
-        on_recorded: is called with each call that has ended and lies in the database now.
+        bus: whose events it sees, and where it tells what it has recorded.
         run_id: of this process; drawn when None.
 
     Raises:
         ConfigError: the database's URL cannot be used.
     """
-    history = History(settings, bus.instance_id, run_id=run_id or uuid4(), on_recorded=on_recorded)
+    history = History(settings, bus, run_id=run_id or uuid4())
     unsubscribe = bus.subscribe(history.observe)
     try:
         async with trio.open_nursery() as nursery:

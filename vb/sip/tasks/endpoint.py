@@ -46,6 +46,7 @@ _SECRET_LINE = re.compile(
 
 __all__ = ["DialRequest", "SipCall", "SipEndpoint", "SipSettings"]
 
+OnMessage = Callable[[Literal["in", "out"], bytes], None]
 RefuseNew = Callable[[], tuple[int, str | None, Sequence[tuple[str, str]]] | None]
 
 
@@ -120,7 +121,7 @@ class SipEndpoint:
         look_up: asks for names; the system's name servers when None.
         on_invite: called with each new inbound call, without waiting; if it refuses the call at once,
             the caller gets no 100 before that. A fault in it refuses the call with 500.
-
+        on_message: is shown every message as it is on the wire, `in` or `out`; must neither wait nor raise.
         refuse_new: asked before a new INVITE reaches `on_invite`; status, reason and headers refuse it.
 
     Attributes:
@@ -137,9 +138,11 @@ class SipEndpoint:
         *,
         refuse_new: RefuseNew | None = None,
         look_up: LookUp | None = None,
+        on_message: OnMessage | None = None,
     ) -> None:
         self.settings = settings
         self._refuse_new = refuse_new
+        self._on_message = on_message
         self.names = NameLookup("sip", patience_s=RESOLVE_TIMEOUT_S, lookup=look_up)
         self.faults = 0
         self.overflows = 0
@@ -348,6 +351,8 @@ class SipEndpoint:
             return
         if self.settings.debug:
             _dump("received", data, source)
+        if self._on_message is not None:
+            self._on_message("in", data)
         self._contained("datagram", lambda: agent.receive(data, source, trio.current_time()))
 
     def unframed(self, data: bytes, status: int, source: Hop) -> None:
@@ -397,6 +402,8 @@ class SipEndpoint:
                 for message in outgoing:
                     if self.settings.debug:
                         _dump("sent", message.data, message.hop)
+                    if self._on_message is not None:
+                        self._on_message("out", message.data)
                     self._contained("send", partial(transport.send, message))
                 if not events and not outgoing:
                     break
