@@ -38,6 +38,7 @@ from vb.web.policy import FetchPolicy
 from vb.web.tasks.client import WebClient
 from vb.web.tasks.dial import Dialer
 from vb.web.tasks.guard import Guard
+from vb.wsleg.kind import WebSocketLegs
 
 log = structlog.get_logger(__name__)
 
@@ -139,6 +140,7 @@ def build_engine(config: Config, web: WebClient, rooms: Layer, legs: trio.Nurser
         bridges=bridges,
     )
     engine.add_kind(SipLegs(engine))
+    engine.add_kind(WebSocketLegs(engine))
     plane.set_fault_handlers(partial(_leg_fault, engine), _room_fault)
     return engine
 
