@@ -8,10 +8,11 @@ import math
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
+from urllib.parse import urlsplit
 
 import numpy as np
 import trio
-from trio_websocket import ConnectionClosed, WebSocketConnection, open_websocket_url
+from trio_websocket import ConnectionClosed, WebSocketConnection, wrap_client_stream
 
 Frame = dict[str, Any]
 
@@ -25,7 +26,9 @@ def tone(hertz: float, rate_hz: int, seconds: float, level: float = 8000.0) -> b
 class Program:
     """One client."""
 
-    def __init__(self, socket: WebSocketConnection, rate_hz: int = 16000, *, json_audio: bool = False) -> None:
+    def __init__(
+        self, socket: WebSocketConnection, rate_hz: int = 16000, *, json_audio: bool = False
+    ) -> None:
         self.socket = socket
         self.rate_hz = rate_hz
         self.json_audio = json_audio
@@ -107,13 +110,18 @@ async def open_program(
 ) -> AsyncIterator[Program]:
     """A client of a path of a server, with `http` in its URL."""
     extra = [(name.encode(), value.encode()) for name, value in (headers or {}).items()]
-    async with (
-        open_websocket_url(
-            url.replace("http", "ws", 1), extra_headers=extra, message_queue_size=1000
-        ) as socket,
-        trio.open_nursery() as nursery,
-    ):
+    parts = urlsplit(url)
+    resource = parts.path + (f"?{parts.query}" if parts.query else "")
+    stream = await trio.open_tcp_stream(parts.hostname or "", parts.port or 80)
+    async with stream, trio.open_nursery() as nursery:
+        socket = await wrap_client_stream(
+            nursery, stream, parts.netloc, resource, message_queue_size=1000, extra_headers=extra
+        )
         program = Program(socket, rate_hz, json_audio=json_audio)
         nursery.start_soon(program.read)
-        yield program
-        nursery.cancel_scope.cancel()
+        try:
+            yield program
+        finally:
+            with trio.move_on_after(2, shield=True):
+                await socket.aclose()
+            nursery.cancel_scope.cancel()

@@ -6,7 +6,6 @@ waiting whenever the system takes it. A task waits only for a client that does n
 
 from __future__ import annotations
 
-import math
 from typing import Final
 
 import trio
@@ -36,6 +35,7 @@ class ServerSocket:
 
     def __init__(self, flow: Flow) -> None:
         self._flow = flow
+        flow.hold_at_most(SYSTEM_BYTES)
         self._protocol = ServerWebSocket(MAX_MESSAGE_BYTES)
         self._take: Take | None = None
         self._early: list[Message] = []
@@ -47,7 +47,6 @@ class ServerSocket:
         self._end: SocketEnd | None = None
         self._heard_at = trio.current_time()
         self._asked = False
-        self._closing_by = math.inf
 
     # -- what the connection calls -------------------------------------------------------------------------
 

@@ -9,6 +9,7 @@ from urllib.parse import unquote
 
 from vb.wsleg.inbound import check_leg, serve_leg
 from vb.wsleg.kind import WebSocketLegs
+from vb.wsleg.listener import check_listener, serve_listener
 from vb.wsleg.request import UpgradeRequest
 from vb.wsleg.socket import MediaSocket
 from vb.wsleg.wire import DEFAULT_RATE_HZ, SAMPLE_RATES_HZ, WIRE_FORMATS
@@ -56,6 +57,14 @@ async def _serve_leg(engine: Engine, request: UpgradeRequest, socket: MediaSocke
     await serve_leg(_kind(engine), request, socket)
 
 
+def _check_listener(engine: Engine, request: UpgradeRequest, admit: bool) -> None:
+    check_listener(_kind(engine), request, admit=admit)
+
+
+async def _serve_listener(engine: Engine, request: UpgradeRequest, socket: MediaSocket) -> None:
+    await serve_listener(_kind(engine), request, socket)
+
+
 _TEXT: Final = {"type": "string"}
 
 SOCKETS: Final = (
@@ -94,6 +103,20 @@ SOCKETS: Final = (
             },
             "webhook_secret": {"description": "signs them", "schema": _TEXT},
         },
+    ),
+    SocketRoute(
+        path="/v1/rooms/{id}/ws",
+        name="wsRoom",
+        summary="Hear a room, and speak in it, without being a leg",
+        description="The first frame is `connected`, with the room's rate. After that audio goes both ways, "
+        "as `audio` in Base64 in JSON, 16-bit little-endian mono; what the client says is not in what it "
+        "hears. `ping` is answered with `pong`, `stop` ends it, and `audio_dropped` tells what was lost. It "
+        "is closed with 1001 when the room is deleted.",
+        tag="rooms",
+        errors=(404, 426, 503),
+        check=_check_listener,
+        serve=_serve_listener,
+        query={},
     ),
 )
 

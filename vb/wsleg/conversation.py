@@ -13,7 +13,7 @@ import trio
 
 from vb.limits.rate import RateLimit
 from vb.wsleg.audio_in import AudioIn
-from vb.wsleg.losses import Losses
+from vb.wsleg.losses import Loss, Losses
 from vb.wsleg.socket import MediaSocket, Outbox
 from vb.wsleg.wire import (
     Message,
@@ -22,6 +22,7 @@ from vb.wsleg.wire import (
     Text,
     Unusable,
     WireFormat,
+    dropped_message,
     ping_message,
     pong_message,
     read_message,
@@ -30,6 +31,8 @@ from vb.wsleg.wire import (
 log = structlog.get_logger(__name__)
 
 PING_INTERVAL_S: Final = 30.0
+REPORT_DELAY_S: Final = 0.5
+REPORT_INTERVAL_S: Final = 5.0
 CONTROLS_PER_S: Final = 50
 """Texts and pings that a program may send; what comes faster is dropped."""
 FLOOD_PAUSE_S: Final = 0.02
@@ -114,6 +117,16 @@ class Conversation:
         if sent:
             self._outbox.add(self._socket)
         return sent
+
+    async def report(self, tell: Callable[[Loss], None]) -> None:
+        """Tell of losses, soon after the first and then every few seconds at most, until cancelled."""
+        while True:
+            await self._losses.wait()
+            await trio.sleep(REPORT_DELAY_S)
+            for loss in self._losses.take():
+                tell(loss)
+                self.say(dropped_message(loss.direction, loss.reason, loss.count, loss.duration_ms))
+            await trio.sleep(REPORT_INTERVAL_S)
 
     async def ping(self) -> None:
         """Ask every now and then whether the program is there, until cancelled."""

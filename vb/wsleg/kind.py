@@ -14,6 +14,8 @@ from vb.legs.kind import LegType
 from vb.legs.leg import Leg
 from vb.legs.requests import CreateLeg
 from vb.metrics import Reading
+from vb.rooms.room import Room
+from vb.wsleg.listener import Audience
 from vb.wsleg.losses import LOSSES, Counts
 from vb.wsleg.outbound import create_websocket_leg
 from vb.wsleg.socket import Outbox
@@ -43,6 +45,7 @@ class WebSocketLegs:
         self.losses: Counts = dict.fromkeys(LOSSES, 0)
         self.lead_ms = max(0, engine.config.websocket.jitter_buffer_ms)
         self.listeners = 0
+        self._audiences: dict[str, Audience] = {}
 
     async def create(self, request: CreateLeg) -> Leg:
         """Call a program and return its ringing leg.
@@ -60,6 +63,18 @@ class WebSocketLegs:
             self.engine.rooms.join(leg, room_id)
         except VbError as exc:  # the room is being deleted: the leg goes on alone
             log.info("leg cannot join its room", leg_id=leg.id, problem=exc.message)
+
+    def audience(self, room: Room) -> Audience:
+        """Return those who hear a room."""
+        found = self._audiences.get(room.id)
+        if found is None or found.room is not room:
+            found = self._audiences[room.id] = Audience(room, self)
+        return found
+
+    def leave(self, audience: Audience) -> None:
+        """Forget an audience that has nobody left."""
+        if not audience.listeners and self._audiences.get(audience.room.id) is audience:
+            del self._audiences[audience.room.id]
 
     async def run(self, *, task_status: trio.TaskStatus[Sequence[str]] = trio.TASK_STATUS_IGNORED) -> None:
         """Write to the WebSockets until cancelled; they listen on no address of their own."""

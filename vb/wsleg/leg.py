@@ -23,17 +23,15 @@ from vb.mixer.port import StreamPort
 from vb.wsleg.audio_in import AudioIn
 from vb.wsleg.audio_out import AudioOut
 from vb.wsleg.conversation import Conversation
-from vb.wsleg.losses import Losses
+from vb.wsleg.losses import Loss, Losses
 from vb.wsleg.socket import END_REASONS, MediaSocket, Outbox, close_code
-from vb.wsleg.wire import SAMPLE_RATES_HZ, WireFormat, dropped_message, text_message
+from vb.wsleg.wire import SAMPLE_RATES_HZ, WireFormat, text_message
 
 if TYPE_CHECKING:
     from vb.wsleg.losses import Counts
 
 log = structlog.get_logger(__name__)
 
-REPORT_DELAY_S: Final = 0.5
-REPORT_INTERVAL_S: Final = 5.0
 _ALONE_HZ: Final = {24000: 48000}
 """Rate of a leg in no room where the plane does not have the leg's own."""
 
@@ -204,23 +202,22 @@ class WebSocketLeg(Leg):
         self.hangup("max_duration")
 
     async def _report(self) -> None:
-        """Tell of losses: soon after the first, then every few seconds at most."""
-        while True:
-            await self._losses.wait()
-            await trio.sleep(REPORT_DELAY_S)
-            for loss in self._losses.take():
-                self.publish(
-                    LegAudioDropped(
-                        leg_id=self.id,
-                        app_id=self.app_id,
-                        direction=loss.direction,
-                        reason=loss.reason,
-                        count=loss.count,
-                        duration_ms=loss.duration_ms,
-                    )
-                )
-                self._say(dropped_message(loss.direction, loss.reason, loss.count, loss.duration_ms))
-            await trio.sleep(REPORT_INTERVAL_S)
+        """Tell of losses once it is connected."""
+        await self.connected.wait()
+        if self._conversation is not None:
+            await self._conversation.report(self._tell_loss)
+
+    def _tell_loss(self, loss: Loss) -> None:
+        self.publish(
+            LegAudioDropped(
+                leg_id=self.id,
+                app_id=self.app_id,
+                direction=loss.direction,
+                reason=loss.reason,
+                count=loss.count,
+                duration_ms=loss.duration_ms,
+            )
+        )
 
     def _say(self, message: str) -> bool:
         return self._conversation is not None and self._conversation.say(message)
