@@ -109,6 +109,8 @@ async def test_a_called_program_and_a_phone_hear_each_other(config: Config) -> N
             assert [frame for frame in program.frames if frame["type"] == "connected"] == []
             await server.call("delete_leg", id=leg.id)
             assert (await wait_for(events, "leg.disconnected"))["cdr"]["reason"] == "api_hangup"
+            with trio.fail_after(3):
+                await program.closed.wait()
             assert program.close_code == 1000
 
 
