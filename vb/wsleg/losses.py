@@ -18,6 +18,8 @@ LOSSES: Final[tuple[tuple[Direction, LossReason], ...]] = (
     ("in", "flood"),
     ("out", "slow_reader"),
 )
+TOLD_LATE_FRAMES: Final = 5
+"""Frames that came too late before it is told: one now and then is what a network does."""
 Counts: TypeAlias = dict[tuple[Direction, LossReason], int]
 
 
@@ -58,7 +60,8 @@ class Losses:
         self._totals[key] = self._totals.get(key, 0) + count
         counted, lasted_ms = self._new.get(key, (0, 0))
         self._new[key] = (counted + count, lasted_ms + duration_ms)
-        self._some.set()
+        if reason != "underflow" or counted + count >= TOLD_LATE_FRAMES:
+            self._some.set()
 
     async def wait(self) -> None:
         """Wait until there is something to report."""
