@@ -10,6 +10,7 @@ from trio.testing import MockClock
 
 from tests.api.harness import SmallEngine, ask, register
 from vb.api.app import PAGES, Application, create_app
+from vb.api.sockets import SOCKETS
 from vb.commands.params import NoParams
 from vb.commands.registry import REGISTRY, Route
 from vb.commands.views import Status
@@ -211,7 +212,8 @@ async def test_the_routes_are_those_of_the_registry_and_the_listed_pages(app: Ap
         for method in rule.methods or ()
     }
     commands = {(command.route.method, command.route.path) for command in REGISTRY.values()}
-    assert routes == commands | {("GET", page) for page in PAGES}
+    pages = {("GET", page) for page in PAGES} | {("GET", route.path) for route in SOCKETS}
+    assert routes == commands | pages
 
 
 async def test_a_client_that_leaves_does_not_cut_a_command_short(
