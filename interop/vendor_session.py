@@ -132,7 +132,8 @@ async def program(client: Client, stream: EventStream, events: Subscription) -> 
         say(shown == ("websocket_out", "connected", {"X-Call": "7"}), "get_leg of a program", leg)
         await leg.send_rtt(vendor.RTTRequest(text="good day"))
         await leg.play(vendor.play_tone("us_dial"))
-        texts, sizes = [], set()
+        texts: list[str] = []
+        sizes: set[int] = set()
         async with asyncio.timeout(EVENT_S):
             while not (texts and sizes):
                 frame = json.loads(await heard.get())
