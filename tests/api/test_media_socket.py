@@ -27,6 +27,10 @@ class Line:
         self.messages: list[Message] = []
         self.pause_s = 0.0
 
+    @property
+    def over(self) -> bool:
+        return self.end is not None
+
     def take(self, messages: list[Message]) -> float:
         self.messages += messages
         return self.pause_s
@@ -65,7 +69,7 @@ async def test_a_client_of_which_nothing_comes_is_asked_and_then_given_up(
         await trio.sleep(0.2)
         assert line.sent() == b"\x89\x00"
         await trio.sleep(29.7)
-        assert line.end is None
+        assert not line.over
         await trio.sleep(0.3)
         assert line.end is SocketEnd.SILENT
 
@@ -76,7 +80,7 @@ async def test_any_frame_is_a_sign_of_life(autojump_clock: trio.testing.MockCloc
             await trio.sleep(50)
             assert line.sent() == b"\x89\x00"
             line.socket.receive(b"\x8a\x80\0\0\0\0")
-        assert line.end is None
+        assert not line.over
         await trio.sleep(61)
         assert line.end is SocketEnd.SILENT
 
@@ -106,7 +110,7 @@ async def test_a_client_that_reads_nothing_is_cut_off_after_five_seconds(
             put += 1
         assert UNSENT_BYTES - 1000 <= put * 1000 <= UNSENT_BYTES + 300_000
         await trio.sleep(4.5)
-        assert line.end is None
+        assert not line.over
         await trio.sleep(6)
         assert line.end is SocketEnd.SLOW
         assert not line.socket.put(frame)

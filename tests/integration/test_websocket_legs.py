@@ -290,7 +290,7 @@ async def test_a_parameter_that_cannot_be_used_is_one_clear_400(
             with pytest.raises(BaseExceptionGroup) as caught:
                 async with open_program(f"{server.url}/v1/legs/websocket?{query}"):
                     pass
-            rejected = caught.value
+            rejected: BaseException = caught.value
             while isinstance(rejected, BaseExceptionGroup):
                 rejected = rejected.exceptions[0]
             assert isinstance(rejected, ConnectionRejected)
@@ -334,7 +334,6 @@ async def test_many_hang_up_while_the_server_stops_and_nothing_stays(config: Con
     async with trio.open_nursery() as nursery:
         programs: list[Program] = []
         async with open_server(config) as server:
-
             all_here = trio.Event()
 
             async def stay() -> None:

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 
 import pytest
 import trio
-from trio_websocket import WebSocketRequest, serve_websocket
 
 from tests.support.phone import open_phone
-from tests.support.program import Program
+from tests.support.program import open_host
 from tests.support.world import call_in, rest_of, wait_for
 from vb.commands.views import Leg
 from vb.config import Config
@@ -19,53 +16,6 @@ from vb.errors import BadRequest, InvalidField
 from vb.server import Server, open_server
 
 pytestmark = pytest.mark.integration
-
-
-class Host:
-    """Programs that are called."""
-
-    def __init__(self) -> None:
-        self.port = 0
-        self.reject: int | None = None
-        self.answer_after_s = 0.0
-        self.headers: dict[str, str] = {}
-        self.path = ""
-        self.programs: list[Program] = []
-        self._came = trio.Event()
-
-    async def handle(self, request: WebSocketRequest) -> None:
-        self.path = request.path
-        self.headers = {name.decode(): value.decode() for name, value in request.headers}
-        await trio.sleep(self.answer_after_s)
-        if self.reject is not None:
-            await request.reject(self.reject)
-            return
-        program = Program(await request.accept())
-        self.programs.append(program)
-        self._came.set()
-        await program.read()
-
-    async def program(self) -> Program:
-        with trio.fail_after(5):
-            await self._came.wait()
-        return self.programs[-1]
-
-    def url(self, path: str = "/agent") -> str:
-        return f"ws://127.0.0.1:{self.port}{path}"
-
-
-@asynccontextmanager
-async def open_host() -> AsyncIterator[Host]:
-    host = Host()
-    async with trio.open_nursery() as nursery:
-
-        async def serve(*, task_status: trio.TaskStatus[object]) -> None:
-            await serve_websocket(host.handle, "127.0.0.1", 0, ssl_context=None, task_status=task_status)
-
-        server = await nursery.start(serve)
-        host.port = server.port
-        yield host
-        nursery.cancel_scope.cancel()
 
 
 async def dial(server: Server, **fields: object) -> Leg:
@@ -174,14 +124,15 @@ async def test_the_call_ends_after_its_longest_duration_or_when_the_program_hang
             assert await program.frame("text") == {"type": "text", "text": "hi"}
             ended = await wait_for(events, "leg.disconnected", leg_id=leg.id)
             assert ended["cdr"]["reason"] == "max_duration"
-            for say_goodbye in (
-                lambda one: one.send({"type": "hangup"}),
-                lambda one: one.socket.aclose(),
-            ):
-                host._came = trio.Event()
+            for in_words in (True, False):
+                host.came = trio.Event()
                 leg = await dial(server, url=host.url())
                 await wait_for(events, "leg.connected", leg_id=leg.id)
-                await say_goodbye(await host.program())
+                program = await host.program()
+                if in_words:
+                    await program.send({"type": "hangup"})
+                else:
+                    await program.socket.aclose()
                 ended = await wait_for(events, "leg.disconnected", leg_id=leg.id)
                 assert ended["cdr"]["reason"] == "hangup"
 

@@ -12,7 +12,13 @@ from urllib.parse import urlsplit
 
 import numpy as np
 import trio
-from trio_websocket import ConnectionClosed, WebSocketConnection, wrap_client_stream
+from trio_websocket import (
+    ConnectionClosed,
+    WebSocketConnection,
+    WebSocketRequest,
+    serve_websocket,
+    wrap_client_stream,
+)
 
 Frame = dict[str, Any]
 
@@ -101,7 +107,7 @@ class Program:
         if samples.size < count:
             return 0.0
         steps = np.arange(count) / self.rate_hz
-        return 2 * abs(np.mean(samples * np.exp(-2j * math.pi * hertz * steps))) / 32768
+        return float(2 * abs(np.mean(samples * np.exp(-2j * math.pi * hertz * steps))) / 32768)
 
 
 @asynccontextmanager
@@ -125,3 +131,50 @@ async def open_program(
             with trio.move_on_after(2, shield=True):
                 await socket.aclose()
             nursery.cancel_scope.cancel()
+
+
+class Host:
+    """Programs that are called."""
+
+    def __init__(self) -> None:
+        self.port = 0
+        self.reject: int | None = None
+        self.answer_after_s = 0.0
+        self.headers: dict[str, str] = {}
+        self.path = ""
+        self.programs: list[Program] = []
+        self.came = trio.Event()
+
+    async def handle(self, request: WebSocketRequest) -> None:
+        self.path = request.path
+        self.headers = {name.decode(): value.decode() for name, value in request.headers}
+        await trio.sleep(self.answer_after_s)
+        if self.reject is not None:
+            await request.reject(self.reject)
+            return
+        program = Program(await request.accept())
+        self.programs.append(program)
+        self.came.set()
+        await program.read()
+
+    async def program(self) -> Program:
+        with trio.fail_after(5):
+            await self.came.wait()
+        return self.programs[-1]
+
+    def url(self, path: str = "/agent") -> str:
+        return f"ws://127.0.0.1:{self.port}{path}"
+
+
+@asynccontextmanager
+async def open_host() -> AsyncIterator[Host]:
+    host = Host()
+    async with trio.open_nursery() as nursery:
+
+        async def serve(*, task_status: trio.TaskStatus[object]) -> None:
+            await serve_websocket(host.handle, "127.0.0.1", 0, ssl_context=None, task_status=task_status)
+
+        server = await nursery.start(serve)
+        host.port = server.port
+        yield host
+        nursery.cancel_scope.cancel()

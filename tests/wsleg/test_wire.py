@@ -74,6 +74,10 @@ def test_text_that_is_no_object_is_dropped(text: str) -> None:
     assert read_message(text, "binary") == Unusable("not a JSON object")
 
 
+def test_more_text_than_can_be_of_use_is_not_even_read() -> None:
+    assert read_message('{"audio":"' + "AAAA" * 100_000 + '"}', "json_base64") == Unusable("too long")
+
+
 @pytest.mark.parametrize(
     ("frame", "found"),
     [

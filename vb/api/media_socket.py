@@ -123,6 +123,7 @@ class ServerSocket:
                 self.flush()
             elif silent_s >= ASK_AFTER_S:
                 self._asked = True
+        self._take = None  # whoever took the messages can go without waiting for the garbage collector
         return self._end
 
     async def write(self) -> None:

@@ -33,6 +33,7 @@ class InboundLeg(WebSocketLeg):
 
     async def run(self) -> None:
         """Serve the WebSocket to its end."""
+        await self.connected.wait()  # what comes before waits in the WebSocket
         assert self._socket is not None
         await self.converse(self._socket)
 

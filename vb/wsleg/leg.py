@@ -118,7 +118,9 @@ class WebSocketLeg(Leg):
         raise NotImplementedError
 
     def hang_up(self, reason: str) -> None:
-        """Say goodbye to the far end."""
+        """Say goodbye to the far end, and what it has lost since the last report."""
+        for loss in self._losses.take():
+            self._tell_loss(loss)
         if self._socket is not None:
             self._socket.close(close_code(reason))
 
@@ -149,6 +151,7 @@ class WebSocketLeg(Leg):
                     nursery.cancel_scope.cancel()
         finally:
             self._stream.close()
+            self._conversation = None  # it refers to the leg, which need not wait for the garbage collector
 
     async def converse(self, socket: MediaSocket) -> None:
         """Serve an open WebSocket until the far end is gone, and hang up for that."""

@@ -70,5 +70,8 @@ class Losses:
     def take(self) -> Iterator[Loss]:
         """Return what was lost since the last call."""
         found, self._new, self._some = self._new, {}, trio.Event()
+        late = found.get(("in", "underflow"))
+        if late is not None and late[0] < TOLD_LATE_FRAMES:
+            self._new["in", "underflow"] = found.pop(("in", "underflow"))
         for (direction, reason), (count, duration_ms) in found.items():
             yield Loss(direction, reason, count, duration_ms)

@@ -12,13 +12,12 @@ from typing import TYPE_CHECKING, Final
 import structlog
 import trio
 
-from vb.errors import InvalidField, Unavailable, VbError
+from vb.errors import InvalidField, VbError
 from vb.events.hooks import Hook
 from vb.events.leg import LegRinging
 from vb.ids import check_id
 from vb.legs.requests import SIP_FIELDS, CreateLeg
 from vb.limits.allowance import Ticket
-from vb.mixer.columns import PlaneFull
 from vb.web.errors import CannotConnect, HandshakeFailed, UrlRefused, WebError
 from vb.web.hooks import make_hook
 from vb.web.policy import WEBSOCKET, UrlTarget
@@ -204,8 +203,6 @@ class _Call:
 
         try:
             await leg.serve(announce)
-        except* PlaneFull as group:
-            raise Unavailable(str(group.exceptions[0])) from None
         finally:
             self.ticket.close(trio.current_time(), time.time())
 

@@ -19,6 +19,8 @@ SAMPLE_RATES_HZ: Final[tuple[SampleRate, ...]] = get_args(SampleRate)
 DEFAULT_RATE_HZ: Final = 16000
 PCM_NAME: Final = "pcm_s16le"
 SAMPLE_BYTES: Final = 2
+MAX_TEXT_CHARS: Final = 262_144
+"""Of JSON: two seconds of audio at the highest rate, and little enough to be read between two ticks."""
 _STOPS: Final = frozenset({"hangup", "stop"})
 _MAX_ID_CHARS: Final = 128
 _MAX_ID: Final = 2**63
@@ -62,6 +64,7 @@ class Unusable:
 Control: TypeAlias = Text | Ping | Stop | Nothing | Unusable
 _STOP: Final = Stop()
 _NOTHING: Final = Nothing()
+_TOO_LONG: Final = Unusable("too long")
 _NOT_JSON: Final = Unusable("not a JSON object")
 _WRONG_MODE: Final = Unusable("audio in the other format")
 _ODD: Final = Unusable("half a sample")
@@ -74,6 +77,8 @@ def read_message(message: Message, wire_format: WireFormat) -> bytes | Control:
         if wire_format != "binary":
             return _WRONG_MODE
         return _ODD if len(message) % SAMPLE_BYTES else message
+    if len(message) > MAX_TEXT_CHARS:
+        return _TOO_LONG
     try:
         found = json.loads(message)
     except (ValueError, RecursionError):
