@@ -69,7 +69,7 @@ def test_audio_in_the_other_format_is_dropped() -> None:
     assert isinstance(read_message('{"audio":"AAA="}', "binary"), Unusable)
 
 
-@pytest.mark.parametrize("text", ["", "no json", "[]", "1", "[" * 100_000, '{"a":' * 100_000, "9" * 5000])
+@pytest.mark.parametrize("text", ["", "no json", "[]", "1", "[" * 100_000, '{"a":' * 50_000, "9" * 5000])
 def test_text_that_is_no_object_is_dropped(text: str) -> None:
     assert read_message(text, "binary") == Unusable("not a JSON object")
 

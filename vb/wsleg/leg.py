@@ -106,7 +106,6 @@ class WebSocketLeg(Leg):
         self._max_duration_s = max_duration_s
         self._on_connected = on_connected
         self._audio_in = AudioIn(audio.rate_hz, lead_ms=audio.lead_ms)
-        self._audio_out: AudioOut | None = None
         self._socket: MediaSocket | None = None
         self._conversation: Conversation | None = None
         self._stream: StreamPort | None = None
@@ -151,7 +150,8 @@ class WebSocketLeg(Leg):
                     nursery.cancel_scope.cancel()
         finally:
             self._stream.close()
-            self._conversation = None  # it refers to the leg, which need not wait for the garbage collector
+            # Both refer to the leg, which need not wait for the garbage collector.
+            self._stream.sink = self._conversation = None
 
     async def converse(self, socket: MediaSocket) -> None:
         """Serve an open WebSocket until the far end is gone, and hang up for that."""
@@ -177,10 +177,10 @@ class WebSocketLeg(Leg):
             on_stop=self._far_end_stops,
             log_id=self.id,
         )
-        self._audio_out = AudioOut(
+        stream.source = self._audio_in
+        stream.sink = AudioOut(
             self.audio.rate_hz, self.audio.wire_format, socket, self._outbox, self._losses, self._hears
         )
-        stream.source, stream.sink = self._audio_in, self._audio_out
         self.clock.answered_at = trio.current_time()
         self.advance(LegState.CONNECTED)
         self.publish(LegConnected(leg_id=self.id, app_id=self.app_id, leg_type=self.type))
