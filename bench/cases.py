@@ -142,6 +142,21 @@ class FeaturesCase:
 
 
 @dataclass(frozen=True, slots=True)
+class WebSocketCase:
+    """Programs on WebSockets talk in 2-party rooms, and after them as many phones, for the ratio.
+
+    Attributes:
+        name: as `--only` takes it.
+        legs: how many of each.
+        bar_us: most µs of CPU for a frame each way of one program.
+    """
+
+    name: str = "websocket-50"
+    legs: int = 50
+    bar_us: float | None = 250.0
+
+
+@dataclass(frozen=True, slots=True)
 class MemoryCase:
     """Many short calls one after the other, and what is left of them.
 
@@ -202,6 +217,7 @@ Case = (
     | DelayCase
     | CallCase
     | FeaturesCase
+    | WebSocketCase
     | MemoryCase
     | SoakCase
     | SignallingCase
@@ -225,6 +241,7 @@ CASES: Final[tuple[Case, ...]] = (
     DelayCase(),
     CallCase(),
     FeaturesCase(),
+    WebSocketCase(),
     MemoryCase(),
     SignallingCase(),
     SignallingCase("signalling-300", rate=300.0, calls=3000, warm_up=150),
@@ -243,6 +260,7 @@ QUICK: Final[tuple[Case, ...]] = (
     DelayCase(legs=20, bursts=3),
     CallCase(calls=100),
     FeaturesCase("features-20", 20, 4, bar_us=None),
+    WebSocketCase("websocket-10", 10, bar_us=None),
     SignallingCase(calls=60, warm_up=10),
     BurstCase("delete-80", 80, "delete"),
     BurstCase("hang-up-80", 80, "hang up"),

@@ -236,6 +236,25 @@ class Standing:
 
 
 @dataclass(frozen=True, slots=True)
+class WebSocketFigures:
+    """What programs on WebSockets cost beside phones.
+
+    Attributes:
+        cpu_us: CPU of the server for a frame each way of one program.
+        phone_us: the same for a leg of G.711 in the same rooms.
+        frames_missing: of those that the programs should have heard.
+        frame_gap: time between two frames at the programs.
+        load_average: of the machine.
+    """
+
+    cpu_us: float
+    phone_us: float
+    frames_missing: int
+    frame_gap: Spread
+    load_average: float
+
+
+@dataclass(frozen=True, slots=True)
 class MemoryFigures:
     """What is left of many short calls.
 
@@ -294,6 +313,7 @@ Figures = (
     | DelayFigures
     | CallFigures
     | FeatureFigures
+    | WebSocketFigures
     | MemoryFigures
     | SoakFigures
     | SignallingFigures

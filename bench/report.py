@@ -21,6 +21,7 @@ from bench.cases import (
     SignallingCase,
     SoakCase,
     SpeakersCase,
+    WebSocketCase,
 )
 from bench.outcome import Outcome, SoakFigures
 from bench.rows import rows_of
@@ -74,6 +75,8 @@ def _describe(case: Case) -> str:
                 f"{case.legs} legs, 2-party rooms at 16 kHz, PCMU, bursts of speech told for all, "
                 f"{case.recorded} recorded, pass-through off"
             )
+        case WebSocketCase():
+            return f"{case.legs} programs on WebSockets, 2-party rooms at 16 kHz, then as many phones"
         case MemoryCase():
             return f"{case.warm_up} and {case.calls} short calls with media, {case.rate:g} a second"
         case SoakCase():

@@ -24,6 +24,7 @@ from bench.cases import (
     SignallingCase,
     SoakCase,
     SpeakersCase,
+    WebSocketCase,
 )
 from bench.figures import Spread
 from bench.outcome import (
@@ -37,6 +38,7 @@ from bench.outcome import (
     Outcome,
     SignallingFigures,
     SoakFigures,
+    WebSocketFigures,
     Window,
 )
 
@@ -105,6 +107,8 @@ def _readers(case: Case) -> list[Reader]:
             return _of(CallFigures, CALLS)
         case FeaturesCase():
             return _features_readers(case)
+        case WebSocketCase():
+            return _websocket_readers(case)
         case MemoryCase():
             return _memory_readers(case)
         case SoakCase():
@@ -189,6 +193,18 @@ def _features_readers(case: FeaturesCase) -> list[Reader]:
         *_of(FeatureFigures, own),
         *_of_window(SURROUNDING),
     ]
+
+
+def _websocket_readers(case: WebSocketCase) -> list[Reader]:
+    own: list[Own[WebSocketFigures]] = [
+        ("CPU, µs per leg for a frame each way", lambda f: f.cpu_us, case.bar_us),
+        ("CPU of a phone in the same rooms, µs", lambda f: f.phone_us, None),
+        ("a program over a phone", lambda f: f.cpu_us / f.phone_us if f.phone_us else None, None),
+        ("frames that were not heard", lambda f: float(f.frames_missing), None),
+        ("between two frames p99, ms", lambda f: f.frame_gap.p99_ms, None),
+        ("load average of the machine", lambda f: f.load_average, None),
+    ]
+    return _of(WebSocketFigures, own)
 
 
 def _memory_readers(case: MemoryCase) -> list[Reader]:

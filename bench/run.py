@@ -31,6 +31,7 @@ from bench.cases import (
     SignallingCase,
     SoakCase,
     SpeakersCase,
+    WebSocketCase,
     rooms_of,
 )
 from bench.delay import read_bursts
@@ -40,6 +41,7 @@ from bench.figures import Spread
 from bench.generator import Generator, LoadLateness
 from bench.memory import run_memory
 from bench.outcome import CallFigures, DelayFigures, MediaFigures, Options, Outcome
+from bench.programs import run_websocket
 from bench.server import tick_lateness
 from bench.signalling import run_signalling
 from bench.soak import run_soak
@@ -70,6 +72,8 @@ def run_case(case: Case, checkout: Path, options: Options) -> Outcome:
             return run_calls(case, checkout, options)
         case FeaturesCase():
             return run_features(case, checkout, options)
+        case WebSocketCase():
+            return run_websocket(case, checkout, options)
         case MemoryCase():
             return run_memory(case, checkout, options)
         case SoakCase():

@@ -125,6 +125,10 @@ class WebSocket:
         elif opcode == _CLOSE:
             self._ended = payload[2:].decode("utf-8", "replace")
 
+    def detach(self) -> tuple[socket.socket, bytearray]:
+        """Give away the connection, and what came on it that was not taken."""
+        return self._socket, self._data
+
     def close(self) -> None:
         """Close without a farewell."""
         self._socket.close()

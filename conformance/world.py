@@ -99,6 +99,10 @@ class World:
         silent = self.vsi.sent & {"pong", "stop"}
         return operations | self._succeeded | self._checked_events | silent | {"GET /v1/vsi"}
 
+    def worked(self, operation: str) -> None:
+        """Takes note of an operation that is no request with an answer, such as `GET /v1/legs/websocket`."""
+        self._succeeded.add(operation)
+
     # -- more servers ---------------------------------------------------------------------------------
 
     @asynccontextmanager

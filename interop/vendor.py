@@ -38,6 +38,7 @@ async def run(report: Report) -> None:
     if importlib.util.find_spec("voiceblender") is None:
         raise NotRun("the voiceblender client is not installed (./run test sets it up)")
     find_sipp()
+    allowed = {"VB_FETCH_ALLOW": "127.0.0.1/32"}
     load, port = Load(1, 1, SESSION_S), free_udp_port()
     with tempfile.TemporaryDirectory(prefix="interop-vendor-") as name:
         folder = Path(name)
@@ -45,7 +46,7 @@ async def run(report: Report) -> None:
         async def callee() -> None:
             check_counts(report, "callee", load, await run_sipp("callee", load, folder, port=port))
 
-        async with running_server(folder) as server, trio.open_nursery() as nursery:
+        async with running_server(folder, allowed) as server, trio.open_nursery() as nursery:
             nursery.start_soon(callee)
             if not await _session(report, server.rest_url, f"sip:callee@127.0.0.1:{port}"):
                 nursery.cancel_scope.cancel()

@@ -6,13 +6,16 @@ The client speaks asyncio, so `interop.vendor` starts this as a subprocess and r
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import sys
 
 import voiceblender as vendor
 from voiceblender import APIError, Client, Leg, Room, WebhookEventType
 from voiceblender._hub import Subscription
+from voiceblender._stream import EventStream
 from voiceblender._vsi import IDPayload
+from websockets.asyncio.server import ServerConnection, serve
 
 EVENT_S = 10.0
 
@@ -93,6 +96,57 @@ def recording_request() -> vendor.RecordingRequest:
     )
 
 
+async def program(client: Client, stream: EventStream, events: Subscription) -> None:
+    """A program on a WebSocket is called, hears a dial tone and its text, answers both, and hangs up."""
+    heard: asyncio.Queue[str | bytes] = asyncio.Queue()
+    leaving = asyncio.Event()
+
+    async def agent(socket: ServerConnection) -> None:
+        await socket.send(json.dumps({"type": "text", "text": "hello"}))
+
+        async def hang_up() -> None:
+            await leaving.wait()
+            await socket.send(json.dumps({"type": "hangup"}))
+
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(hang_up())
+            async for message in socket:
+                heard.put_nowait(message)
+
+    async with serve(agent, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        leg = await stream.create_leg(
+            vendor.CreateLegRequest(
+                type="websocket",
+                url=f"ws://127.0.0.1:{port}/agent",
+                headers={"X-Call": "7"},
+                sample_rate=24000,
+                wire_format="json_base64",
+                rtt=True,
+            )
+        )
+        await expect(events, WebhookEventType.LEG_CONNECTED, "leg_id", leg.id)
+        await expect(events, WebhookEventType.RTT_RECEIVED, "leg_id", leg.id)
+        leg = await client.get_leg(leg.id)
+        shown = (leg.type, leg.state, leg.headers)
+        say(shown == ("websocket_out", "connected", {"X-Call": "7"}), "get_leg of a program", leg)
+        await leg.send_rtt(vendor.RTTRequest(text="good day"))
+        await leg.play(vendor.play_tone("us_dial"))
+        texts: list[str] = []
+        sizes: set[int] = set()
+        async with asyncio.timeout(EVENT_S):
+            while not (texts and sizes):
+                frame = json.loads(await heard.get())
+                if frame.get("type") == "text":
+                    texts.append(frame["text"])
+                elif "audio" in frame:
+                    sizes.add(len(base64.b64decode(frame["audio"], validate=True)))
+        say(texts == ["good day"], "text reaches a program", texts)
+        say(sizes == {960}, "20 ms of a tone reach a program at 24 kHz", sizes)
+        leaving.set()
+        await expect(events, WebhookEventType.LEG_DISCONNECTED, "leg_id", leg.id)
+
+
 async def session(base_url: str, callee: str) -> None:
     """The whole session: rooms by REST, an outgoing call by VSI, media by REST, and the end of both."""
     async with Client(base_url=base_url) as client:
@@ -115,6 +169,7 @@ async def session(base_url: str, callee: str) -> None:
         await leg.hangup(vendor.DeleteLegRequest())
         await expect(events, WebhookEventType.LEG_LEFT_ROOM, "leg_id", leg.id)
         await expect(events, WebhookEventType.LEG_DISCONNECTED, "leg_id", leg.id)
+        await program(client, stream, events)
         await room.delete()
         await expect(events, WebhookEventType.ROOM_DELETED, "room_id", "vendor")
         say(await client.list_legs() == [] and await client.list_rooms() == [], "nothing is left")

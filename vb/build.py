@@ -40,6 +40,7 @@ from vb.web.policy import FetchPolicy
 from vb.web.tasks.client import WebClient
 from vb.web.tasks.dial import Dialer
 from vb.web.tasks.guard import Guard
+from vb.wsleg.kind import WebSocketLegs
 
 log = structlog.get_logger(__name__)
 
@@ -162,6 +163,7 @@ def build_engine(
         metrics.add_source(history.readings)
     engine.add_kind(SipLegs(engine))
     engine.add_kind(RtcLegs(engine))
+    engine.add_kind(WebSocketLegs(engine))
     plane.set_fault_handlers(partial(_leg_fault, engine), _room_fault)
     return engine
 

@@ -271,6 +271,16 @@ class WebRtcConfig(Group):
     )
 
 
+class WebSocketConfig(Group):
+    """WebSocket legs and listeners."""
+
+    jitter_buffer_ms: Annotated[int, Field(le=10_000)] = setting(
+        "WS_JITTER_BUFFER_MS",
+        "how much of what a WebSocket sends is held back against stalls; 0 or less plays audio as it comes",
+        0,
+    )
+
+
 class RoomConfig(Group):
     """Rooms and mixing."""
 
@@ -375,6 +385,7 @@ class Config(Group):
     sip: SipConfig = SipConfig()
     rtp: RtpConfig = RtpConfig()
     webrtc: WebRtcConfig = WebRtcConfig()
+    websocket: WebSocketConfig = WebSocketConfig()
     rooms: RoomConfig = RoomConfig()
     speech: SpeechConfig = SpeechConfig()
     recording: RecordingConfig = RecordingConfig()

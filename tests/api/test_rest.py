@@ -12,6 +12,7 @@ from tests.api.harness import SmallEngine, ask, register
 from vb.api.access import PAGES as PAGE
 from vb.api.app import PAGES, Application, create_app
 from vb.api.calls import ASSETS, RECORDING_PATH
+from vb.api.sockets import SOCKETS
 from vb.commands.params import NoParams
 from vb.commands.registry import REGISTRY, Route
 from vb.commands.views import Status
@@ -214,6 +215,7 @@ async def test_the_routes_are_those_of_the_registry_and_the_listed_pages(app: Ap
     }
     commands = {(command.route.method, command.route.path) for command in REGISTRY.values()}
     pages = {*PAGES, RECORDING_PATH, PAGE, *(f"{PAGE}/{name}" for name in ASSETS)}
+    pages |= {route.path for route in SOCKETS}
     assert routes == commands | {("GET", page) for page in pages}
 
 

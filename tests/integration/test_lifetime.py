@@ -11,6 +11,7 @@ import trio
 import trio.testing
 
 from tests.support.phone import open_phone
+from tests.support.program import open_host, open_program
 from tests.support.raw_call import open_raw_call
 from tests.support.raw_sip import SDP, open_raw
 from tests.support.transfers import arrival
@@ -58,6 +59,39 @@ async def test_an_outgoing_leg_is_gone(config: Config) -> None:
                 await server.engine.legs.wait_idle()
             await trio.testing.wait_all_tasks_blocked()
             assert gone() is None
+
+
+async def test_a_websocket_leg_is_gone_with_its_place(config: Config) -> None:
+    async with open_server(config) as server:
+        with server.events() as events:
+            url = f"{server.url}/v1/legs/websocket?room_id=r&rtt=1"
+            async with open_program(url) as program:
+                await program.talk(700, 0.2)
+                leg_id = (await wait_for(events, "leg.connected"))["leg_id"]
+                gone = ref(server.engine.legs.get(leg_id))
+                await server.call("delete_leg", id=leg_id)
+                await wait_for(events, "leg.disconnected")
+                with trio.fail_after(5):
+                    await server.engine.legs.wait_idle()
+                await trio.testing.wait_all_tasks_blocked()
+                assert gone() is None
+                assert server.engine.plane.ports == 0
+
+
+async def test_a_websocket_leg_that_we_opened_is_gone_with_its_place(config: Config) -> None:
+    async with open_server(config) as server, open_host() as host:
+        with server.events() as events:
+            await server.call("create_leg", type="websocket", url=host.url(), room_id="r")
+            leg_id = (await wait_for(events, "leg.connected"))["leg_id"]
+            gone = ref(server.engine.legs.get(leg_id))
+            program = await host.program()
+            await program.send({"type": "hangup"})
+            await wait_for(events, "leg.disconnected")
+            with trio.fail_after(5):
+                await server.engine.legs.wait_idle()
+            await trio.testing.wait_all_tasks_blocked()
+            assert gone() is None
+            assert server.engine.plane.ports == 0
 
 
 async def test_a_leg_that_was_replaced_is_gone_while_its_successor_talks(config: Config) -> None:

@@ -19,10 +19,14 @@ from vb.api.documents import Documents
 from vb.api.edge import CommandRunner, EdgeEngine
 from vb.api.encoding import MAX_BODY_BYTES
 from vb.api.flow import Flow
+from vb.api.media_socket import ServerSocket
 from vb.api.patterns import Pattern, PatternError
 from vb.api.rest import CORS_HEADERS, PREFLIGHT_HEADERS, Replies, add_commands
+from vb.api.sockets import SOCKETS, SocketRoute, find_socket
 from vb.api.vsi import CLOSE_GOING_AWAY, Receive, Send, VsiSession
+from vb.errors import VbError
 from vb.metrics import CONTENT_TYPE, Reading
+from vb.wsleg.request import UpgradeRequest
 
 log = structlog.get_logger(__name__)
 
@@ -56,6 +60,7 @@ class Application(QuartTrio):
         )
         self.wrong_tokens = WrongTokens(engine.metrics)
         self._sessions: set[VsiSession] = set()
+        self._media: set[ServerSocket] = set()
         self._closing = False
         self.url_map.strict_slashes = True
         self.url_map.merge_slashes = False
@@ -65,8 +70,10 @@ class Application(QuartTrio):
 
     async def asgi_app(self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
         """Answer what the path rules decide at once, and hand the rest on."""
-        if scope["type"] == "websocket":
+        if scope["type"] == "websocket" and scope["path"] == VSI_PATH:
             await self._serve_vsi(scope, cast(Receive, receive), cast(Send, send))
+        elif scope["type"] == "websocket":
+            await self._serve_media(scope, cast(Send, send))
         elif scope["type"] == "http" and scope["method"] == "OPTIONS":
             await _answer_preflight(cast(Send, send))
         elif scope["type"] == "http" and (refusal := self._refusal(scope)) is not None:
@@ -94,13 +101,20 @@ class Application(QuartTrio):
         client_host: str | None = None,
     ) -> bool:
         """Say whether a request to upgrade becomes a WebSocket; if not it is answered as a plain GET."""
-        if path != VSI_PATH or self._closing:
+        if self._closing:
+            return False
+        found = None if path == VSI_PATH else find_socket(path)
+        if path != VSI_PATH and found is None:
             return False
         if self.access.refuse(path, client_host, headers, upgrade=True) is not None:
             return False  # a wrong token is counted when it is answered
         try:
-            app_filter(query)
-        except PatternError:
+            if found is None:
+                app_filter(query)
+            else:
+                route, parameters = found
+                route.check(self.engine, UpgradeRequest(parameters, query, headers), True)
+        except (PatternError, VbError):
             return False
         return True
 
@@ -122,9 +136,30 @@ class Application(QuartTrio):
             scheme = forwarded if forwarded in ("http", "https") else scheme
         return f"{scheme}://{request.host}" if request.host else ""
 
+    async def _serve_media(self, scope: WebsocketScope, send: Send) -> None:
+        """Serve a WebSocket that carries audio, whose request has been found good."""
+        path = scope["raw_path"].partition(b"?")[0].decode("ascii")
+        found = find_socket(path)
+        assert found is not None
+        route, parameters = found
+        await send({"type": "websocket.accept", "subprotocol": None, "headers": []})
+        socket = ServerSocket(scope["state"]["flow"])
+        scope["state"]["hand_over"](socket)
+        request = UpgradeRequest(parameters, scope["query_string"], list(scope["headers"]))
+        self._media.add(socket)
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(socket.write)
+                await route.serve(self.engine, request, socket)
+                nursery.cancel_scope.cancel()
+        finally:
+            self._media.discard(socket)
+
     def close_sessions(self) -> None:
         """Close every WebSocket because the server goes away, and take no more."""
         self._closing = True
+        for socket in tuple(self._media):
+            socket.close(CLOSE_GOING_AWAY)
         for session in tuple(self._sessions):
             session.close(CLOSE_GOING_AWAY)
 
@@ -208,8 +243,7 @@ def _add_pages(app: Application) -> None:
             app_filter(request.query_string)
         except PatternError as error:
             return app.replies.error(400, f"invalid app_id regex: {error}")
-        headers = {"Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Version": "13"}
-        return app.replies.error(426, "a WebSocket upgrade is required", headers)
+        return _upgrade_required(app)
 
     views: tuple[Callable[[], Awaitable[Response]], ...] = (
         health, readiness, metrics, openapi, asyncapi, docs, vsi_without_upgrade,
@@ -218,6 +252,35 @@ def _add_pages(app: Application) -> None:
         app.add_url_rule(
             path, endpoint=path, view_func=view, methods=["GET"], provide_automatic_options=False
         )
+
+    for route in SOCKETS:
+        app.add_url_rule(
+            route.path.replace("{", "<").replace("}", ">"),
+            endpoint=route.name,
+            view_func=_without_upgrade(app, route),
+            methods=["GET"],
+            provide_automatic_options=False,
+        )
+
+
+def _without_upgrade(app: Application, route: SocketRoute) -> Callable[..., Awaitable[Response]]:
+    """Return what answers a request that does not become a WebSocket."""
+
+    async def answer(**parameters: str) -> Response:
+        headers = [(name.lower().encode(), value.encode()) for name, value in request.headers.items()]
+        upgrade = any(name == b"upgrade" for name, _ in headers)
+        try:
+            route.check(app.engine, UpgradeRequest(parameters, request.query_string, headers), upgrade)
+        except VbError as error:
+            return app.replies.failure(error)
+        return _upgrade_required(app)
+
+    return answer
+
+
+def _upgrade_required(app: Application) -> Response:
+    headers = {"Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Version": "13"}
+    return app.replies.error(426, "a WebSocket upgrade is required", headers)
 
 
 def _page(body: bytes, content_type: str) -> Response:

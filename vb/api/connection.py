@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import Any, Final, cast
+from typing import Any, Final, Protocol, cast
 
 import h11
 import structlog
@@ -21,7 +21,7 @@ from hypercorn.protocol.events import Data, Request, Response, StreamClosed
 from hypercorn.protocol.events import Event as StreamEvent
 from hypercorn.protocol.h11 import STREAM_ID, H11Protocol, H11WSConnection
 from hypercorn.protocol.http_stream import HTTPStream
-from hypercorn.protocol.ws_stream import FrameTooLargeError, Handshake, WSStream
+from hypercorn.protocol.ws_stream import ASGIWebsocketState, FrameTooLargeError, Handshake, WSStream
 from hypercorn.trio.task_group import TaskGroup
 from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import AppWrapper, ASGISendEvent, ConnectionState
@@ -42,6 +42,8 @@ _STREAM_ERRORS: Final = (trio.BrokenResourceError, trio.ClosedResourceError, tri
 _MAX_EMPTY_LINES: Final = 16
 _READ_BYTES: Final = 4096
 """Little at a time: this much of the smallest WebSocket frames still leaves room for the media's tick."""
+_AUDIO_READ_BYTES: Final = 16_384
+"""Frames that somebody else reads cost less."""
 _WRITE_BYTES: Final = 65_536
 
 # Compression would cost more time than it saves, yet Hypercorn accepts it whenever it is offered.
@@ -52,6 +54,18 @@ _FRAMING_HEADERS: Final = frozenset({b"content-length", b"transfer-encoding"})
 
 AcceptsUpgrade = Callable[[str, bytes, list[tuple[bytes, bytes]], str | None], bool]
 """Decides by path, query, headers and client address whether a request to upgrade becomes a WebSocket."""
+
+
+class Receiver(Protocol):
+    """Reads a WebSocket in place of Hypercorn's layers."""
+
+    def receive(self, data: bytes) -> float:
+        """Take bytes of the client; returns for how many seconds no more should be read."""
+        ...
+
+    def lost(self, *, reset: bool) -> None:
+        """Take note that nothing comes any more."""
+        ...
 
 
 class RequestReader(h11.Connection):
@@ -90,7 +104,13 @@ class WebSocketStream(WSStream):
     """
 
     write: Callable[[bytes], Awaitable[None]]
+    receiver: Receiver | None = None
     _decided: trio.Event
+
+    def hand_over(self, receiver: Receiver) -> None:
+        """Let somebody else read and write all frames from now on, the close frame included."""
+        self.receiver = receiver
+        self.state = ASGIWebsocketState.CLOSED
 
     async def handle(self, event: StreamEvent) -> None:
         """Take an event of the connection; frames wait until the application has accepted the upgrade."""
@@ -98,6 +118,9 @@ class WebSocketStream(WSStream):
             self._decided = trio.Event()
         elif isinstance(event, Data) and not self.handshake.accepted:
             await self._decided.wait()
+        if self.receiver is not None and isinstance(event, Data):
+            self.receiver.receive(event.data)  # came with the request
+            return
         await super().handle(event)
 
     async def app_send(self, message: ASGISendEvent | None) -> None:
@@ -247,6 +270,7 @@ class HttpConnection:
         self._read_scope = trio.CancelScope()
         self._read_deadline = trio.current_time() + FIRST_REQUEST_TIMEOUT_S
         self._protocol: Http1Protocol
+        self._receiver: Receiver | None = None
 
     async def run(self) -> None:
         """Serve the connection to its end."""
@@ -263,7 +287,7 @@ class HttpConnection:
                     self._config,
                     self._context,
                     tasks,
-                    ConnectionState({"flow": self._flow}),
+                    ConnectionState({"flow": self._flow, "hand_over": self._hand_over}),
                     False,
                     client,
                     server,
@@ -275,10 +299,19 @@ class HttpConnection:
                 self._protocol.accepts_upgrade = self._accepts_upgrade
                 self._protocol.write = self._write
                 await self._read()
+                if self._receiver is not None:
+                    self._receiver.lost(reset=False)
                 await self._protocol.handle(Closed())
         finally:
             await trio.aclose_forcefully(self._stream)
             del self._protocol  # it refers to this object
+
+    def _hand_over(self, receiver: Receiver) -> None:
+        """Let somebody else read and write the WebSocket that this connection has become."""
+        stream = self._protocol.stream
+        assert isinstance(stream, WebSocketStream)
+        stream.hand_over(receiver)
+        self._receiver = receiver
 
     def close_if_idle(self) -> None:
         """End a connection that waits for its next request."""
@@ -295,13 +328,23 @@ class HttpConnection:
         while True:
             with trio.CancelScope(deadline=self._read_deadline) as self._read_scope:
                 try:
-                    data = await self._stream.receive_some(_READ_BYTES)
+                    data = await self._stream.receive_some(
+                        _READ_BYTES if self._receiver is None else _AUDIO_READ_BYTES
+                    )
                 except (trio.BrokenResourceError, trio.ClosedResourceError):
+                    if self._receiver is not None:
+                        self._receiver.lost(reset=True)
                     return
             if self._read_scope.cancelled_caught or (self._closing and not data):
                 return
-            if not self._closing:
+            if self._closing:
+                pass
+            elif self._receiver is None:
                 await self._protocol.handle(RawData(bytes(data)))
+            elif data:
+                pause_s = self._receiver.receive(bytes(data))
+                if pause_s:
+                    await trio.sleep(pause_s)
             if not data:
                 return
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import fcntl
 import os
+import socket
 import struct
 import termios
+from contextlib import suppress
 from typing import Final
 
 import trio
@@ -19,15 +21,15 @@ class Flow:
     """The outgoing half of a TCP connection.
 
     Args:
-        socket: non-blocking.
+        connection: non-blocking.
 
     Attributes:
         broken: nothing can be written any more.
     """
 
-    def __init__(self, socket: trio.socket.SocketType) -> None:
+    def __init__(self, connection: trio.socket.SocketType) -> None:
         self.broken = False
-        self._socket = socket
+        self._socket = connection
         self._written = 0
         self._refused_at: float | None = None
         self._seen = 0
@@ -47,6 +49,11 @@ class Flow:
         elif count or self._refused_at is None:
             self._refused_at, self._seen = trio.current_time(), self.taken
         return count
+
+    def hold_at_most(self, size: int) -> None:
+        """Let the system hold less than it would: what waits long is of no use to somebody who listens."""
+        with suppress(OSError):
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, size)
 
     async def wait(self) -> None:
         """Wait until the system may take something again, or the connection is broken."""

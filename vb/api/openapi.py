@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from http import HTTPStatus
+from string import Formatter
 from typing import Any, Final
 
 from vb.api.calls import RECORDING_PATH
 from vb.api.schemas import Schema, SchemaBook, closure, reference
+from vb.api.sockets import SOCKETS, SocketRoute
 from vb.commands.registry import Command, Route
 
 _DESCRIPTION: Final = """\
@@ -201,6 +203,7 @@ def _pages() -> dict[str, Any]:
     readable = {"application/json": {"schema": state}}
     return {
         "/v1/vsi": {"get": _vsi()},
+        **{route.path: {"get": _socket(route)} for route in SOCKETS},
         "/healthz": {"get": _page("healthz", "The process lives", {"200": ("alive", readable)})},
         "/readyz": {
             "get": _page(
@@ -226,6 +229,35 @@ def _page(name: str, summary: str, responses: dict[str, tuple[str, dict[str, Any
         "tags": ["server"],
         "responses": {
             status: {"description": text, "content": content} for status, (text, content) in responses.items()
+        },
+    }
+
+
+def _socket(route: SocketRoute) -> dict[str, Any]:
+    parameters = [
+        {
+            "name": name,
+            "in": "path",
+            "required": True,
+            "description": "identifier",
+            "schema": {"type": "string"},
+        }
+        for _, name, _, _ in Formatter().parse(route.path)
+        if name
+    ]
+    parameters += [
+        {"name": name, "in": "query", "required": False, **described}
+        for name, described in route.query.items()
+    ]
+    return {
+        "operationId": route.name,
+        "summary": route.summary,
+        "description": route.description,
+        "tags": [route.tag],
+        "parameters": parameters,
+        "responses": {
+            "101": {"description": "the WebSocket is open; its first frame is `connected`"},
+            **{str(status): _failure(status) for status in route.errors},
         },
     }
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import BaseModel, ConfigDict, Field
 
 from vb.events.base import LegEvent
@@ -123,6 +125,17 @@ class LegCommandFailed(LegEvent, type="leg.command_failed"):
 
     command: str
     error: str
+
+
+class LegAudioDropped(LegEvent, type="leg.audio_dropped"):
+    """Some of what a WebSocket leg sends or hears was lost; told every few seconds at most."""
+
+    direction: Literal["in", "out"] = Field(description="`in` is what the far end sends")
+    reason: Literal["overflow", "underflow", "malformed", "flood", "slow_reader"] = Field(
+        description="too fast, too late, unusable, too many texts and pings, or not taken in time"
+    )
+    count: int = Field(description="messages or frames")
+    duration_ms: int = Field(description="how much audio that was; 0 where nobody knows")
 
 
 class DtmfReceived(LegEvent, type="dtmf.received"):

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from pydantic import Field
 
 from vb.choices import KNOWN_CODECS
+from vb.errors import InvalidField
 from vb.parameters import Milliseconds, Params, Seconds, Url, unbuilt
 
 
@@ -34,6 +35,12 @@ class AmdParams(Params):
     )
 
 
+SIP_FIELDS: Final = frozenset({"codecs", "privacy", "auth", "amd", "outbound_proxy"})
+"""Fields of `CreateLeg` that mean nothing to a leg that does not speak SIP."""
+WEBSOCKET_FIELDS: Final = frozenset({"url", "sample_rate", "wire_format", "sample_format"})
+"""Fields of `CreateLeg` that mean nothing to a leg that is no WebSocket."""
+
+
 class CreateLeg(Params):
     """An outgoing call."""
 
@@ -49,7 +56,9 @@ class CreateLeg(Params):
         description="codecs to offer, in order",
         json_schema_extra={"items": {"type": "string", "enum": list(KNOWN_CODECS)}},
     )
-    headers: dict[str, str] | None = Field(default=None, description="extra headers of the INVITE")
+    headers: dict[str, str] | None = Field(
+        default=None, description="extra headers of the INVITE, or of the request for a WebSocket"
+    )
     room_id: str | None = Field(default=None, description="room to join once media flows; made when missing")
     auth: SipAuth | None = Field(default=None, description="credentials for a digest challenge")
     webhook_url: Url | None = Field(default=None, description="receives this leg's events")
@@ -70,12 +79,31 @@ class CreateLeg(Params):
     speech_detection: bool | None = Field(
         default=None, description="whether to tell when the far end speaks; absent: as the server is set"
     )
-    rtt: bool = Field(default=False, description="whether the call asks for real-time text beside audio")
-    url: Url | None = unbuilt("WebSocket address")
-    sample_rate: Literal[8000, 16000, 24000, 48000] | None = unbuilt("rate of a WebSocket leg")
-    wire_format: Literal["binary", "json_base64"] | None = unbuilt("framing of a WebSocket leg")
-    sample_format: Literal["s16le"] | None = unbuilt("samples of a WebSocket leg")
+    rtt: bool = Field(default=False, description="whether there is to be text beside audio")
+    url: Url | None = Field(default=None, description="where to connect a WebSocket leg: a ws or wss URL")
+    sample_rate: Literal[8000, 16000, 24000, 48000] = Field(
+        default=16000, description="samples a second that a WebSocket leg speaks and hears"
+    )
+    wire_format: Literal["binary", "json_base64"] = Field(
+        default="binary", description="audio of a WebSocket leg: binary messages, or Base64 in JSON"
+    )
+    sample_format: Literal["s16le"] = Field(default="s16le", description="samples of a WebSocket leg")
     outbound_proxy: str | None = Field(
         default=None, description="next hop of this call: a SIP URI", max_length=2048
     )
     streams: list[dict[str, Any]] | None = unbuilt("further audio streams")
+
+    def refuse(self, fields: frozenset[str], kind: str) -> None:
+        """Refuse fields that mean nothing to this kind of leg.
+
+        Args:
+            fields: those of other kinds.
+            kind: what they are for.
+
+        Raises:
+            InvalidField: one of them is set; a default or empty value asks for nothing.
+        """
+        for name in sorted(fields & self.model_fields_set):
+            value = getattr(self, name)
+            if (value or isinstance(value, Params)) and value != type(self).model_fields[name].default:
+                raise InvalidField(name, f"is for {kind} legs only")

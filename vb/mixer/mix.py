@@ -119,12 +119,24 @@ class Mixer:
                 said[block.class_rows] = part
         if said is None:
             said = np.zeros((count, samples_per_tick(rate_hz)), np.float32)
-        for row, stream in mix_class.streams:
-            if stream.source is not None:
-                frame = take_frame(stream.source, rate_hz, partial(self._core.fault, stream))
-                if frame is not None:
-                    said[row] = frame
+        self._gather_streams(mix_class, said)
         return said
+
+    def _gather_streams(self, mix_class: MixClass, said: Mix) -> None:
+        """Ask the participants without RTP what they say, and whether that is speech."""
+        watched: list[int] = []
+        arrived: list[bool] = []
+        for row, stream in mix_class.streams:
+            if stream.source is None:
+                continue
+            frame = take_frame(stream.source, mix_class.rate_hz, partial(self._core.fault, stream))
+            if frame is not None:
+                said[row] = frame
+            if stream.detect_speaking:
+                watched.append(row)
+                arrived.append(frame is not None)
+        if watched:
+            self._core.speaking.hear(mix_class.slots[watched], said[watched], np.array(arrived))
 
     def _raise(self, rate_hz: int, block: Block, frames: Pcm, slots: Slots) -> Mix | Pcm:
         """Bring what some legs of a block say to the class's rate."""

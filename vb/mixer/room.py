@@ -53,6 +53,11 @@ class RoomMix:
         if self.on_change is not None:
             self.on_change()
 
+    @property
+    def size(self) -> int:
+        """How many take part."""
+        return len(self._members)
+
     def join(self, member_id: str, port: Port) -> None:
         """Let a participant in; the one who had the same id is replaced and keeps its place."""
         self._members[member_id] = port

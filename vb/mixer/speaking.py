@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vb.codecs.pcm import VOICED_RMS
-from vb.mixer.frames import Pcm, Slots
+from vb.mixer.frames import Mix, Pcm, Slots
 
 START_FRAMES: Final = 3
 STOP_FRAMES: Final = 15
@@ -57,7 +57,7 @@ class Speaking:
         if spoke:
             self._tell(slot, False)
 
-    def hear(self, slots: Slots, frames: Pcm, arrived: NDArray[np.bool_]) -> None:
+    def hear(self, slots: Slots, frames: Pcm | Mix, arrived: NDArray[np.bool_]) -> None:
         """Take one tick of some legs.
 
         Args:

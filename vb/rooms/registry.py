@@ -82,6 +82,10 @@ class Rooms(Table[Room]):
         """Count a fault that was contained where it happened."""
         self._metrics.recovered(component, site)
 
+    def is_closing(self, room_id: str) -> bool:
+        """Whether a room is being deleted, so that none of that id can be made yet."""
+        return room_id in self._closing
+
     # -- coming and going ----------------------------------------------------------------------------------
 
     def open(

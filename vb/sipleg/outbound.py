@@ -18,7 +18,7 @@ from vb.events.hooks import Hook
 from vb.events.leg import LegRinging
 from vb.ids import check_id
 from vb.legs.amd import amd_parameters, start_amd
-from vb.legs.requests import CreateLeg
+from vb.legs.requests import WEBSOCKET_FIELDS, CreateLeg
 from vb.limits.allowance import Ticket
 from vb.rooms.room import Room
 from vb.sip.tasks.endpoint import DialRequest
@@ -70,6 +70,7 @@ def prepare_call(
         TooManyRequests: the application has used up its calls.
         Unavailable: there is no room for another leg.
     """
+    request.refuse(WEBSOCKET_FIELDS, "WebSocket")
     target = request.to or request.uri
     if not target:
         raise BadRequest("to: is required")

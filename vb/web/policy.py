@@ -228,13 +228,13 @@ class FetchPolicy:
             or is_public(address)
         )
 
-    def check(self, url: str) -> UrlTarget:
+    def check(self, url: str, *, schemes: frozenset[str] = HTTP) -> UrlTarget:
         """Take a URL apart and judge what can be judged without a look-up: an address in place of a name.
 
         Raises:
             UrlRefused: it is malformed, or that address is not permitted.
         """
-        target = parse_url(url)
+        target = parse_url(url, schemes=schemes)
         if target.address is not None:
             self.choose(target, [target.host])
         return target

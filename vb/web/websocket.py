@@ -78,6 +78,7 @@ class ClientProtocol:
         headers: of the server's answer, lower-case names.
         closed: how it ended, by a close frame of the peer or by a fault in what it sent; None before.
         pongs: how many pongs have come.
+        broken: whether it ended because the peer broke the protocol.
     """
 
     def __init__(self, opening: Opening) -> None:
@@ -85,6 +86,7 @@ class ClientProtocol:
         self.headers: dict[str, str] = {}
         self.closed: WebSocketClosed | None = None
         self.pongs = 0
+        self.broken = False
         self._opening = opening
         self._max_bytes = opening.max_message_bytes
         self._ws = WSConnection(ConnectionType.CLIENT)
@@ -295,6 +297,7 @@ class ClientProtocol:
     def _fail(self, code: int, reason: str) -> None:
         """End it because of what the peer has sent."""
         self._reply = self.close(code, reason)
+        self.broken = True
         self.closed = WebSocketClosed(code, reason)
         self._parts = []
 

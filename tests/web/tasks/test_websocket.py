@@ -451,6 +451,7 @@ async def test_a_real_peer_that_stops_reading_is_given_up(secure: bool) -> None:
         with pytest.raises(WebSocketClosed) as closed:
             await websocket.receive()
         assert closed.value.code == 1006
+        assert websocket.lost == "slow"
 
 
 @pytest.mark.integration
@@ -465,3 +466,4 @@ async def test_a_real_peer_that_is_cut_off_is_1006(secure: bool) -> None:
             await websocket.receive()
         assert closed.value.code == 1006
         assert not websocket.put(b"x")
+        assert websocket.lost in ("eof", "reset")

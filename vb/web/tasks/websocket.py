@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Final
+from typing import Final, Literal
 
 import trio
 
@@ -18,6 +18,9 @@ from vb.web.tasks.client import WebClient
 from vb.web.websocket import ABNORMAL, NORMAL, ClientProtocol, Message, Opening
 
 _READ_BYTES: Final = 65_536
+
+Lost = Literal["eof", "reset", "slow", "silent"]
+"""The peer closed the connection, it broke, the peer took nothing for too long, or nothing came from it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,10 +102,12 @@ class WebSocket:
 
     Attributes:
         dropped: how many messages `put` had no room for.
+        lost: how the connection went when it ended without a goodbye of the peer; None otherwise.
     """
 
     def __init__(self, stream: trio.abc.Stream, protocol: ClientProtocol, pace: Pace) -> None:
         self.dropped = 0
+        self.lost: Lost | None = None
         self._stream = stream
         self._protocol = protocol
         self._pace = pace
@@ -131,6 +136,11 @@ class WebSocket:
     def closed(self) -> WebSocketClosed | None:
         """How it ended; None while it is open."""
         return self._protocol.closed
+
+    @property
+    def broke_protocol(self) -> bool:
+        """Whether it ended because of what the peer has sent."""
+        return self._protocol.broken
 
     @property
     def unsent_bytes(self) -> int:
@@ -242,16 +252,19 @@ class WebSocket:
             await trio.lowlevel.checkpoint_if_cancelled()
             data, self._waiting = b"".join(self._waiting), []
             whole = False
+            lost: Lost = "slow"
             try:
                 # Half a frame would be the end; what has begun to go out goes out, or all is over.
                 with trio.move_on_after(within_s, shield=True):
                     await self._stream.send_all(data)
                     whole = True
             except (trio.BrokenResourceError, trio.ClosedResourceError):
-                pass  # told below
+                lost = "reset"  # told below
             finally:
                 self._unsent = max(0, self._unsent - len(data))
                 self._broken = self._broken or not whole
+                if not whole:
+                    self._lose(lost)
                 self._tell()
         if self._broken:
             await self._break()
@@ -260,6 +273,11 @@ class WebSocket:
         """Wake who waits for room."""
         self._moved.set()
         self._moved = trio.Event()
+
+    def _lose(self, lost: Lost) -> None:
+        """Note how the connection went, unless the peer has said goodbye or it is known already."""
+        if self.lost is None and self._protocol.closed is None and not self._closing:
+            self.lost = lost
 
     async def _break(self, reason: str = "connection lost") -> None:
         """End it without ceremony."""
@@ -313,15 +331,18 @@ class WebSocket:
     async def _read(self) -> bytes:
         """Return bytes of the peer; none when it is over or when it was only asked for a sign."""
         with trio.move_on_after(self._pace.pong_s if self._silent else self._pace.ping_s):
+            lost: Lost = "eof"
             try:
                 data = bytes(await self._stream.receive_some(_READ_BYTES))
             except (trio.BrokenResourceError, trio.ClosedResourceError):
-                data = b""
+                data, lost = b"", "reset"
             self._silent = False
             if not data:
+                self._lose(lost)
                 await self._break()
             return data
         if self._silent:
+            self._lose("silent")
             await self._break("the peer is silent")
         else:
             self._silent = True

@@ -1,0 +1,108 @@
+"""What a leg needs of its WebSocket, whichever side opened it; and the task that writes for all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import StrEnum
+from typing import Final, Protocol
+
+import trio
+
+from vb.wsleg.wire import Message
+
+NORMAL: Final = 1000
+GOING_AWAY: Final = 1001
+FAILED: Final = 1011
+TRY_AGAIN: Final = 1013
+
+Take = Callable[[list[Message]], float]
+"""Takes the messages that have come, and returns for how many seconds no more should be read."""
+
+
+class SocketEnd(StrEnum):
+    """How a WebSocket came to its end."""
+
+    CLOSED = "closed"
+    """By a close frame or the end of the stream."""
+    RESET = "reset"
+    """The connection broke."""
+    SLOW = "slow"
+    """The peer has taken nothing for too long."""
+    SILENT = "silent"
+    """Nothing has come from the peer for too long."""
+    INVALID = "invalid"
+    """The peer broke the protocol."""
+
+
+END_REASONS: Final = {
+    SocketEnd.CLOSED: "hangup",
+    SocketEnd.RESET: "connection_reset",
+    SocketEnd.SLOW: "peer_slow",
+    SocketEnd.SILENT: "timeout",
+    SocketEnd.INVALID: "ws_error",
+}
+"""Why a leg has ended whose WebSocket came to its end."""
+
+_CLOSE_CODES: Final = {
+    "server_shutdown": GOING_AWAY,
+    "timeout": GOING_AWAY,
+    "room_deleted": GOING_AWAY,
+    "internal_error": FAILED,
+    "mixer_panic": FAILED,
+}
+
+
+def close_code(reason: str) -> int:
+    """Return the close code that tells the far end why we hang up."""
+    return _CLOSE_CODES.get(reason, NORMAL)
+
+
+class MediaSocket(Protocol):
+    """An open WebSocket."""
+
+    def frame(self, message: Message) -> bytes:
+        """Return the frame of a message."""
+        ...
+
+    def put(self, frame: bytes) -> bool:
+        """Queue a frame without waiting; False when there is no room for it, or it is over."""
+        ...
+
+    def flush(self) -> None:
+        """Write what waits, as far as that goes at once."""
+        ...
+
+    async def serve(self, take: Take) -> SocketEnd:
+        """Hand over all messages until it is over, and return how that came."""
+        ...
+
+    def close(self, code: int) -> None:
+        """Say goodbye without waiting; calling again changes nothing."""
+        ...
+
+    async def wait_closed(self) -> None:
+        """Wait until the peer has said goodbye too, or has had the time for it."""
+        ...
+
+
+class Outbox:
+    """Lets the frames of one tick out together, so that each socket is written to once."""
+
+    def __init__(self) -> None:
+        self._sockets: list[MediaSocket] = []
+        self._wake = trio.Event()
+
+    def add(self, socket: MediaSocket) -> None:
+        """Let a socket be written to soon."""
+        if not self._sockets:
+            self._wake.set()
+        self._sockets.append(socket)
+
+    async def run(self) -> None:
+        """Write until cancelled."""
+        while True:
+            await self._wake.wait()
+            self._wake = trio.Event()
+            sockets, self._sockets = self._sockets, []
+            for socket in sockets:
+                socket.flush()
