@@ -38,10 +38,14 @@ class LegColumns:
 
     Args:
         capacity: number of slots.
+
+    Attributes:
+        reach: no slot from here on was ever taken.
     """
 
     def __init__(self, capacity: int) -> None:
         self.capacity = capacity
+        self.reach = 0
         self._free = list(range(capacity))
         # Receiving.
         self.listening = np.zeros(capacity, np.bool_)
@@ -80,6 +84,7 @@ class LegColumns:
         if not self._free:
             raise PlaneFull(f"all {self.capacity} media slots are in use")
         slot = heapq.heappop(self._free)
+        self.reach = max(self.reach, slot + 1)
         for column in (self.gap, self.concealed, self.damaged, self.marker, self.step):
             column[slot] = 0
         self.quiet[slot] = 0

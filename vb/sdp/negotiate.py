@@ -113,10 +113,16 @@ def offered_codecs(data: bytes) -> list[OfferedCodec]:
     Raises:
         SdpParseError: the offer cannot be read.
     """
-    description = parse_sdp(data)
+    return _known_codecs(parse_sdp(data), None)
+
+
+def _known_codecs(description: SessionDescription, audio: PeerAudio | None) -> list[OfferedCodec]:
+    """Lists the codecs of the line that would be answered; `audio` is one that has been read already."""
     for index in _audio_lines(description):
         media = description.media[index]
-        known = [item for item in read_formats(media, UNMAPPED) if item.codec is not None]
+        is_read = audio is not None and audio.index == index
+        formats = audio.formats if audio is not None and is_read else read_formats(media, UNMAPPED)
+        known = [item for item in formats if item.codec is not None]
         if known and media.protocol.upper() in PLAIN_PROFILES:
             return [
                 OfferedCodec(item.codec.name, item.payload_type, item.clock_rate_hz, priority)
@@ -138,10 +144,11 @@ def check_offer(data: bytes, codecs: Sequence[Codec], network: Network = ANYWHER
         SdpParseError: the offer cannot be read.
         OfferRejected: nothing in it can be accepted.
     """
-    audio = choose_audio(parse_sdp(data), codecs, network=network).audio
+    description = parse_sdp(data)
+    audio = choose_audio(description, codecs, network=network).audio
     if audio.host_name is None:
         require_reachable(audio)
-    return offered_codecs(data)
+    return _known_codecs(description, audio)
 
 
 def check_reachable(data: bytes, codecs: Sequence[Codec], network: Network) -> None:
@@ -189,7 +196,7 @@ def choose_audio(
         if found is not None:
             if codec is not None:
                 found = _pick_named(formats, codecs, codec)
-            return Choice(read_audio(description, index, UNMAPPED, network), *found)
+            return Choice(read_audio(description, index, UNMAPPED, network, formats), *found)
     raise OfferRejected(488, _NOT_ACCEPTABLE, _WARN_FORMAT)
 
 
@@ -208,8 +215,9 @@ def read_audio(
     index: int,
     unmapped: Mapping[int, Format],
     network: Network = ANYWHERE,
+    formats: tuple[Format, ...] | None = None,
 ) -> PeerAudio:
-    """Reads one audio line together with the session lines that apply to it.
+    """Reads one audio line together with the session lines that apply to it; `formats` if they are known.
 
     Raises:
         SdpParseError: neither the line nor the session has a `c=` line.
@@ -222,7 +230,7 @@ def read_audio(
         index=index,
         protocol=media.protocol,
         mid=media.attribute("mid"),
-        formats=read_formats(media, unmapped),
+        formats=read_formats(media, unmapped) if formats is None else formats,
         rtp=stream.rtp,
         rtcp=stream.rtcp,
         rtcp_mux=stream.rtcp_mux,

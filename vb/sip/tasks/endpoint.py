@@ -7,7 +7,6 @@ sockets ─ received() ─▶ agent ─ events() ─▶ SipCall.next_event()
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -33,15 +32,13 @@ from vb.sip.plain import check_plain
 from vb.sip.settings import AgentSettings
 from vb.sip.target import dial_target, proxy_route
 from vb.sip.tasks.call import SipCall
+from vb.sip.tasks.message_log import log_message
 from vb.sip.tasks.resolve import RESOLVE_TIMEOUT_S, Targets, advertised_host
 from vb.sip.tasks.tls import Tls
 from vb.sip.tasks.transport import BoundAddress, SipTransport
 from vb.sip.uri import SipUri, is_ip_address
 
 log = structlog.get_logger()
-_SECRET_LINE = re.compile(
-    r"(?im)^((?:proxy-)?authorization|x-webhook-secret|x-webhook-url)[ \t]*:.*(?:\n[ \t].*)*$"
-)
 
 __all__ = ["DialRequest", "SipCall", "SipEndpoint", "SipSettings"]
 
@@ -119,7 +116,6 @@ class SipEndpoint:
         look_up: asks for names; the system's name servers when None.
         on_invite: called with each new inbound call, without waiting; if it refuses the call at once,
             the caller gets no 100 before that. A fault in it refuses the call with 500.
-
         refuse_new: asked before a new INVITE reaches `on_invite`; status, reason and headers refuse it.
 
     Attributes:
@@ -346,8 +342,11 @@ class SipEndpoint:
         if agent is None:
             return
         if self.settings.debug:
-            _dump("received", data, source)
-        self._contained("datagram", lambda: agent.receive(data, source, trio.current_time()))
+            log_message("received", data, source)
+        try:
+            agent.receive(data, source, trio.current_time())
+        except Exception:  # the SIP boundary, as in `_contained`, which every message would pay for
+            self._fault("datagram")
 
     def unframed(self, data: bytes, status: int, source: Hop) -> None:
         """Answer what cannot be framed, if a request can be made out in it."""
@@ -391,12 +390,18 @@ class SipEndpoint:
             while True:
                 events = agent.events()
                 for call, event in events:
-                    self._contained("event", partial(self._deliver, call, event))
+                    try:
+                        self._deliver(call, event)
+                    except Exception:  # the SIP boundary, as in `_contained`
+                        self._fault("event")
                 outgoing = agent.outgoing()
                 for message in outgoing:
                     if self.settings.debug:
-                        _dump("sent", message.data, message.hop)
-                    self._contained("send", partial(transport.send, message))
+                        log_message("sent", message.data, message.hop)
+                    try:
+                        transport.send(message)
+                    except Exception:  # the SIP boundary, as in `_contained`
+                        self._fault("send")
                 if not events and not outgoing:
                     break
         finally:
@@ -444,10 +449,14 @@ class SipEndpoint:
         try:
             action()
         except Exception:  # the SIP boundary: a fault ends one message or call, never the endpoint
-            self.faults += 1
-            log.exception("sip_fault", what=what)
+            self._fault(what)
             return False
         return True
+
+    def _fault(self, what: str) -> None:
+        """Log and count the fault that is being handled."""
+        self.faults += 1
+        log.exception("sip_fault", what=what)
 
     # -- figures --------------------------------------------------------------------------------
 
@@ -489,10 +498,3 @@ class SipEndpoint:
 
 def _credentials(username: str, password: str) -> Credentials:
     return Credentials(check_plain(username, "auth.username"), check_plain(password, "auth.password"))
-
-
-def _dump(direction: str, data: bytes, hop: Hop) -> None:
-    text = _SECRET_LINE.sub(r"\1: ***", data.decode("utf-8", "replace"))
-    log.debug(
-        "sip_message", direction=direction, transport=hop.transport, peer=f"{hop.host}:{hop.port}", text=text
-    )
