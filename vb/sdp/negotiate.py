@@ -113,10 +113,16 @@ def offered_codecs(offer: bytes | SessionDescription) -> list[OfferedCodec]:
     Raises:
         SdpParseError: the offer cannot be read.
     """
-    description = as_description(offer)
+    return _known_codecs(as_description(offer), None)
+
+
+def _known_codecs(description: SessionDescription, audio: PeerAudio | None) -> list[OfferedCodec]:
+    """List the codecs of the line that would be answered; `audio` is one that has been read already."""
     for index in _audio_lines(description):
         media = description.media[index]
-        known = [item for item in read_formats(media, UNMAPPED) if item.codec is not None]
+        is_read = audio is not None and audio.index == index
+        formats = audio.formats if audio is not None and is_read else read_formats(media, UNMAPPED)
+        known = [item for item in formats if item.codec is not None]
         if known and media.protocol.upper() in PLAIN_PROFILES:
             return [
                 OfferedCodec(item.codec.name, item.payload_type, item.clock_rate_hz, priority)
@@ -144,7 +150,7 @@ def check_offer(
     audio = choose_audio(description, codecs, network=network).audio
     if audio.host_name is None:
         require_reachable(audio)
-    return offered_codecs(description)
+    return _known_codecs(description, audio)
 
 
 def check_reachable(offer: bytes | SessionDescription, codecs: Sequence[Codec], network: Network) -> None:
@@ -192,7 +198,7 @@ def choose_audio(
         if found is not None:
             if codec is not None:
                 found = _pick_named(formats, codecs, codec)
-            return Choice(read_audio(description, index, UNMAPPED, network), *found)
+            return Choice(read_audio(description, index, UNMAPPED, network, formats), *found)
     raise OfferRejected(488, _NOT_ACCEPTABLE, _WARN_FORMAT)
 
 
@@ -211,8 +217,9 @@ def read_audio(
     index: int,
     unmapped: Mapping[int, Format],
     network: Network = ANYWHERE,
+    formats: tuple[Format, ...] | None = None,
 ) -> PeerAudio:
-    """Read one audio line together with the session lines that apply to it.
+    """Read one audio line together with the session lines that apply to it; `formats` if they are known.
 
     Raises:
         SdpParseError: neither the line nor the session has a `c=` line.
@@ -225,7 +232,7 @@ def read_audio(
         index=index,
         protocol=media.protocol,
         mid=media.attribute("mid"),
-        formats=read_formats(media, unmapped),
+        formats=read_formats(media, unmapped) if formats is None else formats,
         rtp=stream.rtp,
         rtcp=stream.rtcp,
         rtcp_mux=stream.rtcp_mux,
