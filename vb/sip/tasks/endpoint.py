@@ -34,7 +34,7 @@ from vb.sip.target import dial_target, proxy_route
 from vb.sip.tasks.call import SipCall
 from vb.sip.tasks.message_log import log_message
 from vb.sip.tasks.resolve import RESOLVE_TIMEOUT_S, Targets, advertised_host
-from vb.sip.tasks.tls import Tls
+from vb.sip.tasks.settings import SipSettings
 from vb.sip.tasks.transport import BoundAddress, SipTransport
 from vb.sip.timers import AT_ONCE
 from vb.sip.uri import SipUri, is_ip_address
@@ -45,29 +45,6 @@ __all__ = ["DialRequest", "SipCall", "SipEndpoint", "SipSettings"]
 
 OnMessage = Callable[[Literal["in", "out"], bytes], None]
 RefuseNew = Callable[[], tuple[int, str | None, Sequence[tuple[str, str]]] | None]
-
-
-@dataclass(frozen=True, slots=True)
-class SipSettings:
-    """Settings of an endpoint; names and meanings are those of the environment variables SIP_*.
-
-    Attributes:
-        tls: certificates; None = no TLS, in neither direction.
-        outbound_proxy: SIP URI of the next hop of every call that names none; "" = the target itself.
-        agent: what its agent must know besides the addresses and ports, which are those that are bound.
-    """
-
-    bind_ip: str = "127.0.0.1"
-    listen_ip: str = ""
-    port: int = 5060
-    bind_ipv6: str = ""
-    listen_ipv6: str = ""
-    external_ip: str = ""
-    tls: Tls | None = None
-    tls_port: int = 5061
-    outbound_proxy: str = ""
-    debug: bool = False
-    agent: AgentSettings = field(default_factory=AgentSettings)
 
 
 @dataclass(frozen=True, slots=True)
