@@ -50,4 +50,5 @@ def test_from_loopback_only_loopback_is_asked() -> None:
     )
     assert servers.within_reach("192.0.2.1") == servers
     near = servers.within_reach("127.0.0.1")
-    assert [server.host for server in (*near.stun, *near.turn)] == ["127.0.0.1", "localhost"]
+    assert [server.host for server in near.stun] == ["127.0.0.1"]
+    assert [server.host for server in near.turn] == ["localhost"]
