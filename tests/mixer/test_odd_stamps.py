@@ -8,7 +8,18 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from tests.mixer.odd_stamps import CODECS, WRONG, Talker, counting, right, shaken, still, times, zigzag
+from tests.mixer.odd_stamps import (
+    CODECS,
+    WRONG,
+    Stamps,
+    Talker,
+    counting,
+    right,
+    shaken,
+    still,
+    times,
+    zigzag,
+)
 from tests.mixer.support import (
     PCMU,
     World,

@@ -87,7 +87,7 @@ class Srtp:
         counts: what was refused.
     """
 
-    __slots__ = ("_inbound", "_min_rtcp_bytes", "_min_rtp_bytes", "_outbound", "_sources", "counts")
+    __slots__ = ("_inbound", "_min_rtcp_bytes", "_min_rtp_bytes", "_outbound", "_size", "_sources", "counts")
 
     def __init__(self, keys: SrtpKeys) -> None:
         self.counts = SrtpCounts()
@@ -96,6 +96,7 @@ class Srtp:
         self._min_rtp_bytes = _RTP_HEADER_BYTES + _TAG_BYTES[keys.profile]
         self._min_rtcp_bytes = _RTCP_HEADER_BYTES + _RTCP_INDEX_BYTES + _RTCP_TAG_BYTES[keys.profile]
         self._sources: dict[int, None] = {}
+        self._size = libsrtp.new_length()
 
     def protect(self, packet: memoryview, length: int) -> int:
         """Turn one RTP packet into SRTP in place; the memory needs `TRAILER_BYTES` of room behind it.
@@ -103,7 +104,7 @@ class Srtp:
         Returns:
             The length of the SRTP packet, 0 when it must not be sent.
         """
-        size = libsrtp.new_length()
+        size = self._size
         size[0] = length
         fits = _RTP_HEADER_BYTES <= length <= len(packet) - TRAILER_BYTES
         if fits and not libsrtp.protect(self._outbound.handle, libsrtp.lent(packet), size):
@@ -121,7 +122,7 @@ class Srtp:
             self.counts.malformed += 1
             return 0
         source = int.from_bytes(packet[8:12], sys.byteorder)
-        size = libsrtp.new_length()
+        size = self._size
         size[0] = length
         status = libsrtp.unprotect(self._inbound.handle, libsrtp.lent(packet), size)
         if status:
