@@ -159,6 +159,7 @@ def build_engine(
     )
     if history is not None:
         metrics.add_source(history.readings)
+        history.delete_stored = engine.recorders.storage.delete
     engine.add_kind(SipLegs(engine))
     plane.set_fault_handlers(partial(_leg_fault, engine), _room_fault)
     return engine
