@@ -161,6 +161,7 @@ def build_engine(
     )
     if history is not None:
         metrics.add_source(history.readings)
+        history.delete_stored = engine.recorders.storage.delete
     engine.add_kind(SipLegs(engine))
     engine.add_kind(RtcLegs(engine))
     websockets = WebSocketLegs(engine)

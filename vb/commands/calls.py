@@ -164,5 +164,6 @@ async def delete_call(engine: Engine, p: CallRef) -> Status:
     """Delete a stored call that is over, with the recordings that no other call has."""
     history = engine.kept_history
     folder = history.settings.recordings_folder
-    await history.read(partial(edge.delete_call, call_id=p.id, recordings_folder=folder))
+    left = await history.read(partial(edge.delete_call, call_id=p.id, recordings_folder=folder))
+    await history.remove_recordings(left)
     return Status(status="deleted")
