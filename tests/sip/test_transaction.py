@@ -268,3 +268,24 @@ def test_a_deadline_that_moves_later_costs_one_entry() -> None:
     queue.expire(10.0)
     assert item.expired == [3.0]
     assert queue.deadline() is None
+
+
+def test_nobody_is_woken_for_a_deadline_that_has_moved_or_gone() -> None:
+    class Item:
+        queued_for: float | None = None
+
+        def __init__(self, deadline: float) -> None:
+            self.deadline: float | None = deadline
+
+        def expire(self, now: float) -> None:
+            self.deadline = None
+
+    queue, moved, gone = TimerQueue(), Item(1.0), Item(2.0)
+    queue.schedule(moved)
+    queue.schedule(gone)
+    moved.deadline, gone.deadline = 5.0, None
+    assert queue.deadline() == 5.0
+    assert len(queue) == 1
+    gone.deadline = 4.0
+    queue.schedule(gone)
+    assert queue.deadline() == 4.0
