@@ -263,7 +263,6 @@ def test_a_deadline_that_moves_later_costs_one_entry() -> None:
     assert queue.deadline() is None
 
 
-<<<<<<< HEAD
 class Due:
     """An item that is due once, and notes that it was."""
 
@@ -307,7 +306,8 @@ def test_timers_that_were_moved_count_among_those_that_run_at_a_time() -> None:
     queue.expire(1.0, AT_ONCE)
     assert noted == [0.6]
     assert queue.deadline() == 2.0
-=======
+
+
 def test_nobody_is_woken_for_a_deadline_that_has_moved_or_gone() -> None:
     class Item:
         queued_for: float | None = None
@@ -327,4 +327,3 @@ def test_nobody_is_woken_for_a_deadline_that_has_moved_or_gone() -> None:
     gone.deadline = 4.0
     queue.schedule(gone)
     assert queue.deadline() == 4.0
->>>>>>> signalling

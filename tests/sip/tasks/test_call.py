@@ -5,11 +5,7 @@ from __future__ import annotations
 import trio
 
 from tests.support.sip_pair import ANSWER, OFFER, RawPeer
-<<<<<<< HEAD
-from vb.sip.call_events import OfferAnswered, OfferRequested
-=======
-from vb.sip.call import Closed, OfferAnswered, OfferRequested
->>>>>>> signalling
+from vb.sip.call_events import Closed, OfferAnswered, OfferRequested
 from vb.sip.inbound import InboundCall
 from vb.sip.tasks.call import SipCall
 
