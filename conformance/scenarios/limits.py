@@ -58,7 +58,6 @@ async def max_legs(world: World) -> None:
         await there.command_fails("create_leg", body, 503)
         (await first.hears(200)).is_steady()
         await first.hang_up()
-        await there.event("leg.disconnected", leg_id=first.leg_id)
         third = await ringing(there, "call4")
         for phone in (second, third):
             await there.rest("DELETE", phone.path, status=202)

@@ -465,6 +465,7 @@ class Leg(Capable):
         """Say the leg's last word; a leg that was never announced has none."""
         if self.state is LegState.HUNG_UP:
             return
+        self.host.leave()
         if self._announced:
             ended_at = trio.current_time() if self._ended_at is None else self._ended_at
             cdr = self.clock.record(self.end_reason or "internal_error", ended_at)
