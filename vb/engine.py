@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from vb.config import Config
+from vb.errors import NotAvailable
 from vb.events.bus import EventBus
 from vb.events.hooks import HookTable
 from vb.history.tasks import History
@@ -72,6 +73,16 @@ class Engine:
     def ready(self) -> bool:
         """Whether everything is up."""
         return self.life.ready
+
+    def stored(self) -> History:
+        """Return the history of calls.
+
+        Raises:
+            NotAvailable: none is kept.
+        """
+        if self.history is None:
+            raise NotAvailable("not available: call history (VB_DATABASE_URL is off)")
+        return self.history
 
     @property
     def problems(self) -> list[str]:

@@ -11,12 +11,10 @@ from pydantic import BeforeValidator, Field, WithJsonSchema
 from vb.commands.registry import Route, command
 from vb.commands.views import Status
 from vb.engine import Engine
-from vb.errors import NotAvailable
 from vb.history import edge
 from vb.history.model import CallDetail, EntryList, MessageList, PaginatedCallList
 from vb.history.query import MAX_PAGE, MAX_SEARCH_CHARS
 from vb.history.store import Store
-from vb.history.tasks import History
 from vb.parameters import PREFIX_KEY, Params, prefixed
 
 T = TypeVar("T")
@@ -122,19 +120,8 @@ class CallPart(CallRef):
         return [(name, str(value)) for name, value in asked if value is not None]
 
 
-def history_of(engine: Engine) -> History:
-    """Return the history of a server's calls.
-
-    Raises:
-        NotAvailable: it keeps none.
-    """
-    if engine.history is None:
-        raise NotAvailable("not available: call history (VB_DATABASE_URL is off)")
-    return engine.history
-
-
 async def _ask(engine: Engine, question: Callable[[Store], T]) -> T:
-    return await history_of(engine).read(question)
+    return await engine.stored().read(question)
 
 
 @command("list_calls", rest=Route("GET", PATH, links=LINKS), errors=(400, 401, 403, 501, 503))
@@ -175,7 +162,7 @@ async def list_call_events(engine: Engine, p: CallPart) -> EntryList:
 @command("delete_call", rest=Route("DELETE", f"{PATH}/{{id}}"), errors=(401, 403, 404, 409, 501, 503))
 async def delete_call(engine: Engine, p: CallRef) -> Status:
     """Delete a stored call that is over, with the recordings that no other call has."""
-    history = history_of(engine)
+    history = engine.stored()
     folder = history.settings.recordings_folder
     left = await history.read(partial(edge.delete_call, call_id=p.id, recordings_folder=folder))
     await history.remove_recordings(left)
