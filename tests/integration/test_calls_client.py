@@ -1,4 +1,4 @@
-"""A client made from a description of the calls API reads what a server answers; nothing breaks it.
+"""A client made from a description of the calls API reads what a server answers; no odd request breaks it.
 
 The description is put together here from the facts that tests/history compares the models with, so it is the
 API that others describe and not the server's own opinion of it.
@@ -197,5 +197,4 @@ async def test_no_request_that_is_made_up_makes_the_server_fail(server: Server, 
     )
     text = done.stdout.decode()
     assert done.returncode == 0, text[-4000:]
-    assert "Operations" in text, text
     assert "6 selected" in text, text

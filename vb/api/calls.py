@@ -15,7 +15,7 @@ from quart_trio.wrappers.response import TrioFileBody
 from vb.api.access import PAGES as PAGE
 from vb.api.edge import EdgeEngine
 from vb.api.rest import CORS_HEADERS, Replies
-from vb.errors import NotAvailable, VbError
+from vb.errors import VbError
 from vb.history.edge import CALLS_PATH, find_recording
 
 RECORDING_PATH: Final = CALLS_PATH + "/{id}/recording"
@@ -46,9 +46,7 @@ def add_calls(app: QuartTrio, engine: EdgeEngine, replies: Replies) -> None:
 
     async def recording(id: str) -> Response:
         try:
-            if engine.history is None:
-                raise NotAvailable("not available: call history (VB_DATABASE_URL is off)")
-            found = await engine.history.read(partial(find_recording, call_id=id))
+            found = await engine.stored().read(partial(find_recording, call_id=id))
         except VbError as error:
             return replies.failure(error)
         try:
