@@ -35,7 +35,7 @@ async def _until(client: httpx.AsyncClient, path: str, holds: Any) -> Any:
 
 async def _hold_call(server: Server) -> None:
     """Let the server call itself, with a tone that is recorded, and wait until both calls are stored."""
-    headers = {"X-API-Key": TOKEN}
+    headers = {"Authorization": f"Bearer {TOKEN}"}
     async with httpx.AsyncClient(base_url=server.http_url, headers=headers, trust_env=False) as client:
         leg: dict[str, Any] = {
             "type": "sip",

@@ -29,6 +29,8 @@ HeaderList = Iterable[tuple[bytes, bytes]]
 OPEN_PATHS: Final = frozenset({"/healthz", "/readyz", "/openapi.json", "/asyncapi.json", "/docs"})
 """What needs no token: nothing there tells of calls."""
 
+KEYED: Final = "/api/"
+"""What takes a token in `X-API-Key` as well."""
 PAGES: Final = "/calls"
 """The pages that show calls need none either: they hold nothing of any call, and ask with a token for it."""
 
@@ -100,7 +102,9 @@ class Access:
             return None
         if upgrade and not _same_origin(values):
             return _FORBIDDEN
-        given = _bearer(values.get(b"authorization", b"")) or values.get(b"x-api-key", b"").strip()
+        given = _bearer(values.get(b"authorization", b""))
+        if not given and path.startswith(KEYED):
+            given = values.get(b"x-api-key", b"").strip()
         if not given:
             return _UNAUTHORIZED
         return None if self._has_token(given) else self._wrong_token(client_host, values)
