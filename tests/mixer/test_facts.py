@@ -64,9 +64,9 @@ def change(world: World, ports: list[Port], draw: random.Random) -> None:
             for source in port.private:
                 port.remove_private(source)
         case 7:
-            port.add_tap_out(ListSink())
+            draw.choice((port.add_tap_out, port.add_tap_in))(ListSink())
         case 8:
-            for sink in port.tap_out:
+            for sink in (*port.tap_in, *port.tap_out):
                 port.remove_tap(sink)
         case 9 if isinstance(port, RtpPort):
             port.sending = draw.random() < 0.7
