@@ -147,3 +147,13 @@ def test_a_port_at_the_place_of_a_member_who_left_is_in_no_room_before_it_joins_
     assert heard_tones(newcomer) == {400}
     assert heard_tones(one) == {1300}
     assert heard_tones(other) == set()
+
+
+def test_a_stream_in_no_room_hears_what_is_played_to_it_at_its_own_rate() -> None:
+    world = World()
+    sink = ListSink()
+    port = world.plane.open_stream(None, sink, rate_hz=48000)
+    port.add_private(ToneSource(400))
+    world.run(12)
+    assert set(sink.rates) == {48000}
+    assert strength(sink.pcm(), 400, 48000) > 7000

@@ -28,6 +28,7 @@ class PortFacts:
 
     Attributes:
         usable: takes part in the mix.
+        rate_hz: rate at which it is mixed while it is in no room.
         transmitting: packets go out in each tick.
         single: of those, what it is sent is built for itself: its codec has state, or it dials.
         table: of the others, its codec's place in `TABLES`.
@@ -45,6 +46,7 @@ class PortFacts:
 
     def __init__(self, capacity: int) -> None:
         self.usable = np.zeros(capacity, np.bool_)
+        self.rate_hz = np.zeros(capacity, np.int64)
         self.transmitting = np.zeros(capacity, np.bool_)
         self.single = np.zeros(capacity, np.bool_)
         self.table = np.full(capacity, NO_TABLE, np.int8)
@@ -78,6 +80,7 @@ class PortFacts:
             self.usable[slot] = self.special[slot] = self.unheard[slot] = False
             return
         self.usable[slot] = port.rate_hz > 0
+        self.rate_hz[slot] = port.rate_hz
         self.unheard[slot] = bool(port.private) and not port.rate_hz
         self.special[slot] = isinstance(port, StreamPort) or bool(port.private or port.tap_in or port.tap_out)
 

@@ -194,7 +194,7 @@ def compile_layout(core: PlaneCore, facts: PortFacts, rooms: Sequence[tuple[int,
             start, first = stop, first + plan.handles.size
     alone = np.flatnonzero(facts.usable[:reach] & ~placed)
     for rate_hz, draft in drafts.items():
-        draft.alone = alone[columns.rate_hz[alone] == rate_hz]
+        draft.alone = alone[facts.rate_hz[alone] == rate_hz]
     classes = [_finish_class(facts, rate, draft) for rate, draft in drafts.items()]
     classes = [mix_class for mix_class in classes if mix_class.slots.size]
     for mix_class in classes:
