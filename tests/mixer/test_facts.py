@@ -17,6 +17,7 @@ from tests.mixer.support import (
     World,
     agreed,
     heard_tones,
+    strength,
 )
 from vb.mixer.facts import PortFacts
 from vb.mixer.plane import Plane
