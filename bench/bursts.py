@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 import signal
 import time
 from contextlib import suppress
@@ -24,6 +25,9 @@ QUIET_S: Final = 1.0
 MOST_S: Final = 60.0
 UNREAD_S: Final = {"delete": 4.0, "hang up": 4.0, "stop": 1.5}
 """How long the client that does not read waits before it does; a stop waits for it only briefly."""
+CATCH_UP_S: Final = 0.05
+"""How long it reads before the others have their turn."""
+SOON_S: Final = 0.005
 RATE: Final = 2000.0
 ROOM: Final = "crowd"
 TALKERS: Final = 20
@@ -36,17 +40,33 @@ class Unread:
 
     def __init__(self, host: str, port: int) -> None:
         self._client = WebSocket(host, port, "/v1/vsi", receive_buffer=4096)
+        self._ended = False
         self.read = 0
         self.told = 0
 
-    def catch_up(self) -> None:
-        """Read until nothing comes any more."""
-        with suppress(ConnectionEnded, TimeoutError):
-            while True:
-                for message in self._client.take(timeout_s=QUIET_S):
+    def catch_up(self) -> bool:
+        """Read for a moment what comes; says whether anything did.
+
+        Those who read all along are read between two calls: whoever waited for this client alone would make
+        them clients that do not read either.
+        """
+        until, came = time.monotonic() + CATCH_UP_S, False
+        while not self._ended and time.monotonic() < until:
+            if not select.select([self._client], [], [], SOON_S)[0]:
+                break
+            came = True
+            try:
+                for message in self._client.take():
                     self.read += is_event(message)
                     if message.get("type") == "events_dropped":
                         self.told += int(str(message["count"]))
+            except (ConnectionEnded, TimeoutError):
+                self.close()
+        return came
+
+    def close(self) -> None:
+        """Leave."""
+        self._ended = True
         self._client.close()
 
 
@@ -118,18 +138,22 @@ def _begin(case: BurstCase, bed: Bed) -> None:
 def _follow(case: BurstCase, bed: Bed, unread: Unread, began: float) -> float:
     """Read until nothing comes any more; returns how long it took until the last event came."""
     application, last, seen = bed.application, began, -1
-    has_read = False
+    came_at: float | None = None
     while (now := time.monotonic()) - began < MOST_S:
         with suppress(ConnectionEnded):
             application.pump(0.05)
         count = sum(len(log.ids) for log in application.logs)
         if count != seen:
             seen, last = count, now
-        if not has_read and now - began > UNREAD_S[case.kind]:
-            unread.catch_up()
-            has_read = True
-        if has_read and now - last > QUIET_S and (case.kind != "stop" or not application.is_connected):
+        if now - began > UNREAD_S[case.kind] and (unread.catch_up() or came_at is None):
+            came_at = now
+        if (
+            came_at is not None
+            and now - max(last, came_at) > QUIET_S
+            and (case.kind != "stop" or not application.is_connected)
+        ):
             break
+    unread.close()
     return last - began
 
 

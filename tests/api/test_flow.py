@@ -97,3 +97,16 @@ async def test_a_socket_that_was_closed_here_is_broken(link: Link, autojump_cloc
     assert link.flow.write(memoryview(b"x")) == 0
     assert link.flow.broken
     assert link.flow.refused_for() == 0
+
+
+async def test_a_reader_that_has_taken_everything_is_not_blamed_for_a_writer_that_is_late(
+    link: Link, autojump_clock: MockClock
+) -> None:
+    link.read(link.fill())
+    await trio.sleep(3)
+    assert link.flow.refused_for() == 0
+    await trio.sleep(3)
+    assert link.flow.refused_for() == 0
+    link.fill()
+    await trio.sleep(3)
+    assert link.flow.refused_for() == pytest.approx(3, abs=0.6)

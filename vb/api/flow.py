@@ -86,5 +86,7 @@ class Flow:
     def _look(self) -> None:
         """Note what the far end has taken since the last look."""
         taken = self.taken
+        if taken == self._written:
+            self._refused_at = None  # nothing waits for it: it is we who have not written on
         if self._refused_at is not None and taken > self._seen:
             self._refused_at, self._seen = trio.current_time(), taken

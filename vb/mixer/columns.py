@@ -25,6 +25,12 @@ GAP_SILENCE: Final = 2
 
 MAX_PACKET_BYTES: Final = 1280
 HEADER_BYTES: Final = 12
+USUAL_PACKET_BYTES: Final = HEADER_BYTES + 160
+"""20 ms of G.711 or G.722."""
+
+HANDLE_BITS: Final = 32
+"""So many low bits of a port's handle are its slot."""
+FREE: Final = -1
 
 
 class PlaneFull(Unavailable):
@@ -38,6 +44,8 @@ class LegColumns:
 
     Attributes:
         reach: no slot from here on was ever taken.
+        handle: of the port in each slot, `FREE` where there is none.
+        owner: number of the room whose member each is, 0 for none.
 
     Args:
         capacity: number of slots.
@@ -50,6 +58,8 @@ class LegColumns:
         self.capacity = capacity
         self.reach = 0
         self._free = list(range(capacity))
+        self._claims = 0
+        self.handle = np.full(capacity, FREE, np.int64)
         # Receiving.
         self.listening = np.zeros(capacity, np.bool_)
         self.trusted = np.zeros(capacity, np.bool_)
@@ -68,8 +78,10 @@ class LegColumns:
         self.quiet = np.zeros(capacity, np.int64)
         self.hush = np.zeros(capacity, np.int64)
         self.leader = np.arange(capacity)
+        self.owner = np.zeros(capacity, np.int64)
         # Sending.
         self.packets = np.zeros((capacity, MAX_PACKET_BYTES), np.uint8)
+        self._views: list[memoryview] = []
         self.payload_type = np.zeros(capacity, np.uint8)
         self.marker = np.zeros(capacity, np.bool_)
         self.sending = np.zeros(capacity, np.bool_)
@@ -89,6 +101,8 @@ class LegColumns:
             raise PlaneFull(f"all {self.capacity} media slots are in use")
         slot = heapq.heappop(self._free)
         self.reach = max(self.reach, slot + 1)
+        self._claims += 1
+        self.handle[slot] = self._claims << HANDLE_BITS | slot
         for column in (self.gap, self.concealed, self.damaged, self.marker, self.step):
             column[slot] = 0
         self.quiet[slot] = 0
@@ -105,10 +119,26 @@ class LegColumns:
 
     def release(self, slot: int) -> None:
         """Give a slot back."""
+        self.handle[slot] = FREE
         self.listening[slot] = self.trusted[slot] = False
         self.kinds[slot] = NO_TYPE
         self.step[slot] = 0
         heapq.heappush(self._free, slot)
+
+    def packet_views(self, slots: list[int], size: int) -> list[memoryview]:
+        """Return the first so many bytes of the outgoing packet of each of some legs.
+
+        Those of the usual size are made once for each slot.
+        """
+        whole = self.packets.reshape(-1).data
+        if size != USUAL_PACKET_BYTES:
+            starts = [slot * MAX_PACKET_BYTES for slot in slots]
+            return [whole[at : at + size] for at in starts]
+        views = self._views
+        for slot in range(len(views), self.reach):
+            at = slot * MAX_PACKET_BYTES
+            views.append(whole[at : at + size])
+        return [views[slot] for slot in slots]
 
     @property
     def used(self) -> int:

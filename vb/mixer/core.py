@@ -70,10 +70,13 @@ class PlaneCore:
         self.now = 0.0
         self.tick = 0
         self.dirty = True
+        self.changed: set[int] = set()
 
-    def touch(self) -> None:
-        """Say that ports or plans changed; the next tick works out its arrays anew."""
+    def touch(self, slot: int | None = None) -> None:
+        """Say that a port, or a plan when None, changed; the next tick works out its arrays anew."""
         self.dirty = True
+        if slot is not None:
+            self.changed.add(slot)
 
     def _tell_speaking(self, slot: int, speaking: bool) -> None:
         port = self.ports[slot]
@@ -90,6 +93,6 @@ class PlaneCore:
             return
         port.faulted = True
         self.statistics.faults += 1
-        self.dirty = True
+        self.touch(port.slot)
         if self.on_fault is not None:
             self.on_fault(port, error)

@@ -84,7 +84,7 @@ class Demux:
         if verdict is Verdict.LOCK and port.latch.moved:
             core.arrivals.restart(slot)  # what was learnt of the source before ends with it
         if verdict is Verdict.LOCK and (port.agreed is None or port.agreed.remote_rtp is None):
-            core.touch()  # only now is there an address to send to
+            core.touch(slot)  # only now is there an address to send to
         # A locked source that is heard again after a silence is locked anew.
         if verdict is Verdict.LOCK or slot not in self._settling:
             core.io.lock(slot, source)

@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vb.codecs import g711
-from vb.mixer.columns import HEADER_BYTES, MAX_PACKET_BYTES
+from vb.mixer.columns import HEADER_BYTES
 from vb.mixer.core import PlaneCore
+from vb.mixer.facts import TABLES, PortFacts
 from vb.mixer.frames import Pcm, Slots
 from vb.mixer.layout import Bank, Layout
 from vb.mixer.packetizer import Payload
@@ -29,20 +30,17 @@ class _Recipients:
         slots: the legs.
     """
 
-    def __init__(self, core: PlaneCore, slots: list[int]) -> None:
-        self.slots = np.array(slots, np.int64)
-        self.slot_list = slots
-        whole = core.columns.packets.reshape(-1).data
-        self._starts = (self.slots * MAX_PACKET_BYTES).tolist()
-        self._whole = whole
+    def __init__(self, core: PlaneCore, slots: Slots) -> None:
+        self.slots = slots
+        self.slot_list: list[int] = slots.tolist()
+        self._columns = core.columns
         self._size = 0
         self._packets: list[memoryview] = []
 
     def packets(self, size: int) -> list[memoryview]:
         """Return the first so many bytes of every leg's buffer."""
         if size != self._size:
-            whole = self._whole
-            self._packets = [whole[at : at + size] for at in self._starts]
+            self._packets = self._columns.packet_views(self.slot_list, size)
             self._size = size
         return self._packets
 
@@ -50,9 +48,9 @@ class _Recipients:
 class _TableGroup:
     """Legs of a bank that are sent one table look-up per tick."""
 
-    def __init__(self, core: PlaneCore, table: NDArray[np.uint8], rows: list[int], slots: list[int]) -> None:
+    def __init__(self, core: PlaneCore, table: NDArray[np.uint8], rows: Slots, slots: Slots) -> None:
         self.table = table
-        self.rows = np.array(rows, np.int64)
+        self.rows = rows
         self.recipients = _Recipients(core, slots)
         self.own: Slots | None = None
         self.of_leg: Slots | None = None
@@ -98,7 +96,9 @@ class _Bank:
         self.led, self.alone = [], []
         for row, port in self.single:
             if row in families:
-                self.led.append((row, port, _Recipients(self._core, [port.slot, *families[row]])))
+                self.led.append(
+                    (row, port, _Recipients(self._core, np.array([port.slot, *families[row]], np.int64)))
+                )
             elif source[row] == row or not self._is_sent_what_it_follows(port):
                 self.alone.append((int(source[row]), port))
 
@@ -112,10 +112,12 @@ class Egress:
 
     Args:
         core: the plane.
+        facts: of its ports.
     """
 
-    def __init__(self, core: PlaneCore) -> None:
+    def __init__(self, core: PlaneCore, facts: PortFacts) -> None:
         self._core = core
+        self._facts = facts
         packets = core.columns.packets
         self._sequence = packets[:, 2:4].view(">u2")[:, 0]
         self._timestamp = packets[:, 4:8].view(">u4")[:, 0]
@@ -123,32 +125,32 @@ class Egress:
 
     def adopt(self, layout: Layout) -> None:
         """Work out who is sent what."""
-        core = self._core
-        sending: list[int] = []
+        facts = self._facts
+        sending: list[Slots] = []
         self._banks = []
         for bank in layout.banks:
-            sent = _Bank(core, bank)
-            tabled: dict[str, tuple[list[int], list[int]]] = {}
-            for row, slot in enumerate(bank.slots.tolist()):
-                port = core.ports[slot]
-                if not isinstance(port, RtpPort) or not port.transmitting or port.agreed is None:
-                    continue
-                sending.append(slot)
-                if core.packetizers[slot] is not None or port.dialling:
+            sent = _Bank(self._core, bank)
+            rows = np.flatnonzero(facts.transmitting[bank.slots])
+            slots = bank.slots[rows]
+            sending.append(slots)
+            single = facts.single[slots]
+            for row, slot in zip(rows[single].tolist(), slots[single].tolist(), strict=True):
+                port = self._core.ports[slot]
+                if isinstance(port, RtpPort):
                     sent.single.append((row, port))
-                else:
-                    rows, slots = tabled.setdefault(port.agreed.send_codec.name, ([], []))
-                    rows.append(row)
-                    slots.append(slot)
-            sent.tabled = [_TableGroup(core, _TABLES[name], *lists) for name, lists in tabled.items()]
+            for place, name in enumerate(TABLES):
+                coded = ~single & (facts.table[slots] == place)
+                if coded.any():
+                    sent.tabled.append(_TableGroup(self._core, _TABLES[name], rows[coded], slots[coded]))
             self._banks.append(sent)
-        self._mark_resumed(np.array(sending, np.int64))
+        self._mark_resumed(sending)
 
-    def _mark_resumed(self, sending: Slots) -> None:
+    def _mark_resumed(self, sending: list[Slots]) -> None:
         """Set the marker on the first packet after a pause."""
         columns = self._core.columns
         now = np.zeros_like(columns.sending)
-        now[sending] = True
+        for slots in sending:
+            now[slots] = True
         columns.marker |= now & ~columns.sending
         columns.sending = now
 
@@ -253,7 +255,7 @@ class Egress:
         """Return 20 ms of the digits that go out as tones."""
         frame = port.digit_tones.take(port.rate_hz)
         if not port.digit_tones.active:
-            self._core.touch()
+            self._core.touch(port.slot)
         return frame
 
     def _send_event(self, port: RtpPort, digits: TelephoneEventSender, timestamp: int) -> None:
@@ -265,7 +267,7 @@ class Egress:
             self._transmit(port.slot, payload_type, event.timestamp, event.payload, marker=event.marker)
         if not digits.active:
             self._core.columns.marker[port.slot] = True
-            self._core.touch()
+            self._core.touch(port.slot)
 
     def _transmit(
         self, slot: int, payload_type: int, timestamp: int, payload: bytes, *, marker: bool

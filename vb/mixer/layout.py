@@ -8,23 +8,26 @@ meshes, last of them those with members who may hear alike.
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from vb.mixer.columns import HANDLE_BITS
 from vb.mixer.core import PlaneCore
+from vb.mixer.facts import NO_FORMAT, PortFacts
 from vb.mixer.frames import RATES_HZ, Mix, Pcm, Slots, samples_per_tick
 from vb.mixer.plan import MixPlan
 from vb.mixer.port import Port, RtpPort, StreamPort
-from vb.mixer.sharing import NEVER, SETTLED_TABLED_TICKS, SETTLED_TICKS, Sharers, compact
+from vb.mixer.sharing import NEVER, NO_KIND, SETTLED_TABLED_TICKS, SETTLED_TICKS, Sharers, compact
 
 Rows: TypeAlias = Slots | slice
 _PASS_HZ = 8000
 _PAIR = 2
+_PHASE_BITS = 4
+_FORMAT_BITS = 20
 
 
 @dataclass(slots=True)
@@ -83,7 +86,7 @@ class MixClass:
         mesh_starts: first row of each mesh, counted from `mesh_start`.
         mesh_of_row: mesh of each of these rows.
         share_start: first row of the meshes in which some may hear alike.
-        share_kinds: of each row from there on, what it has in common with those who share with it, or None.
+        share_kinds: of each row from there on, what it has in common with those who share, or `NO_KIND`.
         share_after: (n − share_start,) ticks of silence after which each shares.
         shy: rows from there on that only begin to share while they are told next to nothing.
         rooms: rooms with sources, taps or routing.
@@ -104,7 +107,7 @@ class MixClass:
     mesh_starts: Slots
     mesh_of_row: Slots
     share_start: int
-    share_kinds: list[Hashable]
+    share_kinds: Slots
     share_after: Slots
     shy: Slots
     rooms: list[RoomRows]
@@ -135,70 +138,91 @@ class Layout:
 
 @dataclass(slots=True)
 class _Draft:
-    """The rooms of one rate while they are gathered."""
+    """The rooms of one rate while they are gathered; members are slots."""
 
     pairs: list[int] = field(default_factory=list)
     pair_comfort: list[bool] = field(default_factory=list)
-    meshes: list[tuple[MixPlan, list[int]]] = field(default_factory=list)
-    routed: list[tuple[MixPlan, list[int], list[int]]] = field(default_factory=list)
-    alone: list[int] = field(default_factory=list)
-
-    @property
-    def empty(self) -> bool:
-        """Whether nobody is mixed at this rate."""
-        return not (self.pairs or self.meshes or self.routed or self.alone)
+    meshes: list[_Mesh] = field(default_factory=list)
+    routed: list[tuple[MixPlan, Slots, Slots]] = field(default_factory=list)
+    alone: Slots = field(default_factory=lambda: np.zeros(0, np.int64))
 
 
-def compile_layout(core: PlaneCore, plans: Mapping[str, MixPlan], owners: Mapping[int, str]) -> Layout:
+@dataclass(slots=True)
+class _Mesh:
+    """A room in which everybody hears everybody.
+
+    `kinds` is what each member has in common with others, empty where nobody may share.
+    """
+
+    plan: MixPlan
+    slots: Slots
+    kinds: Slots
+
+
+def slots_of(handles: Slots) -> Slots:
+    """Return the slots of ports."""
+    return handles & ((1 << HANDLE_BITS) - 1)
+
+
+def compile_layout(core: PlaneCore, facts: PortFacts, rooms: Sequence[tuple[int, MixPlan]]) -> Layout:
     """Work out the arrays for the present ports and plans.
 
     Args:
         core: the plane.
-        plans: each room's plan.
-        owners: the room that each slot belongs to, so that a move is never heard twice.
+        facts: of its ports, as they are now.
+        rooms: each room's number and plan. A member takes part in the room that owns it, so that a move is
+            never heard twice.
     """
+    columns, reach = core.columns, core.columns.reach
     drafts = {rate: _Draft() for rate in RATES_HZ}
-    placed: set[int] = set()
-    for room_id, plan in plans.items():
-        present = [
-            i
-            for i, member in enumerate(plan.members)
-            if _usable(member.port) and owners.get(member.port.slot) == room_id
-        ]
-        if present:
-            slots = [plan.members[i].port.slot for i in present]
-            placed.update(slots)
-            _draft_room(core, drafts, plan, slots, present)
-    unheard: list[Port] = []
-    for port in core.ports[: core.columns.reach]:
-        if port is None or port.slot in placed:
-            continue
-        if _usable(port):
-            drafts[port.rate_hz].alone.append(port.slot)
-        elif port.private and not port.rate_hz and not port.faulted:
-            unheard.append(port)
-    classes = [_finish_class(core, rate, draft) for rate, draft in drafts.items() if not draft.empty]
+    placed = np.zeros(reach, np.bool_)
+    if rooms:
+        handles = np.concatenate([plan.handles for _, plan in rooms])
+        slots = slots_of(handles)
+        room = np.repeat(np.arange(len(rooms)), [plan.handles.size for _, plan in rooms])
+        numbers = np.array([number for number, _ in rooms], np.int64)
+        present = (columns.handle[slots] == handles) & facts.usable[slots]
+        present &= columns.owner[slots] == numbers[room]
+        slots, room = slots[present], room[present]
+        placed[slots] = True
+        stops = np.cumsum(np.bincount(room, minlength=len(rooms))).tolist()
+        start = first = 0
+        for (number, plan), stop in zip(rooms, stops, strict=True):
+            if stop > start:
+                who = np.flatnonzero(present[first : first + plan.handles.size])
+                _draft_room(core, facts, drafts, (number, plan), slots[start:stop], who)
+            start, first = stop, first + plan.handles.size
+    alone = np.flatnonzero(facts.usable[:reach] & ~placed)
+    for rate_hz, draft in drafts.items():
+        draft.alone = alone[facts.rate_hz[alone] == rate_hz]
+    classes = [_finish_class(facts, rate, draft) for rate, draft in drafts.items()]
+    classes = [mix_class for mix_class in classes if mix_class.slots.size]
     for mix_class in classes:
-        _list_extras(core, mix_class)
-    return Layout(_make_banks(core, classes), classes, unheard)
-
-
-def _usable(port: Port) -> bool:
-    return not port.closed and not port.faulted and port.rate_hz > 0
+        _list_extras(core, facts, mix_class)
+    unheard = [core.ports[slot] for slot in np.flatnonzero(facts.unheard[:reach] & ~placed).tolist()]
+    return Layout(_make_banks(core, facts, classes), classes, [port for port in unheard if port is not None])
 
 
 def _draft_room(
-    core: PlaneCore, drafts: dict[int, _Draft], plan: MixPlan, slots: list[int], present: list[int]
+    core: PlaneCore,
+    facts: PortFacts,
+    drafts: dict[int, _Draft],
+    numbered: tuple[int, MixPlan],
+    slots: Slots,
+    present: Slots,
 ) -> None:
+    number, plan = numbered
     if plan.hears is not None:
         drafts[plan.rate_hz].routed.append((plan, slots, present))
-    elif len(slots) == 2 and plan.plain:
-        through = core.pass_through and _passes_through(core.ports[slots[0]], core.ports[slots[1]])
+    elif slots.size == _PAIR and plan.plain:
+        one, other = slots.tolist()
+        through = core.pass_through and _passes_through(core.ports[one], core.ports[other])
         draft = drafts[_PASS_HZ if through else plan.rate_hz]
-        draft.pairs += slots
+        draft.pairs += (one, other)
         draft.pair_comfort += (plan.comfort_noise, plan.comfort_noise)
     else:
-        drafts[plan.rate_hz].meshes.append((plan, slots))
+        kinds = _share_kinds(core, facts, number, slots)
+        drafts[plan.rate_hz].meshes.append(_Mesh(plan, slots, kinds))
 
 
 def _passes_through(one: Port | None, other: Port | None) -> bool:
@@ -211,90 +235,72 @@ def _passes_through(one: Port | None, other: Port | None) -> bool:
     return codec.tabled and codec == other.agreed.send_codec
 
 
-def _finish_class(core: PlaneCore, rate_hz: int, draft: _Draft) -> MixClass:
+def _finish_class(facts: PortFacts, rate_hz: int, draft: _Draft) -> MixClass:
     """Lay rooms out row by row."""
-    rows = list(draft.pairs)
-    comfort = list(draft.pair_comfort)
+    parts = [np.array(draft.pairs, np.int64)]
+    comfort = [np.array(draft.pair_comfort, np.bool_)]
     rooms: list[RoomRows] = []
+    count = len(draft.pairs)
     for plan, slots, present in draft.routed:
-        start = len(rows)
-        rows += slots
-        comfort += [plan.comfort_noise] * len(slots)
-        rooms.append(RoomRows(plan, start, len(rows), -1, _hearing(plan, present)))
-    rows += draft.alone
-    comfort += [False] * len(draft.alone)
-    mesh_start = share_start = len(rows)
-    starts: list[int] = []
-    mesh_of_row: list[int] = []
-    share_kinds: list[Hashable] = []
-    kinds = {plan.room_id: _share_kinds(core, plan, slots) for plan, slots in draft.meshes}
-    for mesh, (plan, slots) in enumerate(sorted(draft.meshes, key=lambda item: bool(kinds[item[0].room_id]))):
-        start = len(rows)
-        starts.append(start - mesh_start)
-        rows += slots
-        mesh_of_row += [mesh] * len(slots)
-        comfort += [plan.comfort_noise] * len(slots)
-        share_kinds += kinds[plan.room_id]
-        if not plan.plain:
-            rooms.append(RoomRows(plan, start, len(rows), mesh, None))
-    share_start = len(rows) - len(share_kinds)
+        parts.append(slots)
+        comfort.append(np.full(slots.size, plan.comfort_noise))
+        rooms.append(RoomRows(plan, count, count + slots.size, -1, _hearing(plan, present)))
+        count += slots.size
+    parts.append(draft.alone)
+    comfort.append(np.zeros(draft.alone.size, np.bool_))
+    mesh_start = count = count + draft.alone.size
+    meshes = sorted(draft.meshes, key=lambda mesh: bool(mesh.kinds.size))
+    for place, mesh in enumerate(meshes):
+        parts.append(mesh.slots)
+        comfort.append(np.full(mesh.slots.size, mesh.plan.comfort_noise))
+        if not mesh.plan.plain:
+            rooms.append(RoomRows(mesh.plan, count, count + mesh.slots.size, place, None))
+        count += mesh.slots.size
+    sizes = np.array([mesh.slots.size for mesh in meshes], np.int64)
+    slots = np.concatenate(parts)
+    kinds = np.concatenate([mesh.kinds for mesh in meshes]) if meshes else np.zeros(0, np.int64)
+    share_start = slots.size - kinds.size
+    sharing = slots[share_start:]
+    settled = np.where(facts.packeted[sharing], SETTLED_TICKS, SETTLED_TABLED_TICKS)
     return MixClass(
         rate_hz=rate_hz,
-        slots=np.array(rows, np.int64),
+        slots=slots,
         pair_rows=len(draft.pairs),
         mesh_start=mesh_start,
-        mesh_starts=np.array(starts, np.int64),
-        mesh_of_row=np.array(mesh_of_row, np.int64),
+        mesh_starts=np.cumsum(sizes) - sizes,
+        mesh_of_row=np.repeat(np.arange(sizes.size), sizes),
         share_start=share_start,
-        share_kinds=share_kinds,
-        share_after=np.array(
-            [
-                _share_after(core, slot, kind)
-                for slot, kind in zip(rows[share_start:], share_kinds, strict=True)
-            ],
-            np.int64,
-        ),
-        shy=np.flatnonzero([_is_shy(core, slot) for slot in rows[share_start:]]),
+        share_kinds=kinds,
+        share_after=np.where(kinds == NO_KIND, NEVER, settled),
+        shy=np.flatnonzero(facts.shy[sharing]),
         rooms=rooms,
-        comfort=np.array(comfort, np.bool_),
-        peaks=np.zeros(len(rows), np.int32),
+        comfort=np.concatenate(comfort),
+        peaks=np.zeros(slots.size, np.int32),
     )
 
 
-def _share_kinds(core: PlaneCore, plan: MixPlan, slots: list[int]) -> list[Hashable]:
-    """Return what each member has in common with those who may share its mix, nothing where nobody may."""
-    if len(slots) <= _PAIR:
-        return []
-    kinds = [_share_kind(core, plan, slot) for slot in slots]
-    counts = Counter(kinds)
-    kinds = [kind if kind is not None and counts[kind] > 1 else None for kind in kinds]
-    return kinds if any(kinds) else []
+def _share_kinds(core: PlaneCore, facts: PortFacts, number: int, slots: Slots) -> Slots:
+    """Return what each member has in common with those who may share its mix, nothing where nobody may.
 
-
-def _share_kind(core: PlaneCore, plan: MixPlan, slot: int) -> Hashable:
-    """Return the room, codec, packet time and its phase of a leg that hears nothing of its own, else None."""
-    port = core.ports[slot]
-    if not isinstance(port, RtpPort) or not port.shares or port.agreed is None:
-        return None
+    That is the room, codec, packet time and its phase of a leg that hears nothing of its own.
+    """
+    nobody = np.zeros(0, np.int64)
+    if slots.size <= _PAIR:
+        return nobody
+    formats, leaders = facts.format[slots], core.columns.leader[slots]
+    kinds = (number << _FORMAT_BITS | formats) << _PHASE_BITS
     # The packets of a follower are its leader's, its own packetizer stands still.
-    packetizer = core.packetizers[int(core.columns.leader[slot])]
-    phase = packetizer.phase(core.tick) if packetizer is not None and packetizer.copyable else 0
-    return (plan.room_id, port.agreed.send_codec, port.agreed.ptime_ms, phase)
+    for row in np.flatnonzero(facts.phased[leaders]).tolist():
+        packetizer = core.packetizers[int(leaders[row])]
+        if packetizer is not None:
+            kinds[row] |= packetizer.phase(core.tick)
+    kinds[formats == NO_FORMAT] = NO_KIND
+    _, which, counts = np.unique(kinds, return_inverse=True, return_counts=True)
+    kinds[counts[which] == 1] = NO_KIND
+    return kinds if (kinds != NO_KIND).any() else nobody
 
 
-def _share_after(core: PlaneCore, slot: int, kind: Hashable) -> int:
-    if kind is None:
-        return NEVER
-    return SETTLED_TABLED_TICKS if core.packetizers[slot] is None else SETTLED_TICKS
-
-
-def _is_shy(core: PlaneCore, slot: int) -> bool:
-    """Whether the leg's encoder remembers for ever what else it has heard."""
-    packetizer = core.packetizers[slot]
-    return packetizer is not None and not packetizer.converges
-
-
-def _hearing(plan: MixPlan, present: list[int]) -> Mix:
+def _hearing(plan: MixPlan, present: Slots) -> Mix:
     """Return the hears-matrix of the members present, nobody hearing itself."""
     assert plan.hears is not None
     hears = plan.hears[np.ix_(present, present)].astype(np.float32)
@@ -302,10 +308,10 @@ def _hearing(plan: MixPlan, present: list[int]) -> Mix:
     return hears
 
 
-def _list_extras(core: PlaneCore, mix_class: MixClass) -> None:
+def _list_extras(core: PlaneCore, facts: PortFacts, mix_class: MixClass) -> None:
     """Note the rows that need more than arithmetic."""
-    for row, slot in enumerate(mix_class.slots.tolist()):
-        port = core.ports[slot]
+    for row in np.flatnonzero(facts.special[mix_class.slots]).tolist():
+        port = core.ports[int(mix_class.slots[row])]
         if port is None:
             continue
         if port.private:
@@ -319,7 +325,7 @@ def _list_extras(core: PlaneCore, mix_class: MixClass) -> None:
             mix_class.comfort[row] &= port.comfort_noise
 
 
-def _make_banks(core: PlaneCore, classes: Iterable[MixClass]) -> list[Bank]:
+def _make_banks(core: PlaneCore, facts: PortFacts, classes: Iterable[MixClass]) -> list[Bank]:
     """Order each bank by class and row, so that most index arrays are plain slices."""
     banks: list[Bank] = []
     for rate_hz in RATES_HZ:
@@ -332,7 +338,7 @@ def _make_banks(core: PlaneCore, classes: Iterable[MixClass]) -> list[Bank]:
             continue
         slots = np.concatenate([mix_class.slots[rows] for mix_class, rows in parts])
         shape = (slots.size, samples_per_tick(rate_hz))
-        decoded = [slot for slot in slots.tolist() if core.streams[slot] is not None]
+        decoded = slots[facts.decoded[slots]].tolist()
         heard, told = np.zeros(shape, np.int16), np.zeros(shape, np.int16)
         bank = Bank(rate_hz, slots, decoded, heard, told, np.arange(slots.size))
         banks.append(bank)

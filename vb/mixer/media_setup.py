@@ -93,7 +93,7 @@ class MediaSetup:
             receiver.add(streams)
         elif streams:
             core.streams[port.slot] = StreamReceiver(streams, port.rate_hz)
-        core.touch()
+        core.touch(port.slot)
 
     def _packetizer(self, agreed: Agreed, before: Agreed | None) -> Packetizer | None:
         codec = agreed.send_codec
@@ -139,6 +139,7 @@ class MediaSetup:
         core.columns.rate_hz[port.slot] = rate_hz
         core.playout.configure(port.slot, rate_hz)
         core.columns.gap[port.slot] = GAP_CONCEAL
+        core.columns.zero[port.slot] = False  # its audio takes another filter
 
     def _send(self, agreed: Agreed, before: Agreed | None, packetizer: Packetizer | None) -> None:
         """Set encoder and header; the source changes only with the clock (media rule 9, RFC 7160)."""

@@ -44,6 +44,7 @@ class Mixer:
         self._down = {pair: Resampler(*pair, capacity) for pair in pairs}
         core.sharing.filters = tuple(self._down.values())
         self._broken: list[object] = []
+        self._measured: list[Slots] = []
         # The first conversion builds its filter; that must not happen within a tick.
         for from_hz, to_hz in pairs:
             silence = np.zeros((1, samples_per_tick(from_hz)), np.float32)
@@ -52,7 +53,14 @@ class Mixer:
     def adopt(self, layout: Layout) -> None:
         """Clear the filters of legs that are mixed at another rate than before."""
         columns = self._core.columns
-        columns.zero[:] = False
+        # Only of those who were measured in the last tick is it known.
+        known = np.zeros_like(columns.zero)
+        for slots in self._measured:
+            known[slots] = True
+        columns.zero &= known
+        self._measured = [
+            mix_class.slots for mix_class in layout.classes if mix_class.share_start < mix_class.slots.size
+        ]
         for mix_class in layout.classes:
             slots = mix_class.slots
             moved = slots[columns.mix_hz[slots] != mix_class.rate_hz]

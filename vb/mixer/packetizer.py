@@ -32,6 +32,7 @@ class Packetizer:
     """Turns 20 ms frames into payloads of 10, 20, 40 or 60 ms.
 
     Attributes:
+        phased: whether its packets take several ticks.
         copyable: whether its encoder can go on where another one stands.
         converges: whether its encoder comes to the state of another one that hears the same for long enough.
         step: RTP time of a tick.
@@ -47,6 +48,7 @@ class Packetizer:
     def __init__(self, codec: Codec, ptime_ms: int) -> None:
         self._encoder: Encoder = make_encoder(codec)
         self._ticks = max(1, ptime_ms // _TICK_MS)
+        self.phased = self._ticks > 1
         self._parts = 2 if ptime_ms < _TICK_MS else 1
         self.step = codec.clock_rate_hz // TICKS_PER_S
         self._frames: list[Pcm] = []

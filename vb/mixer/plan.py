@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +30,7 @@ class MixPlan:
         taps: get the full mix of unmuted members and sources.
         comfort_noise: whether an all-silent mix is replaced by faint noise.
         hears: (members, members) row hears column, or None when everybody hears everybody.
+        handles: (members,) of their ports.
     """
 
     room_id: str
@@ -39,11 +40,14 @@ class MixPlan:
     taps: tuple[FrameSink, ...] = ()
     comfort_noise: bool = True
     hears: NDArray[np.bool_] | None = None
+    handles: NDArray[np.int64] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         if self.rate_hz not in RATES_HZ:
             raise ValueError(f"no room mixes at {self.rate_hz} Hz")
         count = len(self.members)
+        handles = np.array([member.port.handle for member in self.members], np.int64)
+        object.__setattr__(self, "handles", handles)
         if self.hears is not None and self.hears.shape != (count, count):
             raise ValueError(f"hears is {self.hears.shape} for {count} members")
 

@@ -16,9 +16,10 @@ from vb.mixer.batch import Batch, Endpoint, Io
 from vb.mixer.core import FaultHandler, PlaneCore, RoomFaultHandler
 from vb.mixer.demux import Demux
 from vb.mixer.egress import Egress
+from vb.mixer.facts import PortFacts
 from vb.mixer.frames import RATES_HZ, TICKS_PER_S, FrameSink, FrameSource
 from vb.mixer.ingest import Ingest
-from vb.mixer.layout import Layout, compile_layout
+from vb.mixer.layout import Layout, compile_layout, slots_of
 from vb.mixer.mix import Mixer
 from vb.mixer.noise import noise_loop
 from vb.mixer.plan import MixPlan
@@ -66,15 +67,17 @@ class Plane:
             pass_through=pass_through,
             relearn=relearn,
         )
+        self._facts = PortFacts(capacity)
         self._batch = Batch(batch_rows)
         self._demux = Demux(self._core)
         self._ingest = Ingest(self._core, self._demux)
         self._playback = Playback(self._core)
         self._mixer = Mixer(self._core)
-        self._egress = Egress(self._core)
+        self._egress = Egress(self._core, self._facts)
         self._layout = Layout([], [])
         self._plans: dict[str, MixPlan] = {}
-        self._owners: dict[int, str] = {}
+        self._numbers: dict[str, int] = {}
+        self._numbered = 0
         for rate_hz in RATES_HZ:
             noise_loop(rate_hz)
 
@@ -119,6 +122,7 @@ class Plane:
         core.latches[slot] = port.latch
         core.ports[slot] = port
         core.io.attach(slot, endpoint)
+        core.touch(slot)
         return port
 
     def open_stream(
@@ -146,7 +150,7 @@ class Plane:
         slot = self._core.columns.claim()
         port = StreamPort(self._core, slot, source, sink, rate_hz, comfort_noise=comfort_noise)
         self._core.ports[slot] = port
-        self._core.touch()
+        self._core.touch(slot)
         return port
 
     def publish(self, plan: MixPlan) -> None:
@@ -155,27 +159,27 @@ class Plane:
         A participant who is new in the plan leaves any other room by it, so that a move is never heard twice.
         """
         before = self._plans.get(plan.room_id)
-        known = {member.port.slot for member in before.members} if before is not None else set()
-        for member in plan.members:
-            slot = member.port.slot
-            if slot not in known or slot not in self._owners:
-                self._owners[slot] = plan.room_id
+        number = self._numbers.get(plan.room_id)
+        if number is None:
+            self._numbered += 1
+            number = self._numbers[plan.room_id] = self._numbered
+        owner, slots = self._core.columns.owner, slots_of(plan.handles)
+        known = np.zeros(owner.size, np.bool_)
+        if before is not None:
+            known[slots_of(before.handles)] = True
+        owner[slots[~known[slots] | (owner[slots] == 0)]] = number
         self._plans[plan.room_id] = plan
-        staying = {member.port.slot for member in plan.members}
-        self._disown(plan.room_id, known - staying)
+        known[slots] = False
+        owner[known & (owner == number)] = 0
         self._core.touch()
 
     def withdraw(self, room_id: str) -> None:
         """Forget a room; its members are in no room then."""
         plan = self._plans.pop(room_id, None)
         if plan is not None:
-            self._disown(room_id, {member.port.slot for member in plan.members})
+            owner, number = self._core.columns.owner, self._numbers.pop(room_id)
+            owner[owner == number] = 0
             self._core.touch()
-
-    def _disown(self, room_id: str, slots: set[int]) -> None:
-        for slot in slots:
-            if self._owners.get(slot) == room_id:
-                del self._owners[slot]
 
     def tick(self, now: float, tick_at: float) -> None:
         """Run one tick.
@@ -214,7 +218,10 @@ class Plane:
         """Work out the arrays anew after changes."""
         core = self._core
         core.dirty = False
-        self._layout = compile_layout(core, self._plans, self._owners)
+        self._facts.note(core, core.changed)
+        core.changed.clear()
+        rooms = [(self._numbers[room_id], plan) for room_id, plan in self._plans.items()]
+        self._layout = compile_layout(core, self._facts, rooms)
         core.sharing.adopt(self._layout)
         self._mixer.adopt(self._layout)
         self._egress.adopt(self._layout)

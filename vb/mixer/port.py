@@ -33,6 +33,7 @@ class Port:
 
     Attributes:
         slot: its place in the plane.
+        handle: number of its own: no port before or after it at this place has it.
         rate_hz: rate of its audio while it is in no room, 0 before it is known.
         faulted: whether the plane took it out because it failed.
         on_speaking: told when it starts and stops to speak; must not wait.
@@ -41,6 +42,7 @@ class Port:
     def __init__(self, core: PlaneCore, slot: int) -> None:
         self._core = core
         self.slot = slot
+        self.handle = int(core.columns.handle[slot])
         self.rate_hz = 0
         self.closed = False
         self.faulted = False
@@ -120,8 +122,7 @@ class Port:
         self._core.columns.silent[self.slot] = self._muted or self.held
         self._core.columns.shut[self.slot] = self._deaf or self.held
         self._core.speaking.watch(self.slot, self._detect_speaking and not self._muted)
-        if self.rate_hz:  # without a codec it is in no row yet
-            self._core.touch()
+        self._core.touch(self.slot)
 
     def silence(self) -> None:
         """Let the far end hear nothing from now on, because its leg ends."""
@@ -129,28 +130,28 @@ class Port:
     def add_private(self, source: FrameSource) -> None:
         """Play to this participant only; several sources are summed."""
         self.private = (*self.private, source)
-        self._core.touch()
+        self._core.touch(self.slot)
 
     def remove_private(self, source: FrameSource) -> None:
         """Stop playing; a source that is not there changes nothing."""
         self.private = tuple(other for other in self.private if other is not source)
-        self._core.touch()
+        self._core.touch(self.slot)
 
     def add_tap_in(self, sink: FrameSink) -> None:
         """Listen to what it says, muted or not."""
         self.tap_in = (*self.tap_in, sink)
-        self._core.touch()
+        self._core.touch(self.slot)
 
     def add_tap_out(self, sink: FrameSink) -> None:
         """Listen to what it hears; nothing comes while it is deaf or held."""
         self.tap_out = (*self.tap_out, sink)
-        self._core.touch()
+        self._core.touch(self.slot)
 
     def remove_tap(self, sink: FrameSink) -> None:
         """Stop listening either way; a sink that is not there changes nothing."""
         self.tap_in = tuple(other for other in self.tap_in if other is not sink)
         self.tap_out = tuple(other for other in self.tap_out if other is not sink)
-        self._core.touch()
+        self._core.touch(self.slot)
 
     def close(self) -> None:
         """Leave the plane; nothing is sent or heard from the moment of the call. Closing again is fine."""
@@ -162,7 +163,7 @@ class Port:
         self._detach()
         self._core.ports[self.slot] = None
         self._core.columns.release(self.slot)
-        self._core.touch()
+        self._core.touch(self.slot)
 
     def _detach(self) -> None:
         """Let go of what else belongs to this kind of participant."""
@@ -278,8 +279,7 @@ class RtpPort(Port):
         if value and not self._sending and not self.closed:
             self._core.columns.marker[self.slot] = True
         self._sending = value
-        if self.rate_hz:
-            self._core.touch()
+        self._core.touch(self.slot)
 
     def silence(self) -> None:
         """Send nothing from now on, because the leg ends."""
@@ -324,7 +324,7 @@ class RtpPort(Port):
         """
         if self.digits is None or self.closed or self._remote_hold or not self.digits.queue(digits):
             return False
-        self._core.touch()
+        self._core.touch(self.slot)
         return True
 
     def send_tones(self, digits: str) -> bool:
@@ -335,7 +335,7 @@ class RtpPort(Port):
         """
         if self.closed or not self.transmitting or not self.digit_tones.queue(digits):
             return False
-        self._core.touch()
+        self._core.touch(self.slot)
         return True
 
     @property

@@ -39,7 +39,7 @@ class RoomMix:
         self.rate_hz = rate_hz
         self.on_change = on_change
         self._comfort_noise = comfort_noise
-        self._members: dict[str, Port] = {}
+        self._members: dict[str, Member] = {}
         self._sources: tuple[FrameSource, ...] = ()
         self._taps: tuple[FrameSink, ...] = ()
         self._hears: Hears | None = None
@@ -47,7 +47,7 @@ class RoomMix:
     @property
     def members(self) -> dict[str, Port]:
         """A copy of the members by id, in order of joining."""
-        return dict(self._members)
+        return {member_id: member.port for member_id, member in self._members.items()}
 
     def _changed(self) -> None:
         if self.on_change is not None:
@@ -60,7 +60,7 @@ class RoomMix:
 
     def join(self, member_id: str, port: Port) -> None:
         """Let a participant in; the one who had the same id is replaced and keeps its place."""
-        self._members[member_id] = port
+        self._members[member_id] = Member(port)
         self._changed()
 
     def leave(self, member_id: str, port: Port | None = None) -> bool:
@@ -74,7 +74,7 @@ class RoomMix:
             Whether anybody left.
         """
         present = self._members.get(member_id)
-        if present is None or (port is not None and present is not port):
+        if present is None or (port is not None and present.port is not port):
             return False
         del self._members[member_id]
         self._changed()
@@ -107,13 +107,13 @@ class RoomMix:
 
     def plan(self) -> MixPlan:
         """Return the present state for the plane."""
-        ports = tuple(self._members.values())
+        members = tuple(self._members.values())
         return MixPlan(
             room_id=self.room_id,
             rate_hz=self.rate_hz,
-            members=tuple(Member(port) for port in ports),
+            members=members,
             sources=tuple(source for source in self._sources if not source.finished),
             taps=self._taps,
             comfort_noise=self._comfort_noise,
-            hears=None if self._hears is None else self._hears(ports),
+            hears=None if self._hears is None else self._hears(tuple(member.port for member in members)),
         )

@@ -15,7 +15,6 @@ and each of its legs goes on encoding it by itself.
 
 from __future__ import annotations
 
-from collections.abc import Hashable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
@@ -40,6 +39,8 @@ HUSH: Final = 256
 HUSHED_TICKS: Final = 5
 """How long that has to last: a word has gaps, too."""
 _LONGEST: Final = 1000
+NO_KIND: Final = -1
+"""What a leg has in common with nobody."""
 NEVER: Final = _LONGEST + 1
 """More ticks of silence than are counted."""
 
@@ -74,43 +75,38 @@ class Sharing:
         self._core = core
         self._columns = core.columns
         self._packetizers = core.packetizers
-        self._kinds: dict[int, Hashable] = {}
+        self._kinds = np.full(core.columns.capacity, NO_KIND, np.int64)
 
     # What changes between two ticks.
 
     def adopt(self, layout: Layout) -> None:
         """Let go of whoever may no longer follow whom it follows, all states being those of the last tick."""
-        before = self._kinds
-        self._kinds = {
-            int(mix_class.slots[mix_class.share_start + row]): kind
-            for mix_class in layout.classes
-            for row, kind in enumerate(mix_class.share_kinds)
-            if kind is not None
-        }
-        for slot, kind in self._kinds.items():
-            if before.get(slot) != kind:
-                self._columns.quiet[slot] = 0
-            self._columns.hush[slot] = 0
-        leader = self._columns.leader
-        reach = self._columns.reach
-        following = np.flatnonzero(leader[:reach] != np.arange(reach)).tolist()
-        for slot in following:
+        columns, before = self._columns, self._kinds
+        kinds = self._kinds = np.full_like(before, NO_KIND)
+        for mix_class in layout.classes:
+            kinds[mix_class.slots[mix_class.share_start :]] = mix_class.share_kinds
+        columns.quiet[(kinds != NO_KIND) & (kinds != before)] = 0
+        columns.hush[kinds != NO_KIND] = 0
+        leader, reach = columns.leader, columns.reach
+        following = np.flatnonzero(leader[:reach] != np.arange(reach))
+        theirs = kinds[following]
+        lost = following[(theirs == NO_KIND) | (theirs != kinds[leader[following]])]
+        for slot in lost.tolist():
             first = int(leader[slot])
             if first == slot:
                 continue  # another one's turn made it a leader
-            if self._kinds.get(slot) is None:
+            if kinds[slot] == NO_KIND:
                 self._leave(slot)
-            elif self._kinds.get(first) != self._kinds[slot]:
-                self._succeed(
-                    first, slot, [other for other in following if self._kinds.get(other) == self._kinds[slot]]
-                )
+            elif kinds[first] != kinds[slot]:
+                self._succeed(first, slot, following[theirs == kinds[slot]])
 
     def release(self, slot: int) -> None:
         """Let a leg go whose encoder is about to go as well: another one leads its followers."""
         leader = self._columns.leader
-        followers = [other for other in np.flatnonzero(leader == slot).tolist() if other != slot]
-        if followers:
-            self._succeed(slot, followers[0], followers)
+        followers = np.flatnonzero(leader == slot)
+        followers = followers[followers != slot]
+        if followers.size:
+            self._succeed(slot, int(followers[0]), followers)
         self._leave(slot)
 
     def _leave(self, slot: int) -> None:
@@ -119,13 +115,11 @@ class Sharing:
         self._inherit(first, slot)
         self._columns.leader[slot] = slot
 
-    def _succeed(self, first: int, slot: int, others: list[int]) -> None:
+    def _succeed(self, first: int, slot: int, others: Slots) -> None:
         """Make a follower the leader of others that followed the same one."""
         leader = self._columns.leader
         self._inherit(first, slot)
-        for other in others:
-            if leader[other] == first:
-                leader[other] = slot
+        leader[others[leader[others] == first]] = slot
         leader[slot] = slot
 
     def _inherit(self, first: int, slot: int) -> None:
@@ -180,27 +174,24 @@ class Sharing:
     def _regroup(self, mix_class: MixClass, alike: NDArray[np.bool_]) -> Sharers:
         """Let go of those who are not alike any more, and let the others follow one of each kind."""
         leader, start = self._columns.leader, mix_class.share_start
-        slots: list[int] = mix_class.slots[start:].tolist()
-        kinds: dict[Hashable, list[int]] = {}
-        for row in np.flatnonzero(alike).tolist():
-            kinds.setdefault(mix_class.share_kinds[row], []).append(slots[row])
-        for row in np.flatnonzero(~alike).tolist():
-            if leader[slots[row]] != slots[row]:
-                self._leave(slots[row])
-        for members in kinds.values():
-            self._lead(members)
-        mine = np.array(slots)
-        own = np.flatnonzero(leader[mine] == mine)
+        slots = mix_class.slots[start:]
+        for slot in slots[~alike & (leader[slots] != slots)].tolist():
+            self._leave(slot)
+        kinds, sharing = mix_class.share_kinds[alike], slots[alike]
+        for kind in np.unique(kinds):
+            self._lead(sharing[kinds == kind])
+        own = np.flatnonzero(leader[slots] == slots)
         return Sharers(alike, own, _without_followers(mix_class, leader, own))
 
-    def _lead(self, members: list[int]) -> None:
+    def _lead(self, members: Slots) -> None:
         """Let all members of one kind follow one of them, the one who leads already where there is one."""
-        leader, present = self._columns.leader, set(members)
-        first = next((slot for slot in members if leader[slot] != slot), None)
-        chosen = members[0]
-        if first is not None:
+        leader = self._columns.leader
+        followers = members[leader[members] != members]
+        chosen = int(members[0])
+        if followers.size:
+            first = int(followers[0])
             chosen = int(leader[first])
-            if chosen not in present:
+            if not (members == chosen).any():
                 self._succeed(chosen, first, members)
                 chosen = first
         leader[members] = chosen
@@ -212,18 +203,19 @@ def _without_followers(mix_class: MixClass, leader: Slots, own: Slots) -> MixCla
     kept = np.concatenate([np.arange(start), start + own])
     place = np.full(count, -1, np.int64)
     place[kept] = np.arange(kept.size)
-    row_of = dict(zip(mix_class.slots.tolist(), range(count), strict=True))
+    row_of = np.zeros(leader.size, np.int64)
+    row_of[mix_class.slots] = np.arange(count)
+    where = np.zeros(count, np.int64)
     blocks = []
     for block in mix_class.blocks:
         rows = np.arange(count)[block.class_rows]
         banked = np.arange(block.bank.slots.size)[block.bank_rows]
         stays = place[rows] >= 0
         block.bank.source[banked] = banked
-        followers = np.flatnonzero(~stays)
-        if followers.size:
-            where = dict(zip(rows.tolist(), banked.tolist(), strict=True))
-            first = leader[mix_class.slots[rows[followers]]].tolist()
-            block.bank.source[banked[followers]] = [where[row_of[slot]] for slot in first]
+        # A leader is of its followers' bank, as it has their codec.
+        where[rows] = banked
+        first = leader[mix_class.slots[rows[~stays]]]
+        block.bank.source[banked[~stays]] = where[row_of[first]]
         block.bank.version += 1
         blocks.append(_rows_kept(block, banked[stays], place[rows[stays]], block.slots[stays]))
     return replace(
