@@ -43,6 +43,7 @@ log = structlog.get_logger()
 _SECRET_LINE = re.compile(
     r"(?im)^((?:proxy-)?authorization|x-webhook-secret|x-webhook-url)[ \t]*:.*(?:\n[ \t].*)*$"
 )
+_KEY_LINE = re.compile(r"(?im)^(a=[ \t]*(?:crypto|key-mgmt|ice-pwd)|k=)[^\r\n]*")
 
 __all__ = ["DialRequest", "SipCall", "SipEndpoint", "SipSettings"]
 
@@ -501,6 +502,7 @@ def _credentials(username: str, password: str) -> Credentials:
 
 def _dump(direction: str, data: bytes, hop: Hop) -> None:
     text = _SECRET_LINE.sub(r"\1: ***", data.decode("utf-8", "replace"))
+    text = _KEY_LINE.sub(r"\1:***", text)
     log.debug(
         "sip_message", direction=direction, transport=hop.transport, peer=f"{hop.host}:{hop.port}", text=text
     )
