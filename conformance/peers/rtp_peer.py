@@ -15,7 +15,8 @@ import trio
 
 from conformance.expect import Difference
 from conformance.peers.measure import Heard, Pcm, level_db, lost_in, steps_of, tones_of
-from conformance.peers.payload import PayloadCodec, make_codecfrom conformance.peers.srtp import Protection
+from conformance.peers.payload import PayloadCodec, make_codec
+from conformance.peers.srtp import Protection
 
 Address = tuple[str, int]
 MAX_PACKETS = 20_000

@@ -58,12 +58,8 @@ class Protection:
 
     def __init__(self, ours: Key, theirs: Key) -> None:
         profile = SUITES[ours.suite][1]
-        self._out = Session(
-            Policy(key=ours.value, ssrc_type=Policy.SSRC_ANY_OUTBOUND, srtp_profile=profile)
-        )
-        self._in = Session(
-            Policy(key=theirs.value, ssrc_type=Policy.SSRC_ANY_INBOUND, srtp_profile=profile)
-        )
+        self._out = Session(Policy(key=ours.value, ssrc_type=Policy.SSRC_ANY_OUTBOUND, srtp_profile=profile))
+        self._in = Session(Policy(key=theirs.value, ssrc_type=Policy.SSRC_ANY_INBOUND, srtp_profile=profile))
 
     def close(self, packet: bytes) -> bytes:
         """Protects an RTP packet."""
