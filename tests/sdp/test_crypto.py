@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from vb.sdp.crypto import CryptoLine, Suite, crypto_lines, matching_lines, names_crypto
 from vb.sdp.session import Attribute, MediaDescription
@@ -117,3 +119,13 @@ def test_an_answer_accepts_by_tag_and_suite() -> None:
 def test_no_representation_shows_a_key() -> None:
     line = only(f"1 {CM_80} inline:{KEY_TEXT}")
     assert "70xw" not in repr(line)
+
+
+@given(st.text(), st.text(), st.text())
+def test_no_text_makes_reading_fail(tag: str, key: str, further: str) -> None:
+    for value in (
+        f"{tag} {key} {further}",
+        f"1 {CM_80} inline:{key} {further}",
+        f"1 {CM_80} inline:{KEY_TEXT}{key}",
+    ):
+        crypto_lines(media(value))
