@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import trio
 
 from interop.phone_calls import Bench, Line, running_bench
@@ -64,4 +66,4 @@ async def run(report: Report) -> None:
     async with running_bench(report, KINDS) as bench:
         for kind in KINDS:
             with trio.fail_after(60):
-                await bench.scenario(f"{kind}: protected calls work", lambda kind=kind: _room(bench, kind))
+                await bench.scenario(f"{kind}: protected calls work", partial(_room, bench, kind))
