@@ -195,3 +195,28 @@ async def srtp_required(world: World) -> None:
     await phone.call.reply(phone.call.invite, 486)
     await phone.call.request("ACK")
     await world.disconnected(phone.leg_id, "busy")
+
+
+@scenario(
+    "With VB_SIP_SRTP=required a call without an offer gets SAVP in the 200", env={"VB_SIP_SRTP": "required"}
+)
+async def srtp_late_offer(world: World) -> None:
+    rtp = await world.rtp("call1")
+    call = world.ua.new_call("call1")
+    await call.send_invite(None)
+    await call.response(100)
+    event = await world.event("leg.ringing", {"from": "call1"})
+    phone = Phone(world, call, rtp, str(event["leg_id"]), inbound=True)
+    await world.rest("POST", f"{phone.path}/answer", status=202)
+    answer = await call.response(200)
+    offer = sdp_of(answer)
+    check("protocol of the offer", offer.audio.protocol, SAVP)
+    theirs = _keys(offer.audio)[1]
+    ours = new_key(theirs.suite, theirs.tag)
+    rtp.protection = Protection(ours, theirs)
+    phone.media_to(offer)
+    rtp.talk(TONE_HZ)
+    await call.ack(answer, _sdp(rtp, ours))
+    await world.event("leg.connected", leg_id=phone.leg_id)
+    await _talks_both_ways(phone, "late offer")
+    await phone.hang_up()
