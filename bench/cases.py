@@ -14,6 +14,7 @@ LATENESS_P99_MS: Final = 5.0
 LATE_TICKS_PERCENT: Final = 1.0
 """The same bar as the server counts it."""
 MEMORY_KB: Final = 150.0
+WEBRTC_MEMORY_KB: Final = 400.0
 DELAY_P50_MS: Final = 22.0
 DELAY_P95_MS: Final = 32.0
 SETUP_P99_MS: Final = 100.0
@@ -73,6 +74,26 @@ class SpeakersCase:
     def amplitude(self) -> float:
         """Level of every tone."""
         return CROWD_AMPLITUDE if self.talkers is None and self.room_size is None else FEW_AMPLITUDE
+
+
+@dataclass(frozen=True, slots=True)
+class WebRtcCase:
+    """Browsers in pairs who all talk, with Opus over SRTP.
+
+    Attributes:
+        name: as `--only` takes it.
+        legs: how many.
+        bar_us: most µs of CPU per leg and tick, None without a bar.
+    """
+
+    name: str
+    legs: int
+    bar_us: float | None = None
+
+    @property
+    def amplitude(self) -> float:
+        """Level of every tone."""
+        return FEW_AMPLITUDE
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,6 +235,7 @@ class BurstCase:
 Case = (
     MediaCase
     | SpeakersCase
+    | WebRtcCase
     | DelayCase
     | CallCase
     | FeaturesCase
@@ -238,6 +260,7 @@ CASES: Final[tuple[Case, ...]] = (
     SpeakersCase("room-all-opus", 40, "opus", checked=False),
     SpeakersCase("room-few-opus", 40, "opus", talkers=3),
     SpeakersCase("room-few-opus-200", 200, "opus", talkers=3, listeners="pause"),
+    WebRtcCase("webrtc-pairs", 40),
     DelayCase(),
     CallCase(),
     FeaturesCase(),
@@ -257,6 +280,8 @@ ON_REQUEST: Final = (SoakCase(),)
 QUICK: Final[tuple[Case, ...]] = (
     MediaCase("pairs-50", 50),
     SpeakersCase("mixed", 15, None, room_size=4),
+    SpeakersCase("opus-10", 10, "opus", room_size=2),
+    WebRtcCase("webrtc-pairs", 10),
     DelayCase(legs=20, bursts=3),
     CallCase(calls=100),
     FeaturesCase("features-20", 20, 4, bar_us=None),

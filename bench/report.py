@@ -21,6 +21,7 @@ from bench.cases import (
     SignallingCase,
     SoakCase,
     SpeakersCase,
+    WebRtcCase,
     WebSocketCase,
 )
 from bench.outcome import Outcome, SoakFigures
@@ -40,7 +41,7 @@ def case_text(case: Case, runs: Sequence[Outcome], baseline: Sequence[Outcome] =
     faults = [f"  WRONG {fault}" for run in runs for fault in run.faults]
     if len(faults) > SHOWN:
         faults[SHOWN:] = [f"  WRONG … and {len(faults) - SHOWN} more"]
-    if isinstance(case, MediaCase | SpeakersCase) and runs and not faults:
+    if isinstance(case, MediaCase | SpeakersCase | WebRtcCase) and runs and not faults:
         faults = ["  every listener hears exactly its room mates and never itself"]
     return "\n".join([title, *(row.text() for row in rows_of(case, runs, baseline)), *trends, *faults])
 
@@ -68,6 +69,8 @@ def _describe(case: Case) -> str:
             talking = f"{case.talkers} talk" if case.talkers else "everybody talking"
             formats = case.codec or "all formats and packet times"
             return f"{case.legs} legs, {rooms} at 16 kHz, {formats}, {talking}"
+        case WebRtcCase():
+            return f"{case.legs} browsers, 2-party rooms at 16 kHz, Opus over SRTP, everybody talking"
         case DelayCase():
             return f"leg to leg at {case.legs} legs, 2-party rooms, {case.bursts} bursts each"
         case FeaturesCase():

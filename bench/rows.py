@@ -14,6 +14,7 @@ from bench.cases import (
     LATENESS_P99_MS,
     MEMORY_KB,
     SETUP_P99_MS,
+    WEBRTC_MEMORY_KB,
     BurstCase,
     CallCase,
     Case,
@@ -24,6 +25,7 @@ from bench.cases import (
     SignallingCase,
     SoakCase,
     SpeakersCase,
+    WebRtcCase,
     WebSocketCase,
 )
 from bench.figures import Spread
@@ -101,6 +103,8 @@ def _readers(case: Case) -> list[Reader]:
     match case:
         case MediaCase() | SpeakersCase():
             return _media_readers(case)
+        case WebRtcCase():
+            return _webrtc_readers(case)
         case DelayCase():
             return _of(DelayFigures, DELAY)
         case CallCase():
@@ -147,7 +151,7 @@ def _of_window(readers: Sequence[Own[Window]]) -> list[Reader]:
     return [(name, widened(read), bar) for name, read, bar in readers]
 
 
-def _of_plane() -> list[Reader]:
+def _of_plane(memory_kb: float = MEMORY_KB) -> list[Reader]:
     def lateness(field: Callable[[Spread], float]) -> Callable[[Figures], float | None]:
         def read(figures: Figures) -> float | None:
             return field(figures.lateness) if isinstance(figures, Plane) and figures.lateness else None
@@ -161,7 +165,7 @@ def _of_plane() -> list[Reader]:
         ("… p50 with set-up, ms", lateness(lambda s: s.p50_ms), None),
         ("… p99 with set-up, ms", lateness(lambda s: s.p99_ms), None),
         ("… max with set-up, ms", lateness(lambda s: s.max_ms), None),
-        ("memory per leg, kB", read(lambda f: f.memory_kb), MEMORY_KB),
+        ("memory per leg, kB", read(lambda f: f.memory_kb), memory_kb),
         ("packets lost on the way in", read(lambda f: float(f.lost_in)), 0.0),
         ("packets lost on the way out", read(lambda f: float(f.lost_out)), 0.0),
     ]
@@ -171,6 +175,16 @@ def _media_readers(case: MediaCase | SpeakersCase) -> list[Reader]:
     return [
         *_of_window(_window_cost(case.bar_us)),
         *_of_plane(),
+        *_of(MediaFigures, [("loudest of those not to be heard, share", lambda f: f.loudest_other, None)]),
+        *_of_window(SURROUNDING),
+    ]
+
+
+def _webrtc_readers(case: WebRtcCase) -> list[Reader]:
+    """Return what is read of browsers, whose generator has no kernel time stamps."""
+    return [
+        *_of_window([own for own in _window_cost(case.bar_us) if "at listeners" not in own[0]]),
+        *_of_plane(WEBRTC_MEMORY_KB),
         *_of(MediaFigures, [("loudest of those not to be heard, share", lambda f: f.loudest_other, None)]),
         *_of_window(SURROUNDING),
     ]

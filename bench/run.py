@@ -31,6 +31,7 @@ from bench.cases import (
     SignallingCase,
     SoakCase,
     SpeakersCase,
+    WebRtcCase,
     WebSocketCase,
     rooms_of,
 )
@@ -47,6 +48,7 @@ from bench.signalling import run_signalling
 from bench.soak import run_soak
 from bench.speakers import run_speakers
 from bench.tones import check_tones, in_order, tone_frequencies
+from bench.webrtc import run_webrtc
 from bench.window import TICK_S, measure
 
 PACKET_MS: Final = 20
@@ -66,6 +68,8 @@ def run_case(case: Case, checkout: Path, options: Options) -> Outcome:
             return run_media(case, checkout, options)
         case SpeakersCase():
             return run_speakers(case, checkout, options)
+        case WebRtcCase():
+            return run_webrtc(case, checkout, options)
         case DelayCase():
             return run_delay(case, checkout, options)
         case CallCase():

@@ -18,8 +18,14 @@ from fuzz.bystanders import Bystanders, open_bystanders
 from fuzz.report import Case, Report
 from fuzz.watch import IDLE_NAMES, Watch
 
-ATTACKS = ("rtp", "sip", "dialog", "flood", "tcp", "json", "http", "vsi", "webrtc")
-QUICK_GROUPS = (("rtp", "dialog"), ("sip",), ("flood",), ("tcp", "json", "http", "vsi"), ("webrtc",))
+ATTACKS = ("rtp", "sip", "dialog", "flood", "tcp", "json", "http", "vsi", "audio", "webrtc")
+QUICK_GROUPS = (
+    ("rtp", "dialog"),
+    ("sip",),
+    ("flood",),
+    ("tcp", "json", "http", "vsi", "audio"),
+    ("webrtc",),
+)
 """Attacks that run at the same time when time is short; what the bystanders see is then of all of them.
 
 The flood comes where others follow: the legs that it leaves behind take five seconds to go. The storm counts

@@ -181,7 +181,7 @@ async def open_browser(folder: Path, name: str, pitch_hz: float, rest_url: str) 
                 return
 
         listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
-        nursery.start_soon(trio.serve_listeners, serve, listeners)
+        await nursery.start(trio.serve_listeners, serve, listeners)
         port = listeners[0].socket.getsockname()[1]
         command = [program, *_FLAGS, f"--user-data-dir={profile}"]
         command += [f"--use-file-for-fake-audio-capture={tone}", f"http://127.0.0.1:{port}/?api={rest_url}"]

@@ -15,6 +15,7 @@ from interop.server import Server, running_server
 ALICE_HZ, BOB_HZ = 600.0, 1000.0
 ROOM = "browsers"
 RUN_S = 180.0
+TALK_S = 3.0
 
 
 async def _joined(browser: Browser, app: Application, report: Report, name: str, *, video: bool) -> None:
@@ -35,6 +36,7 @@ async def _talk(report: Report, app: Application, alice: Browser, bob: Browser) 
     await _digits(report, app, alice)
     await _mute(report, alice, bob)
     await _restart(report, alice, bob)
+    await trio.sleep(TALK_S)
     figures = await alice.tell("figures")
     report.check(figures["lost"] == 0 and figures["received"] > 100, "no packet is lost on loopback", figures)
     report.check("GCM" in str(figures["cipher"]), "the page protects its media by AES-GCM", figures)

@@ -37,13 +37,13 @@ async def _hold_call(server: Server) -> None:
     """Let the server call itself, with a tone that is recorded, and wait until both calls are stored."""
     headers = {"X-API-Key": TOKEN}
     async with httpx.AsyncClient(base_url=server.http_url, headers=headers, trust_env=False) as client:
-        leg = {
+        leg: dict[str, Any] = {
             "type": "sip",
             "to": server.sip_uri("desk"),
             "from": "anna",
             "room_id": "caller",
-            "metadata": {"team": "red"},
         }
+        leg["metadata"] = {"team": "red"}
         made = await client.post("/v1/legs", json=leg)
         made.raise_for_status()
         legs = await _until(client, "/v1/legs", lambda found: len(found) == 2)

@@ -52,3 +52,20 @@ async def test_a_fault_of_an_upload_is_counted() -> None:
     async with open_engine() as observed:
         observed.engine.recorders.storage.uploads.on_fault()
         assert counted(observed, "uploads", "upload") == 1
+
+
+async def test_who_hears_that_a_leg_has_ended_finds_its_place_free() -> None:
+    async with open_engine() as observed:
+        legs = observed.engine.legs
+        places: list[int] = []
+
+        async def leg() -> None:
+            legs.leave()
+            places.append(legs.places)
+            legs.leave()
+
+        legs.start(leg, name="leg")
+        assert (legs.places, legs.running) == (1, 1)
+        await legs.wait_idle()
+    assert places == [0]
+    assert (legs.places, legs.running) == (0, 0)

@@ -161,17 +161,22 @@ def build_engine(
     )
     if history is not None:
         metrics.add_source(history.readings)
+        history.delete_stored = engine.recorders.storage.delete
     engine.add_kind(SipLegs(engine))
     engine.add_kind(RtcLegs(engine))
-    engine.add_kind(WebSocketLegs(engine))
-    plane.set_fault_handlers(partial(_leg_fault, engine), _room_fault)
+    websockets = WebSocketLegs(engine)
+    engine.add_kind(websockets)
+    plane.set_fault_handlers(partial(_leg_fault, engine, websockets), _room_fault)
     return engine
 
 
-def _leg_fault(engine: Engine, port: Port, error: Exception) -> None:
-    """A leg's codec, source or tap failed inside the mixer: that leg ends, or the bridge that it was."""
+def _leg_fault(engine: Engine, websockets: WebSocketLegs, port: Port, error: Exception) -> None:
+    """A leg's codec, source or tap failed inside the mixer: that leg ends, or the bridge or listener."""
     if engine.bridges.port_failed(port):
         log.error("bridge taken down", exc_info=error)
+        return
+    if websockets.port_failed(port):
+        log.error("listener taken out of the mixer", exc_info=error)
         return
     log.error("leg taken out of the mixer", exc_info=error)
     for leg in engine.legs:

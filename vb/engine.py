@@ -74,12 +74,11 @@ class Engine:
         """Whether everything is up."""
         return self.life.ready
 
-    @property
-    def kept_history(self) -> History:
+    def stored(self) -> History:
         """Return the history of calls.
 
         Raises:
-            NotAvailable: this server keeps none.
+            NotAvailable: none is kept.
         """
         if self.history is None:
             raise NotAvailable("not available: call history (VB_DATABASE_URL is off)")

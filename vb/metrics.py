@@ -55,10 +55,6 @@ class Observation(Protocol):
         """Return the leg it is about."""
         ...
 
-    def as_dict(self) -> Mapping[str, object]:
-        """Return all its fields."""
-        ...
-
 
 class _Gauges(Collector):
     """Collects the gauges of all sources when Prometheus asks."""
@@ -97,6 +93,7 @@ class Metrics:
         self.registry = CollectorRegistry()
         self._gauges = _Gauges()
         self._leg_types: dict[str, str] = {}
+        self._states: dict[tuple[str, str], Counter] = {}
         self._legs = self._counter("legs", "Legs by the state that they reached", "type", "state")
         self._reasons = self._counter("disconnect_reasons", "Ended legs by reason", "type", "reason")
         self._answered = self._histogram("call_duration_seconds", "Time from the answer to the end")
@@ -176,19 +173,25 @@ class Metrics:
         leg_id = published.leg_id
         if state is None or leg_id is None:
             return
-        fields = published.as_dict()
-        kind = str(fields.get("leg_type") or self._leg_types.get(leg_id) or "unknown")
-        self._legs.labels(kind, state).inc()
+        event = published.event
+        kind = str(getattr(event, "leg_type", None) or self._leg_types.get(leg_id) or "unknown")
+        self._count_state(kind, state)
         if state != "disconnected":
             self._leg_types[leg_id] = kind
             return
         self._leg_types.pop(leg_id, None)
-        cdr = fields.get("cdr")
-        if isinstance(cdr, Mapping):
-            self._reasons.labels(kind, str(cdr["reason"])).inc()
-            self._total.labels(kind).observe(float(cdr["duration_total"]))
-            if cdr["duration_answered"]:
-                self._answered.labels(kind).observe(float(cdr["duration_answered"]))
+        cdr = getattr(event, "cdr", None)
+        if cdr is not None:
+            self._reasons.labels(kind, str(cdr.reason)).inc()
+            self._total.labels(kind).observe(float(cdr.duration_total))
+            if cdr.duration_answered:
+                self._answered.labels(kind).observe(float(cdr.duration_answered))
+
+    def _count_state(self, kind: str, state: str) -> None:
+        counter = self._states.get((kind, state))
+        if counter is None:
+            counter = self._states[kind, state] = self._legs.labels(kind, state)
+        counter.inc()
 
     def render(self) -> bytes:
         """Return everything in the Prometheus text format 0.0.4."""

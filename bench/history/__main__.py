@@ -206,7 +206,8 @@ def main(argv: list[str] | None = None) -> int:
                 print(
                     f"  {took.calls} calls ended at 300 a second: the last is stored after"
                     f" {took.last_s:.2f} s; {took.cpu_share:.0%} of a core;"
-                    f" ticks late p99 {took.late_p99_ms:.1f} ms",
+                    f" ticks late p99 {took.late_p99_ms:.1f} ms,"
+                    f" {took.alone_p99_ms:.1f} ms without a history",
                     flush=True,
                 )
     if args.json is not None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 import time
 import uuid
-from dataclasses import dataclass
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -21,6 +24,8 @@ from vb.ids import SystemIds
 RATE: Final = 300
 SECONDS: Final = 10
 TICK_S: Final = 0.02
+SWITCH_S: Final = 0.0005
+"""How long a thread keeps others waiting, as `vb serve` has it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +38,7 @@ class Ended:
         cpu_share: of one core, all threads of this process.
         late_ms: the most that a tick of 20 ms on the event loop was late.
         late_p99_ms: what 99 of 100 stayed below.
+        alone_p99_ms: the same without a history.
     """
 
     calls: int
@@ -40,14 +46,24 @@ class Ended:
     cpu_share: float
     late_ms: float
     late_p99_ms: float
+    alone_p99_ms: float = 0.0
 
 
 def ending(url: str, folder: Path) -> Ended:
-    """Let calls begin, be answered and end, 300 of each a second, while a clock ticks on the same loop."""
-    return trio.run(_ending, url, folder)
+    """Let calls begin, be answered and end, 300 of each a second, while a clock ticks on the same loop.
+
+    The same calls are told to nobody before that, so that what the history makes the clock late by is seen.
+    """
+    interval_s = sys.getswitchinterval()
+    sys.setswitchinterval(SWITCH_S)
+    try:
+        alone = trio.run(_ending, None, folder)
+        return replace(trio.run(_ending, url, folder), alone_p99_ms=alone.late_p99_ms)
+    finally:
+        sys.setswitchinterval(interval_s)
 
 
-async def _ending(url: str, folder: Path) -> Ended:
+async def _ending(url: str | None, folder: Path) -> Ended:
     bus = EventBus("bench", SystemIds())
     wanted = RATE * SECONDS
     stored: set[str] = set()
@@ -62,7 +78,7 @@ async def _ending(url: str, folder: Path) -> Ended:
 
     lateness: list[float] = []
     bus.subscribe(recorded)
-    async with open_history(HistorySettings(url, folder / f"queue-{uuid.uuid4().hex}"), bus):
+    async with _history(url, folder, bus):
         await trio.sleep(0.5)
         cpu, began = time.process_time(), trio.current_time()
         per_tick = RATE * TICK_S
@@ -74,14 +90,24 @@ async def _ending(url: str, folder: Path) -> Ended:
                 made += 1
                 _call(bus, made)
         ended = trio.current_time()
-        with trio.move_on_after(30):
-            await done.wait()
+        if url is not None:
+            with trio.move_on_after(30):
+                await done.wait()
         last_s = trio.current_time() - ended
         share = (time.process_time() - cpu) / (trio.current_time() - began)
-    if not done.is_set():
+    if url is not None and not done.is_set():
         raise RuntimeError(f"{wanted - len(stored)} calls were not stored within 30 s")
     lateness.sort()
     return Ended(wanted, last_s, share, lateness[-1] * 1000, lateness[int(0.99 * len(lateness))] * 1000)
+
+
+@asynccontextmanager
+async def _history(url: str | None, folder: Path, bus: EventBus) -> AsyncIterator[None]:
+    if url is None:
+        yield
+        return
+    async with open_history(HistorySettings(url, folder / f"queue-{uuid.uuid4().hex}"), bus):
+        yield
 
 
 def _call(bus: EventBus, number: int) -> None:

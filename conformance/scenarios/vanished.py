@@ -103,7 +103,7 @@ async def vsi_dead_clients(world: World) -> None:
     cut_off_at = trio.current_time()
     # One small event: it fits the buffers of the server, so that no write of it ever waits.
     await world.command("create_room", {"id": "sc-small"})
-    await trio.sleep(7)
+    await trio.sleep(12)
     await _ends(stuck, "a client that does not read")
     await trio.sleep_until(cut_off_at + GONE_S)
     _back_again(gone)

@@ -38,11 +38,15 @@ async def _heard(peer: WebRtcPeer, pitch_hz: float) -> None:
     "A WebRTC leg joins a room at once, connects without leg.ringing, is heard, hears, and ends with its peer"
 )
 async def webrtc_call(world: World) -> None:
+    shop = await world.another_vsi("shop", "?app_id=%5Eshop%24")
+    toys = await world.another_vsi("toys", "?app_id=toys")
     peer = await world.open(open_webrtc(BROWSER_HZ))
     leg_id = await _offered(world, peer, app_id="shop")
     await world.leg_state(leg_id, **{**leg_view(app_id="shop"), "type": "webrtc"})
     await world.rest("POST", "/v1/rooms/web/legs", {"leg_id": leg_id}, status=200, expect={"status": "added"})
     await world.event("leg.connected", {"leg_type": "webrtc", "app_id": "shop"}, leg_id=leg_id)
+    await world.event("leg.connected", vsi=shop, leg_id=leg_id)
+    await world.no_event("leg.connected", vsi=toys, leg_id=leg_id)
     await world.leg_state(leg_id, state="connected", room_id="web")
     phone = await answered(world, tone=PHONE_HZ)
     await phone.join("web")

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 
 from fuzz.attack import (
+    audio_sockets,
     dialog_storm,
     hostile_json,
     invite_flood,
@@ -27,6 +28,7 @@ ATTACKS: dict[str, Callable[[Briefing], None]] = {
     "json": hostile_json.run,
     "http": slow_http.run,
     "vsi": vsi_abuse.run,
+    "audio": audio_sockets.run,
     "flood": invite_flood.run,
     "webrtc": webrtc_noise.run,
 }

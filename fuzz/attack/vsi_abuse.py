@@ -28,12 +28,13 @@ PATTERNS = [
 class Client:
     """A raw WebSocket client that may break every rule."""
 
-    def __init__(self, address: Address, query: str = "", extra: bytes = b"") -> None:
+    def __init__(
+        self, address: Address, query: str = "", extra: bytes = b"", *, path: str = "/v1/vsi"
+    ) -> None:
         self.sock = socket.create_connection(address, timeout=3)
         key = base64.b64encode(os.urandom(16))
         self.sock.sendall(
-            b"GET /v1/vsi"
-            + query.encode()
+            f"GET {path}{query}".encode()
             + b" HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
             b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: " + key + b"\r\n" + extra + b"\r\n"
         )
@@ -116,14 +117,15 @@ def _code_in(data: bytes) -> int:
 
 def run(briefing: Briefing) -> None:
     """Attack the event stream."""
-    _broken_frames(briefing.http)
-    _endless_fragments(briefing.http)
+    broken_frames(briefing.http, "/v1/vsi")
+    endless_fragments(briefing.http, "/v1/vsi")
     _hostile_commands(briefing.http)
     _patterns(briefing.http)
     _never_reading(briefing)
 
 
-def _broken_frames(address: Address) -> None:
+def broken_frames(address: Address, path: str) -> None:
+    """Send each frame that breaks a rule, and see with which code that ends."""
     cases: dict[str, tuple[int, Callable[[Client], object]]] = {
         "a frame of 1 GB": (1009, lambda c: c.frame(1, b"x" * (3 << 20), length=1 << 30)),
         "a frame of 2^63": (1009, lambda c: c.frame(1, b"x" * (3 << 20), length=(1 << 63) - 1)),
@@ -141,7 +143,7 @@ def _broken_frames(address: Address) -> None:
     }
     codes = []
     for label, (wanted, act) in cases.items():
-        client = Client(address)
+        client = Client(address, path=path)
         act(client)
         code = client.close_code()
         codes.append(f"{label}: {code}")
@@ -150,8 +152,9 @@ def _broken_frames(address: Address) -> None:
     figure(S23, ", ".join(codes))
 
 
-def _endless_fragments(address: Address) -> None:
-    client = Client(address)
+def endless_fragments(address: Address, path: str) -> None:
+    """Send messages that never end, and ask for compression."""
+    client = Client(address, path=path)
     client.frame(1, b"x", fin=False)
     sent = 0
     while sent < 64 << 20 and client.frame(0, b"x" * 60_000, fin=False):
@@ -159,13 +162,13 @@ def _endless_fragments(address: Address) -> None:
     code = client.close_code()
     check(S23, code in (1009, 0), f"endless fragments: close {code}, wanted 1009 (or a reset behind it)")
     client.close()
-    client = Client(address)
+    client = Client(address, path=path)
     client.frame(1, b"", fin=False)
     alive = all(client.frame(0, b"", fin=False) for _ in range(50_000))
     empty = "taken" if alive else "cut"
     figure(S23, f"{sent >> 20} MiB of endless fragments: close {code}; 50,000 empty ones: {empty}")
     client.close()
-    client = Client(address, extra=b"Sec-WebSocket-Extensions: permessage-deflate\r\n")
+    client = Client(address, extra=b"Sec-WebSocket-Extensions: permessage-deflate\r\n", path=path)
     check(
         S23, b"permessage-deflate" not in client.head.lower(), "compression was agreed, so a bomb may follow"
     )

@@ -21,7 +21,7 @@ from vb.commands.params import LegRef, NoParams
 from vb.commands.registry import Route, describe
 from vb.commands.views import Status, View
 from vb.config import Config, HttpConfig
-from vb.errors import NotFound, Unavailable
+from vb.errors import NotAvailable, NotFound, Unavailable
 from vb.events.bus import EventBus
 from vb.events.hooks import HookTable
 from vb.history.tasks import History
@@ -132,8 +132,10 @@ class SmallEngine:
     web: WebClient = field(default_factory=local_web)
     stopping: bool = False
     ready: bool = True
-    history: History | None = None
     problems: list[str] = field(default_factory=list)
+
+    def stored(self) -> History:
+        raise NotAvailable("not available: call history")
 
 
 @dataclass(frozen=True)

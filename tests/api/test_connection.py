@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 from functools import partial
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,7 +16,7 @@ from hypercorn.app_wrappers import ASGIWrapper
 from hypercorn.config import Config as HypercornConfig
 from hypercorn.trio.worker_context import WorkerContext
 from quart_trio import QuartTrio
-from trio.testing import wait_all_tasks_blocked
+from trio.testing import MockClock, wait_all_tasks_blocked
 
 from tests.api.harness import SmallEngine, register, serving
 from vb.api import connection
@@ -355,5 +357,43 @@ async def test_the_end_of_a_connection_comes_after_what_is_being_written() -> No
             while data := await theirs.receive_some():
                 read += data
     assert read == long
+    await theirs.aclose()
+    await ours.aclose()
+
+
+class _Trickle:
+    """A far end that takes so many bytes every second."""
+
+    broken = False
+
+    def __init__(self, per_second: int) -> None:
+        self.taken = 0
+        self._per_second = per_second
+        self._room = 0
+
+    async def wait(self) -> None:
+        await trio.sleep(1 if self._per_second else math.inf)
+        self._room = self._per_second
+
+    def write(self, data: memoryview) -> int:
+        count = min(len(data), self._room)
+        self._room -= count
+        self.taken += count
+        return count
+
+
+@pytest.mark.parametrize(("per_second", "taken"), [(500, 65_536), (100, 500), (0, 0)])
+async def test_a_client_that_reads_slowly_keeps_its_connection_and_an_idle_one_does_not(
+    autojump_clock: MockClock, per_second: int, taken: int
+) -> None:
+    ours, theirs = (trio.SocketStream(end) for end in trio.socket.socketpair())
+    app = ASGIWrapper(QuartTrio(__name__))
+    context = WorkerContext(None)
+    subject = connection.HttpConnection(app, HypercornConfig(), context, lambda *_: False, ours)
+    flow = _Trickle(per_second)
+    vars(subject).update(_flow=flow, _protocol=SimpleNamespace(client=None))
+    await subject._write(bytes(65_536))
+    assert flow.taken == pytest.approx(taken, abs=per_second)
+    assert subject._broken == (taken < 65_536)
     await theirs.aclose()
     await ours.aclose()

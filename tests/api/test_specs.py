@@ -54,7 +54,7 @@ def references(node: Any) -> list[str]:
 def test_all_commands_make_a_valid_openapi_document() -> None:
     assert catalog.COMMAND_MODULES
     document = openapi()
-    # Their defaults have no time zone, as the calls API has it; the validator wants one in a time.
+    # Their defaults have no time zone, as the calls API has it; the validator asks for one.
     for parameter in document["paths"]["/api/calls"]["get"]["parameters"]:
         if parameter["schema"].get("format") == "time":
             del parameter["schema"]["format"]

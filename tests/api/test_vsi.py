@@ -15,7 +15,7 @@ from vb.api.frames import FRAMES
 from vb.api.patterns import Pattern
 from vb.api.vsi import VsiSession
 from vb.commands.params import NoParams
-from vb.commands.registry import REGISTRY, Route
+from vb.commands.registry import Route
 from vb.commands.views import Status
 from vb.config import Config, HttpConfig
 from vb.events.leg import LegMuted
@@ -486,17 +486,3 @@ async def test_a_command_runs_to_its_end_when_the_session_is_closed(
     client.session.close(1001)
     await client.ended.wait()
     assert done == ["slow"]
-
-
-async def test_a_reply_waits_until_what_the_command_caused_is_safe(
-    engine: SmallEngine, autojump_clock: MockClock
-) -> None:
-    runner = CommandRunner(engine)
-
-    async def settle() -> None:
-        await trio.sleep(2)
-
-    runner.settle = settle
-    command = REGISTRY["list_colours"]
-    assert await runner.run(command, command.params()) == [{"id": "a", "colour": "red", "coats": 1}]
-    assert trio.current_time() == 2

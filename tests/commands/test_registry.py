@@ -180,3 +180,17 @@ def test_null_counts_as_absent_however_deep_it_stands() -> None:
     assert (params.amd, params.auth) == (AmdParams(), SipAuth(password="x"))
     with pytest.raises(InvalidField, match=r"auth\.password: is required"):
         parse_params(CreateLeg, {"type": "sip", "auth": {"password": None}})
+
+
+def test_a_whole_body_may_be_one_field() -> None:
+    route = Route("POST", "/v1/legs/{id}/soap", body=True, body_field="soap")
+    assert route.from_body({"kind": "hard"}) == {"soap": {"kind": "hard"}}
+    inner = route.in_body(InvalidField("soap.kind", "is required"))
+    assert (inner.field, inner.problem) == ("kind", "is required")
+    assert route.in_body(InvalidField("id", "is required")).field == "id"
+
+
+def test_a_whole_body_must_be_a_field_that_there_is() -> None:
+    route = Route("POST", "/v1/legs/{id}/wash", body=True, body_field="towel")
+    with pytest.raises(TypeError, match="towel is no field"):
+        describe("wash", wash, route, ())

@@ -26,6 +26,7 @@ from vb.history.spool import Spool
 from vb.history.store import Store
 from vb.history.tasks import open_history
 from vb.history.tasks.keeper import Keeper
+from vb.history.writer import prepare
 from vb.ids import SystemIds
 
 RUN = uuid.UUID(int=1)
@@ -354,6 +355,28 @@ def test_old_calls_go_with_their_recordings(database_url: str, tmp_path: Path) -
     assert files["outside"].exists()
     assert list_calls(store, []).total == 2
     one.close(calls_left=True)
+
+
+async def test_recordings_in_a_bucket_go_with_calls_that_their_policy_deletes(tmp_path: Path) -> None:
+    settings = HistorySettings(f"sqlite:///{tmp_path}/calls.db", tmp_path / "queue")
+    bus, asked = EventBus("edge-1", SystemIds()), trio.Event()
+    deleted: list[str] = []
+
+    async def delete(url: str) -> bool:
+        deleted.append(url)
+        asked.set()
+        return True
+
+    one = keeper(settings.url, settings.folder)[0]
+    recordings = [{"file": "s3://bucket/a.wav", "finished": True}]
+    one._enqueue([prepare(change(1, auto_delete=True, recordings=recordings))])
+    one.close(calls_left=False)
+    async with open_history(settings, bus) as history:
+        history.delete_stored = delete
+        with trio.fail_after(20):
+            await asked.wait()
+    assert deleted == ["s3://bucket/a.wav"]
+    assert history.left == 0
 
 
 @pytest.mark.parametrize(

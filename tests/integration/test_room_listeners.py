@@ -10,6 +10,7 @@ from tests.support.phone import open_phone
 from tests.support.program import open_program
 from tests.support.world import call_in, rest_of
 from vb.config import Config
+from vb.mixer.port import StreamPort
 from vb.server import open_server
 from vb.wsleg.kind import WebSocketLegs
 
@@ -101,6 +102,33 @@ async def test_the_room_s_end_closes_it_with_1001(config: Config) -> None:
                 await one.closed.wait()
             assert one.close_code == 1001
             assert server.engine.plane.ports == 0
+
+
+async def test_a_listener_that_fails_in_the_mixer_is_told_and_is_gone_alone(config: Config) -> None:
+    class Broken:
+        finished = False
+
+        def take(self, rate_hz: int) -> None:
+            raise RuntimeError("broken")
+
+    async with open_server(config) as server:
+        await server.call("create_room", id="r")
+        async with (
+            open_program(f"{server.url}/v1/rooms/r/ws") as one,
+            open_program(f"{server.url}/v1/rooms/r/ws") as other,
+        ):
+            await one.frame("connected")
+            await other.frame("connected")
+            kind = server.engine.kinds.get("websocket")
+            assert isinstance(kind, WebSocketLegs)
+            port = next(iter(kind.listeners))
+            assert isinstance(port, StreamPort)
+            port.source = Broken()
+            with trio.fail_after(3):
+                await one.closed.wait()
+            assert one.close_code == 1011
+            assert not other.closed.is_set()
+            assert len(kind.listeners) == 1
 
 
 async def test_a_room_that_is_not_there_is_404(config: Config) -> None:

@@ -16,7 +16,7 @@ from tests.support.object_store import ObjectStore, open_store
 from tests.support.phone import Phone, open_phone
 from tests.support.world import call_in, rest_of, wait_for
 from vb.commands.views import RecordingStart, RecordingStop, RoomRecordingStop
-from vb.config import Config
+from vb.config import Config, HistoryConfig
 from vb.errors import BadRequest, ConfigError, Conflict
 from vb.names import NameLookup
 from vb.recording import recording_task, uploads
@@ -76,6 +76,24 @@ async def test_a_recording_goes_to_the_servers_bucket_before_the_stop_is_answere
     assert stored.content[:4] == b"RIFF"
     assert len(stored.content) > 44 + 4 * 8000 * 0.4
     assert left_in(with_bucket) == []
+
+
+async def test_a_recording_in_the_servers_bucket_goes_with_its_call(
+    with_bucket: Config, store: Store, tmp_path: Path
+) -> None:
+    history = HistoryConfig(data_dir=str(tmp_path / "history"))
+    config = with_bucket.model_copy(update={"history": history})
+    async with open_server(config) as server, open_phone(500) as phone:
+        with server.events() as events:
+            leg = await call_in(server, phone, events)
+            await server.call("leg_record_start", id=leg, storage="s3")
+            await phone.hear(30)
+            await server.call("delete_leg", id=leg)
+            finished = await wait_for(events, "recording.finished", leg_id=leg)
+            await wait_for(events, "call.recorded", leg_id=leg)
+        assert (await store.get(finished["file"])).status_code == 200
+        await server.call("delete_call", id=leg)
+        assert (await store.get(finished["file"])).status_code == 404
 
 
 async def test_both_files_of_a_room_go_where_the_request_says(store: Store, tmp_path: Path) -> None:

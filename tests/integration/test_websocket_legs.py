@@ -287,13 +287,7 @@ async def test_a_parameter_that_cannot_be_used_is_one_clear_400(
 ) -> None:
     async with open_server(config) as server:
         with server.events() as events:
-            with pytest.raises(BaseExceptionGroup) as caught:
-                async with open_program(f"{server.url}/v1/legs/websocket?{query}"):
-                    pass
-            rejected: BaseException = caught.value
-            while isinstance(rejected, BaseExceptionGroup):
-                rejected = rejected.exceptions[0]
-            assert isinstance(rejected, ConnectionRejected)
+            rejected = await refusal(f"{server.url}/v1/legs/websocket?{query}")
             assert rejected.status_code == 400
             assert rejected.body is not None
             assert json.loads(rejected.body)["error"].startswith(field + ":")
@@ -353,3 +347,56 @@ async def test_many_hang_up_while_the_server_stops_and_nothing_stays(config: Con
             assert plane.ports == 10
     assert [program.close_code for program in programs] == [1001] * 10
     assert plane.ports == 0
+
+
+async def test_beyond_the_cap_on_legs_an_upgrade_is_503(config: Config) -> None:
+    capped = config.model_copy(update={"server": config.server.model_copy(update={"max_legs": 1})})
+    async with open_server(capped) as server:
+        with server.events() as events:
+            async with joined(server, events) as one:
+                rejected = await refusal(f"{server.url}/v1/legs/websocket?room_id=r")
+                assert rejected.status_code == 503
+                headers = {name.lower(): value for name, value in rejected.headers or ()}
+                assert int(headers[b"retry-after"]) > 0
+                assert [leg.id for leg in await legs(server)] == [one.leg_id]
+                assert await server.call("list_rooms") == []
+
+
+async def refusal(url: str) -> ConnectionRejected:
+    """How a request to upgrade is refused."""
+    with pytest.raises(BaseExceptionGroup) as caught:
+        async with open_program(url):
+            pass
+    found: BaseException = caught.value
+    while isinstance(found, BaseExceptionGroup):
+        found = found.exceptions[0]
+    assert isinstance(found, ConnectionRejected)
+    return found
+
+
+async def test_a_leg_moves_and_is_muted_like_any_other(config: Config) -> None:
+    async with open_server(config) as server:
+        with server.events() as events:
+            async with (
+                joined(server, events, "room_id=a") as one,
+                joined(server, events, "room_id=a&sample_rate=8000", rate_hz=8000) as mate,
+                trio.open_nursery() as nursery,
+            ):
+                nursery.start_soon(one.program.talk, 700, 5.0)
+                await trio.sleep(0.5)
+                assert mate.program.level(700) > 0.15
+                await server.call("mute_leg", id=one.leg_id)
+                await trio.sleep(0.5)
+                assert mate.program.level(700) < 0.005
+                await server.call("unmute_leg", id=one.leg_id)
+                await server.call("create_room", id="b", sample_rate=48000)
+                await server.call("add_leg_to_room", room_id="b", leg_id=one.leg_id)
+                await server.call("add_leg_to_room", room_id="b", leg_id=mate.leg_id)
+                await trio.sleep(0.6)
+                assert mate.program.level(700) > 0.15
+                await server.call("remove_leg_from_room", room_id="b", leg_id=mate.leg_id)
+                await trio.sleep(0.1)
+                count = len(mate.program.sizes)
+                await trio.sleep(0.2)
+                assert len(mate.program.sizes) == count
+                nursery.cancel_scope.cancel()

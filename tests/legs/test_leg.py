@@ -18,7 +18,8 @@ def disconnected(host: RecordingHost) -> LegDisconnected:
 
 
 class Setup:
-    def __init__(self, *, stuck: bool = False) -> None:
+    def __init__(self, *, stuck: bool = False, outlives: bool = True) -> None:
+        self.outlives = outlives
         self.host = RecordingHost()
         self.leg = make_leg(self.host)
         self.far = FarEnd(stuck=stuck)
@@ -29,7 +30,7 @@ class Setup:
             self.host.admit(self.leg)
             task_status.started(self.leg)
 
-        await self.leg.live(self.far, self.media.open, on_ready=ready)
+        await self.leg.live(self.far, self.media.open, on_ready=ready, outlives=self.outlives)
 
 
 async def test_an_api_hangup_tells_the_far_end_and_ends_the_leg(nursery: trio.Nursery) -> None:
@@ -234,3 +235,25 @@ async def test_holds_that_begin_together_are_told_once_and_end_with_the_last_one
     assert host.types == ["leg.hold"]
     leg.set_holds(remote=False)
     assert host.types == ["leg.hold", "leg.unhold"]
+
+
+async def test_a_dialog_that_the_legs_own_task_serves_ends_the_leg_as_any_other() -> None:
+    setup = Setup(outlives=False)
+    async with trio.open_nursery() as tasks:
+        leg: Leg = await tasks.start(setup.run)
+        await setup.far.inbox_send.send(lambda: leg.hangup("remote_bye"))
+    assert setup.media.notes == ["up", "down"]
+    assert disconnected(setup.host).cdr.reason == "remote_bye"
+
+
+async def test_a_crash_of_a_dialog_that_the_legs_own_task_serves_ends_only_this_leg() -> None:
+    setup, other = Setup(outlives=False), Setup(outlives=False)
+    async with trio.open_nursery() as tasks:
+        await tasks.start(setup.run)
+        await tasks.start(other.run)
+        await setup.far.inbox_send.send(RuntimeError("broken"))
+        await wait_all_tasks_blocked()
+        assert setup.far.reasons == ["internal_error"]
+        assert disconnected(setup.host).cdr.reason == "internal_error"
+        assert not other.leg.ended
+        other.leg.hangup("api_hangup")

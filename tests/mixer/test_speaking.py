@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.mixer.support import Phone, World
+from tests.mixer.support import Phone, ToneSource, World
 from vb.mixer.speaking import START_FRAMES, STOP_FRAMES, Speaking
 
 WIDTH = 160
@@ -256,3 +256,24 @@ def test_a_listener_that_fails_takes_its_leg_out_and_nothing_else() -> None:
     world.run(20)
     assert faults == [broken.port]
     assert listener.told == [True]
+
+
+def test_a_participant_without_rtp_is_listened_to_as_well() -> None:
+    world = World()
+    told: list[bool] = []
+    source = ToneSource(900)
+    stream = world.plane.open_stream(source, None)
+    stream.on_speaking = told.append
+    world.run(5)
+    assert told == []
+    stream.detect_speaking = True
+    world.room(world.phone(400), stream, rate_hz=48000)
+    world.run(5)
+    assert told == [True]
+    source.amplitude = 10
+    world.run(STOP_FRAMES + 1)
+    assert told == [True, False]
+    source.amplitude = 8000
+    stream.muted = True
+    world.run(10)
+    assert told == [True, False]

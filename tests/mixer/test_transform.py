@@ -201,3 +201,20 @@ def test_it_goes_with_its_port() -> None:
     assert not world.plane._core.transforms
     phone.port.transform = transform
     assert not world.plane._core.transforms
+
+
+def test_an_authentic_source_may_move_at_once_and_nothing_ties_the_socket() -> None:
+    world = World()
+    phone, mate = sealed_phone(world, 400), world.phone(600)
+    port = phone.port
+    port.authenticated = True
+    port.configure(agreed(4242, events=101))
+    world.room(phone, mate)
+    world.run(20)
+    assert world.io.locked[port.slot] is None
+    phone.source = ("203.0.113.77", 5000)
+    mate.heard.clear()
+    world.run(20)
+    assert heard_tones(mate) == {400}
+    assert world.io.locked[port.slot] is None
+    assert world.io.targets[port.slot] == ("192.0.2.1", 4242)

@@ -306,3 +306,24 @@ def test_timers_that_were_moved_count_among_those_that_run_at_a_time() -> None:
     queue.expire(1.0, AT_ONCE)
     assert noted == [0.6]
     assert queue.deadline() == 2.0
+
+
+def test_nobody_is_woken_for_a_deadline_that_has_moved_or_gone() -> None:
+    class Item:
+        queued_for: float | None = None
+
+        def __init__(self, deadline: float) -> None:
+            self.deadline: float | None = deadline
+
+        def expire(self, now: float) -> None:
+            self.deadline = None
+
+    queue, moved, gone = TimerQueue(), Item(1.0), Item(2.0)
+    queue.schedule(moved)
+    queue.schedule(gone)
+    moved.deadline, gone.deadline = 5.0, None
+    assert queue.deadline() == 5.0
+    assert len(queue) == 1
+    gone.deadline = 4.0
+    queue.schedule(gone)
+    assert queue.deadline() == 4.0

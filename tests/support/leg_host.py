@@ -46,6 +46,9 @@ class RecordingHost:
     def release(self, leg: Leg) -> None:
         self.table.pop(leg.id, None)
 
+    def leave(self) -> None:
+        pass
+
     def forget(self, leg: Leg) -> None:
         self.forgotten.append(leg.id)
 

@@ -175,6 +175,9 @@ class ObjectStore:
             case b"DELETE", ["uploadId"]:
                 self.parts.pop(query["uploadId"], None)
                 return 204, {}, b""
+            case b"DELETE", []:
+                self.objects.pop(key, None)
+                return 204, {}, b""
         return 404, {}, b"<Error><Code>NoSuchUpload</Code></Error>"
 
     def _complete(self, key: str, upload: str, listed: str) -> tuple[int, dict[str, str], bytes]:

@@ -210,3 +210,31 @@ def test_packets_under_the_old_key_are_refused_after_a_new_one() -> None:
     assert unprotected(theirs, late) == [b""]
     ours.rekey(keys(SrtpProfile.AES128_CM_SHA1_80))
     assert unprotected(theirs, protected(ours, [rtp(1)])) == [rtp(1)]
+
+
+def one_by_one(session: Srtp, packet: bytes, *, outgoing: bool, room: int = 1500) -> bytes:
+    memory = np.zeros(room, np.uint8)
+    memory[: len(packet)] = np.frombuffer(packet, np.uint8)
+    work = session.protect if outgoing else session.unprotect
+    return memory[: work(memory.data, len(packet))].tobytes()
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_single_packets_are_worked_on_in_place_as_rows_are(profile: SrtpProfile) -> None:
+    ours, theirs = Srtp(keys(profile)), Srtp(keys(profile, swapped=True))
+    sent = [one_by_one(ours, rtp(n), outgoing=True) for n in range(3)]
+    assert sent == protected(Srtp(keys(profile)), [rtp(n) for n in range(3)])
+    assert [one_by_one(theirs, packet, outgoing=False) for packet in sent] == [rtp(n) for n in range(3)]
+    assert ours.counts == theirs.counts == srtp.SrtpCounts()
+
+
+def test_single_packets_that_cannot_be_worked_on_are_counted() -> None:
+    ours, theirs = Srtp(keys()), Srtp(keys(swapped=True))
+    sent = one_by_one(ours, rtp(1), outgoing=True)
+    changed = sent[:-1] + bytes([sent[-1] ^ 1])
+    for packet in (sent, sent, changed, sent[:20], b""):
+        one_by_one(theirs, packet, outgoing=False)
+    assert theirs.counts == srtp.SrtpCounts(malformed=2, unauthentic=0, replayed=2)
+    assert one_by_one(ours, rtp(2), outgoing=True, room=len(rtp(2)) + 19) == b""
+    assert one_by_one(ours, b"short", outgoing=True) == b""
+    assert ours.counts.unsent == 2

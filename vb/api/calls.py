@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from functools import cache, partial
 from importlib.resources import files
 from typing import Final
 
 from quart import Response, request
-from quart.helpers import send_file
 from quart_trio import QuartTrio
+from quart_trio.wrappers.response import TrioFileBody
 
 from vb.api.access import PAGES as PAGE
 from vb.api.edge import EdgeEngine
 from vb.api.rest import CORS_HEADERS, Replies
-from vb.errors import NotAvailable, VbError
+from vb.errors import VbError
 from vb.history.edge import CALLS_PATH, find_recording
 
 RECORDING_PATH: Final = CALLS_PATH + "/{id}/recording"
@@ -29,6 +30,8 @@ ASSETS: Final = {
     "sound.js": "text/javascript; charset=utf-8",
 }
 
+CHUNK_BYTES: Final = 65_536
+_RANGE: Final = re.compile(r"bytes=(\d{0,15})-(\d{0,15})", re.ASCII | re.IGNORECASE)
 PAGE_HEADERS: Final = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
     "img-src data:; media-src 'self' blob:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
@@ -43,18 +46,25 @@ def add_calls(app: QuartTrio, engine: EdgeEngine, replies: Replies) -> None:
 
     async def recording(id: str) -> Response:
         try:
-            if engine.history is None:
-                raise NotAvailable("not available: call history (VB_DATABASE_URL is off)")
-            found = await engine.history.read(partial(find_recording, call_id=id))
+            found = await engine.stored().read(partial(find_recording, call_id=id))
         except VbError as error:
             return replies.failure(error)
         try:
-            response = await send_file(found.path, mimetype=found.media_type, conditional=False)
+            body = TrioFileBody(found.path, buffer_size=CHUNK_BYTES)
         except OSError:  # it was deleted a moment ago
             return replies.error(404, "the call has no recording")
-        await response.make_conditional(request, accept_ranges=True)
-        response.headers.update({**CORS_HEADERS, "Cache-Control": "private, no-cache"})
-        return response
+        headers = {**CORS_HEADERS, "Cache-Control": "private, no-cache", "Accept-Ranges": "bytes"}
+        part = read_range(request.headers.get("Range", ""), body.size)
+        if part is None:
+            body.end = 0
+            headers["Content-Range"] = f"bytes */{body.size}"
+            return Response(b"", 416, headers, content_type=found.media_type)
+        body.begin, body.end = part
+        is_whole = part == (0, body.size)
+        if not is_whole:
+            headers["Content-Range"] = f"bytes {body.begin}-{body.end - 1}/{body.size}"
+        headers["Content-Length"] = str(body.end - body.begin)
+        return Response(body, 200 if is_whole else 206, headers, content_type=found.media_type)
 
     app.add_url_rule(
         RECORDING_PATH.replace("{", "<").replace("}", ">"),
@@ -74,6 +84,28 @@ def add_calls(app: QuartTrio, engine: EdgeEngine, replies: Replies) -> None:
             methods=["GET"],
             provide_automatic_options=False,
         )
+
+
+def read_range(text: str, size: int) -> tuple[int, int] | None:
+    """Return where the wanted part of something begins and ends; all of it when no part is asked for.
+
+    Several parts at once, and what cannot be read, count as all of it, as a server may do.
+
+    Returns:
+        None when there is no such part.
+
+    Spec: RFC 9110 §14.1.2.
+    """
+    match = _RANGE.fullmatch(text.strip())
+    if match is None or not (match[1] or match[2]):
+        return 0, size
+    if not match[1]:
+        begin, end = max(0, size - int(match[2])), size
+    else:
+        begin, end = int(match[1]), min(size, int(match[2]) + 1) if match[2] else size
+        if match[2] and int(match[2]) < begin:
+            return 0, size
+    return (begin, end) if begin < end else None
 
 
 def _asset(name: str, media_type: str) -> Callable[[], Response]:

@@ -45,6 +45,8 @@ _READ_BYTES: Final = 4096
 _AUDIO_READ_BYTES: Final = 16_384
 """Frames that somebody else reads cost less."""
 _WRITE_BYTES: Final = 65_536
+_LEAST_BYTES: Final = 1024
+"""What a peer has to take within WRITE_TIMEOUT_S while something waits for it: about a frame or two."""
 
 # Compression would cost more time than it saves, yet Hypercorn accepts it whenever it is offered.
 _IGNORED_HEADERS: Final = frozenset({b"sec-websocket-extensions", b"sec-websocket-protocol"})
@@ -378,7 +380,7 @@ class HttpConnection:
                     rest = rest[_WRITE_BYTES:]
 
     async def _write_part(self, part: memoryview) -> None:
-        """Write at most _WRITE_BYTES: so much a peer has to take within WRITE_TIMEOUT_S."""
+        """Write a part; a peer may be slow about it, as it reads, but not idle."""
         while part and not self._flow.broken:
             taken = self._flow.taken
             with trio.move_on_after(WRITE_TIMEOUT_S) as scope:
@@ -386,7 +388,7 @@ class HttpConnection:
                     await self._flow.wait()
                     part = part[self._flow.write(part) :]
             # What the far end takes of the system's buffer is for a long time no room in it.
-            if scope.cancelled_caught and self._flow.taken - taken < _WRITE_BYTES:
+            if scope.cancelled_caught and self._flow.taken - taken < _LEAST_BYTES:
                 log.warning("write_timeout", peer=self._protocol.client)
                 break
         self._broken = bool(part) or self._flow.broken

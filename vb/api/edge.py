@@ -56,9 +56,12 @@ class EdgeEngine(Protocol):
         """Whether no new call is taken."""
         ...
 
-    @property
-    def history(self) -> History | None:
-        """Return the history of calls, if it is kept."""
+    def stored(self) -> History:
+        """Return the history of calls.
+
+        Raises:
+            NotAvailable: none is kept.
+        """
         ...
 
     @property

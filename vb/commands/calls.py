@@ -121,7 +121,7 @@ class CallPart(CallRef):
 
 
 async def _ask(engine: Engine, question: Callable[[Store], T]) -> T:
-    return await engine.kept_history.read(question)
+    return await engine.stored().read(question)
 
 
 @command("list_calls", rest=Route("GET", PATH, links=LINKS), errors=(400, 401, 403, 501, 503))
@@ -162,7 +162,8 @@ async def list_call_events(engine: Engine, p: CallPart) -> EntryList:
 @command("delete_call", rest=Route("DELETE", f"{PATH}/{{id}}"), errors=(401, 403, 404, 409, 501, 503))
 async def delete_call(engine: Engine, p: CallRef) -> Status:
     """Delete a stored call that is over, with the recordings that no other call has."""
-    history = engine.kept_history
+    history = engine.stored()
     folder = history.settings.recordings_folder
-    await history.read(partial(edge.delete_call, call_id=p.id, recordings_folder=folder))
+    left = await history.read(partial(edge.delete_call, call_id=p.id, recordings_folder=folder))
+    await history.remove_recordings(left)
     return Status(status="deleted")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from string import Formatter
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, get_args, get_origin, get_type_hints
 
@@ -203,14 +204,10 @@ def parse_params(model: type[P], values: Mapping[str, Any]) -> P:
         BadRequest: a field is missing or has a wrong type or value; the message names it.
         NotAvailable: a field of a feature that is not built is set.
     """
-    for name, info in model.model_fields.items():
-        extra = info.json_schema_extra
-        if isinstance(extra, dict) and extra.get("x-available") is False:
-            value = values.get(info.alias or name)
-            if (
-                value or value == {}
-            ):  # an empty object asks for the defaults; "", 0, false and [] ask for nothing
-                raise NotAvailable(f"not available: {info.alias or name}")
+    for key in _unbuilt(model):
+        value = values.get(key)
+        if value or value == {}:  # an empty object asks for the defaults; "", 0, false and [] ask for nothing
+            raise NotAvailable(f"not available: {key}")
     try:
         return model.model_validate(values)
     except ValidationError as exc:
@@ -218,6 +215,16 @@ def parse_params(model: type[P], values: Mapping[str, Any]) -> P:
         where = ".".join(str(part) for part in error["loc"])
         what = "is required" if error["type"] == "missing" else error["msg"].removeprefix("Value error, ")
         raise (InvalidField(where, what) if where else BadRequest(what)) from None
+
+
+@cache
+def _unbuilt(model: type[BaseModel]) -> tuple[str, ...]:
+    """Return the keys of the fields that belong to features that are not built."""
+    return tuple(
+        info.alias or name
+        for name, info in model.model_fields.items()
+        if isinstance(info.json_schema_extra, dict) and info.json_schema_extra.get("x-available") is False
+    )
 
 
 async def call(engine: Host, name: str, values: Mapping[str, Any]) -> BaseModel | list[BaseModel]:

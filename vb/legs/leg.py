@@ -7,6 +7,7 @@ in which a call has to stop. `leg.disconnected` is published exactly once, after
 
 from __future__ import annotations
 
+import math
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Any, TypeVar
@@ -441,7 +442,8 @@ class Leg(Capable):
                     if room is not None:
                         with trio.move_on_at(self._cleanup_deadline(), shield=True):
                             await room.settle()
-                    await self.slots.end()
+                    with trio.move_on_after(math.inf, shield=True):  # as long as they take, as in a nursery
+                        await self.slots.end()
 
     def _depart(self, signal: Signal) -> RoomLike | None:
         """Leave the room and tell the far end, before the features end; returns the room."""
@@ -463,6 +465,7 @@ class Leg(Capable):
         """Say the leg's last word; a leg that was never announced has none."""
         if self.state is LegState.HUNG_UP:
             return
+        self.host.leave()
         if self._announced:
             ended_at = trio.current_time() if self._ended_at is None else self._ended_at
             cdr = self.clock.record(self.end_reason or "internal_error", ended_at)

@@ -75,6 +75,10 @@ class LegHost(Protocol):
         """Take the leg out of the table: from now on it does not exist for clients."""
         ...
 
+    def leave(self) -> None:
+        """Give up the leg's place under the cap, right before its last event."""
+        ...
+
     def forget(self, leg: Leg) -> None:
         """Drop what is kept for the leg's events, such as its webhook."""
         ...

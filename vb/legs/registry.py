@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Awaitable, Callable
+from contextvars import ContextVar
 from typing import Any
 
 import structlog
@@ -22,6 +23,16 @@ from vb.table import Table
 from vb.turns import Turns
 
 log = structlog.get_logger(__name__)
+
+
+class _Place:
+    """The place that a leg's task takes up under the cap, until its last event or its end."""
+
+    def __init__(self) -> None:
+        self.taken = True
+
+
+_place: ContextVar[_Place] = ContextVar("place")
 
 
 class _Readiness:
@@ -53,6 +64,8 @@ class Legs(Table[Leg]):
 
     Attributes:
         running: legs whose task has not ended, hung up or not.
+        places: those of them that count for the cap: a leg gives its place up before its last event, so that
+            who hears of it can call again.
         open_texts: pairs of sockets for real-time text, which legs have besides their own.
     """
 
@@ -74,6 +87,7 @@ class Legs(Table[Leg]):
         self.bus = bus
         self.allowance = Allowance() if allowance is None else allowance
         self.running = 0
+        self.places = 0
         self.open_texts = 0
         self._hooks = hooks
         self._metrics = metrics
@@ -104,7 +118,7 @@ class Legs(Table[Leg]):
             Unavailable: the server stops, or the cap on legs or the limit of open files is reached.
         """
         self._life.check_running()
-        if self._cap and self.running >= self._cap:
+        if self._cap and self.places >= self._cap:
             raise Unavailable(f"the cap of {self._cap} legs is reached")
         if not has_room(self.running + self.open_texts):
             raise Unavailable("the limit of open files is reached")
@@ -140,19 +154,32 @@ class Legs(Table[Leg]):
         """Drop the leg's webhook, after its last event."""
         self._hooks.drop_leg(leg.id)
 
+    def leave(self) -> None:
+        """Give up the place of the leg whose task this is, right before its last event."""
+        place = _place.get(None)
+        if place is not None and place.taken:
+            place.taken = False
+            self.places -= 1
+
     # -- tasks ---------------------------------------------------------------------------------------------
 
     def start(self, run: Callable[[], Awaitable[None]], *, name: str) -> None:
         """Run a leg's task; its fault is logged and ends nothing else."""
-        self.running += 1  # at once: the next call of a burst must find this place taken
+        self._enter()
         self._nursery.start_soon(self._contain, run, name=name)
 
     async def start_ready(self, run: Callable[..., Awaitable[None]], *, name: str) -> Any:
         """Run a leg's task and return what it reports once it is ready; a failure before that is raised."""
-        self.running += 1
+        self._enter()
         return await self._nursery.start(self._contain_started, run, name=name)
 
+    def _enter(self) -> None:
+        """Count a leg at once: the next call of a burst must find its place taken."""
+        self.running += 1
+        self.places += 1
+
     async def _contain(self, run: Callable[[], Awaitable[None]]) -> None:
+        _place.set(_Place())
         try:
             await run()
         except* Exception:  # the leg boundary: one call fails alone
@@ -163,6 +190,7 @@ class Legs(Table[Leg]):
     async def _contain_started(
         self, run: Callable[..., Awaitable[None]], *, task_status: trio.TaskStatus[Any]
     ) -> None:
+        _place.set(_Place())
         status = _Readiness(task_status)
         problem: BaseException | None = None
         try:
@@ -181,6 +209,7 @@ class Legs(Table[Leg]):
         log.exception("leg failed")
 
     def _over(self) -> None:
+        self.leave()
         self.running -= 1
         if self.running == 0:
             self._idle.set()

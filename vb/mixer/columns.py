@@ -41,6 +41,9 @@ class LegColumns:
 
     Args:
         capacity: number of slots.
+
+    Attributes:
+        reach: no slot from here on was ever taken.
     """
 
     def __init__(self, capacity: int) -> None:

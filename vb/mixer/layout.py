@@ -143,6 +143,11 @@ class _Draft:
     routed: list[tuple[MixPlan, list[int], list[int]]] = field(default_factory=list)
     alone: list[int] = field(default_factory=list)
 
+    @property
+    def empty(self) -> bool:
+        """Whether nobody is mixed at this rate."""
+        return not (self.pairs or self.meshes or self.routed or self.alone)
+
 
 def compile_layout(core: PlaneCore, plans: Mapping[str, MixPlan], owners: Mapping[int, str]) -> Layout:
     """Work out the arrays for the present ports and plans.
@@ -172,8 +177,7 @@ def compile_layout(core: PlaneCore, plans: Mapping[str, MixPlan], owners: Mappin
             drafts[port.rate_hz].alone.append(port.slot)
         elif port.private and not port.rate_hz and not port.faulted:
             unheard.append(port)
-    classes = [_finish_class(core, rate, draft) for rate, draft in drafts.items()]
-    classes = [mix_class for mix_class in classes if mix_class.slots.size]
+    classes = [_finish_class(core, rate, draft) for rate, draft in drafts.items() if not draft.empty]
     for mix_class in classes:
         _list_extras(core, mix_class)
     return Layout(_make_banks(core, classes), classes, unheard)

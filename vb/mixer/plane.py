@@ -119,7 +119,6 @@ class Plane:
         core.latches[slot] = port.latch
         core.ports[slot] = port
         core.io.attach(slot, endpoint)
-        core.touch()
         return port
 
     def open_stream(

@@ -120,7 +120,8 @@ class Port:
         self._core.columns.silent[self.slot] = self._muted or self.held
         self._core.columns.shut[self.slot] = self._deaf or self.held
         self._core.speaking.watch(self.slot, self._detect_speaking and not self._muted)
-        self._core.touch()
+        if self.rate_hz:  # without a codec it is in no row yet
+            self._core.touch()
 
     def silence(self) -> None:
         """Let the far end hear nothing from now on, because its leg ends."""
@@ -277,7 +278,8 @@ class RtpPort(Port):
         if value and not self._sending and not self.closed:
             self._core.columns.marker[self.slot] = True
         self._sending = value
-        self._core.touch()
+        if self.rate_hz:
+            self._core.touch()
 
     def silence(self) -> None:
         """Send nothing from now on, because the leg ends."""

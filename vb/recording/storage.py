@@ -25,6 +25,7 @@ from vb.web.tasks.client import WebClient
 log = structlog.get_logger(__name__)
 
 FILE_THREADS: Final = 4
+DELETE_S: Final = 20.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,6 +189,29 @@ class RecordingStorage:
             raise BadRequest(f"S3 storage: {exc}") from None
         if taken:
             raise Conflict("a recording of that name exists")
+
+    async def delete(self, url: str) -> bool:
+        """Delete a recording from the server's own bucket.
+
+        Args:
+            url: `s3://bucket/key`, as recording.finished told it.
+
+        Returns:
+            Whether it is gone. One in a bucket of a request is not touched: its credentials were not kept.
+        """
+        target = self._server
+        place = f"s3://{target.bucket}/" if target is not None else ""
+        if target is None or not url.startswith(place) or len(url) == len(place):
+            return False
+        problem = StorageError("the storage does not answer", "not in time")
+        with trio.move_on_after(DELETE_S):
+            try:
+                await self._make_bucket(target).delete(url.removeprefix(place))
+                return True
+            except StorageError as exc:
+                problem = exc
+        log.warning("recording was not deleted", url=url, problem=str(problem), detail=problem.detail)
+        return False
 
     async def _ask(self, target: S3Target, name: str | None, timeout_s: float) -> bool:
         """Ask whether the bucket is there and, given a name, whether it is taken; no answer is a no.

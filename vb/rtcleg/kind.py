@@ -153,7 +153,8 @@ class RtcLegs:
             base = (advertised_host(engine.config.sip.bind_ip), port)
             session = Session(controlling=False, context=context, random_bytes=secrets.token_bytes)
             candidates = LocalCandidates(offer.media.mid, offer.media.index)
-            for rank, host in enumerate(self.external or (base[0],)):
+            outside = [found for found in self.external if (":" in found) == (":" in base[0])]
+            for rank, host in enumerate(outside or (base[0],)):
                 candidate = local_candidate("host", (host, port), preference=_HIGHEST_PREFERENCE - rank)
                 session.add_local(candidate, base)
                 candidates.add(candidate)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import ExitStack, suppress
 from typing import Final, Protocol
 
@@ -137,9 +137,9 @@ class Relay:
                     link.send(data)
                 self._host.relay_is_down(self)
 
-    async def _until_lost(self, work: Callable[[], object], scope: trio.CancelScope) -> None:
+    async def _until_lost(self, work: Callable[[], Awaitable[None]], scope: trio.CancelScope) -> None:
         try:
-            await work()  # type: ignore[misc]  # every one of them is a coroutine function
+            await work()
         except (OSError, trio.BrokenResourceError, trio.ClosedResourceError) as exc:
             log.info("TURN server is lost", problem=str(exc) or type(exc).__name__)
             scope.cancel()

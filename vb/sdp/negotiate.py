@@ -123,10 +123,18 @@ def offered_codecs(offer: bytes | SessionDescription, keying: Keying | None = No
     Raises:
         SdpParseError: the offer cannot be read.
     """
-    description = as_description(offer)
+    return _known_codecs(as_description(offer), None, keying)
+
+
+def _known_codecs(
+    description: SessionDescription, audio: PeerAudio | None, keying: Keying | None
+) -> list[OfferedCodec]:
+    """List the codecs of the line that would be answered; `audio` is one that has been read already."""
     for index in _audio_lines(description):
         media = description.media[index]
-        known = [item for item in read_formats(media, UNMAPPED) if item.codec is not None]
+        is_read = audio is not None and audio.index == index
+        formats = audio.formats if audio is not None and is_read else read_formats(media, UNMAPPED)
+        known = [item for item in formats if item.codec is not None]
         if known and takes(media, keying):
             return [
                 OfferedCodec(item.codec.name, item.payload_type, item.clock_rate_hz, priority)
@@ -158,7 +166,7 @@ def check_offer(
     audio = choose_audio(description, codecs, network=network, keying=keying).audio
     if audio.host_name is None:
         require_reachable(audio)
-    return offered_codecs(description, keying)
+    return _known_codecs(description, audio, keying)
 
 
 def check_reachable(
@@ -216,7 +224,7 @@ def choose_audio(
             if codec is not None:
                 found = _pick_named(formats, codecs, codec)
             crypto = offered_key(description.media[index], keying)
-            return Choice(read_audio(description, index, UNMAPPED, network), *found, crypto)
+            return Choice(read_audio(description, index, UNMAPPED, network, formats), *found, crypto)
     raise OfferRejected(488, _NOT_ACCEPTABLE, _WARN_FORMAT)
 
 
@@ -235,8 +243,9 @@ def read_audio(
     index: int,
     unmapped: Mapping[int, Format],
     network: Network = ANYWHERE,
+    formats: tuple[Format, ...] | None = None,
 ) -> PeerAudio:
-    """Read one audio line together with the session lines that apply to it.
+    """Read one audio line together with the session lines that apply to it; `formats` if they are known.
 
     Raises:
         SdpParseError: neither the line nor the session has a `c=` line.
@@ -249,7 +258,7 @@ def read_audio(
         index=index,
         protocol=media.protocol,
         mid=media.attribute("mid"),
-        formats=read_formats(media, unmapped),
+        formats=read_formats(media, unmapped) if formats is None else formats,
         rtp=stream.rtp,
         rtcp=stream.rtcp,
         rtcp_mux=stream.rtcp_mux,

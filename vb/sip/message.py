@@ -31,10 +31,52 @@ COMPACT_NAMES = {
 }
 
 
+_USUAL_NAMES = (
+    "Accept",
+    "Allow",
+    "Allow-Events",
+    "Authorization",
+    "CSeq",
+    "Call-ID",
+    "Contact",
+    "Content-Encoding",
+    "Content-Length",
+    "Content-Type",
+    "Event",
+    "Expires",
+    "From",
+    "Max-Forwards",
+    "Min-SE",
+    "Proxy-Authenticate",
+    "Proxy-Authorization",
+    "Record-Route",
+    "Refer-To",
+    "Referred-By",
+    "Replaces",
+    "Require",
+    "Route",
+    "Server",
+    "Session-Expires",
+    "Supported",
+    "Timestamp",
+    "To",
+    "User-Agent",
+    "Via",
+    "WWW-Authenticate",
+    "Warning",
+)
+_KEYS = {name: name.lower() for name in _USUAL_NAMES}
+"""Names as nearly everybody spells them, which need no further look."""
+
+
 def header_key(name: str) -> str:
     """Return the name under which a header is found: lower case, compact forms spelled out."""
-    key = name.lower()
-    return COMPACT_NAMES.get(key, key) if len(key) == 1 else key
+    key = _KEYS.get(name)
+    if key is None:
+        key = name.lower()
+        if len(key) == 1:
+            key = COMPACT_NAMES.get(key, key)
+    return key
 
 
 class Headers:
@@ -47,16 +89,20 @@ class Headers:
 
     def __init__(self, pairs: Iterable[tuple[str, str]] = ()) -> None:
         self._pairs = list(pairs)
-        self._keys = [header_key(name) for name, _ in self._pairs]
+        known = _KEYS.get
+        self._keys = [known(name) or header_key(name) for name, _ in self._pairs]
 
     def get(self, name: str) -> str | None:
         """Return the first value of a header, or None."""
-        key = header_key(name)
-        return self._pairs[self._keys.index(key)][1] if key in self._keys else None
+        key = _KEYS.get(name) or header_key(name)
+        keys = self._keys
+        return self._pairs[keys.index(key)][1] if key in keys else None
 
     def get_all(self, name: str) -> list[str]:
         """Return the values of a header, one for each line."""
-        key = header_key(name)
+        key = _KEYS.get(name) or header_key(name)
+        if key not in self._keys:
+            return []
         return [pair[1] for found, pair in zip(self._keys, self._pairs, strict=True) if found == key]
 
     def get_list(self, name: str) -> list[str]:
@@ -70,7 +116,7 @@ class Headers:
     def add(self, name: str, value: str) -> None:
         """Append a header line."""
         self._pairs.append((name, value))
-        self._keys.append(header_key(name))
+        self._keys.append(_KEYS.get(name) or header_key(name))
 
     def set(self, name: str, value: str) -> None:
         """Replace the first line of a header and drop the others; append if there is none."""
@@ -107,7 +153,7 @@ class Headers:
         return self._keys
 
     def __contains__(self, name: str) -> bool:
-        return header_key(name) in self._keys
+        return (_KEYS.get(name) or header_key(name)) in self._keys
 
     def __iter__(self) -> Iterator[tuple[str, str]]:
         return iter(self._pairs)
@@ -214,7 +260,11 @@ class Message:
                 here; this keeps a mistake there from becoming somebody's header.
         """
         lines = [self.start_line()]
-        lines += [f"{name}: {value}" for name, value in self.headers if header_key(name) != "content-length"]
+        headers = self.headers
+        if "Content-Length" in headers:
+            headers = headers.copy()
+            headers.remove("Content-Length")
+        lines += [f"{name}: {value}" for name, value in headers]
         lines.append(f"Content-Length: {len(self.body)}\r\n\r\n")
         text = "\r\n".join(lines)
         if not text.count("\n") == text.count("\r") == len(lines) + 1:

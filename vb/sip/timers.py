@@ -59,11 +59,17 @@ class TimerQueue:
             heapq.heappush(self._heap, (deadline, next(self._serial), item))
 
     def deadline(self) -> float | None:
-        """Return when `expire` should be called next; it may turn out that nothing is due."""
+        """Return when `expire` should be called next."""
         heap = self._heap
-        while heap and heap[0][2].queued_for is None:
+        while heap:
+            at, _, item = heap[0]
+            if item.queued_for == at and item.deadline == at:
+                return at
             heapq.heappop(heap)
-        return heap[0][0] if heap else None
+            if item.queued_for == at:  # it has a later deadline by now, or none: nobody is woken for this one
+                item.queued_for = None
+                self.schedule(item)
+        return None
 
     def discard(self, item: Timed) -> None:
         """Drop an item that will have no deadline any more."""

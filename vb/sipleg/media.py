@@ -117,7 +117,7 @@ class SipMedia:
 
     def _measured(self) -> Quality | None:
         """Return the quality so far; before an answer there is nobody whose it could be."""
-        return None if self.port.agreed is None else quality(self.port.statistics().reception)
+        return None if self.port.agreed is None else quality(self.port.reception())
 
     def close(self) -> None:
         """Say goodbye and leave the plane: no packet goes out from now on."""

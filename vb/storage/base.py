@@ -70,6 +70,14 @@ class Bucket(Protocol):
         """
         ...
 
+    async def delete(self, key: str) -> None:
+        """Delete an object; one that is not there counts as deleted.
+
+        Raises:
+            StorageError: it may still be there.
+        """
+        ...
+
     async def check(self) -> None:
         """Ask whether the bucket is there.
 

@@ -166,6 +166,11 @@ def put_object(base: str, key: str, *, size: int, sha256: str) -> Request:
     return Request("PUT", _path(base, key), headers=headers, size=size, sha256=sha256)
 
 
+def delete_object(base: str, key: str) -> Request:
+    """Delete an object; one that is not there counts as deleted."""
+    return Request("DELETE", _path(base, key))
+
+
 def begin_parts(base: str, key: str) -> Request:
     """Announce an object that comes in parts."""
     headers = {"content-type": CONTENT_TYPE}

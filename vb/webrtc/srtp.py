@@ -87,13 +87,16 @@ class Srtp:
         counts: what was refused.
     """
 
-    __slots__ = ("_inbound", "_keys", "_min_rtcp_bytes", "_min_rtp_bytes", "_outbound", "_sources", "counts")
+    __slots__ = (
+        "_inbound", "_keys", "_min_rtcp_bytes", "_min_rtp_bytes", "_outbound", "_size", "_sources", "counts",
+    )  # fmt: skip
 
     def __init__(self, keys: SrtpKeys) -> None:
         self.counts = SrtpCounts()
         self._outbound = libsrtp.Context(keys.profile, keys.send, inbound=False)
         self._receive_with(keys)
         self._keys = keys
+        self._size = libsrtp.new_length()
 
     def rekey(self, keys: SrtpKeys) -> None:
         """Go on with other keys; a direction whose key stays goes on counting its packets (RFC 3711 §8.1)."""
@@ -117,7 +120,7 @@ class Srtp:
         Returns:
             The length of the SRTP packet, 0 when it must not be sent.
         """
-        size = libsrtp.new_length()
+        size = self._size
         size[0] = length
         fits = _RTP_HEADER_BYTES <= length <= len(packet) - TRAILER_BYTES
         if fits and not libsrtp.protect(self._outbound.handle, libsrtp.lent(packet), size):
@@ -135,7 +138,7 @@ class Srtp:
             self.counts.malformed += 1
             return 0
         source = int.from_bytes(packet[8:12], sys.byteorder)
-        size = libsrtp.new_length()
+        size = self._size
         size[0] = length
         status = libsrtp.unprotect(self._inbound.handle, libsrtp.lent(packet), size)
         if status:

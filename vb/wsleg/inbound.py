@@ -27,20 +27,15 @@ log = structlog.get_logger(__name__)
 class InboundLeg(WebSocketLeg):
     """A leg whose WebSocket the far end has opened."""
 
-    def __init__(self, socket: MediaSocket, *args: object, **fields: object) -> None:
-        super().__init__(*args, **fields)  # type: ignore[arg-type]  # passed through unchanged
-        self._socket = socket
-
     async def run(self) -> None:
         """Serve the WebSocket to its end."""
         await self.connected.wait()  # what comes before waits in the WebSocket
-        assert self._socket is not None
-        await self.converse(self._socket)
+        if self._socket is not None:
+            await self.converse(self._socket)
 
-    def answer_at_once(self) -> None:
+    def answer_at_once(self, socket: MediaSocket) -> None:
         """Connect, and tell the far end who it is."""
-        assert self._socket is not None
-        self.connect(self._socket)
+        self.connect(socket)
         self._say(connected_message(self.id, self.audio.rate_hz, leg_id=self.id))
 
 
@@ -96,7 +91,6 @@ async def _run(kind: WebSocketLegs, request: UpgradeRequest, socket: MediaSocket
     wanted = read_leg_request(request.query)
     hook = make_hook(engine.web.policy, wanted.webhook_url, wanted.webhook_secret)
     leg = InboundLeg(
-        socket,
         engine.legs,
         engine.plane,
         kind.outbox,
@@ -123,7 +117,7 @@ async def _run(kind: WebSocketLegs, request: UpgradeRequest, socket: MediaSocket
                 leg_id=leg.id, app_id=leg.app_id, leg_type=leg.type, sip_headers=dict(leg.headers) or None
             )
         )
-        leg.answer_at_once()
+        leg.answer_at_once(socket)
 
     try:
         await leg.serve(announce)

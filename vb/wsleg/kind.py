@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 import structlog
@@ -14,6 +14,7 @@ from vb.legs.kind import LegType
 from vb.legs.leg import Leg
 from vb.legs.requests import CreateLeg
 from vb.metrics import Reading
+from vb.mixer.port import Port
 from vb.rooms.room import Room
 from vb.wsleg.listener import Audience
 from vb.wsleg.losses import LOSSES, Counts
@@ -33,7 +34,7 @@ class WebSocketLegs:
         outbox: writes to their WebSockets.
         losses: counts what was lost on all of them.
         lead_ms: how much of what they say is held back.
-        listeners: how many WebSockets hear rooms without being legs.
+        listeners: WebSockets that hear rooms without being legs: the place of each, and what ends it.
     """
 
     name: Final = "websocket"
@@ -44,7 +45,7 @@ class WebSocketLegs:
         self.outbox = Outbox()
         self.losses: Counts = dict.fromkeys(LOSSES, 0)
         self.lead_ms = max(0, engine.config.websocket.jitter_buffer_ms)
-        self.listeners = 0
+        self.listeners: dict[Port, Callable[[], None]] = {}
         self._audiences: dict[str, Audience] = {}
 
     async def create(self, request: CreateLeg) -> Leg:
@@ -71,6 +72,14 @@ class WebSocketLegs:
             found = self._audiences[room.id] = Audience(room, self)
         return found
 
+    def port_failed(self, port: Port) -> bool:
+        """End the listener whose place it was; False when it was nobody's."""
+        end = self.listeners.get(port)
+        if end is None:
+            return False
+        end()
+        return True
+
     def leave(self, audience: Audience) -> None:
         """Forget an audience that has nobody left."""
         if not audience.listeners and self._audiences.get(audience.room.id) is audience:
@@ -86,4 +95,4 @@ class WebSocketLegs:
         text = "Frames and messages that WebSockets lost, by direction and reason"
         for (direction, reason), count in self.losses.items():
             yield "ws_lost", text, count, {"direction": direction, "reason": reason}
-        yield "ws_listeners", "WebSockets that hear a room without being a leg", self.listeners, {}
+        yield "ws_listeners", "WebSockets that hear a room without being a leg", len(self.listeners), {}

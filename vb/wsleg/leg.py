@@ -163,10 +163,9 @@ class WebSocketLeg(Leg):
 
     def connect(self, socket: MediaSocket) -> None:
         """Begin to speak and hear: the WebSocket is open."""
-        stream = self._stream
+        self._socket, stream = socket, self._stream
         if self.ended or stream is None:
-            return
-        self._socket = socket
+            return  # it only has to say goodbye
         self._conversation = Conversation(
             socket,
             self._outbox,

@@ -17,7 +17,7 @@ from vb.wsleg.audio_out import SharedFrames, SharedOut
 from vb.wsleg.conversation import Conversation
 from vb.wsleg.losses import Losses
 from vb.wsleg.request import UpgradeRequest
-from vb.wsleg.socket import GOING_AWAY, NORMAL, MediaSocket
+from vb.wsleg.socket import FAILED, GOING_AWAY, NORMAL, MediaSocket
 from vb.wsleg.wire import connected_message
 
 if TYPE_CHECKING:
@@ -130,7 +130,7 @@ class _Listener:
         )
         port = kind.engine.plane.open_stream(audio, sink, rate_hz=rate_hz, comfort_noise=False)
         conversation.say(connected_message(self.id, rate_hz))
-        kind.listeners += 1
+        kind.listeners[port] = self._fail
         self._audience.listeners += 1
         room.mix.join(self.id, port)
         try:
@@ -145,9 +145,13 @@ class _Listener:
             room.mix.leave(self.id, port)
             port.close()
             self._audience.listeners -= 1
-            kind.listeners -= 1
+            del kind.listeners[port]
             kind.leave(self._audience)
             self._socket.close(self._code)
+
+    def _fail(self) -> None:
+        self._code = FAILED
+        self._scope.cancel()
 
     def _stop(self) -> None:
         self._code = NORMAL

@@ -6,7 +6,7 @@ import re
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 import structlog
@@ -21,7 +21,7 @@ from vb.limits.allowance import Ticket
 from vb.web.errors import CannotConnect, HandshakeFailed, UrlRefused, WebError
 from vb.web.hooks import make_hook
 from vb.web.policy import WEBSOCKET, UrlTarget
-from vb.web.tasks.websocket import Pace, connect_websocket
+from vb.web.tasks.websocket import WebSocket, connect_websocket
 from vb.web.websocket import Opening
 from vb.wsleg.client import PACE, ClientSocket
 from vb.wsleg.leg import AudioOptions, WebSocketLeg
@@ -106,39 +106,39 @@ class OutboundLeg(WebSocketLeg):
     """A leg whose WebSocket we open."""
 
     call: _Call
+    _dialling: trio.CancelScope | None = None
 
     async def run(self) -> None:
         """Open the WebSocket, and serve it to its end."""
+        async with trio.open_nursery() as nursery:
+            websocket = await self._dial(nursery)
+            if websocket is not None:
+                await self._talk(ClientSocket(websocket))
+
+    async def _dial(self, nursery: trio.Nursery) -> WebSocket | None:
+        """Open the WebSocket; None, and the leg has ended, when that fails or is given up."""
         call = self.call
         ring_timeout_s = float(call.request.ring_timeout)
         opening = Opening(call.target, headers=call.request.headers or {})
-        pace = Pace(
-            open_s=ring_timeout_s or OPEN_TIMEOUT_S,
-            send_s=PACE.send_s,
-            ping_s=PACE.ping_s,
-            pong_s=PACE.pong_s,
-            close_s=PACE.close_s,
-            unsent_bytes=PACE.unsent_bytes,
-        )
-        async with trio.open_nursery() as nursery:
-            begun = trio.current_time()
-            try:
-                self._dialling = trio.CancelScope()
-                with self._dialling:
-                    websocket = await connect_websocket(nursery, call.kind.engine.web, opening, pace=pace)
-                if self._dialling.cancelled_caught:
-                    return
-            except WebError as exc:
-                log.info("websocket not opened", leg_id=self.id, problem=str(exc))
-                late = ring_timeout_s and trio.current_time() - begun >= ring_timeout_s
-                self.hangup("ring_timeout" if late else dial_reason(exc))
-                return
-            socket = ClientSocket(websocket)
-            try:
-                if not self.ended:
-                    self.connect(socket)
-                    await self.converse(socket)
-            finally:
+        pace = replace(PACE, open_s=ring_timeout_s or OPEN_TIMEOUT_S)
+        begun = trio.current_time()
+        websocket: WebSocket | None = None
+        try:
+            with trio.CancelScope() as self._dialling:
+                websocket = await connect_websocket(nursery, call.kind.engine.web, opening, pace=pace)
+        except WebError as exc:
+            log.info("websocket not opened", leg_id=self.id, problem=str(exc))
+            late = ring_timeout_s and trio.current_time() - begun >= ring_timeout_s
+            self.hangup("ring_timeout" if late else dial_reason(exc))
+        return websocket
+
+    async def _talk(self, socket: ClientSocket) -> None:
+        try:
+            if not self.ended:
+                self.connect(socket)
+                await self.converse(socket)
+        finally:
+            with trio.move_on_after(2 * PACE.close_s, shield=True):
                 await socket.wait_closed()
 
     def hang_up(self, reason: str) -> None:
@@ -146,8 +146,6 @@ class OutboundLeg(WebSocketLeg):
         if self._dialling is not None and self._socket is None:
             self._dialling.cancel()
         super().hang_up(reason)
-
-    _dialling: trio.CancelScope | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -89,20 +89,20 @@ class Outbox:
     """Lets the frames of one tick out together, so that each socket is written to once."""
 
     def __init__(self) -> None:
-        self._sockets: list[MediaSocket] = []
+        self._sockets: dict[MediaSocket, None] = {}
         self._wake = trio.Event()
 
     def add(self, socket: MediaSocket) -> None:
         """Let a socket be written to soon."""
         if not self._sockets:
             self._wake.set()
-        self._sockets.append(socket)
+        self._sockets[socket] = None
 
     async def run(self) -> None:
         """Write until cancelled."""
         while True:
             await self._wake.wait()
             self._wake = trio.Event()
-            sockets, self._sockets = self._sockets, []
+            sockets, self._sockets = self._sockets, {}
             for socket in sockets:
                 socket.flush()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import trio
 
 from tests.support.sip_pair import ANSWER, OFFER, RawPeer
-from vb.sip.call_events import OfferAnswered, OfferRequested
+from vb.sip.call_events import Closed, OfferAnswered, OfferRequested
 from vb.sip.inbound import InboundCall
 from vb.sip.tasks.call import SipCall
 
@@ -68,3 +68,11 @@ async def test_an_offer_does_not_overtake_an_answer_that_has_not_been_read(
     with trio.move_on_after(0.1):
         await owned.handle.next_event()
     assert owned.invites == 1
+
+
+async def test_a_call_whose_owner_has_ended_it_takes_any_number_of_events_and_keeps_none() -> None:
+    owned = Owned()
+    owned.handle.ignore_events()
+    assert all(owned.handle.put(OfferRequested()) for _ in range(200))
+    owned.handle.finish()
+    assert isinstance(await owned.handle.next_event(), Closed)

@@ -43,12 +43,14 @@ class Kept:
         refused: changes that lie nowhere yet.
         recorded: calls that have ended and are in the database now.
         closed: calls of lost processes that were closed.
+        left: recordings of removed calls that lie elsewhere than in the folder.
         unknown: whether the database had taken this process for gone.
     """
 
     refused: list[Change] = field(default_factory=list)
     recorded: list[UUID] = field(default_factory=list)
     closed: list[UUID] = field(default_factory=list)
+    left: list[str] = field(default_factory=list)
     unknown: bool = False
 
 
@@ -202,10 +204,10 @@ class Keeper:
             closed = self._store.close_gone(self._now_us())
             self._told_closed(closed)
             kept.closed += closed
-        if now - self._swept_at >= SWEEP_EVERY_S and self._sweep():
+        if now - self._swept_at >= SWEEP_EVERY_S and self._sweep(kept):
             self._swept_at = now
 
-    def _sweep(self) -> bool:
+    def _sweep(self, kept: Kept) -> bool:
         """Remove some calls that are too old, or that their policy removes; returns whether none is left."""
         before_us = self._now_us() - round(self._retention_days * DAY_US) if self._retention_days else None
         for _ in range(SWEEP_ROUNDS):
@@ -213,9 +215,7 @@ class Keeper:
             if not removed.calls:
                 return True
             self.pruned += len(removed.calls)
-            left = delete_files(removed.files, self._recordings_folder)
-            if left:
-                log.warning("recordings of removed calls are left", files=len(left))
+            kept.left += delete_files(removed.files, self._recordings_folder)
         return False
 
     def _told_closed(self, closed: Sequence[UUID]) -> None:

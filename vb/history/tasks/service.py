@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Final, TypeVar
@@ -12,6 +12,7 @@ from uuid import UUID, uuid4
 import structlog
 import trio
 
+from vb.channels import Channel, ChannelFull
 from vb.events.base import Published
 from vb.events.bus import EventBus
 from vb.events.history import CallRecorded, HistoryFailed, HistoryRecovered
@@ -35,6 +36,10 @@ CLOSE_S: Final = 10.0
 """How long the end of the server waits for the last round; a thread that still writes is waited for."""
 TAKE: Final = 500
 READERS: Final = 3
+MAX_TO_DELETE: Final = 10_000
+
+DeleteStored = Callable[[str], Awaitable[bool]]
+"""Deletes a recording from a bucket, by its address; says whether it is gone."""
 
 
 class History:
@@ -54,6 +59,9 @@ class History:
         self.faults = 0
         self._bus = bus
         self._told: dict[Trouble, str] = {}
+        self.delete_stored: DeleteStored | None = None
+        self.left = 0
+        self._to_delete: Channel[str] = Channel(MAX_TO_DELETE, overflow="refuse", name="recordings to delete")
         self._reading = trio.CapacityLimiter(READERS)
         self._writing = trio.CapacityLimiter(1)
         self._wakeup = trio.Event()
@@ -105,6 +113,17 @@ class History:
         """
         return await trio.to_thread.run_sync(partial(question, self.store), limiter=self._reading)
 
+    async def remove_recordings(self, files: Iterable[str]) -> None:
+        """Delete recordings of removed calls that lie in a bucket; what cannot be deleted is counted."""
+        for file in files:
+            if self.delete_stored is None or "://" not in file or not await self.delete_stored(file):
+                self.left += 1
+
+    async def run_removals(self) -> None:
+        """Delete recordings of calls that were removed for their age or policy, until cancelled."""
+        while True:
+            await self.remove_recordings([await self._to_delete.get()])
+
     # -- the task ------------------------------------------------------------------------------------------
 
     async def run(self) -> None:
@@ -132,6 +151,11 @@ class History:
             self.collector.give_back(kept.refused)
             self.collector.shed()
         self.collector.forget(time.time_ns() // 1_000)
+        for file in kept.left:
+            try:
+                self._to_delete.put(file)
+            except ChannelFull:
+                self.left += 1
         if kept.unknown:
             self.collector.tell_all()
         self._tell(kept)
@@ -179,6 +203,7 @@ def _readings(history: History) -> Iterator[Reading]:
     yield "history_pruned", "Calls that were removed for their age or policy", keeper.pruned, {}
     yield "history_lost", "Calls that were given up because they could not be kept", collector.lost, {}
     yield "history_damaged", "Records of calls that could not be read", keeper.damaged, {}
+    yield "history_recordings_left", "Recordings of removed calls that could not be deleted", history.left, {}
     yield "history_faults", "Faults contained in the call history", history.faults, {}
     for what, count in keeper.failures.items():
         yield "history_failures", "Times that a part of the history failed", count, {"part": what}
@@ -206,6 +231,7 @@ async def open_history(
     try:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(history.run, name="call history")
+            nursery.start_soon(history.run_removals, name="recordings of removed calls")
             try:
                 yield history
             finally:

@@ -70,6 +70,7 @@ class SocketIo:
         self._watched: dict[int, tuple[int, int]] = {}
         self._targets: dict[int, Address | None] = {}
         self._senders: dict[int, _Send] = {}
+        self._locked: set[int] = set()
         self._batch: Batch | None = None
 
     def close(self) -> None:
@@ -99,6 +100,7 @@ class SocketIo:
             return
         self._targets.pop(slot, None)
         self._senders.pop(slot, None)
+        self._locked.discard(slot)
         fd, rtcp_fd = self._watched.pop(slot)
         # A closed socket left the epolls by itself, and its number may be another leg's by now.
         if endpoint.rtp.fileno() == fd:
@@ -116,10 +118,12 @@ class SocketIo:
         """Receive from anybody, still sending to the present address."""
         sock = self._endpoints[slot].rtp
         address = self._targets.get(slot)
-        try:
-            disconnect(sock)
-        except OSError as error:
-            self._count(error)
+        if slot in self._locked:
+            self._locked.discard(slot)
+            try:
+                disconnect(sock)
+            except OSError as error:
+                self._count(error)
         if address is None:
             self._senders[slot] = self._send_nowhere
             return
@@ -134,6 +138,7 @@ class SocketIo:
         """Receive from and send to `address` only; the kernel drops what others send."""
         sock = self._endpoints[slot].rtp
         self._targets[slot] = address
+        self._locked.add(slot)  # also if it fails, which may leave the earlier connection
         try:
             sock.connect(address)
         except OSError as error:

@@ -7,7 +7,6 @@ sockets ─ received() ─▶ agent ─ events() ─▶ SipCall.next_event()
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -33,45 +32,19 @@ from vb.sip.outbound import DialPlan, OutboundCall
 from vb.sip.settings import AgentSettings
 from vb.sip.target import dial_target, proxy_route
 from vb.sip.tasks.call import SipCall
+from vb.sip.tasks.message_log import log_message
 from vb.sip.tasks.resolve import RESOLVE_TIMEOUT_S, Targets, advertised_host
-from vb.sip.tasks.tls import Tls
+from vb.sip.tasks.settings import SipSettings
 from vb.sip.tasks.transport import BoundAddress, SipTransport
 from vb.sip.timers import AT_ONCE
 from vb.sip.uri import SipUri, is_ip_address
 
 log = structlog.get_logger()
-_SECRET_LINE = re.compile(
-    r"(?im)^((?:proxy-)?authorization|x-webhook-secret|x-webhook-url)[ \t]*:.*(?:\n[ \t].*)*$"
-)
-_KEY_LINE = re.compile(r"(?im)^(a=[ \t]*(?:crypto|key-mgmt|ice-pwd)|k=)[^\r\n]*")
 
 __all__ = ["DialRequest", "SipCall", "SipEndpoint", "SipSettings"]
 
 OnMessage = Callable[[Literal["in", "out"], bytes], None]
 RefuseNew = Callable[[], tuple[int, str | None, Sequence[tuple[str, str]]] | None]
-
-
-@dataclass(frozen=True, slots=True)
-class SipSettings:
-    """Settings of an endpoint; names and meanings are those of the environment variables SIP_*.
-
-    Attributes:
-        tls: certificates; None = no TLS, in neither direction.
-        outbound_proxy: SIP URI of the next hop of every call that names none; "" = the target itself.
-        agent: what its agent must know besides the addresses and ports, which are those that are bound.
-    """
-
-    bind_ip: str = "127.0.0.1"
-    listen_ip: str = ""
-    port: int = 5060
-    bind_ipv6: str = ""
-    listen_ipv6: str = ""
-    external_ip: str = ""
-    tls: Tls | None = None
-    tls_port: int = 5061
-    outbound_proxy: str = ""
-    debug: bool = False
-    agent: AgentSettings = field(default_factory=AgentSettings)
 
 
 @dataclass(frozen=True, slots=True)
@@ -351,10 +324,13 @@ class SipEndpoint:
         if agent is None:
             return
         if self.settings.debug:
-            _dump("received", data, source)
+            log_message("received", data, source)
         if self._on_message is not None:
             self._on_message("in", data)
-        self._contained("datagram", lambda: agent.receive(data, source, trio.current_time()))
+        try:
+            agent.receive(data, source, trio.current_time())
+        except Exception:  # the SIP boundary, as in `_contained`, which every message would pay for
+            self._fault("datagram")
 
     def unframed(self, data: bytes, status: int, source: Hop) -> None:
         """Answer what cannot be framed, if a request can be made out in it."""
@@ -398,14 +374,20 @@ class SipEndpoint:
             while True:
                 events = agent.events()
                 for call, event in events:
-                    self._contained("event", partial(self._deliver, call, event))
+                    try:
+                        self._deliver(call, event)
+                    except Exception:  # the SIP boundary, as in `_contained`
+                        self._fault("event")
                 outgoing = agent.outgoing()
                 for message in outgoing:
                     if self.settings.debug:
-                        _dump("sent", message.data, message.hop)
+                        log_message("sent", message.data, message.hop)
                     if self._on_message is not None:
                         self._on_message("out", message.data)
-                    self._contained("send", partial(transport.send, message))
+                    try:
+                        transport.send(message)
+                    except Exception:  # the SIP boundary, as in `_contained`
+                        self._fault("send")
                 if not events and not outgoing:
                     break
         finally:
@@ -453,10 +435,14 @@ class SipEndpoint:
         try:
             action()
         except Exception:  # the SIP boundary: a fault ends one message or call, never the endpoint
-            self.faults += 1
-            log.exception("sip_fault", what=what)
+            self._fault(what)
             return False
         return True
+
+    def _fault(self, what: str) -> None:
+        """Log and count the fault that is being handled."""
+        self.faults += 1
+        log.exception("sip_fault", what=what)
 
     # -- figures --------------------------------------------------------------------------------
 
@@ -498,11 +484,3 @@ class SipEndpoint:
 
 def _credentials(username: str, password: str) -> Credentials:
     return Credentials(check_plain(username, "auth.username"), check_plain(password, "auth.password"))
-
-
-def _dump(direction: str, data: bytes, hop: Hop) -> None:
-    text = _SECRET_LINE.sub(r"\1: ***", data.decode("utf-8", "replace"))
-    text = _KEY_LINE.sub(r"\1:***", text)
-    log.debug(
-        "sip_message", direction=direction, transport=hop.transport, peer=f"{hop.host}:{hop.port}", text=text
-    )

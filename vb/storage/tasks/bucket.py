@@ -87,6 +87,15 @@ class S3Bucket:
         async with self._session() as session:
             return await session.has(key)
 
+    async def delete(self, key: str) -> None:
+        """Delete an object; one that is not there counts as deleted.
+
+        Raises:
+            StorageError: it may still be there.
+        """
+        async with self._session() as session:
+            await session.ask(s3.delete_object(session.base, key))
+
     async def put(self, key: str, path: Path) -> None:
         """Store a file under a key, in parts when it is large, and look whether the object has its size.
 
