@@ -276,6 +276,7 @@ async def run(arguments: argparse.Namespace) -> None:
         transport=arguments.transport,
         audio_codecs=tuple(CODECS[name] for name in arguments.codec.split(",")),
         dtmf_mode=arguments.dtmf,
+        extra_params=(f"mediaenc={arguments.encryption}",) if arguments.encryption else (),
     )
     runtime = Runtime()
     await runtime.start(config)
@@ -296,6 +297,9 @@ def main() -> int:
     parser.add_argument("--tone", type=int, default=0, help="Hz, a multiple of 25; 0 = silence")
     parser.add_argument("--dtmf", default="rtpevent", choices=("rtpevent", "info", "auto"))
     parser.add_argument("--transport", default="udp", choices=("udp", "tcp", "tls"))
+    parser.add_argument(
+        "--encryption", default="", choices=("srtp", "srtp-mand", "dtls_srtp"), help="of its audio"
+    )
     parser.add_argument("--ca", default="", help="PEM file with the trust anchors")
     parser.add_argument("--certificate", default="", help="PEM file with its certificate and key")
     asyncio.run(run(parser.parse_args()))

@@ -55,6 +55,7 @@ class PhoneOptions:
     transport: str = "udp"
     ca: str = ""
     certificate: str = ""
+    encryption: str = ""
 
     def command(self) -> list[str]:
         """The command line of the subprocess."""
@@ -66,6 +67,7 @@ class PhoneOptions:
             "transport": self.transport,
             "ca": self.ca,
             "certificate": self.certificate,
+            "encryption": self.encryption,
         }
         options = [text for name, value in named.items() if value for text in (f"--{name}", value)]
         return [sys.executable, "-m", "interop.phone", *options]

@@ -16,6 +16,7 @@ from interop import (
     phones_consult,
     phones_dtmf,
     phones_hold,
+    phones_srtp,
     phones_transfer,
     phones_transports,
 )
@@ -30,6 +31,7 @@ PARTS: dict[str, Part] = {
     "transfer": phones_transfer.run,
     "consult": phones_consult.run,
     "transports": phones_transports.run,
+    "srtp": phones_srtp.run,
 }
 # Nearly all of it is waiting, so it runs beside the others.
 SLOW_PARTS: dict[str, Part] = {"refresh": phones_hold.run_refresh}

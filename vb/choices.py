@@ -13,3 +13,6 @@ MIXING_RATES_HZ: Final = (8000, 16000, 48000)
 """Rates at which rooms can mix."""
 
 MIXING_RATES_TEXT: Final = f"{', '.join(map(str, MIXING_RATES_HZ[:-1]))}, or {MIXING_RATES_HZ[-1]}"
+
+SrtpPolicy = Literal["off", "preferred", "required"]
+"""Whether calls are offered SRTP, and whether plain audio will do."""

@@ -20,7 +20,7 @@ from pydantic import (
     model_validator,
 )
 
-from vb.choices import KNOWN_CODECS, MIXING_RATES_HZ, MIXING_RATES_TEXT
+from vb.choices import KNOWN_CODECS, MIXING_RATES_HZ, MIXING_RATES_TEXT, SrtpPolicy
 from vb.errors import ConfigError
 from vb.limits.destinations import Destinations
 from vb.settings import (
@@ -212,6 +212,12 @@ class SipConfig(Group):
         "SIP_REFER_CONSULT_TIMEOUT_MS",
         "how long a far end's REFER waits for the application; 0 declines it at once",
         2000,
+    )
+    srtp: SrtpPolicy = setting(
+        "VB_SIP_SRTP",
+        "SRTP of calls: off offers none, preferred offers it and takes plain audio too, required refuses "
+        "plain audio; what comes in with SRTP is always answered with it",
+        "off",
     )
     dtmf_info: Bool = setting("VB_DTMF_INFO", "digits by INFO requests too, either way", False)
     dtmf_inband: Bool = setting(

@@ -16,6 +16,7 @@ import trio
 from conformance.expect import Difference
 from conformance.peers.measure import Heard, Pcm, level_db, lost_in, steps_of, tones_of
 from conformance.peers.payload import PayloadCodec, make_codec
+from conformance.peers.srtp import Protection
 
 Address = tuple[str, int]
 MAX_PACKETS = 20_000
@@ -94,6 +95,9 @@ class RtpPeer:
         """What to write as the timestamp of the n-th audio packet instead of the right one."""
         self.send_as: int | None = None
         """The payload type of audio, when it is not the usual one."""
+        self.protection: Protection | None = None
+        """What packets are protected with either way; what cannot be opened counts as refused."""
+        self.refused = 0
         self._audio_packets = 0
         self._sock = sock
         self._heard = trio.Event()
@@ -150,8 +154,11 @@ class RtpPeer:
         second = payload_type | (0x80 if marker else 0)
         header = struct.pack("!BBHII", 0x80, second, self._sequence, timestamp & 0xFFFFFFFF, self._ssrc)
         self._sequence = (self._sequence + 1) & 0xFFFF
+        data = header + payload
         try:
-            await self._sock.sendto(header + payload, self.remote)
+            await self._sock.sendto(
+                data if self.protection is None else self.protection.close(data), self.remote
+            )
         except ConnectionRefusedError:
             pass
 
@@ -245,6 +252,12 @@ class RtpPeer:
                 data, source = await self._sock.recvfrom(2048)
             except ConnectionRefusedError:
                 continue
+            if self.protection is not None:
+                opened = self.protection.open(data)
+                if opened is None:
+                    self.refused += 1
+                    continue
+                data = opened
             packet = parse_rtp(data, time.monotonic(), (source[0], source[1]))
             if packet is None:
                 self.rtcp.append(data)

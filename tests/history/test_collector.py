@@ -240,6 +240,7 @@ INVITE = (
     b"INVITE sip:bob:pw@192.0.2.1 SIP/2.0\r\nTo: <sip:bob@x>\r\n"
     b'Authorization: Digest username="a",\r\n response="0123"\r\nX-Auth-Token: abc\r\nCall-ID: 1\r\n\r\n'
     b"v=0\r\na=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:SECRET\r\na=ice-pwd:SECRET\r\n"
+    b"a= crypto:2 X inline:SECRET\r\n"
     b"k=clear:SECRET\r\na=ptime:20\r\n"
 )
 

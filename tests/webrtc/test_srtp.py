@@ -191,6 +191,27 @@ def test_whatever_arrives_is_counted_and_nothing_else(packets: list[bytes], prof
     assert unprotected(ours, [good]) == [rtp(1)]
 
 
+def test_a_direction_whose_key_stays_goes_on_counting_when_the_other_gets_a_new_one() -> None:
+    ours, theirs = Srtp(keys()), Srtp(keys(swapped=True))
+    first = [rtp(65_534), rtp(65_535), rtp(0), rtp(1)]
+    assert unprotected(theirs, protected(ours, first)) == first
+    old, new = keys(), keys(seed=7)
+    ours.rekey(SrtpKeys(GCM, old.send, new.receive))
+    assert unprotected(theirs, protected(ours, [rtp(2)])) == [rtp(2)]
+    theirs.rekey(SrtpKeys(GCM, new.receive, old.send))
+    assert unprotected(theirs, protected(ours, [rtp(3)])) == [rtp(3)]
+    assert unprotected(ours, protected(theirs, [rtp(9)])) == [rtp(9)]
+
+
+def test_packets_under_the_old_key_are_refused_after_a_new_one() -> None:
+    ours, theirs = Srtp(keys()), Srtp(keys(swapped=True))
+    late = protected(ours, [rtp(1)])
+    theirs.rekey(keys(SrtpProfile.AES128_CM_SHA1_80, swapped=True))
+    assert unprotected(theirs, late) == [b""]
+    ours.rekey(keys(SrtpProfile.AES128_CM_SHA1_80))
+    assert unprotected(theirs, protected(ours, [rtp(1)])) == [rtp(1)]
+
+
 def one_by_one(session: Srtp, packet: bytes, *, outgoing: bool, room: int = 1500) -> bytes:
     memory = np.zeros(room, np.uint8)
     memory[: len(packet)] = np.frombuffer(packet, np.uint8)

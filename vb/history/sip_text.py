@@ -30,8 +30,8 @@ _HINTS: Final = (
     "credential",
 )  # fmt: skip
 """What the name of every secret header has in it: most messages have none, and need not be read by line."""
-_KEY_HINTS: Final = ("a=crypto", "a=key-mgmt", "a=ice-pwd", "k=")
-_KEYS: Final = re.compile(r"(?im)^(a=(?:crypto|key-mgmt|ice-pwd)|k=)[^\r\n]*")
+_KEY_HINTS: Final = ("crypto", "key-mgmt", "ice-pwd", "k=")
+_KEYS: Final = re.compile(r"(?im)^(a=[ \t]*(?:crypto|key-mgmt|ice-pwd)|k=)[^\r\n]*")
 _URI_PASSWORD: Final = re.compile(r"(?i)(sips?:[^\s:@<>;?]*):[^\s@<>]*@")
 _MAY_HAVE_PASSWORD: Final = re.compile(r":[^\s:@<>;?]*:[^\s@<>]*@")
 """Found in whatever `_URI_PASSWORD` finds, and ten times as fast."""

@@ -6,7 +6,7 @@ from typing import Any, Final, Literal
 
 from pydantic import Field
 
-from vb.choices import KNOWN_CODECS
+from vb.choices import KNOWN_CODECS, SrtpPolicy
 from vb.errors import InvalidField
 from vb.parameters import Milliseconds, Params, Seconds, Url, unbuilt
 
@@ -35,7 +35,7 @@ class AmdParams(Params):
     )
 
 
-SIP_FIELDS: Final = frozenset({"codecs", "privacy", "auth", "amd", "outbound_proxy"})
+SIP_FIELDS: Final = frozenset({"codecs", "privacy", "auth", "amd", "outbound_proxy", "srtp"})
 """Fields of `CreateLeg` that mean nothing to a leg that does not speak SIP."""
 WEBSOCKET_FIELDS: Final = frozenset({"url", "sample_rate", "wire_format", "sample_format"})
 """Fields of `CreateLeg` that mean nothing to a leg that is no WebSocket."""
@@ -90,6 +90,10 @@ class CreateLeg(Params):
     sample_format: Literal["s16le"] = Field(default="s16le", description="samples of a WebSocket leg")
     outbound_proxy: str | None = Field(
         default=None, description="next hop of this call: a SIP URI", max_length=2048
+    )
+    srtp: SrtpPolicy | None = Field(
+        default=None,
+        description="whether the call is offered SRTP, and whether plain audio will do; absent: VB_SIP_SRTP",
     )
     streams: list[dict[str, Any]] | None = unbuilt("further audio streams")
 

@@ -154,7 +154,8 @@ class MediaSetup:
             if before is not None:
                 port.ssrc = core.ids.u32()
             columns.step[slot] = clock_hz // TICKS_PER_S
-            columns.sequence[slot] = core.ids.u16()
+            # Half of the numbers come before the first wrap, which SRTP must not miss (RFC 3711 §3.3.1).
+            columns.sequence[slot] = core.ids.u16() >> (port.transform is not None)
             columns.timestamp[slot] = core.ids.u32()
             columns.marker[slot] = True
             header = columns.packets[slot, :HEADER_BYTES]

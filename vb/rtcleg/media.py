@@ -11,7 +11,7 @@ from vb.errors import Unavailable
 from vb.ids import IdSource
 from vb.mixer.columns import PlaneFull
 from vb.mixer.port import RtpPort
-from vb.rtcleg.transform import SrtpTransform
+from vb.mixer.srtp_transform import SrtpTransform
 from vb.rtp.ports import PortsExhausted
 from vb.rtp.tasks import RtpEndpoint, RtpTiming, bind_endpoint, run_rtp
 from vb.sdp.negotiate import Agreed

@@ -2,14 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Final
 
+from vb.sdp.crypto import CryptoLine
 from vb.sdp.direction import Direction
 from vb.sdp.formats import Format
+from vb.sdp.keying import RTP_AVP
 from vb.sdp.session import Attribute, MediaDescription
 from vb.sdp.text import LocalText
-
-RTP_AVP: Final = "RTP/AVP"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +45,7 @@ class LocalAudio:
 
     Attributes:
         rtcp_port: written as `a=rtcp` where it is not the port after `rtp_port`.
+        crypto: keys that we send with, one of which the peer is to accept.
     """
 
     rtp_port: int
@@ -54,6 +54,7 @@ class LocalAudio:
     ptime_ms: int
     direction: Direction
     rtcp_mux: bool
+    crypto: tuple[CryptoLine, ...] = ()
 
 
 def offer_shape(
@@ -96,6 +97,7 @@ def _audio_line(shape: Shape, audio: LocalAudio) -> MediaDescription:
         attributes.append(Attribute("rtcp", str(audio.rtcp_port)))
     if audio.rtcp_mux:
         attributes.append(Attribute("rtcp-mux"))
+    attributes += [line.attribute() for line in audio.crypto]
     return MediaDescription(
         "audio",
         audio.rtp_port,

@@ -7,18 +7,21 @@ from typing import Final
 from vb.codecs.base import CODECS, Codec
 from vb.sdp.address import ANYWHERE, Network
 from vb.sdp.bandwidth import RtcpUse, rtcp_use
+from vb.sdp.crypto import CryptoLine, SdesKeys
 from vb.sdp.direction import Direction, receives
 from vb.sdp.errors import CodecNotOffered, OfferRejected, SdpParseError
 from vb.sdp.formats import UNMAPPED, Format, first_format, read_formats
+from vb.sdp.keying import Keying, has_broken_keys, offered_key, takes
 from vb.sdp.parser import as_description, decimal
 from vb.sdp.session import SessionDescription
-from vb.sdp.stream import PLAIN_PROFILES, MediaAddress, read_stream
+from vb.sdp.stream import MediaAddress, read_stream
 from vb.sdp.text import AgreedText
 
 _NOT_ACCEPTABLE: Final = "Not Acceptable Here"
 _WARN_ADDRESS: Final = '301 vb "Incompatible network address format"'
 _WARN_MEDIA: Final = '304 vb "Media type not available"'
 _WARN_FORMAT: Final = '305 vb "Incompatible media format"'
+_WARN_KEYS: Final = '306 vb "Attribute not understood"'
 
 _PACKET_TIMES_MS: Final = (40, 60)
 _USUAL_PACKET_TIME_MS: Final = 20
@@ -53,6 +56,7 @@ class Agreed:
         ptime_ms: packet time of what we send.
         text: real-time text beside the audio, or None when there is none.
         rtcp_use: when the peer takes RTCP.
+        srtp: keys that the audio is protected with, or None when it is plain.
     """
 
     remote_rtp: MediaAddress | None
@@ -69,6 +73,7 @@ class Agreed:
     send_fmtp: str | None = None
     text: AgreedText | None = None
     rtcp_use: RtcpUse = "always"
+    srtp: SdesKeys | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,30 +105,37 @@ class PeerAudio:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """The audio line of an offer that we take, and the format we answer it with."""
+    """The audio line of an offer that we take, the format we answer it with, and the key that we accept."""
 
     audio: PeerAudio
     format: Format
     codec: Codec
+    crypto: CryptoLine | None = None
 
 
-def offered_codecs(offer: bytes | SessionDescription) -> list[OfferedCodec]:
+def offered_codecs(offer: bytes | SessionDescription, keying: Keying | None = None) -> list[OfferedCodec]:
     """List the codecs known to vb on the audio line of an offer that would be answered.
+
+    Args:
+        offer: the offer, read or not.
+        keying: see `choose_audio`.
 
     Raises:
         SdpParseError: the offer cannot be read.
     """
-    return _known_codecs(as_description(offer), None)
+    return _known_codecs(as_description(offer), None, keying)
 
 
-def _known_codecs(description: SessionDescription, audio: PeerAudio | None) -> list[OfferedCodec]:
+def _known_codecs(
+    description: SessionDescription, audio: PeerAudio | None, keying: Keying | None
+) -> list[OfferedCodec]:
     """List the codecs of the line that would be answered; `audio` is one that has been read already."""
     for index in _audio_lines(description):
         media = description.media[index]
         is_read = audio is not None and audio.index == index
         formats = audio.formats if audio is not None and is_read else read_formats(media, UNMAPPED)
         known = [item for item in formats if item.codec is not None]
-        if known and media.protocol.upper() in PLAIN_PROFILES:
+        if known and takes(media, keying):
             return [
                 OfferedCodec(item.codec.name, item.payload_type, item.clock_rate_hz, priority)
                 for priority, item in enumerate(known, 1)
@@ -133,7 +145,10 @@ def _known_codecs(description: SessionDescription, audio: PeerAudio | None) -> l
 
 
 def check_offer(
-    offer: bytes | SessionDescription, codecs: Sequence[Codec], network: Network = ANYWHERE
+    offer: bytes | SessionDescription,
+    codecs: Sequence[Codec],
+    network: Network = ANYWHERE,
+    keying: Keying | None = None,
 ) -> list[OfferedCodec]:
     """Find out, before a call exists, whether an offer can be answered; return its known codecs.
 
@@ -141,25 +156,32 @@ def check_offer(
         offer: the offer, read or not.
         codecs: the codecs enabled here, best first.
         network: what can be reached from here; a host name may still be looked up.
+        keying: see `choose_audio`.
 
     Raises:
         SdpParseError: the offer cannot be read.
         OfferRejected: nothing in it can be accepted.
     """
     description = as_description(offer)
-    audio = choose_audio(description, codecs, network=network).audio
+    audio = choose_audio(description, codecs, network=network, keying=keying).audio
     if audio.host_name is None:
         require_reachable(audio)
-    return _known_codecs(description, audio)
+    return _known_codecs(description, audio, keying)
 
 
-def check_reachable(offer: bytes | SessionDescription, codecs: Sequence[Codec], network: Network) -> None:
+def check_reachable(
+    offer: bytes | SessionDescription,
+    codecs: Sequence[Codec],
+    network: Network,
+    keying: Keying | None = None,
+) -> None:
     """Find out whether an offer that passed `check_offer` can be sent audio, once its names are known.
 
     Raises:
         OfferRejected: it cannot.
     """
-    require_reachable(choose_audio(as_description(offer), codecs, network=network).audio)
+    description = as_description(offer)
+    require_reachable(choose_audio(description, codecs, network=network, keying=keying).audio)
 
 
 def choose_audio(
@@ -169,6 +191,7 @@ def choose_audio(
     codec: str | None = None,
     current: int | None = None,
     network: Network = ANYWHERE,
+    keying: Keying | None = None,
 ) -> Choice:
     """Pick the audio line and the format to answer an offer with.
 
@@ -178,9 +201,10 @@ def choose_audio(
         codec: name that overrides our order.
         current: index of the line in use by the session, which is preferred while it is still offered.
         network: what can be reached from here.
+        keying: how audio may be protected; without it, not at all, and secure transports are refused.
 
     Raises:
-        OfferRejected: no audio, no transport or no codec in common.
+        OfferRejected: no audio, no transport, no key or no codec in common.
         CodecNotOffered: `codec` is not in the offer, or not among `codecs`.
         SdpParseError: the chosen line has no address.
 
@@ -189,16 +213,18 @@ def choose_audio(
     usable = sorted(_audio_lines(description), key=lambda index: index != current)
     if not usable:
         raise _no_audio(in_session=current is not None)
-    plain = [index for index in usable if description.media[index].protocol.upper() in PLAIN_PROFILES]
-    if not plain:
-        raise OfferRejected(488, _NOT_ACCEPTABLE, _WARN_MEDIA)
-    for index in plain:
+    taken = [index for index in usable if takes(description.media[index], keying)]
+    if not taken:
+        broken = keying is not None and any(has_broken_keys(description.media[index]) for index in usable)
+        raise OfferRejected(488, _NOT_ACCEPTABLE, _WARN_KEYS if broken else _WARN_MEDIA)
+    for index in taken:
         formats = read_formats(description.media[index], UNMAPPED)
         found = _pick(formats, codecs)
         if found is not None:
             if codec is not None:
                 found = _pick_named(formats, codecs, codec)
-            return Choice(read_audio(description, index, UNMAPPED, network, formats), *found)
+            crypto = offered_key(description.media[index], keying)
+            return Choice(read_audio(description, index, UNMAPPED, network, formats), *found, crypto)
     raise OfferRejected(488, _NOT_ACCEPTABLE, _WARN_FORMAT)
 
 

@@ -10,6 +10,8 @@ from typing import Final
 
 from vb.codecs.base import Codec
 from vb.sdp.address import Network, local_network
+from vb.sdp.agreement import agreement, announces_mux
+from vb.sdp.crypto import CryptoLine
 from vb.sdp.description import LocalAudio, Shape, media_lines, offer_shape
 from vb.sdp.direction import Direction, direction_of, intersect, mirror, receives, sends
 from vb.sdp.errors import AnswerRejected, OfferRejected, SdpParseError
@@ -23,11 +25,10 @@ from vb.sdp.formats import (
     first_format,
     wanted_formats,
 )
+from vb.sdp.keying import RTP_AVP, Keying, answered_keys
 from vb.sdp.negotiate import Agreed, Choice, PeerAudio, choose_audio, read_audio, require_reachable
 from vb.sdp.parser import as_description, parse_sdp
-from vb.sdp.peer_types import codecs_heard, events_heard
 from vb.sdp.session import Connection, Origin, SessionDescription
-from vb.sdp.stream import PLAIN_PROFILES
 from vb.sdp.text import AgreedText, LocalText, find_text, read_text
 
 _USUAL_PTIME_MS: Final = 20
@@ -55,6 +56,7 @@ class _Offer:
     direction: Direction
     shape: Shape
     text: LocalText | None
+    crypto: tuple[CryptoLine, ...] = ()
     answered: bool = False
 
 
@@ -68,6 +70,7 @@ class _InForce:
         described: every format our description lists.
         bound: every payload type the session has given a meaning.
         text: the text line of our description, which the peer may have refused.
+        crypto: the key of ours in force, as our description says it.
     """
 
     agreed: Agreed | None = None
@@ -78,6 +81,7 @@ class _InForce:
     described: tuple[Format, ...] = ()
     bound: dict[int, Format] = field(default_factory=dict)
     text: LocalText | None = None
+    crypto: tuple[CryptoLine, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,10 +112,12 @@ class OfferAnswer:
         codecs: our codecs, best first.
         session_id: number of the `o=` line, the same for the life of the leg.
         session_name: the `s=` line.
+        keying: how the audio may be protected; without it secure transports are refused.
 
     Attributes:
         hold: we hold the peer; every description from now on lets nothing in from it.
         codecs: our codecs, best first.
+        keying: as it was given.
         network: what can be reached from here; the names of descriptions that come in are to be in it.
         text_port: UDP port of our real-time text: the first offer then asks for text, and a text line of
             the peer is taken. None refuses text.
@@ -130,6 +136,7 @@ class OfferAnswer:
         codecs: Sequence[Codec],
         session_id: int,
         session_name: str = "-",
+        keying: Keying | None = None,
     ) -> None:
         self.hold = False
         self.text_port: int | None = None
@@ -142,7 +149,8 @@ class OfferAnswer:
         self._rtcp_port = rtp_port + 1 if rtcp_port is None else rtcp_port
         self._session_id = session_id
         self._session_name = session_name
-        self._in_force = _InForce()
+        self.keying = keying
+        self._in_force = _InForce(shape=Shape(protocol=RTP_AVP if keying is None else keying.protocol))
         self._offer: _Offer | None = None
         self._last_sent: SessionDescription | None = None
         self._next_version = 0
@@ -163,6 +171,11 @@ class OfferAnswer:
     def offer_pending(self) -> bool:
         """True while an offer of ours waits for its first answer."""
         return self._offer is not None and not self._offer.answered
+
+    @property
+    def offers_keys(self) -> bool:
+        """True while the last offer of ours is one that brings keys."""
+        return self._offer is not None and bool(self._offer.crypto)
 
     @property
     def receivable(self) -> Receivable:
@@ -191,7 +204,7 @@ class OfferAnswer:
         audio = self._local_audio(formats, self._offer_direction(direction), rtcp_mux=True)
         shape, text = self._offered_text()
         description = self._stamped(shape, audio, text)
-        self._offer = _Offer(description, formats, audio.direction, shape, text)
+        self._offer = _Offer(description, formats, audio.direction, shape, text, audio.crypto)
         return description.to_bytes()
 
     def refresh_offer(self) -> bytes:
@@ -204,7 +217,9 @@ class OfferAnswer:
         base = self._in_force
         if base.description is None:
             return self.offer()
-        self._offer = _Offer(base.description, base.described, base.direction, base.shape, base.text)
+        self._offer = _Offer(
+            base.description, base.described, base.direction, base.shape, base.text, base.crypto
+        )
         return base.description.to_bytes()
 
     def withdraw_offer(self) -> None:
@@ -240,6 +255,7 @@ class OfferAnswer:
                 raise AnswerRejected("no offer of ours is open")
             return base.agreed
         description, audio = self._read_answer(data, offer)
+        keys = answered_keys(description.media[audio.index], offer.shape.protocol, offer.crypto, self.keying)
         accepted = [
             (item, codec, ours)
             for item in audio.formats
@@ -253,6 +269,7 @@ class OfferAnswer:
         agreed = replace(
             self._answered(Choice(audio, sent, codec), events, offer),
             text=_answered_text(description, offer, self.network),
+            srtp=keys,
         )
         event_clocks = {event.clock_rate_hz for event in events}
         self._in_force = _InForce(
@@ -267,6 +284,7 @@ class OfferAnswer:
             described=offer.formats,
             bound=bind_types(base.bound, offer.formats),
             text=offer.text,
+            crypto=() if keys is None else tuple(line for line in offer.crypto if line.key == keys.send),
         )
         self._offer = replace(offer, answered=True)
         return agreed
@@ -296,21 +314,29 @@ class OfferAnswer:
         description = as_description(offer)
         base = self._in_force
         current = None if base.agreed is None else base.shape.audio_index
-        network = self.network
-        choice = choose_audio(description, self._preference(), codec=codec, current=current, network=network)
+        network, keying = self.network, self.keying
+        choice = choose_audio(
+            description, self._preference(), codec=codec, current=current, network=network, keying=keying
+        )
         require_reachable(choice.audio)
-        theirs = None if self.text_port is None else find_text(description, base.shape.text_index, network)
+        theirs = None if not self._takes_text else find_text(description, base.shape.text_index, network)
         text = None if theirs is None or self.text_port is None else theirs.answer(self.text_port)
         text_index = None if theirs is None else theirs.index
         shape = offer_shape(description.media, choice.audio.index, choice.audio.mid, text_index)
         answer = self._answer_audio(choice, direction)
+        keys = None
+        if keying is not None and choice.crypto is not None:
+            before = None if base.agreed is None else base.agreed.srtp
+            line, keys = keying.answer(choice.crypto, before)
+            answer = replace(answer, crypto=(line,))
         ours = self._stamped(shape, answer, text)
         events = [item for item in answer.formats if item.is_event]
         held = not receives(choice.audio.direction)
         self._in_force = _InForce(
             agreed=replace(
-                _agreement(choice, events, answer, remote_held=held),
+                agreement(choice, events, answer, remote_held=held),
                 text=None if theirs is None or text is None else theirs.agree(text),
+                srtp=keys,
             ),
             description=ours,
             direction=answer.direction,
@@ -319,10 +345,16 @@ class OfferAnswer:
             described=answer.formats,
             bound=bind_types(bind_types(base.bound, choice.audio.formats), answer.formats),
             text=text,
+            crypto=answer.crypto,
         )
         self._offer = None
         self._chosen_codec = codec or self._chosen_codec
         return ours.to_bytes()
+
+    @property
+    def _takes_text(self) -> bool:
+        """Whether there is to be text, which is in the clear."""
+        return self.text_port is not None and (self.keying is None or self.keying.policy != "required")
 
     def _preference(self) -> list[Codec]:
         """Return our codecs with one that was asked for by name in front."""
@@ -338,7 +370,7 @@ class OfferAnswer:
         if base.agreed is not None:
             kept = base.text if base.agreed.text is not None else None
             return base.shape, None if kept is None else replace(kept, direction="sendrecv")
-        if self.text_port is None:
+        if self.text_port is None or not self._takes_text:
             return base.shape, None
         text = LocalText(self.text_port)
         return base.shape.with_text(text), text
@@ -350,7 +382,7 @@ class OfferAnswer:
             if len(description.media) <= index:
                 raise AnswerRejected("the answer lacks our audio line")
             media = description.media[index]
-            if media.media.lower() != "audio" or media.protocol.upper() not in PLAIN_PROFILES:
+            if media.media.lower() != "audio":
                 raise AnswerRejected("the answer has another medium or transport in place of our audio")
             if media.port == 0:
                 raise AnswerRejected("the answer refuses our audio")
@@ -374,9 +406,9 @@ class OfferAnswer:
             offer.formats,
             audio.ptime_ms,
             intersect(offer.direction, mirror(audio.direction)),
-            rtcp_mux=audio.rtcp_mux and _announces_mux(offer.description),
+            rtcp_mux=audio.rtcp_mux and announces_mux(offer.description),
         )
-        return _agreement(choice, events, described, remote_held=held)
+        return agreement(choice, events, described, remote_held=held)
 
     def _answer_audio(self, choice: Choice, limit: Direction) -> LocalAudio:
         audio = choice.audio
@@ -399,7 +431,10 @@ class OfferAnswer:
     ) -> LocalAudio:
         agreed = self._in_force.agreed
         ptime_ms = _USUAL_PTIME_MS if agreed is None else agreed.ptime_ms
-        return LocalAudio(self._rtp_port, self._rtcp_port, formats, ptime_ms, direction, rtcp_mux)
+        crypto = self._in_force.crypto
+        if agreed is None and self.keying is not None:
+            crypto = self.keying.first_offer()
+        return LocalAudio(self._rtp_port, self._rtcp_port, formats, ptime_ms, direction, rtcp_mux, crypto)
 
     def _under_hold(self, direction: Direction) -> Direction:
         return direction_of(send=sends(direction), receive=receives(direction) and not self.hold)
@@ -435,34 +470,6 @@ class OfferAnswer:
         return Origin("-", str(self._session_id), str(version), connection.address_type, connection.address)
 
 
-def _agreement(choice: Choice, events: Sequence[Format], ours: LocalAudio, *, remote_held: bool) -> Agreed:
-    """Return the agreement between the peer's line and ours.
-
-    Args:
-        choice: the peer's line, and what we send of it.
-        events: telephone events of the peer's line that we may send.
-        ours: our line; its direction is the agreed one.
-        remote_held: see `Agreed`.
-    """
-    audio, sent, codec = choice.audio, choice.format, choice.codec
-    event = choose_event(events, codec.clock_rate_hz)
-    return Agreed(
-        remote_rtp=audio.rtp,
-        remote_rtcp=audio.rtp if ours.rtcp_mux else audio.rtcp,
-        rtcp_mux=ours.rtcp_mux,
-        send_codec=codec,
-        send_payload_type=sent.payload_type,
-        receive=codecs_heard(ours.formats, audio.formats),
-        telephone_event_send=None if event is None else (event.payload_type, event.clock_rate_hz),
-        telephone_event_receive=events_heard(ours.formats, audio.formats),
-        direction=ours.direction,
-        remote_held=remote_held,
-        ptime_ms=audio.ptime_ms,
-        send_fmtp=sent.fmtp,
-        rtcp_use=audio.rtcp_use,
-    )
-
-
 def _answered_text(description: SessionDescription, offer: _Offer, network: Network) -> AgreedText | None:
     """Return the text stream that an answer leaves of our offer."""
     if offer.text is None or offer.shape.text_index is None:
@@ -478,7 +485,3 @@ def _codecs(formats: Sequence[Format]) -> dict[int, Codec]:
 
 def _events(formats: Sequence[Format]) -> dict[int, int]:
     return {item.payload_type: item.clock_rate_hz for item in formats if item.is_event}
-
-
-def _announces_mux(description: SessionDescription) -> bool:
-    return any(media.port != 0 and media.attribute("rtcp-mux") is not None for media in description.media)

@@ -12,7 +12,9 @@ from vb.sdp.parser import decimal
 from vb.sdp.session import Connection, MediaDescription, SessionDescription
 
 PLAIN_PROFILES: Final = frozenset({"RTP/AVP", "RTP/AVPF"})
-"""Transports we answer; secured ones are refused rather than answered in the clear."""
+"""Transports of audio and text in the clear."""
+SDES_PROFILES: Final = frozenset({"RTP/SAVP", "RTP/SAVPF"})
+"""Transports whose keys stand in the description."""
 
 _MAX_PORT: Final = 65_535
 

@@ -28,6 +28,7 @@ from vb.sipleg.leg import SipLeg, SipLegOptions
 from vb.sipleg.media import SipMedia
 from vb.sipleg.open_media import MediaUnavailable, open_media
 from vb.sipleg.replacing import Predecessor, predecessor
+from vb.sipleg.srtp import new_keying
 from vb.web.hooks import make_hook
 
 if TYPE_CHECKING:
@@ -63,7 +64,8 @@ def accept_call(sip: SipLegs, call: SipCall) -> None:
         offer, offered = None, []
         if call.offer is not None:
             offer = parse_sdp(call.offer)
-            offered = check_offer(offer, sip.codecs, local_network(call.local_host))
+            keying = new_keying(sip.engine.config.sip.srtp, sip.engine.ids)
+            offered = check_offer(offer, sip.codecs, local_network(call.local_host), keying)
     except SdpParseError:
         call.reject(400, "Bad SDP")
         return
@@ -140,7 +142,7 @@ async def _can_be_reached(
     if offer is None or not network.names:
         return True
     try:
-        check_reachable(offer, codecs, network)
+        check_reachable(offer, codecs, network, media.negotiation.keying)
     except OfferRejected as exc:
         _refuse_offer(call, exc)
         return False

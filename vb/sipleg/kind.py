@@ -27,6 +27,7 @@ from vb.sip.tasks.tls import Tls, load_tls
 from vb.sipleg.auto_transfer import decision_time_s, transfer_policy
 from vb.sipleg.inbound import accept_call, refusal
 from vb.sipleg.outbound import create_call
+from vb.sipleg.srtp import SrtpFigures
 
 log = structlog.get_logger(__name__)
 
@@ -42,6 +43,7 @@ class SipLegs:
         codecs: what calls may use, in order of preference.
         destinations: what may be called.
         transfers: what becomes of far ends' REFERs.
+        srtp_figures: what its calls have of SRTP.
 
     Raises:
         ConfigError: settings that cannot be used together.
@@ -56,6 +58,7 @@ class SipLegs:
         self.codecs = enabled_codecs(config.sip)
         self.destinations = Destinations(config.server.dial_allow)
         self.transfers = transfer_policy(self)
+        self.srtp_figures = SrtpFigures()
         self.endpoint = SipEndpoint(
             sip_settings(config.sip),
             engine.ids,
@@ -101,6 +104,7 @@ class SipLegs:
         yield "sip_faults", "Faults contained in SIP", endpoint.faults, {}
         yield "sip_overflows", "Calls ended because too many of their events waited", endpoint.overflows, {}
         yield "sip_dropped", "SIP messages lost because a send queue was full", endpoint.dropped, {}
+        yield from self.srtp_figures.readings()
         yield from endpoint.names.readings()
 
 

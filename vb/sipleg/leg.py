@@ -463,7 +463,7 @@ class SipLeg(Leg):
 
     def follow(self, agreed: Agreed, *, local_hold: bool | None = None) -> None:
         """Let media and hold follow what was agreed; text runs from its first agreement on."""
-        self.media.follow(agreed)
+        self.media.follow(agreed, self.call.transport)
         self._tasks.serve_rtp()
         self.set_holds(local=local_hold, remote=agreed.remote_held)
         if agreed.text is not None and self.slots.get(TEXT_SLOT) is None and not self.ended:

@@ -16,6 +16,7 @@ from vb.sdp.offer_answer import OfferAnswer
 from vb.sdp.parser import as_description
 from vb.sdp.session import SessionDescription
 from vb.sipleg.media_names import Lookup, look_up_names
+from vb.sipleg.srtp import LegSrtp
 from vb.sipleg.text import SipText
 
 
@@ -27,6 +28,7 @@ class SipMedia:
         port: its attachment to the plane.
         negotiation: offers and answers for it.
         text: its real-time text.
+        srtp: its protection.
         ids: source of random RTCP intervals and names.
         timeout_s: silence of the far end after which an answered call ends; 0 = never.
         lookup: finds the addresses of the names that the far end writes in place of some.
@@ -38,6 +40,7 @@ class SipMedia:
         port: RtpPort,
         negotiation: OfferAnswer,
         text: SipText,
+        srtp: LegSrtp,
         *,
         ids: IdSource,
         timeout_s: float,
@@ -47,6 +50,7 @@ class SipMedia:
         self.port = port
         self.negotiation = negotiation
         self.text = text
+        self.srtp = srtp
         self._ids = ids
         self._timing = RtpTiming(timeout_s=timeout_s)
         self._quality: Quality | None = None
@@ -72,11 +76,21 @@ class SipMedia:
         return sdp
 
     def expect(self) -> None:
-        """Take what our offer lists from now on, as its answer may come later than the audio."""
-        self.port.expect(self.negotiation.receivable)
+        """Take what our offer lists from now on, as its answer may come later than the audio.
 
-    def follow(self, agreed: Agreed) -> None:
-        """Let the media follow what was agreed: codec, address, direction, packet time and text."""
+        Where the offer has keys, nobody can tell before the answer what is protected, and with what.
+        """
+        if self.negotiation.agreed is not None or not self.negotiation.offers_keys:
+            self.port.expect(self.negotiation.receivable)
+
+    def follow(self, agreed: Agreed, transport: str) -> None:
+        """Let the media follow what was agreed: keys, codec, address, direction, packet time and text.
+
+        Args:
+            agreed: what was agreed.
+            transport: of the signalling.
+        """
+        self.srtp.follow(agreed.srtp, transport)
         self.port.configure(agreed)
         self.port.sending = True
         self.text.follow(agreed.text)

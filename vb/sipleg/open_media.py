@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
+from vb.choices import SrtpPolicy
 from vb.codecs.base import Codec
 from vb.engine import Engine
 from vb.mixer.columns import PlaneFull
@@ -13,6 +14,7 @@ from vb.rtp.ports import PortsExhausted
 from vb.rtp.tasks import RtpEndpoint, bind_endpoint
 from vb.sdp.offer_answer import OfferAnswer
 from vb.sipleg.media import SipMedia
+from vb.sipleg.srtp import LegSrtp, new_keying
 from vb.sipleg.text import SipText
 
 if TYPE_CHECKING:
@@ -25,7 +27,12 @@ class MediaUnavailable(Exception):
 
 @contextmanager
 def open_media(
-    sip: SipLegs, local_host: str, codecs: tuple[Codec, ...], *, text: bool = False
+    sip: SipLegs,
+    local_host: str,
+    codecs: tuple[Codec, ...],
+    *,
+    text: bool = False,
+    srtp: SrtpPolicy | None = None,
 ) -> Iterator[SipMedia]:
     """Hold a port pair and a place in the plane inside the block, and a port pair for text when it is used.
 
@@ -34,6 +41,7 @@ def open_media(
         local_host: address that the far end sends to.
         codecs: in order of preference.
         text: whether our first offer asks for real-time text.
+        srtp: whether our first offer asks for SRTP; None as the server is set.
 
     Raises:
         MediaUnavailable: nothing is left.
@@ -61,7 +69,11 @@ def open_media(
         except PlaneFull as exc:
             raise MediaUnavailable(str(exc)) from None
         negotiation = OfferAnswer(
-            address=local_host, rtp_port=endpoint.rtp_port, codecs=codecs, session_id=engine.ids.u32() >> 1
+            address=local_host,
+            rtp_port=endpoint.rtp_port,
+            codecs=codecs,
+            session_id=engine.ids.u32() >> 1,
+            keying=new_keying(srtp or engine.config.sip.srtp, engine.ids),
         )
         rtp = engine.config.rtp
         sip_text = SipText(negotiation, bind_text, ids=engine.ids, relearn=rtp.relatch)
@@ -70,6 +82,7 @@ def open_media(
             port,
             negotiation,
             sip_text,
+            LegSrtp(port, sip.srtp_figures),
             ids=engine.ids,
             timeout_s=rtp.timeout_s,
             lookup=sip.endpoint.names,

@@ -87,16 +87,32 @@ class Srtp:
         counts: what was refused.
     """
 
-    __slots__ = ("_inbound", "_min_rtcp_bytes", "_min_rtp_bytes", "_outbound", "_size", "_sources", "counts")
+    __slots__ = (
+        "_inbound", "_keys", "_min_rtcp_bytes", "_min_rtp_bytes", "_outbound", "_size", "_sources", "counts",
+    )  # fmt: skip
 
     def __init__(self, keys: SrtpKeys) -> None:
         self.counts = SrtpCounts()
-        self._inbound = libsrtp.Context(keys.profile, keys.receive, inbound=True)
         self._outbound = libsrtp.Context(keys.profile, keys.send, inbound=False)
+        self._receive_with(keys)
+        self._keys = keys
+        self._size = libsrtp.new_length()
+
+    def rekey(self, keys: SrtpKeys) -> None:
+        """Go on with other keys; a direction whose key stays goes on counting its packets (RFC 3711 §8.1)."""
+        before = self._keys
+        same_profile = keys.profile is before.profile
+        if not same_profile or keys.send != before.send:
+            self._outbound = libsrtp.Context(keys.profile, keys.send, inbound=False)
+        if not same_profile or keys.receive != before.receive:
+            self._receive_with(keys)
+        self._keys = keys
+
+    def _receive_with(self, keys: SrtpKeys) -> None:
+        self._inbound = libsrtp.Context(keys.profile, keys.receive, inbound=True)
         self._min_rtp_bytes = _RTP_HEADER_BYTES + _TAG_BYTES[keys.profile]
         self._min_rtcp_bytes = _RTCP_HEADER_BYTES + _RTCP_INDEX_BYTES + _RTCP_TAG_BYTES[keys.profile]
         self._sources: dict[int, None] = {}
-        self._size = libsrtp.new_length()
 
     def protect(self, packet: memoryview, length: int) -> int:
         """Turn one RTP packet into SRTP in place; the memory needs `TRAILER_BYTES` of room behind it.
