@@ -25,6 +25,7 @@ from vb.build import build_bus, build_engine, build_web
 from vb.channels import Channel, Feed
 from vb.commands import catalog as commands
 from vb.config import Config
+from vb.durable.queue import CLOSE_S
 from vb.engine import Engine
 from vb.errors import ConfigError
 from vb.events.base import Event, Published
@@ -193,7 +194,8 @@ async def _open_spool(config: Config) -> AsyncIterator[Spool | None]:
     try:
         yield spool
     finally:
-        await spool.close()
+        with trio.move_on_after(2 * CLOSE_S, shield=True):  # it gives up by itself before that
+            await spool.close()
 
 
 async def _stop(engine: Engine, webhooks: WebhookDispatcher) -> float:
