@@ -6,7 +6,7 @@ import struct
 
 from tests.webrtc.test_srtp import keys, rtp
 from vb.mixer.transform import REFUSED
-from vb.rtcleg.transform import SrtpTransform
+from vb.mixer.srtp_transform import SrtpTransform
 from vb.webrtc.srtp import Srtp
 
 REPORT = struct.pack("!BBHI", 0x80, 201, 1, 77)
