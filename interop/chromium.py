@@ -24,7 +24,7 @@ from interop.report import NotRun
 
 START_S = 60.0
 ANSWER_S = 30.0
-WAIT_S = 40.0
+WAIT_S = 20.0
 POLL_S = 0.1
 MAX_MESSAGE_BYTES = 64 << 20
 NAMES = ("chromium", "chromium-headless-shell", "google-chrome")

@@ -4,7 +4,7 @@ import { h } from "/calls/elements.js";
 import { read, send } from "/calls/server.js";
 
 const KINDS = {
-  webrtc: "browser", sip_inbound: "phone", sip_outbound: "phone", websocket_inbound: "program", websocket_outbound: "program",
+  webrtc: "browser", sip_inbound: "phone", sip_outbound: "phone", websocket_in: "program", websocket_out: "program",
 };
 const NEWS = new Set(["leg.connected", "leg.muted", "leg.unmuted", "leg.hold", "leg.unhold"]);
 const TEXTS = 200;
