@@ -88,7 +88,7 @@ class Application:
             case "leg.joined_room":
                 self._note(who, "is in the room")
                 self._joined.add(leg_id)
-                if len(self._joined) == 1:
+                if len(self._joined) == self._expected:
                     await self._command(vsi, "room_record_start", {"id": ROOM})
             case "recording.started":
                 self._note(who, "is being recorded")

@@ -7,7 +7,7 @@ voice below it can be measured on its own, however faint.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -107,10 +107,9 @@ def judge(evidence: Evidence) -> list[Check]:
     checks = []
     for own, track in evidence.heard.items():
         others = {name: voice for name, voice in evidence.said.items() if name != own}
-        for name, voice in others.items():
-            rest = _without(track, [item for other, item in others.items() if other != name])
-            checks.append(_likeness_check(f"{own} heard {name}", find_voice(rest, voice).likeness))
-        echo = echo_of(_without(track, others.values()), evidence.said[own])
+        likenesses, rest = _take_apart(track, others)
+        checks += [_likeness_check(f"{own} heard {name}", found) for name, found in likenesses.items()]
+        echo = echo_of(rest, evidence.said[own])
         checks.append(
             Check(
                 f"{own} did not hear itself",
@@ -118,18 +117,26 @@ def judge(evidence: Evidence) -> list[Check]:
                 f"own voice at {echo:.2f} of its amplitude, at most {MAX_ECHO:.2f}",
             )
         )
-    for name, voice in evidence.said.items():
-        others = {other: item for other, item in evidence.said.items() if other != name}
-        rest = _without(evidence.recording, others.values())
-        checks.append(_likeness_check(f"the recording holds {name}", find_voice(rest, voice).likeness))
-    return checks
+    likenesses, _ = _take_apart(evidence.recording, evidence.said)
+    return checks + [
+        _likeness_check(f"the recording holds {name}", found) for name, found in likenesses.items()
+    ]
 
 
-def _without(track: Pcm | Samples, voices: Iterable[Pcm]) -> Pcm | Samples:
-    """Return a track without some voices."""
-    for voice in voices:
-        track = find_voice(track, voice).rest
-    return track
+def _take_apart(track: Pcm | Samples, voices: Mapping[str, Pcm]) -> tuple[dict[str, float], Samples]:
+    """Return how well each voice fits the track without the other ones, and the track without all of them.
+
+    The clearest voice is taken out first: another one might be looked for in its place.
+    """
+    rest: Samples = track.astype(np.float64)
+    parts: dict[str, Samples] = {}
+    while len(parts) < len(voices):
+        matches = {name: find_voice(rest, voice) for name, voice in voices.items() if name not in parts}
+        name = max(matches, key=lambda item: matches[item].likeness)
+        parts[name] = rest - matches[name].rest
+        rest = matches[name].rest
+    likenesses = {name: find_voice(rest + parts[name], voice).likeness for name, voice in voices.items()}
+    return likenesses, rest
 
 
 def _likeness_check(fact: str, likeness: float) -> Check:
