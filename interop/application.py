@@ -154,12 +154,13 @@ class Application:
 
 
 @asynccontextmanager
-async def application(
-    vsi_url: str, rules: Mapping[str, Rule], token: str = ""
-) -> AsyncIterator[Application]:
+async def application(vsi_url: str, rules: Mapping[str, Rule], token: str = "") -> AsyncIterator[Application]:
     """An application connected for the time of the block."""
     headers = [("X-API-Key", token)] if token else []
-    async with open_websocket_url(vsi_url, extra_headers=headers) as connection, trio.open_nursery() as nursery:
+    async with (
+        open_websocket_url(vsi_url, extra_headers=headers) as connection,
+        trio.open_nursery() as nursery,
+    ):
         app = Application(connection, nursery, rules)
         nursery.start_soon(app.listen)
         yield app

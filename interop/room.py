@@ -172,9 +172,7 @@ async def _all_hear(report: Report, anna: Page, ben: Page, line: Any, program: P
     for page, name, own_hz in ((anna, "anna", ANNA_HZ), (ben, "ben", BEN_HZ)):
         holds, found = await _page_hears(page, _others(own_hz), [own_hz])
         report.check(holds, f"{when}: {name}'s page hears the three others and not itself", found)
-    heard = await line.do(
-        "listen", wanted=_others(PHONE_HZ), unwanted=[PHONE_HZ], within_s=10.0
-    )
+    heard = await line.do("listen", wanted=_others(PHONE_HZ), unwanted=[PHONE_HZ], within_s=10.0)
     report.check(bool(heard["fits"]), f"{when}: the SIP phone hears the three others and not itself", heard)
     holds, found = await _program_hears(program, _others(PROGRAM_HZ), [PROGRAM_HZ])
     report.check(holds, f"{when}: the program hears the three others and not itself", found)
@@ -189,7 +187,10 @@ async def _use(report: Report, app: Application, anna: Page, ben: Page, program:
         check(name in shown, f"the list names {name}", shown)
     check(await anna.wait_for(f"{SPEAKERS} >= 2"), "it shows who speaks", shown)
     for meter in ("spoken", "heard"):
-        check(await anna.wait_for(f"document.getElementById('{meter}').value > 0.3"), f"the level {meter} is shown")
+        check(
+            await anna.wait_for(f"document.getElementById('{meter}').value > 0.3"),
+            f"the level {meter} is shown",
+        )
 
     await anna.run("document.getElementById('mute').focus()")
     await anna.press("Enter")
@@ -197,20 +198,29 @@ async def _use(report: Report, app: Application, anna: Page, ben: Page, program:
     check(await anna.wait_for(muted), "Enter on the button mutes")
     holds, found = await _page_hears(ben, [PHONE_HZ, PROGRAM_HZ], [ANNA_HZ, BEN_HZ])
     check(holds, "a muted page is not heard", found)
-    check(await ben.wait_for("document.getElementById('people').textContent.includes('muted')"), "the others see it")
+    check(
+        await ben.wait_for("document.getElementById('people').textContent.includes('muted')"),
+        "the others see it",
+    )
     await anna.press("Enter")
     holds, found = await _page_hears(ben, _others(BEN_HZ), [BEN_HZ])
     check(holds, "it is heard again", found)
 
     await anna.run("document.activeElement.blur()")
     for kind in ("keyDown", "keyUp"):
-        await anna.ask("Input.dispatchKeyEvent", type=kind, key="5", code="Digit5", text="5" if kind == "keyDown" else "")
-    await anna.run("[...document.querySelectorAll('#keys button')].find(item => item.textContent === '#').click()")
+        await anna.ask(
+            "Input.dispatchKeyEvent", type=kind, key="5", code="Digit5", text="5" if kind == "keyDown" else ""
+        )
+    await anna.run(
+        "[...document.querySelectorAll('#keys button')].find(item => item.textContent === '#').click()"
+    )
 
     def digits() -> str:
         return "".join(str(event["digit"]) for event in app.events if event["type"] == "dtmf.received")
 
-    check(await app.wait(lambda: digits() == "5#", 10), "keys are digits, by keyboard and by pointer", digits())
+    check(
+        await app.wait(lambda: digits() == "5#", 10), "keys are digits, by keyboard and by pointer", digits()
+    )
 
     await anna.run("document.getElementById('text').focus()")
     await anna.ask("Input.insertText", text="hello program")
@@ -267,7 +277,6 @@ async def _meet(report: Report, folder: Path, pictures: Path) -> None:
         await _joins(report, ben, "ben")
         dialled = await phone.do("dial", to=server.sip_uri(USER), headers=None)
 
-
         line = Line(phone, int(str(dialled["call"])), "")
         await phone.event("call_established", line.call)
         async with running_program(server.vsi_url, PROGRAM_HZ) as program:
@@ -290,7 +299,9 @@ async def _meet(report: Report, folder: Path, pictures: Path) -> None:
             report.equal(problems, [], "no script fails and no policy is broken, but for")
         await ben.ask("Page.navigate", url=f"{server.http_url}/")
         await ben.resize(*DESK)
-        report.check(await ben.wait_for("document.querySelector('a[href=\"/phone\"]')"), "/ leads to the phone")
+        report.check(
+            await ben.wait_for("document.querySelector('a[href=\"/phone\"]')"), "/ leads to the phone"
+        )
         await ben.shoot(pictures / "home-desk.png")
         await ben.resize(*SMALL)
         report.check(await ben.wait_for(fits_in), "/ fits into 360 pixels")

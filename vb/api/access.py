@@ -27,7 +27,9 @@ IpAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 IpNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
 HeaderList = Iterable[tuple[bytes, bytes]]
 
-OPEN_PATHS: Final = frozenset({"/healthz", "/readyz", "/openapi.json", "/asyncapi.json", "/docs", "/"})
+OPEN_PATHS: Final = frozenset(
+    {"/healthz", "/readyz", "/openapi.json", "/asyncapi.json", "/docs", "/docs/filter.js", "/"}
+)
 """What needs no token: nothing there tells of calls."""
 
 PAGES: Final = ("/calls", "/phone")

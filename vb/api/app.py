@@ -124,7 +124,9 @@ class Application(QuartTrio):
     async def _serve_vsi(self, scope: WebsocketScope, receive: Receive, send: Send) -> None:
         flow: Flow = scope["state"]["flow"]
         events = app_filter(scope["query_string"])
-        session = VsiSession(self.engine, self.runner, events, receive, send, flow.refused_for, _protocol(scope))
+        session = VsiSession(
+            self.engine, self.runner, events, receive, send, flow.refused_for, _protocol(scope)
+        )
         self._sessions.add(session)
         try:
             await session.run()

@@ -16,6 +16,7 @@ from vb.history.edge import CALLS_PATH, find_recording
 
 RECORDING_PATH: Final = CALLS_PATH + "/{id}/recording"
 
+
 def add_calls(app: QuartTrio, engine: EdgeEngine, replies: Replies) -> None:
     """Add the route."""
 

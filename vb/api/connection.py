@@ -54,7 +54,6 @@ _PROTOCOLS_HEADER: Final = b"sec-websocket-protocol"
 _FRAMING_HEADERS: Final = frozenset({b"content-length", b"transfer-encoding"})
 
 
-
 def _counts(name: bytes, value: bytes) -> bool:
     # Hypercorn reads subprotocols as ASCII, and fails on others.
     return name != _IGNORED_HEADER and (name != _PROTOCOLS_HEADER or value.isascii())

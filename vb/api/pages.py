@@ -28,6 +28,7 @@ _FILES: Final = {
 
 ROUTES: Final = {
     "/": ("home_page/index.html", _HTML),
+    "/docs/filter.js": ("docs_filter/filter.js", _SCRIPT),
     **{path: (f"{folder}/index.html", _HTML) for path, (folder, _) in _FILES.items()},
     **{
         f"{path}/{name}": (f"{folder}/{name}", _STYLE if name.endswith(".css") else _SCRIPT)

@@ -78,9 +78,7 @@ class Browser:
             DemoFailed: the call failed, or was ended by the server.
         """
         identity = await trio.to_thread.run_sync(make_identity, datetime.datetime.now(datetime.UTC), 1)
-        session = Session(
-            controlling=True, context=DtlsContext(identity), random_bytes=secrets.token_bytes
-        )
+        session = Session(controlling=True, context=DtlsContext(identity), random_bytes=secrets.token_bytes)
         with trio.socket.socket(trio.socket.AF_INET, trio.socket.SOCK_DGRAM) as socket:
             await socket.bind((LOOPBACK, 0))
             base: Address = socket.getsockname()

@@ -1,4 +1,4 @@
-"""`vb demo`: starts a server, lets two phones, a browser and a program talk in a recorded room, and gives the verdict."""
+"""`vb demo`: two phones, a browser and a program talk in a recorded room, and the verdict is given."""
 
 from __future__ import annotations
 
@@ -92,7 +92,9 @@ async def _hold_calls(
     calls: list[dict[str, Any]] = []
     voices = [load_speech("caller_a.wav"), load_speech("caller_b.wav")]
     # Backwards a recording is as unlike itself as another speaker.
-    a, b, c, d = (voice[:SPEECH_SAMPLES] for pair in (voices, [voice[::-1] for voice in voices]) for voice in pair)
+    a, b, c, d = (
+        voice[:SPEECH_SAMPLES] for pair in (voices, [voice[::-1] for voice in voices]) for voice in pair
+    )
     phones = (Phone("A", a), Phone("B", b))
     browser, program = Browser("browser", c), Program("program", d)
     callers: tuple[Caller, ...] = (*phones, browser, program)

@@ -115,9 +115,7 @@ class RtcLegs:
         sip = self.engine.config.sip
         return sip.listen_ip or sip.bind_ip
 
-    async def offer(
-        self, sdp: str, app_id: str | None, speech_detection: bool | None = None
-    ) -> Answered:
+    async def offer(self, sdp: str, app_id: str | None, speech_detection: bool | None = None) -> Answered:
         """Answer an offer with a new leg; it is live, and its media comes up by itself.
 
         Raises:
