@@ -262,6 +262,19 @@ async def _hang_up(report: Report, app: Application, anna: Page, ben: Page) -> N
     check(await ben.wait_for(told), "a page that is hung up says so")
 
 
+async def _read_documents(report: Report, page: Page, server: Server, pictures: Path) -> None:
+    await page.resize(*DESK)
+    await page.ask("Page.navigate", url=f"{server.http_url}/docs")
+    report.check(
+        await page.wait_for("document.getElementById('find')?.hidden === false"), "/docs has a filter"
+    )
+    await page.run("document.getElementById('filter').focus()")
+    await page.ask("Input.insertText", text="send_leg_dtmf")
+    left = "[...document.querySelectorAll('article')].filter(item => !item.hidden).length"
+    report.check(0 < await page.run(left) < 10, "it shows what has its words", await page.run(left))
+    await page.shoot(pictures / "docs-desk.png")
+
+
 async def _meet(report: Report, folder: Path, pictures: Path) -> None:
     settings = {"VB_API_TOKENS": TOKEN, "ICE_SERVERS": "none"}
     for name in ("anna", "ben"):
@@ -306,6 +319,7 @@ async def _meet(report: Report, folder: Path, pictures: Path) -> None:
         await ben.resize(*SMALL)
         report.check(await ben.wait_for(fits_in), "/ fits into 360 pixels")
         await ben.shoot(pictures / "home-small.png")
+        await _read_documents(report, ben, server, pictures)
 
 
 async def run(report: Report) -> None:
