@@ -47,7 +47,7 @@ def example_of(schema: Json, resolved: Resolve, name: str = "", depth: int = 0) 
     """
     schema = resolved(schema)
     for key in ("const", "default"):
-        if schema.get(key) is not None:
+        if schema.get(key) not in (None, ""):
             return schema[key]
     if schema.get("enum"):
         return schema["enum"][0]
