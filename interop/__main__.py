@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Awaitable, Callable
 
-from interop import browsers, calls_page, media, phones, proxy, rtt, sipp, vendor
+from interop import browsers, calls_page, media, phones, proxy, room, rtt, sipp, vendor
 from interop.report import Report, run_peer
 
 PEERS: dict[str, Callable[[Report], Awaitable[None]]] = {
@@ -17,6 +17,7 @@ PEERS: dict[str, Callable[[Report], Awaitable[None]]] = {
     "vendor": vendor.run,
     "browsers": browsers.run,
     "calls_page": calls_page.run,
+    "room": room.run,
 }
 
 

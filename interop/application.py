@@ -154,9 +154,13 @@ class Application:
 
 
 @asynccontextmanager
-async def application(vsi_url: str, rules: Mapping[str, Rule]) -> AsyncIterator[Application]:
+async def application(vsi_url: str, rules: Mapping[str, Rule], token: str = "") -> AsyncIterator[Application]:
     """An application connected for the time of the block."""
-    async with open_websocket_url(vsi_url) as connection, trio.open_nursery() as nursery:
+    headers = [(b"X-API-Key", token.encode())] if token else []
+    async with (
+        open_websocket_url(vsi_url, extra_headers=headers) as connection,
+        trio.open_nursery() as nursery,
+    ):
         app = Application(connection, nursery, rules)
         nursery.start_soon(app.listen)
         yield app

@@ -5,8 +5,11 @@ from __future__ import annotations
 import base64
 import itertools
 import json
+import math
 import shutil
+import struct
 import subprocess
+import wave
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -21,15 +24,16 @@ from interop.report import NotRun
 
 START_S = 60.0
 ANSWER_S = 30.0
-WAIT_S = 40.0
+WAIT_S = 20.0
 POLL_S = 0.1
 MAX_MESSAGE_BYTES = 64 << 20
-NAMES = ("chromium", "chromium-browser", "google-chrome")
+NAMES = ("chromium", "chromium-headless-shell", "google-chrome")
 FLAGS = (
     "--headless",
     "--no-sandbox",
     "--disable-gpu",
     "--disable-quic",
+    "--disable-dev-shm-usage",
     "--no-first-run",
     "--disable-background-networking",
     "--disable-component-update",
@@ -37,6 +41,14 @@ FLAGS = (
     "--autoplay-policy=no-user-gesture-required",
     "--remote-debugging-port=0",
 )
+MICROPHONE_FLAGS = (
+    "--mute-audio",
+    "--use-fake-device-for-media-stream",
+    "--use-fake-ui-for-media-stream",
+    "--allow-loopback-in-peer-connection",
+)
+RATE_HZ = 48_000
+TONE_S = 10
 KEYS = {"Enter": 13, "Tab": 9, "Escape": 27}
 
 
@@ -51,6 +63,16 @@ def find_chromium() -> str:
         if found is not None:
             return found
     raise NotRun(f"none of {', '.join(NAMES)} is installed")
+
+
+def write_tone(path: Path, pitch_hz: float) -> None:
+    """Write whole periods of a sine, so that it goes on without a seam when it is repeated."""
+    frames = (round(8000 * math.sin(2 * math.pi * pitch_hz * at / RATE_HZ)) for at in range(RATE_HZ * TONE_S))
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(RATE_HZ)
+        file.writeframes(b"".join(struct.pack("<h", frame) for frame in frames))
 
 
 class Page:
@@ -161,15 +183,25 @@ class Page:
 
 
 @asynccontextmanager
-async def open_page(folder: Path, url: str) -> AsyncIterator[Page]:
+async def open_page(folder: Path, url: str, microphone_hz: float = 0) -> AsyncIterator[Page]:
     """Open a page in a browser of its own.
+
+    Args:
+        folder: gets its profile and its log.
+        url: of the page.
+        microphone_hz: the tone that its microphone hears; 0 = it has none.
 
     Raises:
         NotRun: there is no browser.
         TimeoutError: it does not start.
     """
     profile = folder / "profile"
-    command = [find_chromium(), *FLAGS, f"--user-data-dir={profile}", "about:blank"]
+    flags = list(FLAGS)
+    if microphone_hz:
+        tone = folder / "microphone.wav"
+        await trio.to_thread.run_sync(write_tone, tone, microphone_hz)
+        flags += [*MICROPHONE_FLAGS, f"--use-file-for-fake-audio-capture={tone}"]
+    command = [find_chromium(), *flags, f"--user-data-dir={profile}", "about:blank"]
     with (folder / "browser.log").open("wb") as log:
         process = await trio.lowlevel.open_process(command, stdout=subprocess.DEVNULL, stderr=log)
     async with reaped(process):

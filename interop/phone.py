@@ -22,7 +22,8 @@ from baresip.call import Call
 from baresip.errors import BaresipError
 from baresip.events import Event, StackEvent
 
-from interop.phone_audio import CallAudio, fits
+from interop.phone_audio import CallAudio
+from interop.tones import fits
 
 STEP_S = 0.01
 WINDOW_S = 0.4

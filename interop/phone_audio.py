@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 
 import numpy as np
 from baresip.call import Call
 from baresip.errors import AudioNotActive, AudioRestarted
 from numpy.typing import NDArray
 
+from interop.tones import loud_bins
+
 AMPLITUDE = 8000.0
-BIN_HZ = 25
-SAME_TONE_HZ = 50
-# Comfort noise and what codecs leave of silence stay below it, tones far above.
-LEAST_DB = -50.0
 # 60 ms ahead of the clock: enough for a busy machine, little enough to stay in step.
 AHEAD_S = 0.06
 DIGIT_S = 0.1
@@ -23,29 +21,6 @@ COLUMNS_HZ = (1209, 1336, 1477, 1633)
 KEYS = "123A456B789C*0#D"
 
 Pcm = NDArray[np.int16]
-
-
-def loud_bins(pcm: Pcm, rate_hz: int) -> dict[int, float]:
-    """Level in dB below full scale of every 25 Hz bin within 40 dB of the loudest, by a windowed FFT."""
-    length = rate_hz // BIN_HZ
-    windows = len(pcm) // length
-    if windows == 0:
-        return {}
-    frames = pcm[: windows * length].reshape(windows, length) * np.hanning(length)
-    amplitude = np.abs(np.fft.rfft(frames, axis=1)).mean(axis=0) * 4 / length / 32768
-    level_db = 20 * np.log10(np.maximum(amplitude, 1e-6))
-    least_db = max(level_db[4:].max() - 40, LEAST_DB)
-    loud = [number for number in range(4, len(level_db)) if level_db[number] > least_db]
-    return {number * BIN_HZ: round(float(level_db[number]), 1) for number in loud}
-
-
-def fits(bins: Mapping[int, float], wanted: Collection[int], unwanted: Collection[int]) -> bool:
-    """Whether all of the wanted tones and none of the unwanted ones are among the loud bins."""
-
-    def has(hz: int) -> bool:
-        return any(abs(found - hz) <= SAME_TONE_HZ for found in bins)
-
-    return all(map(has, wanted)) and not any(map(has, unwanted))
 
 
 def sines(frequencies_hz: Collection[int], rate_hz: int, start: int, samples: int) -> Pcm:

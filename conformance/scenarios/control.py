@@ -18,7 +18,7 @@ from conformance.world import World
     "REST: unknown paths, wrong methods, trailing slash, CORS, HEAD, health; a plain GET of the VSI path"
 )
 async def rest_paths(world: World) -> None:
-    for path in ("/", "/v1", "/v1/nothing", "/v1/legs/", "/health", "//v1/legs", "/v1/legs/x/y/z"):
+    for path in ("/v1", "/v1/nothing", "/v1/legs/", "/health", "//v1/legs", "/v1/legs/x/y/z"):
         reply = await world.http.ask("GET", path)
         check(f"GET {path}", reply.status, 404)
         check(f"GET {path}: type", reply.header("content-type"), containing("text/plain"))

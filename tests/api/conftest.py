@@ -8,12 +8,18 @@ import pytest
 from tests.api.harness import SmallEngine, use_small_registry
 from tests.api.peer import Connect, Peer
 from vb.api import connection
+from vb.api.app import Application, create_app
 
 
 @pytest.fixture
 def engine(monkeypatch: pytest.MonkeyPatch) -> SmallEngine:
     use_small_registry(monkeypatch)
     return SmallEngine()
+
+
+@pytest.fixture
+def app(engine: SmallEngine) -> Application:
+    return create_app(engine)
 
 
 @pytest.fixture

@@ -9,9 +9,9 @@ import trio
 from trio.testing import MockClock
 
 from tests.api.harness import SmallEngine, ask, register
-from vb.api.access import PAGES as PAGE
 from vb.api.app import PAGES, Application, create_app
-from vb.api.calls import ASSETS, RECORDING_PATH
+from vb.api.calls import RECORDING_PATH
+from vb.api.pages import ROUTES
 from vb.api.sockets import SOCKETS
 from vb.commands.params import NoParams
 from vb.commands.registry import REGISTRY, Route
@@ -19,11 +19,6 @@ from vb.commands.views import Status
 
 if TYPE_CHECKING:
     from vb.engine import Engine
-
-
-@pytest.fixture
-def app(engine: SmallEngine) -> Application:
-    return create_app(engine)
 
 
 async def test_path_and_body_become_one_set_of_parameters(app: Application) -> None:
@@ -139,7 +134,6 @@ async def test_a_fault_of_a_command_gives_500_without_details(app: Application) 
 @pytest.mark.parametrize(
     "path",
     [
-        "/",
         "/v1",
         "/v1/nothing",
         "/v1/colours/",
@@ -214,7 +208,7 @@ async def test_the_routes_are_those_of_the_registry_and_the_listed_pages(app: Ap
         for method in rule.methods or ()
     }
     commands = {(command.route.method, command.route.path) for command in REGISTRY.values()}
-    pages = {*PAGES, RECORDING_PATH, PAGE, *(f"{PAGE}/{name}" for name in ASSETS)}
+    pages = {*PAGES, RECORDING_PATH, *ROUTES}
     pages |= {route.path for route in SOCKETS}
     assert routes == commands | {("GET", page) for page in pages}
 

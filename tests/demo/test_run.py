@@ -25,16 +25,16 @@ def recordings(folder: Path) -> list[Path]:
 
 
 @pytest.mark.integration
-async def test_demo_passes_within_twenty_seconds_and_keeps_the_recording(tmp_path: Path) -> None:
+async def test_demo_passes_within_twenty_five_seconds_and_keeps_the_recording(tmp_path: Path) -> None:
     begun = time.monotonic()
     done = await trio.run_process(
         [*COMMAND, str(tmp_path)], capture_stdout=True, capture_stderr=True, check=False, cwd=ROOT
     )
     text = done.stdout.decode()
     assert done.returncode == 0, text + done.stderr.decode()
-    assert time.monotonic() - begun < 20
+    assert time.monotonic() - begun < 25
     assert done.stderr == b""
-    assert text.count("  ok ") == 7
+    assert text.count("  ok ") == 21
     assert "GET /api/calls lists every call" in text
     (recording,) = recordings(tmp_path)
     assert f"recording: {recording}" in text

@@ -24,7 +24,7 @@ async def test_without_a_terminal_a_note_is_one_plain_line(autojump_clock: MockC
     screen.note("A", "is in the room [with brackets] and " + "a long text " * 10)
     lines = out.getvalue().splitlines()
     assert len(lines) == 1
-    assert lines[0].startswith("  1.5 s  A      is in the room [with brackets]")
+    assert lines[0].startswith("  1.5 s  A       is in the room [with brackets]")
 
 
 async def test_on_a_terminal_the_picture_holds_notes_and_phones(autojump_clock: MockClock) -> None:

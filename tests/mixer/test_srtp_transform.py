@@ -5,8 +5,8 @@ from __future__ import annotations
 import struct
 
 from tests.webrtc.test_srtp import keys, rtp
-from vb.mixer.transform import REFUSED
 from vb.mixer.srtp_transform import SrtpTransform
+from vb.mixer.transform import REFUSED
 from vb.webrtc.srtp import Srtp
 
 REPORT = struct.pack("!BBHI", 0x80, 201, 1, 77)

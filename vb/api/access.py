@@ -8,6 +8,7 @@ hopeless is the length of a token; the pauses are for load, noise and a signal.
 
 from __future__ import annotations
 
+import base64
 import hmac
 import ipaddress
 from collections.abc import Iterable, Sequence
@@ -26,13 +27,18 @@ IpAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 IpNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
 HeaderList = Iterable[tuple[bytes, bytes]]
 
-OPEN_PATHS: Final = frozenset({"/healthz", "/readyz", "/openapi.json", "/asyncapi.json", "/docs"})
+OPEN_PATHS: Final = frozenset(
+    {"/healthz", "/readyz", "/openapi.json", "/asyncapi.json", "/docs", "/docs/filter.js", "/"}
+)
 """What needs no token: nothing there tells of calls."""
 
 KEYED: Final = "/api/"
 """What takes a token in `X-API-Key` as well."""
-PAGES: Final = "/calls"
-"""The pages that show calls need none either: they hold nothing of any call, and ask with a token for it."""
+PAGES: Final = ("/calls", "/phone")
+"""Pages need none either: they hold nothing of any call, and ask with a token for it."""
+
+TOKEN_PROTOCOL: Final = "vb.token."
+"""Begins the WebSocket subprotocol that is a token in Base64url: scripts in browsers can set no header."""
 
 MIN_TOKEN_CHARS: Final = 22
 """Of Base64, which hold 128 random bits."""
@@ -98,13 +104,15 @@ class Access:
         values = _values(headers)
         if self._allowed and not self._is_allowed(client_host, values):
             return _FORBIDDEN
-        if not self._tokens or path in OPEN_PATHS or path == PAGES or path.startswith(f"{PAGES}/"):
+        if not self._tokens or path in OPEN_PATHS or _is_page(path):
             return None
         if upgrade and not _same_origin(values):
             return _FORBIDDEN
         given = _bearer(values.get(b"authorization", b""))
         if not given and path.startswith(KEYED):
             given = values.get(b"x-api-key", b"").strip()
+        if upgrade and not given:
+            given = _from_protocols(values.get(b"sec-websocket-protocol", b""))
         if not given:
             return _UNAUTHORIZED
         return None if self._has_token(given) else self._wrong_token(client_host, values)
@@ -180,6 +188,23 @@ def _bearer(authorization: bytes) -> bytes:
     """Return the token in a header; empty when there is none."""
     scheme, _, given = authorization.partition(b" ")
     return given.strip() if scheme.lower() == b"bearer" else b""
+
+
+def _is_page(path: str) -> bool:
+    return any(path == page or path.startswith(f"{page}/") for page in PAGES)
+
+
+def _from_protocols(offered: bytes) -> bytes:
+    """Return the token among the subprotocols that a client offers; empty when there is none."""
+    for item in offered.split(b","):
+        name, prefix = item.strip(), TOKEN_PROTOCOL.encode()
+        if name.startswith(prefix):
+            text = name.removeprefix(prefix)
+            try:
+                return base64.b64decode(text + b"=" * (-len(text) % 4), b"-_", validate=True)
+            except ValueError:
+                return text  # it is wrong, and counts as such
+    return b""
 
 
 def _source(address: IpAddress | None) -> str:

@@ -20,6 +20,7 @@ from vb.api.edge import CommandRunner, EdgeEngine
 from vb.api.encoding import MAX_BODY_BYTES
 from vb.api.flow import Flow
 from vb.api.media_socket import ServerSocket
+from vb.api.pages import add_pages
 from vb.api.patterns import Pattern, PatternError
 from vb.api.rest import CORS_HEADERS, PREFLIGHT_HEADERS, Replies, add_commands
 from vb.api.sockets import SOCKETS, SocketRoute, find_socket
@@ -31,6 +32,8 @@ from vb.wsleg.request import UpgradeRequest
 log = structlog.get_logger(__name__)
 
 VSI_PATH: Final = "/v1/vsi"
+PROTOCOL: Final = "vb"
+"""The WebSocket subprotocol that clients may offer, and have to beside a token."""
 BODY_TIMEOUT_S: Final = 30
 _NO_PATH: Final = "/-"
 """A path that no operation has."""
@@ -121,7 +124,9 @@ class Application(QuartTrio):
     async def _serve_vsi(self, scope: WebsocketScope, receive: Receive, send: Send) -> None:
         flow: Flow = scope["state"]["flow"]
         events = app_filter(scope["query_string"])
-        session = VsiSession(self.engine, self.runner, events, receive, send, flow.refused_for)
+        session = VsiSession(
+            self.engine, self.runner, events, receive, send, flow.refused_for, _protocol(scope)
+        )
         self._sessions.add(session)
         try:
             await session.run()
@@ -142,7 +147,7 @@ class Application(QuartTrio):
         found = find_socket(path)
         assert found is not None
         route, parameters = found
-        await send({"type": "websocket.accept", "subprotocol": None, "headers": []})
+        await send({"type": "websocket.accept", "subprotocol": _protocol(scope), "headers": []})
         socket = ServerSocket(scope["state"]["flow"])
         scope["state"]["hand_over"](socket)
         request = UpgradeRequest(parameters, scope["query_string"], list(scope["headers"]))
@@ -166,6 +171,11 @@ class Application(QuartTrio):
     def readings(self) -> list[Reading]:
         """Return the gauges of the edge itself."""
         return [("vsi_clients", "VSI clients that are connected now", len(self._sessions), {})]
+
+
+def _protocol(scope: WebsocketScope) -> str | None:
+    """Return the subprotocol to choose: browsers that offer any insist on one, and a token is never it."""
+    return PROTOCOL if PROTOCOL in scope["subprotocols"] else None
 
 
 def _origin_path(path: str) -> str:
@@ -194,6 +204,7 @@ def create_app(engine: EdgeEngine) -> Application:
     add_commands(app, app.runner, app.replies, app.address)
     add_calls(app, engine, app.replies)
     _add_pages(app)
+    add_pages(app)
     _add_error_handlers(app)
     for rule in app.url_map.iter_rules():
         # HEAD is a method of its own here, and no operation has it.

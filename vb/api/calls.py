@@ -1,48 +1,28 @@
-"""What the call history has besides commands: recordings as bytes, and the pages that show calls."""
+"""What the call history has besides commands: recordings as bytes."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from functools import cache, partial
-from importlib.resources import files
+from functools import partial
 from typing import Final
 
 from quart import Response, request
 from quart_trio import QuartTrio
 from quart_trio.wrappers.response import TrioFileBody
 
-from vb.api.access import PAGES as PAGE
 from vb.api.edge import EdgeEngine
 from vb.api.rest import CORS_HEADERS, Replies
 from vb.errors import VbError
 from vb.history.edge import CALLS_PATH, find_recording
 
 RECORDING_PATH: Final = CALLS_PATH + "/{id}/recording"
-ASSETS: Final = {
-    "style.css": "text/css; charset=utf-8",
-    "main.js": "text/javascript; charset=utf-8",
-    "server.js": "text/javascript; charset=utf-8",
-    "elements.js": "text/javascript; charset=utf-8",
-    "list.js": "text/javascript; charset=utf-8",
-    "story.js": "text/javascript; charset=utf-8",
-    "lanes.js": "text/javascript; charset=utf-8",
-    "sound.js": "text/javascript; charset=utf-8",
-}
 
 CHUNK_BYTES: Final = 65_536
 _RANGE: Final = re.compile(r"bytes=(\d{0,15})-(\d{0,15})", re.ASCII | re.IGNORECASE)
-PAGE_HEADERS: Final = {
-    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
-    "img-src data:; media-src 'self' blob:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-    "Cache-Control": "no-cache",
-}
 
 
 def add_calls(app: QuartTrio, engine: EdgeEngine, replies: Replies) -> None:
-    """Add the routes."""
+    """Add the route."""
 
     async def recording(id: str) -> Response:
         try:
@@ -73,17 +53,6 @@ def add_calls(app: QuartTrio, engine: EdgeEngine, replies: Replies) -> None:
         methods=["GET"],
         provide_automatic_options=False,
     )
-    for path, (name, media_type) in {
-        PAGE: ("index.html", "text/html; charset=utf-8"),
-        **{f"{PAGE}/{name}": (name, media_type) for name, media_type in ASSETS.items()},
-    }.items():
-        app.add_url_rule(
-            path,
-            endpoint=path,
-            view_func=_asset(name, media_type),
-            methods=["GET"],
-            provide_automatic_options=False,
-        )
 
 
 def read_range(text: str, size: int) -> tuple[int, int] | None:
@@ -106,15 +75,3 @@ def read_range(text: str, size: int) -> tuple[int, int] | None:
         if match[2] and int(match[2]) < begin:
             return 0, size
     return (begin, end) if begin < end else None
-
-
-def _asset(name: str, media_type: str) -> Callable[[], Response]:
-    def view() -> Response:
-        return Response(_content(name), 200, PAGE_HEADERS, content_type=media_type)
-
-    return view
-
-
-@cache
-def _content(name: str) -> bytes:
-    return (files("vb.api") / "calls_page" / name).read_bytes()

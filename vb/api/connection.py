@@ -49,10 +49,17 @@ _LEAST_BYTES: Final = 1024
 """What a peer has to take within WRITE_TIMEOUT_S while something waits for it: about a frame or two."""
 
 # Compression would cost more time than it saves, yet Hypercorn accepts it whenever it is offered.
-_IGNORED_HEADERS: Final = frozenset({b"sec-websocket-extensions", b"sec-websocket-protocol"})
+_IGNORED_HEADER: Final = b"sec-websocket-extensions"
+_PROTOCOLS_HEADER: Final = b"sec-websocket-protocol"
 
 # With both of them, whatever stands before this server may see another end of the request (RFC 9112 §6.1).
 _FRAMING_HEADERS: Final = frozenset({b"content-length", b"transfer-encoding"})
+
+
+def _counts(name: bytes, value: bytes) -> bool:
+    # Hypercorn reads subprotocols as ASCII, and fails on others.
+    return name != _IGNORED_HEADER and (name != _PROTOCOLS_HEADER or value.isascii())
+
 
 AcceptsUpgrade = Callable[[str, bytes, list[tuple[bytes, bytes]], str | None], bool]
 """Decides by path, query, headers and client address whether a request to upgrade becomes a WebSocket."""
@@ -177,7 +184,7 @@ class Http1Protocol(H11Protocol):
             await self._send_error_response(400)
             await self.send(Closed())
             return
-        headers = [(name, value) for name, value in request.headers if name not in _IGNORED_HEADERS]
+        headers = [(name, value) for name, value in request.headers if _counts(name, value)]
         version = request.http_version.decode()
         upgrades = self._upgrades(request.target, headers, version)
         if upgrades:

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from jinja2 import Environment, PackageLoader
 
+from vb.api.examples import curl_line, example_of, pretty
 from vb.config import SettingRow
 
 SIGNALS: Final = ("connected", "ping", "pong", "events_dropped", "error", "stop")
@@ -28,8 +29,18 @@ def build_page(openapi: Json, asyncapi: Json, settings: Sequence[SettingRow]) ->
         return schemas[_object_name(schema["$ref"])] if "$ref" in schema else schema
 
     environment = Environment(loader=PackageLoader("vb.api", ""), autoescape=True, keep_trailing_newline=True)
-    environment.filters.update(object_name=_object_name, resolved=resolved)
+
+    def example(schema: Json) -> Any:
+        return example_of(schema, resolved)
+
+    def curl(verb: str, path: str, operation: Json) -> str:
+        content = operation.get("requestBody", {}).get("content", {})
+        body = example(content["application/json"]["schema"]) if content else None
+        return curl_line(verb, path, operation, body)
+
+    environment.filters.update(object_name=_object_name, resolved=resolved, example=example, pretty=pretty)
     return environment.get_template("docs_page.html.jinja").render(
+        curl=curl,
         openapi=openapi,
         asyncapi=asyncapi,
         operations=[

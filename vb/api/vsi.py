@@ -46,6 +46,7 @@ class VsiSession:
         receive: gives the next ASGI message of the client.
         send: takes an ASGI message for the client, also one of type FRAMES.
         refused_for: for how many seconds the connection has taken nothing.
+        protocol: the subprotocol that is chosen; None for none.
     """
 
     def __init__(
@@ -56,12 +57,14 @@ class VsiSession:
         receive: Receive,
         send: Send,
         refused_for: Callable[[], float],
+        protocol: str | None = None,
     ) -> None:
         self._engine = engine
         self._runner = runner
         self._filter = app_filter
         self._receive = receive
         self._send = send
+        self._protocol = protocol
         self._events: Feed[bytes] = Feed(
             engine.config.http.vsi_event_buffer_size,
             max_bytes=engine.config.http.vsi_buffer_bytes,
@@ -83,7 +86,7 @@ class VsiSession:
         """Serve the client until it leaves or the session is closed."""
         unsubscribe = self._engine.bus.subscribe(self._offer)
         try:
-            await self._send({"type": "websocket.accept", "subprotocol": None, "headers": []})
+            await self._send({"type": "websocket.accept", "subprotocol": self._protocol, "headers": []})
             await self._write({"type": "connected"})
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._ping)

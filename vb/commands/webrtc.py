@@ -24,6 +24,10 @@ class WebRtcOffer(Params):
 
     sdp: str = Field(description="the offer, with candidates or without", max_length=MAX_SDP_CHARS)
     app_id: str | None = Field(default=None, description="word to filter events by", max_length=256)
+    speech_detection: bool | None = Field(
+        default=None,
+        description="whether speaking events are told of a new leg; absent: SPEECH_DETECTION_ENABLED",
+    )
     leg_id: str | None = Field(
         default=None,
         description="the WebRTC leg whose session goes on with this offer, an ICE restart for instance; "
@@ -63,7 +67,7 @@ async def webrtc_offer(engine: Engine, p: WebRtcOffer) -> WebRtcAnswer:
             raise known.decline(Capability.CANDIDATES)
         return WebRtcAnswer(leg_id=known.id, sdp=known.renegotiate(p.sdp.encode()).decode())
     kind = cast("RtcLegs", engine.kinds.get("webrtc"))
-    leg, sdp = await kind.offer(p.sdp, p.app_id)
+    leg, sdp = await kind.offer(p.sdp, p.app_id, p.speech_detection)
     return WebRtcAnswer(leg_id=leg.id, sdp=sdp.decode())
 
 

@@ -74,16 +74,21 @@ class Application:
         who = self._names.get(leg_id, "room")
         match kind:
             case "leg.ringing":
-                self._names[leg_id] = frame["from"]
-                self._note(frame["from"], "rings")
-                # A ringing call is answered on its way into the room.
-                await self._command(vsi, "add_leg_to_room", {"room_id": ROOM, "leg_id": leg_id})
+                self._names[leg_id] = frame.get("app_id") or frame["from"]
+                self._note(self._names[leg_id], "rings")
+                if frame["leg_type"] == "sip_inbound":  # it is answered on its way into the room
+                    await self._command(vsi, "add_leg_to_room", {"room_id": ROOM, "leg_id": leg_id})
             case "leg.connected":
-                self._note(who, "is answered")
+                if frame["leg_type"] == "sip_inbound":
+                    self._note(who, "is answered")
+                else:  # nobody has to answer browsers and programs
+                    self._names[leg_id] = frame["app_id"]
+                    self._note(frame["app_id"], "is connected")
+                    await self._command(vsi, "add_leg_to_room", {"room_id": ROOM, "leg_id": leg_id})
             case "leg.joined_room":
                 self._note(who, "is in the room")
                 self._joined.add(leg_id)
-                if len(self._joined) == 1:
+                if len(self._joined) == self._expected:
                     await self._command(vsi, "room_record_start", {"id": ROOM})
             case "recording.started":
                 self._note(who, "is being recorded")

@@ -23,6 +23,8 @@ MIN_LIKENESS: Final = 0.75
 """A voice was heard when it fits the track at least this well; 1 is a copy, a busy machine leaves gaps."""
 MAX_ECHO: Final = 0.1
 """A voice was not heard when less than this part of its amplitude is in the track: -20 dB."""
+_ENDS: Final = frozenset({"hangup", "agent_hangup"})
+"""Goodbyes of a phone or program, and of a browser, which says it over REST."""
 _PIECE_SAMPLES: Final = RATE_HZ
 _SLACK_SAMPLES: Final = RATE_HZ // 10
 
@@ -56,7 +58,7 @@ class Evidence:
     """All audio of a demonstration, at 8 kHz.
 
     Attributes:
-        said: speech of each of the two phones, by name.
+        said: speech of each caller, by name.
         heard: what each of them received.
         recording: the room's recording.
     """
@@ -101,25 +103,40 @@ def echo_of(track: Pcm | Samples, voice: Pcm | Samples) -> float:
 
 
 def judge(evidence: Evidence) -> list[Check]:
-    """Return what has to hold after two phones talked to each other in a recorded room."""
-    first, second = evidence.said
+    """Return what has to hold after everybody talked to everybody in a recorded room."""
     checks = []
-    for own, other in ((first, second), (second, first)):
-        match = find_voice(evidence.heard[own], evidence.said[other])
-        echo = echo_of(match.rest, evidence.said[own])
-        checks.append(_likeness_check(f"phone {own} heard {other}", match.likeness))
+    for own, track in evidence.heard.items():
+        others = {name: voice for name, voice in evidence.said.items() if name != own}
+        likenesses, rest = _take_apart(track, others)
+        checks += [_likeness_check(f"{own} heard {name}", found) for name, found in likenesses.items()]
+        echo = echo_of(rest, evidence.said[own])
         checks.append(
             Check(
-                f"phone {own} did not hear itself",
+                f"{own} did not hear itself",
                 echo <= MAX_ECHO,
                 f"own voice at {echo:.2f} of its amplitude, at most {MAX_ECHO:.2f}",
             )
         )
-    for own, other in ((first, second), (second, first)):
-        alone = find_voice(evidence.recording, evidence.said[other]).rest
-        match = find_voice(alone, evidence.said[own])
-        checks.append(_likeness_check(f"the recording holds {own}", match.likeness))
-    return checks
+    likenesses, _ = _take_apart(evidence.recording, evidence.said)
+    return checks + [
+        _likeness_check(f"the recording holds {name}", found) for name, found in likenesses.items()
+    ]
+
+
+def _take_apart(track: Pcm | Samples, voices: Mapping[str, Pcm]) -> tuple[dict[str, float], Samples]:
+    """Return how well each voice fits the track without the other ones, and the track without all of them.
+
+    The clearest voice is taken out first: another one might be looked for in its place.
+    """
+    rest: Samples = track.astype(np.float64)
+    parts: dict[str, Samples] = {}
+    while len(parts) < len(voices):
+        matches = {name: find_voice(rest, voice) for name, voice in voices.items() if name not in parts}
+        name = max(matches, key=lambda item: matches[item].likeness)
+        parts[name] = rest - matches[name].rest
+        rest = matches[name].rest
+    likenesses = {name: find_voice(rest + parts[name], voice).likeness for name, voice in voices.items()}
+    return likenesses, rest
 
 
 def _likeness_check(fact: str, likeness: float) -> Check:
@@ -148,11 +165,11 @@ def _follow(track: Samples, piece: Samples, expected: int) -> int:
 
 
 def are_stored(calls: Sequence[Mapping[str, Any]], expected: int) -> Check:
-    """Check that the call history has all calls, answered, ended by their phones and recorded."""
+    """Check that the call history has all calls, answered, ended by their callers and recorded."""
     complete = [
         call
         for call in calls
-        if call["endReason"] == "hangup" and call["joined"] is not None and call["recordingEnabled"]
+        if call["endReason"] in _ENDS and call["joined"] is not None and call["recordingEnabled"]
     ]
     return Check(
         "GET /api/calls lists every call, with its end and its recording",

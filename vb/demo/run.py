@@ -1,4 +1,4 @@
-"""`vb demo`: starts a server, lets two phones talk in a recorded room, and gives the verdict."""
+"""`vb demo`: two phones, a browser and a program talk in a recorded room, and the verdict is given."""
 
 from __future__ import annotations
 
@@ -14,9 +14,12 @@ from trio_websocket import ConnectionClosed, HandshakeError
 
 from vb.config import Config
 from vb.demo.application import Application
+from vb.demo.browser import Browser
+from vb.demo.caller import Caller
 from vb.demo.check import Evidence, are_stored, judge
 from vb.demo.phone import Phone
 from vb.demo.problem import DemoFailed, within
+from vb.demo.program import Program
 from vb.demo.screen import Screen, show_checks
 from vb.demo.track import RATE_HZ, load_recording, load_speech
 from vb.errors import first_of
@@ -24,8 +27,9 @@ from vb.log import configure_logging
 from vb.media.errors import DecodeError
 from vb.server import open_server
 
-SECOND_VOICE_AFTER_S: Final = 1.5
-"""The phones talk in turn at first, and then at once: an echo could not hide in either part."""
+SPEECH_SAMPLES: Final = int(3.4 * RATE_HZ)
+NEXT_VOICE_AFTER_S: Final = 2.2
+"""Each talks alone at first, and then over the next one: an echo could not hide in either part."""
 LISTEN_ON_S: Final = 0.4
 """The last words are still on their way when the speech has ended."""
 GATHER_S: Final = 5.0
@@ -42,7 +46,7 @@ async def run_demo(keep: str | None) -> int:
         keep: directory for the recording; a new temporary one if None. It stays in either case.
 
     Returns:
-        Exit status: 0 if everybody heard the other and not themselves, 1 if not, 130 after Ctrl-C.
+        Exit status: 0 if everybody heard the others and not themselves, 1 if not, 130 after Ctrl-C.
     """
     configure_logging("warn")
     console = Console(highlight=False)
@@ -52,9 +56,9 @@ async def run_demo(keep: str | None) -> int:
         folder = _make_folder(keep)
         async with trio.open_nursery() as nursery:
             await nursery.start(_watch_signals, talk, nursery.cancel_scope)
-            phones, recording, calls = await _hold_calls(console, folder, talk)
+            callers, recording, calls = await _hold_calls(console, folder, talk)
             if recording is not None and not talk.cancel_called:
-                await _give_verdict(console, phones, recording, calls)
+                await _give_verdict(console, callers, recording, calls)
                 passed = True
             elif recording is not None:
                 console.print(f"recording: {recording}", soft_wrap=True, markup=False)
@@ -83,24 +87,33 @@ async def _watch_signals(
 
 async def _hold_calls(
     console: Console, folder: Path, talk: trio.CancelScope
-) -> tuple[tuple[Phone, Phone], Path | None, list[dict[str, Any]]]:
-    """Hold two calls in a recorded room; returns the phones, the recording if any, and what is stored."""
+) -> tuple[tuple[Caller, ...], Path | None, list[dict[str, Any]]]:
+    """Hold four calls in a recorded room; returns the callers, the recording if any, and what is stored."""
     calls: list[dict[str, Any]] = []
-    phones = (Phone("A", load_speech("caller_a.wav")), Phone("B", load_speech("caller_b.wav")))
-    screen = Screen(console, phones)
+    voices = [load_speech("caller_a.wav"), load_speech("caller_b.wav")]
+    # Backwards a recording is as unlike itself as another speaker.
+    a, b, c, d = (
+        voice[:SPEECH_SAMPLES] for pair in (voices, [voice[::-1] for voice in voices]) for voice in pair
+    )
+    phones = (Phone("A", a), Phone("B", b))
+    browser, program = Browser("browser", c), Program("program", d)
+    callers: tuple[Caller, ...] = (*phones, browser, program)
+    screen = Screen(console, callers)
     async with open_server(_config(folder)) as server, trio.open_nursery() as nursery:
         assert server.url is not None
         sip = server.addresses.sip[0].removeprefix("udp:")
         screen.note("server", f"listens on {server.url} and sip:{sip}")
         nursery.start_soon(screen.run)
-        application = Application(server.url, callers=len(phones), note=screen.note)
+        application = Application(server.url, callers=len(callers), note=screen.note)
         with talk:
             await nursery.start(application.run)
             for phone in phones:
                 nursery.start_soon(phone.run, f"sip:demo@{sip}")
-            await _converse(application, phones)
-        for phone in phones:
-            phone.hang_up()
+            nursery.start_soon(browser.run, server.url)
+            nursery.start_soon(program.run, server.url)
+            await _converse(application, callers)
+        for caller in callers:
+            caller.hang_up()
         if talk.cancel_called:
             with trio.move_on_after(INTERRUPTED_FINISH_S):
                 await application.over.wait()
@@ -109,24 +122,23 @@ async def _hold_calls(
                 await application.over.wait()
             calls = await application.stored_calls()
         nursery.cancel_scope.cancel()
-    return phones, application.recording, calls
+    return callers, application.recording, calls
 
 
-async def _converse(application: Application, phones: tuple[Phone, Phone]) -> None:
-    with within(GATHER_S, "both calls to be answered and recorded"):
+async def _converse(application: Application, callers: tuple[Caller, ...]) -> None:
+    with within(GATHER_S, "all calls to be in the room and recorded"):
         await application.gathered.wait()
-    first, second = phones
-    first.said.talk()
-    await trio.sleep(SECOND_VOICE_AFTER_S)
-    second.said.talk()
-    with within(TALK_S, "the phones to finish their speech"):
-        for phone in phones:
-            await phone.spoken.wait()
+    for caller in callers:
+        caller.said.talk()
+        await trio.sleep(NEXT_VOICE_AFTER_S)
+    with within(TALK_S, "the callers to finish their speech"):
+        for caller in callers:
+            await caller.spoken.wait()
     await trio.sleep(LISTEN_ON_S)
 
 
 async def _give_verdict(
-    console: Console, phones: tuple[Phone, Phone], recording: Path, calls: list[dict[str, Any]]
+    console: Console, callers: tuple[Caller, ...], recording: Path, calls: list[dict[str, Any]]
 ) -> None:
     """Show what holds.
 
@@ -135,11 +147,11 @@ async def _give_verdict(
     """
     pcm, rate_hz = await trio.to_thread.run_sync(load_recording, recording)
     evidence = Evidence(
-        said={phone.name: phone.said.speech for phone in phones},
-        heard={phone.name: phone.heard.samples for phone in phones},
+        said={caller.name: caller.said.speech for caller in callers},
+        heard={caller.name: caller.heard.samples for caller in callers},
         recording=pcm,
     )
-    checks = [*await trio.to_thread.run_sync(judge, evidence), are_stored(calls, len(phones))]
+    checks = [*await trio.to_thread.run_sync(judge, evidence), are_stored(calls, len(callers))]
     show_checks(console, checks)
     console.print(
         f"recording: {recording} ({pcm.size / RATE_HZ:.1f} s at {rate_hz} Hz)", soft_wrap=True, markup=False
@@ -164,6 +176,7 @@ def _config(folder: Path) -> Config:
             "HTTP_ADDR": "127.0.0.1:0",
             "SIP_BIND_IP": "127.0.0.1",
             "SIP_PORT": "0",
+            "ICE_SERVERS": "none",
             "RTP_PORT_MIN": "0",
             "RTP_PORT_MAX": "0",
             "RECORDING_DIR": str(folder),

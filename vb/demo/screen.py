@@ -13,8 +13,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from vb.demo.caller import Caller
 from vb.demo.check import Check
-from vb.demo.phone import Phone
 
 PICTURE_INTERVAL_S: Final = 0.1
 LINE_INTERVAL_S: Final = 1.0
@@ -24,23 +24,23 @@ _METER_WIDTH: Final = 16
 
 
 class Screen:
-    """Shows phones and notes while the calls run.
+    """Shows callers and notes while the calls run.
 
     Args:
         console: where to.
-        phones: whose levels and packets are shown.
+        callers: whose levels and packets are shown.
     """
 
-    def __init__(self, console: Console, phones: Sequence[Phone]) -> None:
+    def __init__(self, console: Console, callers: Sequence[Caller]) -> None:
         self._console = console
-        self._phones = phones
+        self._phones = callers
         self._notes: deque[Text] = deque(maxlen=_NOTES)
         self._begun = trio.current_time()
 
     def note(self, who: str, what: str) -> None:
         """Tell that something happened."""
         line = Text.assemble(
-            (f"{trio.current_time() - self._begun:5.1f} s  ", "dim"), (f"{who:<7}", "bold"), what
+            (f"{trio.current_time() - self._begun:5.1f} s  ", "dim"), (f"{who:<8}", "bold"), what
         )
         self._notes.append(line)
         if not self._console.is_terminal:
@@ -52,9 +52,9 @@ class Screen:
             await self._run_picture()
         while True:
             await trio.sleep(LINE_INTERVAL_S)
-            for phone in self._phones:
-                if phone.quality() is not None:
-                    self.note(phone.name, _line(phone))
+            for caller in self._phones:
+                if caller.sent:
+                    self.note(caller.name, _line(caller))
 
     async def _run_picture(self) -> None:
         # Drawn by this task and not by a thread of the library, so that it never meets half a change.
@@ -67,16 +67,16 @@ class Screen:
                 live.update(self._picture(), refresh=True)
 
     def _picture(self) -> RenderableType:
-        table = Table("phone", "says", "hears", "sent", "received", "lost", "jitter", "MOS")
+        table = Table("caller", "says", "hears", "sent", "received", "lost", "jitter", "MOS")
         for column in table.columns[3:]:
             column.justify = "right"
-        for phone in self._phones:
-            quality = phone.quality()
+        for caller in self._phones:
+            quality = caller.quality()
             table.add_row(
-                phone.name,
-                _meter(phone.said.level_dbfs(), "cyan"),
-                _meter(phone.heard.level_dbfs(), "green"),
-                str(phone.sent),
+                caller.name,
+                _meter(caller.said.level_dbfs(), "cyan"),
+                _meter(caller.heard.level_dbfs(), "green"),
+                str(caller.sent),
                 *(
                     ("", "", "", "")
                     if quality is None
@@ -98,14 +98,16 @@ def _meter(level_dbfs: float, style: str) -> ProgressBar:
     )
 
 
-def _line(phone: Phone) -> str:
-    quality = phone.quality()
-    assert quality is not None
-    return (
-        f"says {phone.said.level_dbfs():4.0f} dB, hears {phone.heard.level_dbfs():4.0f} dB, "
-        f"{phone.sent} packets sent, {quality.rtp_packets_received} received, "
-        f"{quality.rtp_packets_lost} lost, MOS {quality.mos_score:.2f}"
+def _line(caller: Caller) -> str:
+    text = (
+        f"says {caller.said.level_dbfs():4.0f} dB, hears {caller.heard.level_dbfs():4.0f} dB, "
+        f"{caller.sent} packets sent"
     )
+    quality = caller.quality()
+    if quality is None:
+        return text
+    received, lost = quality.rtp_packets_received, quality.rtp_packets_lost
+    return f"{text}, {received} received, {lost} lost, MOS {quality.mos_score:.2f}"
 
 
 def show_checks(console: Console, checks: Sequence[Check]) -> None:

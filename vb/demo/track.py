@@ -49,11 +49,23 @@ class SpokenTrack:
 
     def next_frame(self) -> bytes:
         """Return the payload of the next 20 ms."""
+        start = self._advance()
+        return self._silence if start is None else self._payload[start : start + FRAME_SAMPLES]
+
+    def next_pcm(self) -> Pcm:
+        """Return the audio of the next 20 ms, in place of `next_frame`."""
+        start = self._advance()
+        if start is None:
+            return np.zeros(FRAME_SAMPLES, np.int16)
+        return self.speech[start : start + FRAME_SAMPLES]
+
+    def _advance(self) -> int | None:
+        """Go on by a frame and return where it begins; None for silence."""
         start = self._position
         if start is None or start >= self.speech.size:
-            return self._silence
+            return None
         self._position = start + FRAME_SAMPLES
-        return self._payload[start : start + FRAME_SAMPLES]
+        return start
 
     def level_dbfs(self) -> float:
         """Return the loudness of the last 100 ms."""
@@ -65,12 +77,16 @@ class SpokenTrack:
 class HeardTrack:
     """What a phone hears: every packet lies where its RTP timestamp puts it, and gaps are silent.
 
+    Args:
+        clock_rate_hz: of the timestamps; a multiple of 8 kHz.
+
     Attributes:
         misplaced: packets whose timestamps lie outside of the track.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, clock_rate_hz: int = RATE_HZ) -> None:
         self.misplaced = 0
+        self._steps = clock_rate_hz // RATE_HZ
         self._samples = np.zeros(_MAX_SAMPLES, np.int16)
         self._origin: int | None = None
         self._end = 0
@@ -78,8 +94,8 @@ class HeardTrack:
     def place(self, timestamp: int, pcm: Pcm) -> None:
         """Put the audio of one packet in its place."""
         if self._origin is None:
-            self._origin = (timestamp - _LEAD_SAMPLES) & 0xFFFF_FFFF
-        start = difference32(timestamp, self._origin)
+            self._origin = (timestamp - _LEAD_SAMPLES * self._steps) & 0xFFFF_FFFF
+        start = difference32(timestamp, self._origin) // self._steps
         end = start + pcm.size
         if start < 0 or end > self._samples.size:
             self.misplaced += 1

@@ -115,7 +115,7 @@ class RtcLegs:
         sip = self.engine.config.sip
         return sip.listen_ip or sip.bind_ip
 
-    async def offer(self, sdp: str, app_id: str | None) -> Answered:
+    async def offer(self, sdp: str, app_id: str | None, speech_detection: bool | None = None) -> Answered:
         """Answer an offer with a new leg; it is live, and its media comes up by itself.
 
         Raises:
@@ -134,7 +134,8 @@ class RtcLegs:
         )
         offer = read_offer(negotiation, sdp.encode())
         engine.legs.check_capacity()
-        run = partial(self._run, self._context, negotiation, offer, app_id)
+        detect = engine.config.speech.detection if speech_detection is None else speech_detection
+        run = partial(self._run, self._context, negotiation, offer, app_id, detect)
         answered: Answered = await engine.legs.start_ready(run, name="WebRTC leg")
         return answered
 
@@ -144,6 +145,7 @@ class RtcLegs:
         negotiation: WebRtcNegotiation,
         offer: PeerOffer,
         app_id: str | None,
+        speech_detection: bool,
         *,
         task_status: trio.TaskStatus[Answered],
     ) -> None:
@@ -174,7 +176,7 @@ class RtcLegs:
                 session,
                 candidates,
                 gathering,
-                speech_detection=engine.config.speech.detection,
+                speech_detection=speech_detection,
                 leg_id=engine.ids.uuid(),
                 app_id=app_id or None,
                 now=trio.current_time(),

@@ -29,10 +29,10 @@ function ask(problem) {
   return asking;
 }
 
-export async function get(path, signal) {
+export async function get(path, signal, request = {}) {
   for (;;) {
     const token = sessionStorage.getItem(KEY);
-    const answer = await fetch(path, { headers: token ? { "X-API-Key": token } : {}, signal });
+    const answer = await fetch(path, { ...request, headers: token ? { "X-API-Key": token } : {}, signal });
     if (answer.ok) return answer;
     const body = await answer.json().catch(() => ({}));
     if (answer.status !== 401) throw new Refused(answer.status, body.error ?? answer.statusText);
@@ -43,6 +43,20 @@ export async function get(path, signal) {
 }
 
 export const read = async (path, signal) => (await get(path, signal)).json();
+
+export async function send(method, path, body = {}) {
+  return (await get(path, undefined, { method, body: method === "DELETE" ? undefined : JSON.stringify(body) })).json();
+}
+
+// A script cannot give a WebSocket a header: the token goes as a subprotocol beside the one that is spoken.
+export function socket(path) {
+  const token = sessionStorage.getItem(KEY);
+  const bytes = new TextEncoder().encode(token ?? "");
+  const text = btoa(String.fromCharCode(...bytes)).replace(/[+]/g, "-").replace(/[/]/g, "_").replace(/=+$/, "");
+  const url = new URL(path, location.href);
+  url.protocol = url.protocol === "https:" ? "wss:" : "ws:";
+  return new WebSocket(url, token ? ["vb", `vb.token.${text}`] : ["vb"]);
+}
 
 // Links name the server as the outside sees it, which may differ from where this page came from.
 export const local = (link) => (link ? new URL(link, location.href) : null);

@@ -1,9 +1,6 @@
-<!doctype html>
-<meta charset="utf-8">
-<title>caller</title>
-<script>
-// One caller: takes orders from the script that serves this page, carries them out, and says what came of it.
-const api = new URLSearchParams(location.search).get('api');
+(() => {
+// One caller: carries out the orders of the script that put it into a page of the server.
+const api = '/v1';
 const context = new AudioContext({ sampleRate: 48000 });
 const analyser = context.createAnalyser();
 analyser.fftSize = 16384;
@@ -38,7 +35,7 @@ async function exchange(options) {
   return answer;
 }
 
-const orders = {
+window.orders = {
   async call({ video }) {
     const stream = await navigator.mediaDevices.getUserMedia(
       { audio: { echoCancellation: false, noiseSuppression: false, autoGainControl: false } });
@@ -89,13 +86,4 @@ const orders = {
   async state() { return { state: peer.connectionState, states }; },
   async close() { peer.close(); return {}; },
 };
-
-(async () => {
-  for (;;) {
-    const order = await (await fetch('/next', { method: 'POST' })).json();
-    let result;
-    try { result = await orders[order.what](order); } catch (error) { result = { error: String(error) }; }
-    await fetch('/done', { method: 'POST', body: JSON.stringify(result) });
-  }
-})();
-</script>
+})()
