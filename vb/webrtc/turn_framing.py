@@ -10,7 +10,6 @@ from typing import Final
 from vb.webrtc.stun import HEADER_BYTES
 
 FIRST_CHANNEL: Final = 0x4000
-LAST_CHANNEL: Final = 0x4FFF
 MAX_MESSAGE_BYTES: Final = 65_535 + 4
 
 _CHANNEL_HEADER_BYTES: Final = 4
