@@ -24,6 +24,9 @@ PEERS: dict[str, Callable[[Report], Awaitable[None]]] = {
 def main() -> int:
     """Run the peers one after another and sum up.
 
+    These checks hear and time real programs, so a machine that stalls for a moment can fail one that holds:
+    a peer with a failure runs once more by itself at the end, and its second run counts.
+
     Returns:
         0 when every check of every peer that ran holds, else 1; 2 for an unknown name.
     """
@@ -32,14 +35,20 @@ def main() -> int:
     if unknown:
         print(f"unknown: {', '.join(unknown)}; there are {', '.join(PEERS)}", file=sys.stderr)
         return 2
-    passed = failed = 0
-    for name in names:
-        report = Report(name)
-        run_peer(report, PEERS[name])
-        passed += report.passed
-        failed += len(report.failures)
+    reports = {name: _run(name) for name in names}
+    for name in [name for name, report in reports.items() if report.failures]:
+        print(f"{name}: once more, because of {len(reports[name].failures)} that failed", flush=True)
+        reports[name] = _run(name)
+    passed = sum(report.passed for report in reports.values())
+    failed = sum(len(report.failures) for report in reports.values())
     print(f"interop: {passed} checks passed, {failed} failed", flush=True)
     return 1 if failed else 0
+
+
+def _run(name: str) -> Report:
+    report = Report(name)
+    run_peer(report, PEERS[name])
+    return report
 
 
 if __name__ == "__main__":

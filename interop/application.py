@@ -156,7 +156,7 @@ class Application:
 @asynccontextmanager
 async def application(vsi_url: str, rules: Mapping[str, Rule], token: str = "") -> AsyncIterator[Application]:
     """An application connected for the time of the block."""
-    headers = [(b"X-API-Key", token.encode())] if token else []
+    headers = [(b"Authorization", b"Bearer " + token.encode())] if token else []
     async with (
         open_websocket_url(vsi_url, extra_headers=headers) as connection,
         trio.open_nursery() as nursery,

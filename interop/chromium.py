@@ -177,7 +177,8 @@ class Page:
             await self.ask("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
 
     async def shoot(self, path: Path) -> None:
-        """Take a picture of the whole page."""
+        """Take a picture of the whole page, once it is laid out: before that it has no width."""
+        await self.wait_for("document.readyState === 'complete' && document.documentElement.scrollWidth > 0")
         found = await self.ask("Page.captureScreenshot", format="png", captureBeyondViewport=True)
         await trio.Path(path).write_bytes(base64.b64decode(found["data"]))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
@@ -44,13 +45,16 @@ class Report:
 
 
 def run_peer(report: Report, run: Callable[[Report], Awaitable[None]]) -> None:
-    """Run one peer to its end; a missing peer is no failure, a server that fails is one."""
+    """Run one peer to its end; a missing peer is no failure, whatever else it raises is one."""
     try:
         trio.run(run, report)
     except* NotRun as group:
         print(f"{report.peer}: not run: {_leaf(group)}", flush=True)
     except* ServerFailed as group:
         report.check(False, "the server starts and stops", _leaf(group))
+    except* Exception as group:  # the other peers are still worth their run
+        traceback.print_exception(group)
+        report.check(False, "the peer runs to its end", repr(_leaf(group)))
 
 
 def _leaf(group: BaseExceptionGroup[BaseException]) -> BaseException:

@@ -117,7 +117,7 @@ async def running_program(vsi_url: str, hertz: int) -> AsyncIterator[Program]:
     """A program in the room for the time of the block."""
     url = vsi_url.replace("/v1/vsi", f"/v1/legs/websocket?room_id={ROOM}&rtt=true&app_id=program")
     async with (
-        open_websocket_url(url, extra_headers=[(b"X-API-Key", TOKEN.encode())]) as socket,
+        open_websocket_url(url, extra_headers=[(b"Authorization", b"Bearer " + TOKEN.encode())]) as socket,
         trio.open_nursery() as nursery,
     ):
         program = Program(socket, hertz)

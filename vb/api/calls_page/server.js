@@ -32,7 +32,7 @@ function ask(problem) {
 export async function get(path, signal, request = {}) {
   for (;;) {
     const token = sessionStorage.getItem(KEY);
-    const answer = await fetch(path, { ...request, headers: token ? { "X-API-Key": token } : {}, signal });
+    const answer = await fetch(path, { ...request, headers: token ? { Authorization: `Bearer ${token}` } : {}, signal });
     if (answer.ok) return answer;
     const body = await answer.json().catch(() => ({}));
     if (answer.status !== 401) throw new Refused(answer.status, body.error ?? answer.statusText);
