@@ -172,7 +172,7 @@ class Mouth:
         return True
 
     def interrupt(self, turn: int) -> bool:
-        """Let nothing of the turns up to `turn` be heard any more; returns whether anything of them was left."""
+        """Silence the turns up to `turn` for good; returns whether anything of them was left."""
         self._cut = max(self._cut, turn)
         kept = deque(piece for piece in self._pieces if piece.turn > self._cut)
         held = len(kept) != len(self._pieces)
