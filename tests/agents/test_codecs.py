@@ -286,10 +286,32 @@ _JSON = st.recursive(
     max_leaves=10,
 )
 _KINDS = st.sampled_from(
-    """conversation_initiation_metadata audio interruption user_transcript ping client_tool_call agent_response
-    agent_response_correction client_error Welcome SettingsApplied Error ConversationText LatencyReport
-    UserStartedSpeaking transcript speech-update status-update call_started playback_clear_buffer
-    client_tool_invocation bot-ready user-input error""".split()
+    (
+        "conversation_initiation_metadata",
+        "audio",
+        "interruption",
+        "user_transcript",
+        "ping",
+        "client_tool_call",
+        "agent_response",
+        "agent_response_correction",
+        "client_error",
+        "Welcome",
+        "SettingsApplied",
+        "Error",
+        "ConversationText",
+        "LatencyReport",
+        "UserStartedSpeaking",
+        "transcript",
+        "speech-update",
+        "status-update",
+        "call_started",
+        "playback_clear_buffer",
+        "client_tool_invocation",
+        "bot-ready",
+        "user-input",
+        "error",
+    )
 )
 _KEYS = st.sampled_from(
     [
