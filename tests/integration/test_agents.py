@@ -374,6 +374,8 @@ async def test_wrong_requests_are_refused_with_one_clear_error(tmp_path: Path) -
                     ):
                         with pytest.raises(error):
                             await server.call(f"leg_agent_{name}", id=leg, **fields)
+                    with pytest.raises(BadRequest):
+                        await server.call("leg_agent_deepgram", id="")
                     with pytest.raises(NotFound):
                         await server.call("leg_agent_elevenlabs", id="nobody", agent_id="x")
                     with pytest.raises(NotFound):

@@ -160,6 +160,7 @@ def _pipecat(engine: Engine, p: PipecatAgent) -> PipecatCodec:
 
 
 def _deepgram(engine: Engine, p: DeepgramAgent) -> DeepgramCodec:
+    _needed(p.id, "id")  # nothing else of the request has to be there
     settings = engine.config.deepgram
     return DeepgramCodec(
         DeepgramOptions(
