@@ -76,6 +76,7 @@ class LegColumns:
         self.shut = np.zeros(capacity, np.bool_)
         self.filled = np.zeros(capacity, np.bool_)
         self.zero = np.zeros(capacity, np.bool_)
+        self.hears = np.zeros(capacity, np.bool_)
         self.quiet = np.zeros(capacity, np.int64)
         self.hush = np.zeros(capacity, np.int64)
         self.leader = np.arange(capacity)
