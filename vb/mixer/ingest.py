@@ -28,7 +28,7 @@ from vb.mixer.columns import (
 )
 from vb.mixer.core import PlaneCore
 from vb.mixer.demux import MAX_AGE_S, PLAIN_FIRST_BYTE, Demux
-from vb.mixer.extensions import skip_extensions
+from vb.mixer.extensions import SILENT_LEVEL, skip_extensions
 from vb.mixer.frames import TICKS_PER_S, Slots
 from vb.mixer.port import MAX_EVENTS, RtpPort
 from vb.rtp.arrival import Headers
@@ -134,7 +134,7 @@ class Ingest:
         """Sort out the packets of a round, one per leg at most."""
         columns = self._core.columns
         slots, lengths = batch.slots[start:stop], batch.lengths[start:stop]
-        skip_extensions(batch, start, stop, columns.trusted)
+        skip_extensions(batch, start, stop, columns.trusted, columns.level_id)
         heads = batch.matrix[start:stop, :HEADER_BYTES].copy()
         plain = (
             (heads[:, 0] == PLAIN_FIRST_BYTE)
@@ -249,11 +249,14 @@ class Ingest:
 
     def _keep_payloads(self, batch: Batch, audio: _Audio) -> None:
         """Hand payloads of codecs with state to their decoders."""
-        for i, slot in enumerate(audio.slots.tolist()):
+        columns = (audio.slots, audio.positions, audio.types, audio.rows, batch.levels[audio.rows])
+        for slot, position, payload_type, row, level in zip(
+            *(column.tolist() for column in columns), strict=True
+        ):
             stream = self._core.streams[slot]
             if stream is not None:
-                payload = self._payload(batch, int(audio.rows[i]))
-                stream.push(int(audio.positions[i]), int(audio.types[i]), payload)
+                payload = self._payload(batch, row)
+                stream.push(position, payload_type, payload, silent=level >= SILENT_LEVEL)
 
     def _restart(self, slot: int) -> None:
         """Play a new source from its first packet on (media rule 6)."""
