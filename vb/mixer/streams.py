@@ -52,6 +52,10 @@ def opus_duration_ms(payload: bytes) -> float:
     return duration_ms if duration_ms <= 120 else 0.0
 
 
+OPUS_FRAME_MS: Final = np.array([opus_duration_ms(bytes([config << 3])) for config in range(32)])
+"""Frame length by the first five bits of a packet."""
+
+
 class StreamReceiver:
     """The decoders of one leg and the packets that wait for them.
 
@@ -72,10 +76,39 @@ class StreamReceiver:
         self._resamplers: dict[int, StreamResampler] = {}
         self._waiting: list[tuple[int, int, bytes, bool]] = []
         self._decoded_end: int | None = None
+        self._loud = 0
         self._silent = 0
         self._kept: deque[tuple[int, bytes]] = deque(maxlen=_LEAD_IN)
         self.damaged = 0
         self.rested = 0
+
+    @property
+    def is_opus(self) -> bool:
+        """Whether all its payload types are Opus."""
+        return all(codec.name == "opus" for codec in self._codecs.values())
+
+    @property
+    def rests(self) -> bool:
+        """Whether a further packet of silence need not wait for its turn; see `rest`."""
+        return self._silent > RESTS_AFTER and not self._loud
+
+    def rest(self, position: int, samples: int, payload_type: int, payload: bytes) -> None:
+        """Leave a packet of silence undecoded; whoever calls this plays silence for its samples."""
+        self.rested += 1
+        self._kept.append((payload_type, payload))
+        end = position + samples
+        if self._decoded_end is None or end > self._decoded_end:
+            self._decoded_end = end
+
+    def rest_waiting(self) -> list[tuple[int, int]]:
+        """Leave the packets that wait undecoded while it rests; returns their positions and samples."""
+        spans = []
+        while self._waiting:
+            position, payload_type, payload, _ = self._take()
+            samples = self.length(payload_type, payload)
+            self.rest(position, samples, payload_type, payload)
+            spans.append((position, samples))
+        return spans
 
     def add(self, codecs: Mapping[int, Codec]) -> None:
         """Take further payload types."""
@@ -105,6 +138,7 @@ class StreamReceiver:
     def reset(self) -> None:
         """Forget what waits: the stream starts anew."""
         self._waiting.clear()
+        self._loud = 0
         self._decoders.clear()
         self._resamplers.clear()
         self._decoded_end = None
@@ -121,8 +155,15 @@ class StreamReceiver:
             silent: whether its sender says that nobody would hear it.
         """
         heapq.heappush(self._waiting, (position, payload_type, payload, silent))
+        self._loud += not silent
         if len(self._waiting) > _MAX_WAITING:
-            heapq.heappop(self._waiting)
+            self._take()
+
+    def _take(self) -> tuple[int, int, bytes, bool]:
+        """Remove the first packet that waits."""
+        packet = heapq.heappop(self._waiting)
+        self._loud -= not packet[3]
+        return packet
 
     def advance(self, until: int) -> list[tuple[int, Pcm]]:
         """Decode what is due before `until` and return it as (position, samples).
@@ -140,28 +181,19 @@ class StreamReceiver:
                 if gap > 0 and end < until and not rests and gap <= self.length(payload_type, payload):
                     self._fill(decoded, end, position, payload_type, payload)
                 break
-            heapq.heappop(self._waiting)
+            self._take()
             if gap < 0:
                 continue
             self._silent = self._silent + 1 if silent else 0
             if self._silent > RESTS_AFTER:
-                self._rest(
-                    decoded, end if gap <= self._most_concealed else position, position, payload_type, payload
-                )
+                samples = self.length(payload_type, payload)
+                self.rest(position, samples, payload_type, payload)
+                decoded.append((position, np.zeros(samples, np.int16)))
                 continue
             if gap:
                 self._fill(decoded, end, position, payload_type, payload)
             self._decode(decoded, position, payload_type, payload)
         return decoded
-
-    def _rest(
-        self, decoded: list[tuple[int, Pcm]], start: int, position: int, payload_type: int, payload: bytes
-    ) -> None:
-        """Give silence from `start` to the end of a packet without decoding it."""
-        self.rested += 1
-        self._kept.append((payload_type, payload))
-        self._decoded_end = position + self.length(payload_type, payload)
-        decoded.append((start, np.zeros(self._decoded_end - start, np.int16)))
 
     def _lead_in(self) -> None:
         """Bring the decoder to where it would be if it had not rested."""
