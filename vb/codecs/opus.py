@@ -60,7 +60,6 @@ class OpusEncoder:
         opus.check(
             opus.encoder_init(self._state, rate_hz, _MONO, libopus.APPLICATION_VOIP), "Opus encoder set-up"
         )
-        self._payload = ctypes.create_string_buffer(_MAX_PAYLOAD_BYTES)
         self.complexity = -1
         self.set_complexity(HIGHEST_AUTO)
         self._set(libopus.SET_INBAND_FEC, 1)
@@ -120,8 +119,10 @@ class OpusEncoder:
         """
         samples = np.ascontiguousarray(pcm, np.int16)
         address = samples.__array_interface__["data"][0]
-        size = self._opus.encode(self._state, address, samples.size, self._payload, _MAX_PAYLOAD_BYTES)
-        return ctypes.string_at(self._payload, self._opus.check(size, "Opus encoding"))
+        payload = np.empty(_MAX_PAYLOAD_BYTES, np.uint8)
+        place = payload.__array_interface__["data"][0]
+        size = self._opus.encode(self._state, address, samples.size, place, _MAX_PAYLOAD_BYTES)
+        return payload[: self._opus.check(size, "Opus encoding")].tobytes()
 
 
 class OpusDecoder:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from vb.mixer.tasks import helpers as module
 from vb.mixer.tasks.helpers import LEAST_PIECES, Helpers
 
 
@@ -62,3 +63,22 @@ def test_helpers_end_with_their_plane() -> None:
     helpers.share(20, lambda piece: None)
     helpers.stop()
     assert not any(thread.is_alive() for thread in threads)
+
+
+def test_helpers_run_with_the_priority_that_their_plane_is_given(
+    helpers: Helpers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = {"wanted": (0, 0)}
+    adopted: list[tuple[int, int]] = []
+    monkeypatch.setattr(module, "scheduling", lambda thread: given["wanted"] if thread else (0, 0))
+    monkeypatch.setattr(module, "adopt", adopted.append)
+    for wanted, changes in (((0, 0), 0), ((2, 1), 2), ((2, 1), 2), ((0, 0), 4)):
+        given["wanted"] = wanted
+        meeting = threading.Barrier(3, timeout=5)
+
+        def work(piece: int, meeting: threading.Barrier = meeting) -> None:
+            if piece < 3:
+                meeting.wait()  # so that each of the three threads is awake
+
+        helpers.share(LEAST_PIECES, work)
+        assert len(adopted) == changes

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from queue import SimpleQueue
 from typing import Final
 
@@ -24,6 +24,22 @@ LEAST_PIECES: Final = 8
 def cores() -> int:
     """Return how many cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def scheduling(thread: int) -> tuple[int, int]:
+    """Return the policy and priority of a thread of this process, 0 for the present one."""
+    try:
+        policy = os.sched_getscheduler(thread) & ~os.SCHED_RESET_ON_FORK
+        return policy, os.sched_getparam(thread).sched_priority
+    except (AttributeError, OSError):  # another system, or a sandbox that forbids the question
+        return 0, 0
+
+
+def adopt(wanted: tuple[int, int]) -> None:
+    """Run the present thread by a policy and priority, if that is permitted."""
+    policy, priority = wanted
+    with suppress(AttributeError, OSError):
+        os.sched_setscheduler(0, policy, os.sched_param(priority))
 
 
 class _Batch:
@@ -63,6 +79,7 @@ class Helpers:
     def __init__(self, count: int) -> None:
         self._batch: _Batch | None = None
         self._stopped = False
+        self._served = threading.get_native_id()
         self._wakes = [threading.Lock() for _ in range(count)]
         self._threads = [
             threading.Thread(target=self._run, args=(wake,), name=f"codecs {number}", daemon=True)
@@ -96,10 +113,16 @@ class Helpers:
                 wake.release()
 
     def _run(self, wake: threading.Lock) -> None:
+        priority = scheduling(0)
         while True:
             wake.acquire()
             if self._stopped:
                 return
+            wanted = scheduling(self._served)
+            if wanted != priority:
+                # Operators give the plane priority at any time; it must not wait for a thread without.
+                priority = wanted
+                adopt(wanted)
             batch = self._batch
             if batch is not None:
                 batch.help()
