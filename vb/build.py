@@ -9,6 +9,7 @@ import trio
 
 from vb.agents.agents import Agents
 from vb.blocking import ThreadRunner
+from vb.codecs.complexity import Complexity
 from vb.config import Config
 from vb.engine import Engine
 from vb.errors import ConfigError
@@ -105,6 +106,7 @@ def build_engine(
         playout=PlayoutSettings(config.rtp.jitter_buffer_ms, config.rtp.jitter_buffer_max_ms),
         pass_through=config.rooms.pass_through,
         relearn=config.rtp.relatch,
+        complexity=Complexity(config.rooms.opus_complexity),
     )
     metrics, life, bridges = Metrics(), Lifetime(), Bridges()
     turns = Turns(partial(metrics.recovered, "engine", "turn"))

@@ -246,6 +246,19 @@ class RtpPort(Port):
         MediaSetup(self._core, self).expect(receivable.codecs, receivable.telephone_events)
 
     @property
+    def audio_level_id(self) -> int | None:
+        """Number of the header extension with the level of what comes in; packets of silence rest undecoded.
+
+        Spec: RFC 6464.
+        """
+        return int(self._core.columns.level_id[self.slot]) or None
+
+    @audio_level_id.setter
+    def audio_level_id(self, value: int | None) -> None:
+        if not self.closed:
+            self._core.columns.level_id[self.slot] = value or 0
+
+    @property
     def transform(self) -> PacketTransform | None:
         """What is done to each RTP and RTCP packet next to the socket; None for nothing."""
         return self._core.transforms.get(self.slot)
