@@ -186,6 +186,11 @@ def main(argv: list[str] | None = None) -> int:
                 store.open()
                 store.close()
                 load(url, make_calls(args.calls))
+                store = Store(url, run_id=RUN)
+                store.open()
+                while not store.tend_words():
+                    pass
+                store.close()
                 kind = store.kind
                 each = size_bytes(url) / args.calls
                 missed += each > MAX_BYTES

@@ -20,6 +20,7 @@ from vb.history.packing import unpack, unpack_json
 from vb.history.query import Query
 from vb.history.removal import Removed, doomed, outdated, remove
 from vb.history.schema import CALLS, PARTS
+from vb.history.tend import tend_words
 from vb.history.writer import DOCUMENT_PART, CallWrite, Writer
 
 REMOVE_AT_ONCE: Final = 200
@@ -124,6 +125,20 @@ class Store:
             if before_us is not None and len(keys) < REMOVE_AT_ONCE:
                 keys += connection.scalars(outdated(before_us, REMOVE_AT_ONCE - len(keys)))
             return remove(connection, keys)
+
+    def tend_words(self, stop: Callable[[], bool] = lambda: False) -> bool:
+        """Count the words that have become common; see `vb.history.tend`.
+
+        Args:
+            stop: whether no further word is to be begun.
+
+        Returns:
+            Whether nothing is left to be done for now.
+
+        Raises:
+            SQLAlchemyError: the database is away.
+        """
+        return not self._ready or tend_words(self._engine, stop=stop)
 
     def delete(self, call_id: UUID) -> Removed:
         """Remove one ended call.

@@ -16,6 +16,7 @@ from sqlalchemy import Connection, Row, bindparam, delete, insert, select, updat
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import IntegrityError
 
+from vb.history.common import WordTally
 from vb.history.counts import Deltas, apply_counts, count_call, count_duration, count_labels
 from vb.history.labels import labels_of, pack_labels, unpack_labels
 from vb.history.packing import dump_json, pack, pack_json
@@ -164,6 +165,7 @@ class Writer:
         todo = _merge(writes)
         if not todo:
             return
+        tally = WordTally.begin(connection)
         found = {
             row.call_id: row
             for row in connection.execute(
@@ -186,9 +188,10 @@ class Writer:
         self._update(connection, newer, deltas)
         self._parts(connection, [*new, *(write for write, _ in old)])
         self._labels(connection, new, newer)
-        self._words(connection, new, [write for write, _ in newer])
+        self._words(connection, new, [write for write, _ in newer], tally)
         self._files(connection, [*new, *(write for write, _ in newer)])
         apply_counts(connection, deltas)
+        tally.apply()
 
     def _insert(self, connection: Connection, writes: list[CallWrite]) -> list[CallWrite]:
         """Insert new calls; returns them with their keys, which change where another call has them."""
@@ -290,9 +293,12 @@ class Writer:
             )
 
     @staticmethod
-    def _words(connection: Connection, new: list[CallWrite], old: list[CallWrite]) -> None:
+    def _words(connection: Connection, new: list[CallWrite], old: list[CallWrite], tally: WordTally) -> None:
         table = words_table(connection.dialect.name)
         changed = [write for write in old if write.words is not None]
+        tally.count_stored([write.key for write in changed], -1)
+        for write in (*new, *changed):
+            tally.count(write.key, (write.words or "").split(), 1)
         if changed:
             connection.execute(
                 update(table).where(table.c.rowid == bindparam("key")).values(words=bindparam("new_words")),

@@ -11,6 +11,7 @@ from uuid import UUID, uuid4
 
 import structlog
 import trio
+from sqlalchemy.exc import SQLAlchemyError
 
 from vb.channels import Channel, ChannelFull
 from vb.events.base import Published
@@ -37,6 +38,7 @@ CLOSE_S: Final = 10.0
 TAKE: Final = 500
 READERS: Final = 3
 MAX_TO_DELETE: Final = 10_000
+TEND_EVERY_S: Final = 60.0
 
 DeleteStored = Callable[[str], Awaitable[bool]]
 """Deletes a recording from a bucket, by its address; says whether it is gone."""
@@ -64,6 +66,8 @@ class History:
         self._to_delete: Channel[str] = Channel(MAX_TO_DELETE, overflow="refuse", name="recordings to delete")
         self._reading = trio.CapacityLimiter(READERS)
         self._writing = trio.CapacityLimiter(1)
+        self._tending = trio.CapacityLimiter(1)
+        self._ends = False
         self._wakeup = trio.Event()
 
     # -- events --------------------------------------------------------------------------------------------
@@ -123,6 +127,21 @@ class History:
         """Delete recordings of calls that were removed for their age or policy, until cancelled."""
         while True:
             await self.remove_recordings([await self._to_delete.get()])
+
+    async def run_tending(self) -> None:
+        """Count the words that become common, in a thread that nobody waits for, until cancelled."""
+        done = True
+        try:
+            while True:
+                await trio.sleep(TEND_EVERY_S if done else PAUSE_S)
+                tend = partial(self.store.tend_words, lambda: self._ends)
+                try:
+                    done = await trio.to_thread.run_sync(tend, abandon_on_cancel=True, limiter=self._tending)
+                except SQLAlchemyError as exc:  # only searches are slower; the writing tells what is wrong
+                    done = True
+                    log.warning("common words are not counted", problem=type(exc).__name__)
+        finally:
+            self._ends = True
 
     # -- the task ------------------------------------------------------------------------------------------
 
@@ -232,6 +251,7 @@ async def open_history(
         async with trio.open_nursery() as nursery:
             nursery.start_soon(history.run, name="call history")
             nursery.start_soon(history.run_removals, name="recordings of removed calls")
+            nursery.start_soon(history.run_tending, name="common words")
             try:
                 yield history
             finally:
