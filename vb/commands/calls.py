@@ -12,7 +12,7 @@ from vb.commands.registry import Route, command
 from vb.commands.views import Status
 from vb.engine import Engine
 from vb.history import edge
-from vb.history.model import CallDetail, EntryList, MessageList, PaginatedCallList
+from vb.history.model import CallDetail, CallDetailList, EntryList, MessageList, PaginatedCallList
 from vb.history.query import MAX_PAGE, MAX_SEARCH_CHARS
 from vb.history.store import Store
 from vb.parameters import PREFIX_KEY, Params, prefixed
@@ -131,6 +131,14 @@ async def list_calls(engine: Engine, p: ListCalls) -> PaginatedCallList:
     A call is the life of one leg, in or out; those that go on are listed too.
     """
     return await _ask(engine, partial(edge.list_calls, pairs=p.pairs()))
+
+
+@command(
+    "list_call_details", rest=Route("GET", edge.DETAILS_PATH, links=LINKS), errors=(400, 401, 403, 501, 503)
+)
+async def list_call_details(engine: Engine, p: ListCalls) -> CallDetailList:
+    """List stored calls, each with what is known of its leg, as `get_call` shows one."""
+    return await _ask(engine, partial(edge.list_details, pairs=p.pairs()))
 
 
 @command("get_call", rest=Route("GET", f"{PATH}/{{id}}"), errors=(401, 403, 404, 501, 503))

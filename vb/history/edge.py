@@ -15,12 +15,23 @@ from urllib.parse import urlencode
 from uuid import UUID
 
 from vb.errors import Conflict, InvalidField, NotFound
-from vb.history.model import Call, CallDetail, Entry, EntryList, Message, MessageList, PaginatedCallList
+from vb.history.find import Page
+from vb.history.model import (
+    Call,
+    CallDetail,
+    CallDetailList,
+    Entry,
+    EntryList,
+    Message,
+    MessageList,
+    PaginatedCallList,
+)
 from vb.history.present import entries_of, messages_of, show_call, show_detail, show_entry
 from vb.history.query import MAX_PAGE, Position, parse_query
 from vb.history.store import Store
 
 CALLS_PATH: Final = "/api/calls"
+DETAILS_PATH: Final = f"{CALLS_PATH}/details"
 DEFAULT_ENTRIES: Final = 200
 T = TypeVar("T")
 
@@ -62,20 +73,35 @@ def list_calls(store: Store, pairs: Iterable[tuple[str, str]], base_url: str = "
         InvalidField: a parameter is malformed.
         Unavailable: the database is away.
     """
-    asked = list(pairs)
-    query = parse_query(asked)
-    page = store.page(query)
+    page, following, previous = _page(store, list(pairs), f"{base_url}{CALLS_PATH}")
     results: list[Call] = [show_call(found.call_id, found.document) for found in page.calls]
+    return PaginatedCallList(next=following, previous=previous, results=results, total=page.total)
+
+
+def list_details(store: Store, pairs: Iterable[tuple[str, str]], base_url: str = "") -> CallDetailList:
+    """List calls as `list_calls` does, each as `get_call` shows it.
+
+    Raises:
+        InvalidField: a parameter is malformed.
+        Unavailable: the database is away.
+    """
+    page, following, previous = _page(store, list(pairs), f"{base_url}{DETAILS_PATH}")
+    results = [show_detail(found.call_id, found.document) for found in page.calls]
+    return CallDetailList(next=following, previous=previous, results=results, total=page.total)
+
+
+def _page(store: Store, pairs: list[tuple[str, str]], url: str) -> tuple[Page, str | None, str | None]:
+    """Return a page of calls and the URLs of those after and before it."""
+    query = parse_query(pairs)
+    page = store.page(query)
 
     def link(place: Position | None) -> str | None:
         if place is None:
             return None
-        kept = [(name, value) for name, value in asked if name != "cursor"]
-        return f"{base_url}{CALLS_PATH}?{urlencode([*kept, ('cursor', query.cursor(place))])}"
+        kept = [(name, value) for name, value in pairs if name != "cursor"]
+        return f"{url}?{urlencode([*kept, ('cursor', query.cursor(place))])}"
 
-    return PaginatedCallList(
-        next=link(page.next), previous=link(page.previous), results=results, total=page.total
-    )
+    return page, link(page.next), link(page.previous)
 
 
 def get_call(store: Store, call_id: str) -> CallDetail:

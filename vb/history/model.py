@@ -244,6 +244,15 @@ class CallDetail(Call):
     leg: LegDetail
 
 
+class CallDetailList(Model):
+    """A page of calls, each with all that is known of its leg."""
+
+    next: Uri | None = Field(default=None, description="URL of the following page")
+    previous: Uri | None = Field(default=None, description="URL of the page before")
+    results: list[CallDetail] = Field(description="the calls of this page")
+    total: int = Field(description="how many calls match, on all pages")
+
+
 class Timespan(Model):
     """From when to when, since the call was answered."""
 
