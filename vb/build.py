@@ -161,7 +161,9 @@ def build_engine(
     )
     if history is not None:
         metrics.add_source(history.readings)
-        history.delete_stored = engine.recorders.storage.delete
+        storage = engine.recorders.storage
+        history.delete_stored, history.find_stored = storage.delete, storage.find
+        storage.on_upload = history.uploading
     engine.add_kind(SipLegs(engine))
     engine.add_kind(RtcLegs(engine))
     websockets = WebSocketLegs(engine)

@@ -26,13 +26,22 @@ from vb.history.model import (
     MessageList,
     PaginatedCallList,
 )
-from vb.history.present import entries_of, messages_of, show_call, show_detail, show_entry
+from vb.history.present import (
+    entries_of,
+    messages_of,
+    show_call,
+    show_detail,
+    show_entry,
+    stored_objects,
+)
 from vb.history.query import MAX_PAGE, Position, parse_query
 from vb.history.store import Store
+from vb.storage.address import StoredObject
 
 CALLS_PATH: Final = "/api/calls"
 DETAILS_PATH: Final = f"{CALLS_PATH}/details"
 DEFAULT_ENTRIES: Final = 200
+AUDIO: Final = "audio/wav"
 T = TypeVar("T")
 
 
@@ -46,7 +55,7 @@ class RecordingFile:
     """
 
     path: Path
-    media_type: str = "audio/wav"
+    media_type: str = AUDIO
 
 
 def parse_call_id(text: str) -> UUID:
@@ -158,11 +167,11 @@ def list_messages(
     )
 
 
-def find_recording(store: Store, call_id: str) -> RecordingFile:
-    """Find the recording of a call: the leg's own before one of a room.
+def find_recording(store: Store, call_id: str) -> RecordingFile | StoredObject:
+    """Find the recording of a call: the leg's own before one of a room, a file before one in a bucket.
 
     Raises:
-        NotFound: there is no such call, or no recording that can be read here.
+        NotFound: there is no such call, or it has no recording.
         Conflict: it is not finished.
         Unavailable: the database is away.
     """
@@ -172,6 +181,9 @@ def find_recording(store: Store, call_id: str) -> RecordingFile:
         path = Path(item["file"]) if item["file"] and "://" not in item["file"] else None
         if path is not None and path.is_file():
             return RecordingFile(path)
+    stored = [found for item in recordings for found in stored_objects(item)[:1]]
+    if stored:
+        return min(stored, key=lambda found: found.opened_by != "server")
     if any(not item.get("finished") for item in recordings) and not found.document.get("ended_us"):
         raise Conflict("the recording is not finished")
     raise NotFound("the call has no recording")

@@ -10,6 +10,7 @@ from pydantic import Field
 from vb.history.base import Duration, Model, Time, Uri, omitted
 from vb.history.mediums import CallMedium, DataConnectionConfig
 from vb.history.voices import ExternalVoice
+from vb.storage.address import OpenedBy
 
 EndReason = Literal[
     "unjoined",
@@ -204,6 +205,11 @@ class Recording(Model):
     room_id: str | None = Field(default=None, description="the room, when it is a room's recording")
     finished: bool = False
     error: str | None = None
+    opened_by: OpenedBy | None = Field(
+        default=None,
+        description="whose credentials open the bucket that it lies in; those of a request are not kept, so"
+        " that the server neither hands it on nor deletes it",
+    )
 
 
 class AgentSession(Model):

@@ -36,6 +36,7 @@ from vb.history.model import (
 )
 from vb.history.reasons import billing_status, end_reason, termination_reason
 from vb.history.times import SECOND_US, duration_text, event_time_us, from_us
+from vb.storage.address import StoredObject, parse_object
 
 NO_AGENT: Final = AgentBasic(agent_id=UUID(int=0), name="")
 _TRANSCRIPTS: Final = {
@@ -181,7 +182,7 @@ def _leg(document: Document) -> LegDetail:
             )
             for stay in document.get("rooms", ())
         ],
-        recordings=[Recording(**item) for item in document.get("recordings", ())],
+        recordings=[_recording(item) for item in document.get("recordings", ())],
         agents=[
             AgentSession(
                 agent_id=item.get("agent_id"),
@@ -195,6 +196,18 @@ def _leg(document: Document) -> LegDetail:
             for item in document.get("agents", ())
         ],
     )
+
+
+def _recording(item: Mapping[str, Any]) -> Recording:
+    known = {name: value for name, value in item.items() if name != "objects"}
+    stored = stored_objects(item)
+    return Recording(**known, opened_by=stored[0].opened_by if stored else None)
+
+
+def stored_objects(item: Mapping[str, Any]) -> list[StoredObject]:
+    """Return where the files of a recording lie that are in a bucket, or on the way there."""
+    texts = item.get("objects") or (item["file"],)
+    return [found for text in texts if (found := parse_object(text)) is not None]
 
 
 def _maybe(time_us: int | None) -> Any:

@@ -23,6 +23,7 @@ from vb.history.packing import dump_json, pack, pack_json
 from vb.history.record import Change
 from vb.history.schema import CALLS, DAY_US, FILES, KEY_BITS, LABELS, OPEN, PARTS, words_table
 from vb.history.words import words_of
+from vb.storage.address import parse_object
 
 DOCUMENT_PART = 0
 
@@ -87,7 +88,11 @@ def _texts(document: Mapping[str, Any], said: Iterable[str]) -> Iterable[str]:
 
 def _files(document: Mapping[str, Any]) -> Iterable[str]:
     for item in document.get("recordings", ()):
-        yield from (item[name] for name in ("file", "multi_channel_file") if item.get(name))
+        stored = [found for text in item.get("objects", ()) if (found := parse_object(text)) is not None]
+        told = {found.url for found in stored}  # whose credentials open it is told by its text
+        names = (item.get("file"), item.get("multi_channel_file"))
+        yield from (name for name in names if name and name not in told)
+        yield from (found.text() for found in stored)
 
 
 # -- as bytes, for the queue -------------------------------------------------------------------------------

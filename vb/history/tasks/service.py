@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
-from typing import Final, TypeVar
+from typing import Final, Protocol, TypeVar
 from uuid import UUID, uuid4
 
 import structlog
@@ -14,6 +14,7 @@ import trio
 from sqlalchemy.exc import SQLAlchemyError
 
 from vb.channels import Channel, ChannelFull
+from vb.errors import NotFound
 from vb.events.base import Published
 from vb.events.bus import EventBus
 from vb.events.history import CallRecorded, HistoryFailed, HistoryRecovered
@@ -24,6 +25,7 @@ from vb.history.store import Store
 from vb.history.tasks.keeper import Keeper, Kept, Trouble
 from vb.legs.leg import Leg
 from vb.metrics import Reading
+from vb.storage.address import StoredObject
 
 log = structlog.get_logger(__name__)
 T = TypeVar("T")
@@ -42,6 +44,21 @@ TEND_EVERY_S: Final = 60.0
 
 DeleteStored = Callable[[str], Awaitable[bool]]
 """Deletes a recording from a bucket, by its address; says whether it is gone."""
+FindStored = Callable[[StoredObject], Awaitable["StoredBytes"]]
+"""Finds a recording in a bucket, to be read."""
+
+
+class StoredBytes(Protocol):
+    """A recording in a bucket; `size` in bytes."""
+
+    @property
+    def size(self) -> int:
+        """How many bytes it has."""
+        ...
+
+    def part(self, begin: int, end: int) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
+        """Give a part of it inside the block."""
+        ...
 
 
 class History:
@@ -62,6 +79,7 @@ class History:
         self._bus = bus
         self._told: dict[Trouble, str] = {}
         self.delete_stored: DeleteStored | None = None
+        self.find_stored: FindStored | None = None
         self.left = 0
         self._to_delete: Channel[str] = Channel(MAX_TO_DELETE, overflow="refuse", name="recordings to delete")
         self._reading = trio.CapacityLimiter(READERS)
@@ -99,6 +117,10 @@ class History:
             self.faults += 1
             log.exception("a SIP message is missing in the call history")
 
+    def uploading(self, path: str, stored: StoredObject) -> None:
+        """Take note of where a recording is about to move. Neither waits nor raises."""
+        self.collector.uploading(path, stored)
+
     @property
     def problem(self) -> str | None:
         """What does not work now, for the readiness of the server; None when all does."""
@@ -116,6 +138,16 @@ class History:
             VbError: what the question raises.
         """
         return await trio.to_thread.run_sync(partial(question, self.store), limiter=self._reading)
+
+    async def in_bucket(self, stored: StoredObject) -> StoredBytes:
+        """Find a recording that lies in a bucket.
+
+        Raises:
+            VbError: it cannot be read there.
+        """
+        if self.find_stored is None:
+            raise NotFound("the call has no recording")
+        return await self.find_stored(stored)
 
     async def remove_recordings(self, files: Iterable[str]) -> None:
         """Delete recordings of removed calls that lie in a bucket; what cannot be deleted is counted."""
