@@ -164,6 +164,7 @@ def build_engine(
         storage = engine.recorders.storage
         history.delete_stored, history.find_stored = storage.delete, storage.find
         storage.on_upload = history.uploading
+        history.live_legs = lambda: engine.legs
     engine.add_kind(SipLegs(engine))
     engine.add_kind(RtcLegs(engine))
     websockets = WebSocketLegs(engine)

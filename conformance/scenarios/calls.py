@@ -123,6 +123,11 @@ async def calls_history(world: World) -> None:
         await there.rest(
             "GET", f"/api/calls/{called}/messages", status=200, expect={"results": [], "total": 0}
         )
+        await there.rest(
+            "GET", f"/api/calls/{called}/quality", status=200, expect={"results": []}
+        )  # too short
+        await there.command("list_call_quality", {"id": called}, {"results": []})
+        await there.command_fails("list_call_quality", {"id": "x"}, 404)
         events = await there.rest("GET", f"/api/calls/{called}/events", status=200, expect={"total": NUMBER})
         entries = events["results"]
         assert isinstance(entries, list)

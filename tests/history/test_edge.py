@@ -12,6 +12,7 @@ from sqlalchemy import event
 from tests.history.making import BASE_US, change, write
 from vb.errors import Conflict, InvalidField, NotFound, Unavailable
 from vb.history.edge import (
+    RecordingFile,
     delete_call,
     find_recording,
     get_call,
@@ -108,7 +109,7 @@ def test_a_recording_can_be_read_until_its_call_is_deleted(store: Store, tmp_pat
     elsewhere.write_text("mine")
     recordings = [{"file": str(elsewhere), "room_id": "x"}, {"file": str(file), "finished": True}]
     store.write([write(1, recordings=recordings)])
-    assert find_recording(store, ID).path == file
+    assert find_recording(store, ID) == RecordingFile(file)
     assert delete_call(store, ID, str(file.parent)) == (str(elsewhere),)
     assert not file.exists()
     assert elsewhere.exists()

@@ -12,7 +12,14 @@ from vb.commands.registry import Route, command
 from vb.commands.views import Status
 from vb.engine import Engine
 from vb.history import edge
-from vb.history.model import CallDetail, CallDetailList, EntryList, MessageList, PaginatedCallList
+from vb.history.model import (
+    CallDetail,
+    CallDetailList,
+    EntryList,
+    MessageList,
+    PaginatedCallList,
+    QualityList,
+)
 from vb.history.query import MAX_PAGE, MAX_SEARCH_CHARS
 from vb.history.store import Store
 from vb.parameters import PREFIX_KEY, Params, prefixed
@@ -165,6 +172,12 @@ async def list_call_messages(engine: Engine, p: CallPart) -> MessageList:
 async def list_call_events(engine: Engine, p: CallPart) -> EntryList:
     """List what happened in a stored call: events and SIP messages, in order."""
     return await _ask(engine, partial(edge.list_entries, call_id=p.id, pairs=p.pairs()))
+
+
+@command("list_call_quality", rest=Route("GET", f"{PATH}/{{id}}/quality"), errors=(401, 403, 404, 501, 503))
+async def list_call_quality(engine: Engine, p: CallRef) -> QualityList:
+    """List how a stored call sounded over time: loss, jitter, round trip and score every few seconds."""
+    return await _ask(engine, partial(edge.list_quality, call_id=p.id))
 
 
 @command("delete_call", rest=Route("DELETE", f"{PATH}/{{id}}"), errors=(401, 403, 404, 409, 501, 503))

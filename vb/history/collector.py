@@ -22,6 +22,7 @@ from vb.history.sip_text import SipDetail, is_secret, kept_text
 from vb.history.sip_trace import SipMessage, SipTrace
 from vb.history.times import event_time_us
 from vb.legs.facts import LegFacts
+from vb.legs.link import Link
 from vb.storage.address import StoredObject
 
 LINGER_US: Final = 10_000_000
@@ -29,6 +30,8 @@ LINGER_US: Final = 10_000_000
 MAX_HELD: Final = 100_000
 """Calls that have ended and are not written yet."""
 MAX_HELD_BYTES: Final = 256 * 1_048_576
+QUALITY_EVERY_US: Final = 60_000_000
+"""What a server that is killed loses at most of how a call sounded."""
 MAX_UPLOADS: Final = 10_000
 """Names of files that move into buckets."""
 MAX_METADATA: Final = 64
@@ -153,6 +156,16 @@ class Collector:
             inbound = facts.leg_type.endswith("_inbound")
             for message in self._trace.add(facts.leg_id, *facts.sip_dialog, inbound=inbound):
                 self._keep_sip(facts.leg_id, message)
+
+    def sample(self, leg_id: str, link: Link, at_us: int) -> None:
+        """Take note of how a call sounds now."""
+        call = self._calls.get(leg_id)
+        if call is None or not call.quality.add((at_us - call.created_us) // 1_000, link):
+            return
+        # What else happens writes it too: nothing is written for this alone but once in a while.
+        if at_us >= call.quality_told_us + QUALITY_EVERY_US:
+            call.quality_told_us = at_us
+            self._touch(call)
 
     def uploading(self, path: str, stored: StoredObject) -> None:
         """Take note of where a recording goes before it is finished; its event tells only the address."""

@@ -25,6 +25,7 @@ from vb.history.model import (
     Message,
     MessageList,
     PaginatedCallList,
+    QualityList,
 )
 from vb.history.present import (
     entries_of,
@@ -32,8 +33,10 @@ from vb.history.present import (
     show_call,
     show_detail,
     show_entry,
+    show_quality,
     stored_objects,
 )
+from vb.history.quality import rows_of
 from vb.history.query import MAX_PAGE, Position, parse_query
 from vb.history.store import Store
 from vb.storage.address import StoredObject
@@ -165,6 +168,18 @@ def list_messages(
     return MessageList(
         next=following, previous=previous, results=messages[start : start + size], total=len(messages)
     )
+
+
+def list_quality(store: Store, call_id: str) -> QualityList:
+    """List how a call sounded over time.
+
+    Raises:
+        NotFound: there is no such call.
+        Unavailable: the database is away.
+    """
+    found, data = store.quality(parse_call_id(call_id))
+    rows = () if data is None else rows_of(data)
+    return QualityList(results=[show_quality(found.document, row) for row in rows])
 
 
 def find_recording(store: Store, call_id: str) -> RecordingFile | StoredObject:

@@ -259,6 +259,26 @@ class CallDetailList(Model):
     total: int = Field(description="how many calls match, on all pages")
 
 
+class QualitySample(Model):
+    """How a call sounded since the sample before."""
+
+    time: Time
+    packets_received: int
+    packets_lost: int
+    jitter_ms: float
+    round_trip_ms: float | None = Field(default=None, description="null while the far end does not tell")
+    far_lost_percent: float | None = Field(
+        default=None, description="of the audio that we sent, as the far end tells"
+    )
+    mos_score: float = Field(description="1 to 5, estimated from loss and jitter")
+
+
+class QualityList(Model):
+    """How a call sounded over time, every five seconds, or more rarely in a long call."""
+
+    results: list[QualitySample]
+
+
 class Timespan(Model):
     """From when to when, since the call was answered."""
 

@@ -29,11 +29,13 @@ from vb.history.model import (
     FirstSpeakerSettingsUserGreeting,
     LegDetail,
     Message,
+    QualitySample,
     Recording,
     RoomStay,
     SipText,
     Timespan,
 )
+from vb.history.quality import Row
 from vb.history.reasons import billing_status, end_reason, termination_reason
 from vb.history.times import SECOND_US, duration_text, event_time_us, from_us
 from vb.storage.address import StoredObject, parse_object
@@ -231,6 +233,20 @@ def show_entry(number: int, entry: dict[str, Any]) -> Entry:
         sip = SipText(direction=entry["direction"], text=entry["text"], cut=entry.get("cut", False))
         return Entry(number=number, timestamp=timestamp, type=kind, sip=sip)
     return Entry(number=number, timestamp=timestamp, type=kind, event=entry)
+
+
+def show_quality(document: Document, row: Row) -> QualitySample:
+    """Return a row of how a call sounded as the API shows it."""
+    trip, far = row.round_trip_us, row.far_lost_permille
+    return QualitySample(
+        time=from_us(document["created_us"] + row.at_ms * 1_000),
+        packets_received=row.received,
+        packets_lost=row.lost,
+        jitter_ms=row.jitter_us / 1_000,
+        round_trip_ms=None if trip is None else trip / 1_000,
+        far_lost_percent=None if far is None else far / 10,
+        mos_score=row.mos,
+    )
 
 
 def messages_of(document: Document, entries: Iterable[dict[str, Any]]) -> Iterator[Message]:

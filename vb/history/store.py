@@ -17,6 +17,7 @@ from vb.history import runs
 from vb.history.database import open_engine, parse_url, reading, upgrade, writing
 from vb.history.find import Finder, Found, Page
 from vb.history.packing import unpack, unpack_json
+from vb.history.quality import QUALITY_PART
 from vb.history.query import Query
 from vb.history.removal import Removed, doomed, outdated, remove
 from vb.history.schema import CALLS, PARTS
@@ -184,9 +185,27 @@ class Store:
 
         def read(connection: Connection) -> Story:
             key, found = self._found(connection, call_id)
-            statement = select(PARTS.c.data).where(PARTS.c.call_key == key, PARTS.c.part > DOCUMENT_PART)
+            statement = select(PARTS.c.data).where(
+                PARTS.c.call_key == key, PARTS.c.part > DOCUMENT_PART, PARTS.c.part < QUALITY_PART
+            )
             data: Sequence[bytes] = connection.scalars(statement.order_by(PARTS.c.part)).all()
             return Story(found, tuple(unpack(part) for part in data))
+
+        return self._read(read)
+
+    def quality(self, call_id: UUID) -> tuple[Found, bytes | None]:
+        """Return a call and the rows of how it sounded; None for a call that has none.
+
+        Raises:
+            NotFound: there is no such call.
+            Unavailable: the database is away.
+        """
+
+        def read(connection: Connection) -> tuple[Found, bytes | None]:
+            key, found = self._found(connection, call_id)
+            statement = select(PARTS.c.data).where(PARTS.c.call_key == key, PARTS.c.part == QUALITY_PART)
+            data = connection.scalar(statement)
+            return found, None if data is None else unpack(data)
 
         return self._read(read)
 

@@ -19,6 +19,7 @@ from vb.events.base import Published
 from vb.events.bus import EventBus
 from vb.events.history import CallRecorded, HistoryFailed, HistoryRecovered
 from vb.history.collector import Collector
+from vb.history.quality import SAMPLE_EVERY_S
 from vb.history.settings import HistorySettings
 from vb.history.sip_trace import Direction, SipMessage
 from vb.history.store import Store
@@ -41,6 +42,8 @@ TAKE: Final = 500
 READERS: Final = 3
 MAX_TO_DELETE: Final = 10_000
 TEND_EVERY_S: Final = 60.0
+SAMPLE_STEPS: Final = 50
+"""Parts of a round over all legs, so that no tick waits for thousands of them."""
 
 DeleteStored = Callable[[str], Awaitable[bool]]
 """Deletes a recording from a bucket, by its address; says whether it is gone."""
@@ -80,6 +83,7 @@ class History:
         self._told: dict[Trouble, str] = {}
         self.delete_stored: DeleteStored | None = None
         self.find_stored: FindStored | None = None
+        self.live_legs: Callable[[], Iterable[Leg]] = tuple
         self.left = 0
         self._to_delete: Channel[str] = Channel(MAX_TO_DELETE, overflow="refuse", name="recordings to delete")
         self._reading = trio.CapacityLimiter(READERS)
@@ -138,6 +142,25 @@ class History:
             VbError: what the question raises.
         """
         return await trio.to_thread.run_sync(partial(question, self.store), limiter=self._reading)
+
+    async def run_sampling(self) -> None:
+        """Ask every connected leg each few seconds how it sounds, a few legs at a time, until cancelled."""
+        while True:
+            legs = list(self.live_legs())
+            step = -(-len(legs) // SAMPLE_STEPS) or 1
+            for at in range(SAMPLE_STEPS):
+                await trio.sleep(SAMPLE_EVERY_S / SAMPLE_STEPS)
+                for leg in legs[at * step : (at + 1) * step]:
+                    self._sample(leg)
+
+    def _sample(self, leg: Leg) -> None:
+        try:
+            link = leg.link()
+            if link is not None:
+                self.collector.sample(leg.id, link, time.time_ns() // 1_000)
+        except Exception:  # the boundary of the history: a fault here must not touch the call
+            self.faults += 1
+            log.exception("how a leg sounds is missing in the call history", leg_id=leg.id)
 
     async def in_bucket(self, stored: StoredObject) -> StoredBytes:
         """Find a recording that lies in a bucket.
@@ -284,6 +307,7 @@ async def open_history(
             nursery.start_soon(history.run, name="call history")
             nursery.start_soon(history.run_removals, name="recordings of removed calls")
             nursery.start_soon(history.run_tending, name="common words")
+            nursery.start_soon(history.run_sampling, name="quality of calls")
             try:
                 yield history
             finally:
