@@ -166,7 +166,10 @@ def build_engine(
     )
     if history is not None:
         metrics.add_source(history.readings)
-        history.delete_stored = engine.recorders.storage.delete
+        storage = engine.recorders.storage
+        history.delete_stored, history.find_stored = storage.delete, storage.find
+        storage.on_upload = history.uploading
+        history.live_legs = lambda: engine.legs
     metrics.add_source(agents.readings)
     engine.add_kind(SipLegs(engine))
     engine.add_kind(RtcLegs(engine))

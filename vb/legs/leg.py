@@ -34,10 +34,11 @@ from vb.events.text import RttReceived
 from vb.legs.capabilities import Capable
 from vb.legs.cdr import CallClock
 from vb.legs.facts import LegFacts
+from vb.legs.link import Link, link_of
 from vb.legs.protocols import LegHost, RoomLike, Signal
 from vb.legs.state import LegState, advance
 from vb.mixer.frames import FrameSink, FrameSource
-from vb.mixer.port import Port
+from vb.mixer.port import Port, RtpPort
 from vb.slots import TaskHandle, TaskSlots
 
 log = structlog.get_logger(__name__)
@@ -480,6 +481,11 @@ class Leg(Capable):
             self.publish(LegDisconnected(leg_id=self.id, app_id=self.app_id, cdr=cdr, quality=self.quality()))
         self.state = LegState.HUNG_UP
         self.host.forget(self)
+
+    def link(self) -> Link | None:
+        """Return how the audio of a connected call arrives now; None for legs without RTP."""
+        port = self.port
+        return link_of(port) if self.state is LegState.CONNECTED and isinstance(port, RtpPort) else None
 
     def quality(self) -> QualityInfo | None:
         """Return the quality of what was received; None for a leg that received next to nothing."""

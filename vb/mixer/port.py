@@ -19,7 +19,7 @@ from vb.rtp.dtmf import TelephoneEventSender
 from vb.rtp.latching import SourceLatch
 from vb.rtp.media_port import RtcpDatagram
 from vb.rtp.packet import build_header
-from vb.rtp.rtcp_session import SentSnapshot
+from vb.rtp.rtcp_session import PeerReport, SentSnapshot
 from vb.rtp.stats import ReceptionSnapshot
 from vb.sdp.negotiate import Agreed
 from vb.sdp.offer_answer import Receivable
@@ -207,6 +207,7 @@ class RtpPort(Port):
         wake: called when one of the two has got something.
         packets: STUN and DTLS, for whoever listens.
         ssrc: our source.
+        peer_report: how it arrives, by the far end's last report.
         authenticated: whether the transform refuses every packet that is not the peer's; then packets may
             come from anywhere, and the socket is never tied to one address. Set before `configure`.
     """
@@ -224,6 +225,7 @@ class RtpPort(Port):
         self.authenticated = False
         self._supervised = False
         self.latch = SourceLatch(relearn=core.relearn)
+        self.peer_report: PeerReport | None = None
         self._sending = False
 
     def configure(self, agreed: Agreed) -> None:
