@@ -1,7 +1,7 @@
 """What a provider of transcripts is: audio in, words out.
 
-A provider opens a `Session` for each leg that is listened to. Audio is sent to it in blocks of the length that
-`Capabilities` name; partial and final transcripts and turns come out. Taps, queues, reconnecting and events
+A provider opens a `Session` for each leg that is listened to. Audio is sent to it in blocks of the length
+that `Capabilities` name; partial and final transcripts and turns come out. Taps, queues, reconnecting and events
 are the business of `vb.stt.tasks` and the same for all: a session that fails says so once, with a category,
 and is of no more use.
 
