@@ -1,9 +1,9 @@
 """What a provider of transcripts is: audio in, words out.
 
 A provider opens a `Session` for each leg that is listened to. Audio is sent to it in blocks of the length
-that `Capabilities` name; partial and final transcripts and turns come out. Taps, queues, reconnecting and events
-are the business of `vb.stt.tasks` and the same for all: a session that fails says so once, with a category,
-and is of no more use.
+that `Capabilities` name; partial and final transcripts and turns come out. Taps, queues, reconnecting and
+events are the business of `vb.stt.tasks` and the same for all: a session that fails says so once, with a
+category, and is of no more use.
 
 Most providers are reached over a WebSocket. Such a one is a `Codec`, which has no I/O, in a module of its
 own; `vb.stt.tasks.websocket` makes a `Provider` of it. One that is none, such as an engine on this machine,
@@ -12,7 +12,7 @@ implements `Provider` and `Session` itself.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Final, Literal, Protocol, TypeAlias
@@ -309,3 +309,39 @@ class Codec(Protocol):
     def closed(self, code: int, reason: str) -> Failed:
         """Judge why the provider has closed the connection, by itself and without a `Failed` before."""
         ...
+
+
+def takes_all(options: Options) -> None:
+    """Refuse nothing besides what capabilities say."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stamps:
+    """What some codecs put on their messages, so that they need neither clock nor chance.
+
+    Attributes:
+        new_id: gives 32 hex digits that nobody had before.
+        utc_now: gives the time as RFC 3339.
+    """
+
+    new_id: Callable[[], str]
+    utc_now: Callable[[], str]
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """A provider over a WebSocket: all that its module says of it.
+
+    Attributes:
+        name: in requests.
+        capabilities: what it can do.
+        key: the server's own; empty for none.
+        codec: makes the codec of a connection from options, a key and stamps.
+        check: refuses what capabilities cannot say, as `Provider.check` does.
+    """
+
+    name: str
+    capabilities: Capabilities
+    key: SecretStr
+    codec: Callable[[Options, str, Stamps], Codec]
+    check: Callable[[Options], None] = takes_all
