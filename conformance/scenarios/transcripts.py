@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-
 import trio
 
 from conformance.expect import ABSENT, between, check, containing, require
@@ -21,11 +18,9 @@ WORD_S = 0.2
 NO_KEYS = {"ELEVENLABS_API_KEY": "(unset)", "DEEPGRAM_API_KEY": "(unset)", "AZURE_SPEECH_KEY": "(unset)"}
 
 
-@asynccontextmanager
-async def _with_service(world: World) -> AsyncIterator[tuple[World, SttService]]:
-    """A server whose providers of transcripts are a service of ours."""
-    service = await world.open(open_stt_service())
-    settings = {
+def _settings(service: SttService) -> dict[str, str]:
+    """Settings with which every provider of transcripts is the service."""
+    return {
         "ELEVENLABS_API_KEY": KEY,
         "VB_ELEVENLABS_BASE_URL": service.url,
         "DEEPGRAM_API_KEY": KEY,
@@ -34,8 +29,6 @@ async def _with_service(world: World) -> AsyncIterator[tuple[World, SttService]]
         "AZURE_SPEECH_REGION": "westeurope",
         "VB_AZURE_BASE_URL": service.url,
     }
-    async with world.server(settings) as other:
-        yield other, service
 
 
 async def _speak(phone: Phone, words: str) -> None:
@@ -66,7 +59,8 @@ async def _partials(world: World, phone: Phone) -> tuple[list[str], Frame]:
     "A leg's words by each provider: key, options and blocks on the wire, partial and final text, the stop"
 )
 async def stt_leg(world: World) -> None:
-    async with _with_service(world) as (server, service):
+    service = await world.open(open_stt_service())
+    async with world.server(_settings(service)) as server:
         phone = await answered(server)
         path = f"{phone.path}/stt"
         bodies: dict[str, dict[str, object]] = {
@@ -106,7 +100,8 @@ async def stt_leg(world: World) -> None:
     "Transcripts over VSI: start, finalize, stop; what a provider cannot do is 501, and without any 404"
 )
 async def stt_vsi(world: World) -> None:
-    async with _with_service(world) as (server, service):
+    service = await world.open(open_stt_service())
+    async with world.server(_settings(service)) as server:
         service.pause_ms = 60_000
         phone = await answered(server)
         ref: Frame = {"id": phone.leg_id}
@@ -142,7 +137,8 @@ async def stt_vsi(world: World) -> None:
     "A room's words, each leg apart: who comes late, who leaves, who is muted, the last word before the end"
 )
 async def stt_room(world: World) -> None:
-    async with _with_service(world) as (server, service):
+    service = await world.open(open_stt_service())
+    async with world.server(_settings(service)) as server:
         first, second = await answered(server, "call1"), await answered(server, "call2")
         room = "/v1/rooms/sc-stt"
         await server.rest("POST", "/v1/rooms", {"id": "sc-stt", "sample_rate": 48000}, status=201)
@@ -179,7 +175,8 @@ async def stt_room(world: World) -> None:
 
 @scenario("A leg's transcription goes with it through rooms of other rates, muted or not")
 async def stt_follows(world: World) -> None:
-    async with _with_service(world) as (server, service):
+    service = await world.open(open_stt_service())
+    async with world.server(_settings(service)) as server:
         phone = await answered(server)
         await server.rest("POST", "/v1/rooms", {"id": "sc-wide", "sample_rate": 48000}, status=201)
         await server.rest("POST", f"{phone.path}/stt", {"provider": "deepgram"}, status=200)
@@ -238,7 +235,8 @@ async def stt_refused(world: World) -> None:
     "Services for transcripts that fail: one event with a category, then nothing, and the call lives (S30)"
 )
 async def stt_fails(world: World) -> None:
-    async with _with_service(world) as (server, service):
+    service = await world.open(open_stt_service())
+    async with world.server(_settings(service)) as server:
         phone = await answered(server, tone=550.0)
         path = f"{phone.path}/stt"
         faults = (
@@ -265,10 +263,11 @@ async def stt_fails(world: World) -> None:
 
 
 @scenario(
-    "A service for transcripts that breaks off in mid-sentence, comes late or is half open costs no word (S30)"
+    "A service for transcripts that breaks off in mid-sentence, is late or half open costs no word (S30)"
 )
 async def stt_comes_back(world: World) -> None:
-    async with _with_service(world) as (server, service):
+    service = await world.open(open_stt_service())
+    async with world.server(_settings(service)) as server:
         phone = await answered(server)
         path = f"{phone.path}/stt"
         plans = (
