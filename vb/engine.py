@@ -26,6 +26,7 @@ from vb.recording.recorders import Recorders
 from vb.rooms.bridges import Bridges
 from vb.rooms.registry import Rooms
 from vb.rtp.ports import PortPool
+from vb.stt.tasks.transcripts import Transcripts
 from vb.turns import Turns
 from vb.web.tasks.client import WebClient
 
@@ -41,6 +42,7 @@ class Engine:
         look_up: asks the name servers.
         ports: the pool of ports for RTP.
         agents: conversations with agents.
+        transcripts: of what legs say.
         legs: live legs by id.
         rooms: live rooms by id.
         history: of calls, if it is kept.
@@ -61,6 +63,7 @@ class Engine:
     players: Players
     recorders: Recorders
     agents: Agents
+    transcripts: Transcripts
     legs: Legs
     rooms: Rooms
     bridges: Bridges

@@ -14,6 +14,7 @@ from vb.commands import (
     routing,
     rtt,
     speech,
+    stt,
     transfer,
     webrtc,
 )
@@ -32,6 +33,7 @@ COMMAND_MODULES = (
     dtmf,
     rtt,
     speech,
+    stt,
     webrtc,
     calls,
 )
