@@ -1,8 +1,9 @@
-"""The tasks of one SIP leg's media: its slow RTP, its timers, and the ear for digits in the audio."""
+"""What runs for one SIP leg's media: its slow RTP, its timers, and the ear for digits in the audio."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import TYPE_CHECKING
 from weakref import proxy
 
@@ -60,7 +61,11 @@ class MediaTasks:
         if not self._serves_rtp and not self._leg.media.port.closed:
             self._serves_rtp = True
             if self._scopes is not None:
-                self._start("rtp", self._run_rtp)
+                self._leg.media.serve(
+                    self._leg.digit_received,
+                    on_silence=partial(self._leg.hangup, "rtp_timeout"),
+                    on_fault=partial(self._leg.failed, "rtp"),
+                )
 
     def _start(self, name: str, func: Callable[[], Awaitable[None]]) -> None:
         assert self._scopes is not None
@@ -71,10 +76,6 @@ class MediaTasks:
     async def _run(self, scope: trio.CancelScope, name: str, func: Callable[[], Awaitable[None]]) -> None:
         with scope:
             await self._leg.contain(name, func)
-
-    async def _run_rtp(self) -> None:
-        await self._leg.media.run(self._leg.digit_received)
-        self._leg.hangup("rtp_timeout")
 
     async def _listen(self) -> None:
         await listen_for_digits(self._leg.media.port, self._inband_digit)
