@@ -63,7 +63,7 @@ class MediaTasks:
             if self._scopes is not None:
                 self._leg.media.serve(
                     self._leg.digit_received,
-                    on_silence=partial(self._leg.hangup, "rtp_timeout"),
+                    on_silence=self._silent,
                     on_fault=partial(self._leg.failed, "rtp"),
                 )
 
@@ -76,6 +76,9 @@ class MediaTasks:
     async def _run(self, scope: trio.CancelScope, name: str, func: Callable[[], Awaitable[None]]) -> None:
         with scope:
             await self._leg.contain(name, func)
+
+    def _silent(self) -> None:
+        self._leg.hangup("rtp_timeout")
 
     async def _listen(self) -> None:
         await listen_for_digits(self._leg.media.port, self._inband_digit)
