@@ -63,8 +63,9 @@ class Port:
 
     @muted.setter
     def muted(self, value: bool) -> None:
-        self._muted = value
-        self._apply_flags()
+        if value != self._muted:
+            self._muted = value
+            self._apply_flags()
 
     @property
     def deaf(self) -> bool:
@@ -73,8 +74,9 @@ class Port:
 
     @deaf.setter
     def deaf(self, value: bool) -> None:
-        self._deaf = value
-        self._apply_flags()
+        if value != self._deaf:
+            self._deaf = value
+            self._apply_flags()
 
     @property
     def local_hold(self) -> bool:
@@ -83,8 +85,9 @@ class Port:
 
     @local_hold.setter
     def local_hold(self, value: bool) -> None:
-        self._local_hold = value
-        self._apply_flags()
+        if value != self._local_hold:
+            self._local_hold = value
+            self._apply_flags()
 
     @property
     def remote_hold(self) -> bool:
@@ -93,8 +96,9 @@ class Port:
 
     @remote_hold.setter
     def remote_hold(self, value: bool) -> None:
-        self._remote_hold = value
-        self._apply_flags()
+        if value != self._remote_hold:
+            self._remote_hold = value
+            self._apply_flags()
 
     @property
     def detect_speaking(self) -> bool:
@@ -103,8 +107,9 @@ class Port:
 
     @detect_speaking.setter
     def detect_speaking(self, value: bool) -> None:
-        self._detect_speaking = value
-        self._apply_flags()
+        if value != self._detect_speaking:
+            self._detect_speaking = value
+            self._apply_flags()
 
     @property
     def held(self) -> bool:
