@@ -25,6 +25,7 @@ from vb.recording.recorders import Recorders
 from vb.rooms.bridges import Bridges
 from vb.rooms.registry import Rooms
 from vb.rtp.ports import PortPool
+from vb.tts.tasks.voices import Voices
 from vb.turns import Turns
 from vb.web.tasks.client import WebClient
 
@@ -41,6 +42,7 @@ class Engine:
         ports: the pool of ports for RTP.
         legs: live legs by id.
         rooms: live rooms by id.
+        voices: text to speech.
         history: of calls, if it is kept.
         kinds: the kinds of leg that there are.
     """
@@ -58,6 +60,7 @@ class Engine:
     ports: PortPool
     players: Players
     recorders: Recorders
+    voices: Voices
     legs: Legs
     rooms: Rooms
     bridges: Bridges

@@ -14,6 +14,7 @@ from vb.commands import (
     rtt,
     speech,
     transfer,
+    tts,
     webrtc,
 )
 from vb.commands.registry import REGISTRY, Command, call, dump
@@ -30,6 +31,7 @@ COMMAND_MODULES = (
     dtmf,
     rtt,
     speech,
+    tts,
     webrtc,
     calls,
 )
