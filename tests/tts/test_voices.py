@@ -114,7 +114,8 @@ async def test_volume_is_changed_while_it_is_heard() -> None:
         stage.listener.tick()
         stage.players.set_volume(stage.listener, tts_id, -8)
         stage.listener.tick()
-        first, second = stage.listener.heard[:2]
+        stage.listener.tick()
+        first, _, second = stage.listener.heard[:3]
         assert np.abs(first).max() == pytest.approx(10_000 * 10 ** (-0.3), rel=0.02)
         assert np.abs(second).max() == pytest.approx(10_000 * 10 ** (-1.2), rel=0.02)
 

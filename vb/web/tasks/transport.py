@@ -34,6 +34,7 @@ REPEATABLE: Final = "vb.repeatable"
 """Name of the request extension that says that the request may be sent twice, although it is no GET."""
 _KEPT_CONNECTIONS: Final = 100
 _KEPT_S: Final = 30.0
+_CLOSE_TIMEOUT_S: Final = 1.0
 _CONNECT_ERRORS: Final[Mapping[type[Exception], type[Exception]]] = {CannotConnect: httpx.ConnectError}
 _READ_ERRORS: Final = {
     trio.TooSlowError: httpcore.ReadTimeout,
@@ -164,8 +165,10 @@ class _Body(httpx.AsyncByteStream):
             raise _renamed(error, _ERRORS) from error
 
     async def aclose(self) -> None:
-        await self._answer.aclose()
-        await self._give_back()
+        # httpx asks once, even where that is cancelled: the connection would belong to nobody then.
+        with trio.move_on_after(_CLOSE_TIMEOUT_S, shield=True):
+            await self._answer.aclose()
+            await self._give_back()
 
 
 def _url(request: httpx.Request) -> httpcore.URL:
