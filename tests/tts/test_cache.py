@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -28,7 +29,11 @@ def cache_in(folder: Path, max_bytes: int = 1 << 20) -> SpeechCache:
     return SpeechCache(str(folder), max_bytes, with_api_key=False, disk=inline, ids=SequentialIds())
 
 
-async def _say(stage: Stage, count: int, text: str = "hello", **more: object) -> None:
+def names(folder: Path) -> set[str]:
+    return {file.name for file in folder.iterdir()}
+
+
+async def _say(stage: Stage, count: int, text: str = "hello", **more: Any) -> None:
     stage.speak(text, **more)
     await stage.listener.hear_until("tts.finished", "tts.error", count=count)
 
@@ -83,7 +88,7 @@ async def test_a_failure_is_not_kept(tmp_path: Path, broken: Speak | Fail) -> No
         stage.mock.plan(broken)
         await _say(stage, 1)
         assert stage.listener.kinds[-1] == "tts.error"
-        assert list(tmp_path.iterdir()) == []
+        assert names(tmp_path) == set()
 
 
 async def test_a_stopped_utterance_is_not_kept_in_part(tmp_path: Path) -> None:
@@ -93,7 +98,7 @@ async def test_a_stopped_utterance_is_not_kept_in_part(tmp_path: Path) -> None:
         await stage.listener.hear_until("tts.started")
         stage.players.stop(stage.listener, tts_id)
         await stage.listener.hear_until("tts.finished")
-        assert list(tmp_path.iterdir()) == []
+        assert names(tmp_path) == set()
 
 
 @pytest.mark.parametrize("damage", [b"", b"audio/mpeg\nxx", b"audio/pcm;rate=16000;length=99\nxx"])
@@ -101,7 +106,8 @@ async def test_a_damaged_file_is_asked_for_again_and_replaced(tmp_path: Path, da
     async with open_stage(cache_dir=tmp_path) as stage:
         stage.mock.plan(Speak(TONE.tobytes()))
         await _say(stage, 1)
-        (file,) = tmp_path.iterdir()
+        (name,) = names(tmp_path)
+        file = tmp_path / name
         file.write_bytes(damage)
         await _say(stage, 2)
         assert len(stage.mock.requests) == 2
@@ -118,21 +124,21 @@ async def test_a_full_disk_is_no_failure(tmp_path: Path, monkeypatch: pytest.Mon
         monkeypatch.setattr(os, "fsync", full)
         await _say(stage, 1)
         assert stage.listener.kinds == ["tts.started", "tts.finished"]
-        assert list(tmp_path.iterdir()) == []
+        assert names(tmp_path) == set()
 
 
 async def test_what_was_not_used_for_longest_goes_first(tmp_path: Path) -> None:
     size = len(pack([Audio(TONE, RATE_HZ)], RATE_HZ))
     cache = cache_in(tmp_path, 2 * size)
-    one, two, three = ("%064x" % number for number in (1, 2, 3))
+    one, two, three = ("1" * 64, "2" * 64, "3" * 64)
     await cache.put(one, [Audio(TONE, RATE_HZ)])
     await cache.put(two, [Audio(TONE, RATE_HZ)])
     assert await cache.get(one) is not None
     await cache.put(three, [Audio(TONE, RATE_HZ)])
     assert await cache.get(two) is None
-    assert {file.name for file in tmp_path.iterdir()} == {one, three}
+    assert names(tmp_path) == {one, three}
     again = cache_in(tmp_path, size)
-    assert {file.name for file in tmp_path.iterdir()} == {three}
+    assert names(tmp_path) == {three}
     kept = await again.get(three)
     assert kept is not None
     assert np.array_equal(kept.pcm, TONE)
@@ -141,7 +147,7 @@ async def test_what_was_not_used_for_longest_goes_first(tmp_path: Path) -> None:
 async def test_what_is_larger_than_the_folder_is_not_kept(tmp_path: Path) -> None:
     cache = cache_in(tmp_path, 100)
     await cache.put("0" * 64, [Audio(TONE, RATE_HZ)])
-    assert list(tmp_path.iterdir()) == []
+    assert names(tmp_path) == set()
 
 
 def test_parts_of_a_killed_server_are_removed_and_strangers_left(tmp_path: Path) -> None:
@@ -151,7 +157,7 @@ def test_parts_of_a_killed_server_are_removed_and_strangers_left(tmp_path: Path)
     os.utime(old, (1, 1))
     os.utime(stranger, (1, 1))
     cache_in(tmp_path)
-    assert {file.name for file in tmp_path.iterdir()} == {"bb.part", "notes.txt"}
+    assert names(tmp_path) == {"bb.part", "notes.txt"}
 
 
 def test_a_folder_that_cannot_be_used_ends_the_start(tmp_path: Path) -> None:

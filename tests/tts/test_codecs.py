@@ -11,9 +11,9 @@ from xml.etree import ElementTree
 
 import httpx
 import pytest
-from botocore.auth import SigV4Auth
-from botocore.awsrequest import AWSRequest
-from botocore.credentials import Credentials as BotoCredentials
+from botocore.auth import SigV4Auth  # type: ignore[import-untyped]  # it has no types
+from botocore.awsrequest import AWSRequest  # type: ignore[import-untyped]  # it has no types
+from botocore.credentials import Credentials as BotoCredentials  # type: ignore[import-untyped]  # it has no types
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.hashes import SHA256
@@ -88,6 +88,7 @@ async def test_elevenlabs_is_asked_as_its_own_client_asks() -> None:
     caught.same_as(ours)
 
 
+@pytest.mark.filterwarnings("ignore:websockets:DeprecationWarning")
 async def test_deepgram_is_asked_as_its_own_client_asks() -> None:
     from deepgram import DeepgramClient
 
@@ -128,8 +129,8 @@ async def test_polly_is_signed_as_amazons_own_signer_signs(token: str) -> None:
 
 
 async def test_polly_takes_what_its_service_model_takes() -> None:
-    import botocore.session
-    from botocore.validate import ParamValidator
+    import botocore.session  # type: ignore[import-untyped]  # it has no types
+    from botocore.validate import ParamValidator  # type: ignore[import-untyped]  # it has no types
 
     codec = PollyVoices(AwsSpeechConfig(), S3Config(region="us-west-2"))
     wanted = codec.check(voice("Matthew", api_key="AK:SK", model_id="generative", language="en-US"))
@@ -372,8 +373,12 @@ def test_audio_in_json_is_read_in_any_pieces(step: int) -> None:
     ],
 )
 def test_damaged_audio_in_json_is_a_failure(content: bytes, category: str) -> None:
-    body = AudioContent()
     with pytest.raises(ProviderFailed) as failed:
-        body.feed(content)
-        body.finish()
+        _read_whole(content)
     assert failed.value.category == category
+
+
+def _read_whole(content: bytes) -> None:
+    body = AudioContent()
+    body.feed(content)
+    body.finish()

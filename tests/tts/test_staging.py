@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import trio
 
@@ -17,7 +19,7 @@ TONE = sine(400, RATE_HZ, 0.5)
 QUICK = StagingLimits(ttl_s=0.05)
 
 
-def stage_one(stage: Stage, text: str = "hello", **more: object) -> str:
+def stage_one(stage: Stage, text: str = "hello", **more: Any) -> str:
     return stage.voices.stage(stage.listener, stage.speech(text, **more))
 
 

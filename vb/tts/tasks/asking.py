@@ -271,7 +271,8 @@ class _AskedSession:
         chunks = response.chunks()
         try:
             async for chunk in chunks:
-                limit, patience.deadline = patience.deadline, inf  # a slow listener is not the provider's fault
+                # A slow listener is not the provider's fault.
+                limit, patience.deadline = patience.deadline, inf
                 await answer.add(response.header("Content-Type"), chunk)
                 patience.deadline = trio.current_time() + STALL_S if answer.begun else limit
         finally:

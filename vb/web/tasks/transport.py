@@ -111,7 +111,9 @@ class GuardedTransport(httpx.AsyncBaseTransport):
                     method=request.method,
                     url=_url(request),
                     headers=request.headers.raw,
-                    content=request.stream,
+                    content=_Whole(request.content)
+                    if isinstance(request.stream, httpx.ByteStream)
+                    else request.stream,
                     extensions=request.extensions,
                 )
             )
@@ -150,6 +152,21 @@ class _Connection:
 
     place: Place
     http: httpcore.AsyncHTTP11Connection
+
+
+class _Whole:
+    """A body that is there as a whole; unlike a generator it may be left where sending it is cancelled."""
+
+    def __init__(self, content: bytes) -> None:
+        self._left = [content] if content else []
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        if not self._left:
+            raise StopAsyncIteration
+        return self._left.pop()
 
 
 class _Body(httpx.AsyncByteStream):
