@@ -16,6 +16,7 @@ from vb.commands import (
     speech,
     stt,
     transfer,
+    tts,
     webrtc,
 )
 from vb.commands.registry import REGISTRY, Command, call, dump
@@ -34,6 +35,7 @@ COMMAND_MODULES = (
     rtt,
     speech,
     stt,
+    tts,
     webrtc,
     calls,
 )

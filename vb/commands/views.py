@@ -88,6 +88,12 @@ class AgentStart(Status):
     room_id: str | None = None
 
 
+class TtsStart(Status):
+    """An utterance was accepted."""
+
+    tts_id: str
+
+
 class RecordingStart(Status):
     """A recording runs."""
 
