@@ -35,6 +35,8 @@ from vb.rtcleg.kind import RtcLegs
 from vb.rtp.playout import PlayoutSettings
 from vb.rtp.ports import PortPool
 from vb.sipleg.kind import SipLegs
+from vb.stt.tasks.providers import transcript_providers
+from vb.stt.tasks.transcripts import Transcripts
 from vb.turns import Turns
 from vb.web.policy import FetchPolicy
 from vb.web.tasks.client import WebClient
@@ -127,6 +129,7 @@ def build_engine(
             disk,
             RecordingStorage(config.s3, web, on_fault=partial(metrics.recovered, "uploads", "upload")),
         ),
+        transcripts=Transcripts(transcript_providers(config, web)),
         legs=Legs(
             bus=bus,
             hooks=hooks,
@@ -159,6 +162,7 @@ def build_engine(
         bridges=bridges,
         history=history,
     )
+    metrics.add_source(engine.transcripts.readings)
     if history is not None:
         metrics.add_source(history.readings)
         history.delete_stored = engine.recorders.storage.delete

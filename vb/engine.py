@@ -25,6 +25,7 @@ from vb.recording.recorders import Recorders
 from vb.rooms.bridges import Bridges
 from vb.rooms.registry import Rooms
 from vb.rtp.ports import PortPool
+from vb.stt.tasks.transcripts import Transcripts
 from vb.turns import Turns
 from vb.web.tasks.client import WebClient
 
@@ -39,6 +40,7 @@ class Engine:
         web: the way out to other servers.
         look_up: asks the name servers.
         ports: the pool of ports for RTP.
+        transcripts: of what legs say.
         legs: live legs by id.
         rooms: live rooms by id.
         history: of calls, if it is kept.
@@ -58,6 +60,7 @@ class Engine:
     ports: PortPool
     players: Players
     recorders: Recorders
+    transcripts: Transcripts
     legs: Legs
     rooms: Rooms
     bridges: Bridges

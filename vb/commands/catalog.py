@@ -13,6 +13,7 @@ from vb.commands import (
     routing,
     rtt,
     speech,
+    stt,
     transfer,
     webrtc,
 )
@@ -30,6 +31,7 @@ COMMAND_MODULES = (
     dtmf,
     rtt,
     speech,
+    stt,
     webrtc,
     calls,
 )

@@ -104,6 +104,19 @@ class RoomRecordingStop(RecordingStop):
     omitted_legs: list[str] | None = Field(default=None, description="legs that have no channel in it")
 
 
+class SttStart(Status):
+    """A leg is transcribed."""
+
+    leg_id: str
+
+
+class RoomSttStart(Status):
+    """A room is transcribed."""
+
+    room_id: str
+    leg_ids: list[str] = Field(description="who is transcribed now")
+
+
 class WebRtcAnswer(View):
     """The leg that an offer became."""
 
