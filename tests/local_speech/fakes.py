@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -16,6 +16,7 @@ from vb.codecs.pcm import Pcm
 from vb.local_speech.engines.base import Ability, EngineFailed, Written
 from vb.local_speech.engines.loudness import Loudness
 from vb.local_speech.frames import Frame, FrameReader, Kind, with_fields
+from vb.local_speech.requests import What
 from vb.local_speech.tasks.speech import LocalSpeech
 from vb.local_speech.work import Work
 
@@ -206,6 +207,31 @@ class FakeHelper:
         async with self._pipe:
             for frame in frames:
                 await self._to_server.send_all(frame.encode())
+
+
+class Asked:
+    """An exchange whose frames can be waited for."""
+
+    def __init__(self, speech: LocalSpeech, what: What) -> None:
+        self._bell = Bell()
+        self._exchange = speech.open(what, self._bell.ring)
+        self.id = self._exchange.id
+        self.send = self._exchange.send
+        self.close = self._exchange.close
+
+    async def receive(self) -> Frame:
+        while (frame := self._exchange.next()) is None:
+            await self._bell.wait()
+        return frame
+
+
+@contextmanager
+def ask(speech: LocalSpeech, what: What) -> Iterator[Asked]:
+    asked = Asked(speech, what)
+    try:
+        yield asked
+    finally:
+        asked.close()
 
 
 @asynccontextmanager

@@ -14,7 +14,7 @@ import pytest
 import trio
 
 import vb
-from tests.local_speech.fakes import MODELS, VOICES, read_tones, say
+from tests.local_speech.fakes import MODELS, VOICES, ask, read_tones, say
 from tests.local_speech.test_speech import begin, collect, speak
 from vb.local_speech.frames import Frame, Kind, with_audio, with_fields
 from vb.local_speech.tasks.process import HelperProcess, launcher, start
@@ -62,7 +62,7 @@ async def test_text_is_spoken_and_what_was_spoken_is_written_down() -> None:
     async with open_real() as speech:
         with trio.fail_after(20):
             assert await speak(speech, "One two. Three four.") == "one two three four"
-            with speech.ask("transcript") as exchange:
+            with ask(speech, "transcript") as exchange:
                 exchange.send(with_fields(Kind.STREAM, exchange.id, model="ears", language="en"))
                 for frame in with_audio(exchange.id, say("yes no yes")):
                     exchange.send(frame)
@@ -110,9 +110,9 @@ async def test_leaving_the_block_ends_a_helper_whose_engine_hangs_within_a_secon
 
 async def test_a_hanging_engine_leaves_the_others_at_work() -> None:
     async with open_real() as speech:
-        with trio.fail_after(20), speech.ask("utterance") as stuck:
+        with trio.fail_after(20), ask(speech, "utterance") as stuck:
             begin(stuck, "hang")
-            with speech.ask("transcript") as exchange:
+            with ask(speech, "transcript") as exchange:
                 exchange.send(with_fields(Kind.STREAM, exchange.id, model="ears", language="en"))
                 for frame in with_audio(exchange.id, say("one two")):
                     exchange.send(frame)
@@ -177,7 +177,7 @@ async def test_a_helper_runs_behind_the_calls_and_knows_no_secrets_of_the_server
 
 async def test_a_word_is_heard_from_the_real_pipe_while_a_long_text_is_spoken() -> None:
     async with open_real() as speech:
-        with trio.fail_after(20), speech.ask("utterance") as long:
+        with trio.fail_after(20), ask(speech, "utterance") as long:
             begin(long, "One two three four five six seven. " * 40)
             assert await speak(speech, "yes") == "yes"
             heard = read_tones(await collect(long)).split()

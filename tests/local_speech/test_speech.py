@@ -9,20 +9,20 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from tests.local_speech.fakes import NUMBERS, FakeHelper, open_speech, read_tones, say
+from tests.local_speech.fakes import NUMBERS, Asked, FakeHelper, ask, open_speech, read_tones, say
 from vb.errors import Unavailable
 from vb.local_speech.frames import Frame, Kind, samples_of, sound_of, with_audio, with_fields, with_number
-from vb.local_speech.tasks.speech import Exchange, Limits, LocalSpeech
+from vb.local_speech.tasks.speech import Limits, LocalSpeech
 from vb.providers.failure import ProviderFailed
 
 
-def begin(exchange: Exchange, text: str, *, ahead: int = 10**6) -> None:
+def begin(exchange: Asked, text: str, *, ahead: int = 10**6) -> None:
     exchange.send(with_fields(Kind.VOICE, exchange.id, voice="tones", language="en", ahead=ahead))
     exchange.send(Frame(Kind.TEXT, exchange.id, text.encode()))
     exchange.send(Frame(Kind.END, exchange.id))
 
 
-async def collect(exchange: Exchange) -> np.ndarray:
+async def collect(exchange: Asked) -> np.ndarray:
     parts = [np.zeros(0, np.int16)]
     while (frame := await exchange.receive()).kind is not Kind.DONE:
         if frame.kind is Kind.SOUND:
@@ -31,7 +31,7 @@ async def collect(exchange: Exchange) -> np.ndarray:
 
 
 async def speak(speech: LocalSpeech, text: str) -> str:
-    with speech.ask("utterance") as exchange:
+    with ask(speech, "utterance") as exchange:
         begin(exchange, text)
         return read_tones(await collect(exchange))
 
@@ -73,12 +73,12 @@ async def test_a_hundred_utterances_at_once_are_all_spoken_right(autojump_clock:
 
 async def test_what_goes_beyond_the_limit_is_refused_and_counted(autojump_clock: MockClock) -> None:
     async with open_speech(FakeHelper(), limits=Limits(utterances=2)) as speech:
-        with speech.ask("utterance") as first, speech.ask("utterance") as second:
+        with ask(speech, "utterance") as first, ask(speech, "utterance") as second:
             begin(first, "one")
             begin(second, "two")
             with pytest.raises(Unavailable, match="busy"):
                 speech.check_room("utterance")
-            with pytest.raises(ProviderFailed) as refused, speech.ask("utterance"):
+            with pytest.raises(ProviderFailed) as refused, ask(speech, "utterance"):
                 pass
             assert refused.value.category == "service_unavailable"
             speech.check_room("transcript")
@@ -89,7 +89,7 @@ async def test_what_goes_beyond_the_limit_is_refused_and_counted(autojump_clock:
 
 async def test_a_short_utterance_does_not_wait_for_the_end_of_a_long_one(autojump_clock: MockClock) -> None:
     async with open_speech(FakeHelper(speak_s=1.0)) as speech:
-        with speech.ask("utterance") as long, speech.ask("utterance") as short:
+        with ask(speech, "utterance") as long, ask(speech, "utterance") as short:
             begin(long, "One. " * 20)
             await trio.sleep(0.5)
             begin(short, "two.")
@@ -103,9 +103,9 @@ async def test_a_cancel_in_mid_sentence_ends_the_audio_at_once_and_nothing_else(
 ) -> None:
     helper = FakeHelper(speak_s=0.5)
     async with open_speech(helper) as speech:
-        with speech.ask("utterance") as other:
+        with ask(speech, "utterance") as other:
             begin(other, "Yes. No.")
-            with speech.ask("utterance") as exchange:
+            with ask(speech, "utterance") as exchange:
                 begin(exchange, "One two. Three four. Five six.")
                 while (await exchange.receive()).kind is not Kind.SOUND:
                     pass
@@ -118,7 +118,7 @@ async def test_a_cancel_in_mid_sentence_ends_the_audio_at_once_and_nothing_else(
 async def test_audio_that_is_not_taken_is_not_made(autojump_clock: MockClock) -> None:
     helper = FakeHelper()
     async with open_speech(helper) as speech:
-        with speech.ask("utterance") as exchange:
+        with ask(speech, "utterance") as exchange:
             begin(exchange, "One. Two. Three. Four.", ahead=1600)
             await trio.sleep(5)
             assert helper.engines.voice_engine.spoken == ["One."]
@@ -129,7 +129,7 @@ async def test_audio_that_is_not_taken_is_not_made(autojump_clock: MockClock) ->
 
 async def test_text_may_come_while_it_is_spoken(autojump_clock: MockClock) -> None:
     async with open_speech(FakeHelper()) as speech:
-        with speech.ask("utterance") as exchange:
+        with ask(speech, "utterance") as exchange:
             exchange.send(with_fields(Kind.VOICE, exchange.id, voice="tones", language="en", ahead=10**6))
             exchange.send(Frame(Kind.TEXT, exchange.id, b"One two. Thr"))
             frame = await exchange.receive()
@@ -153,7 +153,7 @@ async def test_a_fault_of_the_engine_ends_its_utterance_only(
 ) -> None:
     helper = FakeHelper(speak_s=0.1)
     async with open_speech(helper) as speech:
-        with speech.ask("utterance") as other:
+        with ask(speech, "utterance") as other:
             begin(other, "One. Two. Three.")
             with pytest.raises(ProviderFailed) as failed:
                 await speak(speech, f"Four. {word.title()}. Five.")
@@ -242,7 +242,7 @@ async def test_a_helper_that_never_becomes_ready_is_ended(autojump_clock: MockCl
 async def test_a_helper_that_has_grown_is_replaced_when_nobody_needs_it(autojump_clock: MockClock) -> None:
     helper = FakeHelper(rss_kb=1_500_000)
     async with open_speech(helper, limits=Limits(memory_mb=1024)) as speech:
-        with speech.ask("utterance") as exchange:
+        with ask(speech, "utterance") as exchange:
             begin(exchange, "one")
             assert read_tones(await collect(exchange)) == "one"
             await trio.sleep(30)
@@ -256,7 +256,7 @@ async def test_a_helper_that_has_grown_is_replaced_when_nobody_needs_it(autojump
 
 async def test_what_is_said_is_written_down_with_partials_before_the_final(autojump_clock: MockClock) -> None:
     async with open_speech(FakeHelper()) as speech:
-        with speech.ask("transcript") as exchange:
+        with ask(speech, "transcript") as exchange:
             exchange.send(with_fields(Kind.STREAM, exchange.id, model="ears", language="en", partials=True))
             text = "one two three four five six seven eight nine ten"
             sound = np.concatenate([np.zeros(8000, np.int16), say(text), np.zeros(16_000, np.int16)])
@@ -278,7 +278,7 @@ async def test_what_is_said_is_written_down_with_partials_before_the_final(autoj
 
 async def test_a_transcript_that_is_closed_tells_its_last_words_and_ends(autojump_clock: MockClock) -> None:
     async with open_speech(FakeHelper()) as speech:
-        with speech.ask("transcript") as exchange:
+        with ask(speech, "transcript") as exchange:
             exchange.send(with_fields(Kind.STREAM, exchange.id, model="ears", language="en"))
             for frame in with_audio(exchange.id, say("yes no yes")):
                 exchange.send(frame)
@@ -291,7 +291,7 @@ async def test_a_transcript_that_is_closed_tells_its_last_words_and_ends(autojum
 
 async def test_flushing_where_nobody_spoke_is_answered_by_an_empty_final(autojump_clock: MockClock) -> None:
     async with open_speech(FakeHelper()) as speech:
-        with speech.ask("transcript") as exchange:
+        with ask(speech, "transcript") as exchange:
             exchange.send(with_fields(Kind.STREAM, exchange.id, model="ears", language="en"))
             exchange.send(Frame(Kind.FLUSH, exchange.id))
             frame = await exchange.receive()
@@ -301,7 +301,7 @@ async def test_flushing_where_nobody_spoke_is_answered_by_an_empty_final(autojum
 async def test_a_slow_ear_loses_the_oldest_and_says_how_much(autojump_clock: MockClock) -> None:
     helper = FakeHelper(listen_s=30.0)
     async with open_speech(helper) as speech:
-        with speech.ask("transcript") as exchange:
+        with ask(speech, "transcript") as exchange:
             exchange.send(with_fields(Kind.STREAM, exchange.id, model="ears", language="en"))
             for _ in range(12):
                 for frame in with_audio(
@@ -342,7 +342,7 @@ async def test_audio_that_the_helper_does_not_take_is_dropped_and_counted(autoju
     async with open_speech(helper) as speech:
         helper.launch = trio.sleep_forever  # type: ignore[method-assign]  # it takes for ever to start
         speech._launch = helper.launch
-        with speech.ask("transcript") as exchange:
+        with ask(speech, "transcript") as exchange:
             for _ in range(200):
                 for frame in with_audio(exchange.id, np.zeros(16_000, np.int16)):
                     exchange.send(frame)

@@ -1,15 +1,20 @@
 """What is asked of the helper: utterances, transcripts and batches, each with a queue of what came of it.
 
-These are plain tables. Those who wait for what comes do so in `vb.local_speech.tasks`.
+Nobody waits here: whoever asks gives a bell that is rung when something has come.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from typing import Final
+from typing import Final, Literal, Protocol
 
+from vb.local_speech.engines.base import Ability
 from vb.local_speech.frames import Frame, Garbage, Kind, sound_of
+from vb.providers.failure import FailureCategory, ProviderFailed
+
+What = Literal["utterance", "transcript", "frames"]
+"""What can be asked."""
 
 MAX_INBOX: Final = 1024
 """Frames that wait for one reader at most: those of an utterance are bounded by what it may make ahead."""
@@ -98,3 +103,83 @@ class Requests:
         for request in self._open.values():
             request.fail(frame_of(request.id))
         self._open.clear()
+
+
+class Exchange:
+    """Something that is asked of the helper, for the one task that takes what comes of it.
+
+    Args:
+        request: of it.
+        send: puts a frame in line for the helper.
+        close: expects nothing more; it may be called again.
+    """
+
+    def __init__(self, request: Request, send: Callable[[Frame], None], close: Callable[[], None]) -> None:
+        self._request = request
+        self._send = send
+        self.close = close
+
+    @property
+    def id(self) -> int:
+        """Return its id in frames."""
+        return self._request.id
+
+    def send(self, frame: Frame) -> None:
+        """Send a frame about it; what comes after its end is dropped."""
+        if not self._request.over:
+            self._send(frame)
+
+    def next(self) -> Frame | None:
+        """Return the oldest frame about it that was not taken; None when there is none yet.
+
+        Raises:
+            ProviderFailed: it has failed, or its last frame was taken before.
+        """
+        frame = self._request.next()
+        if frame is None:
+            if self._request.over:
+                raise ProviderFailed("canceled", "local: nothing comes any more")
+            return None
+        if frame.kind is Kind.FAILED:
+            fields = frame.fields
+            category: FailureCategory = fields.get("category", "unknown")
+            raise ProviderFailed(category, f"local: {fields.get('text', 'failed')}")
+        return frame
+
+
+class Engines(Protocol):
+    """The engines of this machine, as providers see them."""
+
+    @property
+    def voices(self) -> tuple[Ability, ...]:
+        """Return the voices, the best first."""
+        ...
+
+    @property
+    def models(self) -> tuple[Ability, ...]:
+        """Return the models that listen, the best first."""
+        ...
+
+    def check_room(self, what: What) -> None:
+        """Refuse what there is no room for.
+
+        Raises:
+            Unavailable: too much is asked already, or the engines do not stay up.
+        """
+        ...
+
+    def open(self, what: What, ring: Callable[[], None]) -> Exchange:
+        """Ask for something; whoever does closes it, which drops what is not complete.
+
+        Args:
+            what: it is.
+            ring: called when something has come of it.
+
+        Raises:
+            ProviderFailed: there is no room.
+        """
+        ...
+
+    async def not_slow(self) -> None:
+        """Wait until most of what was sent is taken."""
+        ...

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final
 
 import structlog
 import trio
@@ -16,7 +15,7 @@ from vb.errors import Unavailable
 from vb.local_speech.engines.base import Ability
 from vb.local_speech.frames import Frame, Garbage, Kind
 from vb.local_speech.link import PING_S, HelperFault, Link
-from vb.local_speech.requests import Request, Requests
+from vb.local_speech.requests import Exchange, Requests, What
 from vb.local_speech.speaking import failure
 from vb.local_speech.tasks.process import HelperProcess, Launch
 from vb.metrics import Reading
@@ -24,8 +23,6 @@ from vb.providers.backoff import Backoff
 from vb.providers.failure import FailureCategory, ProviderFailed
 
 log = structlog.get_logger(__name__)
-
-What = Literal["utterance", "transcript", "frames"]
 
 RESTARTS: Final = Backoff(first_s=0.1, factor=4.0, cap_s=30.0, tries=1_000_000, budget_s=1e12)
 SOUND_S: Final = 60.0
@@ -50,44 +47,6 @@ class Limits:
     utterances: int = 32
     transcripts: int = 32
     memory_mb: int = 1024
-
-
-class Exchange:
-    """Something that is asked of the helper, for the one task that waits for what comes of it."""
-
-    def __init__(self, speech: LocalSpeech, request: Request, bell: Bell) -> None:
-        self._speech = speech
-        self._request = request
-        self._bell = bell
-
-    @property
-    def id(self) -> int:
-        """Return its id in frames."""
-        return self._request.id
-
-    def send(self, frame: Frame) -> None:
-        """Send a frame about it; what comes after its end is dropped."""
-        if not self._request.over:
-            self._speech.send(frame)
-
-    async def receive(self) -> Frame:
-        """Wait for the next frame about it and return it.
-
-        Cancellation: nothing is taken.
-
-        Raises:
-            ProviderFailed: it has failed, or its last frame was taken before.
-        """
-        await trio.lowlevel.checkpoint_if_cancelled()
-        while (frame := self._request.next()) is None:
-            if self._request.over:
-                raise ProviderFailed("canceled", "local: nothing comes any more")
-            await self._bell.wait()
-        if frame.kind is Kind.FAILED:
-            fields = frame.fields
-            category: FailureCategory = fields.get("category", "unknown")
-            raise ProviderFailed(category, f"local: {fields.get('text', 'failed')}")
-        return frame
 
 
 class LocalSpeech:
@@ -152,9 +111,12 @@ class LocalSpeech:
         if what in self._refused:
             self._refused[what] += 1
 
-    @contextmanager
-    def ask(self, what: What) -> Iterator[Exchange]:
-        """Ask for something inside the block; leaving it drops what is not complete.
+    def open(self, what: What, ring: Callable[[], None]) -> Exchange:
+        """Ask for something; whoever does closes it, which drops what is not complete.
+
+        Args:
+            what: it is.
+            ring: called when something has come of it.
 
         Raises:
             ProviderFailed: there is no room.
@@ -163,16 +125,16 @@ class LocalSpeech:
             self.check_room(what)
         except Unavailable as exc:
             raise ProviderFailed("service_unavailable", exc.message) from None
-        bell = Bell()
-        request = self._requests.add(bell.ring)
+        request = self._requests.add(ring)
         self._kinds[request.id] = what
         self._wake.ring()
-        try:
-            yield Exchange(self, request, bell)
-        finally:
-            del self._kinds[request.id]
+
+        def close() -> None:
+            self._kinds.pop(request.id, None)
             if self._requests.forget(request):
                 self.send(Frame(Kind.CANCEL, request.id))
+
+        return Exchange(request, self.send, close)
 
     def send(self, frame: Frame) -> None:
         """Put a frame in line for the helper."""
