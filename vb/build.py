@@ -19,6 +19,7 @@ from vb.layers import Layer
 from vb.legs.registry import Legs
 from vb.lifetime import Lifetime
 from vb.limits.allowance import Allowance
+from vb.local_speech.tasks.build import build_local_speech
 from vb.metrics import Metrics
 from vb.mixer.plane import Plane
 from vb.mixer.port import Port
@@ -108,6 +109,7 @@ def build_engine(
         relearn=config.rtp.relatch,
     )
     metrics, life, bridges = Metrics(), Lifetime(), Bridges()
+    local_speech = build_local_speech(config.local_speech)
     turns = Turns(partial(metrics.recovered, "engine", "turn"))
     bus.subscribe(metrics.observe)
     engine = Engine(
@@ -129,7 +131,8 @@ def build_engine(
             disk,
             RecordingStorage(config.s3, web, on_fault=partial(metrics.recovered, "uploads", "upload")),
         ),
-        transcripts=Transcripts(transcript_providers(config, web)),
+        local_speech=local_speech,
+        transcripts=Transcripts(transcript_providers(config, web, local_speech)),
         legs=Legs(
             bus=bus,
             hooks=hooks,
@@ -162,6 +165,7 @@ def build_engine(
         bridges=bridges,
         history=history,
     )
+    metrics.add_source(engine.local_speech.readings)
     metrics.add_source(engine.transcripts.readings)
     if history is not None:
         metrics.add_source(history.readings)

@@ -139,6 +139,7 @@ async def open_server(config: Config | None = None, *, http: bool = True) -> Asy
         await transports.start(engine.recorders.storage.uploads.run, name="uploads")
         transports.start_soon(engine.recorders.recover, name="recovery of recordings")
         transports.start_soon(engine.turns.run, name="turns")
+        transports.start_soon(engine.local_speech.run, name="local speech")
         webhooks = WebhookDispatcher(engine, spool=spool)
         transports.start_soon(webhooks.run, name="webhooks")
         if spool is not None:
