@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from functools import partial
 
 import structlog
@@ -20,6 +21,7 @@ from vb.legs.registry import Legs
 from vb.lifetime import Lifetime
 from vb.limits.allowance import Allowance
 from vb.local_speech.tasks.build import build_local_speech
+from vb.local_speech.tasks.speech import LocalSpeech
 from vb.metrics import Metrics
 from vb.mixer.plane import Plane
 from vb.mixer.port import Port
@@ -38,6 +40,10 @@ from vb.rtp.ports import PortPool
 from vb.sipleg.kind import SipLegs
 from vb.stt.tasks.providers import transcript_providers
 from vb.stt.tasks.transcripts import Transcripts
+from vb.tts.local import LocalVoices
+from vb.tts.tasks.cache import SpeechCache
+from vb.tts.tasks.catalog import asked_providers
+from vb.tts.tasks.voices import StagingLimits, Voices
 from vb.turns import Turns
 from vb.web.policy import FetchPolicy
 from vb.web.tasks.client import WebClient
@@ -66,6 +72,38 @@ def build_web(config: Config) -> WebClient:
     names = NameLookup("requests", lookup=servers.look_up)
     own_names = NameLookup("operator", at_once=OWN_LOOKUPS, lookup=servers.look_up)
     return WebClient(Guard(policy, names, own_names), Dialer(), user_agent=config.sip.host)
+
+
+def build_voices(
+    config: Config,
+    web: WebClient,
+    players: Players,
+    ids: SystemIds,
+    disk: ThreadRunner,
+    local_speech: LocalSpeech,
+) -> Voices:
+    """Return what speaks on legs and in rooms.
+
+    Raises:
+        ConfigError: the folder for kept speech cannot be used.
+    """
+    settings, cache = config.voices, None
+    if settings.cache:
+        cache = SpeechCache(
+            settings.cache_dir,
+            settings.cache_max_mb * 1024 * 1024,
+            with_api_key=settings.cache_by_key,
+            disk=disk,
+            ids=ids,
+        )
+    local = LocalVoices(local_speech)
+    return Voices(
+        {**asked_providers(config, web, disk, random.random), local.name: local},
+        ids=ids,
+        players=players,
+        cache=cache,
+        limits=StagingLimits(settings.preflight_ttl_s, settings.preflight_max, settings.preflight_max_bytes),
+    )
 
 
 def build_bus(config: Config) -> EventBus:
@@ -108,6 +146,7 @@ def build_engine(
         pass_through=config.rooms.pass_through,
         relearn=config.rtp.relatch,
     )
+    players = Players(ids, Fetcher(web, blocking=decoders), decoders)
     metrics, life, bridges = Metrics(), Lifetime(), Bridges()
     local_speech = build_local_speech(config.local_speech)
     turns = Turns(partial(metrics.recovered, "engine", "turn"))
@@ -124,7 +163,8 @@ def build_engine(
         look_up=NameServers(config.server.dns_servers).look_up,
         plane=plane,
         ports=PortPool(config.rtp.port_min, config.rtp.port_max),
-        players=Players(ids, Fetcher(web, blocking=decoders), decoders),
+        players=players,
+        voices=build_voices(config, web, players, ids, disk, local_speech),
         recorders=Recorders(
             config.recording.dir,
             ids,

@@ -27,6 +27,7 @@ from vb.rooms.bridges import Bridges
 from vb.rooms.registry import Rooms
 from vb.rtp.ports import PortPool
 from vb.stt.tasks.transcripts import Transcripts
+from vb.tts.tasks.voices import Voices
 from vb.turns import Turns
 from vb.web.tasks.client import WebClient
 
@@ -45,6 +46,7 @@ class Engine:
         transcripts: of what legs say.
         legs: live legs by id.
         rooms: live rooms by id.
+        voices: text to speech.
         history: of calls, if it is kept.
         kinds: the kinds of leg that there are.
     """
@@ -64,6 +66,7 @@ class Engine:
     recorders: Recorders
     local_speech: LocalSpeech
     transcripts: Transcripts
+    voices: Voices
     legs: Legs
     rooms: Rooms
     bridges: Bridges

@@ -109,13 +109,15 @@ async def test_leaving_a_session_gives_its_place_back(autojump_clock: MockClock)
 async def test_the_best_voice_that_knows_the_language_speaks(autojump_clock: MockClock) -> None:
     voices = (Ability("heart"), Ability("espeak", ()))
     provider = LocalVoices(LocalSpeech(FakeHelper().launch, voices, ()))
-    assert provider.check(Voice("")).voice == "heart"
-    assert provider.check(Voice("", language="en-GB")).voice == "heart"
-    assert provider.check(Voice("", language="fr-FR")).voice == "espeak"
+    assert provider.check(Voice("default")).voice == "heart"
+    assert provider.check(Voice("default", language="en-GB")).voice == "heart"
+    assert provider.check(Voice("default", language="fr-FR")).voice == "espeak"
     with pytest.raises(InvalidField, match=r"language: local knows en only: install espeakng-loader"):
         provider.check(Voice("heart", language="fr"))
     with pytest.raises(InvalidField, match="voice: local knows heart, espeak"):
         provider.check(Voice("Rachel"))
+    with pytest.raises(InvalidField, match="model_id"):
+        provider.check(Voice("heart", "turbo"))
 
 
 async def test_without_engines_it_says_what_to_install(autojump_clock: MockClock) -> None:

@@ -15,6 +15,7 @@ from vb.commands import (
     speech,
     stt,
     transfer,
+    tts,
     webrtc,
 )
 from vb.commands.registry import REGISTRY, Command, call, dump
@@ -32,6 +33,7 @@ COMMAND_MODULES = (
     rtt,
     speech,
     stt,
+    tts,
     webrtc,
     calls,
 )

@@ -81,6 +81,12 @@ class PlaybackStart(Status):
     playback_id: str
 
 
+class TtsStart(Status):
+    """An utterance was accepted."""
+
+    tts_id: str
+
+
 class RecordingStart(Status):
     """A recording runs."""
 

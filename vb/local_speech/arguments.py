@@ -17,7 +17,7 @@ def add_parser(commands: Any) -> None:
     fetch = verbs.add_parser(
         "fetch",
         help="download a voice or model and check its SHA-256",
-        description="Download a voice by its name, or a model from a URL, a file or an archive. It is put into "
+        description="Download a voice by its name, or a model from a URL, a file or an archive. It is put in "
         "place when its SHA-256 is right, and known by its name after the next start of the server.",
     )
     fetch.add_argument("name", help="what requests will call it")

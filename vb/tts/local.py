@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Final
 
 from vb.blocking import Bell
-from vb.errors import Unavailable
+from vb.errors import InvalidField, Unavailable
 from vb.local_speech.choosing import choose
 from vb.local_speech.frames import Frame, Garbage, Kind, sound_of, with_fields, with_number
 from vb.local_speech.requests import AHEAD_SAMPLES, Engines, Exchange
@@ -20,11 +20,12 @@ from vb.tts.base import Audio, Capabilities, Done, Mark, Session, Spoken, Voice
 CAPABILITIES: Final = Capabilities(
     streams_text=True,
     marks=True,
-    models=frozenset(),
     max_text=MAX_TEXT,
     # The first text starts the engines, which takes seconds on a busy machine.
     patience_s=30.0,
 )
+DEFAULT: Final = "default"
+"""Names the best voice that knows the language, as requests have to name one."""
 _TEXT_CHARS: Final = 8192
 """Longer text is sent in several frames."""
 
@@ -53,12 +54,15 @@ class LocalVoices:
         """Return a voice by its name.
 
         Raises:
-            InvalidField: there is none of that name, or none that knows the language; says what to do.
+            InvalidField: there is none of that name, none that knows the language, or a model was asked for.
             Unavailable: no engine is installed, they are busy, or they do not stay up.
         """
         if not self._engines.voices:
             raise Unavailable("no engine that speaks is installed: pip install 'vb[speech]'")
-        name = choose(self._engines.voices, "voice", voice.voice, voice.language)
+        if voice.model_id:
+            raise InvalidField("model_id", "local voices have none")
+        wanted = "" if voice.voice == DEFAULT else voice.voice
+        name = choose(self._engines.voices, "voice", wanted, voice.language)
         self._engines.check_room("utterance")
         return replace(voice, voice=name)
 
