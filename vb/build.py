@@ -22,6 +22,8 @@ from vb.layers import Layer
 from vb.legs.registry import Legs
 from vb.lifetime import Lifetime
 from vb.limits.allowance import Allowance
+from vb.local_speech.tasks.build import build_local_speech
+from vb.local_speech.tasks.speech import LocalSpeech
 from vb.metrics import Metrics
 from vb.mixer.plane import Plane
 from vb.mixer.port import Port
@@ -40,6 +42,7 @@ from vb.rtp.ports import PortPool
 from vb.sipleg.kind import SipLegs
 from vb.stt.tasks.providers import transcript_providers
 from vb.stt.tasks.transcripts import Transcripts
+from vb.tts.local import LocalVoices
 from vb.tts.tasks.cache import SpeechCache
 from vb.tts.tasks.catalog import asked_providers
 from vb.tts.tasks.voices import StagingLimits, Voices
@@ -74,7 +77,12 @@ def build_web(config: Config) -> WebClient:
 
 
 def build_voices(
-    config: Config, web: WebClient, players: Players, ids: SystemIds, disk: ThreadRunner
+    config: Config,
+    web: WebClient,
+    players: Players,
+    ids: SystemIds,
+    disk: ThreadRunner,
+    local_speech: LocalSpeech,
 ) -> Voices:
     """Return what speaks on legs and in rooms.
 
@@ -90,8 +98,9 @@ def build_voices(
             disk=disk,
             ids=ids,
         )
+    local = LocalVoices(local_speech)
     return Voices(
-        asked_providers(config, web, disk, random.random),
+        {**asked_providers(config, web, disk, random.random), local.name: local},
         ids=ids,
         players=players,
         cache=cache,
@@ -142,6 +151,7 @@ def build_engine(
     )
     players = Players(ids, Fetcher(web, blocking=decoders), decoders)
     metrics, life, bridges = Metrics(), Lifetime(), Bridges()
+    local_speech = build_local_speech(config.local_speech)
     turns = Turns(partial(metrics.recovered, "engine", "turn"))
     agents = Agents(ids, web, plane)
     bus.subscribe(metrics.observe)
@@ -158,7 +168,7 @@ def build_engine(
         plane=plane,
         ports=PortPool(config.rtp.port_min, config.rtp.port_max),
         players=players,
-        voices=build_voices(config, web, players, ids, disk),
+        voices=build_voices(config, web, players, ids, disk, local_speech),
         recorders=Recorders(
             config.recording.dir,
             ids,
@@ -166,7 +176,8 @@ def build_engine(
             RecordingStorage(config.s3, web, on_fault=partial(metrics.recovered, "uploads", "upload")),
         ),
         agents=agents,
-        transcripts=Transcripts(transcript_providers(config, web)),
+        local_speech=local_speech,
+        transcripts=Transcripts(transcript_providers(config, web, local_speech)),
         legs=Legs(
             bus=bus,
             hooks=hooks,
@@ -199,6 +210,7 @@ def build_engine(
         bridges=bridges,
         history=history,
     )
+    metrics.add_source(engine.local_speech.readings)
     metrics.add_source(engine.transcripts.readings)
     if history is not None:
         metrics.add_source(history.readings)

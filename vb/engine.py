@@ -18,6 +18,7 @@ from vb.ids import IdSource
 from vb.legs.kind import LegKind, LegKinds
 from vb.legs.registry import Legs
 from vb.lifetime import Lifetime
+from vb.local_speech.tasks.speech import LocalSpeech
 from vb.metrics import Metrics
 from vb.mixer.plane import Plane
 from vb.name_servers import LookUp
@@ -43,6 +44,7 @@ class Engine:
         look_up: asks the name servers.
         ports: the pool of ports for RTP.
         agents: conversations with agents.
+        local_speech: engines of this machine.
         transcripts: of what legs say.
         legs: live legs by id.
         rooms: live rooms by id.
@@ -65,6 +67,7 @@ class Engine:
     players: Players
     recorders: Recorders
     agents: Agents
+    local_speech: LocalSpeech
     transcripts: Transcripts
     voices: Voices
     legs: Legs
