@@ -26,6 +26,7 @@ class Phone:
     """One user agent on loopback; it calls or is called, plays a tone and hears."""
 
     def __init__(self, tone_hz: float, second_hz: float = 0.0, *, events: bool = True) -> None:
+        self.loud = True
         self.tone_hz = tone_hz
         self.second_hz = second_hz
         self._takes_events = events
@@ -135,7 +136,7 @@ class Phone:
         step = 2 * math.pi * self.tone_hz / 8000
         for index in range(10_000):
             samples = np.arange(index * 160, (index + 1) * 160)
-            wave = 8000 * np.sin(step * samples)
+            wave = (8000 if self.loud else 0) * np.sin(step * samples)
             if self.second_hz:
                 wave += 8000 * np.sin(2 * math.pi * self.second_hz / 8000 * samples)
             pcm = wave.astype(np.int16)

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Final
+from datetime import datetime
+from typing import Final, Protocol
 
 from vb.agents.base import AgentCodec, CannotInject, NotReady
+from vb.agents.runtime.brain import Brain
+from vb.agents.runtime.options import Parts
+from vb.agents.runtime.rules import RuleBot
 from vb.agents.seats import LegSeat, RoomSeat, Seat
+from vb.agents.tasks.chat import ChatModel
 from vb.agents.tasks.farewells import Farewells
+from vb.agents.tasks.runtime import OwnAgent
 from vb.agents.tasks.session import Session
 from vb.errors import Conflict, InternalError, NotAvailable, NotFound
 from vb.ids import IdSource
@@ -27,6 +33,41 @@ from vb.web.tasks.client import WebClient
 _ID_BYTES: Final = 4
 
 
+class Conversation(Protocol):
+    """One agent, wherever it runs.
+
+    Attributes:
+        over: whether the conversation is over.
+        why: set before it is ended by a command: the reason that its last event gives.
+    """
+
+    over: bool
+    why: str
+
+    @property
+    def provider(self) -> str:
+        """Return where it runs."""
+        ...
+
+    async def run(self) -> None:
+        """Converse until it is over, and say so."""
+        ...
+
+    async def inject(self, text: str, *, respond: bool) -> None:
+        """Put a text into the conversation.
+
+        Raises:
+            CannotInject: the provider takes none.
+            NotReady: not yet.
+            ProviderFailed: it refuses it.
+        """
+        ...
+
+    def fail(self) -> None:
+        """End it because its audio failed here."""
+        ...
+
+
 @dataclass
 class Agents:
     """All conversations of a server.
@@ -41,7 +82,7 @@ class Agents:
     web: WebClient
     plane: Plane
     farewells: Farewells = field(init=False)
-    _running: dict[str, Session] = field(default_factory=dict)
+    _running: dict[str, Conversation] = field(default_factory=dict)
     _seats: dict[str, RoomSeat] = field(default_factory=dict)
     _lost_ms: dict[str, float] = field(default_factory=dict)
     _started: Counter[str] = field(default_factory=Counter)
@@ -50,12 +91,28 @@ class Agents:
         self.farewells = Farewells(self.web)
 
     def start(self, owner: Owner, codec: AgentCodec) -> None:
-        """Attach an agent; whether it can be reached shows in its events.
+        """Attach an agent that runs at a provider; whether it can be reached shows in its events.
 
         Raises:
             Conflict: the leg is not connected, nobody is in the room, an agent is there already, or the owner
                 is ending.
         """
+        self._start(
+            owner,
+            lambda seat: Session(owner, seat, codec, web=self.web, farewells=self.farewells, sessions=self),
+        )
+
+    def start_own(self, owner: Owner, parts: Parts) -> None:
+        """Attach an agent that runs here.
+
+        Raises:
+            Conflict: as `start`.
+        """
+        brain: Brain = RuleBot(datetime.now) if parts.chat is None else ChatModel(self.web, parts.chat)
+        name = f"agent-{self.ids.token(_ID_BYTES)}"
+        self._start(owner, lambda seat: OwnAgent(owner, seat, parts, conversation_id=name, brain=brain))
+
+    def _start(self, owner: Owner, make: Callable[[Seat], Conversation]) -> None:
         if isinstance(owner, Leg) and owner.shown_state is not LegState.CONNECTED:
             raise Conflict("leg is not connected")
         if owner.slots.get(AGENT_SLOT) is not None:
@@ -68,13 +125,13 @@ class Agents:
         else:
             assert isinstance(owner, Leg)
             seat = LegSeat(owner)
-        session = Session(owner, seat, codec, web=self.web, farewells=self.farewells, sessions=self)
+        conversation = make(seat)
 
         async def converse() -> None:
             try:
-                await session.run()
+                await conversation.run()
             finally:
-                if self._running.get(key) is session:
+                if self._running.get(key) is conversation:
                     del self._running[key]
                 self._seats.pop(key, None)
 
@@ -84,8 +141,8 @@ class Agents:
             raise Conflict("an agent is attached already") from None
         except SlotsClosed:
             raise Conflict("it is ending") from None
-        self._running[key] = session
-        self._started[codec.provider] += 1
+        self._running[key] = conversation
+        self._started[conversation.provider] += 1
         if room_seat is not None:
             self._seats[key] = room_seat
 
@@ -116,13 +173,13 @@ class Agents:
         try:
             await session.inject(text, respond=respond)
         except CannotInject:
-            raise NotAvailable(f"{session.codec.provider} takes no text") from None
+            raise NotAvailable(f"{session.provider} takes no text") from None
         except NotReady:
             raise Conflict("the agent is not ready yet") from None
         except ProviderFailed as failed:
             raise InternalError(str(failed)) from None
 
-    def _find(self, owner: Owner) -> Session:
+    def _find(self, owner: Owner) -> Conversation:
         session = self._running.get(owner.key)
         if session is None:
             raise NotFound("no agent attached")

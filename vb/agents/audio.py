@@ -124,10 +124,16 @@ class Mouth:
         stale_ms: what came too late, of turns that had been interrupted.
         turn: the newest turn of which something was heard.
         played_ms: how much of it was heard.
+        paused: whether it holds its tongue; it goes on at the same sample.
+        on_turn: told when the first frame of a turn is heard, inside the tick.
+        on_taken: told when a frame was taken, inside the tick.
     """
 
     def __init__(self, audio_format: AudioFormat) -> None:
         self.finished = False
+        self.paused = False
+        self.on_turn: Callable[[int], None] = _ignore
+        self.on_taken: Callable[[], None] = _do_nothing
         self.dropped_ms = 0.0
         self.stale_ms = 0.0
         self.turn = 0
@@ -210,9 +216,10 @@ class Mouth:
 
     def take(self, rate_hz: int) -> Pcm | None:
         """Return the next 20 ms at a rate, None while there is nothing to hear."""
-        if not self._may_speak():
+        if self.paused or not self._may_speak():
             return None
         frame = self._next(self._rate_hz // TICKS_PER_S)
+        self.on_taken()
         if rate_hz == self._rate_hz:
             return frame
         resampler = self._resampler
@@ -241,6 +248,7 @@ class Mouth:
             piece = self._pieces[0]
             if piece.turn != self.turn:
                 self.turn, self._played = piece.turn, 0
+                self.on_turn(piece.turn)
             part = piece.pcm[piece.at : piece.at + samples - filled]
             frame[filled : filled + part.size] = part
             filled += part.size
@@ -250,3 +258,11 @@ class Mouth:
                 self._pieces.popleft()
         self._held -= filled
         return frame
+
+
+def _ignore(turn: int) -> None:
+    """Stand in for a callback nobody has set."""
+
+
+def _do_nothing() -> None:
+    """Stand in for another."""

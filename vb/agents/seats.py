@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Final, Protocol
 
-from vb.agents.audio import Ears, Mouth
+from vb.agents.audio import Mouth
 from vb.legs.leg import Leg
+from vb.mixer.frames import FrameSink
 from vb.mixer.plane import Plane
 from vb.mixer.port import StreamPort
 from vb.rooms.room import Room
@@ -23,7 +24,7 @@ class Seat(Protocol):
 
     why_over: str
 
-    def take(self, mouth: Mouth, ears: Ears) -> None:
+    def take(self, mouth: Mouth, ears: FrameSink) -> None:
         """Hear and be heard from the next tick on."""
         ...
 
@@ -43,10 +44,10 @@ class LegSeat:
         self.why_over = ""
         self._leg = leg
         self._mouth: Mouth | None = None
-        self._ears: Ears | None = None
+        self._ears: FrameSink | None = None
         self._heard_by: Leg | Room | None = None
 
-    def take(self, mouth: Mouth, ears: Ears) -> None:
+    def take(self, mouth: Mouth, ears: FrameSink) -> None:
         """Hear and be heard from the next tick on."""
         self._mouth, self._ears = mouth, ears
         self._leg.add_taps(ears, None)
@@ -94,7 +95,7 @@ class RoomSeat:
         self._id = member_id
         self.port: StreamPort | None = None
 
-    def take(self, mouth: Mouth, ears: Ears) -> None:
+    def take(self, mouth: Mouth, ears: FrameSink) -> None:
         """Hear and be heard from the next tick on."""
         self.port = self._plane.open_stream(mouth, ears, rate_hz=RATE_HZ, comfort_noise=False)
         self._room.mix.join(self._id, self.port)

@@ -8,6 +8,7 @@ from vb.commands import (
     calls,
     dtmf,
     legs,
+    own_agents,
     playback,
     recording,
     rooms,
@@ -24,6 +25,7 @@ from vb.commands.registry import REGISTRY, Command, call, dump
 # Importing them is what counts; the tuple shows linters and readers that it was meant.
 COMMAND_MODULES = (
     agents,
+    own_agents,
     legs,
     transfer,
     rooms,

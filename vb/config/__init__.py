@@ -13,6 +13,7 @@ from typing import Any, get_args
 
 from pydantic import ValidationError, model_validator
 
+from vb.config.agents import AgentConfig
 from vb.config.calls import (
     HttpConfig,
     RoomConfig,
@@ -44,6 +45,7 @@ from vb.errors import ConfigError
 from vb.settings import Group
 
 __all__ = [
+    "AgentConfig",
     "Config",
     "SettingRow",
     "settings_table",
@@ -102,6 +104,7 @@ class Config(Group):
     google: GoogleSpeechConfig = GoogleSpeechConfig()
     vapi: VapiConfig = VapiConfig()
     ultravox: UltravoxConfig = UltravoxConfig()
+    agents: AgentConfig = AgentConfig()
     local_speech: LocalSpeechConfig = LocalSpeechConfig()
 
     @model_validator(mode="after")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from vb.events.base import LegOrRoomEvent
 from vb.providers.failure import FailureCategory
 
@@ -56,3 +58,25 @@ class AgentLatency(LegOrRoomEvent, type="agent.latency"):
     """The provider tells how long the parts of a turn took."""
 
     parts_ms: dict[str, float]
+
+
+class AgentTurn(LegOrRoomEvent, type="agent.turn"):
+    """One answer of an agent that runs here; its times count from the user's last voiced frame."""
+
+    turn: int
+    endpointing_ms: int | None = None
+    first_words_ms: int | None = None
+    first_audio_ms: int | None = None
+    first_heard_ms: int | None = None
+    played_ms: int
+    interrupted: bool
+    text: str
+    heard: str
+
+
+class AgentError(LegOrRoomEvent, type="agent.error"):
+    """A part of an agent that runs here has failed; the conversation goes on."""
+
+    part: Literal["model", "voice", "transcript", "tool"]
+    category: FailureCategory
+    error: str

@@ -104,6 +104,11 @@ class Session:
         self._end: Over | None = None
         self._stop_receiving: Callable[[], object] = _nothing
 
+    @property
+    def provider(self) -> str:
+        """Return where the agent runs."""
+        return self.codec.provider
+
     # -- the conversation ----------------------------------------------------------------------------------
 
     async def run(self) -> None:

@@ -1,0 +1,147 @@
+"""A voice and ears without engines: a tone for each word, and words that a test puts in."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+import numpy as np
+import trio
+
+from vb.providers.failure import ProviderFailed
+from vb.stt.base import Capabilities as EarCapabilities
+from vb.stt.base import FinalText, Heard, Options, PartialText
+from vb.stt.base import Session as EarSession
+from vb.tts.base import Audio, Capabilities, Done, Mark, Spoken, Voice
+from vb.tts.base import Session as VoiceSession
+
+WORD_MS = 300
+TONES = {"alpha": 600, "bravo": 900, "charlie": 1200, "delta": 1500}
+OTHER_HZ = 1900
+
+
+class TonesVoice:
+    """A provider of voices: each word is 300 ms of a tone of its own.
+
+    Attributes:
+        said: sentences that were asked for.
+        fails: raises instead of speaking.
+        stalls: never says anything.
+    """
+
+    name = "tones"
+    capabilities = Capabilities(marks=True)
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+        self.fails = False
+        self.stalls = False
+        self.opened = 0
+
+    def check(self, voice: Voice) -> Voice:
+        return voice
+
+    @asynccontextmanager
+    async def open(self, voice: Voice, *, streamed: bool = False) -> AsyncIterator[VoiceSession]:
+        self.opened += 1
+        try:
+            yield _TonesSession(self)
+        finally:
+            self.opened -= 1
+
+
+class _TonesSession:
+    def __init__(self, voice: TonesVoice) -> None:
+        self._voice = voice
+        self._text = ""
+        self._send, self._receive = trio.open_memory_channel[Spoken](10_000)
+
+    async def feed(self, text: str) -> None:
+        self._text += text
+
+    async def finalize(self) -> None:
+        text, self._text = self._text, ""
+        self._voice.said.append(text)
+        if self._voice.fails:
+            raise ProviderFailed("service_unavailable", "tones: out of order")
+        if self._voice.stalls:
+            return
+        for number, word in enumerate(text.split()):
+            hertz = TONES.get(word.strip(".,!?").lower(), OTHER_HZ)
+            steps = np.arange(24 * WORD_MS)
+            pcm = (8000 * np.sin(2 * np.pi * hertz * steps / 24_000)).astype(np.int16)
+            self._send.send_nowait(Mark(word, number * WORD_MS, (number + 1) * WORD_MS))
+            self._send.send_nowait(Audio(pcm, 24_000))
+        self._send.send_nowait(Done())
+
+    async def clear(self) -> None:
+        self._send, self._receive = trio.open_memory_channel[Spoken](10_000)
+
+    async def receive(self) -> Spoken:
+        return await self._receive.receive()
+
+
+class ScriptEars:
+    """A provider of transcripts that hears what a test says."""
+
+    name = "script"
+    capabilities = EarCapabilities(block_ms=40, finalize=True)
+
+    def __init__(self) -> None:
+        self.finalized = 0
+        self.heard_samples = 0
+        self._sessions: list[_ScriptSession] = []
+
+    def check_ready(self, options: Options) -> None:
+        pass
+
+    def check(self, options: Options) -> None:
+        pass
+
+    @asynccontextmanager
+    async def open(self, options: Options) -> AsyncIterator[EarSession]:
+        session = _ScriptSession(self)
+        self._sessions.append(session)
+        try:
+            yield session
+        finally:
+            self._sessions.remove(session)
+
+    def says(self, text: str, *, final: bool = True) -> None:
+        """Let every session hear something."""
+        for session in self._sessions:
+            session.put(FinalText(text) if final else PartialText(text))
+
+    def breaks(self) -> None:
+        """Let every session fail in a way that another cures."""
+        for session in self._sessions:
+            session.put(None)
+
+
+class _ScriptSession:
+    unheard_samples = 0
+
+    def __init__(self, ears: ScriptEars) -> None:
+        self._ears = ears
+        self._send, self._receive = trio.open_memory_channel[Heard | None](100)
+
+    def put(self, heard: Heard | None) -> None:
+        self._send.send_nowait(heard)
+
+    async def send(self, pcm: np.ndarray) -> None:
+        self._ears.heard_samples += pcm.size
+
+    async def finalize(self) -> None:
+        self._ears.finalized += 1
+
+    async def keep_alive(self) -> None:
+        pass
+
+    async def finish(self) -> None:
+        pass
+
+    async def receive(self) -> Sequence[Heard] | None:
+        heard = await self._receive.receive()
+        if heard is None:
+            raise ProviderFailed("retryable", "script: lost")
+        return [heard]

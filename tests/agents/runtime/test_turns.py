@@ -1,0 +1,158 @@
+"""Whose turn it is, frame by frame, on a clock of our own."""
+
+from __future__ import annotations
+
+from vb.agents.runtime.turns import (
+    AskFinal,
+    Decision,
+    Interrupt,
+    Noise,
+    Pause,
+    Resume,
+    Timing,
+    TurnTaking,
+    UserTurn,
+)
+
+FRAME_S = 0.02
+
+
+class Clock:
+    """Plays a conversation into `TurnTaking`, 20 ms at a time."""
+
+    def __init__(self, timing: Timing | None = None) -> None:
+        self.turns = TurnTaking(timing)
+        self.now = 10.0
+        self.found: list[tuple[float, Decision]] = []
+
+    def play(self, seconds: float, *, voiced: bool = False) -> None:
+        for _ in range(round(seconds / FRAME_S)):
+            self.now += FRAME_S
+            if voiced:
+                self.turns.voiced(self.now)
+            self.found += [(self.now, item) for item in self.turns.decide(self.now)]
+
+    def kinds(self) -> list[type]:
+        return [type(item) for _, item in self.found]
+
+    def at(self, kind: type) -> float:
+        return next(now for now, item in self.found if type(item) is kind)
+
+
+def test_a_turn_is_over_when_its_words_are_final_and_the_silence_is_long_enough() -> None:
+    clock = Clock()
+    clock.play(1.0, voiced=True)
+    ended_at = clock.now
+    clock.play(0.3)
+    clock.turns.final("hello")
+    clock.play(0.3)
+    assert clock.kinds() == [AskFinal, UserTurn]
+    assert clock.found[1][1] == UserTurn("hello", ended_at)
+    assert 0.4 <= clock.at(UserTurn) - ended_at <= 0.43
+
+
+def test_words_that_become_final_late_end_the_turn_when_they_come() -> None:
+    clock = Clock()
+    clock.play(1.0, voiced=True)
+    ended_at = clock.now
+    clock.turns.partial("hel")
+    clock.play(1.2)
+    clock.turns.final("hello")
+    clock.play(0.1)
+    assert 1.2 <= clock.at(UserTurn) - ended_at <= 1.25
+
+
+def test_a_turn_is_never_longer_open_than_the_longest_silence() -> None:
+    clock = Clock()
+    clock.play(1.0, voiced=True)
+    ended_at = clock.now
+    clock.turns.partial("hello")
+    clock.play(4.0)
+    assert 2.5 <= clock.at(UserTurn) - ended_at <= 2.53
+
+
+def test_a_pause_for_breath_does_not_end_a_turn() -> None:
+    clock = Clock()
+    clock.play(0.6, voiced=True)
+    clock.turns.final("one")
+    clock.play(0.3)
+    clock.play(0.6, voiced=True)
+    clock.turns.final("two")
+    clock.play(0.5)
+    assert [item for _, item in clock.found if isinstance(item, UserTurn)] == [
+        UserTurn("one two", clock.found[-1][1].ended_at)  # type: ignore[union-attr]  # it is a turn
+    ]
+
+
+def test_a_click_is_nobodys_turn() -> None:
+    clock = Clock()
+    clock.play(0.04, voiced=True)
+    clock.play(4.0)
+    assert clock.found == []
+
+
+def test_noise_without_words_is_told_as_such() -> None:
+    clock = Clock()
+    clock.play(0.5, voiced=True)
+    clock.play(2.0)
+    assert clock.kinds() == [AskFinal, Noise]
+
+
+def test_speech_pauses_the_agent_first_and_interrupts_it_then() -> None:
+    clock = Clock()
+    clock.turns.agent(True)
+    begun = clock.now
+    clock.play(0.5, voiced=True)
+    assert clock.kinds()[:2] == [Pause, Interrupt]
+    assert clock.at(Pause) - begun <= 0.1
+    assert 0.2 <= clock.at(Interrupt) - begun <= 0.24
+
+
+def test_a_cough_lets_the_agent_go_on_once() -> None:
+    clock = Clock()
+    clock.turns.agent(True)
+    clock.play(0.12, voiced=True)
+    clock.play(1.0)
+    assert clock.kinds() == [Pause, Resume]
+    assert clock.turns.false_interruptions == 1
+    assert clock.at(Resume) - clock.at(Pause) < 0.4
+
+
+def test_an_interruption_may_need_words() -> None:
+    clock = Clock(Timing(interruption_words=2))
+    clock.turns.agent(True)
+    clock.play(0.6, voiced=True)
+    clock.turns.partial("mhm")
+    clock.play(0.1, voiced=True)
+    assert clock.kinds() == [Pause]
+    clock.turns.partial("mhm wait")
+    clock.play(0.1, voiced=True)
+    assert clock.kinds() == [Pause, Interrupt]
+
+
+def test_without_the_words_the_agent_goes_on_after_a_while() -> None:
+    clock = Clock(Timing(interruption_words=1))
+    clock.turns.agent(True)
+    clock.play(0.6, voiced=True)
+    ended_at = clock.now
+    clock.play(2.0)
+    assert clock.kinds() == [Pause, Resume]
+    assert 1.5 <= clock.at(Resume) - ended_at <= 1.53
+
+
+def test_a_guarded_agent_is_not_interrupted_and_the_words_are_not_lost() -> None:
+    clock = Clock()
+    clock.turns.interruptible = False
+    clock.turns.agent(True)
+    clock.play(1.0, voiced=True)
+    clock.turns.final("hello")
+    clock.play(1.0)
+    assert clock.kinds() == [AskFinal, UserTurn]
+
+
+def test_half_a_minute_of_music_does_not_keep_a_turn_open_for_ever() -> None:
+    clock = Clock()
+    clock.play(30.0, voiced=True)
+    clock.turns.final("at last")
+    clock.play(0.5)
+    assert isinstance(clock.found[-1][1], UserTurn)

@@ -1,0 +1,163 @@
+"""Agents that run in the server, with a voice of tones and ears that hear what the test says."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+import trio
+
+from tests.agents.provider import open_provider
+from tests.agents.runtime.engines import OTHER_HZ, TONES, ScriptEars, TonesVoice
+from tests.integration.test_agents import config_for
+from tests.support.phone import Phone, open_phone
+from tests.support.world import call_in, wait_for
+from vb.errors import BadRequest, Conflict
+from vb.server import Server, open_server
+
+pytestmark = pytest.mark.integration
+
+Events = Any
+
+
+class World:
+    """A call with an agent of the server's own."""
+
+    def __init__(self, server: Server, events: Events, phone: Phone, leg: str) -> None:
+        self.server, self.events, self.phone, self.leg = server, events, phone, leg
+        self.voice, self.ears = TonesVoice(), ScriptEars()
+        server.engine.voices.providers["tones"] = self.voice  # type: ignore[index]  # a dict, whose users only read
+        server.engine.transcripts.providers["script"] = self.ears  # type: ignore[index]  # the same
+
+    async def start(self, **fields: object) -> None:
+        answer = await self.server.call(
+            "leg_agent_local", id=self.leg, voice_provider="tones", transcript_provider="script", **fields
+        )
+        assert answer.model_dump(exclude_none=True) == {"status": "agent_started", "leg_id": self.leg}  # type: ignore[union-attr]
+        connected = await wait_for(self.events, "agent.connected", leg_id=self.leg)
+        assert connected["provider"] == "local"
+
+    async def user_says(self, text: str, seconds: float = 0.5) -> None:
+        """The phone's tone is the user's voice; the ears know what it means."""
+        self.phone.loud = True
+        await trio.sleep(seconds)
+        self.phone.loud = False
+        self.ears.says(text)
+
+    async def next(self, kind: str, **fields: object) -> dict[str, Any]:
+        return await wait_for(self.events, kind, leg_id=self.leg, **fields)
+
+
+@asynccontextmanager
+async def open_world(tmp_path: Any, **settings: str) -> AsyncIterator[World]:
+    async with open_provider() as provider, open_server(config_for(provider, tmp_path, **settings)) as server:
+        with server.events() as events:
+            async with open_phone(500) as phone:
+                phone.loud = False
+                leg = await call_in(server, phone, events)
+                world = World(server, events, phone, leg)
+                world.provider = provider  # type: ignore[attr-defined]  # for those that need it
+                yield world
+
+
+async def test_an_agent_greets_answers_and_tells_where_its_time_went(tmp_path: Any) -> None:
+    async with open_world(tmp_path) as world:
+        await world.start(greeting="alpha", agent_id="a1")
+        await world.phone.hear(10)
+        assert (await world.next("agent.agent_response"))["text"] == "alpha"
+        await world.next("agent.turn")
+        await world.user_says("bravo charlie")
+        heard = await world.next("agent.user_transcript", is_final=True)
+        assert heard["text"] == "bravo charlie"
+        answer = await world.next("agent.agent_response")
+        assert answer["text"] == "You said: bravo charlie."
+        turn = await world.next("agent.turn")
+        assert (turn["interrupted"], turn["heard"]) == (False, "You said: bravo charlie.")
+        assert 300 <= turn["endpointing_ms"] <= 900
+        assert (
+            turn["endpointing_ms"]
+            <= turn["first_words_ms"]
+            <= turn["first_audio_ms"]
+            <= turn["first_heard_ms"]
+        )
+        assert turn["first_heard_ms"] - turn["endpointing_ms"] < 250
+        await world.server.call("leg_agent_stop", id=world.leg)
+        assert (await world.next("agent.disconnected"))["reason"] == "stopped"
+        assert world.voice.opened == 0
+
+
+async def test_an_interrupted_agent_is_silent_and_remembers_what_was_heard(tmp_path: Any) -> None:
+    async with open_world(tmp_path) as world:
+        await world.start(greeting="alpha alpha alpha alpha alpha alpha alpha alpha alpha alpha")
+        await world.phone.hear(50)
+        assert TONES["alpha"] in world.phone.tones(10)
+        await world.user_says("delta", 0.6)
+        cut = await world.next("agent.interrupted")
+        await world.phone.hear(8)
+        assert TONES["alpha"] not in world.phone.tones(4)
+        turn = await world.next("agent.turn")
+        words = len(turn["heard"].split())
+        assert abs(words - cut["played_ms"] // 300) <= 1
+        assert turn["interrupted"]
+        assert (await world.next("agent.agent_response"))["text"] == "You said: delta."
+
+
+async def test_a_cough_pauses_the_agent_and_it_goes_on(tmp_path: Any) -> None:
+    async with open_world(tmp_path) as world:
+        text = "alpha bravo charlie delta alpha bravo charlie delta"
+        await world.start(greeting=text)
+        await world.phone.hear(40)
+        world.phone.loud = True
+        await trio.sleep(0.12)
+        world.phone.loud = False
+        turn = await world.next("agent.turn")
+        assert (turn["interrupted"], turn["heard"]) == (False, text)
+        assert turn["played_ms"] == 8 * 300
+
+
+async def test_a_voice_that_fails_is_told_once_and_the_call_goes_on(tmp_path: Any) -> None:
+    async with open_world(tmp_path) as world:
+        world.voice.fails = True
+        await world.start(greeting="alpha")
+        error = await world.next("agent.error")
+        assert (error["part"], error["category"]) == ("voice", "service_unavailable")
+        world.voice.fails = False
+        await world.user_says("bravo")
+        assert (await world.next("agent.agent_response"))["text"] == "You said: bravo."
+
+
+async def test_goodbye_hangs_up_once_it_was_heard(tmp_path: Any) -> None:
+    async with open_world(tmp_path) as world:
+        await world.start(tools=["hangup"])
+        await world.user_says("goodbye")
+        over = await world.next("agent.disconnected")
+        assert over["reason"] == "leg_ended"
+        ended = await world.next("leg.disconnected")
+        assert ended["cdr"]["reason"] == "api_hangup"
+        assert world.phone.tones(15) == {OTHER_HZ}
+
+
+async def test_a_model_behind_a_chat_api_answers_and_its_failure_is_spoken_of(tmp_path: Any) -> None:
+    async with open_world(tmp_path) as world:
+        with pytest.raises(BadRequest):
+            await world.start(model="m")
+        with pytest.raises(BadRequest):
+            await world.start(voice="")
+    async with open_provider() as model:
+        settings = {"OPENAI_BASE_URL": f"{model.http_url}/v1", "OPENAI_API_KEY": "sk", "VB_AGENT_MODEL": "m"}
+        async with open_world(tmp_path, **settings) as world:
+            await world.start(instructions="Be {mood}.", variables={"mood": "kind"})
+            with pytest.raises(Conflict):
+                await world.start()
+            await world.user_says("bravo")
+            asked = await model.request("POST /v1/chat/completions")
+            assert "authorization: bearer sk" in asked[1].lower()
+            assert asked[2]["messages"] == [
+                {"role": "system", "content": "Be kind."},
+                {"role": "user", "content": "bravo"},
+            ]
+            error = await world.next("agent.error")
+            assert (error["part"], error["category"]) == ("model", "permanent_input")
+            assert (await world.next("agent.agent_response"))["text"].startswith("Sorry")

@@ -1,0 +1,74 @@
+"""Asks a language model over HTTP, and reads its answer as it comes."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from typing import Final
+
+import trio
+
+from vb.agents.runtime.brain import Answer, Line, Tool
+from vb.agents.runtime.chat import AnswerReader, ChatSettings, request_body
+from vb.providers.failure import ProviderFailed, category_of_status
+from vb.web.errors import WebError
+from vb.web.failures import provider_failure
+from vb.web.tasks.client import WebClient
+
+CONNECT_S: Final = 10.0
+
+
+class ChatModel:
+    """A language model behind a chat API.
+
+    Args:
+        web: the way out.
+        settings: which one.
+    """
+
+    def __init__(self, web: WebClient, settings: ChatSettings) -> None:
+        self._web = web
+        self._settings = settings
+
+    async def answer(self, lines: Sequence[Line], tools: Sequence[Tool]) -> AsyncIterator[Answer]:
+        """Return the answer to the last line, as it comes.
+
+        Cancellation: the connection is closed.
+
+        Raises:
+            ProviderFailed: there is none.
+        """
+        settings = self._settings
+        headers = {"Content-Type": "application/json", "Accept": "text/event-stream"}
+        if settings.key.get_secret_value():
+            headers["Authorization"] = f"Bearer {settings.key.get_secret_value()}"
+        try:
+            with trio.fail_after(CONNECT_S):
+                response = await self._web.open(
+                    "POST",
+                    f"{settings.base_url.rstrip('/')}/chat/completions",
+                    headers=headers,
+                    content=request_body(settings.model, lines, tools),
+                    trusted=settings.trusted,
+                    redirects=frozenset(),
+                )
+        except trio.TooSlowError:
+            raise ProviderFailed("retryable", f"model: no answer within {CONNECT_S:g} s") from None
+        except WebError as error:
+            raise provider_failure("model", error) from None
+        try:
+            if response.status != 200:
+                raise ProviderFailed(category_of_status(response.status), f"model: status {response.status}")
+            reader = AnswerReader()
+            chunks = response.chunks()
+            try:
+                async for chunk in chunks:
+                    for part in reader.feed(chunk):
+                        yield part
+                    if reader.over:
+                        break
+            except WebError as error:
+                raise provider_failure("model", error) from None
+            for part in reader.finish():
+                yield part
+        finally:
+            await response.aclose()
