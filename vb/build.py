@@ -7,6 +7,7 @@ from functools import partial
 import structlog
 import trio
 
+from vb.agents.agents import Agents
 from vb.blocking import ThreadRunner
 from vb.config import Config
 from vb.engine import Engine
@@ -107,6 +108,7 @@ def build_engine(
     )
     metrics, life, bridges = Metrics(), Lifetime(), Bridges()
     turns = Turns(partial(metrics.recovered, "engine", "turn"))
+    agents = Agents(ids, web, plane)
     bus.subscribe(metrics.observe)
     engine = Engine(
         config=config,
@@ -127,6 +129,7 @@ def build_engine(
             disk,
             RecordingStorage(config.s3, web, on_fault=partial(metrics.recovered, "uploads", "upload")),
         ),
+        agents=agents,
         legs=Legs(
             bus=bus,
             hooks=hooks,
@@ -165,6 +168,7 @@ def build_engine(
         history.delete_stored, history.find_stored = storage.delete, storage.find
         storage.on_upload = history.uploading
         history.live_legs = lambda: engine.legs
+    metrics.add_source(agents.readings)
     engine.add_kind(SipLegs(engine))
     engine.add_kind(RtcLegs(engine))
     websockets = WebSocketLegs(engine)
@@ -177,6 +181,9 @@ def _leg_fault(engine: Engine, websockets: WebSocketLegs, port: Port, error: Exc
     """A leg's codec, source or tap failed inside the mixer: that leg ends, or the bridge or listener."""
     if engine.bridges.port_failed(port):
         log.error("bridge taken down", exc_info=error)
+        return
+    if engine.agents.port_failed(port):
+        log.error("agent taken out of the mixer", exc_info=error)
         return
     if websockets.port_failed(port):
         log.error("listener taken out of the mixer", exc_info=error)

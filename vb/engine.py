@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from vb.agents.agents import Agents
 from vb.config import Config
 from vb.errors import NotAvailable
 from vb.events.bus import EventBus
@@ -39,6 +40,7 @@ class Engine:
         web: the way out to other servers.
         look_up: asks the name servers.
         ports: the pool of ports for RTP.
+        agents: conversations with agents.
         legs: live legs by id.
         rooms: live rooms by id.
         history: of calls, if it is kept.
@@ -58,6 +60,7 @@ class Engine:
     ports: PortPool
     players: Players
     recorders: Recorders
+    agents: Agents
     legs: Legs
     rooms: Rooms
     bridges: Bridges

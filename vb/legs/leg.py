@@ -72,6 +72,7 @@ class Leg(Capable):
         metadata: what the client wants to be stored with the call.
         auto_delete: whether the history lets go of the call once it is over.
         port: its place in the media plane, from the moment that its media can be set up.
+        moved: told whenever `room` has changed; must not wait.
     """
 
     def __init__(self, host: LegHost, *, leg_id: str, leg_type: str, app_id: str | None, now: float) -> None:
@@ -97,6 +98,7 @@ class Leg(Capable):
         self.room: RoomLike | None = None
         self.last_room: RoomLike | None = None
         self.port: Port | None = None
+        self.moved: list[Callable[[], None]] = []
         self.speaking = False
         self.slots = TaskSlots(f"leg {leg_id}", lambda _: host.recovered("slots", "leg"))
         self.connected = trio.Event()
@@ -208,6 +210,12 @@ class Leg(Capable):
     async def _hold_limit(self) -> None:
         await trio.sleep(HOLD_LIMIT_S)
         self.hangup("rtp_timeout")
+
+    def place_in(self, room: RoomLike | None) -> None:
+        """Note where the leg is from now on; only rooms call this."""
+        self.room = room
+        for told in list(self.moved):
+            told()
 
     def adopt_port(self, port: Port) -> None:
         """Take the media port and pass the flags on to it."""
