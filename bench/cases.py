@@ -80,22 +80,34 @@ class SpeakersCase:
 
 @dataclass(frozen=True, slots=True)
 class WebRtcCase:
-    """Browsers in pairs who all talk, with Opus over SRTP.
+    """Browsers with Opus over SRTP, of whom all or few talk.
 
     Attributes:
         name: as `--only` takes it.
         legs: how many.
+        layout: two legs to a room, or one room for all.
+        talkers: the first so many legs talk, all of them when None; the others send silence and say so.
+        complexity: of the server's encoders; costs are compared at one that does not follow the load.
+        cores: how many the server may use; with more than one it shares them with the load.
+        handshakes_per_s: further legs that come and go meanwhile.
+        checked: whether what listeners hear is judged; too many tones at once drown in a codec for speech.
         bar_us: most µs of CPU per leg and tick, None without a bar.
     """
 
     name: str
     legs: int
+    layout: Literal["pairs", "one room"] = "pairs"
+    talkers: int | None = None
+    complexity: str = "auto"
+    cores: int = 1
+    handshakes_per_s: float = 0.0
+    checked: bool = True
     bar_us: float | None = None
 
     @property
     def amplitude(self) -> float:
         """Level of every tone."""
-        return FEW_AMPLITUDE
+        return FEW_AMPLITUDE if self.checked else CROWD_AMPLITUDE
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,6 +277,11 @@ CASES: Final[tuple[Case, ...]] = (
     SpeakersCase("room-few-opus", 40, "opus", talkers=3),
     SpeakersCase("room-few-opus-200", 200, "opus", talkers=3, listeners="pause"),
     WebRtcCase("webrtc-pairs", 40),
+    WebRtcCase("webrtc-pairs-100", 100),
+    WebRtcCase("webrtc-pairs-170", 170, cores=2),
+    WebRtcCase("webrtc-room-all", 100, "one room", complexity="0", checked=False),
+    WebRtcCase("webrtc-room-few", 100, "one room", talkers=3, complexity="0"),
+    WebRtcCase("webrtc-handshakes", 20, handshakes_per_s=30.0),
     DelayCase(),
     CallCase(),
     FeaturesCase(),

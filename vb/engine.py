@@ -26,6 +26,8 @@ from vb.recording.recorders import Recorders
 from vb.rooms.bridges import Bridges
 from vb.rooms.registry import Rooms
 from vb.rtp.ports import PortPool
+from vb.stt.tasks.transcripts import Transcripts
+from vb.tts.tasks.voices import Voices
 from vb.turns import Turns
 from vb.web.tasks.client import WebClient
 
@@ -41,8 +43,10 @@ class Engine:
         look_up: asks the name servers.
         ports: the pool of ports for RTP.
         agents: conversations with agents.
+        transcripts: of what legs say.
         legs: live legs by id.
         rooms: live rooms by id.
+        voices: text to speech.
         history: of calls, if it is kept.
         kinds: the kinds of leg that there are.
     """
@@ -61,6 +65,8 @@ class Engine:
     players: Players
     recorders: Recorders
     agents: Agents
+    transcripts: Transcripts
+    voices: Voices
     legs: Legs
     rooms: Rooms
     bridges: Bridges

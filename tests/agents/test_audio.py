@@ -107,8 +107,29 @@ def test_companded_audio_is_near_what_it_was(encoding: str) -> None:
 
 
 def test_a_rate_that_nothing_converts_is_refused() -> None:
-    with pytest.raises(ValueError, match="22050"):
-        AudioFormat(22050)
+    with pytest.raises(ValueError, match="11025"):
+        AudioFormat(11025)
+
+
+def test_a_rate_without_whole_frames_is_converted_both_ways() -> None:
+    steps = np.arange(44100)
+    said = (8000 * np.sin(2 * np.pi * 441 * steps / 44100)).astype("<i2")
+    mouth = Mouth(AudioFormat(44100))
+    mouth.put(said.tobytes(), 1)
+    frames = [frame for frame in heard(mouth, 60, 8000) if frame is not None]
+    pcm = np.concatenate(frames)[800:6400]
+    level = 2 * abs(np.mean(pcm * np.exp(-2j * np.pi * 441 * np.arange(pcm.size) / 8000)))
+    assert level == pytest.approx(8000, rel=0.02)
+    blocks: list[Pcm] = []
+    ears = Ears(44100, 20, blocks.append)
+    for start in range(0, 16000, 320):
+        frame = 8000 * np.sin(2 * np.pi * 441 * np.arange(start, start + 320) / 16000)
+        ears.push(frame.astype(np.int16), 16000)
+    pcm = np.concatenate(blocks)
+    assert abs(pcm.size - 44100) < 2000
+    middle = pcm[10000:30000]
+    level = 2 * abs(np.mean(middle * np.exp(-2j * np.pi * 441 * np.arange(middle.size) / 44100)))
+    assert level == pytest.approx(8000, rel=0.02)
 
 
 def test_ears_send_whole_blocks_at_the_rate_of_the_provider() -> None:

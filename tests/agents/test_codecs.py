@@ -113,7 +113,7 @@ def test_metadata_of_elevenlabs_names_both_formats() -> None:
 
 
 def test_a_format_that_cannot_be_read_ends_the_conversation_with_a_reason() -> None:
-    event = {"agent_output_audio_format": "pcm_44100"}
+    event = {"agent_output_audio_format": "opus_48000"}
     (over,) = take(
         elevenlabs(), type="conversation_initiation_metadata", conversation_initiation_metadata_event=event
     )

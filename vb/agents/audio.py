@@ -12,6 +12,7 @@ import numpy as np
 from vb.codecs.g711 import ALAW_TO_PCM, PCM_TO_ALAW, PCM_TO_ULAW, ULAW_TO_PCM
 from vb.codecs.pcm import Pcm
 from vb.codecs.resample import RATES_HZ, StreamResampler
+from vb.media.conversion import RateConverter
 from vb.mixer.frames import TICKS_PER_S
 
 Encoding = Literal["s16le", "ulaw", "alaw"]
@@ -20,6 +21,8 @@ FRAME_MS: Final = 1000 // TICKS_PER_S
 MAX_SPEECH_MS: Final = 60_000
 """How far an agent may be ahead of what is heard; providers send whole replies at once."""
 
+_ODD_RATES_HZ: Final = {22_050: 24_000, 44_100: 48_000}
+"""Rates of which 20 ms are no whole number of samples."""
 LEAD_FRAMES: Final = 2
 """Speech begins once so much of it is there, or all of it."""
 PATIENCE_TICKS: Final = 2
@@ -38,8 +41,13 @@ class AudioFormat:
     encoding: Encoding = "s16le"
 
     def __post_init__(self) -> None:
-        if self.rate_hz not in RATES_HZ:
+        if self.rate_hz not in RATES_HZ and self.rate_hz not in _ODD_RATES_HZ:
             raise ValueError(f"no audio at {self.rate_hz} Hz")
+
+    @property
+    def near_hz(self) -> int:
+        """Return the rate at which its audio is held: its own, or the next one that frames can have."""
+        return _ODD_RATES_HZ.get(self.rate_hz, self.rate_hz)
 
     @property
     def sample_bytes(self) -> int:
@@ -72,7 +80,9 @@ class Ears:
     """
 
     def __init__(self, rate_hz: int, block_ms: int, send: Callable[[Pcm], None]) -> None:
-        self._rate_hz = rate_hz
+        near_hz = AudioFormat(rate_hz).near_hz
+        self._rate_hz = near_hz
+        self._converter = RateConverter(near_hz, rate_hz) if near_hz != rate_hz else None
         self._frames_per_block = max(1, block_ms // FRAME_MS)
         self._send = send
         self._block: list[Pcm] = []
@@ -91,7 +101,8 @@ class Ears:
         if len(self._block) == self._frames_per_block:
             block = self._block[0] if len(self._block) == 1 else np.concatenate(self._block)
             self._block.clear()
-            self._send(block)
+            for piece in [block] if self._converter is None else self._converter.feed(block):
+                self._send(piece)
 
 
 @dataclass(slots=True)
@@ -122,6 +133,8 @@ class Mouth:
         self.turn = 0
         self._cut = -1
         self._format = audio_format
+        self._rate_hz = audio_format.near_hz
+        self._converter = self._make_converter()
         self._pieces: deque[_Piece] = deque()
         self._held = 0
         self._played = 0
@@ -133,12 +146,12 @@ class Mouth:
     @property
     def waiting_ms(self) -> float:
         """How much waits to be heard."""
-        return self._held * 1000 / self._format.rate_hz
+        return self._held * 1000 / self._rate_hz
 
     @property
     def played_ms(self) -> int:
         """How much of the newest turn was heard."""
-        return self._played * 1000 // self._format.rate_hz
+        return self._played * 1000 // self._rate_hz
 
     @property
     def audio_format(self) -> AudioFormat:
@@ -148,9 +161,13 @@ class Mouth:
     def reformat(self, audio_format: AudioFormat) -> None:
         """Go on in another format; what is held of the old one is dropped."""
         if audio_format != self._format:
-            self._format = audio_format
+            self._format, self._rate_hz = audio_format, audio_format.near_hz
+            self._converter, self._resampler = self._make_converter(), None
             self._drop()
-            self._resampler = None
+
+    def _make_converter(self) -> RateConverter | None:
+        own_hz = self._format.rate_hz
+        return RateConverter(own_hz, self._rate_hz) if own_hz != self._rate_hz else None
 
     def put(self, data: bytes, turn: int) -> bool:
         """Take audio of any length, unless its turn is over or there is no room; returns whether it was."""
@@ -166,9 +183,10 @@ class Mouth:
             self.dropped_ms += length_ms
             return False
         pcm = self._format.decode(data)
-        if pcm.size:
-            self._pieces.append(_Piece(turn, pcm))
-            self._held += pcm.size
+        for piece in [pcm] if self._converter is None else self._converter.feed(pcm):
+            if piece.size:
+                self._pieces.append(_Piece(turn, piece))
+                self._held += piece.size
         return True
 
     def interrupt(self, turn: int) -> bool:
@@ -178,7 +196,7 @@ class Mouth:
         held = len(kept) != len(self._pieces)
         self._pieces = kept
         self._held = sum(piece.pcm.size - piece.at for piece in kept)
-        self._odd = b""
+        self._odd, self._converter = b"", self._make_converter()
         return held
 
     def shut(self) -> None:
@@ -194,17 +212,17 @@ class Mouth:
         """Return the next 20 ms at a rate, None while there is nothing to hear."""
         if not self._may_speak():
             return None
-        frame = self._next(self._format.rate_hz // TICKS_PER_S)
-        if rate_hz == self._format.rate_hz:
+        frame = self._next(self._rate_hz // TICKS_PER_S)
+        if rate_hz == self._rate_hz:
             return frame
         resampler = self._resampler
         if resampler is None or resampler.kernel.to_hz != rate_hz:
-            resampler = self._resampler = StreamResampler(self._format.rate_hz, rate_hz)
+            resampler = self._resampler = StreamResampler(self._rate_hz, rate_hz)
         return resampler.process(frame)
 
     def _may_speak(self) -> bool:
         """Hold speech back for a moment at its beginning, for many providers send it just in time."""
-        samples = self._format.rate_hz // TICKS_PER_S
+        samples = self._rate_hz // TICKS_PER_S
         if self._held >= (samples if self._speaking else LEAD_FRAMES * samples):
             self._speaking, self._waited = True, 0
             return True

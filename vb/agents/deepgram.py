@@ -30,7 +30,9 @@ from vb.providers.failure import FailureCategory
 _LISTEN: Final = {"provider": {"type": "deepgram", "model": "nova-3"}}
 _THINK: Final = {"provider": {"type": "open_ai", "model": "gpt-4o-mini"}}
 _SPEAK: Final = {"provider": {"type": "deepgram", "model": "aura-2-asteria-en"}}
-_LATENCIES: Final = ("total_latency", "tts_latency", "ttt_latency")
+_LATENCIES: Final = tuple(
+    f"{part}_latency" for part in ("stt", "ttt_token", "ttt_text", "ttt_tool", "ttt_thinking", "tts", "total")
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +70,7 @@ class DeepgramCodec:
         self._conversation_id = ""
         self._ready = False
         self._turn = 0
+        self._replies: list[Message] = []
 
     def prepare(self) -> HttpCall | None:
         """Nothing has to be asked for before."""
@@ -136,12 +139,23 @@ class DeepgramCodec:
                 parts = {name: found[name] * 1000 for name in _LATENCIES if _is_number(found.get(name))}
                 if parts:
                     yield Latency(parts)
+            case "FunctionCallRequest":
+                self._decline(found.get("functions"))
             case "Error":
                 yield Over("provider_error", _category(text_at(found, "code")), f"deepgram: {_told(found)}")
 
+    def _decline(self, functions: object) -> None:
+        """Answer calls of functions that the client should have, or the agent waits for them for ever."""
+        for call in functions if isinstance(functions, list) else []:
+            if isinstance(call, dict) and call.get("client_side") is True:
+                answer = {"id": text_at(call, "id"), "name": text_at(call, "name")}
+                answer |= {"type": "FunctionCallResponse", "content": "this client has no functions"}
+                self._replies.append(json.dumps(answer))
+
     def replies(self) -> list[Message]:
-        """Nothing that is received wants an answer."""
-        return []
+        """Return answers to calls of functions."""
+        found, self._replies = self._replies, []
+        return found
 
     def cleared(self, turn: int, played_ms: int) -> Iterable[Message]:
         """Say nothing: the provider has told of the interruption itself."""

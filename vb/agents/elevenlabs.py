@@ -112,7 +112,7 @@ class ElevenLabsCodec:
             conversation_config_override={"agent": agent} if agent else {},
             custom_llm_extra_body={},
             dynamic_variables=dict(self._options.dynamic_variables),
-            source_info={"source": "vb", "version": "1"},
+            source_info={"source": "unknown", "version": "1"},
         )
 
     def ready_within_s(self) -> tuple[float, bool]:

@@ -41,8 +41,10 @@ def words(text: str) -> str:
 
 
 def number_at(found: Mapping[str, Any], name: str) -> int | None:
-    """Return a whole number; None when there is none."""
+    """Return a whole number, also one that is written as text; None when there is none."""
     value = found.get(name)
+    if isinstance(value, str) and value.isascii() and value.isdecimal():
+        value = int(value[:16])
     return value if isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**53 else None
 
 

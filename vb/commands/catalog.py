@@ -14,7 +14,9 @@ from vb.commands import (
     routing,
     rtt,
     speech,
+    stt,
     transfer,
+    tts,
     webrtc,
 )
 from vb.commands.registry import REGISTRY, Command, call, dump
@@ -32,6 +34,8 @@ COMMAND_MODULES = (
     dtmf,
     rtt,
     speech,
+    stt,
+    tts,
     webrtc,
     calls,
 )

@@ -7,7 +7,6 @@ in which a call has to stop. `leg.disconnected` is published exactly once, after
 
 from __future__ import annotations
 
-import math
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Any, TypeVar
@@ -108,6 +107,7 @@ class Leg(Capable):
         self._ended = trio.Event()
         self._hangup_scope = trio.CancelScope()
         self._nursery: trio.Nursery | None = None
+        self._task: trio.lowlevel.Task | None = None
 
     # -- what clients see ----------------------------------------------------------------------------------
 
@@ -373,8 +373,10 @@ class Leg(Capable):
         return True
 
     def _leave(self) -> None:
+        """Have the leg's task go on to its end; if that is who asks, it looks before it waits again."""
         self._ended.set()
-        self._hangup_scope.cancel(reason=self.end_reason)
+        if self._task is not trio.lowlevel.current_task():
+            self._hangup_scope.cancel(reason=self.end_reason)
 
     async def live(
         self,
@@ -394,7 +396,8 @@ class Leg(Capable):
             media: context manager around the leg's media tasks.
             on_ready: called once the leg can be hung up; it announces the leg.
             outlives: whether the dialog has to be served until it is closed. One that needs nobody once the
-                leg has hung up is served by the leg's own task, which saves it one.
+                leg has hung up is served by the leg's own task, which saves it one; it returns once it has
+                hung the leg up itself.
 
         Cancellation: the far end gets its BYE, features finish, and leg.disconnected is published.
         """
@@ -406,8 +409,9 @@ class Leg(Capable):
                 await self._media_life(nursery, signal, media, on_ready, outlives=outlives)
             finally:
                 self._publish_end()
-                with trio.move_on_at(self._cleanup_deadline(), shield=True):
-                    await signal.wait_closed()
+                if not signal.is_closed:
+                    with trio.move_on_at(self._cleanup_deadline(), shield=True):
+                        await signal.wait_closed()
                 nursery.cancel_scope.cancel()
                 self._nursery = None
 
@@ -420,10 +424,14 @@ class Leg(Capable):
         """Run one of the leg's own tasks; its fault ends this leg and nothing else."""
         try:
             await func()
-        except Exception:  # the leg boundary: a fault of one leg's task is that leg's end
-            self.host.recovered("legs", "task")
-            log.exception("leg task failed", leg_id=self.id, task=name)
-            self.hangup("internal_error")
+        except Exception as fault:  # the leg boundary: a fault of one leg's task is that leg's end
+            self.failed(name, fault)
+
+    def failed(self, name: str, fault: Exception) -> None:
+        """End the leg for a fault of one of its tasks, or of what others do for it."""
+        self.host.recovered("legs", "task")
+        log.error("leg task failed", leg_id=self.id, task=name, exc_info=fault)
+        self.hangup("internal_error")
 
     async def _media_life(
         self,
@@ -437,22 +445,24 @@ class Leg(Capable):
         with self._hangup_scope:
             async with media():
                 self.slots.open_in(nursery)
+                self._task = trio.lowlevel.current_task()
                 try:
                     on_ready()
                     self._announced = True
-                    if not outlives:
+                    if not outlives and not self._ended.is_set():
                         await self.contain("signalling", signal.run)
-                    await self._ended.wait()
+                    if not self._ended.is_set():
+                        await self._ended.wait()
                 except Exception:  # announcing failed: the leg ends, and `Engine` logs why
                     self.hangup("internal_error")
                     raise
                 finally:
+                    self._task = None
                     room = self._depart(signal)
                     if room is not None:
                         with trio.move_on_at(self._cleanup_deadline(), shield=True):
                             await room.settle()
-                    with trio.move_on_after(math.inf, shield=True):  # as long as they take, as in a nursery
-                        await self.slots.end()
+                    await self.slots.end()
 
     def _depart(self, signal: Signal) -> RoomLike | None:
         """Leave the room and tell the far end, before the features end; returns the room."""

@@ -71,6 +71,10 @@ class RtpService:
         self._woken = trio.Event()
         port.wake = self._wake
 
+    def on_wake(self, wake: Callable[[], None]) -> None:
+        """Have somebody else told, who calls `step` in place of `run`, that something has come or changed."""
+        self._port.wake = wake
+
     def _wake(self) -> None:
         self._woken.set()
 
