@@ -22,6 +22,8 @@ ROW_PITCH_BYTES: Final = ROW_BYTES + 64
 MAX_ROUNDS: Final = 8
 """Packets taken from one socket in one tick; the rest waits for the next one and counts."""
 
+NO_LEVEL: Final = -1
+
 
 class Batch:
     """Packets received in one tick.
@@ -30,6 +32,7 @@ class Batch:
         matrix: (rows, ROW_PITCH_BYTES) one packet a row, of ROW_BYTES at most.
         lengths: (rows,) bytes of each.
         slots: (rows,) the leg of each.
+        levels: (rows,) how far below full scale each says it is, in dB; -1 where it does not say.
         stamps_ns: (rows,) wall time of arrival, 0 when the kernel gave none.
         sources: address of each, host and port first.
         rounds: end row of each round; a leg has at most one packet in a round.
@@ -45,6 +48,7 @@ class Batch:
         self.matrix = np.empty((rows, ROW_PITCH_BYTES), np.uint8)
         self.lengths = np.zeros(rows, np.int64)
         self.slots = np.zeros(rows, np.int64)
+        self.levels = np.full(rows, NO_LEVEL, np.int8)
         self.stamps_ns = np.zeros(rows, np.int64)
         self.sources: Sequence[tuple[str, int] | tuple[str, int, int, int]] = ()
         self.rounds: list[int] = []

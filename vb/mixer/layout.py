@@ -157,6 +157,11 @@ class _Draft:
     routed: list[tuple[MixPlan, Slots, Slots]] = field(default_factory=list)
     alone: Slots = field(default_factory=lambda: np.zeros(0, np.int64))
 
+    @property
+    def has_members(self) -> bool:
+        """Whether anybody is mixed at this rate; a room is drafted only if a member of it is there."""
+        return bool(self.pairs or self.meshes or self.routed or self.alone.size)
+
 
 @dataclass(slots=True)
 class _Mesh:
@@ -206,8 +211,7 @@ def compile_layout(core: PlaneCore, facts: PortFacts, rooms: Sequence[tuple[int,
     alone = np.flatnonzero(facts.usable[:reach] & ~placed)
     for rate_hz, draft in drafts.items():
         draft.alone = alone[facts.rate_hz[alone] == rate_hz]
-    classes = [_finish_class(facts, rate, draft) for rate, draft in drafts.items()]
-    classes = [mix_class for mix_class in classes if mix_class.slots.size]
+    classes = [_finish_class(facts, rate, draft) for rate, draft in drafts.items() if draft.has_members]
     for mix_class in classes:
         _list_extras(core, facts, mix_class)
     banks = _make_banks(core, facts, classes)

@@ -153,20 +153,52 @@ class Playback:
 
 def decode_due(core: PlaneCore, bank: Bank) -> None:
     """Decode the waiting packets of a bank's legs that this tick plays; a failing codec ends its leg."""
-    ring, playout = core.rings[bank.rate_hz], core.playout
-    width = bank.heard.shape[1]
-    for slot in bank.decoded:
-        stream = core.streams[slot]
-        if stream is None or not playout.started[slot]:
-            continue
+    if not bank.decoded:
+        return
+    playout, width = core.playout, bank.heard.shape[1]
+    until = (playout.next[bank.decoded] + width).tolist()
+    started = playout.started[bank.decoded].tolist()
+    due = [
+        (slot, stream, end)
+        for slot, end, begun in zip(bank.decoded, until, started, strict=True)
+        if begun and (stream := core.streams[slot]) is not None and stream.waits
+    ]
+    if not due:
+        return
+    outcomes: list[list[tuple[int, Pcm]] | Exception] = [[]] * len(due)
+
+    def decode(piece: int) -> None:
+        _, stream, end = due[piece]
         try:
-            decoded = stream.advance(int(playout.next[slot]) + width)
+            outcomes[piece] = stream.advance(end)
         except Exception as error:  # the named boundary: one leg's codec must not stop the tick
+            outcomes[piece] = error
+
+    rested = sum(stream.rested for _, stream, _ in due)
+    core.hands.share(len(due), decode)
+    core.statistics.rested += sum(stream.rested for _, stream, _ in due) - rested
+    frames: dict[int, tuple[list[int], list[int], list[Pcm]]] = {}
+    ring = core.rings[bank.rate_hz]
+    for (slot, _, _), outcome in zip(due, outcomes, strict=True):
+        if isinstance(outcome, Exception):
             port = core.ports[slot]
             if port is not None:
-                core.fault(port, error)
+                core.fault(port, outcome)
             continue
-        row = np.array([slot])
-        for position, pcm in decoded:
-            if pcm.size:
-                ring.write(row, np.array([position]), np.maximum(pcm, HOLE + 1)[None, :])
+        for at, (position, pcm) in enumerate(outcome):
+            if not pcm.size:
+                continue
+            if at:  # rows of one writing must be distinct
+                ring.write(np.array([slot]), np.array([position]), _without_holes(pcm[None, :]))
+                continue
+            slots, positions, parts = frames.setdefault(pcm.size, ([], [], []))
+            slots.append(slot)
+            positions.append(position)
+            parts.append(pcm)
+    for slots, positions, parts in frames.values():
+        ring.write(np.array(slots), np.array(positions), _without_holes(np.stack(parts)))
+
+
+def _without_holes(pcm: Pcm) -> Pcm:
+    """Keep decoded audio off the value that marks what has not arrived."""
+    return np.maximum(pcm, np.int16(HOLE + 1))
