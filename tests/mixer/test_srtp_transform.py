@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import struct
 
-from tests.mixer.support import TONES, Phone, World, heard_tones, parse
+from tests.mixer.support import OPUS, PCMU, TONES, Phone, World, agreed, heard_tones, parse
 from tests.webrtc.test_srtp import keys, rtp
 from vb.mixer.srtp_transform import SrtpTransform
 from vb.mixer.transform import REFUSED
 from vb.webrtc.dtls import PROFILES, SrtpProfile
 from vb.webrtc.srtp import Srtp, SrtpCounts
 
+GCM = SrtpProfile.AEAD_AES_128_GCM
 REPORT = struct.pack("!BBHI", 0x80, 201, 1, 77)
 
 
@@ -87,7 +88,7 @@ def test_legs_of_all_profiles_and_a_bare_one_hear_each_other() -> None:
 
 def test_replayed_and_damaged_packets_among_good_ones_are_dropped_and_counted() -> None:
     world = World()
-    secure = [secure_phone(world, SrtpProfile.AEAD_AES_128_GCM, hz) for hz in TONES[:3]]
+    secure = [secure_phone(world, GCM, hz) for hz in TONES[:3]]
     phones = [phone for phone, _ in secure]
     world.room(*phones)
     world.run(20)
@@ -120,3 +121,18 @@ def test_what_cannot_be_protected_is_not_sent_and_the_others_are() -> None:
     assert [len(phone.heard) - count for phone, count in zip(phones, told, strict=True)] == [4, 5, 5]
     assert secure[0][1].counts.unsent == 1
     assert world.plane.statistics.dropped["transform_out"] == 1
+
+
+def test_packets_of_different_sizes_are_protected_in_one_go() -> None:
+    world = World()
+    talker = world.phone(TONES[0])
+    secure = [secure_phone(world, GCM, hz)[0] for hz in TONES[1:3]]
+    for phone in secure:
+        phone.port.configure(agreed(phone.source[1], codec=OPUS, receive={0: PCMU, 111: OPUS}))
+    world.room(talker, *secure)
+    world.run(40)
+    assert {packet.payload_type for phone in secure for packet in phone.heard[-20:]} == {111}
+    sizes = [[len(packet.payload) for packet in phone.heard[-20:]] for phone in secure]
+    assert sizes[0] != sizes[1]
+    assert heard_tones(talker) == set(TONES[1:3])
+    assert world.plane.statistics.dropped.total() == 0
