@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import shutil
+import ssl
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
@@ -12,6 +13,7 @@ from weakref import ref
 import pytest
 import trio
 import trio.testing
+import trustme
 from pydantic import SecretStr
 
 from tests.support.browser import EVENT_TYPE, FORMATS, open_browser
@@ -21,6 +23,7 @@ from tests.webrtc.coturn import PASSWORD, USER, coturn
 from vb.commands.views import WebRtcAnswer, WebRtcCandidates
 from vb.config import Config
 from vb.errors import BadRequest, Conflict, InternalError, NotFound
+from vb.rtcleg import relay
 from vb.server import Server, open_server
 from vb.webrtc.candidate import parse_candidate
 from vb.webrtc.session import Closed
@@ -250,10 +253,15 @@ async def test_replayed_and_foreign_packets_move_nothing_but_counters(config: Co
 
 
 @pytest.mark.skipif(shutil.which("turnserver") is None, reason="coturn is not installed")
-@pytest.mark.parametrize("transport", ["udp", "tcp"])
-async def test_media_goes_through_a_relay(config: Config, tmp_path: Path, transport: str) -> None:
-    with coturn(tmp_path) as port:
-        url = f"turn:{USER}:{PASSWORD.replace(' ', '%20')}@127.0.0.1:{port}?transport={transport}"
+@pytest.mark.parametrize(("scheme", "transport"), [("turn", "udp"), ("turn", "tcp"), ("turns", "tcp")])
+async def test_media_goes_through_a_relay(
+    config: Config, tmp_path: Path, scheme: str, transport: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    identity = None
+    if scheme == "turns":
+        identity = own_authority(tmp_path, "127.0.0.1", monkeypatch)
+    with coturn(tmp_path, identity) as port:
+        url = f"{scheme}:{USER}:{PASSWORD.replace(' ', '%20')}@127.0.0.1:{port}?transport={transport}"
         settings = config.webrtc.model_copy(update={"ice_servers": _secrets(url)})
         async with (
             open_server(config.model_copy(update={"webrtc": settings}), http=False) as server,
@@ -280,6 +288,44 @@ async def test_media_goes_through_a_relay(config: Config, tmp_path: Path, transp
                 await browser.hear(60)
                 assert phone.tones() == {1000}
                 assert browser.leg.heard_pitch_hz() == pytest.approx(600, abs=15)
+
+
+@pytest.mark.skipif(shutil.which("turnserver") is None, reason="coturn is not installed")
+async def test_a_relay_whose_certificate_has_another_name_is_not_used(
+    config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with coturn(tmp_path, own_authority(tmp_path, "turn.example.org", monkeypatch)) as port:
+        url = f"turns:{USER}:{PASSWORD.replace(' ', '%20')}@127.0.0.1:{port}"
+        settings = config.webrtc.model_copy(update={"ice_servers": _secrets(url)})
+        async with (
+            open_server(config.model_copy(update={"webrtc": settings}), http=False) as server,
+            open_browser(1000) as browser,
+        ):
+            reply = cast("WebRtcAnswer", await server.call("webrtc_offer", sdp=browser.offer()))
+            found: list[str] = []
+            with trio.fail_after(10):
+                while True:
+                    told = cast(
+                        "WebRtcCandidates", await server.call("webrtc_get_candidates", id=reply.leg_id)
+                    )
+                    found += [candidate.candidate for candidate in told.candidates]
+                    if told.done:
+                        break
+                    await trio.sleep(0.05)
+            assert not any("typ relay" in candidate for candidate in found)
+
+
+def own_authority(folder: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path]:
+    """Trust an authority of our own, and return a certificate of it with its key."""
+    authority = trustme.CA()
+    issued = authority.issue_cert(name)
+    certificate, key = folder / "certificate.pem", folder / "key.pem"
+    certificate.write_bytes(issued.cert_chain_pems[0].bytes())
+    key.write_bytes(issued.private_key_pem.bytes())
+    context = ssl.create_default_context()
+    authority.configure_trust(context)
+    monkeypatch.setattr(relay, "trusted", lambda: context)
+    return certificate, key
 
 
 def _secrets(*urls: str) -> tuple[SecretStr, ...]:

@@ -178,6 +178,7 @@ class Gathering:
                 client,
                 address,
                 stream=server.stream,
+                tls_name=server.host if server.tls else None,
                 local_host=self._bound[0],
                 leg_socket=_reachable(self._bound),
                 host=_Told(self, server),
