@@ -290,6 +290,52 @@ async def test_media_goes_through_a_relay(
                 assert browser.leg.heard_pitch_hz() == pytest.approx(600, abs=15)
 
 
+async def test_a_browser_that_has_ipv6_only_hears_and_is_heard(config: Config) -> None:
+    sip = config.sip.model_copy(update={"bind_ipv6": "::1"})
+    async with (
+        open_server(config.model_copy(update={"sip": sip}), http=False) as server,
+        open_phone(600) as phone,
+        open_browser(1000, host="::1") as browser,
+        open_browser(1400) as other,
+    ):
+        with server.events() as events:
+            leg_id = await browser.call(server)
+            hosts = [line.split()[4] for line in browser.answer.splitlines() if "typ host" in line]
+            assert hosts == ["127.0.0.1", "::1"]
+            await server.call("add_leg_to_room", room_id="r", leg_id=leg_id)
+            await wait_for(events, "leg.connected", leg_id=leg_id)
+            await call_in(server, phone, events, "r")
+            leg: Any = server.engine.legs.get(leg_id)
+            assert ":" in leg.session.ice.route[0][0]
+            await phone.hear(60)
+            await browser.hear(60)
+            assert phone.tones() == {1000}
+            assert browser.leg.heard_pitch_hz() == pytest.approx(600, abs=15)
+            # One that has both takes the way that costs less.
+            leg_id = await other.call(server)
+            await wait_for(events, "leg.connected", leg_id=leg_id)
+            both: Any = server.engine.legs.get(leg_id)
+            assert both.session.ice.route[0][0] == "127.0.0.1"
+
+
+async def test_a_leg_gives_its_ports_of_both_families_back(config: Config) -> None:
+    sip = config.sip.model_copy(update={"bind_ipv6": "::1"})
+    rtp = config.rtp.model_copy(update={"port_min": 34_000, "port_max": 34_100})
+    async with (
+        open_server(config.model_copy(update={"sip": sip, "rtp": rtp}), http=False) as server,
+        open_browser(1000, host="::1") as browser,
+    ):
+        free = server.engine.ports.free
+        with server.events() as events:
+            leg_id = await browser.call(server)
+            assert server.engine.ports.free == free - 2
+            await wait_for(events, "leg.connected", leg_id=leg_id)
+            await server.call("delete_leg", id=leg_id)
+            await wait_for(events, "leg.disconnected", leg_id=leg_id)
+        await server.engine.legs.wait_idle()
+        assert server.engine.ports.free == free
+
+
 @pytest.mark.skipif(shutil.which("turnserver") is None, reason="coturn is not installed")
 async def test_a_relay_whose_certificate_has_another_name_is_not_used(
     config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

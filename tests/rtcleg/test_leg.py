@@ -192,7 +192,7 @@ async def test_a_peer_that_falls_silent_for_a_while_keeps_its_leg(mock_clock: Mo
         assert observed.told("leg_id") == [("leg.connected", leg.id)]
         for _ in range(2):
             peer.away = True
-            # With a check before it and one behind it, each up to six seconds away, that makes less than 30 s.
+            # With a check before it and one behind it, each up to six seconds away, it is less than 30 s.
             await peer.pass_time(leg, mock_clock, 17)
             peer.away = False
             await peer.pass_time(leg, mock_clock, 10)

@@ -127,7 +127,7 @@ class Relay:
                 return
             closing.callback(link.close)
             self._link = link
-            self._front = _datagram_socket(self._leg_socket[0])
+            self._front = datagram_socket(self._leg_socket[0])
             closing.callback(self._front.close)
             self._front.connect(self._leg_socket)
             self.client.start(trio.current_time())
@@ -216,7 +216,7 @@ class Relay:
         front = self._front
         while front is not None:
             await trio.lowlevel.wait_readable(front)
-            for data in _waiting(front):
+            for data, _ in waiting(front):
                 if self.peer is not None:
                     self.send(data, self.peer)
 
@@ -241,7 +241,7 @@ async def _connect(server: Address, local_host: str, *, stream: bool, tls_name: 
                 tcp.socket.close()
                 raise
             return _StreamLink(tls, tcp)
-        link = _datagram_socket(local_host)
+        link = datagram_socket(local_host)
         try:
             link.connect(server)
         except OSError:
@@ -250,7 +250,12 @@ async def _connect(server: Address, local_host: str, *, stream: bool, tls_name: 
         return _DatagramLink(link)
 
 
-def _datagram_socket(host: str) -> socket.socket:
+def datagram_socket(host: str) -> socket.socket:
+    """Return a UDP socket on a free port of an address.
+
+    Raises:
+        OSError: the address cannot be used.
+    """
     sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM)
     try:
         sock.setblocking(False)
@@ -261,12 +266,13 @@ def _datagram_socket(host: str) -> socket.socket:
     return sock
 
 
-def _waiting(sock: socket.socket) -> list[bytes]:
-    """Return the datagrams that wait in a socket, up to a round of them."""
-    found: list[bytes] = []
+def waiting(sock: socket.socket) -> list[tuple[bytes, Address]]:
+    """Return the datagrams that wait in a socket, each with its source, up to a round of them."""
+    found: list[tuple[bytes, Address]] = []
     with suppress(BlockingIOError, ConnectionRefusedError):
         while len(found) < _ROUND:
-            found.append(sock.recv(_DATAGRAM_BYTES))
+            data, source = sock.recvfrom(_DATAGRAM_BYTES)
+            found.append((data, source[:2]))
     return found
 
 
@@ -285,7 +291,7 @@ class _DatagramLink:
 
     async def receive(self) -> list[bytes]:
         await trio.lowlevel.wait_readable(self._socket)
-        return _waiting(self._socket)
+        return [data for data, _ in waiting(self._socket)]
 
     async def flush(self) -> None:
         """Wait for ever: nothing is kept back."""
