@@ -18,6 +18,8 @@ WEBRTC_MEMORY_KB: Final = 400.0
 DELAY_P50_MS: Final = 22.0
 DELAY_P95_MS: Final = 32.0
 SETUP_P99_MS: Final = 100.0
+STORED_S: Final = 5.0
+"""How long the last of many calls may take until the history has it."""
 BURST_LATENESS_MS: Final = 20.0
 """How much later than otherwise a tick may be during a burst."""
 
@@ -220,6 +222,7 @@ class SignallingCase:
         calls: measured.
         warm_up: calls before them.
         hold_s: from the 200 to the caller's BYE.
+        history: whether the server keeps its calls in a PostgreSQL database.
     """
 
     name: str = "signalling"
@@ -227,6 +230,7 @@ class SignallingCase:
     calls: int = 900
     warm_up: int = 120
     hold_s: float = 0.1
+    history: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -285,6 +289,7 @@ CASES: Final[tuple[Case, ...]] = (
     MemoryCase(),
     SignallingCase(),
     SignallingCase("signalling-300", rate=300.0, calls=3000, warm_up=150),
+    SignallingCase("signalling-300-history", rate=300.0, calls=3000, warm_up=150, history=True),
     BurstCase("delete-400", 420, "delete"),
     BurstCase("delete-2000", 2020, "delete"),
     BurstCase("hang-up-2000", 2000, "hang up"),

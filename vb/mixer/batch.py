@@ -17,6 +17,8 @@ from vb.rtp.latching import Address
 
 ROW_BYTES: Final = 2048
 """A longer datagram is dropped and counted (media rule 3)."""
+ROW_PITCH_BYTES: Final = ROW_BYTES + 64
+"""From row to row. Rows a power of two apart would all compete for the same few lines of the cache."""
 MAX_ROUNDS: Final = 8
 """Packets taken from one socket in one tick; the rest waits for the next one and counts."""
 
@@ -27,7 +29,7 @@ class Batch:
     """Packets received in one tick.
 
     Attributes:
-        matrix: (rows, 2048) one packet a row.
+        matrix: (rows, ROW_PITCH_BYTES) one packet a row, of ROW_BYTES at most.
         lengths: (rows,) bytes of each.
         slots: (rows,) the leg of each.
         levels: (rows,) how far below full scale each says it is, in dB; -1 where it does not say.
@@ -43,7 +45,7 @@ class Batch:
 
     def __init__(self, rows: int) -> None:
         self.rows = rows
-        self.matrix = np.empty((rows, ROW_BYTES), np.uint8)
+        self.matrix = np.empty((rows, ROW_PITCH_BYTES), np.uint8)
         self.lengths = np.zeros(rows, np.int64)
         self.slots = np.zeros(rows, np.int64)
         self.levels = np.full(rows, NO_LEVEL, np.int8)

@@ -23,7 +23,8 @@ GAP_CONCEAL: Final = 0
 GAP_NOISE: Final = 1
 GAP_SILENCE: Final = 2
 
-MAX_PACKET_BYTES: Final = 1280
+MAX_PACKET_BYTES: Final = 1344
+"""An odd number of cache lines, so that the packets of many legs do not compete for a few of them."""
 HEADER_BYTES: Final = 12
 USUAL_PACKET_BYTES: Final = HEADER_BYTES + 160
 """20 ms of G.711 or G.722."""
@@ -79,6 +80,7 @@ class LegColumns:
         self.shut = np.zeros(capacity, np.bool_)
         self.filled = np.zeros(capacity, np.bool_)
         self.zero = np.zeros(capacity, np.bool_)
+        self.hears = np.zeros(capacity, np.bool_)
         self.quiet = np.zeros(capacity, np.int64)
         self.hush = np.zeros(capacity, np.int64)
         self.leader = np.arange(capacity)

@@ -1,27 +1,12 @@
-"""Settings: one frozen definition from which the environment, `--help` and the documentation are read.
-
-Every setting names its environment variable, default and meaning once. `Config.from_env` is called at the
-edge only (the command line); embedders build `Config(...)` directly.
-"""
+"""Settings of the process, its edges, and the calls that it carries."""
 
 from __future__ import annotations
 
-import uuid
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Literal
 
-from pydantic import (
-    AfterValidator,
-    BeforeValidator,
-    Field,
-    SecretStr,
-    ValidationError,
-    model_validator,
-)
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
 
 from vb.choices import KNOWN_CODECS, MIXING_RATES_HZ, MIXING_RATES_TEXT, SrtpPolicy
-from vb.errors import ConfigError
 from vb.limits.destinations import Destinations
 from vb.settings import (
     Bool,
@@ -49,22 +34,6 @@ from vb.settings import (
 def _check_destinations(value: tuple[str, ...]) -> tuple[str, ...]:
     Destinations(value)
     return value
-
-
-def _check_database(value: SecretStr) -> SecretStr:
-    text = value.get_secret_value()
-    scheme = text.partition("://")[0].partition("+")[0]
-    if text not in ("", "off") and scheme not in ("sqlite", "postgresql", "postgres"):
-        raise ValueError("must be an sqlite or postgresql URL, or off")
-    return value
-
-
-def _state_folder(environ: Mapping[str, str]) -> str:
-    """Return where a program keeps what should outlive it, as the XDG base directories have it."""
-    state, home = environ.get("XDG_STATE_HOME", ""), environ.get("HOME", "")
-    if state.startswith("/"):
-        return f"{state.rstrip('/')}/vb"
-    return f"{home.rstrip('/')}/.local/state/vb" if home.startswith("/") else ""
 
 
 class ServerConfig(Group):
@@ -320,184 +289,3 @@ class SpeechConfig(Group):
     detection: Bool = setting(
         "SPEECH_DETECTION_ENABLED", "tell when far ends speak, unless a call says otherwise", False
     )
-
-
-class RecordingConfig(Group):
-    """Recordings."""
-
-    dir: Annotated[str, Field(min_length=1)] = setting(
-        "RECORDING_DIR", "where recordings are written", "/tmp/recordings"
-    )
-
-
-class S3Config(Group):
-    """Where recordings go with the storage `s3`, unless a request says otherwise."""
-
-    bucket: str = setting("S3_BUCKET", "bucket for recordings; empty = none", "")
-    region: str = setting("S3_REGION", "its region", "us-east-1", min_length=1)
-    endpoint: str = setting(
-        "S3_ENDPOINT", "URL of an S3-compatible server; requests are path-style", "", shown="Amazon's"
-    )
-    prefix: str = setting("S3_PREFIX", "what every key begins with; no slash is added", "")
-    allow_insecure_endpoint: Bool = setting(
-        "S3_ALLOW_INSECURE_ENDPOINT", "allow http:// endpoints on public hosts", False
-    )
-    preflight_timeout_s: Seconds = setting(
-        "S3_PREFLIGHT_TIMEOUT",
-        "how long the start waits for a check of the bucket; 0 = no check",
-        10.0,
-        shown="10s",
-    )
-    request_preflight_timeout_s: Seconds = setting(
-        "S3_REQUEST_PREFLIGHT_TIMEOUT", "the same when a recording starts; 0 = no check", 2.0, shown="2s"
-    )
-    access_key: SecretStr = setting(
-        "AWS_ACCESS_KEY_ID", "access key for the bucket", SecretStr(""), shown="as Amazon's tools find it"
-    )
-    secret_key: SecretStr = setting("AWS_SECRET_ACCESS_KEY", "its secret key", SecretStr(""), shown="")
-    session_token: SecretStr = setting(
-        "AWS_SESSION_TOKEN", "token of temporary credentials", SecretStr(""), shown=""
-    )
-
-
-class HistoryConfig(Group):
-    """The history of calls."""
-
-    database_url: Annotated[SecretStr, AfterValidator(_check_database)] = setting(
-        "VB_DATABASE_URL",
-        "where calls are stored: an SQLite or PostgreSQL URL, or off",
-        SecretStr(""),
-        shown="SQLite file in VB_DATA_DIR",
-    )
-    data_dir: str = setting(
-        "VB_DATA_DIR",
-        "folder of the file of calls, and of what waits for the database",
-        "",
-        shown="~/.local/state/vb",
-    )
-    sip: Literal["off", "headers", "full"] = setting(
-        "VB_HISTORY_SIP", "what is stored of SIP messages, always without secrets", "full"
-    )
-    headers: Words = setting(
-        "VB_HISTORY_HEADERS",
-        "headers of calls that become their metadata; * stands for any characters",
-        ("X-*", "P-*"),
-        shown="X-*,P-*",
-    )
-    retention_days: Annotated[int, Field(ge=0, le=36_500)] = setting(
-        "VB_RETENTION_DAYS",
-        "days that ended calls and their recordings are kept; 0 = for ever",
-        0,
-    )
-
-
-class Config(Group):
-    """All settings of one server."""
-
-    server: ServerConfig = ServerConfig()
-    http: HttpConfig = HttpConfig()
-    webhook: WebhookConfig = WebhookConfig()
-    sip: SipConfig = SipConfig()
-    rtp: RtpConfig = RtpConfig()
-    webrtc: WebRtcConfig = WebRtcConfig()
-    websocket: WebSocketConfig = WebSocketConfig()
-    rooms: RoomConfig = RoomConfig()
-    speech: SpeechConfig = SpeechConfig()
-    recording: RecordingConfig = RecordingConfig()
-    s3: S3Config = S3Config()
-    history: HistoryConfig = HistoryConfig()
-
-    @model_validator(mode="after")
-    def _check_ports(self) -> Config:
-        low, high = self.rtp.port_min, self.rtp.port_max
-        if (low == 0) != (high == 0):
-            raise ValueError("RTP_PORT_MIN and RTP_PORT_MAX must both be 0 or both be set")
-        if high and (low >= high or high - low < 100):
-            raise ValueError("RTP_PORT_MIN must lie at least 100 below RTP_PORT_MAX")
-        return self
-
-    @classmethod
-    def from_env(cls, environ: Mapping[str, str]) -> Config:
-        """Read the settings from a mapping of environment variables.
-
-        Raises:
-            ConfigError: a value cannot be used; the message is one line that names the setting.
-        """
-        values: dict[str, dict[str, Any]] = {}
-        for row in _SETTINGS:
-            raw = environ.get(row.name)
-            if raw is not None and raw.strip() != "":
-                values.setdefault(row.group, {})[row.field] = raw.strip()
-        if not values.get("server", {}).get("instance_id"):
-            values.setdefault("server", {})["instance_id"] = str(uuid.uuid4())
-        history = values.setdefault("history", {})
-        history.setdefault("data_dir", _state_folder(environ))
-        try:
-            return cls.model_validate(values)
-        except ValidationError as exc:
-            raise ConfigError(_one_line(exc)) from None
-
-
-@dataclass(frozen=True, slots=True)
-class SettingRow:
-    """One setting as documents show it."""
-
-    name: str
-    default: str
-    kind: str
-    meaning: str
-    group: str
-    field: str
-
-
-def _kind(annotation: Any) -> str:
-    text = str(annotation)
-    if annotation is bool or "parse_bool" in text:
-        return "bool"
-    if "Literal" in text:
-        return " | ".join(get_args(annotation))
-    if "parse_duration" in text:
-        return "duration"
-    if "tuple[" in text:
-        return "list"
-    return "int" if annotation is int or "int" in text.split("|")[0] else "str"
-
-
-def _rows() -> list[SettingRow]:
-    rows = []
-    for group, info in Config.model_fields.items():
-        model = info.annotation
-        assert model is not None
-        for name, field in model.model_fields.items():
-            extra = field.json_schema_extra
-            assert isinstance(extra, dict)
-            shown = extra["shown"]
-            if shown is None:
-                default = field.default
-                shown = (
-                    str(default).lower()
-                    if isinstance(default, bool)
-                    else str(default or ("0" if default == 0 else ""))
-                )
-                shown = "" if default == () else shown
-            annotation = (field.annotation, *field.metadata)
-            kind = _kind(field.annotation if not field.metadata else annotation)
-            rows.append(SettingRow(str(extra["env"]), str(shown), kind, field.description or "", group, name))
-    return rows
-
-
-_SETTINGS = _rows()
-_BY_PATH = {(row.group, row.field): row.name for row in _SETTINGS}
-
-
-def settings_table() -> list[SettingRow]:
-    """Return every setting in the order of the documentation."""
-    return list(_SETTINGS)
-
-
-def _one_line(exc: ValidationError) -> str:
-    error = exc.errors(include_url=False)[0]
-    path = tuple(str(part) for part in error["loc"][:2])
-    name = _BY_PATH.get((path[0], path[1])) if len(path) == 2 else None
-    message = str(error["msg"]).removeprefix("Value error, ")
-    return " ".join(f"{name}: {message}".split()) if name else " ".join(message.split())

@@ -1,0 +1,1 @@
+"""Agents: partners in a conversation, attached to a leg or room."""

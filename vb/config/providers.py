@@ -1,0 +1,81 @@
+"""Settings of the services that speak, listen and converse: a key and a base URL for each of them."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import AfterValidator, SecretStr
+
+from vb.settings import Group, check_url, setting
+
+BaseUrl = Annotated[str, AfterValidator(check_url)]
+"""Where a service answers; private clouds and tests name another place than the public one."""
+
+
+def _key(env: str, whose: str) -> SecretStr:
+    found: SecretStr = setting(env, f"key for {whose}, where a request brings none", SecretStr(""), shown="")
+    return found
+
+
+def _base_url(env: str, whose: str, default: str, shown: str | None = None) -> str:
+    found: str = setting(env, f"base URL of {whose}; ws and wss follow from it", default, shown=shown)
+    return found
+
+
+class ElevenLabsConfig(Group):
+    """ElevenLabs: voices, transcripts and agents."""
+
+    api_key: SecretStr = _key("ELEVENLABS_API_KEY", "ElevenLabs")
+    base_url: BaseUrl = _base_url("VB_ELEVENLABS_BASE_URL", "ElevenLabs", "https://api.elevenlabs.io")
+
+
+class DeepgramConfig(Group):
+    """Deepgram: voices, transcripts and agents."""
+
+    api_key: SecretStr = _key("DEEPGRAM_API_KEY", "Deepgram")
+    base_url: BaseUrl = _base_url("VB_DEEPGRAM_BASE_URL", "Deepgram", "https://api.deepgram.com")
+    agent_base_url: BaseUrl = _base_url(
+        "VB_DEEPGRAM_AGENT_BASE_URL", "Deepgram's agents", "https://agent.deepgram.com"
+    )
+
+
+class AzureSpeechConfig(Group):
+    """Azure AI Speech: voices and transcripts."""
+
+    api_key: SecretStr = _key("AZURE_SPEECH_KEY", "Azure AI Speech")
+    region: str = setting("AZURE_SPEECH_REGION", "region of Azure AI Speech", "eastus", min_length=1)
+    base_url: BaseUrl = _base_url(
+        "VB_AZURE_BASE_URL", "Azure AI Speech", "", shown="as AZURE_SPEECH_REGION says"
+    )
+
+
+class AwsSpeechConfig(Group):
+    """Amazon Polly; its keys are those of `AWS_ACCESS_KEY_ID`, or as Amazon's tools find them."""
+
+    region: str = setting("AWS_REGION", "region of Amazon Polly", "", shown="S3_REGION")
+    base_url: BaseUrl = _base_url("VB_AWS_BASE_URL", "Amazon Polly", "", shown="as AWS_REGION says")
+
+
+class GoogleSpeechConfig(Group):
+    """Google Cloud Text-to-Speech."""
+
+    credentials: str = setting(
+        "GOOGLE_APPLICATION_CREDENTIALS",
+        "file of a service account for Google, where a request has no key",
+        "",
+    )
+    base_url: BaseUrl = _base_url("VB_GOOGLE_BASE_URL", "Google", "https://texttospeech.googleapis.com")
+
+
+class VapiConfig(Group):
+    """VAPI: agents."""
+
+    api_key: SecretStr = _key("VAPI_API_KEY", "VAPI")
+    base_url: BaseUrl = _base_url("VB_VAPI_BASE_URL", "VAPI", "https://api.vapi.ai")
+
+
+class UltravoxConfig(Group):
+    """Ultravox: agents."""
+
+    api_key: SecretStr = _key("ULTRAVOX_API_KEY", "Ultravox")
+    base_url: BaseUrl = _base_url("VB_ULTRAVOX_BASE_URL", "Ultravox", "https://api.ultravox.ai")

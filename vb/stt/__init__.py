@@ -1,0 +1,1 @@
+"""Transcripts: what a leg or room says in, text out."""

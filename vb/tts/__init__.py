@@ -1,0 +1,1 @@
+"""Voices: text in, audio out, spoken to a leg or room."""
