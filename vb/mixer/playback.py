@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from vb.mixer.columns import GAP_CONCEAL, GAP_NOISE
 from vb.mixer.core import PlaneCore
-from vb.mixer.frames import Pcm, Slots
+from vb.mixer.frames import Pcm, Slots, places
 from vb.mixer.layout import Bank
 from vb.mixer.noise import comfort_noise
 from vb.rtp.playout import DROP, INSERT
@@ -47,12 +47,12 @@ class Playback:
         if whole.all():
             playout.heard_end[slots] = last
         else:
-            rows = np.flatnonzero(~whole)
+            rows = places(~whole)
             playout.heard_end[slots[whole]] = last[whole]
             frames[rows] = self._cover(ring, slots[rows], first[rows], frames[rows])
         bank.heard = frames
         playout.advance(slots)
-        shifting = np.flatnonzero(playout.want[slots])
+        shifting = places(playout.want[slots])
         for row in shifting.tolist():
             self._shift(ring, int(slots[row]), int(first[row]), frames[row], whole=bool(whole[row]))
 
@@ -74,7 +74,7 @@ class Playback:
         alive = playout.started[slots] & (
             (playout.end[slots] > first) | (playout.heard_end[slots] > first - fade) | noisy
         )
-        rows = np.flatnonzero(alive)
+        rows = places(alive)
         if not rows.size:
             return covered
         slots, first, frames, noisy = slots[rows], first[rows], frames[rows], noisy[rows]

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from vb.mixer.frames import Slots
+from vb.mixer.frames import Slots, places
 
 if TYPE_CHECKING:
     from vb.codecs.resample import Resampler
@@ -88,7 +88,7 @@ class Sharing:
         columns.quiet[(kinds != NO_KIND) & (kinds != before)] = 0
         columns.hush[kinds != NO_KIND] = 0
         leader, reach = columns.leader, columns.reach
-        following = np.flatnonzero(leader[:reach] != np.arange(reach))
+        following = places(leader[:reach] != np.arange(reach))
         theirs = kinds[following]
         lost = following[(theirs == NO_KIND) | (theirs != kinds[leader[following]])]
         for slot in lost.tolist():
@@ -103,7 +103,7 @@ class Sharing:
     def release(self, slot: int) -> None:
         """Let a leg go whose encoder is about to go as well: another one leads its followers."""
         leader = self._columns.leader
-        followers = np.flatnonzero(leader == slot)
+        followers = places(leader == slot)
         followers = followers[followers != slot]
         if followers.size:
             self._succeed(slot, int(followers[0]), followers)
@@ -167,8 +167,8 @@ class Sharing:
                 # What was told in the last tick, which is what the encoder has in mind.
                 told = block.bank.told[np.arange(block.bank.slots.size)[block.bank_rows][waits]]
                 loud = np.maximum(told.max(1), -told.min(1).astype(np.int32)) > HUSH
-                places = block.slots[waits]
-                columns.hush[places] = np.where(loud, 0, columns.hush[places] + 1)
+                waiting = block.slots[waits]
+                columns.hush[waiting] = np.where(loud, 0, columns.hush[waiting] + 1)
         return shares | np.asarray(columns.hush[slots] >= HUSHED_TICKS)
 
     def _regroup(self, mix_class: MixClass, alike: NDArray[np.bool_]) -> Sharers:
@@ -180,7 +180,7 @@ class Sharing:
         kinds, sharing = mix_class.share_kinds[alike], slots[alike]
         for kind in np.unique(kinds):
             self._lead(sharing[kinds == kind])
-        own = np.flatnonzero(leader[slots] == slots)
+        own = places(leader[slots] == slots)
         return Sharers(alike, own, _without_followers(mix_class, leader, own))
 
     def _lead(self, members: Slots) -> None:
