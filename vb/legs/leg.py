@@ -33,10 +33,11 @@ from vb.events.text import RttReceived
 from vb.legs.capabilities import Capable
 from vb.legs.cdr import CallClock
 from vb.legs.facts import LegFacts
+from vb.legs.link import Link, link_of
 from vb.legs.protocols import LegHost, RoomLike, Signal
 from vb.legs.state import LegState, advance
 from vb.mixer.frames import FrameSink, FrameSource
-from vb.mixer.port import Port
+from vb.mixer.port import Port, RtpPort
 from vb.slots import TaskHandle, TaskSlots
 
 log = structlog.get_logger(__name__)
@@ -70,6 +71,7 @@ class Leg(Capable):
         metadata: what the client wants to be stored with the call.
         auto_delete: whether the history lets go of the call once it is over.
         port: its place in the media plane, from the moment that its media can be set up.
+        moved: told whenever `room` has changed; must not wait.
     """
 
     def __init__(self, host: LegHost, *, leg_id: str, leg_type: str, app_id: str | None, now: float) -> None:
@@ -95,6 +97,7 @@ class Leg(Capable):
         self.room: RoomLike | None = None
         self.last_room: RoomLike | None = None
         self.port: Port | None = None
+        self.moved: list[Callable[[], None]] = []
         self.speaking = False
         self.slots = TaskSlots(f"leg {leg_id}", lambda _: host.recovered("slots", "leg"))
         self.connected = trio.Event()
@@ -207,6 +210,12 @@ class Leg(Capable):
     async def _hold_limit(self) -> None:
         await trio.sleep(HOLD_LIMIT_S)
         self.hangup("rtp_timeout")
+
+    def place_in(self, room: RoomLike | None) -> None:
+        """Note where the leg is from now on; only rooms call this."""
+        self.room = room
+        for told in list(self.moved):
+            told()
 
     def adopt_port(self, port: Port) -> None:
         """Take the media port and pass the flags on to it."""
@@ -482,6 +491,11 @@ class Leg(Capable):
             self.publish(LegDisconnected(leg_id=self.id, app_id=self.app_id, cdr=cdr, quality=self.quality()))
         self.state = LegState.HUNG_UP
         self.host.forget(self)
+
+    def link(self) -> Link | None:
+        """Return how the audio of a connected call arrives now; None for legs without RTP."""
+        port = self.port
+        return link_of(port) if self.state is LegState.CONNECTED and isinstance(port, RtpPort) else None
 
     def quality(self) -> QualityInfo | None:
         """Return the quality of what was received; None for a leg that received next to nothing."""

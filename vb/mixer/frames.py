@@ -43,8 +43,3 @@ class FrameSink(Protocol):
 def samples_per_tick(rate_hz: int) -> int:
     """Return the length of a 20 ms frame."""
     return rate_hz // TICKS_PER_S
-
-
-def places(flags: NDArray[np.bool_] | NDArray[np.int8]) -> Slots:
-    """Return where flags (n,) are set; most of what `np.flatnonzero` costs for few legs is its wrappers."""
-    return flags.nonzero()[0]

@@ -18,10 +18,11 @@ from numpy.typing import NDArray
 from vb.mixer.columns import HANDLE_BITS
 from vb.mixer.core import PlaneCore
 from vb.mixer.facts import NO_FORMAT, PortFacts
-from vb.mixer.frames import RATES_HZ, Mix, Pcm, Slots, places, samples_per_tick
+from vb.mixer.frames import RATES_HZ, Mix, Pcm, Slots, samples_per_tick
+from vb.mixer.hearing import Hearing, compact, hearing_of
 from vb.mixer.plan import MixPlan
 from vb.mixer.port import Port, RtpPort, StreamPort
-from vb.mixer.sharing import NEVER, NO_KIND, SETTLED_TABLED_TICKS, SETTLED_TICKS, Sharers, compact
+from vb.mixer.sharing import NEVER, NO_KIND, SETTLED_TABLED_TICKS, SETTLED_TICKS, Sharers
 
 Rows: TypeAlias = Slots | slice
 _PASS_HZ = 8000
@@ -39,7 +40,8 @@ class Bank:
         slots: (n,) the legs.
         decoded: those of them whose packets wait for a decoder.
         heard: (n, samples) what they say in this tick.
-        told: (n, samples) what they hear in this tick; the rows of followers are not filled in.
+        told: (n, samples) what they hear in this tick; only rows of `Hearing` are filled in.
+        nothing: (n,) whose row of `heard` is known to be zero; None when that of nobody is.
         source: (n,) the row of what each of them hears: its own, or that of the leader whom it follows.
         version: changes with `source`.
     """
@@ -50,6 +52,7 @@ class Bank:
     heard: Pcm
     told: Pcm
     source: Slots
+    nothing: NDArray[np.bool_] | None = None
     version: int = 0
 
 
@@ -92,12 +95,16 @@ class MixClass:
         rooms: rooms with sources, taps or routing.
         comfort: (n,) whether silence is replaced by noise.
         peaks: (n,) greatest sample that each says in this tick, kept where some may hear alike.
+        ears: (n,) whether anybody is to hear what each of them hears.
         blocks: where rows come from and go to.
         streams: rows of participants without RTP.
         private: rows with playback of their own.
         taps_in: rows whose speech somebody listens to.
         taps_out: rows whose hearing somebody listens to.
+        hearing: the rows with ears, None when all have.
         sharers: who shared in the last tick.
+        said: (n, samples) what they say, kept from tick to tick while most say nothing.
+        voiced: the rows of it that were written in the last tick; all others are zero.
     """
 
     rate_hz: int
@@ -113,12 +120,16 @@ class MixClass:
     rooms: list[RoomRows]
     comfort: NDArray[np.bool_]
     peaks: NDArray[np.int32]
+    ears: NDArray[np.bool_]
     blocks: list[Block] = field(default_factory=list)
     streams: list[tuple[int, StreamPort]] = field(default_factory=list)
     private: list[tuple[int, Port]] = field(default_factory=list)
     taps_in: list[tuple[int, Port]] = field(default_factory=list)
     taps_out: list[tuple[int, Port]] = field(default_factory=list)
+    hearing: Hearing | None = None
     sharers: Sharers | None = None
+    said: Mix | None = None
+    voiced: Slots = field(default_factory=lambda: np.zeros(0, np.int64))
 
 
 @dataclass(slots=True)
@@ -194,17 +205,21 @@ def compile_layout(core: PlaneCore, facts: PortFacts, rooms: Sequence[tuple[int,
         start = first = 0
         for (number, plan), stop in zip(rooms, stops, strict=True):
             if stop > start:
-                who = places(present[first : first + plan.handles.size])
+                who = np.flatnonzero(present[first : first + plan.handles.size])
                 _draft_room(core, facts, drafts, (number, plan), slots[start:stop], who)
             start, first = stop, first + plan.handles.size
-    alone = places(facts.usable[:reach] & ~placed)
+    alone = np.flatnonzero(facts.usable[:reach] & ~placed)
     for rate_hz, draft in drafts.items():
         draft.alone = alone[facts.rate_hz[alone] == rate_hz]
     classes = [_finish_class(facts, rate, draft) for rate, draft in drafts.items() if draft.has_members]
     for mix_class in classes:
         _list_extras(core, facts, mix_class)
-    unheard = [core.ports[slot] for slot in places(facts.unheard[:reach] & ~placed).tolist()]
-    return Layout(_make_banks(core, facts, classes), classes, [port for port in unheard if port is not None])
+    banks = _make_banks(core, facts, classes)
+    for mix_class in classes:
+        if not mix_class.ears.all():
+            mix_class.hearing = hearing_of(mix_class, columns.leader, mix_class.ears)
+    unheard = [core.ports[slot] for slot in np.flatnonzero(facts.unheard[:reach] & ~placed).tolist()]
+    return Layout(banks, classes, [port for port in unheard if port is not None])
 
 
 def _draft_room(
@@ -276,10 +291,11 @@ def _finish_class(facts: PortFacts, rate_hz: int, draft: _Draft) -> MixClass:
         share_start=share_start,
         share_kinds=kinds,
         share_after=np.where(kinds == NO_KIND, NEVER, settled),
-        shy=places(facts.shy[sharing]),
+        shy=np.flatnonzero(facts.shy[sharing]),
         rooms=rooms,
         comfort=np.concatenate(comfort),
         peaks=np.zeros(slots.size, np.int32),
+        ears=facts.transmitting[slots] | facts.special[slots],
     )
 
 
@@ -294,7 +310,7 @@ def _share_kinds(core: PlaneCore, facts: PortFacts, number: int, slots: Slots) -
     formats, leaders = facts.format[slots], core.columns.leader[slots]
     kinds = (number << _FORMAT_BITS | formats) << _PHASE_BITS
     # The packets of a follower are its leader's, its own packetizer stands still.
-    for row in places(facts.phased[leaders]).tolist():
+    for row in np.flatnonzero(facts.phased[leaders]).tolist():
         packetizer = core.packetizers[int(leaders[row])]
         if packetizer is not None:
             kinds[row] |= packetizer.phase(core.tick)
@@ -314,7 +330,7 @@ def _hearing(plan: MixPlan, present: Slots) -> Mix:
 
 def _list_extras(core: PlaneCore, facts: PortFacts, mix_class: MixClass) -> None:
     """Note the rows that need more than arithmetic."""
-    for row in places(facts.special[mix_class.slots]).tolist():
+    for row in np.flatnonzero(facts.special[mix_class.slots]).tolist():
         port = core.ports[int(mix_class.slots[row])]
         if port is None:
             continue
@@ -335,7 +351,7 @@ def _make_banks(core: PlaneCore, facts: PortFacts, classes: Iterable[MixClass]) 
     for rate_hz in RATES_HZ:
         parts = []
         for mix_class in classes:
-            rows = places(core.columns.rate_hz[mix_class.slots] == rate_hz)
+            rows = np.flatnonzero(core.columns.rate_hz[mix_class.slots] == rate_hz)
             if rows.size:
                 parts.append((mix_class, rows))
         if not parts:

@@ -272,6 +272,7 @@ def answer_offer(negotiation: WebRtcNegotiation, offer: PeerOffer, leg: RtcLeg) 
         leg.session.local_transport(candidates.found, complete=candidates.done),
         active=False,
     )
-    if negotiation.agreed is not None:
-        leg.media.agree(negotiation.agreed.audio)
+    agreed = negotiation.agreed
+    if agreed is not None:
+        leg.media.agree(agreed.audio, agreed.audio_level_id)
     return sdp

@@ -102,6 +102,7 @@ class RtpService:
             datagram = port.rtcp.popleft()
             self._rtcp_source = datagram.source
             self._rtcp.receive(datagram.data, datagram.arrival_s)
+            port.peer_report = self._rtcp.peer_report
         if self._rtcp.ssrc != port.ssrc:
             self._rtcp = RtcpSession(port.ssrc, self._cname, self._ids, now)
         if now >= self._rtcp.deadline:
