@@ -324,7 +324,7 @@ class _Answer:
             return
         if not self.begun:
             self.begun = True
-            await self._put(_Head(content_type))
+            await self._put(_Head(self._body.content_type(content_type)))
         for start in range(0, len(audio), PORTION_BYTES):
             await self._put(audio[start : start + PORTION_BYTES])
 
