@@ -8,7 +8,9 @@ from functools import partial
 import structlog
 import trio
 
+from vb.agents.agents import Agents
 from vb.blocking import ThreadRunner
+from vb.codecs.complexity import Complexity
 from vb.config import Config
 from vb.engine import Engine
 from vb.errors import ConfigError
@@ -36,6 +38,8 @@ from vb.rtcleg.kind import RtcLegs
 from vb.rtp.playout import PlayoutSettings
 from vb.rtp.ports import PortPool
 from vb.sipleg.kind import SipLegs
+from vb.stt.tasks.providers import transcript_providers
+from vb.stt.tasks.transcripts import Transcripts
 from vb.tts.tasks.cache import SpeechCache
 from vb.tts.tasks.catalog import asked_providers
 from vb.tts.tasks.voices import StagingLimits, Voices
@@ -134,10 +138,12 @@ def build_engine(
         playout=PlayoutSettings(config.rtp.jitter_buffer_ms, config.rtp.jitter_buffer_max_ms),
         pass_through=config.rooms.pass_through,
         relearn=config.rtp.relatch,
+        complexity=Complexity(config.rooms.opus_complexity),
     )
     players = Players(ids, Fetcher(web, blocking=decoders), decoders)
     metrics, life, bridges = Metrics(), Lifetime(), Bridges()
     turns = Turns(partial(metrics.recovered, "engine", "turn"))
+    agents = Agents(ids, web, plane)
     bus.subscribe(metrics.observe)
     engine = Engine(
         config=config,
@@ -159,6 +165,8 @@ def build_engine(
             disk,
             RecordingStorage(config.s3, web, on_fault=partial(metrics.recovered, "uploads", "upload")),
         ),
+        agents=agents,
+        transcripts=Transcripts(transcript_providers(config, web)),
         legs=Legs(
             bus=bus,
             hooks=hooks,
@@ -191,9 +199,14 @@ def build_engine(
         bridges=bridges,
         history=history,
     )
+    metrics.add_source(engine.transcripts.readings)
     if history is not None:
         metrics.add_source(history.readings)
-        history.delete_stored = engine.recorders.storage.delete
+        storage = engine.recorders.storage
+        history.delete_stored, history.find_stored = storage.delete, storage.find
+        storage.on_upload = history.uploading
+        history.live_legs = lambda: engine.legs
+    metrics.add_source(agents.readings)
     engine.add_kind(SipLegs(engine))
     engine.add_kind(RtcLegs(engine))
     websockets = WebSocketLegs(engine)
@@ -206,6 +219,9 @@ def _leg_fault(engine: Engine, websockets: WebSocketLegs, port: Port, error: Exc
     """A leg's codec, source or tap failed inside the mixer: that leg ends, or the bridge or listener."""
     if engine.bridges.port_failed(port):
         log.error("bridge taken down", exc_info=error)
+        return
+    if engine.agents.port_failed(port):
+        log.error("agent taken out of the mixer", exc_info=error)
         return
     if websockets.port_failed(port):
         log.error("listener taken out of the mixer", exc_info=error)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from vb.agents.agents import Agents
 from vb.config import Config
 from vb.errors import NotAvailable
 from vb.events.bus import EventBus
@@ -25,6 +26,7 @@ from vb.recording.recorders import Recorders
 from vb.rooms.bridges import Bridges
 from vb.rooms.registry import Rooms
 from vb.rtp.ports import PortPool
+from vb.stt.tasks.transcripts import Transcripts
 from vb.tts.tasks.voices import Voices
 from vb.turns import Turns
 from vb.web.tasks.client import WebClient
@@ -40,6 +42,8 @@ class Engine:
         web: the way out to other servers.
         look_up: asks the name servers.
         ports: the pool of ports for RTP.
+        agents: conversations with agents.
+        transcripts: of what legs say.
         legs: live legs by id.
         rooms: live rooms by id.
         voices: text to speech.
@@ -60,6 +64,8 @@ class Engine:
     ports: PortPool
     players: Players
     recorders: Recorders
+    agents: Agents
+    transcripts: Transcripts
     voices: Voices
     legs: Legs
     rooms: Rooms

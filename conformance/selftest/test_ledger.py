@@ -155,7 +155,9 @@ def test_behaviours_are_all_there() -> None:
         "server": 5,
         "SRTP": 3,
         "speech": 5,
-        "webrtc": 7,
+        "webrtc": 8,
+        "agents": 4,
+        "transcripts": 6,
     }
 
 
