@@ -225,6 +225,15 @@ async def test_a_stalled_answer_ends_with_an_error(monkeypatch: pytest.MonkeyPat
     assert (error["category"], error["error"]) == ("retryable", "elevenlabs: the answer stalls")
 
 
+async def test_an_answer_that_only_trickles_ends_with_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(asking, "STALL_S", 0.1)
+    async with open_stage() as stage:
+        stage.mock.plan(Speak(TONE.tobytes(), piece_bytes=4, pace_s=0.002))
+        stage.speak()
+        error = await stage.listener.hear_until("tts.error", "tts.finished")
+    assert error["error"] == "elevenlabs: the answer stalls"
+
+
 async def test_a_slow_listener_is_not_taken_for_a_stalled_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(asking, "STALL_S", 0.05)
     monkeypatch.setattr(asking, "MAX_PORTIONS", 2)
