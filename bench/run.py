@@ -31,6 +31,7 @@ from bench.cases import (
     SignallingCase,
     SoakCase,
     SpeakersCase,
+    VoiceCase,
     WebRtcCase,
     WebSocketCase,
     rooms_of,
@@ -48,6 +49,7 @@ from bench.signalling import run_signalling
 from bench.soak import run_soak
 from bench.speakers import run_speakers
 from bench.tones import check_tones, in_order, tone_frequencies
+from bench.voices import run_voices
 from bench.webrtc import run_webrtc
 from bench.window import TICK_S, measure
 
@@ -72,6 +74,8 @@ def run_case(case: Case, checkout: Path, options: Options) -> Outcome:
             return run_webrtc(case, checkout, options)
         case DelayCase():
             return run_delay(case, checkout, options)
+        case VoiceCase():
+            return run_voices(case, checkout, options)
         case CallCase():
             return run_calls(case, checkout, options)
         case FeaturesCase():
