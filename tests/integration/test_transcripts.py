@@ -140,12 +140,11 @@ async def test_everybody_in_a_room_is_heard_apart(config: Config) -> None:
         }
         assert len(texts) == 3
         await at.server.call("remove_leg_from_room", room_id="r", leg_id=one_id)
-        await at.service.connections[0].closed.wait()
-        assert at.service.open == 2
+        await at.service.until_open(2)
         await speak(one, "golf hotel")
         assert "stt.text" not in {event["type"] for event in await rest_of(at.events)}
         await at.server.call("room_stt_stop", id="r")
-        assert at.service.open == 0
+        await at.service.until_open(0)
         with pytest.raises(NotFound):
             await at.server.call("room_stt_stop", id="r")
         await at.leg("room_id=r")
@@ -161,7 +160,7 @@ async def test_the_transcription_of_a_room_is_over_when_all_have_left(config: Co
         await at.server.call("room_stt_start", id="r", provider="deepgram")
         await at.service.connection(0)
         await at.hang_up(program, leg_id)
-        await at.service.connections[0].closed.wait()
+        await at.service.until_open(0)
         await at.leg("room_id=r")
         await rest_of(at.events)
         assert len(at.service.connections) == 1
