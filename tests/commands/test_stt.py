@@ -93,3 +93,11 @@ async def test_an_empty_room_is_refused() -> None:
         await client.rest("POST", "rooms", {"id": "r"})
         status, answer = await client.rest("POST", "rooms/r/stt", {"provider": "deepgram"})
         assert (status, answer["error"]) == (409, "room has no participants")
+
+
+async def test_who_names_nobody_learns_that_first() -> None:
+    async with open_engine() as observed:
+        client = Client(observed)
+        for command in ("leg_stt_start", "room_stt_start"):
+            with pytest.raises(NotFound):
+                await client.command(command, id="")

@@ -89,6 +89,8 @@ async def leg_stt_start(engine: Engine, p: Transcribe) -> SttStart:
 
     It goes on in whatever room the leg is, until the leg ends.
     """
+    if not p.id:
+        engine.legs.get(p.id)  # over VSI: who names nobody learns that first
     options = p.options()
     provider = engine.transcripts.choose(p.provider or "", options)
     engine.transcripts.start_leg(engine.legs.get(p.id), provider, options)
@@ -101,6 +103,8 @@ async def room_stt_start(engine: Engine, p: Transcribe) -> RoomSttStart:
 
     Who joins later is transcribed too, as long as somebody is.
     """
+    if not p.id:
+        engine.rooms.get(p.id)
     options = p.options()
     provider = engine.transcripts.choose(p.provider or "", options)
     leg_ids = engine.transcripts.start_room(engine.rooms.get(p.id), provider, options)
