@@ -239,6 +239,6 @@ async def open_stt_service() -> AsyncIterator[SttService]:
     async with trio.open_nursery() as nursery:
         (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
         service.port = listener.socket.getsockname()[1]
-        nursery.start_soon(trio.serve_listeners, service.serve, [listener])
+        await nursery.start(trio.serve_listeners, service.serve, [listener])
         yield service
         nursery.cancel_scope.cancel()
