@@ -154,7 +154,8 @@ def test_behaviours_are_all_there() -> None:
         "VSI and webhooks": 10,
         "server": 5,
         "SRTP": 3,
-        "webrtc": 7,
+        "webrtc": 8,
+        "agents": 4,
         "transcripts": 6,
     }
 

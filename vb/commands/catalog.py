@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from vb.commands import (
+    agents,
     bridges,
     calls,
     dtmf,
@@ -15,12 +16,14 @@ from vb.commands import (
     speech,
     stt,
     transfer,
+    tts,
     webrtc,
 )
 from vb.commands.registry import REGISTRY, Command, call, dump
 
 # Importing them is what counts; the tuple shows linters and readers that it was meant.
 COMMAND_MODULES = (
+    agents,
     legs,
     transfer,
     rooms,
@@ -32,6 +35,7 @@ COMMAND_MODULES = (
     rtt,
     speech,
     stt,
+    tts,
     webrtc,
     calls,
 )

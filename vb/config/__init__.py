@@ -38,6 +38,7 @@ from vb.config.storage import (
     RecordingConfig,
     S3Config,
 )
+from vb.config.tts import VoiceConfig
 from vb.errors import ConfigError
 from vb.settings import Group
 
@@ -61,6 +62,7 @@ __all__ = [
     "GoogleSpeechConfig",
     "UltravoxConfig",
     "VapiConfig",
+    "VoiceConfig",
     "HistoryConfig",
     "RecordingConfig",
     "S3Config",
@@ -90,6 +92,7 @@ class Config(Group):
     recording: RecordingConfig = RecordingConfig()
     s3: S3Config = S3Config()
     history: HistoryConfig = HistoryConfig()
+    voices: VoiceConfig = VoiceConfig()
     elevenlabs: ElevenLabsConfig = ElevenLabsConfig()
     deepgram: DeepgramConfig = DeepgramConfig()
     azure: AzureSpeechConfig = AzureSpeechConfig()
