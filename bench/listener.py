@@ -179,25 +179,24 @@ class Listener:
 @contextmanager
 def running_listener(placement: Placement) -> Iterator[Listener]:
     """A service for the time of the block."""
-    process = subprocess.Popen(
+    with subprocess.Popen(
         [sys.executable, "-m", "bench.listener"],
         cwd=Path(__file__).resolve().parents[1],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
-    )
-    try:
-        placement.apply(process.pid)
-        assert process.stdout is not None
-        yield Listener(process, json.loads(process.stdout.readline())["port"])
-    finally:
+    ) as process:
         assert process.stdin is not None
-        process.stdin.close()
+        assert process.stdout is not None
         try:
-            process.wait(5)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+            placement.apply(process.pid)
+            yield Listener(process, json.loads(process.stdout.readline())["port"])
+        finally:
+            process.stdin.close()
+            try:
+                process.wait(5)
+            except subprocess.TimeoutExpired:
+                process.kill()
 
 
 if __name__ == "__main__":
