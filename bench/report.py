@@ -21,8 +21,8 @@ from bench.cases import (
     SignallingCase,
     SoakCase,
     SpeakersCase,
-    VoiceCase,
     TranscriptsCase,
+    VoiceCase,
     WebRtcCase,
     WebSocketCase,
 )

@@ -28,8 +28,8 @@ from bench.cases import (
     SignallingCase,
     SoakCase,
     SpeakersCase,
-    VoiceCase,
     TranscriptsCase,
+    VoiceCase,
     WebRtcCase,
     WebSocketCase,
 )
@@ -45,8 +45,8 @@ from bench.outcome import (
     Outcome,
     SignallingFigures,
     SoakFigures,
-    VoiceFigures,
     TranscriptFigures,
+    VoiceFigures,
     WebSocketFigures,
     Window,
 )

@@ -31,8 +31,8 @@ from bench.cases import (
     SignallingCase,
     SoakCase,
     SpeakersCase,
-    VoiceCase,
     TranscriptsCase,
+    VoiceCase,
     WebRtcCase,
     WebSocketCase,
     rooms_of,
@@ -50,8 +50,8 @@ from bench.signalling import run_signalling
 from bench.soak import run_soak
 from bench.speakers import run_speakers
 from bench.tones import check_tones, in_order, tone_frequencies
-from bench.voices import run_voices
 from bench.transcripts import run_transcripts
+from bench.voices import run_voices
 from bench.webrtc import run_webrtc
 from bench.window import TICK_S, measure
 
