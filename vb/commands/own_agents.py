@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Awaitable, Callable
 from typing import Annotated, Any, Final, Literal
 
@@ -32,6 +33,7 @@ log = structlog.get_logger(__name__)
 MAX_TEXT_CHARS: Final = 16_384
 TOOL_S: Final = 10.0
 MAX_RESULT_BYTES: Final = 65_536
+_PLACE: Final = re.compile(r"\{([^{}]{1,256})\}")
 BuiltIn = Literal["hangup", "transfer", "send_dtmf", "play"]
 Text = Annotated[str, Field(max_length=MAX_TEXT_CHARS)]
 Word = Annotated[str, Field(max_length=256)]
@@ -185,9 +187,8 @@ def _chat(engine: Engine, p: OwnAgentStart) -> ChatSettings | None:
 
 
 def _filled(text: str, variables: dict[str, str]) -> str:
-    for name, value in variables.items():
-        text = text.replace("{" + name + "}", value)
-    return text
+    """Fill in variables, once: what a value holds is not looked at."""
+    return _PLACE.sub(lambda place: variables.get(place[1], place[0]), text)
 
 
 def _options(p: OwnAgentStart) -> AgentOptions:

@@ -26,7 +26,8 @@ class TonesVoice:
     Attributes:
         said: sentences that were asked for.
         fails: raises instead of speaking.
-        stalls: never says anything.
+        stalls: says nothing over so many of the next connections.
+        delay_s: how long it takes for each sentence.
     """
 
     name = "tones"
@@ -35,7 +36,8 @@ class TonesVoice:
     def __init__(self) -> None:
         self.said: list[str] = []
         self.fails = False
-        self.stalls = False
+        self.stalls = 0
+        self.delay_s = 0.0
         self.opened = 0
 
     def check(self, voice: Voice) -> Voice:
@@ -44,15 +46,17 @@ class TonesVoice:
     @asynccontextmanager
     async def open(self, voice: Voice, *, streamed: bool = False) -> AsyncIterator[VoiceSession]:
         self.opened += 1
+        stalls, self.stalls = self.stalls > 0, max(0, self.stalls - 1)
         try:
-            yield _TonesSession(self)
+            yield _TonesSession(self, stalls=stalls)
         finally:
             self.opened -= 1
 
 
 class _TonesSession:
-    def __init__(self, voice: TonesVoice) -> None:
+    def __init__(self, voice: TonesVoice, *, stalls: bool) -> None:
         self._voice = voice
+        self._stalls = stalls
         self._text = ""
         self._send, self._receive = trio.open_memory_channel[Spoken](10_000)
 
@@ -64,8 +68,9 @@ class _TonesSession:
         self._voice.said.append(text)
         if self._voice.fails:
             raise ProviderFailed("service_unavailable", "tones: out of order")
-        if self._voice.stalls:
+        if self._stalls:
             return
+        await trio.sleep(self._voice.delay_s)
         for number, word in enumerate(text.split()):
             hertz = TONES.get(word.strip(".,!?").lower(), OTHER_HZ)
             steps = np.arange(24 * WORD_MS)
@@ -91,6 +96,10 @@ class ScriptEars:
         self.finalized = 0
         self.heard_samples = 0
         self._sessions: list[_ScriptSession] = []
+
+    @property
+    def open_sessions(self) -> int:
+        return len(self._sessions)
 
     def check_ready(self, options: Options) -> None:
         pass

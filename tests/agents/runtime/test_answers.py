@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from vb.agents.runtime.brain import Answer, Line, Tool, ToolCall, Words
 from vb.agents.runtime.chat import MAX_ANSWER_CHARS, AnswerReader, request_body
-from vb.agents.runtime.heard import SpokenWord, heard_text
+from vb.agents.runtime.heard import SpokenWord, Stretch, heard_until
+from vb.agents.runtime.history import MAX_LINES, History
 from vb.agents.runtime.rules import RuleBot
 
 NOON = datetime(2026, 1, 1, 12, 0)
@@ -82,7 +83,9 @@ def test_a_streamed_answer_is_read_however_it_is_cut(size: int) -> None:
 
 def test_arguments_that_are_no_json_are_none() -> None:
     part = {"index": 0, "id": "c", "function": {"name": "look", "arguments": "{{{"}}
-    assert read(delta(tool_calls=[part]), 99) == [ToolCall("c", "look", {})]
+    assert read(delta(tool_calls=[part]), 99) == [
+        ToolCall("c", "look", {}, "its arguments are no JSON object")
+    ]
 
 
 def test_an_answer_without_end_is_cut() -> None:
@@ -99,12 +102,45 @@ def test_no_answer_harms_its_reader(chunks: list[bytes]) -> None:
 
 
 def test_words_with_marks_are_heard_when_their_end_was() -> None:
-    spoken = [SpokenWord("one", 300), SpokenWord("two", 700), SpokenWord("three", 1100)]
-    assert heard_text("one two three", spoken, 700, 1200) == "one two"
-    assert heard_text("one two three", spoken, 0, 1200) == ""
+    marks = [SpokenWord("one", 300), SpokenWord("two", 700), SpokenWord("three", 1100)]
+    said = Stretch("one,  two; three.", 0, 0, 1200, True, marks)
+    assert said.text[: heard_until([said], 700)] == "one,  two;"
+    assert heard_until([said], 0) == 0
+    assert heard_until([said], 1200) == len(said.text)
 
 
 def test_words_without_marks_are_counted_by_their_letters() -> None:
-    text = "one two three four five six seven eight nine ten"
-    assert heard_text(text, [], 5000, 10_000) == "one two three four five"
-    assert heard_text(text, [], 10_000, 10_000) == text
+    said = Stretch("one two three four five six seven eight nine ten", 0, 0, 10_000, True)
+    assert said.text[: heard_until([said], 5000)] == "one two three four five"
+    assert heard_until([said], 10_000) == len(said.text)
+
+
+def test_what_the_voice_has_not_made_yet_was_not_heard() -> None:
+    first, second = Stretch("One.", 0, 0, 500, True), Stretch("Two three four five.", 5, 500, 200)
+    text = "One. Two three four five."
+    assert text[: heard_until([first, second], 600)] == "One."
+    assert text[: heard_until([first], 500)] == "One."
+
+
+def test_a_result_stands_behind_its_call_whatever_was_said_meanwhile() -> None:
+    history, call = History("Be kind."), ToolCall("c1", "look", {"a": 1})
+    history.add(Line("user", "look"))
+    history.called("Wait.", [call])
+    history.add(Line("user", "quick"))
+    assert history.known(call) is None
+    history.result(call, "blue")
+    assert [line.role for line in history.lines] == ["system", "user", "assistant", "tool", "user"]
+    assert history.known(ToolCall("c1", "look", {"a": 1})) == "blue"
+    assert history.known(ToolCall("c1", "look", {"a": 2})) is None
+
+
+def test_a_long_conversation_keeps_its_instructions_and_no_result_without_its_call() -> None:
+    history = History("Be kind.")
+    for number in range(150):
+        call = ToolCall(str(number), "look")
+        history.called("", [call])
+        history.result(call, "blue")
+    history.add(Line("user", "on"))
+    assert len(history.lines) <= MAX_LINES
+    assert history.lines[0].role == "system"
+    assert history.lines[1].calls

@@ -140,14 +140,53 @@ def test_without_the_words_the_agent_goes_on_after_a_while() -> None:
     assert 1.5 <= clock.at(Resume) - ended_at <= 1.53
 
 
-def test_a_guarded_agent_is_not_interrupted_and_the_words_are_not_lost() -> None:
+def test_a_guarded_agent_finishes_and_then_answers_what_was_said() -> None:
     clock = Clock()
     clock.turns.interruptible = False
     clock.turns.agent(True)
     clock.play(1.0, voiced=True)
     clock.turns.final("hello")
-    clock.play(1.0)
+    clock.play(3.0)
+    assert clock.kinds() == [AskFinal]
+    clock.turns.agent(False)
+    clock.play(0.1)
     assert clock.kinds() == [AskFinal, UserTurn]
+
+
+def test_an_mhm_is_no_turn_unless_the_agent_has_just_finished() -> None:
+    for spoken_on, turns in ((2.0, []), (0.5, [UserTurn])):
+        clock = Clock()
+        clock.turns.agent(True)
+        clock.play(0.12, voiced=True)
+        clock.play(spoken_on / 2)
+        clock.turns.final("mhm")
+        clock.play(spoken_on / 2)
+        clock.turns.agent(False)
+        clock.play(1.0)
+        assert [kind for kind in clock.kinds() if kind in (UserTurn, Noise)] == turns
+
+
+def test_words_that_come_again_after_their_turn_are_not_answered_twice() -> None:
+    clock = Clock()
+    clock.play(1.0, voiced=True)
+    clock.turns.partial("book a table")
+    clock.play(3.0)
+    clock.turns.final("Book a table.")
+    clock.play(3.0)
+    assert clock.kinds().count(UserTurn) == 1
+
+
+def test_somebody_too_soft_to_be_seen_is_answered_by_his_words() -> None:
+    clock = Clock()
+    clock.turns.partial("hel")
+    clock.play(0.3)
+    clock.turns.final("hello")
+    come_at = clock.now
+    clock.play(1.0)
+    (turn,) = [item for _, item in clock.found if isinstance(item, UserTurn)]
+    assert turn.text == "hello"
+    assert 0 <= turn.ended_at - come_at <= FRAME_S
+    assert clock.at(UserTurn) - come_at >= 0.4
 
 
 def test_half_a_minute_of_music_does_not_keep_a_turn_open_for_ever() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, TypeAlias
 
@@ -31,14 +31,16 @@ class ToolCall:
     """The model wants something done.
 
     Attributes:
-        id: each is carried out once.
+        id: each is carried out once; empty when the model gave none.
         name: of the tool.
         arguments: as the model gave them, which may be wrong.
+        problem: why they cannot be read; empty when they can.
     """
 
     id: str
     name: str
     arguments: Mapping[str, Any] = field(default_factory=dict)
+    problem: str = ""
 
 
 Do: TypeAlias = Callable[[ToolCall], Awaitable[str]]
@@ -73,7 +75,7 @@ Answer: TypeAlias = Words | ToolCall
 class Brain(Protocol):
     """Answers."""
 
-    def answer(self, lines: Sequence[Line], tools: Sequence[Tool]) -> AsyncIterator[Answer]:
+    def answer(self, lines: Sequence[Line], tools: Sequence[Tool]) -> AsyncGenerator[Answer, None]:
         """Return the answer to the last line, as it comes.
 
         Cancellation: nothing goes on behind it.

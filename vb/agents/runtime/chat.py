@@ -105,8 +105,11 @@ class AnswerReader:
         for index in sorted(self._calls)[:MAX_CALLS]:
             call = self._calls[index]
             if call["name"]:
-                arguments = parse_object(call["arguments"] or "{}")
-                yield ToolCall(call["id"] or f"call-{index}", call["name"][:64], arguments)
+                text = call["arguments"].strip() or "{}"
+                arguments = parse_object(text)
+                bad = not arguments and "".join(text.split()) != "{}"
+                problem = "its arguments are no JSON object" if bad else ""
+                yield ToolCall(call["id"], call["name"][:64], arguments, problem)
         self._calls.clear()
 
     def _take(self, data: bytes) -> Iterator[Answer]:

@@ -12,7 +12,11 @@ _RISE: Final = 1.001
 _FALL: Final = 0.9
 _ABOVE_FLOOR: Final = 3.0
 _WHILE_SPEAKING: Final = 1.6
-"""How much louder the user must be while the agent speaks, whose echo may come back."""
+"""How much louder the user must be while the agent speaks."""
+_ECHO: Final = 0.15
+"""What comes back of the agent's own voice is quieter than this part of it."""
+_ECHO_FADES: Final = 0.96
+"""How the agent's voice fades in 20 ms: its echo comes up to 300 ms later."""
 
 
 class VoiceActivity:
@@ -23,12 +27,22 @@ class VoiceActivity:
 
     def __init__(self) -> None:
         self._floor = VOICED_RMS / _ABOVE_FLOOR
+        self._own = 0.0
+
+    def spoke(self, frame: Pcm) -> None:
+        """Take note of 20 ms that the agent says."""
+        self._own = max(self._own, _rms(frame))
 
     def judge(self, frame: Pcm, *, agent_speaks: bool) -> bool:
         """Return whether a frame of 20 ms is voiced."""
-        samples = frame.astype(np.float32)
-        rms = float(np.sqrt(np.dot(samples, samples) / max(1, frame.size)))
+        rms = _rms(frame)
+        self._own *= _ECHO_FADES
         self._floor = min(self._floor * _RISE, rms) if rms > self._floor else self._floor * _FALL + rms * 0.1
         self._floor = min(max(self._floor, 10.0), 2000.0)
         threshold = max(VOICED_RMS, self._floor * _ABOVE_FLOOR)
-        return rms > threshold * (_WHILE_SPEAKING if agent_speaks else 1.0)
+        return rms > max(threshold * (_WHILE_SPEAKING if agent_speaks else 1.0), self._own * _ECHO)
+
+
+def _rms(frame: Pcm) -> float:
+    samples = frame.astype(np.float32)
+    return float(np.sqrt(np.dot(samples, samples) / max(1, frame.size)))

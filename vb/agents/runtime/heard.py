@@ -4,39 +4,79 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 _WORD: Final = re.compile(r"\S+\s*")
+_LETTER_MS: Final = 60
+"""How long a letter takes, while the voice has not come to the end of the text."""
 
 
 @dataclass(frozen=True, slots=True)
 class SpokenWord:
-    """A part of a text and when it has been heard, counted from the first sample of its turn."""
+    """A part of a text and when it has been heard, counted from the first sample of its stretch."""
 
     text: str
     end_ms: int
 
 
-def heard_text(text: str, spoken: Sequence[SpokenWord], played_ms: int, made_ms: int) -> str:
-    """Return the words of a text that were heard whole.
+@dataclass(slots=True)
+class Stretch:
+    """A piece of an answer, as a voice was given it.
 
-    Args:
-        text: all of it.
-        spoken: when its parts are heard, as far as the voice tells.
-        played_ms: how much audio was heard.
-        made_ms: how much there was altogether.
+    Attributes:
+        text: the piece.
+        begin: where in the answer it stands.
+        start_ms: when its first sample is heard, counted from the first one of the answer.
+        made_ms: how much audio of it has come.
+        done: whether that is all of it.
+        marks: when its words are heard, as far as the voice tells.
     """
-    if played_ms <= 0:
-        return ""
-    if spoken:
-        return " ".join(" ".join(part.text for part in spoken if part.end_ms <= played_ms).split())
-    if made_ms <= 0 or played_ms >= made_ms:
-        return text.strip()
-    # Without marks the voice is taken to go through the letters evenly: right to a word or so.
-    limit, kept = len(text) * played_ms / made_ms, 0
-    for word in _WORD.finditer(text):
-        if word.end() > limit + 1:
-            break
-        kept = word.end()
-    return text[:kept].strip()
+
+    text: str
+    begin: int = 0
+    start_ms: int = 0
+    made_ms: int = 0
+    done: bool = False
+    marks: list[SpokenWord] = field(default_factory=list)
+
+    def heard_chars(self, played_ms: int) -> int:
+        """Return how many characters were heard, in whole words, once so much of it was played."""
+        if played_ms <= 0:
+            return 0
+        if self.done and played_ms >= self.made_ms:
+            return len(self.text)
+        return self._by_marks(played_ms) if self.marks else self._by_letters(played_ms)
+
+    def _by_marks(self, played_ms: int) -> int:
+        at = 0
+        for mark in self.marks:
+            if mark.end_ms > played_ms:
+                break
+            word = mark.text.strip()
+            found = self.text.find(word, at)
+            if word and found >= 0:
+                at = found + len(word)
+        while 0 < at < len(self.text) and not self.text[at].isspace():
+            at += 1  # what stands behind a word without a space belongs to it
+        return at
+
+    def _by_letters(self, played_ms: int) -> int:
+        """Take the voice to go through the letters evenly, which is right to a word or so."""
+        whole_ms = self.made_ms if self.done else max(self.made_ms, len(self.text) * _LETTER_MS)
+        limit, kept = len(self.text) * played_ms / whole_ms, 0
+        for word in _WORD.finditer(self.text):
+            if word.end() > limit + 1:
+                break
+            kept = word.end()
+        return len(self.text[:kept].rstrip())
+
+
+def heard_until(stretches: Sequence[Stretch], played_ms: int) -> int:
+    """Return up to which character an answer was heard, once so much of it was played."""
+    until = 0
+    for stretch in stretches:
+        heard = stretch.heard_chars(played_ms - stretch.start_ms) if stretch.made_ms else 0
+        if heard:
+            until = stretch.begin + heard
+    return until

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from datetime import datetime
 from typing import Final
 
@@ -25,7 +25,7 @@ class RuleBot:
         self._now = now
         self._calls = 0
 
-    async def answer(self, lines: Sequence[Line], tools: Sequence[Tool]) -> AsyncIterator[Answer]:
+    async def answer(self, lines: Sequence[Line], tools: Sequence[Tool]) -> AsyncGenerator[Answer, None]:
         """Return the answer to the last line."""
         last = lines[-1]
         if last.role == "tool":

@@ -13,6 +13,8 @@ from typing import Final, TypeAlias
 BREATH_S: Final = 0.2
 """A shorter silence belongs to the speech around it."""
 NEVER: Final = float("inf")
+BACKCHANNEL_S: Final = 1.0
+"""An "mhm" after which the agent spoke on for so long is no turn; near its end it may be an answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +104,12 @@ class TurnTaking:
         self._asked = False
         self._agent = False
         self._paused = False
+        self._fresh = False
+        self._words_at = -NEVER
+        self._agent_at = -NEVER
+        self._false_at = NEVER
+        self._said = ""
+        self._said_at = -NEVER
 
     @property
     def user_speaking(self) -> bool:
@@ -127,10 +135,12 @@ class TurnTaking:
     def partial(self, text: str) -> None:
         """Take note of what the user seems to say since the last final words."""
         self._partial = text.strip()
+        self._fresh = True
 
     def final(self, text: str) -> None:
         """Take note of what the user has said."""
         self._partial = ""
+        self._fresh = True
         if text.strip():
             self._finals.append(text.strip())
 
@@ -145,11 +155,27 @@ class TurnTaking:
     def decide(self, now: float) -> list[Decision]:
         """Return what follows from all that was seen; asked at least every 100 ms."""
         found: list[Decision] = []
+        if self._fresh:
+            self._fresh = False
+            if not self._spoke:
+                self._words_at = now  # words of somebody who speaks too softly to be seen
         if self._agent:
+            self._agent_at = now
             self._judge_interruption(now, found)
-        if not self._agent or not self.interruptible:
+        if not self._agent:
             self._judge_end(now, found)
+        elif not self.interruptible and self.user_speaking:
+            self._ask(now - self._heard_at, found)  # a guarded agent is answered when it has finished
         return found
+
+    @property
+    def _heard_at(self) -> float:
+        return self._voiced_at if self._spoke else max(self._voiced_at, self._words_at)
+
+    def _ask(self, silence: float, found: list[Decision]) -> None:
+        if silence >= self.timing.ask_s and not self._asked:
+            self._asked = True
+            found.append(AskFinal())
 
     def _judge_interruption(self, now: float, found: list[Decision]) -> None:
         timing, silence = self.timing, now - self._voiced_at
@@ -170,28 +196,43 @@ class TurnTaking:
         if self._paused and silence > wait_s:
             self._paused = False
             self._forget()
+            self._false_at = self._voiced_at
             self.false_interruptions += 1
             found.append(Resume())
 
     def _judge_end(self, now: float, found: list[Decision]) -> None:
-        timing, silence = self.timing, now - self._voiced_at
+        timing, silence = self.timing, now - self._heard_at
         if not self.user_speaking:
             return
-        if silence >= timing.ask_s and not self._asked:
-            self._asked = True
-            found.append(AskFinal())
+        self._ask(silence, found)
         said = " ".join([*self._finals, self._partial]).strip()
         complete = bool(self._finals) and not self._partial
         if (complete and silence >= timing.min_endpointing_s) or silence >= timing.max_endpointing_s:
+            if self._is_over(said):
+                self._forget()
+                return
+            ended_at = self._heard_at
             self._forget()
             if said:
-                found.append(UserTurn(said, self._voiced_at))
+                self._said, self._said_at = said, self._voiced_at
+                found.append(UserTurn(said, ended_at))
             else:
                 found.append(Noise())
         elif not said and silence >= timing.false_interruption_s:
             self._forget()
             found.append(Noise())
 
+    def _is_over(self, said: str) -> bool:
+        """Return whether words belong to what was dealt with: they have come late, without another voice."""
+        if self._voiced_at == self._false_at and self._agent_at - self._voiced_at > BACKCHANNEL_S:
+            return True
+        late = self._voiced_at == self._said_at and self._voiced_at > -NEVER
+        return bool(said) and late and _plain(said) in _plain(self._said)
+
     def _forget(self) -> None:
         self._finals.clear()
         self._partial, self._spoke = "", False
+
+
+def _plain(text: str) -> str:
+    return " ".join("".join(c if c.isalnum() else " " for c in text.lower()).split())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from typing import Final
 
 import trio
@@ -29,7 +29,7 @@ class ChatModel:
         self._web = web
         self._settings = settings
 
-    async def answer(self, lines: Sequence[Line], tools: Sequence[Tool]) -> AsyncIterator[Answer]:
+    async def answer(self, lines: Sequence[Line], tools: Sequence[Tool]) -> AsyncGenerator[Answer, None]:
         """Return the answer to the last line, as it comes.
 
         Cancellation: the connection is closed.

@@ -23,12 +23,20 @@ class Listening:
         provider: of transcripts.
         options: how it listens.
         told: gets what was heard; must not wait.
+        failed: told of each failure that another connection may cure, and of the last one.
     """
 
-    def __init__(self, provider: Provider, options: Options, told: Callable[[Heard], None]) -> None:
+    def __init__(
+        self,
+        provider: Provider,
+        options: Options,
+        told: Callable[[Heard], None],
+        failed: Callable[[ProviderFailed], None],
+    ) -> None:
         self._provider = provider
         self._options = options
         self._told = told
+        self._failed = failed
         self._wake = trio.Event()
         self._finalize = False
         self.backlog = Backlog(block_ms=provider.capabilities.block_ms, phase=0, on_block=self._on_block)
@@ -56,6 +64,7 @@ class Listening:
             if now - begun > AGAIN.cap_s:
                 failures = 0
             failures += 1
+            self._failed(failure)
             if failures == 1:
                 trouble_at = now
             wait_s = None

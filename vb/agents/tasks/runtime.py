@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Final
 
 import structlog
 import trio
 
 from vb.agents.audio import AudioFormat, Mouth
+from vb.agents.base import NotReady
 from vb.agents.runtime.brain import Brain, Line
 from vb.agents.runtime.ear import VoiceActivity
+from vb.agents.runtime.history import History
 from vb.agents.runtime.options import Parts
+from vb.agents.runtime.reply import Reply
 from vb.agents.runtime.turns import (
     AskFinal,
     Decision,
@@ -23,8 +27,10 @@ from vb.agents.runtime.turns import (
     UserTurn,
 )
 from vb.agents.seats import Seat
+from vb.agents.tasks.doing import Doing
 from vb.agents.tasks.listening import Listening
-from vb.agents.tasks.replying import RATE_HZ, Replier, Reply
+from vb.agents.tasks.replying import Replier
+from vb.agents.tasks.speaking import RATE_HZ
 from vb.codecs.pcm import Pcm
 from vb.events.agent import (
     AgentConnected,
@@ -43,11 +49,26 @@ log = structlog.get_logger(__name__)
 
 CHECK_S: Final = 0.1
 """Turns are judged at least so often: a leg on hold gives no frames that would do it."""
-MAX_LINES: Final = 200
-"""What the model is told of a conversation: the instructions and the newest lines."""
+SILENCE_S: Final = 4.5
+"""An agent that is at work, but says nothing for so long, lets a tone be heard."""
 MAX_IDLE_PROMPTS: Final = 2
 Speak = Callable[[Reply], Awaitable[None]]
 """Makes a reply heard."""
+
+
+class _OwnMouth(Mouth):
+    """A mouth whose ears know what it says."""
+
+    def __init__(self, vad: VoiceActivity) -> None:
+        super().__init__(AudioFormat(RATE_HZ))
+        self._vad = vad
+
+    def take(self, rate_hz: int) -> Pcm | None:
+        """Return the next 20 ms at a rate, None while there is nothing to hear."""
+        frame = super().take(rate_hz)
+        if frame is not None:
+            self._vad.spoke(frame)
+        return frame
 
 
 class OwnAgent:
@@ -84,17 +105,25 @@ class OwnAgent:
         self._seat = seat
         self._options = options
         self._id = conversation_id
-        self._mouth = Mouth(AudioFormat(RATE_HZ))
+        self._vad = VoiceActivity()
+        self._mouth = _OwnMouth(self._vad)
         self._mouth.on_turn = self._begun
         self._turns = TurnTaking(options.timing)
-        self._vad = VoiceActivity()
-        self._listening = Listening(parts.transcripts, parts.listening, self._understood)
-        self._replier = Replier(
-            self._mouth, parts.voices, parts.voice, brain, options.tools, parts.do, self._failed
+        self._listening = Listening(
+            parts.transcripts, parts.listening, self._understood, partial(self._failed, "transcript")
         )
-        self._lines: list[Line] = []
-        if options.instructions:
-            self._lines.append(Line("system", options.instructions))
+        self._history = History(options.instructions)
+        self._replier = Replier(
+            self._mouth,
+            parts.voices,
+            parts.voice,
+            brain,
+            options.tools,
+            Doing(parts.do, options.tools, self._history, self._failed),
+            self._history,
+            self._failed,
+            self._works,
+        )
         self._reply: Reply | None = None
         self._reply_scope = trio.CancelScope()
         self._unsaid = ""
@@ -102,6 +131,7 @@ class OwnAgent:
         self._ended_at: float | None = None
         self._idle_prompts = 0
         self._quiet_since = 0.0
+        self._audible_at = 0.0
         self._told: set[str] = set()
         self._ending: Callable[[], None] = _nothing
         self._nursery: trio.Nursery | None = None
@@ -117,7 +147,7 @@ class OwnAgent:
             reason = "failed" if failure is not None else reason
         finally:
             self.over = True
-            self._conclude_reply()
+            self._conclude_reply(by_user=False)
             self._mouth.shut()
             self._seat.leave()
             self.owner.tell(
@@ -134,7 +164,7 @@ class OwnAgent:
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
             self._ending = nursery.cancel_scope.cancel
-            self._quiet_since = trio.current_time()
+            self._quiet_since = self._audible_at = trio.current_time()
             self.owner.tell(
                 AgentConnected,
                 conversation_id=self._id,
@@ -144,12 +174,13 @@ class OwnAgent:
             self._seat.take(self._mouth, self)
             nursery.start_soon(self._watch)
             if self._options.greeting:
-                self._turns.interruptible = not self._options.guarded
-                self._start(lambda reply: self._replier.say(reply, self._options.greeting))
+                self._start(
+                    lambda reply: self._replier.say(reply, self._options.greeting),
+                    guarded=self._options.guarded,
+                )
             try:
                 await self._listening.run()
             except ProviderFailed as failed:
-                self._failed("transcript", failed)
                 failure = failed
             nursery.cancel_scope.cancel()
         return failure
@@ -163,11 +194,12 @@ class OwnAgent:
         speaks = self._reply is not None
         if self._vad.judge(frame, agent_speaks=bool(self._mouth.waiting_ms)):
             self._turns.voiced(now)
-            self._quiet_since = now
+            self._quiet_since = self._audible_at = now
         self._turns.agent(speaks)
         self._apply(self._turns.decide(now))
 
     def _understood(self, heard: Heard) -> None:
+        self._works("transcript")
         if isinstance(heard, PartialText):
             self._turns.partial(heard.text)
             self._tell_user(heard.text, is_final=False)
@@ -187,6 +219,7 @@ class OwnAgent:
             now = trio.current_time()
             self._turns.agent(self._reply is not None)
             self._apply(self._turns.decide(now))
+            self._bridge(now)
             if self._reply is not None or self._turns.user_speaking:
                 self._quiet_since = now
             elif idle_s is not None and now - self._quiet_since >= idle_s:
@@ -194,6 +227,14 @@ class OwnAgent:
                 if self._idle_prompts < MAX_IDLE_PROMPTS:
                     self._idle_prompts += 1
                     self._start(lambda reply: self._replier.say(reply, self._options.idle_prompt))
+
+    def _bridge(self, now: float) -> None:
+        """Let a tone be heard when a model, a tool or a voice takes long: nobody listens to silence."""
+        if self._mouth.waiting_ms:
+            self._audible_at = now
+        elif self._reply is not None and now - self._audible_at >= SILENCE_S:
+            self._audible_at = now
+            self._replier.beep(self._reply)
 
     # -- whose turn it is ----------------------------------------------------------------------------------
 
@@ -221,24 +262,27 @@ class OwnAgent:
         if reply is None:
             return
         self._reply_scope.cancel()
-        heard = self._conclude_reply()
-        self._unsaid = reply.text.strip().removeprefix(heard).strip()
+        self._conclude_reply()
+        self._unsaid = reply.text[reply.noted :].strip()
 
-    def _conclude_reply(self) -> str:
-        """Note what was heard of a reply and tell of it; returns that."""
+    def _conclude_reply(self, *, by_user: bool = True) -> None:
+        """Note what was heard of a reply and tell of it."""
         reply, self._reply = self._reply, None
         if reply is None:
-            return ""
-        played_ms = self._mouth.played_ms if self._mouth.turn == reply.turn else 0
+            return
+        reply.over = True
+        played_ms = self._replier.played_ms(reply)
         waited = bool(self._mouth.waiting_ms)
         self._mouth.interrupt(reply.turn)
         self._mouth.paused = False
         interrupted = not reply.complete and not reply.failed
-        heard = reply.heard(played_ms)
+        rest = self._replier.note(reply)
+        heard = reply.text[: reply.noted].strip()
+        if rest:
+            self._history.add(Line("assistant", rest))
         if heard:
-            self._lines.append(Line("assistant", heard))
             self.owner.tell(AgentResponse, text=heard)
-        if interrupted and (waited or reply.text):
+        if interrupted and by_user and (waited or reply.text):
             self.owner.tell(AgentInterrupted, turn=reply.turn, played_ms=played_ms)
         self.owner.tell(
             AgentTurn,
@@ -252,38 +296,42 @@ class OwnAgent:
             text=reply.text.strip(),
             heard=heard,
         )
-        return heard
 
     def _begun(self, turn: int) -> None:
-        if self._reply is not None and self._reply.turn == turn:
-            self._reply.first_heard_at = trio.current_time()
+        reply = self._reply
+        if reply is not None and reply.turn == turn and reply.first_audio_at is not None:
+            reply.first_heard_at = trio.current_time()
 
     # -- what it says --------------------------------------------------------------------------------------
 
     def _answer(self, text: str, ended_at: float | None) -> None:
         """Answer the user, or whoever speaks for him."""
-        self._lines.append(Line("user", text))
-        system = self._lines[:1] if self._lines[0].role == "system" else []
-        if len(self._lines) > MAX_LINES:
-            self._lines[:] = [*system, *self._lines[-MAX_LINES + 1 :]]
-        self._start(
-            lambda reply: self._replier.answer(reply, self._lines, self._options.sorry), ended_at=ended_at
-        )
+        self._start(self._think, ended_at=ended_at, user=text)
+
+    async def _think(self, reply: Reply) -> None:
+        assert self._nursery is not None
+        await self._replier.answer(reply, self._nursery, self._options.sorry)
 
     def _go_on(self) -> None:
         """Say what a noise has kept the agent from saying."""
         text, self._unsaid = self._unsaid, ""
         if text and self._reply is None:
             self._start(lambda reply: self._replier.say(reply, text))
-        elif self._reply is None and self._lines and self._lines[-1].role == "user":
-            self._start(lambda reply: self._replier.answer(reply, self._lines, self._options.sorry))
+        elif self._reply is None and self._history.unanswered:
+            self._start(self._think)
 
-    def _start(self, speak: Speak, *, ended_at: float | None = None) -> None:
+    def _start(
+        self, speak: Speak, *, ended_at: float | None = None, guarded: bool = False, user: str = ""
+    ) -> None:
         if self._nursery is None or self.over:
             return
         if self._reply is not None:
             self._reply_scope.cancel()
             self._conclude_reply()
+        if user:
+            self._history.add(Line("user", user))  # behind what was heard of the answer before
+        self._unsaid = ""
+        self._turns.interruptible = not guarded
         self._turn += 1
         self._ended_at = ended_at
         reply = self._reply = Reply(self._turn, trio.current_time())
@@ -297,12 +345,15 @@ class OwnAgent:
         if self._reply is reply:
             self._conclude_reply()
             self._turns.interruptible = True
+            self._turns.agent(False)
             self._quiet_since = trio.current_time()
 
     async def inject(self, text: str, *, respond: bool) -> None:
         """Let the agent know a text, or answer it."""
+        if self._nursery is None:
+            raise NotReady
         if not respond:
-            self._lines.append(Line("system", text))
+            self._history.add(Line("system", text))
             return
         await trio.lowlevel.checkpoint()
         self._answer(text, None)
@@ -311,6 +362,10 @@ class OwnAgent:
         """End the conversation because its audio failed here."""
         self.why = "internal_error"
         self._ending()
+
+    def _works(self, part: str) -> None:
+        """Take note that a part works: its next failure is worth telling again."""
+        self._told = {told for told in self._told if not told.startswith(part)}
 
     def _failed(self, part: str, failed: ProviderFailed) -> None:
         """Tell of a part that failed, once as long as it fails in the same way."""

@@ -1,0 +1,180 @@
+"""A conversation without a server: a user who speaks by the clock, and what he hears, frame by frame."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+import numpy as np
+import trio
+import trio.testing
+
+from tests.agents.runtime.engines import OTHER_HZ, TONES, ScriptEars, TonesVoice
+from vb.agents.audio import Mouth
+from vb.agents.runtime.brain import Answer, Line, Tool, ToolCall, Words
+from vb.agents.runtime.options import AgentOptions, Parts
+from vb.agents.tasks.runtime import OwnAgent
+from vb.events.base import Event
+from vb.providers.failure import ProviderFailed
+from vb.stt.base import Options
+from vb.tts.base import Voice
+
+FRAME_S = 0.02
+RATE_HZ = 24_000
+SPEECH = (6000 * np.sin(2 * np.pi * 300 * np.arange(480) / RATE_HZ)).astype(np.int16)
+SILENCE = np.zeros(480, np.int16)
+TONE_HZ = 440
+
+Step = str | float | ToolCall | ProviderFailed
+
+
+class ScriptBrain:
+    """Answers with what a test has written: words, seconds to wait, calls and failures.
+
+    Attributes:
+        asked: the lines of each request.
+        thinking: how many answers are being made.
+    """
+
+    def __init__(self, *answers: Sequence[Step]) -> None:
+        self._answers = list(answers)
+        self.asked: list[list[Line]] = []
+        self.thinking = 0
+
+    async def answer(self, lines: Sequence[Line], tools: Sequence[Tool]) -> AsyncGenerator[Answer, None]:
+        self.asked.append(list(lines))
+        steps = self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
+        self.thinking += 1
+        try:
+            for step in steps:
+                if isinstance(step, ProviderFailed):
+                    raise step
+                if isinstance(step, float):
+                    await trio.sleep(step)
+                else:
+                    yield Words(step) if isinstance(step, str) else step
+        finally:
+            self.thinking -= 1
+
+
+class Stage:
+    """Where one conversation is held, on the virtual clock.
+
+    Attributes:
+        heard: the pitch of each frame that was heard, 0 for none.
+        events: what the agent has told.
+    """
+
+    key = "leg 1"
+
+    def __init__(
+        self, brain: ScriptBrain, options: AgentOptions, do: Callable[[ToolCall], Awaitable[str]]
+    ) -> None:
+        self.voice, self.ears, self.brain = TonesVoice(), ScriptEars(), brain
+        self.heard: list[int] = []
+        self.events: list[tuple[type[Event], dict[str, Any]]] = []
+        self.why_over = ""
+        self.loud = False
+        self._ticked = trio.Event()
+        self.echo: int | None = None
+        self._sound: list[np.ndarray] = []
+        self._mouth: Mouth | None = None
+        self._push: Any = None
+        parts = Parts(options, None, self.voice, Voice("v"), self.ears, Options(), do)
+        self.agent = OwnAgent(self, self, parts, conversation_id="c", brain=brain)  # type: ignore[arg-type]  # as much of an owner as it needs
+
+    # -- as a seat and an owner ----------------------------------------------------------------------------
+
+    def take(self, mouth: Mouth, ears: Any) -> None:
+        self._mouth, self._push = mouth, ears.push
+
+    def leave(self) -> None:
+        self._mouth = None
+
+    def tell(self, kind: type[Event], **fields: Any) -> None:
+        self.events.append((kind, fields))
+
+    # -- as a user -----------------------------------------------------------------------------------------
+
+    async def tick(self) -> None:
+        """Play 20 ms after 20 ms."""
+        while True:
+            frame = None if self._mouth is None else self._mouth.take(RATE_HZ)
+            self._sound.append(SILENCE if frame is None else frame)
+            self.heard.append(0 if frame is None else pitch(frame))
+            if self._mouth is not None:
+                said = SPEECH if self.loud else SILENCE
+                if self.echo is not None and len(self._sound) > self.echo:
+                    said = said + self._sound[-1 - self.echo] // 10
+                self._push(said.astype(np.int16), RATE_HZ)
+            self._ticked.set()
+            self._ticked = trio.Event()
+            await trio.sleep(FRAME_S)
+
+    async def say(self, text: str, seconds: float = 0.5) -> None:
+        """Speak, and be understood when it is over."""
+        await self.noise(seconds)
+        self.ears.says(text)
+
+    async def noise(self, seconds: float) -> None:
+        """Make a noise."""
+        self.loud = True
+        await trio.sleep(seconds)
+        self.loud = False
+
+    async def until(self, kind: type[Event], count: int = 1, within_s: float = 30.0) -> dict[str, Any]:
+        """Wait for an event and return it."""
+        with trio.fail_after(within_s):
+            while len(self.all(kind)) < count:
+                await self._ticked.wait()
+        return self.all(kind)[count - 1]
+
+    def all(self, kind: type[Event]) -> list[dict[str, Any]]:
+        return [fields for known, fields in self.events if known is kind]
+
+    def longest_silence_s(self, since: int = 0) -> float:
+        longest = run = 0
+        for hertz in self.heard[since:]:
+            run = 0 if hertz else run + 1
+            longest = max(longest, run)
+        return longest * FRAME_S
+
+
+def pitch(frame: np.ndarray) -> int:
+    """Return the known tone that a frame holds, 0 for silence."""
+    if not np.any(np.abs(frame) > 500):
+        return 0
+    steps = np.arange(frame.size) / RATE_HZ
+    power = {
+        hz: abs(np.dot(frame, np.exp(-2j * np.pi * hz * steps)))
+        for hz in (*TONES.values(), OTHER_HZ, TONE_HZ)
+    }
+    return max(power, key=lambda hz: power[hz])
+
+
+async def _nothing(call: ToolCall) -> str:
+    return "done"
+
+
+@asynccontextmanager
+async def open_stage(
+    brain: ScriptBrain,
+    options: AgentOptions | None = None,
+    do: Callable[[ToolCall], Awaitable[str]] = _nothing,
+    *,
+    prepare: Callable[[Stage], None] = lambda stage: None,
+) -> AsyncIterator[Stage]:
+    """Hold a conversation inside the block; afterwards nothing of it may be left."""
+    stage = Stage(brain, options or AgentOptions(), do)
+    prepare(stage)
+    async with trio.open_nursery() as ticks:
+        ticks.start_soon(stage.tick)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(stage.agent.run)
+            await trio.testing.wait_all_tasks_blocked()
+            yield stage
+            nursery.cancel_scope.cancel()
+        ticks.cancel_scope.cancel()
+    assert stage.events[-1][0].__name__ == "AgentDisconnected"
+    assert (stage.voice.opened, stage.ears.open_sessions, brain.thinking) == (0, 0, 0)

@@ -1,0 +1,190 @@
+"""Words to a voice as they come, and its audio to the mouth: one stretch of an answer."""
+
+from __future__ import annotations
+
+from math import inf
+from typing import Final
+
+import trio
+
+from vb.agents.audio import AudioFormat, Mouth
+from vb.agents.runtime.heard import SpokenWord, Stretch
+from vb.agents.runtime.reply import Reply
+from vb.blocking import Bell
+from vb.local_speech.sentences import Sentences
+from vb.media.conversion import RateConverter
+from vb.providers.failure import WORTH_A_RETRY, ProviderFailed
+from vb.tts.base import Audio, Done, Mark, Session, Spoken, Voice
+from vb.tts.base import Provider as VoiceProvider
+
+RATE_HZ: Final = 24_000
+"""What voices say is held at this rate, whatever theirs is."""
+AHEAD_MS: Final = 10_000
+"""So far a voice may be ahead of what is heard; then it waits."""
+STALL_S: Final = 3.0
+"""A voice that gives nothing for so long, while words wait for it, is asked again over a new connection."""
+LAST_STALL_S: Final = 8.0
+"""The same for the second time, at most: engines on this machine may have to start first."""
+
+
+class Speech:
+    """Has the words of one stretch said.
+
+    Args:
+        mouth: where they are heard.
+        reply: gets what becomes of them.
+        provider: of the voice.
+        voice: whose it is.
+        drained: rung when the mouth holds less than it may.
+
+    Attributes:
+        retries: how often the voice may still be asked again.
+        failure: why the voice has given up.
+    """
+
+    def __init__(
+        self, mouth: Mouth, reply: Reply, provider: VoiceProvider, voice: Voice, drained: Bell
+    ) -> None:
+        self.retries = 1
+        self.failure: ProviderFailed | None = None
+        self._mouth = mouth
+        self._reply = reply
+        self._provider = provider
+        self._voice = voice
+        self._drained = drained
+        self._sentences = Sentences()
+        self._at = len(reply.text)
+        self._pieces: list[Stretch] = []
+        self._done = 0
+        self._ended = False
+        self._moved = trio.Event()
+        self._patience = trio.CancelScope()
+        self._limit_s = STALL_S
+        self._converter: RateConverter | None = None
+        self._from_hz = RATE_HZ
+
+    def write(self, text: str) -> None:
+        """Add the next words; they are said sentence by sentence."""
+        self._reply.text += text
+        self._add(self._sentences.feed(text))
+
+    def end(self) -> None:
+        """Say that these were all words."""
+        self._add(self._sentences.end())
+        self._ended = True
+        self._tell()
+
+    def _add(self, pieces: list[str]) -> None:
+        idle = self._done == len(self._pieces)
+        for piece in pieces:
+            begin = max(self._at, self._reply.text.find(piece, self._at))
+            self._at = begin + len(piece)
+            self._pieces.append(Stretch(piece, begin))
+        if idle and pieces:
+            self._expect()
+        self._tell()
+
+    def _tell(self) -> None:
+        self._moved.set()
+        self._moved = trio.Event()
+
+    def _expect(self) -> None:
+        """Give the voice time to say something, as long as it is its turn."""
+        due = self._done < len(self._pieces)
+        spare_s = self._limit_s + self._mouth.waiting_ms / 1000
+        self._patience.deadline = trio.current_time() + spare_s if due else inf
+
+    async def run(self) -> None:
+        """Have all words said, and return when the last sample has come or the voice has failed.
+
+        Cancellation: not another sample comes.
+        """
+        while True:
+            try:
+                await self._try()
+                return
+            except ProviderFailed as failed:
+                begun = self._done < len(self._pieces) and self._pieces[self._done].made_ms
+                if not self.retries or begun or failed.category not in WORTH_A_RETRY:
+                    self.failure = failed
+                    return
+                self.retries -= 1
+                self._limit_s = min(self._provider.capabilities.patience_s, LAST_STALL_S)
+
+    async def _try(self) -> None:
+        failures: list[ProviderFailed] = []
+        with trio.CancelScope() as self._patience:
+            self._expect()
+            try:
+                async with self._provider.open(self._voice) as session, trio.open_nursery() as nursery:
+
+                    async def feed() -> None:
+                        try:
+                            await self._feed(session)
+                        except ProviderFailed as failed:
+                            failures.append(failed)
+                            nursery.cancel_scope.cancel()
+
+                    nursery.start_soon(feed)
+                    try:
+                        await self._receive(session)
+                    except ProviderFailed as failed:
+                        failures.append(failed)
+                    nursery.cancel_scope.cancel()
+            except ProviderFailed as failed:
+                failures.append(failed)
+        if self._patience.cancelled_caught:
+            failures.append(ProviderFailed("retryable", f"{self._provider.name}: it says nothing"))
+        if failures:
+            raise failures[0]
+
+    async def _feed(self, session: Session) -> None:
+        fed = self._done
+        while fed < len(self._pieces) or not self._ended:
+            if fed == len(self._pieces):
+                await self._moved.wait()
+                continue
+            await session.feed(self._pieces[fed].text)
+            await session.finalize()
+            fed += 1
+
+    async def _receive(self, session: Session) -> None:
+        while self._done < len(self._pieces) or not self._ended:
+            if self._done == len(self._pieces):
+                await self._moved.wait()
+                continue
+            while self._mouth.waiting_ms > AHEAD_MS:
+                self._patience.deadline = inf  # it waits for the listener, not he for it
+                await self._drained.wait()
+            self._expect()
+            self._take(await session.receive())
+
+    def _take(self, item: Spoken) -> None:
+        piece = self._pieces[self._done]
+        if isinstance(item, Done):
+            piece.done = True
+            self._done += 1
+            self._expect()
+        elif isinstance(item, Audio):
+            self._hear(item, piece)
+        elif isinstance(item, Mark):
+            piece.marks.append(SpokenWord(item.text, item.end_ms))
+
+    def _hear(self, audio: Audio, piece: Stretch) -> None:
+        reply, mouth = self._reply, self._mouth
+        if reply.first_audio_at is None:
+            reply.first_audio_at = trio.current_time()
+            if mouth.turn == reply.turn:  # a tone was heard before
+                reply.first_heard_at = reply.first_audio_at
+        if not piece.made_ms:
+            piece.start_ms = reply.made_ms
+            reply.stretches.append(piece)
+        length_ms = round(audio.pcm.size * 1000 / audio.rate_hz)
+        reply.made_ms += length_ms
+        piece.made_ms += length_ms
+        if audio.rate_hz != self._from_hz:
+            self._from_hz = audio.rate_hz
+            self._converter = RateConverter(audio.rate_hz, RATE_HZ) if audio.rate_hz != RATE_HZ else None
+        pieces = [audio.pcm] if self._converter is None else self._converter.feed(audio.pcm)
+        for pcm in pieces:
+            mouth.put(AudioFormat(RATE_HZ).encode(pcm), reply.turn)
