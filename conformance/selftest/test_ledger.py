@@ -156,7 +156,7 @@ def test_behaviours_are_all_there() -> None:
         "SRTP": 3,
         "speech": 5,
         "webrtc": 8,
-        "agents": 4,
+        "agents": 7,
         "transcripts": 6,
     }
 
