@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import datetime
+import secrets
 from functools import partial
 
 import structlog
@@ -40,6 +42,8 @@ from vb.web.policy import FetchPolicy
 from vb.web.tasks.client import WebClient
 from vb.web.tasks.dial import Dialer
 from vb.web.tasks.guard import Guard
+from vb.webrtc.certificate import make_identity
+from vb.webrtc.dtls import DtlsContext
 from vb.wsleg.kind import WebSocketLegs
 
 log = structlog.get_logger(__name__)
@@ -47,6 +51,7 @@ log = structlog.get_logger(__name__)
 DECODER_THREADS = 4
 DISK_THREADS = 4
 OWN_LOOKUPS = 4
+SERIAL_BITS = 158
 
 
 def build_web(config: Config) -> WebClient:
@@ -157,6 +162,7 @@ def build_engine(
             comfort_noise=config.rooms.comfort_noise,
         ),
         bridges=bridges,
+        dtls=_new_dtls(),
         history=history,
     )
     if history is not None:
@@ -168,6 +174,11 @@ def build_engine(
     engine.add_kind(websockets)
     plane.set_fault_handlers(partial(_leg_fault, engine, websockets), _room_fault)
     return engine
+
+
+def _new_dtls() -> DtlsContext:
+    """Make the certificate of this server, which lives as long as it."""
+    return DtlsContext(make_identity(datetime.datetime.now(datetime.UTC), secrets.randbits(SERIAL_BITS) + 1))
 
 
 def _leg_fault(engine: Engine, websockets: WebSocketLegs, port: Port, error: Exception) -> None:

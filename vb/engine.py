@@ -27,6 +27,7 @@ from vb.rooms.registry import Rooms
 from vb.rtp.ports import PortPool
 from vb.turns import Turns
 from vb.web.tasks.client import WebClient
+from vb.webrtc.dtls import DtlsContext
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,7 @@ class Engine:
         ports: the pool of ports for RTP.
         legs: live legs by id.
         rooms: live rooms by id.
+        dtls: the certificate that WebRTC and SRTP are made with.
         history: of calls, if it is kept.
         kinds: the kinds of leg that there are.
     """
@@ -61,6 +63,7 @@ class Engine:
     legs: Legs
     rooms: Rooms
     bridges: Bridges
+    dtls: DtlsContext
     history: History | None = None
     kinds: LegKinds = field(default_factory=LegKinds)
 

@@ -153,7 +153,7 @@ def test_behaviours_are_all_there() -> None:
         "WebSocket legs": 3,
         "VSI and webhooks": 10,
         "server": 5,
-        "SRTP": 3,
+        "SRTP": 5,
         "webrtc": 7,
     }
 

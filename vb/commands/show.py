@@ -26,6 +26,7 @@ def show_leg(leg: Leg) -> views.Leg:
         app_id=leg.app_id,
         sip_headers=leg.headers if leg.headers and leg.type == "sip_inbound" else None,
         headers=leg.headers or None,
+        srtp=leg.srtp,
     )
 
 

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
 
-from vb.choices import KNOWN_CODECS, MIXING_RATES_HZ, MIXING_RATES_TEXT, SrtpPolicy
+from vb.choices import KNOWN_CODECS, MIXING_RATES_HZ, MIXING_RATES_TEXT, SrtpKeying, SrtpPolicy
 from vb.limits.destinations import Destinations
 from vb.settings import (
     Bool,
@@ -187,6 +187,12 @@ class SipConfig(Group):
         "SRTP of calls: off offers none, preferred offers it and takes plain audio too, required refuses "
         "plain audio; what comes in with SRTP is always answered with it",
         "off",
+    )
+    srtp_keying: SrtpKeying = setting(
+        "VB_SIP_SRTP_KEYING",
+        "how SRTP that we offer gets its keys: sdes in the session description, dtls by a handshake beside "
+        "the media; what comes in is answered in its own way",
+        "sdes",
     )
     dtmf_info: Bool = setting("VB_DTMF_INFO", "digits by INFO requests too, either way", False)
     dtmf_inband: Bool = setting(

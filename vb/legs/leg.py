@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 import structlog
 import trio
 
+from vb.choices import SrtpKeying
 from vb.errors import Conflict
 from vb.events.base import Event, LegOrRoomEvent
 from vb.events.leg import (
@@ -122,6 +123,11 @@ class Leg(Capable):
     def ended(self) -> bool:
         """Whether somebody has already ended the leg."""
         return self.end_reason is not None
+
+    @property
+    def srtp(self) -> SrtpKeying | None:
+        """How the keys of its audio are agreed on; None where it is not protected, or not by SRTP."""
+        return None
 
     def publish(self, event: Event) -> None:
         """Publish an event of this leg; nothing can follow its leg.disconnected."""

@@ -6,7 +6,7 @@ from typing import Any, Final, Literal
 
 from pydantic import Field
 
-from vb.choices import KNOWN_CODECS, SrtpPolicy
+from vb.choices import KNOWN_CODECS, SrtpKeying, SrtpPolicy
 from vb.errors import InvalidField
 from vb.parameters import Milliseconds, Params, Seconds, Url, unbuilt
 
@@ -35,7 +35,7 @@ class AmdParams(Params):
     )
 
 
-SIP_FIELDS: Final = frozenset({"codecs", "privacy", "auth", "amd", "outbound_proxy", "srtp"})
+SIP_FIELDS: Final = frozenset({"codecs", "privacy", "auth", "amd", "outbound_proxy", "srtp", "srtp_keying"})
 """Fields of `CreateLeg` that mean nothing to a leg that does not speak SIP."""
 WEBSOCKET_FIELDS: Final = frozenset({"url", "sample_rate", "wire_format", "sample_format"})
 """Fields of `CreateLeg` that mean nothing to a leg that is no WebSocket."""
@@ -94,6 +94,11 @@ class CreateLeg(Params):
     srtp: SrtpPolicy | None = Field(
         default=None,
         description="whether the call is offered SRTP, and whether plain audio will do; absent: VB_SIP_SRTP",
+    )
+    srtp_keying: SrtpKeying | None = Field(
+        default=None,
+        description="how offered SRTP gets its keys: sdes in the description, dtls by a handshake; absent: "
+        "VB_SIP_SRTP_KEYING",
     )
     streams: list[dict[str, Any]] | None = unbuilt("further audio streams")
 

@@ -44,6 +44,21 @@ class PacketTransform(Protocol):
         ...
 
 
+class Shut:
+    """Lets nothing through either way: a leg whose keys are still to come."""
+
+    def protect(self, packet: memoryview, length: int) -> int:
+        """Refuse."""
+        return REFUSED
+
+    def unprotect(self, packet: memoryview, length: int) -> int:
+        """Refuse."""
+        return REFUSED
+
+    protect_rtcp = protect
+    unprotect_rtcp = unprotect
+
+
 class Transforms:
     """The transforms of all legs that have one.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 import secrets
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -29,8 +28,6 @@ from vb.rtcleg.leg import LEG_TYPE, RtcLeg, answer_offer, read_offer
 from vb.rtcleg.media import open_media
 from vb.sip.tasks.resolve import advertised_host
 from vb.webrtc.candidate import local_candidate
-from vb.webrtc.certificate import make_identity
-from vb.webrtc.dtls import DtlsContext
 from vb.webrtc.negotiation import PeerOffer, WebRtcNegotiation
 from vb.webrtc.session import Session
 
@@ -40,7 +37,6 @@ Answered = tuple[RtcLeg, bytes]
 
 AUTO: Final = "auto"
 _LOOKUPS_AT_ONCE: Final = 4
-_SERIAL_BITS: Final = 158
 _HIGHEST_PREFERENCE: Final = 65_535
 
 
@@ -71,7 +67,6 @@ class RtcLegs:
             raise ConfigError(f"ICE_SERVERS: {exc}") from None
         self.external = () if config.external_ips == (AUTO,) else config.external_ips
         self.names = NameLookup("ice", at_once=_LOOKUPS_AT_ONCE, lookup=engine.look_up)
-        self._context: DtlsContext | None = None
         self._live: dict[str, RtcLeg] = {}
         self._dropped: Counter[str] = Counter()
 
@@ -84,10 +79,7 @@ class RtcLegs:
         raise BadRequest("type: a WebRTC leg begins with an offer, see webrtc_offer")
 
     async def run(self, *, task_status: trio.TaskStatus[Sequence[str]] = trio.TASK_STATUS_IGNORED) -> None:
-        """Make the certificate of all legs, find out how we look from outside, and wait."""
-        today = datetime.datetime.now(datetime.UTC)
-        identity = await trio.to_thread.run_sync(make_identity, today, secrets.randbits(_SERIAL_BITS) + 1)
-        self._context = DtlsContext(identity)
+        """Find out how we look from outside, and wait."""
         if self.engine.config.webrtc.external_ips == (AUTO,):
             bind = self._bind_host
             found = await find_external(
@@ -123,7 +115,7 @@ class RtcLegs:
             NotAvailable: there is no Opus on this machine.
             Unavailable: there is no room for another leg.
         """
-        if self._context is None or not opus_available():
+        if not opus_available():
             raise NotAvailable("not available: WebRTC needs libopus")
         engine = self.engine
         negotiation = WebRtcNegotiation(
@@ -135,13 +127,12 @@ class RtcLegs:
         offer = read_offer(negotiation, sdp.encode())
         engine.legs.check_capacity()
         detect = engine.config.speech.detection if speech_detection is None else speech_detection
-        run = partial(self._run, self._context, negotiation, offer, app_id, detect)
+        run = partial(self._run, negotiation, offer, app_id, detect)
         answered: Answered = await engine.legs.start_ready(run, name="WebRTC leg")
         return answered
 
     async def _run(
         self,
-        context: DtlsContext,
         negotiation: WebRtcNegotiation,
         offer: PeerOffer,
         app_id: str | None,
@@ -153,7 +144,7 @@ class RtcLegs:
         with open_media(engine, bind, ssrc=negotiation.ssrc, cname=negotiation.cname) as media:
             port = media.endpoint.rtp_port
             base = (advertised_host(engine.config.sip.bind_ip), port)
-            session = Session(controlling=False, context=context, random_bytes=secrets.token_bytes)
+            session = Session(controlling=False, context=engine.dtls, random_bytes=secrets.token_bytes)
             candidates = LocalCandidates(offer.media.mid, offer.media.index)
             outside = [found for found in self.external if (":" in found) == (":" in base[0])]
             for rank, host in enumerate(outside or (base[0],)):

@@ -11,6 +11,7 @@ from typing import Final
 import structlog
 import trio
 
+from vb.choices import SrtpKeying
 from vb.errors import BadRequest, Conflict
 from vb.events.leg import DtmfReceived, LegConnected
 from vb.legs.capabilities import Capability, TrickledCandidate
@@ -20,7 +21,6 @@ from vb.legs.state import LegState
 from vb.rtcleg.candidates import LocalCandidates
 from vb.rtcleg.gathering import Gathering
 from vb.rtcleg.media import RtcMedia
-from vb.rtcleg.transport import Transport
 from vb.sdp.errors import OfferRejected, SdpParseError
 from vb.webrtc.candidate import CandidateError
 from vb.webrtc.dtls import Role
@@ -35,6 +35,7 @@ from vb.webrtc.session import (
     Session,
     SessionEvent,
 )
+from vb.webrtc.tasks import Transport
 
 log = structlog.get_logger(__name__)
 
@@ -81,9 +82,9 @@ class RtcLeg(Leg):
         self.candidates = candidates
         self.gathering = gathering
         self.transport = Transport(
-            session, media.port, gathering.base, media, gathering.receive, self._handle
+            session, media.port.packets, gathering.base, media, self._handle, gathering.receive
         )
-        gathering.attach(self.transport)
+        gathering.attach(self.transport, session)
         self._speech_detection = speech_detection
         self._digits = 0
         self.adopt_port(media.port)
@@ -96,6 +97,11 @@ class RtcLeg(Leg):
         """
         if capability not in _CAN:
             raise self.decline(capability)
+
+    @property
+    def srtp(self) -> SrtpKeying | None:
+        """DTLS, once there is a connection."""
+        return None if self.media.srtp is None else "dtls"
 
     @property
     def joins_early(self) -> bool:
@@ -181,7 +187,7 @@ class RtcLeg(Leg):
     def _media_is_up(self) -> None:
         self.advance(LegState.CONNECTED)
         self.clock.answered_at = trio.current_time()
-        self.publish(LegConnected(leg_id=self.id, app_id=self.app_id, leg_type=self.type))
+        self.publish(LegConnected(leg_id=self.id, app_id=self.app_id, leg_type=self.type, srtp=self.srtp))
         if self._speech_detection:
             self.media.port.detect_speaking = True
 

@@ -64,7 +64,7 @@ def accept_call(sip: SipLegs, call: SipCall) -> None:
         offer, offered = None, []
         if call.offer is not None:
             offer = parse_sdp(call.offer)
-            keying = new_keying(sip.engine.config.sip.srtp, sip.engine.ids)
+            keying = new_keying(sip)
             offered = check_offer(offer, sip.codecs, local_network(call.local_host), keying)
     except SdpParseError:
         call.reject(400, "Bad SDP")
