@@ -267,15 +267,15 @@ async def test_media_goes_through_a_relay(config: Config, tmp_path: Path, transp
                 lines = [line for line in reply.sdp.splitlines() if not line.startswith("a=candidate")]
                 await browser.use("\r\n".join([*lines, f"a={relayed}", ""]))
                 leg: Any = server.engine.legs.get(reply.leg_id)
-                host = leg.gathering.base
-                leg.session.ice._generations.bases.pop(host)
-                for generation in leg.session.ice._generations:
+                host = leg.connection.gathering.base
+                leg.connection.session.ice._generations.bases.pop(host)
+                for generation in leg.connection.session.ice._generations:
                     for route in [route for route in generation.checklist.pairs if route[0] == host]:
                         del generation.checklist.pairs[route]
                 await server.call("add_leg_to_room", room_id="r", leg_id=reply.leg_id)
                 await wait_for(events, "leg.connected", leg_id=reply.leg_id)
                 await call_in(server, phone, events, "r")
-                assert leg.session.ice.route[0] != host
+                assert leg.connection.session.ice.route[0] != host
                 await phone.hear(60)
                 await browser.hear(60)
                 assert phone.tones() == {1000}

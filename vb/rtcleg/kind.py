@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import Final
 
@@ -21,6 +22,7 @@ from vb.legs.requests import CreateLeg
 from vb.metrics import Reading
 from vb.names import NameLookup
 from vb.rtcleg.candidates import LocalCandidates
+from vb.rtcleg.connection import RtcConnection
 from vb.rtcleg.external import find_external
 from vb.rtcleg.gathering import Gathering
 from vb.rtcleg.ice_servers import IceServerError, IceServers
@@ -67,7 +69,7 @@ class RtcLegs:
             raise ConfigError(f"ICE_SERVERS: {exc}") from None
         self.external = () if config.external_ips == (AUTO,) else config.external_ips
         self.names = NameLookup("ice", at_once=_LOOKUPS_AT_ONCE, lookup=engine.look_up)
-        self._live: dict[str, RtcLeg] = {}
+        self._live: set[RtcConnection] = set()
         self._dropped: Counter[str] = Counter()
 
     async def create(self, request: CreateLeg) -> Leg:
@@ -92,7 +94,7 @@ class RtcLegs:
 
     def readings(self) -> Iterator[Reading]:
         """Give the figures of WebRTC for the metrics."""
-        totals = sum((leg.dropped() for leg in self._live.values()), Counter(self._dropped))
+        totals = sum((connection.dropped() for connection in self._live), Counter(self._dropped))
         for reason in ("stun", "transport", "malformed", "unauthentic", "replayed", "unsent", "relay"):
             yield (
                 "webrtc_dropped",
@@ -140,12 +142,48 @@ class RtcLegs:
         *,
         task_status: trio.TaskStatus[Answered],
     ) -> None:
+        engine = self.engine
+        with self.open_connection(
+            negotiation, controlling=False, mid=offer.media.mid, line_index=offer.media.index
+        ) as connection:
+            leg = RtcLeg(
+                engine.legs,
+                connection,
+                negotiation,
+                speech_detection=speech_detection,
+                leg_id=engine.ids.uuid(),
+                app_id=app_id or None,
+                now=trio.current_time(),
+            )
+            answer = answer_offer(negotiation, offer, leg)
+
+            def announce() -> None:
+                engine.legs.admit(leg)
+                task_status.started((leg, answer))
+
+            await leg.serve(announce)
+
+    @contextmanager
+    def open_connection(
+        self, negotiation: WebRtcNegotiation, *, controlling: bool, mid: str | None, line_index: int
+    ) -> Iterator[RtcConnection]:
+        """Hold sockets, a place in the plane and a transport inside the block.
+
+        Args:
+            negotiation: the descriptions of the leg.
+            controlling: whether we make the first offer.
+            mid: name of the audio line.
+            line_index: its position.
+
+        Raises:
+            Unavailable: nothing is left.
+        """
         engine, bind = self.engine, self._bind_host
         with open_media(engine, bind, ssrc=negotiation.ssrc, cname=negotiation.cname) as media:
             port = media.endpoint.rtp_port
             base = (advertised_host(engine.config.sip.bind_ip), port)
-            session = Session(controlling=False, context=engine.dtls, random_bytes=secrets.token_bytes)
-            candidates = LocalCandidates(offer.media.mid, offer.media.index)
+            session = Session(controlling=controlling, context=engine.dtls, random_bytes=secrets.token_bytes)
+            candidates = LocalCandidates(mid, line_index)
             outside = [found for found in self.external if (":" in found) == (":" in base[0])]
             for rank, host in enumerate(outside or (base[0],)):
                 candidate = local_candidate("host", (host, port), preference=_HIGHEST_PREFERENCE - rank)
@@ -160,27 +198,10 @@ class RtcLegs:
                 secrets.token_bytes,
                 media.send,
             )
-            leg = RtcLeg(
-                engine.legs,
-                media,
-                negotiation,
-                session,
-                candidates,
-                gathering,
-                speech_detection=speech_detection,
-                leg_id=engine.ids.uuid(),
-                app_id=app_id or None,
-                now=trio.current_time(),
-            )
-            answer = answer_offer(negotiation, offer, leg)
-
-            def announce() -> None:
-                self._live[leg.id] = leg
-                engine.legs.admit(leg)
-                task_status.started((leg, answer))
-
+            connection = RtcConnection(media, session, candidates, gathering)
+            self._live.add(connection)
             try:
-                await leg.serve(announce)
+                yield connection
             finally:
-                self._live.pop(leg.id, None)
-                self._dropped.update(leg.dropped())
+                self._live.discard(connection)
+                self._dropped.update(connection.dropped())
