@@ -38,6 +38,7 @@ from vb.rtp.playout import PlayoutSettings
 from vb.rtp.ports import PortPool
 from vb.sipleg.kind import SipLegs
 from vb.turns import Turns
+from vb.waleg.kind import WhatsAppLegs
 from vb.web.policy import FetchPolicy
 from vb.web.tasks.client import WebClient
 from vb.web.tasks.dial import Dialer
@@ -168,8 +169,10 @@ def build_engine(
     if history is not None:
         metrics.add_source(history.readings)
         history.delete_stored = engine.recorders.storage.delete
-    engine.add_kind(SipLegs(engine))
-    engine.add_kind(RtcLegs(engine))
+    sip, rtc = SipLegs(engine), RtcLegs(engine)
+    engine.add_kind(sip)
+    engine.add_kind(rtc)
+    engine.add_kind(WhatsAppLegs(engine, sip, rtc))
     websockets = WebSocketLegs(engine)
     engine.add_kind(websockets)
     plane.set_fault_handlers(partial(_leg_fault, engine, websockets), _room_fault)

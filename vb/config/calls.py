@@ -19,6 +19,7 @@ from vb.settings import (
     check_allow,
     check_codecs,
     check_domain,
+    check_edge,
     check_external_ips,
     check_host_port,
     check_name_servers,
@@ -249,6 +250,19 @@ class WebRtcConfig(Group):
         "WEBRTC_EXTERNAL_IPS",
         "addresses that browsers are told in place of our own behind a 1:1 NAT; auto asks a STUN server",
         (),
+    )
+
+
+class WhatsAppConfig(Group):
+    """Where WhatsApp's calls go, and whom they come from."""
+
+    edge: Annotated[str, AfterValidator(check_edge)] = setting(
+        "VB_WHATSAPP_EDGE", "host:port that calls to WhatsApp go to, by SIP over TLS", "wa.meta.vc:5061"
+    )
+    domain: Annotated[str, AfterValidator(check_domain)] = setting(
+        "VB_WHATSAPP_DOMAIN",
+        "calls over TLS whose From is of this domain, or one below it, are WhatsApp's",
+        "meta.vc",
     )
 
 

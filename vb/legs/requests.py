@@ -37,6 +37,8 @@ class AmdParams(Params):
 
 SIP_FIELDS: Final = frozenset({"codecs", "privacy", "auth", "amd", "outbound_proxy", "srtp", "srtp_keying"})
 """Fields of `CreateLeg` that mean nothing to a leg that does not speak SIP."""
+PLAIN_SIP_FIELDS: Final = frozenset({"codecs", "privacy", "outbound_proxy", "srtp", "srtp_keying", "rtt"})
+"""Fields of `CreateLeg` that mean nothing where SIP carries the media of WebRTC."""
 WEBSOCKET_FIELDS: Final = frozenset({"url", "sample_rate", "wire_format", "sample_format"})
 """Fields of `CreateLeg` that mean nothing to a leg that is no WebSocket."""
 
@@ -45,7 +47,9 @@ class CreateLeg(Params):
     """An outgoing call."""
 
     type: Literal["sip", "whatsapp", "websocket", "livekit_room"] = Field(description="kind of leg")
-    to: str | None = Field(default=None, description="where to call: a SIP URI", max_length=2048)
+    to: str | None = Field(
+        default=None, description="where to call: a SIP URI, or a phone number of WhatsApp", max_length=2048
+    )
     uri: str | None = Field(default=None, description="older name of `to`", max_length=2048)
     from_: str | None = Field(default=None, alias="from", description="caller: a user, number or SIP URI")
     privacy: str | None = Field(default=None, description="Privacy header, for example id or none")

@@ -99,9 +99,13 @@ class RtcConnection:
             found.update(asdict(srtp.counts))
         return found
 
-    def local(self) -> LocalTransport:
-        """Return what a description of ours says of it, with the candidates that are known by now."""
-        return self.session.local_transport(self.candidates.found, complete=self.candidates.done)
+    def local(self, *, complete: bool = False) -> LocalTransport:
+        """Return what a description of ours says of it, with the candidates that are known by now.
+
+        Args:
+            complete: say that there will be no others, whatever is found later.
+        """
+        return self.session.local_transport(self.candidates.found, complete=complete or self.candidates.done)
 
     def follow(self, theirs: PeerTransport, role: Role) -> bool:
         """Take what the peer says of its transport; True when it restarts ICE.

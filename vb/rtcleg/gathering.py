@@ -113,6 +113,13 @@ class Gathering:
                 while self._open:
                     await self._answered.wait()
             self._candidates.done = True
+            self._notify()
+
+    async def wait_done(self, limit_s: float) -> None:
+        """Wait until there will be no further candidates, or for so long."""
+        with trio.move_on_after(limit_s):
+            while not self._candidates.done:
+                await self._answered.wait()
 
     def _notify(self) -> None:
         self._answered.set()
@@ -120,9 +127,9 @@ class Gathering:
 
     def _settle(self, server: object) -> None:
         self._open.discard(server)
-        self._notify()
         if not self._open:
             self._candidates.done = True
+        self._notify()
 
     def _found(self, candidate: Candidate, base: Address) -> None:
         if self._transport is not None and self._session is not None:

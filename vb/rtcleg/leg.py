@@ -9,13 +9,13 @@ from typing import Final
 import trio
 
 from vb.choices import SrtpKeying
-from vb.errors import BadRequest, Conflict
-from vb.events.leg import DtmfReceived, LegConnected
+from vb.errors import BadRequest
+from vb.events.leg import LegConnected
 from vb.legs.capabilities import Capability, TrickledCandidate
-from vb.legs.leg import Leg
 from vb.legs.protocols import LegHost
 from vb.legs.state import LegState
 from vb.rtcleg.connection import Loss, RtcConnection
+from vb.rtcleg.digits import RtcDigits
 from vb.sdp.errors import OfferRejected, SdpParseError
 from vb.webrtc.candidate import CandidateError
 from vb.webrtc.dtls import Role
@@ -28,7 +28,7 @@ ICE_FAILURE: Final = "ice_failure"
 _CAN: Final = frozenset({Capability.DTMF, Capability.CANDIDATES})
 
 
-class RtcLeg(Leg):
+class RtcLeg(RtcDigits):
     """A leg whose far end is a browser, or a program that speaks as one; it is its own signalling.
 
     Args:
@@ -57,7 +57,6 @@ class RtcLeg(Leg):
         self.negotiation = negotiation
         connection.belong_to(self)
         self._speech_detection = speech_detection
-        self._digits = 0
         self.adopt_port(self.media.port)
 
     def check_can(self, capability: Capability) -> None:
@@ -98,15 +97,7 @@ class RtcLeg(Leg):
         await trio.lowlevel.checkpoint()
 
     def _media_tasks(self) -> AbstractAsyncContextManager[None]:
-        return self.connection.tasks(self.contain, self._digit)
-
-    def _digit(self, digit: str) -> None:
-        if self.ended:
-            return
-        self._digits += 1
-        self.publish(DtmfReceived(leg_id=self.id, app_id=self.app_id, digit=digit, seq=self._digits))
-        if self.room is not None:
-            self.room.relay_digit(self, digit)
+        return self.connection.tasks(self.contain, self.digit_received)
 
     # -- the connection ------------------------------------------------------------------------------------
 
@@ -144,25 +135,6 @@ class RtcLeg(Leg):
         connection = self.connection
         candidates = connection.candidates
         return candidates.take(connection.session.ice.local), candidates.done
-
-    def send_digits(self, digits: str) -> None:
-        """Queue digits for the far end, as telephone-events.
-
-        Raises:
-            Conflict: there is no audio yet, or too many digits wait.
-            InternalError: the far end has not said that it takes them.
-        """
-        port = self.media.port
-        if not port.transmitting:
-            raise Conflict("DTMF cannot be sent: no audio goes to the far end")
-        if port.digits is None:
-            raise self.decline(Capability.DTMF)
-        if not port.send_digits(digits):
-            raise Conflict("DTMF cannot be sent: too many digits wait")
-
-    def relay_digit(self, digit: str) -> None:
-        """Pass a room mate's digit on to the far end, if it takes any now."""
-        self.media.port.send_digits(digit)
 
     def renegotiate(self, sdp: bytes) -> bytes:
         """Return our answer to a further offer of the peer, such as an ICE restart.
