@@ -155,6 +155,7 @@ def test_behaviours_are_all_there() -> None:
         "server": 5,
         "SRTP": 5,
         "webrtc": 7,
+        "WhatsApp": 4,
     }
 
 
