@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import datetime
+import random
 import secrets
 from functools import partial
 
 import structlog
 import trio
 
+from vb.agents.agents import Agents
 from vb.blocking import ThreadRunner
+from vb.codecs.complexity import Complexity
 from vb.config import Config
 from vb.engine import Engine
 from vb.errors import ConfigError
@@ -37,6 +40,11 @@ from vb.rtcleg.kind import RtcLegs
 from vb.rtp.playout import PlayoutSettings
 from vb.rtp.ports import PortPool
 from vb.sipleg.kind import SipLegs
+from vb.stt.tasks.providers import transcript_providers
+from vb.stt.tasks.transcripts import Transcripts
+from vb.tts.tasks.cache import SpeechCache
+from vb.tts.tasks.catalog import asked_providers
+from vb.tts.tasks.voices import StagingLimits, Voices
 from vb.turns import Turns
 from vb.waleg.kind import WhatsAppLegs
 from vb.web.policy import FetchPolicy
@@ -69,6 +77,32 @@ def build_web(config: Config) -> WebClient:
     names = NameLookup("requests", lookup=servers.look_up)
     own_names = NameLookup("operator", at_once=OWN_LOOKUPS, lookup=servers.look_up)
     return WebClient(Guard(policy, names, own_names), Dialer(), user_agent=config.sip.host)
+
+
+def build_voices(
+    config: Config, web: WebClient, players: Players, ids: SystemIds, disk: ThreadRunner
+) -> Voices:
+    """Return what speaks on legs and in rooms.
+
+    Raises:
+        ConfigError: the folder for kept speech cannot be used.
+    """
+    settings, cache = config.voices, None
+    if settings.cache:
+        cache = SpeechCache(
+            settings.cache_dir,
+            settings.cache_max_mb * 1024 * 1024,
+            with_api_key=settings.cache_by_key,
+            disk=disk,
+            ids=ids,
+        )
+    return Voices(
+        asked_providers(config, web, disk, random.random),
+        ids=ids,
+        players=players,
+        cache=cache,
+        limits=StagingLimits(settings.preflight_ttl_s, settings.preflight_max, settings.preflight_max_bytes),
+    )
 
 
 def build_bus(config: Config) -> EventBus:
@@ -110,9 +144,12 @@ def build_engine(
         playout=PlayoutSettings(config.rtp.jitter_buffer_ms, config.rtp.jitter_buffer_max_ms),
         pass_through=config.rooms.pass_through,
         relearn=config.rtp.relatch,
+        complexity=Complexity(config.rooms.opus_complexity),
     )
+    players = Players(ids, Fetcher(web, blocking=decoders), decoders)
     metrics, life, bridges = Metrics(), Lifetime(), Bridges()
     turns = Turns(partial(metrics.recovered, "engine", "turn"))
+    agents = Agents(ids, web, plane)
     bus.subscribe(metrics.observe)
     engine = Engine(
         config=config,
@@ -126,13 +163,16 @@ def build_engine(
         look_up=NameServers(config.server.dns_servers).look_up,
         plane=plane,
         ports=PortPool(config.rtp.port_min, config.rtp.port_max),
-        players=Players(ids, Fetcher(web, blocking=decoders), decoders),
+        players=players,
+        voices=build_voices(config, web, players, ids, disk),
         recorders=Recorders(
             config.recording.dir,
             ids,
             disk,
             RecordingStorage(config.s3, web, on_fault=partial(metrics.recovered, "uploads", "upload")),
         ),
+        agents=agents,
+        transcripts=Transcripts(transcript_providers(config, web)),
         legs=Legs(
             bus=bus,
             hooks=hooks,
@@ -166,9 +206,14 @@ def build_engine(
         dtls=_new_dtls(),
         history=history,
     )
+    metrics.add_source(engine.transcripts.readings)
     if history is not None:
         metrics.add_source(history.readings)
-        history.delete_stored = engine.recorders.storage.delete
+        storage = engine.recorders.storage
+        history.delete_stored, history.find_stored = storage.delete, storage.find
+        storage.on_upload = history.uploading
+        history.live_legs = lambda: engine.legs
+    metrics.add_source(agents.readings)
     sip, rtc = SipLegs(engine), RtcLegs(engine)
     engine.add_kind(sip)
     engine.add_kind(rtc)
@@ -188,6 +233,9 @@ def _leg_fault(engine: Engine, websockets: WebSocketLegs, port: Port, error: Exc
     """A leg's codec, source or tap failed inside the mixer: that leg ends, or the bridge or listener."""
     if engine.bridges.port_failed(port):
         log.error("bridge taken down", exc_info=error)
+        return
+    if engine.agents.port_failed(port):
+        log.error("agent taken out of the mixer", exc_info=error)
         return
     if websockets.port_failed(port):
         log.error("listener taken out of the mixer", exc_info=error)

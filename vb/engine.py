@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from vb.agents.agents import Agents
 from vb.config import Config
 from vb.errors import NotAvailable
 from vb.events.bus import EventBus
@@ -25,6 +26,8 @@ from vb.recording.recorders import Recorders
 from vb.rooms.bridges import Bridges
 from vb.rooms.registry import Rooms
 from vb.rtp.ports import PortPool
+from vb.stt.tasks.transcripts import Transcripts
+from vb.tts.tasks.voices import Voices
 from vb.turns import Turns
 from vb.web.tasks.client import WebClient
 from vb.webrtc.dtls import DtlsContext
@@ -40,9 +43,12 @@ class Engine:
         web: the way out to other servers.
         look_up: asks the name servers.
         ports: the pool of ports for RTP.
+        agents: conversations with agents.
+        transcripts: of what legs say.
         legs: live legs by id.
         rooms: live rooms by id.
         dtls: the certificate that WebRTC and SRTP are made with.
+        voices: text to speech.
         history: of calls, if it is kept.
         kinds: the kinds of leg that there are.
     """
@@ -60,6 +66,9 @@ class Engine:
     ports: PortPool
     players: Players
     recorders: Recorders
+    agents: Agents
+    transcripts: Transcripts
+    voices: Voices
     legs: Legs
     rooms: Rooms
     bridges: Bridges

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from vb.commands import (
+    agents,
     bridges,
     calls,
     dtmf,
@@ -13,13 +14,16 @@ from vb.commands import (
     routing,
     rtt,
     speech,
+    stt,
     transfer,
+    tts,
     webrtc,
 )
 from vb.commands.registry import REGISTRY, Command, call, dump
 
 # Importing them is what counts; the tuple shows linters and readers that it was meant.
 COMMAND_MODULES = (
+    agents,
     legs,
     transfer,
     rooms,
@@ -30,6 +34,8 @@ COMMAND_MODULES = (
     dtmf,
     rtt,
     speech,
+    stt,
+    tts,
     webrtc,
     calls,
 )

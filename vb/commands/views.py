@@ -85,6 +85,19 @@ class PlaybackStart(Status):
     playback_id: str
 
 
+class AgentStart(Status):
+    """An agent is being attached."""
+
+    leg_id: str | None = None
+    room_id: str | None = None
+
+
+class TtsStart(Status):
+    """An utterance was accepted."""
+
+    tts_id: str
+
+
 class RecordingStart(Status):
     """A recording runs."""
 
@@ -106,6 +119,19 @@ class RoomRecordingStop(RecordingStop):
     )
     channels: dict[str, ChannelInfo] | None = Field(default=None, description="where each leg is in it")
     omitted_legs: list[str] | None = Field(default=None, description="legs that have no channel in it")
+
+
+class SttStart(Status):
+    """A leg is transcribed."""
+
+    leg_id: str
+
+
+class RoomSttStart(Status):
+    """A room is transcribed."""
+
+    room_id: str
+    leg_ids: list[str] = Field(description="who is transcribed now")
 
 
 class WebRtcAnswer(View):

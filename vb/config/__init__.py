@@ -39,6 +39,7 @@ from vb.config.storage import (
     RecordingConfig,
     S3Config,
 )
+from vb.config.tts import VoiceConfig
 from vb.errors import ConfigError
 from vb.settings import Group
 
@@ -63,6 +64,7 @@ __all__ = [
     "GoogleSpeechConfig",
     "UltravoxConfig",
     "VapiConfig",
+    "VoiceConfig",
     "HistoryConfig",
     "RecordingConfig",
     "S3Config",
@@ -93,6 +95,7 @@ class Config(Group):
     recording: RecordingConfig = RecordingConfig()
     s3: S3Config = S3Config()
     history: HistoryConfig = HistoryConfig()
+    voices: VoiceConfig = VoiceConfig()
     elevenlabs: ElevenLabsConfig = ElevenLabsConfig()
     deepgram: DeepgramConfig = DeepgramConfig()
     azure: AzureSpeechConfig = AzureSpeechConfig()

@@ -94,6 +94,11 @@ class FrameBuffer:
         return len(self._frames) <= BUFFER_FRAMES - REFILL_FRAMES
 
     @property
+    def has_frames(self) -> bool:
+        """Whether there is a whole frame to take."""
+        return bool(self._frames)
+
+    @property
     def finished(self) -> bool:
         """Whether the last frame was taken after `end`."""
         return self._ended and not self._frames
@@ -137,16 +142,18 @@ class FrameBuffer:
                 self._resampler.process(self._last)
 
 
-class Playback:
-    """One playback: the plane takes frames from it, commands change its volume and stop it.
+class PacedPlayback:
+    """Something that is heard: the plane takes frames from it, commands change its volume and stop it.
 
     It is silent (``take`` gives None) until its task attaches the audio.
+
+    Args:
+        volume: volume step, -8 to 8.
     """
 
-    def __init__(self, request: PlaybackRequest) -> None:
-        self.request = request
+    def __init__(self, volume: int) -> None:
         self.on_end: Callable[[], None] = _do_nothing
-        self._gain = Gain(request.volume)
+        self._gain = Gain(volume)
         self._source: FrameSource | None = None
         self.underruns = 0
         self._frames_taken = 0
@@ -207,3 +214,11 @@ class Playback:
             self._end = reason
             self._source = None
             self.on_end()
+
+
+class Playback(PacedPlayback):
+    """A file or tone that is played."""
+
+    def __init__(self, request: PlaybackRequest) -> None:
+        super().__init__(request.volume)
+        self.request = request

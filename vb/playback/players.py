@@ -11,7 +11,7 @@ from vb.ids import IdSource
 from vb.media import errors as media_errors
 from vb.media.gain import VOLUME_MAX, VOLUME_MIN
 from vb.owner import Owner
-from vb.playback.player import Playback, PlaybackRequest
+from vb.playback.player import PacedPlayback, Playback, PlaybackRequest
 from vb.playback.tasks.fetch import Fetcher
 from vb.playback.tasks.player import run_playback
 from vb.slots import SlotsClosed
@@ -38,7 +38,7 @@ class Players:
     ids: IdSource
     fetcher: Fetcher
     blocking: Blocking
-    _running: dict[tuple[str, str], Playback] = field(default_factory=dict)
+    _running: dict[tuple[str, str], PacedPlayback] = field(default_factory=dict)
 
     def start(self, owner: Owner, request: PlaybackRequest) -> str:
         """Start a playback and return its id.
@@ -46,7 +46,11 @@ class Players:
         Raises:
             Conflict: the owner is ending, or carries as many as it may.
         """
-        if sum(1 for holder, _ in self._running if holder == owner.key) >= MAX_PLAYBACKS:
+        running = sum(
+            holder == owner.key and isinstance(playback, Playback)
+            for (holder, _), playback in self._running.items()
+        )
+        if running >= MAX_PLAYBACKS:
             raise Conflict(f"{MAX_PLAYBACKS} playbacks are running already")
         playback_id = f"pb-{self.ids.token(4)}"
         playback = Playback(request)
@@ -88,7 +92,15 @@ class Players:
                 played_ms = playback.played_ms
                 owner.tell(PlaybackFinished, playback_id=playback_id, reason=reason, played_ms=played_ms)
 
-    def _find(self, owner: Owner, playback_id: str) -> Playback:
+    def adopt(self, owner: Owner, playback_id: str, playback: PacedPlayback) -> None:
+        """Let something else that is heard be stopped and made louder by its id, as playbacks are."""
+        self._running[owner.key, playback_id] = playback
+
+    def release(self, owner: Owner, playback_id: str) -> None:
+        """Forget what was adopted; harmless when it is not there."""
+        self._running.pop((owner.key, playback_id), None)
+
+    def _find(self, owner: Owner, playback_id: str) -> PacedPlayback:
         playback = self._running.get((owner.key, playback_id))
         if playback is None or playback.finished:
             raise NotFound("playback not found")

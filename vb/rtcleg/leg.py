@@ -92,6 +92,11 @@ class RtcLeg(RtcDigits):
         """Say goodbye over DTLS, which is all the signalling that there is."""
         self.connection.close()
 
+    @property
+    def is_closed(self) -> bool:
+        """Return True: nobody acknowledges a goodbye."""
+        return True
+
     async def wait_closed(self) -> None:
         """Return at once: nobody acknowledges a goodbye."""
         await trio.lowlevel.checkpoint()
@@ -167,6 +172,7 @@ def answer_offer(negotiation: WebRtcNegotiation, offer: PeerOffer, leg: RtcLeg) 
     """Apply an offer and return our answer, with the candidates that are known by now."""
     leg.follow(offer)
     sdp = negotiation.answer(offer, leg.connection.local(), active=False)
-    if negotiation.agreed is not None:
-        leg.media.agree(negotiation.agreed.audio)
+    agreed = negotiation.agreed
+    if agreed is not None:
+        leg.media.agree(agreed.audio, agreed.audio_level_id)
     return sdp

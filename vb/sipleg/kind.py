@@ -19,6 +19,7 @@ from vb.legs.leg import Leg
 from vb.legs.requests import CreateLeg
 from vb.limits.destinations import Destinations
 from vb.metrics import Reading
+from vb.rtp.tasks import RtpKeeper
 from vb.sip.errors import SipTargetError
 from vb.sip.settings import AgentSettings
 from vb.sip.target import proxy_route
@@ -45,6 +46,7 @@ class SipLegs:
         transfers: what becomes of far ends' REFERs.
         srtp_figures: what its calls have of SRTP.
         claims: asked of each new call, in order; True from one that has taken the call for a kind of its own.
+        keeper: serves the RTCP and the digits of its calls.
 
     Raises:
         ConfigError: settings that cannot be used together.
@@ -61,6 +63,7 @@ class SipLegs:
         self.transfers = transfer_policy(self)
         self.srtp_figures = SrtpFigures()
         self.claims: list[Callable[[SipCall], bool]] = []
+        self.keeper = RtpKeeper()
         self.endpoint = SipEndpoint(
             sip_settings(config.sip),
             engine.ids,
@@ -86,6 +89,7 @@ class SipLegs:
         """
         async with trio.open_nursery() as nursery:
             bound = await nursery.start(self.endpoint.run)
+            nursery.start_soon(self.keeper.run)
             task_status.started([_shown(*address) for address in bound])
 
     def readings(self) -> Iterator[Reading]:

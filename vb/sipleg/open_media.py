@@ -99,6 +99,7 @@ def open_media(
             ids=engine.ids,
             timeout_s=rtp.timeout_s,
             lookup=sip.endpoint.names,
+            keeper=sip.keeper,
         )
         try:
             if text:

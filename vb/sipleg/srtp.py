@@ -157,8 +157,8 @@ class StreamSecurity:
         self._found: Address | None = None
         self._core: StreamTransport | None = None
         self._driver: Transport[StreamEvent] | None = None
-        self._needed = trio.Event()
-        self._counted: set[str] = set()
+        self._needed: trio.Event | None = None
+        self._counted = ""  # what has been counted: keys, ICE
 
     @property
     def keying(self) -> SrtpKeying | None:
@@ -206,7 +206,8 @@ class StreamSecurity:
             remote: where it says that it is.
             transport: of the signalling.
         """
-        self._count(keys, ice, transport)
+        if keys is not None or ice is not None:
+            self._count(keys, ice, transport)
         before, self._keys = self._keys, keys
         if self._has_ice != (ice is not None):
             self._has_ice, self._found = ice is not None, None
@@ -230,7 +231,9 @@ class StreamSecurity:
 
     async def run(self) -> None:
         """Serve ICE and DTLS until cancelled, once there is any."""
-        await self._needed.wait()
+        if self._driver is None:
+            self._needed = trio.Event()
+            await self._needed.wait()
         if self._driver is not None:
             await self._driver.run()
 
@@ -251,7 +254,8 @@ class StreamSecurity:
             self._driver = Transport(
                 self._core, self._stream.packets, self._address, self._stream, self._handle
             )
-            self._needed.set()
+            if self._needed is not None:
+                self._needed.set()
         return self._core
 
     def _secure(self, keys: SrtpKeys) -> None:
@@ -276,12 +280,11 @@ class StreamSecurity:
             self._stream.secured()
 
     def _count(self, keys: Keys | None, ice: Credentials | None, transport: str) -> None:
-        kind = type(keys).__name__
-        if keys is not None and kind not in self._counted:
-            self._counted.add(kind)
+        if keys is not None and "k" not in self._counted:
+            self._counted += "k"
             self._figures.keyed(keys, transport)
-        if ice is not None and "ice" not in self._counted:
-            self._counted.add("ice")
+        if ice is not None and "i" not in self._counted:
+            self._counted += "i"
             self._figures.met_by_ice()
 
 

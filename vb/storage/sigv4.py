@@ -1,4 +1,4 @@
-"""Signatures of requests to S3: AWS Signature Version 4 in the Authorization header."""
+"""Signatures of requests to Amazon: AWS Signature Version 4 in the Authorization header."""
 
 from __future__ import annotations
 
@@ -50,6 +50,7 @@ def sign(
     credentials: Credentials,
     region: str,
     now: datetime,
+    service: str = "s3",
 ) -> dict[str, str]:
     """Return the headers of a request with those that sign it.
 
@@ -60,19 +61,22 @@ def sign(
         headers: lower-case names, `host` among them; all of them are signed.
         sha256: of the body, in hex.
         credentials: whose name to sign in.
-        region: of the bucket.
+        region: of the bucket or service.
         now: in UTC.
+        service: whom the request is for; S3 wants the hash of the body in a header as well.
 
     Spec: AWS Signature Version 4 for S3, https://docs.aws.amazon.com/AmazonS3/latest/API/sig-v4-header-based-auth.html
     """
     stamp = now.strftime("%Y%m%dT%H%M%SZ")
-    signed = {**headers, "x-amz-content-sha256": sha256, "x-amz-date": stamp}
+    signed = {**headers, "x-amz-date": stamp}
+    if service == "s3":
+        signed["x-amz-content-sha256"] = sha256
     if credentials.session_token:
         signed["x-amz-security-token"] = credentials.session_token
     names = sorted(signed)
     lines = "".join(f"{name}:{' '.join(signed[name].split())}\n" for name in names)
     canonical = "\n".join((method, path, query, lines, ";".join(names), sha256))
-    scope = f"{stamp[:8]}/{region}/s3/aws4_request"
+    scope = f"{stamp[:8]}/{region}/{service}/aws4_request"
     text = "\n".join((_ALGORITHM, stamp, scope, hashlib.sha256(canonical.encode()).hexdigest()))
     key = f"AWS4{credentials.secret_key}".encode()
     for part in scope.split("/"):

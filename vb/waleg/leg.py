@@ -193,6 +193,11 @@ class WhatsAppLeg(RtcDigits):
     def _end(self, call: SipCall, reason: str) -> None:
         call.hangup()
 
+    @property
+    def is_closed(self) -> bool:
+        """Whether the call's transactions are done."""
+        return self.call is None or self.call.is_closed
+
     async def wait_closed(self) -> None:
         """Wait until the call's transactions are done."""
         if self.call is not None and not self.call.is_closed:
@@ -294,7 +299,7 @@ class WhatsAppLeg(RtcDigits):
     def _agree(self) -> None:
         agreed = self.negotiation.agreed
         if agreed is not None:
-            self.media.agree(agreed.audio)
+            self.media.agree(agreed.audio, agreed.audio_level_id)
             self.set_holds(remote=agreed.audio.remote_held)
 
     def _offered(self, call: SipCall, sdp: bytes) -> None:

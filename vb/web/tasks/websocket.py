@@ -103,11 +103,15 @@ class WebSocket:
     Attributes:
         dropped: how many messages `put` had no room for.
         lost: how the connection went when it ended without a goodbye of the peer; None otherwise.
+        heard_at: when something came last, a pong included; at first when it was opened.
+        unwritten_bytes: how much of what was sent had not gone out when it ended.
     """
 
     def __init__(self, stream: trio.abc.Stream, protocol: ClientProtocol, pace: Pace) -> None:
         self.dropped = 0
         self.lost: Lost | None = None
+        self.heard_at = trio.current_time()
+        self.unwritten_bytes = 0
         self._stream = stream
         self._protocol = protocol
         self._pace = pace
@@ -264,6 +268,7 @@ class WebSocket:
                 self._unsent = max(0, self._unsent - len(data))
                 self._broken = self._broken or not whole
                 if not whole:
+                    self.unwritten_bytes += len(data)
                     self._lose(lost)
                 self._tell()
         if self._broken:
@@ -283,6 +288,7 @@ class WebSocket:
         """End it without ceremony."""
         self._broken = True
         self._protocol.end(reason)
+        self.unwritten_bytes += self._unsent
         self._waiting, self._unsent = [], 0
         self._over.set()
         self._wake.set()
@@ -337,6 +343,7 @@ class WebSocket:
             except (trio.BrokenResourceError, trio.ClosedResourceError):
                 data, lost = b"", "reset"
             self._silent = False
+            self.heard_at = trio.current_time()
             if not data:
                 self._lose(lost)
                 await self._break()
@@ -370,6 +377,10 @@ class WebSocket:
                 await self._drain()
                 await self._await_goodbye()
         await self._break()
+
+    async def abandon(self) -> None:
+        """Close the connection at once, without a goodbye; what waits to be written is dropped."""
+        await self._break("closed here")
 
     async def _drain(self) -> None:
         """Wait until everything is written; write it here when the task that does it was cancelled."""

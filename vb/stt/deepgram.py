@@ -1,0 +1,142 @@
+"""Deepgram's transcripts: `/v1/listen`, one socket for each leg."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from vb.codecs.pcm import Pcm
+from vb.config.providers import DeepgramConfig
+from vb.providers.failure import FailureCategory
+from vb.stt.base import (
+    RATE_HZ,
+    Capabilities,
+    Dial,
+    Failed,
+    FinalText,
+    Options,
+    PartialText,
+    Range,
+    Read,
+    Service,
+    Stamps,
+    Turn,
+)
+from vb.stt.reading import failed, judge_close, read_object, read_safely, to_ms, websocket_url
+from vb.web.websocket import Message
+
+NAME: Final = "deepgram"
+DEFAULT_MODEL: Final = "nova-3"
+DEFAULT_LANGUAGE: Final = "en"
+CAPABILITIES: Final = Capabilities(
+    block_ms=40,
+    finalize=True,
+    options=frozenset({"model", "keyterms", "endpointing_ms", "utterance_end_ms"}),
+    ranges={"endpointing_ms": Range(0, 60_000), "utterance_end_ms": Range(1000, 60_000)},
+)
+
+
+class DeepgramCodec:
+    """One connection to `/v1/listen`.
+
+    Interim results are asked for even when nobody wants to see them: when a connection breaks they are the
+    words that would be lost.
+    """
+
+    def __init__(self, base_url: str, options: Options, key: str) -> None:
+        self.ready = True
+        self.over = False
+        self._base_url = base_url
+        self._options = options
+        self._key = key
+
+    def dial(self) -> Dial:
+        """Return where to connect to."""
+        options = self._options
+        query: list[tuple[str, object]] = [
+            ("encoding", "linear16"),
+            ("sample_rate", RATE_HZ),
+            ("channels", 1),
+            ("model", options.model or DEFAULT_MODEL),
+            ("language", options.language or DEFAULT_LANGUAGE),
+            ("interim_results", True),
+        ]
+        if options.endpointing_ms is not None:
+            query.append(("endpointing", options.endpointing_ms))
+        if options.utterance_end_ms is not None:
+            query.append(("utterance_end_ms", options.utterance_end_ms))
+        query += [("keyterm", term) for term in options.keyterms]
+        return Dial(
+            websocket_url(self._base_url, "/v1/listen", query), {"Authorization": f"Token {self._key}"}
+        )
+
+    def begin(self) -> list[Message]:
+        """Return nothing: audio may be sent at once."""
+        return []
+
+    def audio(self, pcm: Pcm) -> list[Message]:
+        """Return audio as it is."""
+        return [pcm.astype("<i2", copy=False).tobytes()]
+
+    def finalize(self) -> list[Message]:
+        """Ask for what was heard as final."""
+        return ['{"type":"Finalize"}']
+
+    def keep_alive(self) -> list[Message]:
+        """Keep the connection from being closed after ten seconds without audio."""
+        return ['{"type":"KeepAlive"}']
+
+    def finish(self) -> list[Message]:
+        """Say that no audio will come."""
+        return ['{"type":"CloseStream"}']
+
+    def receive(self, message: Message) -> list[Read]:
+        """Read a message."""
+        return read_safely(NAME, lambda: self._read(read_object(message)))
+
+    def closed(self, code: int, reason: str) -> Failed:
+        """Judge a close frame: 1008 is for audio that cannot be decoded, 1011 for time-outs."""
+        return judge_close(NAME, self._key, code, reason)
+
+    def _read(self, message: dict[str, Any]) -> list[Read]:
+        kind = message["type"]
+        if kind == "Results":
+            return self._results(message)
+        if kind == "UtteranceEnd":
+            return [Turn("utterance_end", last_word_end_ms=to_ms(message["last_word_end"]))]
+        if kind == "Error":
+            text = message.get("description") or message.get("message") or message.get("variant")
+            return [failed(NAME, self._key, category_of_code(str(message.get("code") or text)), text)]
+        if kind == "Metadata":  # what it says last, after the end of audio
+            self.over = True
+        return []
+
+    def _results(self, message: dict[str, Any]) -> list[Read]:
+        alternatives = message["channel"]["alternatives"]
+        text = str(alternatives[0]["transcript"]).strip() if alternatives else ""
+        start_ms, length_ms = to_ms(message["start"]), to_ms(message["duration"])
+        end_ms = start_ms + length_ms if start_ms is not None and length_ms is not None else None
+        if message.get("is_final"):
+            speech_final = message.get("speech_final")
+            return [FinalText(text, None if speech_final is None else bool(speech_final), start_ms, end_ms)]
+        return [PartialText(text, start_ms, end_ms)] if text else []
+
+
+def category_of_code(words: str) -> FailureCategory:
+    """Return the category of an error that Deepgram names in its messages."""
+    upper = words.upper()
+    if any(word in upper for word in ("AUTH", "FORBIDDEN", "CREDENTIAL")):
+        return "permanent_auth"
+    if any(word in upper for word in ("DATA-", "INVALID", "SCHEMA", "UNPARSABLE", "BAD_REQUEST")):
+        return "permanent_input"
+    if any(word in upper for word in ("RATE", "LIMIT", "TOO_MANY", "PAYMENT")):
+        return "rate_limited"
+    return "service_unavailable"
+
+
+def deepgram(config: DeepgramConfig) -> Service:
+    """Return Deepgram as its settings say."""
+
+    def codec(options: Options, key: str, stamps: Stamps) -> DeepgramCodec:
+        return DeepgramCodec(config.base_url, options, key)
+
+    return Service(NAME, CAPABILITIES, config.api_key, codec)

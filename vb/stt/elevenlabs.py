@@ -1,0 +1,144 @@
+"""ElevenLabs' transcripts in real time: `/v1/speech-to-text/realtime`, one socket for each leg."""
+
+from __future__ import annotations
+
+import base64
+import json
+from typing import Any, Final
+
+from vb.codecs.pcm import Pcm
+from vb.config.providers import ElevenLabsConfig
+from vb.providers.failure import FailureCategory
+from vb.stt.base import (
+    RATE_HZ,
+    Capabilities,
+    Dial,
+    Failed,
+    FinalText,
+    Options,
+    PartialText,
+    Range,
+    Read,
+    Service,
+    Stamps,
+)
+from vb.stt.reading import failed, judge_close, read_object, read_safely, websocket_url
+from vb.web.websocket import Message
+
+NAME: Final = "elevenlabs"
+DEFAULT_MODEL: Final = "scribe_v2_realtime"
+BLOCK_MS: Final = 100
+CAPABILITIES: Final = Capabilities(
+    block_ms=BLOCK_MS,
+    finalize=True,
+    options=frozenset({"model", "keyterms", "endpointing_ms", "language_hints"}),
+    ranges={"endpointing_ms": Range(300, 3000)},
+    max_keyterms=50,
+    max_keyterm_chars=20,
+)
+_FAILURES: Final[dict[str, FailureCategory]] = {
+    "error": "retryable",
+    "auth_error": "permanent_auth",
+    "unaccepted_terms": "permanent_auth",
+    "quota_exceeded": "rate_limited",
+    "rate_limited": "rate_limited",
+    "queue_overflow": "service_unavailable",
+    "resource_exhausted": "service_unavailable",
+    "transcriber_error": "service_unavailable",
+    "session_time_limit_exceeded": "retryable",
+    "insufficient_audio_activity": "retryable",
+    "input_error": "permanent_input",
+    "invalid_request": "permanent_input",
+    "chunk_size_exceeded": "permanent_input",
+}
+_SILENCE: Final = bytes(2 * RATE_HZ * BLOCK_MS // 1000)
+
+
+class ElevenLabsCodec:
+    """One connection to the realtime endpoint; what was said becomes final when the speaker pauses."""
+
+    def __init__(self, base_url: str, options: Options, key: str) -> None:
+        self.ready = True
+        self.over = False
+        self._base_url = base_url
+        self._options = options
+        self._key = key
+        self._finishing = False
+
+    def dial(self) -> Dial:
+        """Return where to connect to."""
+        options = self._options
+        query: list[tuple[str, object]] = [("model_id", options.model or DEFAULT_MODEL)]
+        if options.language:
+            query.append(("language_code", options.language.partition("-")[0].lower()))
+        query += [("audio_format", f"pcm_{RATE_HZ}"), ("commit_strategy", "vad")]
+        if options.endpointing_ms is not None:
+            query.append(("vad_silence_threshold_secs", options.endpointing_ms / 1000))
+        query += [("secondary_languages", language) for language in options.language_hints]
+        query += [("keyterms", term) for term in options.keyterms]
+        url = websocket_url(self._base_url, "/v1/speech-to-text/realtime", query)
+        return Dial(url, {"xi-api-key": self._key})
+
+    def begin(self) -> list[Message]:
+        """Return nothing: audio may be sent at once."""
+        return []
+
+    def audio(self, pcm: Pcm) -> list[Message]:
+        """Return a chunk."""
+        return [_chunk(pcm.astype("<i2", copy=False).tobytes())]
+
+    def finalize(self) -> list[Message]:
+        """Commit what was heard."""
+        return [_chunk(b"", commit=True)]
+
+    def keep_alive(self) -> list[Message]:
+        """Return a little silence: there is no message for it, and a session without audio is closed."""
+        return [_chunk(_SILENCE)]
+
+    def finish(self) -> list[Message]:
+        """Commit for the last time; there is no message that ends a session."""
+        self._finishing = True
+        return [_chunk(b"", commit=True)]
+
+    def receive(self, message: Message) -> list[Read]:
+        """Read a message."""
+        return read_safely(NAME, lambda: self._read(read_object(message)))
+
+    def closed(self, code: int, reason: str) -> Failed:
+        """Judge a close frame."""
+        return judge_close(NAME, self._key, code, reason)
+
+    def _read(self, message: dict[str, Any]) -> list[Read]:
+        kind = str(message["message_type"])
+        if kind == "partial_transcript":
+            text = str(message["text"]).strip()
+            return [PartialText(text)] if text else []
+        if kind == "committed_transcript":
+            self.over = self._finishing
+            return [FinalText(str(message["text"]).strip())]
+        if kind == "commit_throttled":  # there was nothing to commit, which is no failure
+            self.over = self._finishing
+            return []
+        category = _FAILURES.get(kind)
+        return [] if category is None else [failed(NAME, self._key, category, message.get("error") or kind)]
+
+
+def _chunk(audio: bytes, *, commit: bool = False) -> str:
+    return json.dumps(
+        {
+            "message_type": "input_audio_chunk",
+            "audio_base_64": base64.b64encode(audio).decode("ascii"),
+            "commit": commit,
+            "sample_rate": RATE_HZ,
+        },
+        separators=(",", ":"),
+    )
+
+
+def elevenlabs(config: ElevenLabsConfig) -> Service:
+    """Return ElevenLabs as its settings say."""
+
+    def codec(options: Options, key: str, stamps: Stamps) -> ElevenLabsCodec:
+        return ElevenLabsCodec(config.base_url, options, key)
+
+    return Service(NAME, CAPABILITIES, config.api_key, codec)

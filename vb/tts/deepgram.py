@@ -1,0 +1,67 @@
+"""Deepgram: voices by HTTP.
+
+Spec: Deepgram API, "Speak" version 1.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Final
+from urllib.parse import urlencode
+
+from vb.config.providers import DeepgramConfig
+from vb.errors import Unavailable
+from vb.providers.failure import ProviderFailed
+from vb.tts.base import Capabilities, Voice
+from vb.tts.http import RATE_HZ, HttpAnswer, HttpRequest, Outside, PlainBody, refused
+
+NAME: Final = "deepgram"
+
+
+class DeepgramVoices:
+    """The codec. A voice is a model here, and its language is in its name.
+
+    Args:
+        config: key and base URL.
+    """
+
+    name = NAME
+    capabilities = Capabilities(max_text=2_000)
+
+    def __init__(self, config: DeepgramConfig) -> None:
+        self._config = config
+
+    def check(self, voice: Voice) -> Voice:
+        """Fill in the key; model and language say nothing to this provider, so they are dropped."""
+        key = voice.api_key if voice.api_key.get_secret_value() else self._config.api_key
+        if not key.get_secret_value():
+            raise Unavailable("no Deepgram API key provided")
+        return replace(voice, api_key=key, model_id="", language="")
+
+    async def request(self, text: str, voice: Voice, outside: Outside) -> HttpRequest:
+        """Return the request for a text."""
+        query = urlencode(
+            {"model": voice.voice, "encoding": "linear16", "sample_rate": RATE_HZ, "container": "none"}
+        )
+        return HttpRequest(
+            "POST",
+            f"{self._config.base_url}/v1/speak?{query}",
+            {
+                "Authorization": f"Token {voice.api_key.get_secret_value()}",
+                "Content-Type": "application/json",
+            },
+            json.dumps({"text": text}).encode(),
+        )
+
+    def body(self) -> PlainBody:
+        """Return what reads an answer: it is audio as it comes."""
+        return PlainBody()
+
+    def failure(self, answer: HttpAnswer) -> ProviderFailed:
+        """Return what an answer without success means."""
+        try:
+            code = json.loads(answer.body)["err_code"]
+        except (ValueError, TypeError, KeyError):
+            code = None
+        return refused(NAME, answer.status, code)

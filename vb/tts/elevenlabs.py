@@ -1,0 +1,116 @@
+"""ElevenLabs: voices by HTTP.
+
+Spec: ElevenLabs API, "Stream speech" and "List voices".
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any, Final
+from urllib.parse import quote
+
+from vb.config.providers import ElevenLabsConfig
+from vb.errors import Unavailable
+from vb.providers.failure import FailureCategory, ProviderFailed
+from vb.tts.base import Capabilities, Voice
+from vb.tts.http import RATE_HZ, HttpAnswer, HttpRequest, Outside, PlainBody, refused
+
+NAME: Final = "elevenlabs"
+DEFAULT_MODEL: Final = "eleven_multilingual_v2"
+_ID = re.compile(r"[A-Za-z0-9]{20}")
+"""How the provider writes the ids of voices; anything else may be a name."""
+_NAMES_FOR: Final = timedelta(minutes=10)
+_MAX_NAMES: Final = 1_000
+_BY_CODE: Final[dict[str, FailureCategory]] = {
+    "quota_exceeded": "rate_limited",
+    "too_many_concurrent_requests": "rate_limited",
+    "system_busy": "service_unavailable",
+}
+
+
+class ElevenLabsVoices:
+    """The codec.
+
+    Args:
+        config: key and base URL.
+    """
+
+    name = NAME
+    capabilities = Capabilities(max_text=5_000)
+
+    def __init__(self, config: ElevenLabsConfig) -> None:
+        self._config = config
+        self._ids: dict[tuple[str, str], tuple[str, datetime]] = {}
+
+    def check(self, voice: Voice) -> Voice:
+        """Fill in the key and the model."""
+        key = voice.api_key if voice.api_key.get_secret_value() else self._config.api_key
+        if not key.get_secret_value():
+            raise Unavailable("no ElevenLabs API key provided")
+        return replace(voice, api_key=key, model_id=voice.model_id or DEFAULT_MODEL)
+
+    async def request(self, text: str, voice: Voice, outside: Outside) -> HttpRequest:
+        """Return the request for a text; a voice that is called by its name is looked up before."""
+        voice_id = quote(await self._voice_id(voice, outside), safe="")
+        body: dict[str, Any] = {"text": text, "model_id": voice.model_id}
+        if voice.language:
+            body["language_code"] = voice.language.partition("-")[0].lower()
+        return HttpRequest(
+            "POST",
+            f"{self._config.base_url}/v1/text-to-speech/{voice_id}/stream?output_format=pcm_{RATE_HZ}",
+            {**_headers(voice), "Content-Type": "application/json", "Accept": "audio/*"},
+            json.dumps(body).encode(),
+        )
+
+    async def _voice_id(self, voice: Voice, outside: Outside) -> str:
+        if _ID.fullmatch(voice.voice):
+            return voice.voice
+        owner = hashlib.sha256(voice.api_key.get_secret_value().encode()).hexdigest()
+        known = (owner, voice.voice.lower())
+        found, until = self._ids.get(known, ("", outside.now()))
+        if until > outside.now():
+            return found
+        answer = await outside.ask(HttpRequest("GET", f"{self._config.base_url}/v1/voices", _headers(voice)))
+        found = _id_of(voice.voice, answer)
+        if len(self._ids) >= _MAX_NAMES:
+            self._ids.clear()
+        self._ids[known] = found, outside.now() + _NAMES_FOR
+        return found
+
+    def body(self) -> PlainBody:
+        """Return what reads an answer: it is audio as it comes."""
+        return PlainBody()
+
+    def failure(self, answer: HttpAnswer) -> ProviderFailed:
+        """Return what an answer without success means; an exhausted quota comes as 401."""
+        try:
+            detail = json.loads(answer.body)["detail"]
+            code = detail.get("status") or detail.get("code")
+        except (ValueError, TypeError, KeyError, AttributeError):
+            code = None
+        category = _BY_CODE.get(code) if isinstance(code, str) else None
+        return refused(NAME, answer.status, code, category)
+
+
+def _headers(voice: Voice) -> dict[str, str]:
+    return {"xi-api-key": voice.api_key.get_secret_value()}
+
+
+def _id_of(name: str, answer: HttpAnswer) -> str:
+    """Return the id of the voice with a name; the name itself, which may be an id, when none has it.
+
+    A key need not have the right to list voices, so a refusal is no failure here: the request for speech
+    will show whether it is one.
+    """
+    try:
+        voices = json.loads(answer.body)["voices"] if answer.status == 200 else []
+        for voice in voices:
+            if str(voice["name"]).lower() == name.lower():
+                return str(voice["voice_id"])
+    except (ValueError, TypeError, KeyError):
+        pass
+    return name

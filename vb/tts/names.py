@@ -1,0 +1,6 @@
+"""The providers of voices by the names that requests give them."""
+
+from typing import Final
+
+NAMES: Final = ("elevenlabs", "aws", "google", "deepgram", "azure")
+"""Each has its place in `vb.tts.tasks.catalog` too; the first is who speaks when nobody is named."""

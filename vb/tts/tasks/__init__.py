@@ -1,0 +1,1 @@
+"""The tasks of voices: the only part of vb.tts that waits."""

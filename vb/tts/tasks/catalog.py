@@ -1,0 +1,41 @@
+"""The providers of voices of a server: a line for each of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from vb.blocking import Blocking
+from vb.config import Config
+from vb.tts.aws import PollyVoices
+from vb.tts.azure import AzureVoices
+from vb.tts.base import Provider
+from vb.tts.deepgram import DeepgramVoices
+from vb.tts.elevenlabs import ElevenLabsVoices
+from vb.tts.google import GoogleVoices
+from vb.tts.http import HttpVoices
+from vb.tts.tasks.asking import AskedProvider
+from vb.tts.tasks.outside import SystemOutside
+from vb.web.tasks.client import WebClient
+
+
+def asked_providers(
+    config: Config, web: WebClient, disk: Blocking, draw: Callable[[], float]
+) -> dict[str, Provider]:
+    """Return the providers by HTTP, by name.
+
+    Args:
+        config: their keys and base URLs.
+        web: the way out.
+        disk: runs what blocks.
+        draw: gives numbers from 0 to 1 at random.
+    """
+    codecs: tuple[HttpVoices, ...] = (
+        ElevenLabsVoices(config.elevenlabs),
+        PollyVoices(config.aws, config.s3),
+        GoogleVoices(config.google),
+        DeepgramVoices(config.deepgram),
+        AzureVoices(config.azure),
+    )
+    return {
+        codec.name: AskedProvider(codec, web, SystemOutside(codec.name, web, disk), draw) for codec in codecs
+    }
