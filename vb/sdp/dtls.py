@@ -55,6 +55,8 @@ class DtlsKeys:
 def read_dtls(description: SessionDescription, media: MediaDescription) -> DtlsLines | None:
     """Read what a line, or the session for it, says; None when it cannot be used."""
     values = _values(description, media, "fingerprint")[:MAX_FINGERPRINTS]
+    if not values:
+        return None
     setups = _values(description, media, "setup")
     # Without the attribute the writer is the client (RFC 4145 §4).
     setup = setups[0].strip().lower() if setups else "active"

@@ -155,16 +155,7 @@ class SipLeg(Leg):
 
     def quality(self) -> QualityInfo | None:
         """Return the quality of the received RTP; None below two packets."""
-        found = self.media.quality()
-        if found is None or found.rtp_packets_received < 2:
-            return None
-        return QualityInfo(
-            mos_score=found.mos_score,
-            rtp_packets_received=found.rtp_packets_received,
-            rtp_packets_lost=found.rtp_packets_lost,
-            rtp_jitter_ms=found.rtp_jitter_ms,
-            srtp=self.srtp,
-        )
+        return self.media.quality_info()
 
     @property
     def srtp(self) -> SrtpKeying | None:

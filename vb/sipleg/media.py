@@ -8,6 +8,7 @@ from dataclasses import replace
 import trio
 
 from vb.codecs.base import Codec
+from vb.events.leg import QualityInfo
 from vb.ids import IdSource
 from vb.mixer.port import RtpPort
 from vb.rtp.stats import Quality, quality
@@ -149,6 +150,19 @@ class SipMedia:
     def quality(self) -> Quality | None:
         """Return the quality of what was received, also after `close`."""
         return self._quality or self._measured()
+
+    def quality_info(self) -> QualityInfo | None:
+        """Return the quality as the last event of a leg tells it; None below two packets."""
+        found = self.quality()
+        if found is None or found.rtp_packets_received < 2:
+            return None
+        return QualityInfo(
+            mos_score=found.mos_score,
+            rtp_packets_received=found.rtp_packets_received,
+            rtp_packets_lost=found.rtp_packets_lost,
+            rtp_jitter_ms=found.rtp_jitter_ms,
+            srtp=self.security.keying,
+        )
 
     def _measured(self) -> Quality | None:
         """Return the quality so far; before an answer there is nobody whose it could be."""
