@@ -146,7 +146,6 @@ async def wa_in_refused(world: World) -> None:
             await call.response(180)
             leg_id = str((await there.event("leg.ringing", leg_type="whatsapp_in"))["leg_id"])
             await there.rest("POST", f"/v1/legs/{leg_id}/ring", status=202)
-            await call.response(180)
             await there.rest("POST", f"/v1/legs/{leg_id}/early-media", status=202)
             progress = await call.response(183)
             await peer.say(answer=progress.body.decode())
