@@ -306,7 +306,7 @@ async def test_a_browser_that_has_ipv6_only_hears_and_is_heard(config: Config) -
             await wait_for(events, "leg.connected", leg_id=leg_id)
             await call_in(server, phone, events, "r")
             leg: Any = server.engine.legs.get(leg_id)
-            assert ":" in leg.session.ice.route[0][0]
+            assert ":" in leg.connection.session.ice.route[0][0]
             await phone.hear(60)
             await browser.hear(60)
             assert phone.tones() == {1000}
@@ -315,7 +315,7 @@ async def test_a_browser_that_has_ipv6_only_hears_and_is_heard(config: Config) -
             leg_id = await other.call(server)
             await wait_for(events, "leg.connected", leg_id=leg_id)
             both: Any = server.engine.legs.get(leg_id)
-            assert both.session.ice.route[0][0] == "127.0.0.1"
+            assert both.connection.session.ice.route[0][0] == "127.0.0.1"
 
 
 async def test_a_leg_gives_its_ports_of_both_families_back(config: Config) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Any, TypeVar
+from weakref import proxy
 
 import structlog
 import trio
@@ -97,7 +98,8 @@ class Leg(Capable):
         self.moved: list[Callable[[], None]] = []
         self.speaking = False
         self.slots = TaskSlots(f"leg {leg_id}", lambda _: host.recovered("slots", "leg"))
-        self._hold_limit = HoldLimit(self.slots, lambda: self.hangup("rtp_timeout"))
+        leg = proxy(self)  # which owns the limit: no cycle, no work for the collector
+        self._hold_limit = HoldLimit(self.slots, lambda: leg.hangup("rtp_timeout"))
         self.connected = trio.Event()
         self.end_reason: str | None = None
         self._announced = False

@@ -188,14 +188,9 @@ class OfferAnswer:
         return self._offer is not None and not self._offer.answered
 
     @property
-    def offers_keys(self) -> bool:
-        """True while the last offer of ours is one that brings keys."""
-        return self._offer is not None and bool(self._offer.keys)
-
-    @property
-    def offers_dtls(self) -> bool:
-        """True while the last offer of ours asks for a handshake."""
-        return self._offer is not None and self._offer.keys.dtls is not None
+    def open_keys(self) -> LocalKeys:
+        """What the last offer of ours brings of keys."""
+        return NO_KEYS if self._offer is None else self._offer.keys
 
     @property
     def receivable(self) -> Receivable:
@@ -465,11 +460,9 @@ class OfferAnswer:
     ) -> LocalAudio:
         agreed = self._in_force.agreed
         ptime_ms = _USUAL_PTIME_MS if agreed is None else agreed.ptime_ms
-        keys = self._in_force.keys
-        if self.keying is not None:
-            offer = self.keying
-            keys = offer.first_offer() if agreed is None else offer.later_offer(agreed.srtp, keys)
-        ice = self._in_force.ice
+        keys, ice, keying = self._in_force.keys, self._in_force.ice, self.keying
+        if keying is not None:
+            keys = keying.first_offer() if agreed is None else keying.later_offer(agreed.srtp, keys)
         return LocalAudio(self._rtp_port, self._rtcp_port, formats, ptime_ms, direction, rtcp_mux, keys, ice)
 
     def _under_hold(self, direction: Direction) -> Direction:

@@ -87,9 +87,9 @@ class SipMedia:
 
         Where the offer has keys, nobody can tell before the answer what is protected, and with what.
         """
-        if self.negotiation.agreed is not None or not self.negotiation.offers_keys:
+        if self.negotiation.agreed is not None or not self.negotiation.open_keys:
             self.port.expect(self.negotiation.receivable)
-        elif self.negotiation.offers_dtls:
+        elif self.negotiation.open_keys.dtls is not None:
             self.security.expect()
             self.text.expect()
 
