@@ -15,6 +15,7 @@ LATE_TICKS_PERCENT: Final = 1.0
 """The same bar as the server counts it."""
 MEMORY_KB: Final = 150.0
 WEBRTC_MEMORY_KB: Final = 400.0
+TRANSCRIBED_LATENESS_P99_MS: Final = 10.0
 DELAY_P50_MS: Final = 22.0
 DELAY_P95_MS: Final = 32.0
 FIRST_AUDIO_P95_MS: Final = 40.0
@@ -211,6 +212,21 @@ class WebSocketCase:
 
 
 @dataclass(frozen=True, slots=True)
+class TranscriptsCase:
+    """Everybody talks, and each leg has a transcription by a service on the other core.
+
+    Attributes:
+        name: as `--only` takes it.
+        legs: how many, in 2-party rooms.
+        bar_us: most µs of CPU per leg and tick.
+    """
+
+    name: str = "transcripts-100"
+    legs: int = 100
+    bar_us: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class MemoryCase:
     """Many short calls one after the other, and what is left of them.
 
@@ -276,6 +292,7 @@ Case = (
     | CallCase
     | FeaturesCase
     | WebSocketCase
+    | TranscriptsCase
     | MemoryCase
     | SoakCase
     | SignallingCase
@@ -307,6 +324,7 @@ CASES: Final[tuple[Case, ...]] = (
     CallCase(),
     FeaturesCase(),
     WebSocketCase(),
+    TranscriptsCase(),
     MemoryCase(),
     SignallingCase(),
     SignallingCase("signalling-300", rate=300.0, calls=3000, warm_up=150),
@@ -330,6 +348,7 @@ QUICK: Final[tuple[Case, ...]] = (
     CallCase(calls=100),
     FeaturesCase("features-20", 20, 4, bar_us=None),
     WebSocketCase("websocket-10", 10, bar_us=None),
+    TranscriptsCase("transcripts-10", 10),
     SignallingCase(calls=60, warm_up=10),
     BurstCase("delete-80", 80, "delete"),
     BurstCase("hang-up-80", 80, "hang up"),

@@ -21,6 +21,7 @@ from bench.cases import (
     SignallingCase,
     SoakCase,
     SpeakersCase,
+    TranscriptsCase,
     VoiceCase,
     WebRtcCase,
     WebSocketCase,
@@ -92,6 +93,8 @@ def _describe(case: Case) -> str:
             )
         case WebSocketCase():
             return f"{case.legs} programs on WebSockets, 2-party rooms at 16 kHz, then as many phones"
+        case TranscriptsCase():
+            return f"{case.legs} legs, 2-party rooms at 16 kHz, PCMU, everybody talking, each transcribed"
         case MemoryCase():
             return f"{case.warm_up} and {case.calls} short calls with media, {case.rate:g} a second"
         case SoakCase():

@@ -16,6 +16,7 @@ from bench.cases import (
     MEMORY_KB,
     SETUP_P99_MS,
     STORED_S,
+    TRANSCRIBED_LATENESS_P99_MS,
     WEBRTC_MEMORY_KB,
     BurstCase,
     CallCase,
@@ -27,6 +28,7 @@ from bench.cases import (
     SignallingCase,
     SoakCase,
     SpeakersCase,
+    TranscriptsCase,
     VoiceCase,
     WebRtcCase,
     WebSocketCase,
@@ -43,6 +45,7 @@ from bench.outcome import (
     Outcome,
     SignallingFigures,
     SoakFigures,
+    TranscriptFigures,
     VoiceFigures,
     WebSocketFigures,
     Window,
@@ -119,6 +122,8 @@ def _readers(case: Case) -> list[Reader]:
             return _features_readers(case)
         case WebSocketCase():
             return _websocket_readers(case)
+        case TranscriptsCase():
+            return _transcript_readers(case)
         case MemoryCase():
             return _memory_readers(case)
         case SoakCase():
@@ -225,6 +230,33 @@ def _websocket_readers(case: WebSocketCase) -> list[Reader]:
         ("load average of the machine", lambda f: f.load_average, None),
     ]
     return _of(WebSocketFigures, own)
+
+
+def _transcript_readers(case: TranscriptsCase) -> list[Reader]:
+    def late(read: Callable[[Spread], float]) -> Callable[[TranscriptFigures], float | None]:
+        return lambda f: None if f.lateness is None else read(f.lateness)
+
+    def window(read: Callable[[Window], float | None]) -> Callable[[TranscriptFigures], float | None]:
+        return lambda f: read(f.window)
+
+    own: list[Own[TranscriptFigures]] = [
+        ("CPU, µs per leg and tick", window(lambda w: w.cpu_us), case.bar_us),
+        ("the same before they began, µs", lambda f: f.plain_us, None),
+        ("time without a core, % of the window", window(lambda w: w.core_wait_percent), None),
+        (
+            "tick lateness at listeners p99, ms",
+            window(lambda w: w.egress.p99_ms),
+            TRANSCRIBED_LATENESS_P99_MS,
+        ),
+        ("tick lateness of the server p99, ms", late(lambda s: s.p99_ms), TRANSCRIBED_LATENESS_P99_MS),
+        ("tick lateness of the server max, ms", late(lambda s: s.max_ms), None),
+        ("messages of audio a second", lambda f: f.messages_per_s, None),
+        ("frames that were given up", lambda f: float(f.frames_dropped), 0.0),
+        ("texts that were told", lambda f: float(f.texts), None),
+        ("generator lateness p99, ms", window(lambda w: w.load.p99_ms), None),
+        ("load average of the machine", window(lambda w: w.load_average), None),
+    ]
+    return _of(TranscriptFigures, own)
 
 
 def _memory_readers(case: MemoryCase) -> list[Reader]:

@@ -31,6 +31,7 @@ from bench.cases import (
     SignallingCase,
     SoakCase,
     SpeakersCase,
+    TranscriptsCase,
     VoiceCase,
     WebRtcCase,
     WebSocketCase,
@@ -49,6 +50,7 @@ from bench.signalling import run_signalling
 from bench.soak import run_soak
 from bench.speakers import run_speakers
 from bench.tones import check_tones, in_order, tone_frequencies
+from bench.transcripts import run_transcripts
 from bench.voices import run_voices
 from bench.webrtc import run_webrtc
 from bench.window import TICK_S, measure
@@ -82,6 +84,8 @@ def run_case(case: Case, checkout: Path, options: Options) -> Outcome:
             return run_features(case, checkout, options)
         case WebSocketCase():
             return run_websocket(case, checkout, options)
+        case TranscriptsCase():
+            return run_transcripts(case, checkout, options)
         case MemoryCase():
             return run_memory(case, checkout, options)
         case SoakCase():
