@@ -97,34 +97,36 @@ async def test_who_waits_goes_on_waiting_when_it_is_cleared() -> None:
 
 
 async def test_clearing_at_any_moment_leaves_only_the_new_text() -> None:
-    async with open_stage() as stage:
-        async with stage.providers["elevenlabs"].open(voice_of(stage)) as session:
-            for pause_s in (0.0, 0.001, 0.002, 0.004, 0.008, 0.016, 0.03):
-                stage.mock.plan(Speak(TONE.tobytes(), piece_bytes=640, pace_s=0.0005))
-                await session.feed("old")
-                await session.finalize()
-                await trio.sleep(pause_s)
-                await session.clear()
-                stage.mock.plan(Speak(OTHER.tobytes()))
-                await session.feed("new")
-                await session.finalize()
-                assert np.array_equal(await utterance(session), OTHER)
+    async with open_stage() as stage, stage.providers["elevenlabs"].open(voice_of(stage)) as session:
+        for pause_s in (0.0, 0.001, 0.002, 0.004, 0.008, 0.016, 0.03):
+            stage.mock.plan(Speak(TONE.tobytes(), piece_bytes=640, pace_s=0.0005))
+            await session.feed("old")
+            await session.finalize()
+            await trio.sleep(pause_s)
+            await session.clear()
+            stage.mock.plan(Speak(OTHER.tobytes()))
+            await session.feed("new")
+            await session.finalize()
+            assert np.array_equal(await utterance(session), OTHER)
 
 
 async def test_a_failure_is_raised_where_audio_is_waited_for() -> None:
     async with open_stage() as stage:
         stage.mock.plan(Fail(401))
         with pytest.raises(ProviderFailed) as failed:
-            async with stage.providers["elevenlabs"].open(voice_of(stage)) as session:
-                await session.feed("one")
-                await session.finalize()
-                await session.receive()
+            await _first(stage)
         assert failed.value.category == "permanent_auth"
 
 
 async def test_too_much_text_is_refused() -> None:
-    async with open_stage() as stage:
-        async with stage.providers["elevenlabs"].open(voice_of(stage)) as session:
-            await session.feed("a" * 20_000)
-            with pytest.raises(ProviderFailed):
-                await session.feed("a")
+    async with open_stage() as stage, stage.providers["elevenlabs"].open(voice_of(stage)) as session:
+        await session.feed("a" * 20_000)
+        with pytest.raises(ProviderFailed):
+            await session.feed("a")
+
+
+async def _first(stage: Stage) -> None:
+    async with stage.providers["elevenlabs"].open(voice_of(stage)) as session:
+        await session.feed("one")
+        await session.finalize()
+        await session.receive()
