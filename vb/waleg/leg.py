@@ -173,15 +173,14 @@ class WhatsAppLeg(RtcDigits):
         return self.call
 
     async def run(self) -> None:
-        """Consume the events of the call until it is closed."""
+        """Consume the events of the call until it is closed, or one of them has ended the leg."""
         call = await self._open()
-        while call is not None:
+        while call is not None and not self._ended.is_set():
             event = await call.next_event()
             if isinstance(event, sip.Closed):
                 self.hangup("internal_error")
                 return
-            if not self.ended:
-                self.handle(call, event)
+            self.handle(call, event)
 
     def hang_up(self, reason: str) -> None:
         """Say goodbye over DTLS, and end the call the way its state demands."""
