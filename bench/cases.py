@@ -18,6 +18,8 @@ WEBRTC_MEMORY_KB: Final = 400.0
 TRANSCRIBED_LATENESS_P99_MS: Final = 10.0
 DELAY_P50_MS: Final = 22.0
 DELAY_P95_MS: Final = 32.0
+FIRST_AUDIO_P95_MS: Final = 40.0
+"""From the request for a kept utterance to its first audio on the wire."""
 SETUP_P99_MS: Final = 100.0
 STORED_S: Final = 5.0
 """How long the last of many calls may take until the history has it."""
@@ -120,6 +122,23 @@ class DelayCase:
     burst_packets: int = 40
     pause_packets: int = 27
     bursts: int = 8
+
+
+@dataclass(frozen=True, slots=True)
+class VoiceCase:
+    """A kept utterance is said to everybody, one after the other, several times.
+
+    Attributes:
+        name: as `--only` takes it.
+        legs: how many.
+        rounds: how often each of them hears it.
+        step_s: from one request to the next.
+    """
+
+    name: str = "speech-kept"
+    legs: int = 20
+    rounds: int = 8
+    step_s: float = 0.037
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,6 +288,7 @@ Case = (
     | SpeakersCase
     | WebRtcCase
     | DelayCase
+    | VoiceCase
     | CallCase
     | FeaturesCase
     | WebSocketCase
@@ -300,6 +320,7 @@ CASES: Final[tuple[Case, ...]] = (
     WebRtcCase("webrtc-room-few", 100, "one room", talkers=3, complexity="0"),
     WebRtcCase("webrtc-handshakes", 20, handshakes_per_s=30.0),
     DelayCase(),
+    VoiceCase(),
     CallCase(),
     FeaturesCase(),
     WebSocketCase(),
@@ -323,6 +344,7 @@ QUICK: Final[tuple[Case, ...]] = (
     SpeakersCase("opus-10", 10, "opus", room_size=2),
     WebRtcCase("webrtc-pairs", 10),
     DelayCase(legs=20, bursts=3),
+    VoiceCase(legs=5, rounds=3),
     CallCase(calls=100),
     FeaturesCase("features-20", 20, 4, bar_us=None),
     WebSocketCase("websocket-10", 10, bar_us=None),

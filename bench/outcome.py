@@ -81,6 +81,23 @@ class DelayFigures:
 
 
 @dataclass(frozen=True, slots=True)
+class VoiceFigures:
+    """What the case of kept speech shows.
+
+    Attributes:
+        first_audio: from the request to the first audio on the wire.
+        said: utterances.
+        broken: of them, not heard whole.
+        asked: questions to the provider.
+    """
+
+    first_audio: Spread
+    said: int
+    broken: int
+    asked: int
+
+
+@dataclass(frozen=True, slots=True)
 class CallFigures:
     """What the call case shows.
 
@@ -336,6 +353,7 @@ class SignallingFigures:
 Figures = (
     MediaFigures
     | DelayFigures
+    | VoiceFigures
     | CallFigures
     | FeatureFigures
     | WebSocketFigures

@@ -22,6 +22,7 @@ from bench.cases import (
     SoakCase,
     SpeakersCase,
     TranscriptsCase,
+    VoiceCase,
     WebRtcCase,
     WebSocketCase,
 )
@@ -81,6 +82,10 @@ def _describe(case: Case) -> str:
             )
         case DelayCase():
             return f"leg to leg at {case.legs} legs, 2-party rooms, {case.bursts} bursts each"
+        case VoiceCase():
+            return (
+                f"a kept utterance said {case.rounds} times to each of {case.legs} legs, one after the other"
+            )
         case FeaturesCase():
             return (
                 f"{case.legs} legs, 2-party rooms at 16 kHz, PCMU, bursts of speech told for all, "

@@ -10,6 +10,7 @@ from bench.cases import (
     BURST_LATENESS_MS,
     DELAY_P50_MS,
     DELAY_P95_MS,
+    FIRST_AUDIO_P95_MS,
     LATE_TICKS_PERCENT,
     LATENESS_P99_MS,
     MEMORY_KB,
@@ -28,6 +29,7 @@ from bench.cases import (
     SoakCase,
     SpeakersCase,
     TranscriptsCase,
+    VoiceCase,
     WebRtcCase,
     WebSocketCase,
 )
@@ -44,6 +46,7 @@ from bench.outcome import (
     SignallingFigures,
     SoakFigures,
     TranscriptFigures,
+    VoiceFigures,
     WebSocketFigures,
     Window,
 )
@@ -111,6 +114,8 @@ def _readers(case: Case) -> list[Reader]:
             return _webrtc_readers(case)
         case DelayCase():
             return _of(DelayFigures, DELAY)
+        case VoiceCase():
+            return _of(VoiceFigures, KEPT_SPEECH)
         case CallCase():
             return _of(CallFigures, CALLS)
         case FeaturesCase():
@@ -276,6 +281,15 @@ DELAY: Final[Sequence[Own[DelayFigures]]] = (
     ("bursts", lambda f: float(f.bursts), None),
     ("broken bursts", lambda f: float(f.broken), 0.0),
     ("generator lateness p99, ms", lambda f: f.load.p99_ms, None),
+)
+
+KEPT_SPEECH: Final[Sequence[Own[VoiceFigures]]] = (
+    ("request to first audio p50, ms", lambda f: f.first_audio.p50_ms, None),
+    ("request to first audio p95, ms", lambda f: f.first_audio.p95_ms, FIRST_AUDIO_P95_MS),
+    ("request to first audio max, ms", lambda f: f.first_audio.max_ms, None),
+    ("utterances", lambda f: float(f.said), None),
+    ("utterances that were not heard whole", lambda f: float(f.broken), 0.0),
+    ("questions to the provider", lambda f: float(f.asked), 1.0),
 )
 
 CALLS: Final[Sequence[Own[CallFigures]]] = (

@@ -32,6 +32,7 @@ from bench.cases import (
     SoakCase,
     SpeakersCase,
     TranscriptsCase,
+    VoiceCase,
     WebRtcCase,
     WebSocketCase,
     rooms_of,
@@ -50,6 +51,7 @@ from bench.soak import run_soak
 from bench.speakers import run_speakers
 from bench.tones import check_tones, in_order, tone_frequencies
 from bench.transcripts import run_transcripts
+from bench.voices import run_voices
 from bench.webrtc import run_webrtc
 from bench.window import TICK_S, measure
 
@@ -74,6 +76,8 @@ def run_case(case: Case, checkout: Path, options: Options) -> Outcome:
             return run_webrtc(case, checkout, options)
         case DelayCase():
             return run_delay(case, checkout, options)
+        case VoiceCase():
+            return run_voices(case, checkout, options)
         case CallCase():
             return run_calls(case, checkout, options)
         case FeaturesCase():
