@@ -18,6 +18,8 @@ WEBRTC_MEMORY_KB: Final = 400.0
 DELAY_P50_MS: Final = 22.0
 DELAY_P95_MS: Final = 32.0
 SETUP_P99_MS: Final = 100.0
+STORED_S: Final = 5.0
+"""How long the last of many calls may take until the history has it."""
 BURST_LATENESS_MS: Final = 20.0
 """How much later than otherwise a tick may be during a burst."""
 
@@ -78,22 +80,34 @@ class SpeakersCase:
 
 @dataclass(frozen=True, slots=True)
 class WebRtcCase:
-    """Browsers in pairs who all talk, with Opus over SRTP.
+    """Browsers with Opus over SRTP, of whom all or few talk.
 
     Attributes:
         name: as `--only` takes it.
         legs: how many.
+        layout: two legs to a room, or one room for all.
+        talkers: the first so many legs talk, all of them when None; the others send silence and say so.
+        complexity: of the server's encoders; costs are compared at one that does not follow the load.
+        cores: how many the server may use; with more than one it shares them with the load.
+        handshakes_per_s: further legs that come and go meanwhile.
+        checked: whether what listeners hear is judged; too many tones at once drown in a codec for speech.
         bar_us: most µs of CPU per leg and tick, None without a bar.
     """
 
     name: str
     legs: int
+    layout: Literal["pairs", "one room"] = "pairs"
+    talkers: int | None = None
+    complexity: str = "auto"
+    cores: int = 1
+    handshakes_per_s: float = 0.0
+    checked: bool = True
     bar_us: float | None = None
 
     @property
     def amplitude(self) -> float:
         """Level of every tone."""
-        return FEW_AMPLITUDE
+        return FEW_AMPLITUDE if self.checked else CROWD_AMPLITUDE
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,6 +222,7 @@ class SignallingCase:
         calls: measured.
         warm_up: calls before them.
         hold_s: from the 200 to the caller's BYE.
+        history: whether the server keeps its calls in a PostgreSQL database.
     """
 
     name: str = "signalling"
@@ -215,6 +230,7 @@ class SignallingCase:
     calls: int = 900
     warm_up: int = 120
     hold_s: float = 0.1
+    history: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,6 +277,11 @@ CASES: Final[tuple[Case, ...]] = (
     SpeakersCase("room-few-opus", 40, "opus", talkers=3),
     SpeakersCase("room-few-opus-200", 200, "opus", talkers=3, listeners="pause"),
     WebRtcCase("webrtc-pairs", 40),
+    WebRtcCase("webrtc-pairs-100", 100),
+    WebRtcCase("webrtc-pairs-170", 170, cores=2),
+    WebRtcCase("webrtc-room-all", 100, "one room", complexity="0", checked=False),
+    WebRtcCase("webrtc-room-few", 100, "one room", talkers=3, complexity="0"),
+    WebRtcCase("webrtc-handshakes", 20, handshakes_per_s=30.0),
     DelayCase(),
     CallCase(),
     FeaturesCase(),
@@ -268,6 +289,7 @@ CASES: Final[tuple[Case, ...]] = (
     MemoryCase(),
     SignallingCase(),
     SignallingCase("signalling-300", rate=300.0, calls=3000, warm_up=150),
+    SignallingCase("signalling-300-history", rate=300.0, calls=3000, warm_up=150, history=True),
     BurstCase("delete-400", 420, "delete"),
     BurstCase("delete-2000", 2020, "delete"),
     BurstCase("hang-up-2000", 2000, "hang up"),

@@ -64,10 +64,11 @@ class Placement:
             os.sched_setscheduler(pid, os.SCHED_RR | os.SCHED_RESET_ON_FORK, os.sched_param(1))
 
 
-def placements(*, realtime: bool) -> tuple[Placement, Placement]:
-    """Return places for the server and for the load: different cores unless there is but one."""
+def placements(*, realtime: bool, server_cores: int = 1) -> tuple[Placement, Placement]:
+    """Return places for the server and for the load: different cores unless there are too few."""
     cores = sorted(os.sched_getaffinity(0))
-    server, load = (cores[:1], cores[1:]) if len(cores) > 1 else (cores, cores)
+    server = cores[:server_cores]
+    load = cores[server_cores:] or cores
     return Placement(frozenset(server), realtime), Placement(frozenset(load), realtime)
 
 

@@ -296,6 +296,8 @@ class SignallingFigures:
         events_lost: by what the client was told.
         core_wait_percent: of the time, in which the server could have run but had no core: others' doing.
         load: the generator's own lateness.
+        late_percent: ticks that the server itself calls late, None when it does not say.
+        stored_s: from the end of the last call until the history had all of them; None without a history.
     """
 
     cpu_us: float
@@ -306,6 +308,8 @@ class SignallingFigures:
     events_lost: int
     core_wait_percent: float
     load: LoadLateness
+    late_percent: float | None = None
+    stored_s: float | None = None
 
 
 Figures = (

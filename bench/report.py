@@ -70,7 +70,14 @@ def _describe(case: Case) -> str:
             formats = case.codec or "all formats and packet times"
             return f"{case.legs} legs, {rooms} at 16 kHz, {formats}, {talking}"
         case WebRtcCase():
-            return f"{case.legs} browsers, 2-party rooms at 16 kHz, Opus over SRTP, everybody talking"
+            rooms = "2-party rooms" if case.layout == "pairs" else "one room"
+            talking = f"{case.talkers} talk" if case.talkers else "everybody talking"
+            further = f", {case.handshakes_per_s:g} further ones a second" if case.handshakes_per_s else ""
+            level = "" if case.complexity == "auto" else f" at complexity {case.complexity}"
+            cores = f", on {case.cores} cores" if case.cores > 1 else ""
+            return (
+                f"{case.legs} browsers, {rooms} at 16 kHz, Opus{level} over SRTP, {talking}{further}{cores}"
+            )
         case DelayCase():
             return f"leg to leg at {case.legs} legs, 2-party rooms, {case.bursts} bursts each"
         case FeaturesCase():

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from time import monotonic
 from typing import Final
 
 from bench.application import Application
 from bench.bed import SHOWN_FAULTS, Bed, Load, open_bed
-from bench.cases import SignallingCase
+from bench.cases import STORED_S, SignallingCase
 from bench.events import lost_events
 from bench.figures import Spread
 from bench.generator import FinishedCall
-from bench.host import placed, placements
+from bench.host import Placement, placed, placements
 from bench.load.churn import Rush
 from bench.outcome import Options, Outcome, SignallingFigures
+from bench.server import late_percent
+from tests.support.postgres import running_postgres
 
 EVENTS: Final = ("leg.ringing", "leg.connected", "leg.disconnected")
 """What each call must tell at least."""
@@ -38,17 +43,24 @@ def run_signalling(case: SignallingCase, checkout: Path, options: Options) -> Ou
     """
     load = Load(case.calls, application=Answering, talks=False)
     _, load_place = placements(realtime=False)
-    with open_bed(checkout, load, {}, options) as bed, placed(load_place):
+    with (
+        _history(case, load_place) as settings,
+        open_bed(checkout, load, settings, options) as bed,
+        placed(load_place),
+    ):
         warm = _offer(bed, case, case.warm_up)
         bed.wait(REST_S)
         bed.generator.mark()
+        before = bed.server.metrics()
         used, waited, began = bed.server.cpu_s(), bed.server.core_wait_s(), monotonic()
         done = _offer(bed, case, case.calls)
         used, waited = bed.server.cpu_s() - used, bed.server.core_wait_s() - waited
         took = monotonic() - began
+        late = late_percent(before, bed.server.metrics())
         lateness = bed.generator.lateness()
         application = bed.application
         offered = case.warm_up + case.calls
+        stored_s = _wait_stored(bed, offered) if case.history else None
         application.pump_until(lambda: application.counts["leg.disconnected"] >= offered, 10.0)
         legs = [application.legs.get(number, f"of call {number}") for number in range(offered)]
         lost = lost_events(application.logs, dict.fromkeys(legs, EVENTS))
@@ -67,8 +79,34 @@ def run_signalling(case: SignallingCase, checkout: Path, options: Options) -> Ou
             events_lost=lost,
             core_wait_percent=waited * 100 / took,
             load=lateness,
+            late_percent=late,
+            stored_s=stored_s,
         )
+        if stored_s is not None and stored_s >= STORED_S:
+            faults.append(f"not all of {offered} calls were stored within {STORED_S:.0f} s")
         return Outcome(figures, tuple(faults))
+
+
+@contextmanager
+def _history(case: SignallingCase, place: Placement) -> Iterator[dict[str, str]]:
+    """Run a database beside the load, if the case has one; gives the settings that lead there."""
+    if not case.history:
+        yield {}
+        return
+    with placed(place), tempfile.TemporaryDirectory() as folder, running_postgres() as url:
+        yield {"VB_DATABASE_URL": url, "VB_DATA_DIR": folder}
+
+
+def _wait_stored(bed: Bed, calls: int) -> float:
+    """Wait until the history has all calls, and all ended; returns how long that took."""
+    began = monotonic()
+    while monotonic() < began + STORED_S:
+        page = bed.server.request("GET", "/api/calls?pageSize=1&durationMin=0s")
+        assert isinstance(page, dict)
+        if page["total"] == calls:
+            break
+        bed.wait(0.05)
+    return monotonic() - began
 
 
 def _offer(bed: Bed, case: SignallingCase, calls: int) -> list[FinishedCall]:

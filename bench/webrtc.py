@@ -1,4 +1,4 @@
-"""Browsers in pairs: the cost of a leg with Opus, SRTP and consent, beside that of a plain one."""
+"""Browsers in pairs or in one room: what a leg with Opus, SRTP and consent costs."""
 
 from __future__ import annotations
 
@@ -27,6 +27,8 @@ from bench.server import ROOT, Server, ServerFailed, late_percent, running_serve
 SETTLE_S: Final = 2.0
 UP_LIMIT_S: Final = 90.0
 TICK_S: Final = 0.02
+MOST_MISSED: Final = 0.8
+"""Share of the further legs that must be up by the end: the last ones come too late."""
 
 
 def _heard(packets: list[tuple[int, str]]) -> Heard:
@@ -37,9 +39,34 @@ def _heard(packets: list[tuple[int, str]]) -> Heard:
 @contextmanager
 def _callers(server: Server, case: WebRtcCase, place: Placement) -> Iterator[subprocess.Popen[bytes]]:
     url = f"http://{server.http_host}:{server.http_port}"
-    command = [sys.executable, "-m", "bench.load.webrtc", url, str(case.legs), str(case.amplitude)]
+    talkers = case.legs if case.talkers is None else case.talkers
+    room_size = 2 if case.layout == "pairs" else case.legs
+    figures = (case.legs, case.amplitude, talkers, room_size)
+    command = [sys.executable, "-m", "bench.load.webrtc", url, *map(str, figures)]
     process = subprocess.Popen(
         command,
+        cwd=ROOT,
+        env={"PATH": os.defpath, "PYTHONPATH": str(ROOT)},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    try:
+        place.apply(process.pid)
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+@contextmanager
+def _further(server: Server, case: WebRtcCase, place: Placement) -> Iterator[subprocess.Popen[bytes] | None]:
+    """Further legs that come and go during the block, where the case has any."""
+    if not case.handshakes_per_s:
+        yield None
+        return
+    url = f"http://{server.http_host}:{server.http_port}"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "bench.load.handshakes", url, str(case.handshakes_per_s)],
         cwd=ROOT,
         env={"PATH": os.defpath, "PYTHONPATH": str(ROOT)},
         stdin=subprocess.PIPE,
@@ -59,9 +86,13 @@ def run_webrtc(case: WebRtcCase, checkout: Path, options: Options) -> Outcome:
     Raises:
         ServerFailed: it did not start, did not end, or did not connect all.
     """
-    server_place, load_place = placements(realtime=options.realtime)
+    server_place, load_place = placements(realtime=options.realtime, server_cores=case.cores)
     with tempfile.TemporaryDirectory() as name:
-        settings = {"VB_PASS_THROUGH": "false", "ICE_SERVERS": "none"}
+        settings = {
+            "VB_PASS_THROUGH": "false",
+            "ICE_SERVERS": "none",
+            "VB_OPUS_COMPLEXITY": case.complexity,
+        }
         with running_server(checkout, Path(name), server_place, settings) as server:
             server.metrics()
             idle_bytes = server.resident_bytes()
@@ -73,10 +104,12 @@ def run_webrtc(case: WebRtcCase, checkout: Path, options: Options) -> Outcome:
                 time.sleep(SETTLE_S)  # noqa: TID251 - this process has no event loop
                 before = server.metrics()
                 began, used, waited = time.monotonic(), server.cpu_s(), server.core_wait_s()
-                time.sleep(options.window_s)  # noqa: TID251 - this process has no event loop
-                took = time.monotonic() - began
-                used, waited = server.cpu_s() - used, server.core_wait_s() - waited
-                after = server.metrics()
+                with _further(server, case, load_place) as further:
+                    time.sleep(options.window_s)  # noqa: TID251 - this process has no event loop
+                    took = time.monotonic() - began
+                    used, waited = server.cpu_s() - used, server.core_wait_s() - waited
+                    after = server.metrics()
+                    faults = _further_faults(further, case, options)
                 memory_kb = (server.resident_bytes() - idle_bytes) / case.legs / 1000
                 process.stdin.write(b"x")
                 process.stdin.flush()
@@ -91,11 +124,14 @@ def run_webrtc(case: WebRtcCase, checkout: Path, options: Options) -> Outcome:
         late_percent=late_percent(before, after),
         load_average=load_average(),
     )
-    speakers = [Speaker("opus")] * case.legs
+    talkers = case.legs if case.talkers is None else case.talkers
+    speakers = [Speaker("opus", sound="tone" if leg < talkers else "silence") for leg in range(case.legs)]
+    places = np.arange(case.legs) // 2 if case.layout == "pairs" else np.zeros(case.legs, np.int64)
     heard = [_heard(payloads) for payloads in told["heard"]]
-    tones = check_hearing(heard, speakers, np.arange(case.legs) // 2, case.amplitude)
+    tones = check_hearing(heard, speakers, places, case.amplitude)
     dropped = sum(value for name, value in after.items() if name.startswith("voiceblender_webrtc_dropped"))
-    faults = list(tones.wrong)
+    if case.checked:
+        faults += tones.wrong
     if dropped or sum(told["lost"]):
         faults.append(f"packets lost: {dropped:.0f} on the way in, {sum(told['lost'])} on the way out")
     figures = MediaFigures(
@@ -108,3 +144,18 @@ def run_webrtc(case: WebRtcCase, checkout: Path, options: Options) -> Outcome:
         tones.loudest_other,
     )
     return Outcome(figures, tuple(faults))
+
+
+def _further_faults(process: subprocess.Popen[bytes] | None, case: WebRtcCase, options: Options) -> list[str]:
+    """Return what is wrong with the legs that came and went."""
+    if process is None:
+        return []
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdin.write(b"x")
+    process.stdin.flush()
+    told = json.loads(process.stdout.readline() or b"{}")
+    wanted = case.handshakes_per_s * options.window_s * MOST_MISSED
+    if told.get("connected", 0) < wanted:
+        return [f"only {told.get('connected', 0)} of at least {wanted:.0f} further legs have connected"]
+    return []

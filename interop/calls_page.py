@@ -18,6 +18,8 @@ from interop.server import Server, running_server
 TOKEN = "a-token-that-nobody-guesses"
 CALL_S = 30.0
 POLL_S = 0.1
+SOUNDED_S = 16.0
+"""How long the call lasts: how it sounds is sampled every five seconds, from the second sample on."""
 DESK, PHONE = (1200, 900), (360, 740)
 UNNAMED = """[...document.querySelectorAll('input, select, button, a, audio')].filter(node =>
   !(node.labels?.length || node.textContent.trim() || node.getAttribute('aria-label'))
@@ -56,7 +58,7 @@ async def _hold_call(server: Server) -> None:
         )
         (await client.post(f"/v1/legs/{called}/record", json={})).raise_for_status()
         (await client.post(f"/v1/legs/{called}/play", json={"tone": "us_dial"})).raise_for_status()
-        await trio.sleep(1.5)
+        await trio.sleep(SOUNDED_S)
         await client.delete(f"/v1/legs/{called}")
         await _until(
             client, "/api/calls", lambda found: len([call for call in found["results"] if call["ended"]]) == 2
@@ -113,9 +115,16 @@ async def _look(report: Report, page: Page, server: Server, folder: Path) -> Non
     lanes = await page.run(
         "[...document.querySelectorAll('.lanes svg > text')].map(node => node.textContent)"
     )
-    for lane in ("SIP", "Events", "Rooms", "Said"):
+    for lane in ("SIP", "Events", "Rooms", "Quality", "Said"):
         check(lane in lanes, f"the time line has a lane for {lane}", lanes)
-    for mark, least in ((".sip-in", 3), (".sip-out", 3), (".event", 5), (".room", 1), (".rule", 6)):
+    for mark, least in (
+        (".sip-in", 3),
+        (".sip-out", 3),
+        (".event", 5),
+        (".room", 1),
+        (".quality", 1),
+        (".rule", 6),
+    ):
         found = await page.run(f"document.querySelectorAll('.lanes {mark}').length")
         check(found >= least, f"the time line shows {mark[1:]}", found)
     waves = await page.run(

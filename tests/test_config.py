@@ -117,6 +117,17 @@ def test_a_jitter_buffer_of_zero_is_not_the_adaptive_one() -> None:
     assert Config.from_env({"SIP_JITTER_BUFFER_MS": "0"}).rtp.jitter_buffer_ms == 0
 
 
+@pytest.mark.parametrize(("text", "complexity"), [("", None), ("auto", None), ("0", 0), ("10", 10)])
+def test_the_complexity_of_opus_is_a_number_or_left_to_the_load(text: str, complexity: int | None) -> None:
+    assert Config.from_env({"VB_OPUS_COMPLEXITY": text}).rooms.opus_complexity == complexity
+
+
+@pytest.mark.parametrize("text", ["11", "-1", "much"])
+def test_another_complexity_of_opus_is_refused_in_one_line(text: str) -> None:
+    with pytest.raises(ConfigError, match="VB_OPUS_COMPLEXITY"):
+        Config.from_env({"VB_OPUS_COMPLEXITY": text})
+
+
 def test_secrets_do_not_show() -> None:
     config = Config.from_env({"WEBHOOK_SECRET": "hush"})
     assert config.webhook.secret.get_secret_value() == "hush"

@@ -8,7 +8,9 @@ from functools import partial
 import structlog
 import trio
 
+from vb.agents.agents import Agents
 from vb.blocking import ThreadRunner
+from vb.codecs.complexity import Complexity
 from vb.config import Config
 from vb.engine import Engine
 from vb.errors import ConfigError
@@ -145,11 +147,13 @@ def build_engine(
         playout=PlayoutSettings(config.rtp.jitter_buffer_ms, config.rtp.jitter_buffer_max_ms),
         pass_through=config.rooms.pass_through,
         relearn=config.rtp.relatch,
+        complexity=Complexity(config.rooms.opus_complexity),
     )
     players = Players(ids, Fetcher(web, blocking=decoders), decoders)
     metrics, life, bridges = Metrics(), Lifetime(), Bridges()
     local_speech = build_local_speech(config.local_speech)
     turns = Turns(partial(metrics.recovered, "engine", "turn"))
+    agents = Agents(ids, web, plane)
     bus.subscribe(metrics.observe)
     engine = Engine(
         config=config,
@@ -173,6 +177,7 @@ def build_engine(
         ),
         local_speech=local_speech,
         transcripts=Transcripts(transcript_providers(config, web, local_speech)),
+        agents=agents,
         legs=Legs(
             bus=bus,
             hooks=hooks,
@@ -209,7 +214,11 @@ def build_engine(
     metrics.add_source(engine.transcripts.readings)
     if history is not None:
         metrics.add_source(history.readings)
-        history.delete_stored = engine.recorders.storage.delete
+        storage = engine.recorders.storage
+        history.delete_stored, history.find_stored = storage.delete, storage.find
+        storage.on_upload = history.uploading
+        history.live_legs = lambda: engine.legs
+    metrics.add_source(agents.readings)
     engine.add_kind(SipLegs(engine))
     engine.add_kind(RtcLegs(engine))
     websockets = WebSocketLegs(engine)
@@ -222,6 +231,9 @@ def _leg_fault(engine: Engine, websockets: WebSocketLegs, port: Port, error: Exc
     """A leg's codec, source or tap failed inside the mixer: that leg ends, or the bridge or listener."""
     if engine.bridges.port_failed(port):
         log.error("bridge taken down", exc_info=error)
+        return
+    if engine.agents.port_failed(port):
+        log.error("agent taken out of the mixer", exc_info=error)
         return
     if websockets.port_failed(port):
         log.error("listener taken out of the mixer", exc_info=error)

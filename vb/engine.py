@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from vb.agents.agents import Agents
 from vb.config import Config
 from vb.errors import NotAvailable
 from vb.events.bus import EventBus
@@ -43,6 +44,7 @@ class Engine:
         look_up: asks the name servers.
         ports: the pool of ports for RTP.
         local_speech: engines of this machine.
+        agents: conversations with agents.
         transcripts: of what legs say.
         legs: live legs by id.
         rooms: live rooms by id.
@@ -65,6 +67,7 @@ class Engine:
     players: Players
     recorders: Recorders
     local_speech: LocalSpeech
+    agents: Agents
     transcripts: Transcripts
     voices: Voices
     legs: Legs

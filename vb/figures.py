@@ -33,6 +33,14 @@ def add_figures(engine: Engine, grid: TickGrid) -> None:
         yield "ticks", "Ticks of the media plane", totals.ticks, {}
         yield "rtp_packets_in", "Datagrams taken from media sockets", totals.packets_in, {}
         yield "rtp_packets_out", "RTP packets handed to media sockets", totals.packets_out, {}
+        yield (
+            "opus_complexity",
+            "Work that Opus encoders put into a frame now, 0 to 10",
+            engine.plane.complexity.level,
+            {},
+        )
+        resting = "Packets that were not decoded because their sender says that they hold silence"
+        yield "opus_packets_rested", resting, totals.rested, {}
         yield "mixer_faults", "Legs, sources and taps that failed inside the mixer", totals.faults, {}
         for reason, count in totals.dropped.items():
             yield "rtp_packets_dropped", "Media datagrams that were not used", count, {"reason": reason}

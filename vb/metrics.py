@@ -93,7 +93,8 @@ class Metrics:
         self.registry = CollectorRegistry()
         self._gauges = _Gauges()
         self._leg_types: dict[str, str] = {}
-        self._states: dict[tuple[str, str], Counter] = {}
+        self._counts: dict[tuple[Counter, str, str], Counter] = {}
+        self._values: dict[tuple[Histogram, str], Histogram] = {}
         self._legs = self._counter("legs", "Legs by the state that they reached", "type", "state")
         self._reasons = self._counter("disconnect_reasons", "Ended legs by reason", "type", "reason")
         self._answered = self._histogram("call_duration_seconds", "Time from the answer to the end")
@@ -175,23 +176,31 @@ class Metrics:
             return
         event = published.event
         kind = str(getattr(event, "leg_type", None) or self._leg_types.get(leg_id) or "unknown")
-        self._count_state(kind, state)
+        self._count(self._legs, kind, state)
         if state != "disconnected":
             self._leg_types[leg_id] = kind
             return
         self._leg_types.pop(leg_id, None)
         cdr = getattr(event, "cdr", None)
         if cdr is not None:
-            self._reasons.labels(kind, str(cdr.reason)).inc()
-            self._total.labels(kind).observe(float(cdr.duration_total))
+            self._count(self._reasons, kind, str(cdr.reason))
+            self._observe(self._total, kind, float(cdr.duration_total))
             if cdr.duration_answered:
-                self._answered.labels(kind).observe(float(cdr.duration_answered))
+                self._observe(self._answered, kind, float(cdr.duration_answered))
 
-    def _count_state(self, kind: str, state: str) -> None:
-        counter = self._states.get((kind, state))
-        if counter is None:
-            counter = self._states[kind, state] = self._legs.labels(kind, state)
-        counter.inc()
+    def _count(self, counter: Counter, kind: str, what: str) -> None:
+        """Count something of a kind of leg; finding the child of its labels costs more than counting."""
+        found = self._counts.get((counter, kind, what))
+        if found is None:
+            found = self._counts[counter, kind, what] = counter.labels(kind, what)
+        found.inc()
+
+    def _observe(self, histogram: Histogram, kind: str, value: float) -> None:
+        """Note a value of a kind of leg."""
+        found = self._values.get((histogram, kind))
+        if found is None:
+            found = self._values[histogram, kind] = histogram.labels(kind)
+        found.observe(value)
 
     def render(self) -> bytes:
         """Return everything in the Prometheus text format 0.0.4."""

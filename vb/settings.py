@@ -38,6 +38,11 @@ def parse_list(value: object) -> object:
     return value
 
 
+def parse_auto(value: object) -> object:
+    """Read the word auto as None: the server finds the value itself."""
+    return None if isinstance(value, str) and value.strip().lower() == "auto" else value
+
+
 def parse_duration(value: object) -> object:
     """Return the seconds of text such as 10s, 500ms or 1h30m."""
     if isinstance(value, str):

@@ -1,7 +1,8 @@
 """WebRTC callers as a load: ICE, DTLS and SRTP for each, in one process on one thread.
 
-Started with the address of the server's REST, the number of legs and the level of their tones. Says `up`
-when all legs talk, and at a byte of standard input what it has counted and heard; ends then.
+Started with the address of the server's REST, the number of legs, the level of their tones, how many of them
+talk, and how many share a room. Those who do not talk send silence, and each packet tells its level. It says
+`up` when all are connected, and at a byte of standard input what it has counted and heard; ends then.
 """
 
 from __future__ import annotations
@@ -37,14 +38,20 @@ TICK_S: Final = 0.02
 START_LIMIT_S: Final = 60.0
 ROW_BYTES: Final = 1500
 KEPT: Final = 75
+PER_S: Final = 50
 CLOCK_STEP: Final = 960
+ONE_BYTE_FORM: Final = b"\xbe\xde\x00\x01"
+TALKING_LEVEL: Final = 20
+SILENT_LEVEL: Final = 127
 HEADER: Final = struct.Struct("!BBHII")
 
 
 class Leg:
     """One caller."""
 
-    def __init__(self, number: int, context: DtlsContext, payloads: list[bytes | None]) -> None:
+    def __init__(
+        self, number: int, context: DtlsContext, payloads: list[bytes | None], *, talks: bool = True
+    ) -> None:
         self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self.socket.setblocking(False)
         self.socket.bind(("127.0.0.1", 0))
@@ -56,11 +63,12 @@ class Leg:
         self.talk = WebRtcNegotiation(codecs=[OPUS], session_id=1, ssrc=self.ssrc, cname="load")
         self.offer = self.talk.offer(self.session.local_transport([candidate], complete=True))
         self.payloads = payloads
+        self.level = TALKING_LEVEL if talks else SILENT_LEVEL
         self.srtp: Srtp | None = None
         self.remote = ("", 0)
-        self.sent = self.received = self.lost = 0
+        self.received = self.lost = 0
         self.last: int | None = None
-        self.heard: deque[tuple[int, bytes]] = deque(maxlen=KEPT)
+        self.kept: deque[bytes] = deque(maxlen=KEPT)
 
     def flush(self) -> None:
         """Send what is to be sent, and take the keys."""
@@ -70,41 +78,110 @@ class Leg:
             if isinstance(event, Connected):
                 self.srtp, self.remote = Srtp(event.keys), event.remote
 
-    def packet(self, at: int) -> bytes:
-        """Return the RTP packet of a tick."""
+    @property
+    def head(self) -> bytes:
+        """What its RTP packets begin with, with numbers of zero."""
         agreed = self.talk.agreed
         assert agreed is not None
-        payload = self.payloads[at % len(self.payloads)] or b""
         kind = agreed.audio.send_payload_type
-        return HEADER.pack(0x80, kind, at & 0xFFFF, at * CLOCK_STEP & 0xFFFF_FFFF, self.ssrc) + payload
+        if agreed.audio_level_id is None:
+            return HEADER.pack(0x80, kind, 0, 0, self.ssrc)
+        level = bytes([agreed.audio_level_id << 4, self.level, 0, 0])
+        return HEADER.pack(0x90, kind, 0, 0, self.ssrc) + ONE_BYTE_FORM + level
+
+    def take(self, packet: bytes) -> None:
+        """Count a packet, and keep it as it came: taking off its protection can wait until the end."""
+        sequence = int.from_bytes(packet[2:4])
+        self.received += 1
+        if self.last is not None:
+            self.lost += (sequence - self.last - 1) & 0xFFFF
+        self.last = sequence
+        self.kept.append(packet)
+
+    def heard(self) -> list[tuple[int, str]]:
+        """Return timestamps and payloads of the last packets."""
+        rows = Rows(np.zeros((1, ROW_BYTES), np.uint8))
+        found = []
+        for packet in self.kept:
+            rows.array[0, : len(packet)] = np.frombuffer(packet, np.uint8)
+            lengths = np.array([len(packet)], np.int64)
+            unprotect_rows([self.srtp], rows, [0], lengths)
+            plain = rows.array[0, : int(lengths[0])].tobytes()
+            found.append((int.from_bytes(plain[4:8]), plain[12:].hex()))
+        return found
+
+
+class Outgoing:
+    """The packets of all legs, built as columns.
+
+    Args:
+        legs: whose.
+    """
+
+    def __init__(self, legs: list[Leg]) -> None:
+        self._rows = Rows(np.zeros((len(legs), ROW_BYTES), np.uint8))
+        array = self._rows.array
+        self._sequence = array[:, 2:4].view(">u2")[:, 0]
+        self._stamp = array[:, 4:8].view(">u4")[:, 0]
+        self._srtp = [leg.srtp for leg in legs]
+        # All have agreed on the same extension. Protection leaves what is before the payload as it is.
+        heads = [leg.head for leg in legs]
+        (self._start,) = {len(head) for head in heads}
+        for row, head in enumerate(heads):
+            array[row, : len(head)] = np.frombuffer(head, np.uint8)
+        second = [[leg.payloads[at % len(leg.payloads)] or b"" for leg in legs] for at in range(PER_S)]
+        self._sizes = np.array([[len(payload) for payload in tick] for tick in second], np.int64)
+        self._payloads = np.zeros((PER_S, len(legs), int(self._sizes.max())), np.uint8)
+        for at, tick in enumerate(second):
+            for row, payload in enumerate(tick):
+                self._payloads[at, row, : len(payload)] = np.frombuffer(payload, np.uint8)
+        self._views = [array[row].data for row in range(len(legs))]
+        self._senders = [leg.socket.send for leg in legs]
+        for leg in legs:
+            leg.socket.connect(leg.remote)
+
+    def send(self, at: int) -> None:
+        """Send the packet of a tick on every leg."""
+        array, start, tick = self._rows.array, self._start, at % PER_S
+        self._sequence[:] = at & 0xFFFF
+        self._stamp[:] = at * CLOCK_STEP & 0xFFFF_FFFF
+        array[:, start : start + self._payloads.shape[2]] = self._payloads[tick]
+        lengths = self._sizes[tick] + start
+        protect_rows(self._srtp, self._rows, range(len(self._views)), lengths)
+        for send, view, length in zip(self._senders, self._views, lengths.tolist(), strict=True):
+            send(view[:length])
 
 
 class Load:
     """All callers of a run."""
 
-    def __init__(self, url: str, legs: int, amplitude: float) -> None:
+    def __init__(self, url: str, legs: int, amplitude: float, talkers: int, room_size: int) -> None:
         context = DtlsContext(make_identity(datetime.datetime.now(datetime.UTC), 1))
         frequencies = tone_frequencies(legs)
-        speaker = Speaker("opus")
+        talker, listener = Speaker("opus"), Speaker("opus", sound="silence")
         self.legs = [
-            Leg(number, context, payloads_of(speaker, int(frequencies[number]), amplitude))
+            Leg(
+                number,
+                context,
+                payloads_of(talker if number < talkers else listener, int(frequencies[number]), amplitude),
+                talks=number < talkers,
+            )
             for number in range(legs)
         ]
+        self._room_size = room_size
         self._url = url
         self._by_fd = {leg.socket.fileno(): leg for leg in self.legs}
         self._epoll = select.epoll()
         for fd in self._by_fd:
             self._epoll.register(fd, select.EPOLLIN)
-        self._out = Rows(np.zeros((legs, ROW_BYTES), np.uint8))
-        self._in = Rows(np.zeros((1, ROW_BYTES), np.uint8))
-        self._view = self._in.array[0].data
+        self._room = memoryview(bytearray(ROW_BYTES))
         self.lateness_ms: list[float] = []
 
     def call(self) -> None:
         """Offer each leg to the server and put it into its room."""
         for number, leg in enumerate(self.legs):
             answer = self._ask("/webrtc/offer", {"sdp": leg.offer.decode()})
-            self._ask(f"/rooms/room-{number // 2}/legs", {"leg_id": answer["leg_id"]})
+            self._ask(f"/rooms/room-{number // self._room_size}/legs", {"leg_id": answer["leg_id"]})
             agreed = leg.talk.read_answer(answer["sdp"].encode())
             leg.session.set_peer(agreed.transport, agreed.role, time.monotonic())
             leg.flush()
@@ -129,27 +206,20 @@ class Load:
         for fd, _ in ready:
             leg = self._by_fd[fd]
             try:
-                size, source = leg.socket.recvfrom_into(self._view)
+                size, source = leg.socket.recvfrom_into(self._room)
             except BlockingIOError:
                 continue
-            self._take(leg, size, source)
+            self._take(leg, bytes(self._room[:size]), source)
         return bool(ready)
 
-    def _take(self, leg: Leg, size: int, source: tuple[str, int]) -> None:
-        kind = classify(bytes(self._view[:2]))
-        if kind in (PacketKind.STUN, PacketKind.DTLS):
-            leg.session.receive(bytes(self._view[:size]), source, leg.base, time.monotonic())
+    def _take(self, leg: Leg, data: bytes, source: tuple[str, int]) -> None:
+        kind = classify(data[:2])
+        if kind is PacketKind.RTP:
+            if leg.srtp is not None:
+                leg.take(data)
+        elif kind in (PacketKind.STUN, PacketKind.DTLS):
+            leg.session.receive(data, source, leg.base, time.monotonic())
             leg.flush()
-        elif kind is PacketKind.RTP and leg.srtp is not None:
-            lengths = np.array([size], np.int64)
-            unprotect_rows([leg.srtp], self._in, [0], lengths)
-            sequence = int.from_bytes(self._view[2:4])
-            leg.received += 1
-            if leg.last is not None:
-                leg.lost += (sequence - leg.last - 1) & 0xFFFF
-            leg.last = sequence
-            stamp = int.from_bytes(self._view[4:8])
-            leg.heard.append((stamp, bytes(self._view[12 : int(lengths[0])])))
 
     def expire(self) -> None:
         """Do what sessions have due."""
@@ -160,24 +230,12 @@ class Load:
                 leg.session.expire(now)
                 leg.flush()
 
-    def talk(self, at: int) -> None:
-        """Send the packets of a tick."""
-        lengths = np.zeros(len(self.legs), np.int64)
-        array = self._out.array
-        for row, leg in enumerate(self.legs):
-            data = leg.packet(at)
-            array[row, : len(data)] = np.frombuffer(data, np.uint8)
-            lengths[row] = len(data)
-        protect_rows([leg.srtp for leg in self.legs], self._out, range(len(self.legs)), lengths)
-        for row, leg in enumerate(self.legs):
-            leg.socket.sendto(array[row, : lengths[row]].data, leg.remote)
-            leg.sent += 1
-
 
 def main() -> None:
     """Run until told to stop."""
     raise_open_files()
-    load = Load(sys.argv[1], int(sys.argv[2]), float(sys.argv[3]))
+    url, legs, amplitude, talkers, room_size = sys.argv[1:]
+    load = Load(url, int(legs), float(amplitude), int(talkers), int(room_size))
     load.call()
     deadline = time.monotonic() + START_LIMIT_S
     while not load.is_up:
@@ -185,12 +243,13 @@ def main() -> None:
             sys.exit("not all legs have connected")
         load.serve(0.005)
         load.expire()
+    outgoing = Outgoing(load.legs)
     print("up", flush=True)
     os.set_blocking(0, False)
     began, at = time.monotonic(), 0
     while not sys.stdin.buffer.read(1):
         load.lateness_ms.append((time.monotonic() - began - at * TICK_S) * 1000)
-        load.talk(at)
+        outgoing.send(at)
         at += 1
         while load.serve(0.0):
             pass
@@ -200,13 +259,12 @@ def main() -> None:
     print(
         json.dumps(
             {
-                "sent": [leg.sent for leg in load.legs],
                 "received": [leg.received for leg in load.legs],
                 "lost": [leg.lost for leg in load.legs],
                 "lateness_ms": load.lateness_ms,
                 "cpu_s": time.process_time(),
                 "took_s": time.monotonic() - began,
-                "heard": [[(stamp, data.hex()) for stamp, data in leg.heard] for leg in load.legs],
+                "heard": [leg.heard() for leg in load.legs],
             }
         ),
         flush=True,

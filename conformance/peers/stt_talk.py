@@ -195,7 +195,7 @@ class ElevenLabs(Talk):
             "audio_format": self.query.get("audio_format", "pcm_16000"),
             "model_id": self.query.get("model_id"),
             "language_code": self.query.get("language_code", "en"),
-            "vad_commit_strategy": self.query.get("commit_strategy") == "vad",
+            "commit_strategy": self.query.get("commit_strategy", "manual"),
         }
         return [json.dumps({"message_type": "session_started", "session_id": REQUEST_ID, "config": config})]
 

@@ -81,6 +81,12 @@ async def calls_history(world: World) -> None:
         check("outgoing call", outgoing, {**common, "endReason": "agent_hangup", "metadata": {"team": "red"}})
         check("outgoing call", outgoing, {"joinTimeout": "20s", "maxDuration": "60s", "agentId": None})
         check("outgoing call", outgoing, {"billingStatus": "BILLING_STATUS_BILLED", "summary": None})
+        told = await there.rest(
+            "GET", "/api/calls/details?search=anna&pageSize=1", status=200, expect={"total": 2}
+        )
+        for call in await _walk(there, told):
+            leg = {"from": "anna", "direction": "inbound" if call["callId"] == called else "outbound"}
+            check("details", call, {"leg": leg})
         nobody, day = "00000000-0000-4000-8000-000000000000", str(incoming["created"])[:10]
         for query, wanted in (
             ("?search=anna", {caller, called}),
@@ -117,6 +123,11 @@ async def calls_history(world: World) -> None:
         await there.rest(
             "GET", f"/api/calls/{called}/messages", status=200, expect={"results": [], "total": 0}
         )
+        await there.rest(
+            "GET", f"/api/calls/{called}/quality", status=200, expect={"results": []}
+        )  # too short
+        await there.command("list_call_quality", {"id": called}, {"results": []})
+        await there.command_fails("list_call_quality", {"id": "x"}, 404)
         events = await there.rest("GET", f"/api/calls/{called}/events", status=200, expect={"total": NUMBER})
         entries = events["results"]
         assert isinstance(entries, list)
@@ -130,6 +141,9 @@ async def calls_history(world: World) -> None:
             page = await there.rest("GET", f"/api/calls/{called}/events{query}", status=200)
             require(page["total"] == len(entries), "events: total", len(entries), page["total"])
         await there.command("list_calls", {"pageSize": 1, "metadata": {"team": "red"}}, {"total": 1})
+        await there.command(
+            "list_call_details", {"metadata": {"team": "red"}}, {"results": [{"leg": {"legId": caller}}]}
+        )
         await there.command("get_call", {"id": caller}, {"callId": caller, "leg": {"legId": caller}})
         await there.command("list_call_events", {"id": caller, "pageSize": 2}, {"results": [ANY, ANY]})
         await there.command("list_call_messages", {"id": caller}, {"total": 0})
@@ -141,6 +155,20 @@ async def calls_history(world: World) -> None:
             )
         await there.command("delete_call", {"id": caller}, {"status": "deleted"})
         check("after deletion", await _ids(there, ""), [])
+
+
+async def _walk(world: World, page: Mapping[str, object]) -> list[dict[str, object]]:
+    """The calls of a page and of those that follow it."""
+    found: list[dict[str, object]] = []
+    while True:
+        results = page["results"]
+        assert isinstance(results, list)
+        found += results
+        if page["next"] is None:
+            check("all pages", len(found), page["total"])
+            return found
+        link = urlsplit(str(page["next"]))
+        page = await world.rest("GET", f"{link.path}?{link.query}", status=200)
 
 
 async def _recording(world: World, call_id: str) -> None:

@@ -171,3 +171,28 @@ async def webrtc_addresses(world: World) -> None:
                 require(any(text in line for line in lines), "candidates", f"one with {text}", lines)
             await other.rest("DELETE", f"/v1/legs/{reply['leg_id']}", status=202)
     require(stun.asked >= 2, "requests of the STUN server", "two at least", stun.asked)
+
+
+@scenario(
+    "WebRTC: packets whose level says silence are not decoded, and Opus takes as much work as it is told to",
+    env={"VB_OPUS_COMPLEXITY": "1"},
+)
+async def webrtc_silence(world: World) -> None:
+    silent = await world.open(open_webrtc(0.0))
+    speaks = await world.open(open_webrtc(BROWSER_HZ))
+    check("complexity", (await world.metrics()).find("opus_complexity"), 1)
+    speaker_id = await _offered(world, speaks)
+    await world.rest("POST", "/v1/rooms/web/legs", {"leg_id": speaker_id}, status=200)
+    await world.event("leg.connected", leg_id=speaker_id)
+    await trio.sleep(1)
+    check("packets at rest while one speaks", (await world.metrics()).find("opus_packets_rested"), 0)
+    silent_id = await _offered(world, silent)
+    await world.rest("POST", "/v1/rooms/web/legs", {"leg_id": silent_id}, status=200)
+    await world.event("leg.connected", leg_id=silent_id)
+    await _heard(silent, BROWSER_HZ)
+    await trio.sleep(1)
+    rested = (await world.metrics()).get("opus_packets_rested")
+    require(rested > 20, "packets at rest while one is silent", "more than 20", rested)
+    for peer, leg_id in ((silent, silent_id), (speaks, speaker_id)):
+        await peer.say(close=True)
+        await world.disconnected(leg_id, "ice_failure", answered=True, within_s=5.0)

@@ -57,14 +57,15 @@ class Client:
         self.ended.set()
 
     async def _send(self, message: dict[str, Any]) -> None:
-        self._refused_at = trio.current_time()
-        await self.reading.wait()
-        self._refused_at = None
-        if message["type"] != FRAMES:
-            await self._outbox.send(message)
-            return
-        for text in texts_of(message["bytes"]):
-            await self._outbox.send({"type": "websocket.send", "text": text})
+        with trio.CancelScope(shield=message["type"] == FRAMES):  # as the connection writes them
+            self._refused_at = trio.current_time()
+            await self.reading.wait()
+            self._refused_at = None
+            if message["type"] != FRAMES:
+                await self._outbox.send(message)
+                return
+            for text in texts_of(message["bytes"]):
+                await self._outbox.send({"type": "websocket.send", "text": text})
 
     def _refused_for(self) -> float:
         return 0.0 if self._refused_at is None else trio.current_time() - self._refused_at

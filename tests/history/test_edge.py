@@ -7,10 +7,20 @@ from pathlib import Path
 from urllib.parse import parse_qsl, urlsplit
 
 import pytest
+from sqlalchemy import event
 
 from tests.history.making import BASE_US, change, write
 from vb.errors import Conflict, InvalidField, NotFound, Unavailable
-from vb.history.edge import delete_call, find_recording, get_call, list_calls, list_entries, list_messages
+from vb.history.edge import (
+    RecordingFile,
+    delete_call,
+    find_recording,
+    get_call,
+    list_calls,
+    list_details,
+    list_entries,
+    list_messages,
+)
 from vb.history.model import Call
 from vb.history.store import Store
 
@@ -99,7 +109,7 @@ def test_a_recording_can_be_read_until_its_call_is_deleted(store: Store, tmp_pat
     elsewhere.write_text("mine")
     recordings = [{"file": str(elsewhere), "room_id": "x"}, {"file": str(file), "finished": True}]
     store.write([write(1, recordings=recordings)])
-    assert find_recording(store, ID).path == file
+    assert find_recording(store, ID) == RecordingFile(file)
     assert delete_call(store, ID, str(file.parent)) == (str(elsewhere),)
     assert not file.exists()
     assert elsewhere.exists()
@@ -202,3 +212,18 @@ def test_totals_stay_exact_whatever_happens_to_calls(store: Store) -> None:
         for pairs in questions:
             page = list_calls(store, [*pairs, ("pageSize", "500")])
             assert page.total == len(page.results), pairs
+
+
+def test_a_page_of_details_takes_one_question_however_many_calls_it_has(store: Store) -> None:
+    store.write([write(number, **{"from": "anna", "to": f"desk {number}"}) for number in range(30)])
+    asked: list[str] = []
+    event.listen(store._engine, "before_cursor_execute", lambda *found: asked.append(found[2]))
+    list_details(store, [("pageSize", "2")])
+    few = len(asked)
+    page = list_details(store, [("pageSize", "20")], "http://vb")
+    assert len(asked) == 2 * few
+    assert [call.leg.to for call in page.results] == [f"desk {number}" for number in range(29, 9, -1)]
+    assert page.total == 30
+    assert page.next is not None
+    assert page.next.startswith("http://vb/api/calls/details?pageSize=20&cursor=")
+    assert page.results == [get_call(store, str(call.call_id)) for call in page.results]

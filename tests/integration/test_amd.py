@@ -61,18 +61,20 @@ class ScriptedPhone(Phone):
 @asynccontextmanager
 async def scripted(*script: tuple[float | None, int]) -> AsyncIterator[ScriptedPhone]:
     phone = ScriptedPhone(*script)
-    async with trio.open_nursery() as nursery:
-        await phone.open(nursery)
-        try:
-            yield phone
-        finally:
-            for call in phone.calls:
-                call.hangup()
-            with trio.move_on_after(1, shield=True):
+    try:
+        async with trio.open_nursery() as nursery:
+            await phone.open(nursery)
+            try:
+                yield phone
+            finally:
                 for call in phone.calls:
-                    await call.wait_closed()
-            nursery.cancel_scope.cancel()
-            phone.close()
+                    call.hangup()
+                with trio.move_on_after(1, shield=True):
+                    for call in phone.calls:
+                        await call.wait_closed()
+                nursery.cancel_scope.cancel()
+    finally:
+        phone.close()  # once nobody reads its socket any more
 
 
 async def call_out(server: Server, phone: Phone, events: Events, **fields: Any) -> str:

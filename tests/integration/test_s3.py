@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 import trio
 
@@ -94,6 +95,91 @@ async def test_a_recording_in_the_servers_bucket_goes_with_its_call(
         assert (await store.get(finished["file"])).status_code == 200
         await server.call("delete_call", id=leg)
         assert (await store.get(finished["file"])).status_code == 404
+
+
+def client_of(server: Server) -> httpx.AsyncClient:
+    return httpx.AsyncClient(base_url=server.url or "", trust_env=False)
+
+
+async def recorded_call(server: Server, phone: Phone, **where: str) -> tuple[str, str]:
+    """Hold a call that is recorded into a bucket, until it is stored; its id and the recording's address."""
+    with server.events() as events:
+        leg = await call_in(server, phone, events)
+        await server.call("leg_record_start", id=leg, storage="s3", **where)
+        await phone.hear(30)
+        await server.call("delete_leg", id=leg)
+        finished = await wait_for(events, "recording.finished", leg_id=leg)
+        await wait_for(events, "call.recorded", leg_id=leg)
+        return leg, finished["file"]
+
+
+@pytest.mark.parametrize("where", [{}, {"s3_prefix": "elsewhere/"}])
+async def test_a_recording_in_a_bucket_of_the_server_is_handed_on(
+    with_bucket: Config, store: Store, tmp_path: Path, where: dict[str, str]
+) -> None:
+    history = HistoryConfig(data_dir=str(tmp_path / "history"))
+    config = with_bucket.model_copy(update={"history": history})
+    async with open_server(config) as server, open_phone(500) as phone:
+        leg, url = await recorded_call(server, phone, **where)
+        async with client_of(server) as client:
+            path = f"/api/calls/{leg}/recording"
+            whole = await client.get(path)
+            part = await client.get(path, headers={"Range": "bytes=4-11"})
+            none = await client.get(path, headers={"Range": "bytes=99999999-"})
+            detail = (await client.get(f"/api/calls/{leg}")).json()
+            kept = await store.get(url)
+            assert (whole.status_code, whole.content) == (200, kept.content)
+            assert whole.headers["content-type"] == "audio/wav"
+            assert (part.status_code, part.content) == (206, kept.content[4:12])
+            assert part.headers["content-range"] == f"bytes 4-11/{len(kept.content)}"
+            assert none.status_code == 416
+            assert detail["leg"]["recordings"][0]["openedBy"] == "server"
+            await server.call("delete_call", id=leg)
+            assert (await client.get(path)).status_code == 404
+        assert (await store.get(url)).status_code == 404
+        assert server.engine.stored().left == 0
+
+
+async def test_a_recording_that_only_its_request_can_open_stays_and_says_so(
+    store: Store, tmp_path: Path
+) -> None:
+    history = HistoryConfig(data_dir=str(tmp_path / "history"))
+    config = settings(tmp_path).model_copy(update={"history": history})
+    async with open_server(config) as server, open_phone(500) as phone:
+        leg, url = await recorded_call(server, phone, **store.request)
+        async with client_of(server) as client:
+            reply = await client.get(f"/api/calls/{leg}/recording")
+            detail = (await client.get(f"/api/calls/{leg}")).json()
+        assert reply.status_code == 409
+        assert "only the credentials of its request open" in reply.json()["error"]
+        assert detail["leg"]["recordings"][0]["openedBy"] == "request"
+        await server.call("delete_call", id=leg)
+        assert server.engine.stored().left == 1
+    assert (await store.get(url)).status_code == 200
+    for file in (tmp_path / "history").iterdir():
+        assert store.secret_key.encode() not in file.read_bytes()
+
+
+async def test_a_bucket_that_fails_while_a_recording_is_read_ends_the_answer_early(tmp_path: Path) -> None:
+    async with open_store() as shop:
+        environ = {"S3_BUCKET": "recordings", "S3_ENDPOINT": shop.endpoint}
+        config = settings(tmp_path, **environ, AWS_ACCESS_KEY_ID="key", AWS_SECRET_ACCESS_KEY="very-secret")
+        history = HistoryConfig(data_dir=str(tmp_path / "history"))
+        config = config.model_copy(update={"history": history})
+        async with open_server(config) as server, open_phone(500) as phone:
+            leg, url = await recorded_call(server, phone)
+            async with client_of(server) as client:
+                path = f"/api/calls/{leg}/recording"
+                shop.cut_after = 100
+                with pytest.raises(httpx.RemoteProtocolError):
+                    await client.get(path)
+                shop.cut_after = None
+                shop.statuses += [403]
+                refused = await client.get(path)
+                assert (refused.status_code, "access denied" in refused.text) == (503, True)
+                assert (await client.get(path)).content == shop.objects[url.removeprefix("s3://recordings/")]
+                shop.objects.clear()
+                assert (await client.get(path)).status_code == 404
 
 
 async def test_both_files_of_a_room_go_where_the_request_says(store: Store, tmp_path: Path) -> None:

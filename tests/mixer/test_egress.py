@@ -23,7 +23,10 @@ from tests.mixer.support import (
 )
 from vb.codecs.base import Codec, make_decoder, make_encoder
 from vb.codecs.g711 import ULAW_TO_PCM
+from vb.codecs.opus import OpusEncoder
 from vb.codecs.resample import StreamResampler
+from vb.mixer.hands import OneHand, Work
+from vb.mixer.tasks.helpers import helpers_of
 from vb.speech.inband_dtmf import InbandDtmfDetector
 
 
@@ -248,3 +251,69 @@ def test_nothing_is_sent_until_sending_is_switched_on() -> None:
     phone.port.sending = True
     world.run(2)
     assert [packet.marker for packet in phone.heard] == [True, False]
+
+
+class CountedHands(OneHand):
+    """Counts the batches that it is given, and how large they were."""
+
+    def __init__(self) -> None:
+        self.batches: list[int] = []
+
+    def share(self, count: int, work: Work) -> None:
+        self.batches.append(count)
+        super().share(count, work)
+
+
+def opus_pair(world: World) -> list[Phone]:
+    """Return two phones that hear tones by Opus."""
+    phones = [listener(world, codec=OPUS) for _ in range(2)]
+    world.run(1)
+    return phones
+
+
+def test_all_frames_of_a_tick_are_encoded_in_one_batch() -> None:
+    world = World()
+    opus_pair(world)
+    listener(world, codec=G722)
+    hands = CountedHands()
+    world.plane.set_hands(hands)
+    world.run(10)
+    assert hands.batches == [3] * 10
+
+
+def test_packets_are_the_same_whoever_encodes_them() -> None:
+    alone, helped = World(), World()
+    heard = [opus_pair(world) for world in (alone, helped)]
+    with helpers_of(2) as hands:
+        for world in (alone, helped):
+            for _ in range(10):
+                heard[world is helped].append(listener(world, codec=OPUS))
+        helped.plane.set_hands(hands)
+        alone.run(40)
+        helped.run(40)
+    for one, other in zip(*heard, strict=True):
+        assert [packet.payload for packet in one.heard] == [packet.payload for packet in other.heard]
+
+
+def test_frames_are_encoded_with_as_much_work_as_the_load_leaves() -> None:
+    world = World()
+    phones = opus_pair(world)
+    world.run(5)
+    for wanted in (0, 3):
+        world.plane.complexity.level = wanted
+        world.run(1)
+        encoders = [world.plane._core.packetizers[phone.port.slot] for phone in phones]
+        assert [encoder and encoder._opus and encoder._opus.complexity for encoder in encoders] == [
+            wanted
+        ] * 2
+
+
+def test_an_encoder_that_goes_on_for_another_one_has_its_complexity() -> None:
+    one, other = OpusEncoder(48000), OpusEncoder(48000)
+    one.set_complexity(0)
+    other.copy_from(one)
+    assert other.complexity == 0
+    other.set_complexity(5)
+    one.set_complexity(5)
+    pcm = np.rint(3000 * np.random.default_rng(1).normal(size=960)).astype(np.int16)
+    assert one.encode(pcm) == other.encode(pcm)

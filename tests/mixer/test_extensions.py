@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.mixer.support import Phone, World, heard_tones, rtp
-from vb.mixer.batch import Batch
+from tests.mixer.support import OPUS, Phone, World, agreed, heard_tones, rtp, strength, tone
+from vb.codecs.opus import OpusEncoder
+from vb.mixer.batch import NO_LEVEL, Batch
 from vb.mixer.demux import Demux
 from vb.mixer.extensions import skip_extensions
 from vb.rtp.packet import parse_rtp
@@ -68,7 +69,7 @@ def test_what_is_left_is_what_a_careful_reader_finds(drawn: list[tuple[int, int,
         packets.append(data)
         batch.matrix[row, : len(data)] = np.frombuffer(data, np.uint8)
         batch.lengths[row], batch.slots[row] = len(data), row
-    skip_extensions(batch, 0, len(drawn), np.ones(len(drawn), np.bool_))
+    skip_extensions(batch, 0, len(drawn), np.ones(len(drawn), np.bool_), np.zeros(len(drawn), np.uint8))
     for row, data in enumerate(packets):
         now = batch.matrix[row, : int(batch.lengths[row])].tobytes()
         before, after = parse_rtp(data), parse_rtp(now)
@@ -90,5 +91,117 @@ def test_rtcp_and_sources_that_are_not_known_are_left_alone() -> None:
     for row, data in enumerate((report, extended(rtp(1, 2, b"abcd"), b"\x10\x7f\x00\x00"))):
         batch.matrix[row, : len(data)] = np.frombuffer(data, np.uint8)
         batch.lengths[row], batch.slots[row] = len(data), row
-    skip_extensions(batch, 0, 2, np.array([True, False]))
+    skip_extensions(batch, 0, 2, np.array([True, False]), np.ones(2, np.uint8))
     assert batch.matrix[:2, 0].tolist() == [0x90, 0x90]
+    assert batch.levels[:2].tolist() == [NO_LEVEL, NO_LEVEL]
+
+
+def levels_of(bodies: list[bytes], level_id: int, profile: int = 0xBEDE) -> list[int]:
+    batch = Batch(len(bodies))
+    batch.levels[:] = 99
+    for row, body in enumerate(bodies):
+        data = extended(rtp(row, 0, b"abcd"), body, profile)
+        batch.matrix[row, : len(data)] = np.frombuffer(data, np.uint8)
+        batch.lengths[row], batch.slots[row] = len(data), row
+    count = len(bodies)
+    skip_extensions(batch, 0, count, np.ones(count, np.bool_), np.full(count, level_id, np.uint8))
+    levels: list[int] = batch.levels.tolist()
+    return levels
+
+
+def careful_level(body: bytes, level_id: int) -> int:
+    """Return the level that a reader of one element after the other finds."""
+    place = 0
+    while place + 1 < len(body):
+        number, size = body[place] >> 4, (body[place] & 15) + 1
+        if number == level_id and size == 1:
+            return body[place + 1] & 0x7F
+        if number == 15:
+            break
+        place += 1 if body[place] == 0 else 1 + size
+    return NO_LEVEL
+
+
+@given(
+    st.lists(st.integers(0, 5).flatmap(lambda n: st.binary(min_size=4 * n, max_size=4 * n)), min_size=1),
+    st.integers(1, 14),
+)
+def test_the_audio_level_is_the_one_that_a_careful_reader_finds(bodies: list[bytes], level_id: int) -> None:
+    found = levels_of(bodies, level_id)
+    for body, level in zip(bodies, found, strict=True):
+        # What is beyond sixteen elements may be left unread.
+        assert level in (careful_level(body, level_id), NO_LEVEL)
+        if len(body) <= 16:
+            assert level == careful_level(body, level_id)
+
+
+def test_the_voice_flag_is_no_part_of_the_level_and_other_elements_are_passed_over() -> None:
+    bodies = [b"\x10\xff\x00\x00", b"\x22abc\x10\x05\x00\x00", b"\x00\x00\x10\x7f", b"\x20\x7f\x00\x00"]
+    assert levels_of(bodies, 1) == [127, 5, 127, NO_LEVEL]
+
+
+def test_no_level_is_read_where_none_was_agreed_on_or_the_form_is_another() -> None:
+    assert levels_of([b"\x10\x7f\x00\x00"], 0) == [NO_LEVEL]
+    assert levels_of([b"\x10\x7f\x00\x00"], 1, profile=0x1000) == [NO_LEVEL]
+
+
+class LevelPhone(Phone):
+    """A browser that sends Opus with the level of each packet."""
+
+    encoder: OpusEncoder
+    loud: bool = True
+
+    def packet(self) -> bytes:
+        pcm = (
+            tone(400, 960, start=self.sequence * 960, rate_hz=48000) if self.loud else np.zeros(960, np.int16)
+        )
+        data = rtp(self.sequence, self.timestamp, self.encoder.encode(pcm), ssrc=self.ssrc, payload_type=111)
+        self.sequence += 1
+        self.skip()
+        return extended(data, bytes([0x10, 20 if self.loud else 127, 0, 0]))
+
+    def skip(self) -> None:
+        self.timestamp += 960
+
+
+def test_a_leg_whose_level_says_silence_is_not_decoded_and_heard_again_at_once() -> None:
+    world = World()
+    plain, other = world.phone(400), world.phone(600)
+    world.phones.remove(plain)
+    phone = LevelPhone(world.io, plain.port, plain.source, ssrc=plain.ssrc)
+    phone.encoder = OpusEncoder(48000)
+    phone.port.authenticated = True
+    phone.port.configure(agreed(plain.source[1], codec=OPUS))
+    phone.port.audio_level_id = 1
+    world.phones.append(phone)
+    world.room(phone, other)
+    world.run(50)
+    assert world.plane.statistics.rested == 0
+    assert heard_tones(other) == {400}
+    phone.loud = False
+    world.run(60)
+    rested = world.plane.statistics.rested
+    assert 40 <= rested <= 50
+    assert np.abs(other.pcm(10).astype(np.int32)).max() < 8
+    phone.loud = True
+    world.run(50)
+    assert world.plane.statistics.rested - rested <= 3
+    heard = other.pcm(50)
+    begun = int(np.argmax(heard > 1000))
+    assert begun < 160 * 4
+    # The first 20 ms are as strong as all others: nothing fades in, nothing is lost of the onset.
+    assert strength(heard[begun : begun + 160], 400) > 0.9 * strength(heard[-1600:], 400)
+    assert phone.port.statistics().concealed == 0
+
+
+def test_a_level_that_was_not_agreed_on_lets_nobody_rest() -> None:
+    world = World()
+    plain, other = world.phone(400), world.phone(600)
+    world.phones.remove(plain)
+    phone = LevelPhone(world.io, plain.port, plain.source, ssrc=plain.ssrc)
+    phone.encoder, phone.loud = OpusEncoder(48000), False
+    phone.port.configure(agreed(plain.source[1], codec=OPUS))
+    world.phones.append(phone)
+    world.room(phone, other)
+    world.run(50)
+    assert world.plane.statistics.rested == 0

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from tests.mixer.support import G722, OPUS, PCMU, Pcm, level, strength, to_ulaw, tone
 from vb.codecs.base import make_encoder
-from vb.mixer.streams import StreamReceiver, opus_duration_ms
+from vb.mixer.streams import RESTS_AFTER, StreamReceiver, opus_duration_ms
 
 
 def opus_packets(count: int) -> list[bytes]:
@@ -114,3 +114,73 @@ def test_any_payloads_are_decoded_or_counted(payloads: list[bytes]) -> None:
             position += length
     for _, pcm in stream.advance(position + 1):
         assert level(pcm) <= 32768
+
+
+def speech_with_pauses() -> tuple[list[bytes], list[bool]]:
+    """Return two words of harmonics with a pause before each, as packets, and which of them are silent."""
+    encoder = make_encoder(OPUS)
+    clock = np.arange(200 * 960) / 48000
+    voice = sum(2000 / k * np.sin(2 * np.pi * 140 * k * clock) for k in range(1, 15))
+    silent = [not (60 <= packet < 100 or packet >= 150) for packet in range(200)]
+    voice *= np.repeat(np.logical_not(silent), 960)
+    frames = np.rint(voice).astype(np.int16).reshape(-1, 960)
+    return [encoder.encode(frame) for frame in frames], silent
+
+
+def played(
+    packets: list[bytes], silent: list[bool], lost: tuple[int, ...] = ()
+) -> tuple[Pcm, StreamReceiver]:
+    stream = StreamReceiver({111: OPUS}, 48000)
+    parts: list[tuple[int, Pcm]] = []
+    for k, (packet, is_silent) in enumerate(zip(packets, silent, strict=True)):
+        if k not in lost:
+            stream.push(k * 960, 111, packet, silent=is_silent)
+        parts += stream.advance((k + 1) * 960)
+    return joined(parts, len(packets) * 960), stream
+
+
+def test_packets_of_silence_rest_and_the_next_word_begins_as_if_they_had_been_decoded() -> None:
+    packets, silent = speech_with_pauses()
+    straight, _ = played(packets, [False] * 200)
+    rested, stream = played(packets, silent)
+    assert stream.rested == 200 - 40 - 50 - 2 * RESTS_AFTER
+    for begun in (60, 150):
+        for frame in range(begun, begun + 4):
+            part = slice(frame * 960, (frame + 1) * 960)
+            error = rested[part] - straight[part]
+            assert level(rested[part]) > 500
+            assert level(error) < level(straight[part]) / 1000
+    assert not rested[20 * 960 : 60 * 960].any()
+
+
+def test_a_packet_lost_among_silent_ones_is_silence_too() -> None:
+    packets, silent = speech_with_pauses()
+    got, stream = played(packets, silent, lost=(30, 31, 40))
+    assert stream.rested == 200 - 40 - 50 - 2 * RESTS_AFTER - 3
+    assert not got[20 * 960 : 60 * 960].any()
+
+
+def test_a_lost_first_packet_of_a_word_is_restored_after_a_rest() -> None:
+    packets, silent = speech_with_pauses()
+    straight, _ = played(packets, [False] * 200, lost=(60,))
+    got, stream = played(packets, silent, lost=(60,))
+    assert stream.damaged == 0
+    error = got[60 * 960 : 64 * 960] - straight[60 * 960 : 64 * 960]
+    assert level(error) < level(straight[60 * 960 : 64 * 960]) / 100
+
+
+def test_a_short_gap_in_speech_is_decoded() -> None:
+    packets, _ = speech_with_pauses()
+    silent = [k % 20 < RESTS_AFTER for k in range(200)]
+    _, stream = played(packets, silent)
+    assert stream.rested == 0
+
+
+def test_a_stream_that_starts_anew_does_not_go_on_resting() -> None:
+    packets, silent = speech_with_pauses()
+    _, stream = played(packets[:40], silent[:40])
+    rested = stream.rested
+    stream.reset()
+    stream.push(0, 111, packets[0], silent=True)
+    assert stream.advance(960)
+    assert stream.rested == rested

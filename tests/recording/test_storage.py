@@ -8,9 +8,10 @@ from trio.testing import MockClock
 from tests.support.web import local_web
 from vb.config import Config, S3Config
 from vb.dns_records import Answer, Kind
-from vb.errors import BadRequest, ConfigError, NotAvailable
+from vb.errors import BadRequest, ConfigError, Conflict, NotAvailable
 from vb.names import PATIENCE_S, NameLookup, Resolve
 from vb.recording.storage import RecordingStorage, S3Choice
+from vb.storage.address import StoredObject
 from vb.storage.base import Bucket, HostRefused, Unreachable
 from vb.storage.s3 import S3Target
 
@@ -263,3 +264,46 @@ async def test_no_check_is_made_when_it_is_switched_off() -> None:
     checked = RecordingStorage(settings, make_bucket=never)
     await checked.check_server_bucket()
     await checked.check(checked.s3_target(S3Choice()), "name.wav")
+
+
+OWN_KEYS = {"access_key": "our-key", "secret_key": "our-secret"}
+
+
+@pytest.mark.parametrize(
+    ("choice", "opened_by"),
+    [
+        (S3Choice(), "server"),
+        (S3Choice(prefix="other/"), "server"),
+        (S3Choice(bucket="theirs", region="us-east-2"), "server"),  # the server's credentials wrote it
+        (S3Choice(bucket="theirs", **KEYS), "request"),
+        (S3Choice(bucket="theirs", endpoint="https://s3.example.org", **KEYS), "request"),
+        (S3Choice(bucket="ours", endpoint="https://s3.example.org", **KEYS), "request"),
+        (S3Choice(**KEYS), "server"),  # its own bucket at its own storage
+        (S3Choice(bucket="theirs", endpoint="https://s3.example.org", **OWN_KEYS), "request"),
+    ],
+)
+async def test_what_is_kept_of_a_bucket_tells_whose_credentials_open_it(
+    choice: S3Choice, opened_by: str
+) -> None:
+    found = storage("s3.example.org", **SERVER)
+    told: list[StoredObject] = []
+    found.on_upload = lambda path, stored: told.append(stored)
+    target = found.s3_target(choice)
+    found.upload(target, ["/recordings/a.wav"])  # refused at once: nobody runs uploads
+    (kept,) = told
+    assert (kept.opened_by, kept.bucket, kept.key) == (opened_by, target.bucket, target.key("a.wav"))
+    assert "secret" not in kept.text()
+    if opened_by == "request":
+        with pytest.raises(Conflict, match="only the credentials of its request"):
+            await found.find(kept)
+        assert await found.delete(kept.text()) is False
+
+
+async def test_an_object_of_another_storage_is_not_looked_for_in_ours() -> None:
+    kept = StoredObject("ours", "calls/a.wav", "server", "eu-central-1", "https://the-one-before.example.com")
+    for found in (storage(**SERVER), storage()):
+        assert await found.delete(kept.text()) is False
+        with pytest.raises(Conflict):
+            await found.find(kept)
+    assert await storage(**SERVER).delete("s3://theirs/a.wav") is False
+    assert await storage(**SERVER).delete("nothing of this kind") is False

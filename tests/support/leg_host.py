@@ -67,12 +67,17 @@ class FarEnd:
         async for order in self.inbox:
             if isinstance(order, Exception):
                 raise order
-            order()
+            if order() is True:
+                return  # it has hung the leg up
 
     def hang_up(self, reason: str) -> None:
         self.reasons.append(reason)
         if not self.stuck:
             self._closed.set()
+
+    @property
+    def is_closed(self) -> bool:
+        return self._closed.is_set()
 
     async def wait_closed(self) -> None:
         await self._closed.wait()

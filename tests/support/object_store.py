@@ -38,6 +38,7 @@ class ObjectStore:
         tagged: whether storing an object is answered with its ETag.
         deaf_for: the bodies of requests of this method are not read.
         break_after: the connection of the next body ends after so many bytes, without an answer.
+        cut_after: what is read ends after so many bytes.
         location: sent with statuses of redirects.
         connections: all that were made.
         serving: those that are open.
@@ -61,6 +62,7 @@ class ObjectStore:
     tagged: bool = True
     deaf_for: str = ""
     break_after: int | None = None
+    cut_after: int | None = None
     location: str = ""
     connections: int = 0
     serving: int = 0
@@ -136,6 +138,9 @@ class ObjectStore:
         status, headers, content = self._answer(head, bytes(body))
         names = [*headers.items(), ("content-length", str(len(content)))]
         await stream.send_all(connection.send(h11.Response(status_code=status, headers=names)) or b"")
+        if content and head.method == b"GET" and self.cut_after is not None:
+            await stream.send_all(connection.send(h11.Data(data=content[: self.cut_after])) or b"")
+            return False
         if content and head.method != b"HEAD":
             await stream.send_all(connection.send(h11.Data(data=content)) or b"")
         await stream.send_all(connection.send(h11.EndOfMessage()) or b"")
@@ -157,6 +162,9 @@ class ObjectStore:
             case b"HEAD", []:
                 told = {"etag": self.tags.get(key, md5(self.objects[key])), **self.head_fields}
                 return self.head_status, told, self.objects[key]
+            case b"GET", [] if key in self.objects:
+                first, _, last = dict(head.headers)[b"range"].decode().removeprefix("bytes=").partition("-")
+                return 206, {}, self.objects[key][int(first) : int(last) + 1]
             case b"PUT", []:
                 self.objects[key], self.tags[key] = body, md5(body)
                 return 200, {"etag": md5(body)} if self.tagged else {}, b""

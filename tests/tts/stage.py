@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import trio
 from pydantic import SecretStr
@@ -55,15 +56,15 @@ class Stage:
     listener: Listener
     providers: dict[str, Provider]
 
-    def speech(self, text: str = "hello", provider: str = "elevenlabs", **more: object) -> Speech:
+    def speech(self, text: str = "hello", provider: str = "elevenlabs", **more: Any) -> Speech:
         fields = {"voice": "21m00Tcm4TlvDq8ikWAM", **more}
-        volume, overlap = int(str(fields.pop("volume", 0))), bool(fields.pop("overlap", False))
+        volume, overlap = fields.pop("volume", 0), fields.pop("overlap", False)
         key = fields.pop("api_key", "")
-        voice = Voice(api_key=SecretStr(str(key)), **fields)  # type: ignore[arg-type]  # text fields
+        voice = Voice(api_key=SecretStr(key), **fields)
         found = self.providers[provider]
         return Speech(found, found.check(voice), text, volume, overlap)
 
-    def speak(self, text: str = "hello", provider: str = "elevenlabs", **more: object) -> str:
+    def speak(self, text: str = "hello", provider: str = "elevenlabs", **more: Any) -> str:
         return self.voices.speak(self.listener, self.speech(text, provider, **more))
 
 

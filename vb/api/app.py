@@ -25,8 +25,9 @@ from vb.api.patterns import Pattern, PatternError
 from vb.api.rest import CORS_HEADERS, PREFLIGHT_HEADERS, Replies, add_commands
 from vb.api.sockets import SOCKETS, SocketRoute, find_socket
 from vb.api.vsi import CLOSE_GOING_AWAY, Receive, Send, VsiSession
-from vb.errors import VbError
+from vb.errors import VbError, first_of
 from vb.metrics import CONTENT_TYPE, Reading
+from vb.storage.base import StorageError
 from vb.wsleg.request import UpgradeRequest
 
 log = structlog.get_logger(__name__)
@@ -82,7 +83,11 @@ class Application(QuartTrio):
         elif scope["type"] == "http" and (refusal := self._refusal(scope)) is not None:
             await _answer_refusal(refusal, self.replies.error_body(refusal.message), cast(Send, send))
         elif scope["type"] == "http":
-            await super().asgi_app({**scope, "path": _origin_path(scope["path"])}, receive, send)
+            try:
+                await super().asgi_app({**scope, "path": _origin_path(scope["path"])}, receive, send)
+            except* StorageError as failures:  # the answer has begun, and can only be cut off
+                problem = first_of(failures)
+                log.warning("recording breaks off", path=scope["path"], problem=str(problem))
         else:
             await super().asgi_app(scope, receive, send)
 

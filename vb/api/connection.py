@@ -10,27 +10,24 @@ from __future__ import annotations
 import math
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import Any, Final, Protocol, cast
+from typing import Final
 
 import h11
 import structlog
 import trio
 from hypercorn.config import Config as HypercornConfig
 from hypercorn.events import Closed, Event, RawData, Updated
-from hypercorn.protocol.events import Data, Request, Response, StreamClosed
 from hypercorn.protocol.events import Event as StreamEvent
+from hypercorn.protocol.events import Request, Response
 from hypercorn.protocol.h11 import STREAM_ID, H11Protocol, H11WSConnection
 from hypercorn.protocol.http_stream import HTTPStream
-from hypercorn.protocol.ws_stream import ASGIWebsocketState, FrameTooLargeError, Handshake, WSStream
+from hypercorn.protocol.ws_stream import Handshake
 from hypercorn.trio.task_group import TaskGroup
 from hypercorn.trio.worker_context import WorkerContext
-from hypercorn.typing import AppWrapper, ASGISendEvent, ConnectionState
-from wsproto.connection import ConnectionState as WebSocketState
-from wsproto.events import CloseConnection, Message, Ping
-from wsproto.frame_protocol import CloseReason
+from hypercorn.typing import AppWrapper, ConnectionState
 
 from vb.api.flow import Flow
-from vb.api.frames import FRAMES
+from vb.api.websocket_stream import Receiver, WebSocketStream
 
 log = structlog.get_logger(__name__)
 
@@ -65,18 +62,6 @@ AcceptsUpgrade = Callable[[str, bytes, list[tuple[bytes, bytes]], str | None], b
 """Decides by path, query, headers and client address whether a request to upgrade becomes a WebSocket."""
 
 
-class Receiver(Protocol):
-    """Reads a WebSocket in place of Hypercorn's layers."""
-
-    def receive(self, data: bytes) -> float:
-        """Take bytes of the client; returns for how many seconds no more should be read."""
-        ...
-
-    def lost(self, *, reset: bool) -> None:
-        """Take note that nothing comes any more."""
-        ...
-
-
 class RequestReader(h11.Connection):
     """h11's side of a server, passing over a few empty lines before a request.
 
@@ -104,69 +89,6 @@ class RequestReader(h11.Connection):
             if data:
                 self._empty_lines = 0
         return super().next_event()
-
-
-class WebSocketStream(WSStream):
-    """Hypercorn's WebSocket, saying why it closes: 1009 for size, 1002 and 1007 for broken frames.
-
-    What the application sends as whole frames goes to the connection without passing any other layer.
-    """
-
-    write: Callable[[bytes], Awaitable[None]]
-    receiver: Receiver | None = None
-    _decided: trio.Event
-
-    def hand_over(self, receiver: Receiver) -> None:
-        """Let somebody else read and write all frames from now on, the close frame included."""
-        self.receiver = receiver
-        self.state = ASGIWebsocketState.CLOSED
-
-    async def handle(self, event: StreamEvent) -> None:
-        """Take an event of the connection; frames wait until the application has accepted the upgrade."""
-        if isinstance(event, Request):
-            self._decided = trio.Event()
-        elif isinstance(event, Data) and not self.handshake.accepted:
-            await self._decided.wait()
-        if self.receiver is not None and isinstance(event, Data):
-            self.receiver.receive(event.data)  # came with the request
-            return
-        await super().handle(event)
-
-    async def app_send(self, message: ASGISendEvent | None) -> None:
-        """Take a message of the application; its first one accepts or refuses the upgrade."""
-        frames = cast("dict[str, Any] | None", message)
-        if frames is not None and frames["type"] == FRAMES:
-            if not self.closed and self.connection.state is WebSocketState.OPEN:
-                await self.write(frames["bytes"])
-            return
-        try:
-            await super().app_send(message)
-        finally:
-            self._decided.set()
-
-    async def _handle_events(self) -> None:
-        for event in self.connection.events():
-            if isinstance(event, Message):
-                try:
-                    self.buffer.extend(event)
-                except FrameTooLargeError:
-                    await self._end(CloseConnection(code=CloseReason.MESSAGE_TOO_BIG))
-                    return
-                if event.message_finished:
-                    message = self.buffer.to_message()
-                    self.buffer.clear()
-                    assert self.app_put is not None
-                    await self.app_put(message)
-            elif isinstance(event, Ping):
-                await self._send_wsproto_event(event.response())
-            elif isinstance(event, CloseConnection):
-                answering = self.connection.state is WebSocketState.REMOTE_CLOSING
-                await self._end(event.response() if answering else CloseConnection(code=event.code))
-                return
-
-    async def _end(self, close: CloseConnection) -> None:
-        await self._send_wsproto_event(close)
-        await self.send(StreamClosed(stream_id=self.stream_id))
 
 
 class Http1Protocol(H11Protocol):
@@ -350,12 +272,30 @@ class HttpConnection:
                 pass
             elif self._receiver is None:
                 await self._protocol.handle(RawData(bytes(data)))
+                stream = self._protocol.stream
+                if isinstance(stream, WebSocketStream) and not await self._read_websocket(stream):
+                    return
             elif data:
                 pause_s = self._receiver.receive(bytes(data))
                 if pause_s:
                     await trio.sleep(pause_s)
             if not data:
                 return
+
+    async def _read_websocket(self, stream: WebSocketStream) -> bool:
+        """Feed an open WebSocket past the protocol, in one scope; False when nothing more can be read."""
+        with trio.CancelScope(deadline=self._read_deadline) as self._read_scope:
+            while stream.is_open and not self._closing:
+                try:
+                    data = await self._stream.receive_some(_READ_BYTES)
+                except (trio.BrokenResourceError, trio.ClosedResourceError):
+                    data = b""
+                if not data:
+                    return False
+                if not self._closing:
+                    await stream.receive(bytes(data))
+            return True
+        return False
 
     async def _send(self, event: Event) -> None:
         """Take what the protocol wants: bytes out, the connection closed, or the idle timer moved."""

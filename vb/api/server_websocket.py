@@ -20,7 +20,7 @@ NO_CODE: Final = 1005
 NOT_TEXT: Final = 1007
 TOO_LARGE: Final = 1009
 MAX_FRAGMENTS: Final = 1024
-"""Of one message; whoever cuts it into more never ends it."""
+"""Of one message, the empty ones not counted; whoever cuts it into more never ends it."""
 
 _CONTINUATION: Final = 0
 _TEXT: Final = 1
@@ -153,7 +153,8 @@ class ServerWebSocket:
         if not self._opcode:
             self._fail(PROTOCOL_ERROR)
             return
-        self._parts.append(payload)
+        if payload:
+            self._parts.append(payload)
         self._part_bytes += len(payload)
         if self._part_bytes > self._max_bytes or len(self._parts) > MAX_FRAGMENTS:
             self._fail(TOO_LARGE)

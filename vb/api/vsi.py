@@ -44,7 +44,8 @@ class VsiSession:
         runner: runs the commands.
         app_filter: which app_ids the client wants events of; None for all.
         receive: gives the next ASGI message of the client.
-        send: takes an ASGI message for the client, also one of type FRAMES.
+        send: takes an ASGI message for the client, also one of type FRAMES, which it writes whole even when
+            it is cancelled.
         refused_for: for how many seconds the connection has taken nothing.
         protocol: the subprotocol that is chosen; None for none.
     """
@@ -115,10 +116,7 @@ class VsiSession:
 
     async def _deliver(self) -> None:
         while True:
-            batch = await self._events.get_batch(BATCH_BYTES)
-            # Events that were taken from the feed are written, even if the session ends meanwhile.
-            with trio.CancelScope(shield=True):
-                await self._write_events(batch)
+            await self._write_events(await self._events.get_batch(BATCH_BYTES))
 
     async def _write_events(self, batch: list[bytes]) -> None:
         if self._dropped:

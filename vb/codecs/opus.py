@@ -9,12 +9,11 @@ from typing import Final, Self
 import numpy as np
 
 from vb.codecs import libopus
+from vb.codecs.complexity import HIGHEST_AUTO
 from vb.codecs.pcm import FADE_MS, CodecError, Pcm
 
 RATES_HZ: Final = (8000, 12000, 16000, 24000, 48000)
 DEFAULT_BIT_RATE: Final = 28_000
-COMPLEXITY: Final = 5
-"""Of 10: the last few steps double the time of a frame and are hardly heard on speech."""
 DEFAULT_EXPECTED_LOSS_PERCENT: Final = 5
 """Above zero, because libopus adds no error correction where it expects no loss."""
 DTX_MAX_BYTES: Final = 2
@@ -46,6 +45,9 @@ class OpusEncoder:
         bit_rate: target in bit/s.
         library_path: which libopus to load, the default search when None.
 
+    Attributes:
+        complexity: how much work goes into each frame, 0 to 10.
+
     Raises:
         CodecError: libopus is missing or has no such rate.
     """
@@ -58,14 +60,27 @@ class OpusEncoder:
         opus.check(
             opus.encoder_init(self._state, rate_hz, _MONO, libopus.APPLICATION_VOIP), "Opus encoder set-up"
         )
-        self._payload = ctypes.create_string_buffer(_MAX_PAYLOAD_BYTES)
-        self._set(libopus.SET_COMPLEXITY, COMPLEXITY)
+        self.complexity = -1
+        self.set_complexity(HIGHEST_AUTO)
         self._set(libopus.SET_INBAND_FEC, 1)
         self.set_bit_rate(bit_rate)
         self.set_expected_loss(DEFAULT_EXPECTED_LOSS_PERCENT)
 
     def _set(self, request: int, value: int) -> None:
         self._opus.check(self._opus.encoder_ctl(self._state, request, ctypes.c_int32(value)), "Opus setting")
+
+    def set_complexity(self, level: int) -> None:
+        """Change how much work goes into each frame, from the next one on; costs nothing where it stays.
+
+        Args:
+            level: 0 to 10.
+
+        Raises:
+            CodecError: there is no such level.
+        """
+        if level != self.complexity:
+            self._set(libopus.SET_COMPLEXITY, level)
+            self.complexity = level
 
     def set_bit_rate(self, bit_rate: int) -> None:
         """Change the target in bit/s from the next frame on.
@@ -94,6 +109,7 @@ class OpusEncoder:
         if len(other._state) != len(self._state) or other._opus is not self._opus:
             raise CodecError("Opus encoders of two libraries")
         ctypes.memmove(self._state, other._state, len(self._state))
+        self.complexity = other.complexity
 
     def encode(self, pcm: Pcm) -> bytes:
         """Return the payload of one frame of 2.5, 5, 10, 20, 40 or 60 ms.
@@ -102,10 +118,11 @@ class OpusEncoder:
             CodecError: the frame has another length.
         """
         samples = np.ascontiguousarray(pcm, np.int16)
-        size = self._opus.encode(
-            self._state, samples.ctypes.data, samples.size, self._payload, _MAX_PAYLOAD_BYTES
-        )
-        return ctypes.string_at(self._payload, self._opus.check(size, "Opus encoding"))
+        address = samples.__array_interface__["data"][0]
+        payload = np.empty(_MAX_PAYLOAD_BYTES, np.uint8)
+        place = payload.__array_interface__["data"][0]
+        size = self._opus.encode(self._state, address, samples.size, place, _MAX_PAYLOAD_BYTES)
+        return payload[: self._opus.check(size, "Opus encoding")].tobytes()
 
 
 class OpusDecoder:
@@ -123,8 +140,7 @@ class OpusDecoder:
         self._opus = opus = _library(library_path, rate_hz)
         self._state = ctypes.create_string_buffer(opus.decoder_size(_MONO))
         opus.check(opus.decoder_init(self._state, rate_hz, _MONO), "Opus decoder set-up")
-        self._pcm = np.zeros(rate_hz * _MAX_FRAME_MS // 1000, np.int16)
-        self._pcm_address = self._pcm.ctypes.data
+        self._longest = rate_hz * _MAX_FRAME_MS // 1000
         self._step_samples = rate_hz // 400
         self._fade_end = rate_hz * FADE_MS // 1000
         self._fade_samples = self._fade_end // 3
@@ -138,7 +154,7 @@ class OpusDecoder:
         """
         if not payload:
             raise CodecError("Opus decoding: the packet is empty")
-        pcm = self._run(payload, self._pcm.size, fec=False)
+        pcm = self._run(payload, self._longest, fec=False)
         self._concealed_samples = 0
         return pcm
 
@@ -169,8 +185,11 @@ class OpusDecoder:
         return concealed
 
     def _run(self, payload: bytes | None, samples: int, *, fec: bool) -> Pcm:
-        if samples > self._pcm.size:
+        if samples > self._longest:
             raise CodecError(f"Opus decoding: {samples} samples are more than one packet holds")
         size = 0 if payload is None else len(payload)
-        count = self._opus.decode(self._state, payload, size, self._pcm_address, samples, fec)
-        return self._pcm[: self._opus.check(count, "Opus decoding")].copy()
+        # Room of its own for each packet: what it is given lives for a tick, and decoders run side by side.
+        pcm = np.empty(samples, np.int16)
+        address = pcm.__array_interface__["data"][0]
+        count = self._opus.decode(self._state, payload, size, address, samples, fec)
+        return pcm[: self._opus.check(count, "Opus decoding")]

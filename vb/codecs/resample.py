@@ -29,10 +29,7 @@ RATES_HZ: Final = (8000, 16000, 24000, 48000)
 _TAPS = 32
 """Filter length in samples of the lower rate."""
 _STOP_BAND_DB = 46.0
-_BLOCK_SAMPLES_UP = 20
-_BLOCK_SAMPLES_DOWN = 40
-"""Block length at the lower rate: longer blocks multiply more zeros, shorter ones copy more history."""
-_CHUNK_STREAMS = 64
+_CHUNK_STREAMS = 128
 """Streams handled at once, so that their work space stays in the cache."""
 _INT16_MIN = np.float32(-32768)
 _INT16_MAX = np.float32(32767)
@@ -46,8 +43,7 @@ def group_delay_s(from_hz: int, to_hz: int) -> float:
 def to_pcm(samples: NDArray[np.float32]) -> Pcm:
     """Round to int16 and saturates. The input is used as work space."""
     np.rint(samples, out=samples)
-    np.maximum(samples, _INT16_MIN, out=samples)
-    np.minimum(samples, _INT16_MAX, out=samples)
+    np.clip(samples, _INT16_MIN, _INT16_MAX, out=samples)
     return samples.astype(np.int16)
 
 
@@ -84,8 +80,6 @@ class Kernel:
         lower = min(from_hz, to_hz)
         self._filter = _low_pass(from_hz * self._up // lower)
         self.history_samples = 0 if from_hz == to_hz else -(-(self._filter.size - 1) // self._up)
-        rising = to_hz > from_hz
-        self._block_samples = (_BLOCK_SAMPLES_UP if rising else _BLOCK_SAMPLES_DOWN) * from_hz // lower
         self._matrices: dict[int, NDArray[np.float32]] = {}
 
     def output_samples(self, samples: int) -> int:
@@ -121,9 +115,12 @@ class Kernel:
         streams, samples = frames.shape
         converted = np.empty((streams, self.output_samples(samples)), np.int16)
         state = np.empty((streams, self.history_samples), np.float32)
+        work = np.empty((min(streams, _CHUNK_STREAMS), converted.shape[1]), np.float32)
         for start in range(0, streams, _CHUNK_STREAMS):
             chunk = slice(start, start + _CHUNK_STREAMS)
-            converted[chunk] = to_pcm(self._convert(frames[chunk], history[chunk], state[chunk]))
+            exact = work[: streams - start]
+            self._convert(frames[chunk], history[chunk], state[chunk], exact)
+            converted[chunk] = to_pcm(exact)
         return converted, state
 
     def process_float(
@@ -137,29 +134,38 @@ class Kernel:
         state = np.empty((streams, self.history_samples), np.float32)
         for start in range(0, streams, _CHUNK_STREAMS):
             chunk = slice(start, start + _CHUNK_STREAMS)
-            converted[chunk] = self._convert(frames[chunk], history[chunk], state[chunk])
+            self._convert(frames[chunk], history[chunk], state[chunk], converted[chunk])
         return converted, state
 
     def _convert(
-        self, frames: Samples, history: NDArray[np.float32], state: NDArray[np.float32]
-    ) -> NDArray[np.float32]:
-        """Convert one chunk and writes its new state to `state`."""
+        self,
+        frames: Samples,
+        history: NDArray[np.float32],
+        state: NDArray[np.float32],
+        converted: NDArray[np.float32],
+    ) -> None:
+        """Convert one chunk; its audio goes to `converted`, C-contiguous, and its new state to `state`."""
         streams, samples = frames.shape
         past = self.history_samples
         joined = np.empty((streams, past + samples), np.float32)
         joined[:, :past] = history
         joined[:, past:] = frames
         state[...] = joined[:, samples:]
-        block = math.gcd(samples, self._block_samples)
-        blocks = samples // block if block else 0
+        if not converted.size:
+            return
+        # As long as the history: longer blocks multiply more zeros, shorter ones copy more history.
+        block = math.gcd(samples, past)
+        blocks = samples // block
         overlapping = np.ndarray(
             (streams, blocks, past + block),
             np.float32,
             joined,
             strides=(joined.strides[0], block * joined.itemsize, joined.itemsize),
         )
-        product = overlapping.reshape(streams * blocks, past + block) @ self._matrix(block)
-        return product.reshape(streams, -1)
+        rows = streams * blocks
+        np.matmul(
+            overlapping.reshape(rows, past + block), self._matrix(block), out=converted.reshape(rows, -1)
+        )
 
     def _matrix(self, block: int) -> NDArray[np.float32]:
         """Return the Toeplitz matrix of a block length, (history + block, output of the block)."""

@@ -12,7 +12,14 @@ from vb.commands.registry import Route, command
 from vb.commands.views import Status
 from vb.engine import Engine
 from vb.history import edge
-from vb.history.model import CallDetail, EntryList, MessageList, PaginatedCallList
+from vb.history.model import (
+    CallDetail,
+    CallDetailList,
+    EntryList,
+    MessageList,
+    PaginatedCallList,
+    QualityList,
+)
 from vb.history.query import MAX_PAGE, MAX_SEARCH_CHARS
 from vb.history.store import Store
 from vb.parameters import PREFIX_KEY, Params, prefixed
@@ -133,6 +140,14 @@ async def list_calls(engine: Engine, p: ListCalls) -> PaginatedCallList:
     return await _ask(engine, partial(edge.list_calls, pairs=p.pairs()))
 
 
+@command(
+    "list_call_details", rest=Route("GET", edge.DETAILS_PATH, links=LINKS), errors=(400, 401, 403, 501, 503)
+)
+async def list_call_details(engine: Engine, p: ListCalls) -> CallDetailList:
+    """List stored calls, each with what is known of its leg, as `get_call` shows one."""
+    return await _ask(engine, partial(edge.list_details, pairs=p.pairs()))
+
+
 @command("get_call", rest=Route("GET", f"{PATH}/{{id}}"), errors=(401, 403, 404, 501, 503))
 async def get_call(engine: Engine, p: CallRef) -> CallDetail:
     """Show a stored call."""
@@ -157,6 +172,12 @@ async def list_call_messages(engine: Engine, p: CallPart) -> MessageList:
 async def list_call_events(engine: Engine, p: CallPart) -> EntryList:
     """List what happened in a stored call: events and SIP messages, in order."""
     return await _ask(engine, partial(edge.list_entries, call_id=p.id, pairs=p.pairs()))
+
+
+@command("list_call_quality", rest=Route("GET", f"{PATH}/{{id}}/quality"), errors=(401, 403, 404, 501, 503))
+async def list_call_quality(engine: Engine, p: CallRef) -> QualityList:
+    """List how a stored call sounded over time: loss, jitter, round trip and score every few seconds."""
+    return await _ask(engine, partial(edge.list_quality, call_id=p.id))
 
 
 @command("delete_call", rest=Route("DELETE", f"{PATH}/{{id}}"), errors=(401, 403, 404, 409, 501, 503))

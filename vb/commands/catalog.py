@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from vb.commands import (
+    agents,
     bridges,
     calls,
     dtmf,
@@ -22,6 +23,7 @@ from vb.commands.registry import REGISTRY, Command, call, dump
 
 # Importing them is what counts; the tuple shows linters and readers that it was meant.
 COMMAND_MODULES = (
+    agents,
     legs,
     transfer,
     rooms,

@@ -81,6 +81,13 @@ class PlaybackStart(Status):
     playback_id: str
 
 
+class AgentStart(Status):
+    """An agent is being attached."""
+
+    leg_id: str | None = None
+    room_id: str | None = None
+
+
 class TtsStart(Status):
     """An utterance was accepted."""
 

@@ -25,6 +25,7 @@ from vb.settings import (
     check_networks,
     check_url,
     check_user_agent,
+    parse_auto,
     parse_list,
     setting,
 )
@@ -259,6 +260,14 @@ class WebSocketConfig(Group):
 class RoomConfig(Group):
     """Rooms and mixing."""
 
+    opus_complexity: Annotated[Annotated[int, Field(ge=0, le=10)] | None, BeforeValidator(parse_auto)] = (
+        setting(
+            "VB_OPUS_COMPLEXITY",
+            "work that Opus encoders put into a frame, 0 to 10; auto takes 5 at most, less as load grows",
+            None,
+            shown="auto",
+        )
+    )
     default_sample_rate: int = setting(
         "DEFAULT_SAMPLE_RATE", f"rate of new rooms in Hz: {MIXING_RATES_TEXT}", 16000
     )

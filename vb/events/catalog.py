@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from vb.events import history, leg, media, room, speech, stt, text, transfer, tts
+from vb.events import agent, history, leg, media, room, speech, stt, text, transfer, tts
 from vb.events.base import CATALOG, Event
 
 # Importing them is what counts; the tuple shows linters and readers that it was meant.
-EVENT_MODULES = (leg, text, transfer, room, media, speech, stt, tts, history)
+EVENT_MODULES = (leg, text, transfer, room, media, speech, tts, stt, agent, history)
 
 
 def all_events() -> dict[str, type[Event]]:

@@ -16,17 +16,24 @@ from uuid import UUID
 
 from vb.events.base import Event, Published
 from vb.events.bus import rfc3339
+from vb.events.media import RecordingFinished
 from vb.history.record import MAX_STAYS, CallRecord, Change
 from vb.history.sip_text import SipDetail, is_secret, kept_text
 from vb.history.sip_trace import SipMessage, SipTrace
 from vb.history.times import event_time_us
 from vb.legs.facts import LegFacts
+from vb.legs.link import Link
+from vb.storage.address import StoredObject
 
 LINGER_US: Final = 10_000_000
 """How long an ended call still takes what comes late."""
 MAX_HELD: Final = 100_000
 """Calls that have ended and are not written yet."""
 MAX_HELD_BYTES: Final = 256 * 1_048_576
+QUALITY_EVERY_US: Final = 60_000_000
+"""What a server that is killed loses at most of how a call sounded."""
+MAX_UPLOADS: Final = 10_000
+"""Names of files that move into buckets."""
 MAX_METADATA: Final = 64
 MAX_KEY_CHARS: Final = 256
 MAX_VALUE_CHARS: Final = 1_024
@@ -88,6 +95,7 @@ class Collector:
         self._dirty: dict[str, CallRecord] = {}
         self._trace = SipTrace()
         self._untold: dict[UUID, CallRecord] = {}
+        self._uploads: dict[str, StoredObject] = {}
 
     def __len__(self) -> int:
         return len(self._calls)
@@ -148,6 +156,23 @@ class Collector:
             inbound = facts.leg_type.endswith("_inbound")
             for message in self._trace.add(facts.leg_id, *facts.sip_dialog, inbound=inbound):
                 self._keep_sip(facts.leg_id, message)
+
+    def sample(self, leg_id: str, link: Link, at_us: int) -> None:
+        """Take note of how a call sounds now."""
+        call = self._calls.get(leg_id)
+        if call is None or not call.quality.add((at_us - call.created_us) // 1_000, link):
+            return
+        # What else happens writes it too: nothing is written for this alone but once in a while.
+        if at_us >= call.quality_told_us + QUALITY_EVERY_US:
+            call.quality_told_us = at_us
+            self._touch(call)
+
+    def uploading(self, path: str, stored: StoredObject) -> None:
+        """Take note of where a recording goes before it is finished; its event tells only the address."""
+        for name in (path, stored.url):
+            self._uploads[name] = stored
+        while len(self._uploads) > MAX_UPLOADS:
+            del self._uploads[next(iter(self._uploads))]
 
     def sip_message(self, message: SipMessage) -> None:
         """Take note of a SIP message; one of a leg that is not there yet waits for it, for a while."""
@@ -242,11 +267,22 @@ class Collector:
         handler = HANDLERS.get(event.type)
         if handler is not None:
             handler(call, event, at_us)
+        if isinstance(event, RecordingFinished):
+            self._place(call, event)
         headers = getattr(event, "sip_headers", None)
         if headers:
             add_metadata(call.document, self._chosen(headers))
             call.names_changed()
         self._touch(call)
+
+    def _place(self, call: CallRecord, event: RecordingFinished) -> None:
+        """Note in which bucket the files of a recording lie, or will."""
+        stored = [
+            self._uploads[file] for file in (event.file, event.multi_channel_file) if file in self._uploads
+        ]
+        for item in call.items("recordings") if stored else ():
+            if item["file"] == event.file:
+                item["objects"] = [each.text() for each in stored]
 
     def _follow(self, call: CallRecord, kind: str, room_id: str | None, at_us: int) -> None:
         """Keep the lists of who is in which room, and of who is still there."""

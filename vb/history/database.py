@@ -27,6 +27,8 @@ STATEMENT_MS: Final = 10_000
 PROGRESS_STEPS: Final = 200_000
 """Steps of SQLite between two looks at the clock."""
 POOL: Final = 4
+WORK_MEM: Final = "64MB"
+"""Of one statement of PostgreSQL: enough to mark each of a million calls, and not whole pages of them."""
 CACHE_KIB: Final = 65_536
 _MIGRATION_LOCK: Final = 0x7662_0001
 """Of PostgreSQL's advisory locks: servers that start together take turns."""
@@ -78,7 +80,7 @@ def open_engine(url: URL) -> Engine:
             pool_pre_ping=True,
             connect_args={
                 "connect_timeout": CONNECT_S,
-                "options": f"-c statement_timeout={STATEMENT_MS} -c timezone=UTC",
+                "options": f"-c statement_timeout={STATEMENT_MS} -c timezone=UTC -c work_mem={WORK_MEM}",
                 "prepare_threshold": 5,
             },
         )
@@ -112,15 +114,24 @@ def writing(engine: Engine) -> Iterator[Connection]:
 
 
 @contextmanager
-def reading(engine: Engine) -> Iterator[Connection]:
-    """Give a transaction that only reads, and that fails when a statement takes unreasonably long."""
-    with engine.connect() as connection, connection.begin():
-        if connection.dialect.name != "sqlite":  # PostgreSQL has a limit of its own for that
+def reading(engine: Engine, *, limit_ms: int | None = None) -> Iterator[Connection]:
+    """Give a transaction that only reads, all of it as it was at one moment.
+
+    Args:
+        engine: of the database.
+        limit_ms: a statement that takes longer fails; None for the usual limit.
+    """
+    snapshot = {} if engine.dialect.name == "sqlite" else {"isolation_level": "REPEATABLE READ"}
+    with engine.connect().execution_options(**snapshot) as connection, connection.begin():
+        if connection.dialect.name != "sqlite":
+            if limit_ms is not None:
+                limit = func.set_config("statement_timeout", str(limit_ms), True)
+                connection.execute(select(limit))
             yield connection
             return
         database = connection.connection.driver_connection
         assert isinstance(database, sqlite3.Connection)
-        give_up_at = time.monotonic() + STATEMENT_MS / 1000
+        give_up_at = time.monotonic() + (STATEMENT_MS if limit_ms is None else limit_ms) / 1000
         database.set_progress_handler(lambda: int(time.monotonic() > give_up_at), PROGRESS_STEPS)
         try:
             yield connection

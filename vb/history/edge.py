@@ -15,13 +15,36 @@ from urllib.parse import urlencode
 from uuid import UUID
 
 from vb.errors import Conflict, InvalidField, NotFound
-from vb.history.model import Call, CallDetail, Entry, EntryList, Message, MessageList, PaginatedCallList
-from vb.history.present import entries_of, messages_of, show_call, show_detail, show_entry
+from vb.history.find import Page
+from vb.history.model import (
+    Call,
+    CallDetail,
+    CallDetailList,
+    Entry,
+    EntryList,
+    Message,
+    MessageList,
+    PaginatedCallList,
+    QualityList,
+)
+from vb.history.present import (
+    entries_of,
+    messages_of,
+    show_call,
+    show_detail,
+    show_entry,
+    show_quality,
+    stored_objects,
+)
+from vb.history.quality import rows_of
 from vb.history.query import MAX_PAGE, Position, parse_query
 from vb.history.store import Store
+from vb.storage.address import StoredObject
 
 CALLS_PATH: Final = "/api/calls"
+DETAILS_PATH: Final = f"{CALLS_PATH}/details"
 DEFAULT_ENTRIES: Final = 200
+AUDIO: Final = "audio/wav"
 T = TypeVar("T")
 
 
@@ -35,7 +58,7 @@ class RecordingFile:
     """
 
     path: Path
-    media_type: str = "audio/wav"
+    media_type: str = AUDIO
 
 
 def parse_call_id(text: str) -> UUID:
@@ -62,20 +85,35 @@ def list_calls(store: Store, pairs: Iterable[tuple[str, str]], base_url: str = "
         InvalidField: a parameter is malformed.
         Unavailable: the database is away.
     """
-    asked = list(pairs)
-    query = parse_query(asked)
-    page = store.page(query)
+    page, following, previous = _page(store, list(pairs), f"{base_url}{CALLS_PATH}")
     results: list[Call] = [show_call(found.call_id, found.document) for found in page.calls]
+    return PaginatedCallList(next=following, previous=previous, results=results, total=page.total)
+
+
+def list_details(store: Store, pairs: Iterable[tuple[str, str]], base_url: str = "") -> CallDetailList:
+    """List calls as `list_calls` does, each as `get_call` shows it.
+
+    Raises:
+        InvalidField: a parameter is malformed.
+        Unavailable: the database is away.
+    """
+    page, following, previous = _page(store, list(pairs), f"{base_url}{DETAILS_PATH}")
+    results = [show_detail(found.call_id, found.document) for found in page.calls]
+    return CallDetailList(next=following, previous=previous, results=results, total=page.total)
+
+
+def _page(store: Store, pairs: list[tuple[str, str]], url: str) -> tuple[Page, str | None, str | None]:
+    """Return a page of calls and the URLs of those after and before it."""
+    query = parse_query(pairs)
+    page = store.page(query)
 
     def link(place: Position | None) -> str | None:
         if place is None:
             return None
-        kept = [(name, value) for name, value in asked if name != "cursor"]
-        return f"{base_url}{CALLS_PATH}?{urlencode([*kept, ('cursor', query.cursor(place))])}"
+        kept = [(name, value) for name, value in pairs if name != "cursor"]
+        return f"{url}?{urlencode([*kept, ('cursor', query.cursor(place))])}"
 
-    return PaginatedCallList(
-        next=link(page.next), previous=link(page.previous), results=results, total=page.total
-    )
+    return page, link(page.next), link(page.previous)
 
 
 def get_call(store: Store, call_id: str) -> CallDetail:
@@ -132,11 +170,23 @@ def list_messages(
     )
 
 
-def find_recording(store: Store, call_id: str) -> RecordingFile:
-    """Find the recording of a call: the leg's own before one of a room.
+def list_quality(store: Store, call_id: str) -> QualityList:
+    """List how a call sounded over time.
 
     Raises:
-        NotFound: there is no such call, or no recording that can be read here.
+        NotFound: there is no such call.
+        Unavailable: the database is away.
+    """
+    found, data = store.quality(parse_call_id(call_id))
+    rows = () if data is None else rows_of(data)
+    return QualityList(results=[show_quality(found.document, row) for row in rows])
+
+
+def find_recording(store: Store, call_id: str) -> RecordingFile | StoredObject:
+    """Find the recording of a call: the leg's own before one of a room, a file before one in a bucket.
+
+    Raises:
+        NotFound: there is no such call, or it has no recording.
         Conflict: it is not finished.
         Unavailable: the database is away.
     """
@@ -146,6 +196,9 @@ def find_recording(store: Store, call_id: str) -> RecordingFile:
         path = Path(item["file"]) if item["file"] and "://" not in item["file"] else None
         if path is not None and path.is_file():
             return RecordingFile(path)
+    stored = [found for item in recordings for found in stored_objects(item)[:1]]
+    if stored:
+        return min(stored, key=lambda found: found.opened_by != "server")
     if any(not item.get("finished") for item in recordings) and not found.document.get("ended_us"):
         raise Conflict("the recording is not finished")
     raise NotFound("the call has no recording")

@@ -3,12 +3,15 @@
 The counters tell how many calls each filter leaves. When the rarest one leaves few, its calls are gathered,
 looked at and sorted; else calls are walked in the wanted order, by an index that has this order, until the
 page is full. Adding 0 to a column keeps a database from taking an index on it instead.
+
+A word that all calls have is no filter. The calls of another common word are walked by their keys, through
+the periods that have some.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Final
 from uuid import UUID
 
@@ -17,7 +20,6 @@ from sqlalchemy import (
     Connection,
     Select,
     and_,
-    cast,
     exists,
     func,
     literal,
@@ -27,9 +29,11 @@ from sqlalchemy import (
     union_all,
 )
 
+from vb.history.common import PERIOD_BITS
+from vb.history.match import have_words, match_words
 from vb.history.packing import unpack_json
 from vb.history.query import Filters, Position, Query
-from vb.history.schema import CALLS, LABELS, PARTS, LexemeQuery, words_table
+from vb.history.schema import CALLS, LABELS, PARTS, words_table
 from vb.history.totals import Totals, duration_range, has_dates, has_durations, key_range
 from vb.history.writer import DOCUMENT_PART
 
@@ -37,6 +41,8 @@ GATHER_MAX: Final = 20_000
 """Up to so many calls are gathered and sorted."""
 PROBE_MAX: Final = 2_000
 """Up to so many calls are looked at for words one by one; for more, all that match are gathered once."""
+PROBE_SHARE: Final = 10
+"""Unless these are so many times as many."""
 
 _COLUMNS: Final = {
     "created": CALLS.c.call_key,
@@ -91,22 +97,38 @@ class Finder:
     def __init__(self, connection: Connection, query: Query) -> None:
         self._connection = connection
         self._query = query
-        self._filters: Filters = query.filters
         self._totals = Totals(connection)
-        self._sqlite = connection.dialect.name == "sqlite"
-        self._words = words_table(connection.dialect.name)
+        self._filters, self._common = self._without_idle_words(query.filters)
+        self._dialect = connection.dialect.name
+        self._words = words_table(self._dialect)
         self._keys = key_range(query.filters)
         self._drivers = self._sizes()
         self._rarest = min(self._drivers, key=lambda driver: driver.size)
 
     # -- filters -------------------------------------------------------------------------------------------
 
+    def _without_idle_words(self, filters: Filters) -> tuple[Filters, dict[str, dict[int, int]]]:
+        """Leave out words that all calls have; also returns how many calls the common ones have."""
+        if not filters.words:
+            return filters, {}
+        common = self._totals.of_words(filters.words)
+        everything = self._totals.all() if common else 0
+        idle = {word for word, periods in common.items() if sum(periods.values()) == everything}
+        left = tuple(word for word in filters.words if word not in idle)
+        return replace(filters, words=left), {word: common[word] for word in left if word in common}
+
+    def _words_size(self) -> int:
+        words = self._filters.words
+        if len(words) == 1 and words[0] in self._common:
+            return sum(self._common[words[0]].values())
+        count = select(func.count()).select_from(self._words).where(self._matches())
+        return int(self._connection.scalar(count) or 0)
+
     def _sizes(self) -> list[_Driver]:
         filters, totals = self._filters, self._totals
         found: list[_Driver] = []
         if filters.words:
-            count = select(func.count()).select_from(self._words).where(self._matches())
-            found.append(_Driver("words", int(self._connection.scalar(count) or 0), self._by_words))
+            found.append(_Driver("words", self._words_size(), self._by_words))
         for group in filters.labels:
             found.append(
                 _Driver(group, totals.of_labels(group), lambda group=group: self._by_labels(group))  # type: ignore[misc]
@@ -120,12 +142,10 @@ class Finder:
         return found or [_Driver(None, totals.all(), self._by_dates)]
 
     def _matches(self) -> ColumnElement[bool]:
-        words = self._filters.words
-        if self._sqlite:
-            return self._words.c.call_words.bool_op("MATCH")(" AND ".join(f'"{w}"' for w in words))
-        return self._words.c.words.bool_op("@@")(
-            cast(literal(" & ".join(f"'{word}'" for word in words)), LexemeQuery)
-        )
+        return match_words(self._words, self._filters.words, self._dialect)
+
+    def _has_words(self) -> ColumnElement[bool]:
+        return have_words(self._words, self._filters.words, self._dialect)
 
     def _by_words(self) -> Select[int]:
         return select(self._words.c.rowid.label("call_key")).where(
@@ -178,12 +198,15 @@ class Finder:
             if group != driver:
                 conditions.append(exists().where(LABELS.c.label.in_(group), LABELS.c.call_key == key))
         if filters.words and driver != "words":
-            if probed > PROBE_MAX:
+            if probed > max(PROBE_MAX, self._size_of("words") // PROBE_SHARE):
                 matched = self._by_words().cte("matched").prefix_with("MATERIALIZED")
                 conditions.append(key.in_(select(matched.c.call_key)))
             else:
-                conditions.append(exists().where(self._matches(), self._words.c.rowid == key))
+                conditions.append(exists().where(self._has_words(), self._words.c.rowid == key))
         return conditions, needs_row
+
+    def _size_of(self, name: str) -> int:
+        return next(driver.size for driver in self._drivers if driver.name == name)
 
     # -- total ---------------------------------------------------------------------------------------------
 
@@ -225,6 +248,8 @@ class Finder:
             return []
         if self._rarest.size <= GATHER_MAX and self._rarest.name is not None:
             statement = self._gather(limit)
+        elif self._query.sort == "created" and self._rarest.name == "words" and self._common:
+            return self._walk_words(limit)
         elif self._query.sort == "created" and (self._filters.labels or self._filters.words):
             statement = self._stream(limit)
         else:
@@ -278,7 +303,7 @@ class Finder:
         """Walk the calls of each label of the rarest group, or of the words: they lie in order."""
         groups = [driver for driver in self._drivers if isinstance(driver.name, tuple)]
         if not groups:
-            return self._strand(self._words.c.rowid, [self._matches()], "words", limit)
+            return self._strand(self._words.c.rowid, [self._has_words()], "words", limit)
         group = min(groups, key=lambda driver: driver.size).name
         assert isinstance(group, tuple)
         if len(group) == 1:
@@ -290,6 +315,30 @@ class Finder:
         merged = union_all(*strands).subquery()
         statement = select(merged.c.value, merged.c.key).distinct()
         return self._ordered(statement, merged.c.key).limit(limit)
+
+    def _walk_words(self, limit: int) -> list[tuple[int, int]]:
+        """Walk the calls of common words by their keys, one stretch of periods after the other."""
+        rows: list[tuple[int, int]] = []
+        key = self._words.c.rowid
+        place = self._query.position
+        for first, last in self._stretches():
+            if place is not None and (first > place.key if self._down else last < place.key):
+                continue
+            own = [self._has_words(), key.between(first, last)]
+            statement = self._strand(key, own, "words", limit - len(rows))
+            rows += [(value, number) for value, number in self._connection.execute(statement)]
+            if len(rows) >= limit:
+                break
+        return rows
+
+    def _stretches(self) -> Iterator[tuple[int, int]]:
+        """Give the first and the last key of periods that have all common words, in the order of walking."""
+        shared = set.intersection(*(set(periods) for periods in self._common.values()))
+        periods = sorted(shared, reverse=self._down)
+        step = -1 if self._down else 1
+        for start, number in _runs(periods, step):
+            end = start + step * (number - 1)
+            yield min(start, end) << PERIOD_BITS, (max(start, end) + 1 << PERIOD_BITS) - 1
 
     def _strand(
         self,
@@ -318,3 +367,13 @@ class Finder:
             key: Found(call_id, unpack_json(data))
             for key, call_id, data in self._connection.execute(statement)
         }
+
+
+def _runs(numbers: Sequence[int], step: int) -> Iterator[tuple[int, int]]:
+    """Give the start and the length of each run of numbers that are a step apart."""
+    length = 0
+    for index, number in enumerate(numbers):
+        length += 1
+        if index + 1 == len(numbers) or numbers[index + 1] != number + step:
+            yield number - step * (length - 1), length
+            length = 0

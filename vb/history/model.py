@@ -10,6 +10,7 @@ from pydantic import Field
 from vb.history.base import Duration, Model, Time, Uri, omitted
 from vb.history.mediums import CallMedium, DataConnectionConfig
 from vb.history.voices import ExternalVoice
+from vb.storage.address import OpenedBy
 
 EndReason = Literal[
     "unjoined",
@@ -204,6 +205,11 @@ class Recording(Model):
     room_id: str | None = Field(default=None, description="the room, when it is a room's recording")
     finished: bool = False
     error: str | None = None
+    opened_by: OpenedBy | None = Field(
+        default=None,
+        description="whose credentials open the bucket that it lies in; those of a request are not kept, so"
+        " that the server neither hands it on nor deletes it",
+    )
 
 
 class AgentSession(Model):
@@ -242,6 +248,35 @@ class CallDetail(Call):
     """One call with all that is known of its leg."""
 
     leg: LegDetail
+
+
+class CallDetailList(Model):
+    """A page of calls, each with all that is known of its leg."""
+
+    next: Uri | None = Field(default=None, description="URL of the following page")
+    previous: Uri | None = Field(default=None, description="URL of the page before")
+    results: list[CallDetail] = Field(description="the calls of this page")
+    total: int = Field(description="how many calls match, on all pages")
+
+
+class QualitySample(Model):
+    """How a call sounded since the sample before."""
+
+    time: Time
+    packets_received: int
+    packets_lost: int
+    jitter_ms: float
+    round_trip_ms: float | None = Field(default=None, description="null while the far end does not tell")
+    far_lost_percent: float | None = Field(
+        default=None, description="of the audio that we sent, as the far end tells"
+    )
+    mos_score: float = Field(description="1 to 5, estimated from loss and jitter")
+
+
+class QualityList(Model):
+    """How a call sounded over time, every five seconds, or more rarely in a long call."""
+
+    results: list[QualitySample]
 
 
 class Timespan(Model):

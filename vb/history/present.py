@@ -29,13 +29,16 @@ from vb.history.model import (
     FirstSpeakerSettingsUserGreeting,
     LegDetail,
     Message,
+    QualitySample,
     Recording,
     RoomStay,
     SipText,
     Timespan,
 )
+from vb.history.quality import Row
 from vb.history.reasons import billing_status, end_reason, termination_reason
 from vb.history.times import SECOND_US, duration_text, event_time_us, from_us
+from vb.storage.address import StoredObject, parse_object
 
 NO_AGENT: Final = AgentBasic(agent_id=UUID(int=0), name="")
 _TRANSCRIPTS: Final = {
@@ -181,7 +184,7 @@ def _leg(document: Document) -> LegDetail:
             )
             for stay in document.get("rooms", ())
         ],
-        recordings=[Recording(**item) for item in document.get("recordings", ())],
+        recordings=[_recording(item) for item in document.get("recordings", ())],
         agents=[
             AgentSession(
                 agent_id=item.get("agent_id"),
@@ -195,6 +198,18 @@ def _leg(document: Document) -> LegDetail:
             for item in document.get("agents", ())
         ],
     )
+
+
+def _recording(item: Mapping[str, Any]) -> Recording:
+    known = {name: value for name, value in item.items() if name != "objects"}
+    stored = stored_objects(item)
+    return Recording(**known, opened_by=stored[0].opened_by if stored else None)
+
+
+def stored_objects(item: Mapping[str, Any]) -> list[StoredObject]:
+    """Return where the files of a recording lie that are in a bucket, or on the way there."""
+    texts = item.get("objects") or (item["file"],)
+    return [found for text in texts if (found := parse_object(text)) is not None]
 
 
 def _maybe(time_us: int | None) -> Any:
@@ -218,6 +233,20 @@ def show_entry(number: int, entry: dict[str, Any]) -> Entry:
         sip = SipText(direction=entry["direction"], text=entry["text"], cut=entry.get("cut", False))
         return Entry(number=number, timestamp=timestamp, type=kind, sip=sip)
     return Entry(number=number, timestamp=timestamp, type=kind, event=entry)
+
+
+def show_quality(document: Document, row: Row) -> QualitySample:
+    """Return a row of how a call sounded as the API shows it."""
+    trip, far = row.round_trip_us, row.far_lost_permille
+    return QualitySample(
+        time=from_us(document["created_us"] + row.at_ms * 1_000),
+        packets_received=row.received,
+        packets_lost=row.lost,
+        jitter_ms=row.jitter_us / 1_000,
+        round_trip_ms=None if trip is None else trip / 1_000,
+        far_lost_percent=None if far is None else far / 10,
+        mos_score=row.mos,
+    )
 
 
 def messages_of(document: Document, entries: Iterable[dict[str, Any]]) -> Iterator[Message]:

@@ -8,11 +8,13 @@ from typing import Any, Final
 from uuid import NAMESPACE_URL, UUID, uuid5
 
 from vb.history.packing import dump_json
+from vb.history.quality import QUALITY_PART, QualityTrack
 from vb.history.schema import KEY_BITS
 
 PART_ENTRIES: Final = 64
 PART_BYTES: Final = 65_536
 MAX_SIP_MESSAGES: Final = 500
+ROW_BYTES: Final = 64
 MAX_TEXT_CHARS: Final = 200_000
 """Of a call's transcript, as far as it can be searched."""
 MAX_STAYS: Final = 200
@@ -62,6 +64,8 @@ class CallRecord:
     Attributes:
         document: what is known of it, as JSON data.
         dirty: whether something is to be written.
+        quality: how it sounds, over time.
+        quality_told_us: when that was last written for its own sake.
     """
 
     leg_id: str
@@ -83,15 +87,18 @@ class CallRecord:
     _texts: list[str] = field(default_factory=list)
     _text_chars: int = 0
     _texts_new: bool = True
+    quality: QualityTrack = field(default_factory=QualityTrack)
+    quality_told_us: int = 0
 
     def __post_init__(self) -> None:
         self.call_id = call_id_of(self.leg_id)
         self.key = call_key(self.call_id, self.created_us)
+        self.quality_told_us = self.created_us
 
     @property
     def held_bytes(self) -> int:
         """What waits to be written."""
-        return self._bytes + sum(len(data) for _, data in self._full)
+        return self._bytes + sum(len(data) for _, data in self._full) + ROW_BYTES * len(self.quality.rows)
 
     def append(self, entry: bytes) -> None:
         """Add an entry: JSON on one line."""
@@ -136,6 +143,8 @@ class CallRecord:
         parts = list(self._full)
         if self._grown:
             parts.append((self._part, b"\n".join(self._entries)))
+        if self.quality.grown:
+            parts.append((QUALITY_PART, self.quality.take()))
         change = Change(
             self.key,
             self.call_id,
@@ -155,6 +164,8 @@ class CallRecord:
         """Take note that a change could not be kept; the next one tells all of it again."""
         self.dirty = True
         self._grown = self._grown or any(number == self._part for number, _ in change.parts)
+        numbers = {number for number, _ in change.parts}
+        self.quality.grown = self.quality.grown or QUALITY_PART in numbers
         full = {number: data for number, data in change.parts if number < self._part}
         full.update(self._full)  # a part that was not full then may be now
         self._full = sorted(full.items())

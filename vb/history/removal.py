@@ -8,6 +8,7 @@ from uuid import UUID
 
 from sqlalchemy import BindParameter, Connection, Select, bindparam, delete, exists, select
 
+from vb.history.common import WordTally
 from vb.history.counts import Deltas, apply_counts, count_call, count_duration, count_labels
 from vb.history.labels import unpack_labels
 from vb.history.schema import CALLS, FILES, KEY_BITS, LABELS, PARTS, words_table
@@ -46,6 +47,7 @@ def remove(connection: Connection, keys: Sequence[int]) -> Removed:
     Raises:
         SQLAlchemyError: nothing is removed once the transaction has been rolled back.
     """
+    tally = WordTally.begin(connection)
     rows = connection.execute(
         select(CALLS).where(CALLS.c.call_key.in_(keys)).order_by(CALLS.c.call_key).with_for_update()
     ).all()
@@ -60,6 +62,7 @@ def remove(connection: Connection, keys: Sequence[int]) -> Removed:
         count_duration(deltas, row.duration_us, -1)
         count_labels(deltas, own, -1)
         labels += [{"old_label": label, "old_key": row.call_key} for label in own]
+    tally.count_stored(found, -1)
     files = _own_files(connection, found)
     words = words_table(connection.dialect.name)
     connection.execute(delete(PARTS).where(PARTS.c.call_key.in_(found)))
@@ -76,6 +79,7 @@ def remove(connection: Connection, keys: Sequence[int]) -> Removed:
         )
     connection.execute(delete(CALLS).where(CALLS.c.call_key.in_(found)))
     apply_counts(connection, deltas)
+    tally.apply()
     return Removed(tuple(row.call_id for row in rows), files)
 
 

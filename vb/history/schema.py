@@ -95,6 +95,25 @@ COUNTS: Final = Table(
     sqlite_with_rowid=False,
 )
 
+COMMON_WORDS: Final = Table(
+    "common_words",
+    METADATA,
+    Column("word", String(64), primary_key=True),
+    Column("pending", Integer, nullable=False),
+    comment="words that so many calls have that they are counted; pending: without what was there before",
+    sqlite_with_rowid=False,
+)
+
+WORD_COUNTS: Final = Table(
+    "word_counts",
+    METADATA,
+    Column("word", String(64), primary_key=True),
+    Column("period", Integer, primary_key=True, autoincrement=False),
+    Column("calls", BigInteger, nullable=False),
+    comment="how many calls of each period have a common word",
+    sqlite_with_rowid=False,
+)
+
 FILES: Final = Table(
     "call_files",
     METADATA,

@@ -17,9 +17,11 @@ from vb.history import runs
 from vb.history.database import open_engine, parse_url, reading, upgrade, writing
 from vb.history.find import Finder, Found, Page
 from vb.history.packing import unpack, unpack_json
+from vb.history.quality import QUALITY_PART
 from vb.history.query import Query
 from vb.history.removal import Removed, doomed, outdated, remove
 from vb.history.schema import CALLS, PARTS
+from vb.history.tend import tend_words
 from vb.history.writer import DOCUMENT_PART, CallWrite, Writer
 
 REMOVE_AT_ONCE: Final = 200
@@ -125,6 +127,20 @@ class Store:
                 keys += connection.scalars(outdated(before_us, REMOVE_AT_ONCE - len(keys)))
             return remove(connection, keys)
 
+    def tend_words(self, stop: Callable[[], bool] = lambda: False) -> bool:
+        """Count the words that have become common; see `vb.history.tend`.
+
+        Args:
+            stop: whether no further word is to be begun.
+
+        Returns:
+            Whether nothing is left to be done for now.
+
+        Raises:
+            SQLAlchemyError: the database is away.
+        """
+        return not self._ready or tend_words(self._engine, stop=stop)
+
     def delete(self, call_id: UUID) -> Removed:
         """Remove one ended call.
 
@@ -169,9 +185,27 @@ class Store:
 
         def read(connection: Connection) -> Story:
             key, found = self._found(connection, call_id)
-            statement = select(PARTS.c.data).where(PARTS.c.call_key == key, PARTS.c.part > DOCUMENT_PART)
+            statement = select(PARTS.c.data).where(
+                PARTS.c.call_key == key, PARTS.c.part > DOCUMENT_PART, PARTS.c.part < QUALITY_PART
+            )
             data: Sequence[bytes] = connection.scalars(statement.order_by(PARTS.c.part)).all()
             return Story(found, tuple(unpack(part) for part in data))
+
+        return self._read(read)
+
+    def quality(self, call_id: UUID) -> tuple[Found, bytes | None]:
+        """Return a call and the rows of how it sounded; None for a call that has none.
+
+        Raises:
+            NotFound: there is no such call.
+            Unavailable: the database is away.
+        """
+
+        def read(connection: Connection) -> tuple[Found, bytes | None]:
+            key, found = self._found(connection, call_id)
+            statement = select(PARTS.c.data).where(PARTS.c.call_key == key, PARTS.c.part == QUALITY_PART)
+            data = connection.scalar(statement)
+            return found, None if data is None else unpack(data)
 
         return self._read(read)
 

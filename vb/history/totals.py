@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from sqlalchemy import ColumnElement, Connection, distinct, func, select
 
 from vb.history.counts import (
@@ -14,7 +16,15 @@ from vb.history.counts import (
 )
 from vb.history.labels import SEVERAL_AGENTS
 from vb.history.query import Filters
-from vb.history.schema import CALLS, COUNTS, KEY_BITS, LABELS, MAX_CREATED_US
+from vb.history.schema import (
+    CALLS,
+    COMMON_WORDS,
+    COUNTS,
+    KEY_BITS,
+    LABELS,
+    MAX_CREATED_US,
+    WORD_COUNTS,
+)
 from vb.history.times import SECOND_US
 
 KEY_MASK = (1 << KEY_BITS) - 1
@@ -96,6 +106,18 @@ class Totals:
         if last * width <= high:
             total += self._count(column >= last * width, column <= high)
         return total
+
+    def of_words(self, words: Sequence[str]) -> dict[str, dict[int, int]]:
+        """Return how many calls of each period have a word, for those of the words that are common."""
+        query = (
+            select(COMMON_WORDS.c.word, WORD_COUNTS.c.period, WORD_COUNTS.c.calls)
+            .join(WORD_COUNTS, WORD_COUNTS.c.word == COMMON_WORDS.c.word)
+            .where(COMMON_WORDS.c.word.in_(words), COMMON_WORDS.c.pending == 0, WORD_COUNTS.c.calls > 0)
+        )
+        found: dict[str, dict[int, int]] = {}
+        for word, period, calls in self._connection.execute(query):
+            found.setdefault(word, {})[period] = calls
+        return found
 
     def of_labels(self, group: tuple[int, ...]) -> int:
         """Count calls that have one of a group's labels."""

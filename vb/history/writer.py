@@ -16,12 +16,14 @@ from sqlalchemy import Connection, Row, bindparam, delete, insert, select, updat
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import IntegrityError
 
+from vb.history.common import WordTally
 from vb.history.counts import Deltas, apply_counts, count_call, count_duration, count_labels
 from vb.history.labels import labels_of, pack_labels, unpack_labels
 from vb.history.packing import dump_json, pack, pack_json
 from vb.history.record import Change
 from vb.history.schema import CALLS, DAY_US, FILES, KEY_BITS, LABELS, OPEN, PARTS, words_table
 from vb.history.words import words_of
+from vb.storage.address import parse_object
 
 DOCUMENT_PART = 0
 
@@ -86,7 +88,11 @@ def _texts(document: Mapping[str, Any], said: Iterable[str]) -> Iterable[str]:
 
 def _files(document: Mapping[str, Any]) -> Iterable[str]:
     for item in document.get("recordings", ()):
-        yield from (item[name] for name in ("file", "multi_channel_file") if item.get(name))
+        stored = [found for text in item.get("objects", ()) if (found := parse_object(text)) is not None]
+        told = {found.url for found in stored}  # whose credentials open it is told by its text
+        names = (item.get("file"), item.get("multi_channel_file"))
+        yield from (name for name in names if name and name not in told)
+        yield from (found.text() for found in stored)
 
 
 # -- as bytes, for the queue -------------------------------------------------------------------------------
@@ -164,6 +170,7 @@ class Writer:
         todo = _merge(writes)
         if not todo:
             return
+        tally = WordTally.begin(connection)
         found = {
             row.call_id: row
             for row in connection.execute(
@@ -186,9 +193,10 @@ class Writer:
         self._update(connection, newer, deltas)
         self._parts(connection, [*new, *(write for write, _ in old)])
         self._labels(connection, new, newer)
-        self._words(connection, new, [write for write, _ in newer])
+        self._words(connection, new, [write for write, _ in newer], tally)
         self._files(connection, [*new, *(write for write, _ in newer)])
         apply_counts(connection, deltas)
+        tally.apply()
 
     def _insert(self, connection: Connection, writes: list[CallWrite]) -> list[CallWrite]:
         """Insert new calls; returns them with their keys, which change where another call has them."""
@@ -290,9 +298,12 @@ class Writer:
             )
 
     @staticmethod
-    def _words(connection: Connection, new: list[CallWrite], old: list[CallWrite]) -> None:
+    def _words(connection: Connection, new: list[CallWrite], old: list[CallWrite], tally: WordTally) -> None:
         table = words_table(connection.dialect.name)
         changed = [write for write in old if write.words is not None]
+        tally.count_stored([write.key for write in changed], -1)
+        for write in (*new, *changed):
+            tally.count(write.key, (write.words or "").split(), 1)
         if changed:
             connection.execute(
                 update(table).where(table.c.rowid == bindparam("key")).values(words=bindparam("new_words")),

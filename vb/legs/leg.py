@@ -7,7 +7,6 @@ in which a call has to stop. `leg.disconnected` is published exactly once, after
 
 from __future__ import annotations
 
-import math
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Any, TypeVar
@@ -34,10 +33,11 @@ from vb.events.text import RttReceived
 from vb.legs.capabilities import Capable
 from vb.legs.cdr import CallClock
 from vb.legs.facts import LegFacts
+from vb.legs.link import Link, link_of
 from vb.legs.protocols import LegHost, RoomLike, Signal
 from vb.legs.state import LegState, advance
 from vb.mixer.frames import FrameSink, FrameSource
-from vb.mixer.port import Port
+from vb.mixer.port import Port, RtpPort
 from vb.slots import TaskHandle, TaskSlots
 
 log = structlog.get_logger(__name__)
@@ -71,6 +71,7 @@ class Leg(Capable):
         metadata: what the client wants to be stored with the call.
         auto_delete: whether the history lets go of the call once it is over.
         port: its place in the media plane, from the moment that its media can be set up.
+        moved: told whenever `room` has changed; must not wait.
     """
 
     def __init__(self, host: LegHost, *, leg_id: str, leg_type: str, app_id: str | None, now: float) -> None:
@@ -96,6 +97,7 @@ class Leg(Capable):
         self.room: RoomLike | None = None
         self.last_room: RoomLike | None = None
         self.port: Port | None = None
+        self.moved: list[Callable[[], None]] = []
         self.speaking = False
         self.slots = TaskSlots(f"leg {leg_id}", lambda _: host.recovered("slots", "leg"))
         self.connected = trio.Event()
@@ -105,6 +107,7 @@ class Leg(Capable):
         self._ended = trio.Event()
         self._hangup_scope = trio.CancelScope()
         self._nursery: trio.Nursery | None = None
+        self._task: trio.lowlevel.Task | None = None
 
     # -- what clients see ----------------------------------------------------------------------------------
 
@@ -207,6 +210,12 @@ class Leg(Capable):
     async def _hold_limit(self) -> None:
         await trio.sleep(HOLD_LIMIT_S)
         self.hangup("rtp_timeout")
+
+    def place_in(self, room: RoomLike | None) -> None:
+        """Note where the leg is from now on; only rooms call this."""
+        self.room = room
+        for told in list(self.moved):
+            told()
 
     def adopt_port(self, port: Port) -> None:
         """Take the media port and pass the flags on to it."""
@@ -364,8 +373,10 @@ class Leg(Capable):
         return True
 
     def _leave(self) -> None:
+        """Have the leg's task go on to its end; if that is who asks, it looks before it waits again."""
         self._ended.set()
-        self._hangup_scope.cancel(reason=self.end_reason)
+        if self._task is not trio.lowlevel.current_task():
+            self._hangup_scope.cancel(reason=self.end_reason)
 
     async def live(
         self,
@@ -385,7 +396,8 @@ class Leg(Capable):
             media: context manager around the leg's media tasks.
             on_ready: called once the leg can be hung up; it announces the leg.
             outlives: whether the dialog has to be served until it is closed. One that needs nobody once the
-                leg has hung up is served by the leg's own task, which saves it one.
+                leg has hung up is served by the leg's own task, which saves it one; it returns once it has
+                hung the leg up itself.
 
         Cancellation: the far end gets its BYE, features finish, and leg.disconnected is published.
         """
@@ -397,8 +409,9 @@ class Leg(Capable):
                 await self._media_life(nursery, signal, media, on_ready, outlives=outlives)
             finally:
                 self._publish_end()
-                with trio.move_on_at(self._cleanup_deadline(), shield=True):
-                    await signal.wait_closed()
+                if not signal.is_closed:
+                    with trio.move_on_at(self._cleanup_deadline(), shield=True):
+                        await signal.wait_closed()
                 nursery.cancel_scope.cancel()
                 self._nursery = None
 
@@ -411,10 +424,14 @@ class Leg(Capable):
         """Run one of the leg's own tasks; its fault ends this leg and nothing else."""
         try:
             await func()
-        except Exception:  # the leg boundary: a fault of one leg's task is that leg's end
-            self.host.recovered("legs", "task")
-            log.exception("leg task failed", leg_id=self.id, task=name)
-            self.hangup("internal_error")
+        except Exception as fault:  # the leg boundary: a fault of one leg's task is that leg's end
+            self.failed(name, fault)
+
+    def failed(self, name: str, fault: Exception) -> None:
+        """End the leg for a fault of one of its tasks, or of what others do for it."""
+        self.host.recovered("legs", "task")
+        log.error("leg task failed", leg_id=self.id, task=name, exc_info=fault)
+        self.hangup("internal_error")
 
     async def _media_life(
         self,
@@ -428,22 +445,24 @@ class Leg(Capable):
         with self._hangup_scope:
             async with media():
                 self.slots.open_in(nursery)
+                self._task = trio.lowlevel.current_task()
                 try:
                     on_ready()
                     self._announced = True
-                    if not outlives:
+                    if not outlives and not self._ended.is_set():
                         await self.contain("signalling", signal.run)
-                    await self._ended.wait()
+                    if not self._ended.is_set():
+                        await self._ended.wait()
                 except Exception:  # announcing failed: the leg ends, and `Engine` logs why
                     self.hangup("internal_error")
                     raise
                 finally:
+                    self._task = None
                     room = self._depart(signal)
                     if room is not None:
                         with trio.move_on_at(self._cleanup_deadline(), shield=True):
                             await room.settle()
-                    with trio.move_on_after(math.inf, shield=True):  # as long as they take, as in a nursery
-                        await self.slots.end()
+                    await self.slots.end()
 
     def _depart(self, signal: Signal) -> RoomLike | None:
         """Leave the room and tell the far end, before the features end; returns the room."""
@@ -472,6 +491,11 @@ class Leg(Capable):
             self.publish(LegDisconnected(leg_id=self.id, app_id=self.app_id, cdr=cdr, quality=self.quality()))
         self.state = LegState.HUNG_UP
         self.host.forget(self)
+
+    def link(self) -> Link | None:
+        """Return how the audio of a connected call arrives now; None for legs without RTP."""
+        port = self.port
+        return link_of(port) if self.state is LegState.CONNECTED and isinstance(port, RtpPort) else None
 
     def quality(self) -> QualityInfo | None:
         """Return the quality of what was received; None for a leg that received next to nothing."""

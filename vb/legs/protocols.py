@@ -111,6 +111,11 @@ class Signal(Protocol):
         """Tell the far end, as the state of the dialog demands. Never waits."""
         ...
 
+    @property
+    def is_closed(self) -> bool:
+        """Whether there is nothing to wait for any more."""
+        ...
+
     async def wait_closed(self) -> None:
         """Wait until the far end has acknowledged the end."""
         ...

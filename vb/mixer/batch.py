@@ -17,17 +17,22 @@ from vb.rtp.latching import Address
 
 ROW_BYTES: Final = 2048
 """A longer datagram is dropped and counted (media rule 3)."""
+ROW_PITCH_BYTES: Final = ROW_BYTES + 64
+"""From row to row. Rows a power of two apart would all compete for the same few lines of the cache."""
 MAX_ROUNDS: Final = 8
 """Packets taken from one socket in one tick; the rest waits for the next one and counts."""
+
+NO_LEVEL: Final = -1
 
 
 class Batch:
     """Packets received in one tick.
 
     Attributes:
-        matrix: (rows, 2048) one packet a row.
+        matrix: (rows, ROW_PITCH_BYTES) one packet a row, of ROW_BYTES at most.
         lengths: (rows,) bytes of each.
         slots: (rows,) the leg of each.
+        levels: (rows,) how far below full scale each says it is, in dB; -1 where it does not say.
         stamps_ns: (rows,) wall time of arrival, 0 when the kernel gave none.
         sources: address of each, host and port first.
         rounds: end row of each round; a leg has at most one packet in a round.
@@ -40,9 +45,10 @@ class Batch:
 
     def __init__(self, rows: int) -> None:
         self.rows = rows
-        self.matrix = np.empty((rows, ROW_BYTES), np.uint8)
+        self.matrix = np.empty((rows, ROW_PITCH_BYTES), np.uint8)
         self.lengths = np.zeros(rows, np.int64)
         self.slots = np.zeros(rows, np.int64)
+        self.levels = np.full(rows, NO_LEVEL, np.int8)
         self.stamps_ns = np.zeros(rows, np.int64)
         self.sources: Sequence[tuple[str, int] | tuple[str, int, int, int]] = ()
         self.rounds: list[int] = []

@@ -23,7 +23,8 @@ GAP_CONCEAL: Final = 0
 GAP_NOISE: Final = 1
 GAP_SILENCE: Final = 2
 
-MAX_PACKET_BYTES: Final = 1280
+MAX_PACKET_BYTES: Final = 1344
+"""An odd number of cache lines, so that the packets of many legs do not compete for a few of them."""
 HEADER_BYTES: Final = 12
 USUAL_PACKET_BYTES: Final = HEADER_BYTES + 160
 """20 ms of G.711 or G.722."""
@@ -45,6 +46,8 @@ class LegColumns:
     Attributes:
         reach: no slot from here on was ever taken.
         handle: of the port in each slot, `FREE` where there is none.
+        opus_hz: rate of what it decodes, where all its codecs with state are Opus, else 0.
+        level_id: number of the header extension with the audio level, 0 for none.
         owner: number of the room whose member each is, 0 for none.
 
     Args:
@@ -64,6 +67,8 @@ class LegColumns:
         self.listening = np.zeros(capacity, np.bool_)
         self.trusted = np.zeros(capacity, np.bool_)
         self.kinds = np.zeros((capacity, 128), np.uint8)
+        self.opus_hz = np.zeros(capacity, np.int64)
+        self.level_id = np.zeros(capacity, np.uint8)
         self.gap = np.zeros(capacity, np.uint8)
         self.heard_at = np.zeros(capacity, np.float64)
         self.concealed = np.zeros(capacity, np.int64)
@@ -75,6 +80,7 @@ class LegColumns:
         self.shut = np.zeros(capacity, np.bool_)
         self.filled = np.zeros(capacity, np.bool_)
         self.zero = np.zeros(capacity, np.bool_)
+        self.hears = np.zeros(capacity, np.bool_)
         self.quiet = np.zeros(capacity, np.int64)
         self.hush = np.zeros(capacity, np.int64)
         self.leader = np.arange(capacity)
@@ -112,6 +118,8 @@ class LegColumns:
         self.rate_hz[slot] = 0
         self.mix_hz[slot] = 0
         self.kinds[slot] = NO_TYPE
+        self.opus_hz[slot] = 0
+        self.level_id[slot] = 0
         self.heard_at[slot] = 0.0
         self.sent_packets[slot] = 0
         self.sent_octets[slot] = 0

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from vb.codecs.complexity import Complexity
 from vb.ids import IdSource
 from vb.mixer.batch import Io
 from vb.mixer.columns import LegColumns
 from vb.mixer.frames import RATES_HZ
+from vb.mixer.hands import Hands, OneHand
 from vb.mixer.sharing import Sharing
 from vb.mixer.speaking import Speaking
 from vb.mixer.stats import PlaneStatistics
@@ -37,6 +39,10 @@ class PlaneCore:
         playout: jitter buffer setting.
         pass_through: whether plain pairs of legs skip the room's rate.
         relearn: whether a silent source may be replaced without new SDP.
+        complexity: how much work Opus encoders put into a frame.
+
+    Attributes:
+        hands: who does the work of codecs with state.
     """
 
     def __init__(
@@ -48,8 +54,11 @@ class PlaneCore:
         playout: PlayoutSettings,
         pass_through: bool,
         relearn: bool,
+        complexity: Complexity,
     ) -> None:
         self.io = io
+        self.hands: Hands = OneHand()
+        self.complexity = complexity
         self.ids = ids
         self.pass_through = pass_through
         self.relearn = relearn

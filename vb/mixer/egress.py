@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vb.codecs import g711
-from vb.mixer.columns import HEADER_BYTES
+from vb.mixer.columns import HEADER_BYTES, MAX_PACKET_BYTES
 from vb.mixer.core import PlaneCore
 from vb.mixer.facts import TABLES, PortFacts
 from vb.mixer.frames import Pcm, Slots
 from vb.mixer.layout import Bank, Layout
-from vb.mixer.packetizer import Payload
+from vb.mixer.packetizer import Packetizer, Payload
 from vb.mixer.port import RtpPort
 from vb.rtp.dtmf import TelephoneEventSender
 
@@ -62,6 +63,16 @@ class _TableGroup:
             self.own = self.of_leg = None
         else:
             self.own, self.of_leg = np.unique(sources, return_inverse=True)
+
+
+@dataclass(slots=True)
+class _Coded:
+    """A frame that is encoded by itself, for one leg or for a leader and its followers."""
+
+    port: RtpPort
+    packetizer: Packetizer | None
+    frame: Pcm
+    recipients: _Recipients | None
 
 
 class _Bank:
@@ -157,6 +168,7 @@ class Egress:
     def send(self) -> None:
         """Encode and send what every leg hears in this tick."""
         columns = self._core.columns
+        coded: list[_Coded] = []
         for sent in self._banks:
             told = sent.bank.told
             if sent.version != sent.bank.version:
@@ -164,10 +176,11 @@ class Egress:
             for group in sent.tabled:
                 self._send_group(told, group)
             for row, port, recipients in sent.led:
-                self._send_led(port, told[row], recipients)
+                self._code(coded, port, told[row], recipients)
             for row, port in sent.alone:
-                if not port.faulted and not port.closed:
-                    self._send_single(port, told[row])
+                self._code(coded, port, told[row], None)
+        if coded:
+            self._send_coded(coded)
         # Timestamps advance with time, whether or not anything was sent.
         columns.timestamp += columns.step
 
@@ -188,23 +201,97 @@ class Egress:
         columns.packets[recipients.slots, HEADER_BYTES : HEADER_BYTES + _TABLED_BYTES] = codes
         self._transmit_all(recipients, _TABLED_BYTES, columns.timestamp[recipients.slots])
 
-    def _send_led(self, port: RtpPort, frame: Pcm, recipients: _Recipients) -> None:
-        """Encode what a leader hears and send it to all who follow it."""
-        core, columns = self._core, self._core.columns
+    def _code(self, coded: list[_Coded], port: RtpPort, frame: Pcm, recipients: _Recipients | None) -> None:
+        """Add a leg's frame to those that are to be encoded, unless a digit takes its place."""
+        core = self._core
         packetizer = core.packetizers[port.slot]
-        if packetizer is None or port.faulted or port.closed:
+        if port.faulted or port.closed:
             return
-        try:
-            payloads = packetizer.push(frame)
-        except Exception as error:  # the named boundary: one leg's codec must not stop the tick
-            core.fault(port, error)
+        if recipients is not None:
+            if packetizer is not None:
+                coded.append(_Coded(port, packetizer, frame, recipients))
             return
+        if port.digits is not None and port.digits.active:
+            if packetizer is not None:
+                packetizer.pause()
+            self._send_event(port, port.digits, int(core.columns.timestamp[port.slot]))
+            return
+        if port.digit_tones.active:
+            frame = self._tone(port)
+        coded.append(_Coded(port, packetizer, frame, None))
+
+    def _send_coded(self, coded: list[_Coded]) -> None:
+        """Encode frames one by one, by all hands, and send what comes of them."""
+        core = self._core
+        level = core.complexity.level
+        outcomes: list[list[Payload] | Exception] = [[]] * len(coded)
+
+        def encode(piece: int) -> None:
+            one = coded[piece]
+            try:
+                if one.packetizer is None:
+                    outcomes[piece] = _tabled(one.port, one.frame)
+                    return
+                one.packetizer.set_complexity(level)
+                outcomes[piece] = one.packetizer.push(one.frame)
+            except Exception as error:  # the named boundary: one leg's codec must not stop the tick
+                outcomes[piece] = error
+
+        core.hands.share(len(coded), encode)
+        alone: list[tuple[int, bytes]] = []
+        for one, outcome in zip(coded, outcomes, strict=True):
+            if isinstance(outcome, Exception):
+                core.fault(one.port, outcome)
+            elif one.recipients is not None:
+                self._send_led(one, outcome, one.recipients)
+            elif len(outcome) == 1 and not outcome[0].ticks_ago:
+                alone.append((one.port.slot, outcome[0].data))
+            else:
+                self._send_parts(one, outcome)
+        if alone:
+            self._send_alone(alone)
+
+    def _send_led(self, one: _Coded, payloads: list[Payload], recipients: _Recipients) -> None:
+        """Send what a leader is sent to all who follow it."""
+        columns = self._core.columns
         for payload in payloads:
             size = len(payload.data)
             code = np.frombuffer(payload.data, np.uint8)
             columns.packets[recipients.slots, HEADER_BYTES : HEADER_BYTES + size] = code
-            offset = packetizer.begins(payload) & 0xFFFF_FFFF
+            offset = _begins(one, payload) & 0xFFFF_FFFF
             self._transmit_all(recipients, size, columns.timestamp[recipients.slots] + np.uint32(offset))
+
+    def _send_alone(self, alone: list[tuple[int, bytes]]) -> None:
+        """Send one packet on each of some legs, each with its own payload, which begins with this tick."""
+        columns = self._core.columns
+        slots = np.array([slot for slot, _ in alone])
+        sequence, marker = columns.sequence[slots], columns.marker[slots]
+        types = columns.payload_type[slots]
+        columns.packets[slots, 1] = np.where(marker, types | _MARKER, types)
+        self._sequence[slots] = sequence
+        self._timestamp[slots] = columns.timestamp[slots]
+        whole = columns.packets.reshape(-1).data
+        sizes = []
+        for slot, data in alone:
+            start, size = slot * MAX_PACKET_BYTES, HEADER_BYTES + len(data)
+            whole[start + HEADER_BYTES : start + size] = data
+            self._hand_over([slot], [whole[start : start + size]], size)
+            sizes.append(len(data))
+        columns.sequence[slots] = sequence + np.uint16(1)
+        columns.marker[slots] = False
+        columns.sent_packets[slots] += 1
+        columns.sent_octets[slots] += sizes
+        self._core.statistics.packets_out += slots.size
+
+    def _send_parts(self, one: _Coded, payloads: list[Payload]) -> None:
+        """Send one leg's packets of this tick: none, two of 10 ms, or one that began before it."""
+        columns, slot = self._core.columns, one.port.slot
+        timestamp, payload_type = int(columns.timestamp[slot]), int(columns.payload_type[slot])
+        for payload in payloads:
+            begun = timestamp + _begins(one, payload)
+            marker = bool(columns.marker[slot])
+            self._transmit(slot, payload_type, begun & 0xFFFF_FFFF, payload.data, marker=marker)
+            columns.marker[slot] = False
 
     def _transmit_all(self, recipients: _Recipients, size: int, timestamps: NDArray[np.uint32]) -> None:
         """Send one packet on each of some legs, its payload of `size` bytes being in place."""
@@ -226,30 +313,6 @@ class Egress:
         if self._core.transforms:
             slots, packets = self._core.transforms.send(slots, packets, size)
         self._core.io.send(slots, packets)
-
-    def _send_single(self, port: RtpPort, frame: Pcm) -> None:
-        """Send one leg's frame, or a digit in its place: a telephone-event or 20 ms of a tone."""
-        core, columns, slot = self._core, self._core.columns, port.slot
-        timestamp = int(columns.timestamp[slot])
-        packetizer = core.packetizers[slot]
-        if port.digits is not None and port.digits.active:
-            if packetizer is not None:
-                packetizer.pause()
-            self._send_event(port, port.digits, timestamp)
-            return
-        if port.digit_tones.active:
-            frame = self._tone(port)
-        try:
-            payloads = _tabled(port, frame) if packetizer is None else packetizer.push(frame)
-        except Exception as error:  # the named boundary: one leg's codec must not stop the tick
-            core.fault(port, error)
-            return
-        payload_type = int(columns.payload_type[slot])
-        for payload in payloads:
-            begun = timestamp + (packetizer.begins(payload) if packetizer is not None else 0)
-            marker = bool(columns.marker[slot])
-            self._transmit(slot, payload_type, begun & 0xFFFF_FFFF, payload.data, marker=marker)
-            columns.marker[slot] = False
 
     def _tone(self, port: RtpPort) -> Pcm:
         """Return 20 ms of the digits that go out as tones."""
@@ -284,6 +347,11 @@ class Egress:
         columns.sent_packets[slot] += 1
         columns.sent_octets[slot] += len(payload)
         self._core.statistics.packets_out += 1
+
+
+def _begins(one: _Coded, payload: Payload) -> int:
+    """Return the RTP time of a payload's first sample less that of this tick."""
+    return 0 if one.packetizer is None else one.packetizer.begins(payload)
 
 
 def _tabled(port: RtpPort, frame: Pcm) -> list[Payload]:

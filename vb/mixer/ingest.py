@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vb.codecs import g711
+from vb.codecs.opus import DTX_MAX_BYTES
 from vb.mixer.batch import Batch
 from vb.mixer.columns import (
     ALAW,
@@ -28,13 +29,15 @@ from vb.mixer.columns import (
 )
 from vb.mixer.core import PlaneCore
 from vb.mixer.demux import MAX_AGE_S, PLAIN_FIRST_BYTE, Demux
-from vb.mixer.extensions import skip_extensions
+from vb.mixer.extensions import SILENT_LEVEL, skip_extensions
 from vb.mixer.frames import TICKS_PER_S, Slots
 from vb.mixer.port import MAX_EVENTS, RtpPort
+from vb.mixer.streams import OPUS_FRAME_MS
 from vb.rtp.arrival import Headers
 from vb.rtp.digits import EventPacket
 
 _TABLED_HZ: Final = 8000
+_OPUS_HZ: Final = 48000
 _MAX_OFFSET_STEP_S: Final = 0.001
 _TABLES: Final = {ULAW: g711.ULAW_TO_PCM, ALAW: g711.ALAW_TO_PCM}
 _MARKER_BIT: Final = np.uint8(0x80)
@@ -134,7 +137,7 @@ class Ingest:
         """Sort out the packets of a round, one per leg at most."""
         columns = self._core.columns
         slots, lengths = batch.slots[start:stop], batch.lengths[start:stop]
-        skip_extensions(batch, start, stop, columns.trusted)
+        skip_extensions(batch, start, stop, columns.trusted, columns.level_id)
         heads = batch.matrix[start:stop, :HEADER_BYTES].copy()
         plain = (
             (heads[:, 0] == PLAIN_FIRST_BYTE)
@@ -171,7 +174,8 @@ class Ingest:
         all_tabled = bool(tabled.all())
         off_clock = tabled & (arrivals.clock_hz[slots] != _TABLED_HZ)
         if not all_tabled or off_clock.any():
-            self._follow_clocks(slots, types, (kinds == STREAM) | off_clock, off_clock)
+            at_ease = (columns.opus_hz[slots] > 0) & (arrivals.clock_hz[slots] == _OPUS_HZ)
+            self._follow_clocks(slots, types, ((kinds == STREAM) & ~at_ease) | off_clock, off_clock)
         words = heads.view(">u4")
         headers = Headers(
             slots=slots,
@@ -248,12 +252,41 @@ class Ingest:
         ring.write(audio.slots, audio.positions, table.take(payload))
 
     def _keep_payloads(self, batch: Batch, audio: _Audio) -> None:
-        """Hand payloads of codecs with state to their decoders."""
-        for i, slot in enumerate(audio.slots.tolist()):
+        """Hand payloads of codecs with state to their decoders, silence of those at rest to their rings."""
+        resting: list[tuple[int, int, int]] = []
+        levels = batch.levels[audio.rows]
+        columns = (audio.slots, audio.positions, audio.lengths, audio.types, audio.rows, levels)
+        for slot, position, samples, payload_type, row, level in zip(
+            *(column.tolist() for column in columns), strict=True
+        ):
             stream = self._core.streams[slot]
-            if stream is not None:
-                payload = self._payload(batch, int(audio.rows[i]))
-                stream.push(int(audio.positions[i]), int(audio.types[i]), payload)
+            if stream is None:
+                continue
+            payload = self._payload(batch, row)
+            if level >= SILENT_LEVEL and stream.rests:
+                if stream.waits:
+                    resting += [(slot, *span) for span in stream.rest_waiting()]
+                stream.rest(position, samples, payload_type, payload)
+                resting.append((slot, position, samples))
+            else:
+                stream.push(position, payload_type, payload, silent=level >= SILENT_LEVEL)
+        if resting:
+            self._core.statistics.rested += len(resting)
+            self._write_silence(resting)
+
+    def _write_silence(self, resting: list[tuple[int, int, int]]) -> None:
+        """Let the rings play silence for some spans, each of a leg, a position and samples."""
+        spans = np.array(resting)
+        if np.unique(spans[:, 0]).size < len(resting):
+            # A leg that has just begun to rest has several.
+            for span in resting:
+                self._write_silence([span])
+            return
+        widths = self._core.playout.width[spans[:, 0]]
+        for width, length in {*zip(widths.tolist(), spans[:, 2].tolist(), strict=True)}:
+            slots, positions, _ = spans[(widths == width) & (spans[:, 2] == length)].T
+            ring = self._core.rings[width * TICKS_PER_S]
+            ring.write(slots, positions, np.zeros((slots.size, length), np.int16))
 
     def _restart(self, slot: int) -> None:
         """Play a new source from its first packet on (media rule 6)."""
@@ -305,7 +338,14 @@ class Ingest:
     ) -> Slots:
         """Turn payload lengths into samples of each leg's ring, none for what holds no audio."""
         samples = np.where((kinds == ULAW) | (kinds == ALAW), lengths, 0)
-        for i in np.flatnonzero(kinds == STREAM).tolist():
+        streamed = kinds == STREAM
+        opus_hz = np.where(streamed, self._core.columns.opus_hz[slots], 0)
+        # A first byte with two zeros at its end says that the packet is one frame.
+        heads = batch.matrix[rows, HEADER_BYTES]
+        single = (opus_hz > 0) & (heads & 3 == 0)
+        sounds = single & (lengths > DTX_MAX_BYTES)
+        samples[sounds] = OPUS_FRAME_MS[heads[sounds] >> 3] * opus_hz[sounds] / 1000
+        for i in np.flatnonzero(streamed & ~single).tolist():
             stream, payload_type = self._core.streams[slots[i]], int(types[i])
             if stream is not None:
                 payload = self._payload(batch, int(rows[i]))

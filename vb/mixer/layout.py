@@ -19,9 +19,10 @@ from vb.mixer.columns import HANDLE_BITS
 from vb.mixer.core import PlaneCore
 from vb.mixer.facts import NO_FORMAT, PortFacts
 from vb.mixer.frames import RATES_HZ, Mix, Pcm, Slots, samples_per_tick
+from vb.mixer.hearing import Hearing, compact, hearing_of
 from vb.mixer.plan import MixPlan
 from vb.mixer.port import Port, RtpPort, StreamPort
-from vb.mixer.sharing import NEVER, NO_KIND, SETTLED_TABLED_TICKS, SETTLED_TICKS, Sharers, compact
+from vb.mixer.sharing import NEVER, NO_KIND, SETTLED_TABLED_TICKS, SETTLED_TICKS, Sharers
 
 Rows: TypeAlias = Slots | slice
 _PASS_HZ = 8000
@@ -39,7 +40,8 @@ class Bank:
         slots: (n,) the legs.
         decoded: those of them whose packets wait for a decoder.
         heard: (n, samples) what they say in this tick.
-        told: (n, samples) what they hear in this tick; the rows of followers are not filled in.
+        told: (n, samples) what they hear in this tick; only rows of `Hearing` are filled in.
+        nothing: (n,) whose row of `heard` is known to be zero; None when that of nobody is.
         source: (n,) the row of what each of them hears: its own, or that of the leader whom it follows.
         version: changes with `source`.
     """
@@ -50,6 +52,7 @@ class Bank:
     heard: Pcm
     told: Pcm
     source: Slots
+    nothing: NDArray[np.bool_] | None = None
     version: int = 0
 
 
@@ -92,12 +95,16 @@ class MixClass:
         rooms: rooms with sources, taps or routing.
         comfort: (n,) whether silence is replaced by noise.
         peaks: (n,) greatest sample that each says in this tick, kept where some may hear alike.
+        ears: (n,) whether anybody is to hear what each of them hears.
         blocks: where rows come from and go to.
         streams: rows of participants without RTP.
         private: rows with playback of their own.
         taps_in: rows whose speech somebody listens to.
         taps_out: rows whose hearing somebody listens to.
+        hearing: the rows with ears, None when all have.
         sharers: who shared in the last tick.
+        said: (n, samples) what they say, kept from tick to tick while most say nothing.
+        voiced: the rows of it that were written in the last tick; all others are zero.
     """
 
     rate_hz: int
@@ -113,12 +120,16 @@ class MixClass:
     rooms: list[RoomRows]
     comfort: NDArray[np.bool_]
     peaks: NDArray[np.int32]
+    ears: NDArray[np.bool_]
     blocks: list[Block] = field(default_factory=list)
     streams: list[tuple[int, StreamPort]] = field(default_factory=list)
     private: list[tuple[int, Port]] = field(default_factory=list)
     taps_in: list[tuple[int, Port]] = field(default_factory=list)
     taps_out: list[tuple[int, Port]] = field(default_factory=list)
+    hearing: Hearing | None = None
     sharers: Sharers | None = None
+    said: Mix | None = None
+    voiced: Slots = field(default_factory=lambda: np.zeros(0, np.int64))
 
 
 @dataclass(slots=True)
@@ -145,6 +156,11 @@ class _Draft:
     meshes: list[_Mesh] = field(default_factory=list)
     routed: list[tuple[MixPlan, Slots, Slots]] = field(default_factory=list)
     alone: Slots = field(default_factory=lambda: np.zeros(0, np.int64))
+
+    @property
+    def has_members(self) -> bool:
+        """Whether anybody is mixed at this rate; a room is drafted only if a member of it is there."""
+        return bool(self.pairs or self.meshes or self.routed or self.alone.size)
 
 
 @dataclass(slots=True)
@@ -195,12 +211,15 @@ def compile_layout(core: PlaneCore, facts: PortFacts, rooms: Sequence[tuple[int,
     alone = np.flatnonzero(facts.usable[:reach] & ~placed)
     for rate_hz, draft in drafts.items():
         draft.alone = alone[facts.rate_hz[alone] == rate_hz]
-    classes = [_finish_class(facts, rate, draft) for rate, draft in drafts.items()]
-    classes = [mix_class for mix_class in classes if mix_class.slots.size]
+    classes = [_finish_class(facts, rate, draft) for rate, draft in drafts.items() if draft.has_members]
     for mix_class in classes:
         _list_extras(core, facts, mix_class)
+    banks = _make_banks(core, facts, classes)
+    for mix_class in classes:
+        if not mix_class.ears.all():
+            mix_class.hearing = hearing_of(mix_class, columns.leader, mix_class.ears)
     unheard = [core.ports[slot] for slot in np.flatnonzero(facts.unheard[:reach] & ~placed).tolist()]
-    return Layout(_make_banks(core, facts, classes), classes, [port for port in unheard if port is not None])
+    return Layout(banks, classes, [port for port in unheard if port is not None])
 
 
 def _draft_room(
@@ -276,6 +295,7 @@ def _finish_class(facts: PortFacts, rate_hz: int, draft: _Draft) -> MixClass:
         rooms=rooms,
         comfort=np.concatenate(comfort),
         peaks=np.zeros(slots.size, np.int32),
+        ears=facts.transmitting[slots] | facts.special[slots],
     )
 
 

@@ -91,8 +91,9 @@ class MediaSetup:
         receiver = core.streams[port.slot]
         if receiver is not None:
             receiver.add(streams)
+            self._set_receiver(receiver, port.rate_hz)
         elif streams:
-            core.streams[port.slot] = StreamReceiver(streams, port.rate_hz)
+            self._set_receiver(StreamReceiver(streams, port.rate_hz), port.rate_hz)
         core.touch(port.slot)
 
     def _packetizer(self, agreed: Agreed, before: Agreed | None) -> Packetizer | None:
@@ -122,7 +123,7 @@ class MediaSetup:
             for payload_type, codec in agreed.receive.items()
             if kinds[payload_type] == STREAM
         }
-        core.streams[slot] = StreamReceiver(streams, rate_hz) if streams else None
+        self._set_receiver(StreamReceiver(streams, rate_hz) if streams else None, rate_hz)
         if port.rate_hz != rate_hz:
             self._set_rate(rate_hz)
         else:
@@ -132,6 +133,11 @@ class MediaSetup:
             first = next(iter(agreed.receive.values()))
         core.arrivals.configure(slot, first.clock_rate_hz, rate_hz)
         core.arrivals.unlearn(slot)
+
+    def _set_receiver(self, receiver: StreamReceiver | None, rate_hz: int) -> None:
+        core, slot = self._core, self._port.slot
+        core.streams[slot] = receiver
+        core.columns.opus_hz[slot] = rate_hz if receiver is not None and receiver.is_opus else 0
 
     def _set_rate(self, rate_hz: int) -> None:
         core, port = self._core, self._port

@@ -17,6 +17,7 @@ from vb.codecs.resample import Resampler, to_pcm
 from vb.mixer.core import PlaneCore
 from vb.mixer.frames import RATES_HZ, FrameSink, FrameSource, Mix, Pcm, Slots, samples_per_tick
 from vb.mixer.guard import push_frame, take_frame
+from vb.mixer.hearing import Hearing, rows_of
 from vb.mixer.layout import Block, Layout, MixClass, RoomRows
 from vb.mixer.noise import comfort_noise
 from vb.mixer.port import Port
@@ -44,31 +45,28 @@ class Mixer:
         self._down = {pair: Resampler(*pair, capacity) for pair in pairs}
         core.sharing.filters = tuple(self._down.values())
         self._broken: list[object] = []
-        self._measured: list[Slots] = []
+        self._mixed = np.zeros(capacity, np.bool_)
         # The first conversion builds its filter; that must not happen within a tick.
         for from_hz, to_hz in pairs:
             silence = np.zeros((1, samples_per_tick(from_hz)), np.float32)
             self._up[from_hz, to_hz].process(silence, slice(0, 1))
 
     def adopt(self, layout: Layout) -> None:
-        """Clear the filters of legs that are mixed at another rate than before."""
+        """Clear the filters of legs that are mixed at another rate than before, or begin to hear again."""
         columns = self._core.columns
-        # Only of those who were measured in the last tick is it known.
-        known = np.zeros_like(columns.zero)
-        for slots in self._measured:
-            known[slots] = True
-        columns.zero &= known
-        self._measured = [
-            mix_class.slots for mix_class in layout.classes if mix_class.share_start < mix_class.slots.size
-        ]
+        mixed, hears = np.zeros_like(columns.zero), np.zeros_like(columns.hears)
         for mix_class in layout.classes:
             slots = mix_class.slots
-            moved = slots[columns.mix_hz[slots] != mix_class.rate_hz]
-            if moved.size:
-                for resampler in (*self._up.values(), *self._down.values()):
-                    if resampler.history[moved].any():
-                        resampler.reset(moved)
-                columns.mix_hz[moved] = mix_class.rate_hz
+            mixed[slots], hears[slots] = True, mix_class.ears
+            moved = columns.mix_hz[slots] != mix_class.rate_hz
+            _clear((*self._up.values(), *self._down.values()), slots[moved])
+            columns.mix_hz[slots] = mix_class.rate_hz
+            begins = mix_class.ears & ~columns.hears[slots]
+            _clear(self._down.values(), slots[begins & ~moved])
+        columns.hears = hears
+        # Of those who were not mixed in the last tick it is not known.
+        columns.zero &= self._mixed
+        self._mixed = mixed
 
     def mix(self, mix_class: MixClass) -> None:
         """Take what the members of a class say and give each bank what they hear."""
@@ -82,9 +80,10 @@ class Mixer:
         if silent.any():
             said[silent] = 0.0
         sharers = self._core.sharing.sharers(mix_class)
-        heard = self._sum(mix_class, said, None if sharers is None else sharers.own)
-        if sharers is not None:
-            mix_class = sharers.hearing
+        hearing = mix_class.hearing if sharers is None else sharers.hearing
+        heard = self._sum(mix_class, said, hearing)
+        if hearing is not None:
+            mix_class = hearing.told
             slots = mix_class.slots
         # Of a pair each hears one voice, which needs no limit.
         np.clip(heard[mix_class.pair_rows :], _LOWEST, _HIGHEST, out=heard[mix_class.pair_rows :])
@@ -107,27 +106,41 @@ class Mixer:
 
     def _gather(self, mix_class: MixClass) -> Mix:
         """Return what each member says, at the class's rate."""
-        rate_hz = mix_class.rate_hz
-        count = mix_class.slots.size
-        said: Mix | None = None
-        for block in mix_class.blocks:
-            frames = block.bank.heard[block.bank_rows]
-            idle = self._measure(mix_class, block, frames)
-            if idle is not None:
-                part: Mix | Pcm = np.zeros((frames.shape[0], samples_per_tick(rate_hz)), np.float32)
-                busy = np.flatnonzero(~idle)
-                part[busy] = self._raise(rate_hz, block, frames[busy], block.slots[busy])
-            else:
-                part = self._raise(rate_hz, block, frames, block.slots)
-            if len(mix_class.blocks) == 1 and block.slots.size == count:
-                said = part.astype(np.float32, copy=False)
-            else:
-                if said is None:
-                    said = np.zeros((count, samples_per_tick(rate_hz)), np.float32)
-                said[block.class_rows] = part
-        if said is None:
-            said = np.zeros((count, samples_per_tick(rate_hz)), np.float32)
+        rate_hz, count = mix_class.rate_hz, mix_class.slots.size
+        idle = [self._measure(mix_class, block) for block in mix_class.blocks]
+        if 2 * sum(int(np.count_nonzero(mask)) for mask in idle) > count:
+            said = self._gather_few(mix_class, idle)
+        else:
+            mix_class.said = None
+            shape = (count, samples_per_tick(rate_hz))
+            only = len(mix_class.blocks) == 1 and mix_class.blocks[0].slots.size == count
+            said = np.empty(0, np.float32) if only else np.zeros(shape, np.float32)
+            for block in mix_class.blocks:
+                part = self._raise(rate_hz, block, block.bank.heard[block.bank_rows], block.slots)
+                if only:
+                    said = part.astype(np.float32, copy=False)
+                else:
+                    said[block.class_rows] = part
         self._gather_streams(mix_class, said)
+        return said
+
+    def _gather_few(self, mix_class: MixClass, idle: list[NDArray[np.bool_]]) -> Mix:
+        """Return what each says where most say nothing: only rows that are not idle are written."""
+        said = mix_class.said
+        if said is None:
+            shape = (mix_class.slots.size, samples_per_tick(mix_class.rate_hz))
+            said = mix_class.said = np.zeros(shape, np.float32)
+        else:
+            said[mix_class.voiced] = 0.0
+        voiced = [np.array([row for row, _ in mix_class.streams], np.int64)]
+        for block, mask in zip(mix_class.blocks, idle, strict=True):
+            busy = np.flatnonzero(~mask)
+            if busy.size:
+                frames = block.bank.heard[block.bank_rows][busy]
+                rows = rows_of(block.class_rows)[busy]
+                said[rows] = self._raise(mix_class.rate_hz, block, frames, block.slots[busy])
+                voiced.append(rows)
+        mix_class.voiced = np.concatenate(voiced)
         return said
 
     def _gather_streams(self, mix_class: MixClass, said: Mix) -> None:
@@ -154,48 +167,59 @@ class Mixer:
         part, resampler.history[slots] = resampler.kernel.process_float(frames, resampler.history[slots])
         return part
 
-    def _measure(self, mix_class: MixClass, block: Block, frames: Pcm) -> NDArray[np.bool_] | None:
-        """Note the peak of every row where some may share; return which are idle, None when few are."""
-        if mix_class.share_start == mix_class.slots.size:
-            return None
-        peaks = np.maximum(frames.max(axis=1), -frames.min(axis=1).astype(np.int32))
-        mix_class.peaks[block.class_rows] = peaks
-        columns, zero = self._core.columns, peaks == 0
+    def _measure(self, mix_class: MixClass, block: Block) -> NDArray[np.bool_]:
+        """Return which rows of a block are idle, and note the peak of every row where some may share."""
+        zero = np.zeros(block.slots.size, np.bool_)
+        if block.bank.nothing is not None:
+            zero[:] = block.bank.nothing[block.bank_rows]
+        if mix_class.share_start < mix_class.slots.size:
+            peaks = _peaks(block.bank.heard[block.bank_rows], zero)
+            mix_class.peaks[block.class_rows] = peaks
+            zero = peaks == 0
         # What was nothing in the last tick as well has left nothing in the filter.
+        columns = self._core.columns
         idle = np.asarray(zero & columns.zero[block.slots])
         columns.zero[block.slots] = zero
-        return idle if 2 * np.count_nonzero(idle) > idle.size else None
+        return idle
 
-    def _sum(self, mix_class: MixClass, said: Mix, own: Slots | None) -> Mix:
-        """Return what each row hears of its room, unlimited.
+    def _sum(self, mix_class: MixClass, said: Mix, hearing: Hearing | None) -> Mix:
+        """Return what rows of the class hear of their rooms, unlimited.
 
         Args:
             mix_class: the participants.
             said: what they say.
-            own: those of the rows from `share_start` on that are computed, all of them when None.
+            hearing: the rows wanted, all of them when None.
         """
-        pairs, meshes, shares = mix_class.pair_rows, mix_class.mesh_start, mix_class.share_start
-        width = said.shape[1]
-        heard = np.empty((said.shape[0] if own is None else shares + own.size, width), np.float32)
-        heard[pairs:meshes] = 0.0
-        if pairs:
-            heard[:pairs].reshape(-1, 2, width)[:] = said[:pairs].reshape(-1, 2, width)[:, ::-1]
+        pairs, meshes, width = mix_class.pair_rows, mix_class.mesh_start, said.shape[1]
         spoken = said[meshes:]
         totals = spoken
         if mix_class.mesh_starts.size == 1:
+            if mix_class.said is not None:
+                spoken = said[mix_class.voiced[mix_class.voiced >= meshes]]
             totals = spoken.sum(axis=0, keepdims=True)
         elif mix_class.mesh_starts.size:
             totals = np.add.reduceat(spoken, mix_class.mesh_starts, axis=0)
+        rows = np.zeros(0, np.int64) if hearing is None else hearing.rows
+        heard = np.empty((said.shape[0] if hearing is None else rows.size, width), np.float32)
+        # The first rows of the class are most often all wanted; only those behind them are looked up.
+        whole = said.shape[0] if hearing is None else hearing.whole
+        first_mesh = meshes if hearing is None else hearing.meshes
+        paired = pairs
+        if whole < pairs:
+            paired = int(np.searchsorted(rows, pairs))
+            heard[:paired] = said[rows[:paired] ^ 1]
+        elif pairs:
+            heard[:pairs].reshape(-1, 2, width)[:] = said[:pairs].reshape(-1, 2, width)[:, ::-1]
+        heard[paired:first_mesh] = 0.0
         for room in mix_class.rooms:
             self._sum_room(mix_class.rate_hz, room, said, totals, heard)
-        if own is None:
-            np.subtract(totals[mix_class.mesh_of_row], spoken, out=heard[meshes:])
-            return heard
-        if shares > meshes:
-            of_row = mix_class.mesh_of_row[: shares - meshes]
-            np.subtract(totals[of_row], said[meshes:shares], out=heard[meshes:shares])
-        rows = own + shares
-        np.subtract(totals[mix_class.mesh_of_row[rows - meshes]], said[rows], out=heard[shares:])
+        if whole > meshes:
+            of_row = mix_class.mesh_of_row[: whole - meshes]
+            np.subtract(totals[of_row], said[meshes:whole], out=heard[meshes:whole])
+        if whole < said.shape[0]:
+            rest = rows[max(whole, first_mesh) :]
+            of_row = mix_class.mesh_of_row[rest - meshes]
+            np.subtract(totals[of_row], said[rest], out=heard[max(whole, first_mesh) :])
         return heard
 
     def _sum_room(self, rate_hz: int, room: RoomRows, said: Mix, totals: Mix, heard: Mix) -> None:
@@ -296,6 +320,25 @@ class Mixer:
         if self._broken:
             alive = {id(part) for part in used}
             self._broken = [part for part in self._broken if id(part) in alive]
+
+
+def _clear(resamplers: Iterable[Resampler], slots: Slots) -> None:
+    """Make filters forget what some legs have said, or heard."""
+    if slots.size:
+        for resampler in resamplers:
+            if resampler.history[slots].any():
+                resampler.reset(slots)
+
+
+def _peaks(frames: Pcm, zero: NDArray[np.bool_]) -> NDArray[np.int32]:
+    """Return the greatest sample of each row, rows that are known to be zero being left out."""
+    peaks = np.zeros(zero.size, np.int32)
+    rows: Slots | slice = slice(None)
+    if 2 * np.count_nonzero(zero) > zero.size:
+        rows = np.flatnonzero(~zero)
+    chosen = frames[rows]
+    peaks[rows] = np.maximum(chosen.max(axis=1), -chosen.min(axis=1).astype(np.int32))
+    return peaks
 
 
 def _pcm(samples: Mix) -> Pcm:

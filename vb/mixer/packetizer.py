@@ -8,6 +8,7 @@ import numpy as np
 
 from vb.codecs.base import Codec, CopyableEncoder, Encoder, make_encoder
 from vb.codecs.g722 import G722Encoder
+from vb.codecs.opus import OpusEncoder
 from vb.mixer.frames import TICKS_PER_S, Pcm
 
 _TICK_MS = 1000 // TICKS_PER_S
@@ -53,6 +54,7 @@ class Packetizer:
         self.step = codec.clock_rate_hz // TICKS_PER_S
         self._frames: list[Pcm] = []
         self.copyable = isinstance(self._encoder, CopyableEncoder)
+        self._opus = self._encoder if isinstance(self._encoder, OpusEncoder) else None
         self.converges = not isinstance(self._encoder, G722Encoder)
 
     def phase(self, tick: int) -> int:
@@ -64,6 +66,11 @@ class Packetizer:
         if isinstance(self._encoder, CopyableEncoder) and isinstance(other._encoder, type(self._encoder)):
             self._encoder.copy_from(other._encoder)
             self._frames = list(other._frames)
+
+    def set_complexity(self, level: int) -> None:
+        """Say how much work goes into each frame from the next one on, where the codec lets choose."""
+        if self._opus is not None:
+            self._opus.set_complexity(level)
 
     def push(self, frame: Pcm) -> list[Payload]:
         """Take a frame and return the payloads that are complete with it."""

@@ -11,6 +11,7 @@ from typing import Final
 
 import numpy as np
 
+from vb.codecs.complexity import Complexity
 from vb.ids import IdSource
 from vb.mixer.batch import Batch, Endpoint, Io
 from vb.mixer.core import FaultHandler, PlaneCore, RoomFaultHandler
@@ -18,6 +19,7 @@ from vb.mixer.demux import Demux
 from vb.mixer.egress import Egress
 from vb.mixer.facts import PortFacts
 from vb.mixer.frames import RATES_HZ, TICKS_PER_S, FrameSink, FrameSource
+from vb.mixer.hands import Hands, OneHand
 from vb.mixer.ingest import Ingest
 from vb.mixer.layout import Layout, compile_layout, slots_of
 from vb.mixer.mix import Mixer
@@ -46,6 +48,7 @@ class Plane:
         playout: jitter buffer setting.
         pass_through: whether plain pairs of legs skip the room's rate (media rule 11).
         relearn: whether a silent source may be replaced without new SDP (media rule 5).
+        complexity: how much work Opus encoders put into a frame; it follows the load when None.
     """
 
     def __init__(
@@ -58,6 +61,7 @@ class Plane:
         playout: PlayoutSettings | None = None,
         pass_through: bool = True,
         relearn: bool = True,
+        complexity: Complexity | None = None,
     ) -> None:
         self._core = PlaneCore(
             io,
@@ -66,6 +70,7 @@ class Plane:
             playout=playout or PlayoutSettings(),
             pass_through=pass_through,
             relearn=relearn,
+            complexity=complexity or Complexity(),
         )
         self._facts = PortFacts(capacity)
         self._batch = Batch(batch_rows)
@@ -92,6 +97,11 @@ class Plane:
         return self._core.io.errors
 
     @property
+    def complexity(self) -> Complexity:
+        """How much work Opus encoders put into a frame; whoever runs the ticks tells it of each."""
+        return self._core.complexity
+
+    @property
     def ports(self) -> int:
         """How many ports are open."""
         return self._core.columns.used
@@ -102,6 +112,10 @@ class Plane:
         """Say who is told of legs, and of rooms' sources and taps, that failed. They must not wait."""
         self._core.on_fault = on_fault
         self._core.on_room_fault = on_room_fault
+
+    def set_hands(self, hands: Hands | None) -> None:
+        """Say who does the work of codecs from the next tick on; the caller of `tick` alone when None."""
+        self._core.hands = hands or OneHand()
 
     def set_time(self, now: float) -> None:
         """Tell the time before the first tick."""

@@ -35,26 +35,61 @@ class Playback:
         self._core = core
 
     def play(self, bank: Bank) -> None:
-        """Fill `bank.heard` and move the bank's legs on by one tick."""
+        """Fill `bank.heard` and `bank.nothing`, and move the bank's legs on by one tick."""
         playout, slots = self._core.playout, bank.slots
         ring = self._core.rings[bank.rate_hz]
         width = bank.heard.shape[1]
         first = playout.next[slots]
-        frames = ring.read(slots, first, width)
         last = first + width
         whole = (last <= playout.end[slots]) & (playout.holes_until[slots] <= first) & playout.started[slots]
         self._core.columns.filled[slots] = False
         if whole.all():
+            frames, bank.nothing = ring.read(slots, first, width), None
             playout.heard_end[slots] = last
         else:
             rows = np.flatnonzero(~whole)
             playout.heard_end[slots[whole]] = last[whole]
-            frames[rows] = self._cover(ring, slots[rows], first[rows], frames[rows])
+            alive = self._alive(slots[rows], first[rows], width)
+            frames = self._read(ring, bank, first, rows[~alive])
+            rows = rows[alive]
+            if rows.size:
+                frames[rows] = self._cover(ring, slots[rows], first[rows], frames[rows])
         bank.heard = frames
         playout.advance(slots)
         shifting = np.flatnonzero(playout.want[slots])
         for row in shifting.tolist():
             self._shift(ring, int(slots[row]), int(first[row]), frames[row], whole=bool(whole[row]))
+
+    def _alive(self, slots: Slots, first: Slots, width: int) -> NDArray[np.bool_]:
+        """Return which of some legs that miss audio have any, or had some until a moment ago.
+
+        Most have had none for long: they are silent without further ado.
+        """
+        playout = self._core.playout
+        fade = width * FADE_MS // 20
+        alive: NDArray[np.bool_] = playout.started[slots] & (
+            (playout.end[slots] > first)
+            | (playout.heard_end[slots] > first - fade)
+            | (self._core.columns.gap[slots] == GAP_NOISE)
+        )
+        return alive
+
+    def _read(self, ring: PcmRings, bank: Bank, first: Slots, silent: Slots) -> Pcm:
+        """Return what the rings hold for this tick, nothing for the rows that are silent, and note these."""
+        before, width = bank.nothing, bank.heard.shape[1]
+        bank.nothing = np.zeros(bank.slots.size, np.bool_)
+        bank.nothing[silent] = True
+        if 2 * silent.size < bank.slots.size:
+            frames = ring.read(bank.slots, first, width)
+            frames[silent] = 0
+            return frames
+        # Where most say nothing, the array of the last tick serves again: its other rows are zero already.
+        frames = np.zeros_like(bank.heard) if before is None else bank.heard
+        if before is not None:
+            frames[~before] = 0
+        rows = np.flatnonzero(~bank.nothing)
+        frames[rows] = ring.read(bank.slots[rows], first[rows], width)
+        return frames
 
     def arrived(self, bank: Bank) -> NDArray[np.bool_]:
         """Whether each leg's frame of this tick holds audio that was received, (n,)."""
@@ -68,16 +103,7 @@ class Playback:
         playout, columns = self._core.playout, self._core.columns
         width = frames.shape[1]
         fade = width * FADE_MS // 20
-        covered = np.zeros_like(frames)
-        noisy = playout.started[slots] & (columns.gap[slots] == GAP_NOISE)
-        # Most legs that miss audio have had none for long: they are silent without further ado.
-        alive = playout.started[slots] & (
-            (playout.end[slots] > first) | (playout.heard_end[slots] > first - fade) | noisy
-        )
-        rows = np.flatnonzero(alive)
-        if not rows.size:
-            return covered
-        slots, first, frames, noisy = slots[rows], first[rows], frames[rows], noisy[rows]
+        noisy = columns.gap[slots] == GAP_NOISE
         steps = np.arange(width)
         valid = (frames != HOLE) & (first[:, None] + steps < playout.end[slots][:, None])
         latest = np.maximum.accumulate(np.where(valid, steps, -1), axis=1)
@@ -95,7 +121,7 @@ class Playback:
         if noisy.any():
             fill[noisy] = comfort_noise(slots[noisy], self._core.tick, width * 50)
             columns.filled[slots] = noisy & ~valid.any(axis=1)
-        covered[rows] = np.where(valid, frames, fill)
+        covered: Pcm = np.where(valid, frames, fill)
         newest = latest[:, -1]
         playout.heard_end[slots] = np.where(newest >= 0, first + newest + 1, playout.heard_end[slots])
         return covered
@@ -127,20 +153,52 @@ class Playback:
 
 def decode_due(core: PlaneCore, bank: Bank) -> None:
     """Decode the waiting packets of a bank's legs that this tick plays; a failing codec ends its leg."""
-    ring, playout = core.rings[bank.rate_hz], core.playout
-    width = bank.heard.shape[1]
-    for slot in bank.decoded:
-        stream = core.streams[slot]
-        if stream is None or not playout.started[slot]:
-            continue
+    if not bank.decoded:
+        return
+    playout, width = core.playout, bank.heard.shape[1]
+    until = (playout.next[bank.decoded] + width).tolist()
+    started = playout.started[bank.decoded].tolist()
+    due = [
+        (slot, stream, end)
+        for slot, end, begun in zip(bank.decoded, until, started, strict=True)
+        if begun and (stream := core.streams[slot]) is not None and stream.waits
+    ]
+    if not due:
+        return
+    outcomes: list[list[tuple[int, Pcm]] | Exception] = [[]] * len(due)
+
+    def decode(piece: int) -> None:
+        _, stream, end = due[piece]
         try:
-            decoded = stream.advance(int(playout.next[slot]) + width)
+            outcomes[piece] = stream.advance(end)
         except Exception as error:  # the named boundary: one leg's codec must not stop the tick
+            outcomes[piece] = error
+
+    rested = sum(stream.rested for _, stream, _ in due)
+    core.hands.share(len(due), decode)
+    core.statistics.rested += sum(stream.rested for _, stream, _ in due) - rested
+    frames: dict[int, tuple[list[int], list[int], list[Pcm]]] = {}
+    ring = core.rings[bank.rate_hz]
+    for (slot, _, _), outcome in zip(due, outcomes, strict=True):
+        if isinstance(outcome, Exception):
             port = core.ports[slot]
             if port is not None:
-                core.fault(port, error)
+                core.fault(port, outcome)
             continue
-        row = np.array([slot])
-        for position, pcm in decoded:
-            if pcm.size:
-                ring.write(row, np.array([position]), np.maximum(pcm, HOLE + 1)[None, :])
+        for at, (position, pcm) in enumerate(outcome):
+            if not pcm.size:
+                continue
+            if at:  # rows of one writing must be distinct
+                ring.write(np.array([slot]), np.array([position]), _without_holes(pcm[None, :]))
+                continue
+            slots, positions, parts = frames.setdefault(pcm.size, ([], [], []))
+            slots.append(slot)
+            positions.append(position)
+            parts.append(pcm)
+    for slots, positions, parts in frames.values():
+        ring.write(np.array(slots), np.array(positions), _without_holes(np.stack(parts)))
+
+
+def _without_holes(pcm: Pcm) -> Pcm:
+    """Keep decoded audio off the value that marks what has not arrived."""
+    return np.maximum(pcm, np.int16(HOLE + 1))

@@ -19,7 +19,7 @@ from vb.rtp.dtmf import TelephoneEventSender
 from vb.rtp.latching import SourceLatch
 from vb.rtp.media_port import RtcpDatagram
 from vb.rtp.packet import build_header
-from vb.rtp.rtcp_session import SentSnapshot
+from vb.rtp.rtcp_session import PeerReport, SentSnapshot
 from vb.rtp.stats import ReceptionSnapshot
 from vb.sdp.negotiate import Agreed
 from vb.sdp.offer_answer import Receivable
@@ -63,8 +63,9 @@ class Port:
 
     @muted.setter
     def muted(self, value: bool) -> None:
-        self._muted = value
-        self._apply_flags()
+        if value != self._muted:
+            self._muted = value
+            self._apply_flags()
 
     @property
     def deaf(self) -> bool:
@@ -73,8 +74,9 @@ class Port:
 
     @deaf.setter
     def deaf(self, value: bool) -> None:
-        self._deaf = value
-        self._apply_flags()
+        if value != self._deaf:
+            self._deaf = value
+            self._apply_flags()
 
     @property
     def local_hold(self) -> bool:
@@ -83,8 +85,9 @@ class Port:
 
     @local_hold.setter
     def local_hold(self, value: bool) -> None:
-        self._local_hold = value
-        self._apply_flags()
+        if value != self._local_hold:
+            self._local_hold = value
+            self._apply_flags()
 
     @property
     def remote_hold(self) -> bool:
@@ -93,8 +96,9 @@ class Port:
 
     @remote_hold.setter
     def remote_hold(self, value: bool) -> None:
-        self._remote_hold = value
-        self._apply_flags()
+        if value != self._remote_hold:
+            self._remote_hold = value
+            self._apply_flags()
 
     @property
     def detect_speaking(self) -> bool:
@@ -103,8 +107,9 @@ class Port:
 
     @detect_speaking.setter
     def detect_speaking(self, value: bool) -> None:
-        self._detect_speaking = value
-        self._apply_flags()
+        if value != self._detect_speaking:
+            self._detect_speaking = value
+            self._apply_flags()
 
     @property
     def held(self) -> bool:
@@ -207,6 +212,7 @@ class RtpPort(Port):
         wake: called when one of the two has got something.
         packets: STUN and DTLS, for whoever listens.
         ssrc: our source.
+        peer_report: how it arrives, by the far end's last report.
         authenticated: whether the transform refuses every packet that is not the peer's; then packets may
             come from anywhere, and the socket is never tied to one address. Set before `configure`.
     """
@@ -224,6 +230,7 @@ class RtpPort(Port):
         self.authenticated = False
         self._supervised = False
         self.latch = SourceLatch(relearn=core.relearn)
+        self.peer_report: PeerReport | None = None
         self._sending = False
 
     def configure(self, agreed: Agreed) -> None:
@@ -244,6 +251,19 @@ class RtpPort(Port):
         Until then its source is whoever sends first, as long after the offer as after an answer.
         """
         MediaSetup(self._core, self).expect(receivable.codecs, receivable.telephone_events)
+
+    @property
+    def audio_level_id(self) -> int | None:
+        """Number of the header extension with the level of what comes in; packets of silence rest undecoded.
+
+        Spec: RFC 6464.
+        """
+        return int(self._core.columns.level_id[self.slot]) or None
+
+    @audio_level_id.setter
+    def audio_level_id(self, value: int | None) -> None:
+        if not self.closed:
+            self._core.columns.level_id[self.slot] = value or 0
 
     @property
     def transform(self) -> PacketTransform | None:

@@ -15,18 +15,19 @@ and each of its legs goes on encoding it by itself.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vb.mixer.frames import Slots
+from vb.mixer.hearing import Hearing, hearing_of
 
 if TYPE_CHECKING:
     from vb.codecs.resample import Resampler
     from vb.mixer.core import PlaneCore
-    from vb.mixer.layout import Block, Layout, MixClass
+    from vb.mixer.layout import Layout, MixClass
 
 QUIET: Final = 32
 """A frame without a greater sample says nothing: its peak is 60 dB down, and comfort noise is louder."""
@@ -51,13 +52,13 @@ class Sharers:
 
     Attributes:
         alike: of the last rows of the class, whether they share.
-        own: rows of the class that are computed for themselves, counted from its `share_start`.
-        hearing: the class without the followers' rows.
+        followers: whether any of them follows another one.
+        hearing: the rows of the class that are computed for themselves.
     """
 
     alike: NDArray[np.bool_]
-    own: Slots
-    hearing: MixClass
+    followers: bool
+    hearing: Hearing
 
 
 class Sharing:
@@ -152,7 +153,7 @@ class Sharing:
         elif (before.alike != alike).any():
             mix_class.sharers = self._regroup(mix_class, alike)
         sharers = mix_class.sharers
-        return sharers if sharers is not None and sharers.own.size < slots.size else None
+        return sharers if sharers is not None and sharers.followers else None
 
     def _may_begin(self, mix_class: MixClass, slots: Slots) -> NDArray[np.bool_]:
         """Return which legs share already, or have been told next to nothing for long enough to begin."""
@@ -180,8 +181,10 @@ class Sharing:
         kinds, sharing = mix_class.share_kinds[alike], slots[alike]
         for kind in np.unique(kinds):
             self._lead(sharing[kinds == kind])
-        own = np.flatnonzero(leader[slots] == slots)
-        return Sharers(alike, own, _without_followers(mix_class, leader, own))
+        own = mix_class.ears.copy()
+        own[start:] &= leader[slots] == slots
+        followers = bool((leader[slots] != slots).any())
+        return Sharers(alike, followers, hearing_of(mix_class, leader, own))
 
     def _lead(self, members: Slots) -> None:
         """Let all members of one kind follow one of them, the one who leads already where there is one."""
@@ -195,48 +198,3 @@ class Sharing:
                 self._succeed(chosen, first, members)
                 chosen = first
         leader[members] = chosen
-
-
-def _without_followers(mix_class: MixClass, leader: Slots, own: Slots) -> MixClass:
-    """Return the class with the rows of those only who are computed for themselves."""
-    start, count = mix_class.share_start, mix_class.slots.size
-    kept = np.concatenate([np.arange(start), start + own])
-    place = np.full(count, -1, np.int64)
-    place[kept] = np.arange(kept.size)
-    row_of = np.zeros(leader.size, np.int64)
-    row_of[mix_class.slots] = np.arange(count)
-    where = np.zeros(count, np.int64)
-    blocks = []
-    for block in mix_class.blocks:
-        rows = np.arange(count)[block.class_rows]
-        banked = np.arange(block.bank.slots.size)[block.bank_rows]
-        stays = place[rows] >= 0
-        block.bank.source[banked] = banked
-        # A leader is of its followers' bank, as it has their codec.
-        where[rows] = banked
-        first = leader[mix_class.slots[rows[~stays]]]
-        block.bank.source[banked[~stays]] = where[row_of[first]]
-        block.bank.version += 1
-        blocks.append(_rows_kept(block, banked[stays], place[rows[stays]], block.slots[stays]))
-    return replace(
-        mix_class,
-        slots=mix_class.slots[kept],
-        comfort=mix_class.comfort[kept],
-        blocks=blocks,
-        streams=[(int(place[row]), port) for row, port in mix_class.streams],
-        private=[(int(place[row]), port) for row, port in mix_class.private],
-        taps_out=[(int(place[row]), port) for row, port in mix_class.taps_out],
-        sharers=None,
-    )
-
-
-def _rows_kept(block: Block, banked: Slots, rows: Slots, slots: Slots) -> Block:
-    """Return a block of some of its rows."""
-    return replace(block, bank_rows=compact(banked), class_rows=compact(rows), slots=slots)
-
-
-def compact(rows: Slots) -> Slots | slice:
-    """Return consecutive rows as a slice, which costs no copy."""
-    if rows.size and int(rows[-1]) - int(rows[0]) + 1 == rows.size:
-        return slice(int(rows[0]), int(rows[-1]) + 1)
-    return rows

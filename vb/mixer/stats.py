@@ -58,6 +58,7 @@ class PlaneStatistics:
         ticks: ticks run.
         packets_in: datagrams taken from sockets.
         packets_out: RTP packets handed to sockets.
+        rested: packets of silence that were not decoded.
         faults: legs, sources and taps taken out because they failed.
         dropped: datagrams not used, by reason.
     """
@@ -65,5 +66,6 @@ class PlaneStatistics:
     ticks: int = 0
     packets_in: int = 0
     packets_out: int = 0
+    rested: int = 0
     faults: int = 0
     dropped: Counter[str] = field(default_factory=Counter)

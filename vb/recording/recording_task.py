@@ -235,7 +235,7 @@ class RecordingTask:
         if self._options.target is None:
             return []
         files = [file for file in (self.outcome.file, self.outcome.multi_channel_file) if file]
-        return self._storage.uploads.start(self._options.target, files)
+        return self._storage.upload(self._options.target, files)
 
     def _report(self, uploads: list[Upload]) -> None:
         """Note where the files are now; those on their way are still here."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Final
 
 import structlog
@@ -11,8 +13,9 @@ import trio
 
 from vb.blocking import ThreadRunner
 from vb.config import S3Config
-from vb.errors import BadRequest, ConfigError, Conflict, NotAvailable
-from vb.recording.uploads import Uploads
+from vb.errors import BadRequest, ConfigError, Conflict, NotAvailable, NotFound, Unavailable
+from vb.recording.uploads import Upload, Uploads
+from vb.storage.address import OpenedBy, StoredObject, parse_object
 from vb.storage.base import Bucket, BucketAbsent, HostRefused, StorageError, StorageMissing
 from vb.storage.endpoint import check_endpoint
 from vb.storage.s3 import S3Target
@@ -26,6 +29,7 @@ log = structlog.get_logger(__name__)
 
 FILE_THREADS: Final = 4
 DELETE_S: Final = 20.0
+FIND_S: Final = 20.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +44,27 @@ class S3Choice:
     secret_key: str = field(default="", repr=False)
 
 
+@dataclass(frozen=True, slots=True)
+class StoredFile:
+    """A recording in a bucket that can be read.
+
+    Attributes:
+        size: bytes.
+    """
+
+    _bucket: Bucket
+    _key: str
+    size: int
+
+    def part(self, begin: int, end: int) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
+        """Give a part of it inside the block, from one byte to before another.
+
+        Raises:
+            StorageError: it cannot be read, or not to its end.
+        """
+        return self._bucket.read(self._key, begin, end)
+
+
 class RecordingStorage:
     """The storages of a server.
 
@@ -50,6 +75,7 @@ class RecordingStorage:
 
     Attributes:
         uploads: those under way; `uploads.run` has to run before the first.
+        on_upload: told of each file that is about to move, and where to.
 
     Raises:
         ConfigError: the settings cannot be used.
@@ -70,6 +96,7 @@ class RecordingStorage:
         self._files = ThreadRunner(FILE_THREADS, abandon_on_cancel=True)
         self._credentials = MachineCredentials()
         self._server: S3Target | None = None
+        self.on_upload: Callable[[str, StoredObject], None] | None = None
         self.uploads = Uploads(self._make_bucket, self._files, on_fault=on_fault)
         if settings.bucket:
             try:
@@ -190,28 +217,89 @@ class RecordingStorage:
         if taken:
             raise Conflict("a recording of that name exists")
 
-    async def delete(self, url: str) -> bool:
-        """Delete a recording from the server's own bucket.
+    # -- after ---------------------------------------------------------------------------------------------
+
+    def upload(self, target: S3Target, paths: Sequence[str]) -> list[Upload]:
+        """Upload finished files; what becomes of them is told by what is returned."""
+        if self.on_upload is not None:
+            for path in paths:
+                self.on_upload(path, self._kept(target, target.key(Path(path).name)))
+        return self.uploads.start(target, paths)
+
+    def _kept(self, target: S3Target, key: str) -> StoredObject:
+        """Return what may be kept of where an object goes: not the credentials of a request."""
+        own = self._settings
+        lent = not target.guarded and (target.access_key, target.secret_key) == (
+            own.access_key.get_secret_value(),
+            own.secret_key.get_secret_value(),
+        )
+        ours = self._server is not None and target.place == self._server.place
+        opened_by: OpenedBy = "server" if lent or ours else "request"
+        return StoredObject(target.bucket, key, opened_by, target.region, target.endpoint)
+
+    def _target_of(self, kept: StoredObject) -> S3Target | None:
+        """Return the way to an object with the server's own credentials; None when these do not open it."""
+        if kept.opened_by != "server":
+            return None
+        if not kept.region:  # a plain address: nothing else is known of it
+            return self._server if self._server is not None and kept.bucket == self._server.bucket else None
+        if kept.endpoint != self._endpoint(self._settings.endpoint):
+            return None
+        try:
+            target = self._target(S3Choice(bucket=kept.bucket, region=kept.region))
+            _require_credentials(target)
+            return target
+        except (ValueError, StorageMissing):
+            return None
+
+    async def delete(self, text: str) -> bool:
+        """Delete a recording from a bucket that the server's own credentials open.
 
         Args:
-            url: `s3://bucket/key`, as recording.finished told it.
+            text: of its `StoredObject`, or a plain address.
 
         Returns:
-            Whether it is gone. One in a bucket of a request is not touched: its credentials were not kept.
+            Whether it is gone. One that only the credentials of a request open is not touched.
         """
-        target = self._server
-        place = f"s3://{target.bucket}/" if target is not None else ""
-        if target is None or not url.startswith(place) or len(url) == len(place):
+        kept = parse_object(text)
+        target = self._target_of(kept) if kept is not None else None
+        if kept is None or target is None:
             return False
         problem = StorageError("the storage does not answer", "not in time")
         with trio.move_on_after(DELETE_S):
             try:
-                await self._make_bucket(target).delete(url.removeprefix(place))
+                await self._make_bucket(target).delete(kept.key)
                 return True
             except StorageError as exc:
                 problem = exc
-        log.warning("recording was not deleted", url=url, problem=str(problem), detail=problem.detail)
+        log.warning("recording was not deleted", url=kept.url, problem=str(problem), detail=problem.detail)
         return False
+
+    async def find(self, kept: StoredObject) -> StoredFile:
+        """Find a recording in a bucket that the server's own credentials open.
+
+        Raises:
+            Conflict: they do not open it.
+            NotFound: it is not there.
+            Unavailable: the storage does not let us read it.
+        """
+        target = self._target_of(kept)
+        if target is None:
+            raise Conflict(
+                "the recording lies in a bucket that only the credentials of its request open;"
+                " these were not kept"
+            )
+        bucket = self._make_bucket(target)
+        problem = StorageError("the storage does not answer", "not in time")
+        with trio.move_on_after(FIND_S):
+            try:
+                return StoredFile(bucket, kept.key, await bucket.size(kept.key))
+            except BucketAbsent:
+                raise NotFound("the call has no recording") from None
+            except StorageError as exc:
+                problem = exc
+        log.warning("recording cannot be read", url=kept.url, problem=str(problem), detail=problem.detail)
+        raise Unavailable(f"the recording cannot be read from its bucket: {problem}")
 
     async def _ask(self, target: S3Target, name: str | None, timeout_s: float) -> bool:
         """Ask whether the bucket is there and, given a name, whether it is taken; no answer is a no.

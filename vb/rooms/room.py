@@ -29,6 +29,7 @@ log = structlog.get_logger(__name__)
 E = TypeVar("E", bound=LegOrRoomEvent)
 
 RECORDING_SLOT = "recording"
+AGENT_SLOT = "agent"
 
 
 class RoomHost(Protocol):
@@ -109,9 +110,9 @@ class Room:
         old, old_role = leg.room, leg.role
         if isinstance(old, Room):
             old._take_out(leg)
-        leg.room = self
         if role is not None:
             leg.role = role
+        leg.place_in(self)
         self.members[leg.id] = leg
         if leg.port is not None:
             self.mix.join(leg.id, leg.port)
@@ -141,7 +142,7 @@ class Room:
     def _take_out(self, leg: Leg) -> None:
         self.mix.leave(leg.id)
         self.members.pop(leg.id, None)
-        leg.room = None
+        leg.place_in(None)
         for watcher in self.watchers:
             watcher.left(leg)
 
@@ -255,18 +256,23 @@ class Room:
     # -- features ------------------------------------------------------------------------------------------
 
     async def settle(self) -> None:
-        """Finish the room's recording once nobody is left in it."""
+        """Let the room's agent go and finish its recording once nobody is left in it."""
         if not self.members:
+            await self._stop(AGENT_SLOT)
             await self.stop_recording()
 
     async def stop_recording(self) -> None:
         """Finish the recording, if one runs, and wait until its file is safe."""
-        handle = self.slots.get(RECORDING_SLOT)
+        await self._stop(RECORDING_SLOT)
+
+    async def _stop(self, slot: str) -> None:
+        handle = self.slots.get(slot)
         if handle is not None:
             await handle.stop()
 
     async def stop_features(self) -> None:
-        """End the recording first, then everything else that runs in the room."""
+        """End the agent first, then the recording, then everything else that runs in the room."""
+        await self._stop(AGENT_SLOT)
         await self.stop_recording()
         for name in self.slots.names():
             handle = self.slots.get(name)

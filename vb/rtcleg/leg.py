@@ -125,6 +125,11 @@ class RtcLeg(Leg):
         """Say goodbye over DTLS, which is all the signalling that there is."""
         self.transport.close()
 
+    @property
+    def is_closed(self) -> bool:
+        """Return True: nobody acknowledges a goodbye."""
+        return True
+
     async def wait_closed(self) -> None:
         """Return at once: nobody acknowledges a goodbye."""
         await trio.lowlevel.checkpoint()
@@ -267,6 +272,7 @@ def answer_offer(negotiation: WebRtcNegotiation, offer: PeerOffer, leg: RtcLeg) 
         leg.session.local_transport(candidates.found, complete=candidates.done),
         active=False,
     )
-    if negotiation.agreed is not None:
-        leg.media.agree(negotiation.agreed.audio)
+    agreed = negotiation.agreed
+    if agreed is not None:
+        leg.media.agree(agreed.audio, agreed.audio_level_id)
     return sdp

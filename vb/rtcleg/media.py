@@ -49,9 +49,10 @@ class RtcMedia:
         self.srtp = Srtp(keys)
         self.port.transform = SrtpTransform(self.srtp)
 
-    def agree(self, agreed: Agreed) -> None:
-        """Follow a description: codecs, payload types and direction."""
+    def agree(self, agreed: Agreed, audio_level_id: int | None) -> None:
+        """Follow a description: codecs, payload types and direction, and where packets tell their level."""
         self._agreed = agreed
+        self.port.audio_level_id = audio_level_id
         self._follow()
 
     def aim(self, remote: Address) -> None:

@@ -9,7 +9,7 @@ from typing import Protocol
 
 from vb.rtp.digits import EventPacket
 from vb.rtp.latching import Address, SourceLatch
-from vb.rtp.rtcp_session import SentSnapshot
+from vb.rtp.rtcp_session import PeerReport, SentSnapshot
 from vb.rtp.stats import ReceptionSnapshot
 from vb.sdp.negotiate import Agreed
 
@@ -32,6 +32,7 @@ class MediaPort(Protocol):
     ssrc: int
     agreed: Agreed | None
     latch: SourceLatch
+    peer_report: PeerReport | None
 
     @property
     def supervised(self) -> bool:

@@ -26,6 +26,8 @@ Floats = NDArray[np.float64]
 TICK_S: Final = 0.02
 HISTORY: Final = 512
 """Packets whose slack is remembered: ten seconds of 20 ms packets."""
+_PADDING: Final = 16
+"""Rows a power of two apart would all compete for the same few lines of the cache."""
 _TRUSTED: Final = HISTORY // 2
 _MEASURED: Final = 25
 """Packets without which nothing is decided."""
@@ -107,7 +109,7 @@ class Playout:
         self.shifts = np.zeros(capacity, np.int64)
         self._shift_s = np.zeros(capacity, np.float64)
         self._changed_at = np.zeros(capacity, np.float64)
-        self._slack = np.zeros((capacity, HISTORY), np.float32)
+        self._slack = np.zeros((capacity, HISTORY + _PADDING), np.float32)[:, :HISTORY]
         self._count = np.zeros(capacity, np.int64)
 
     def configure(self, slot: int, rate_hz: int) -> None:

@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 Pcm = NDArray[np.int16]
 Ints = NDArray[np.int64]
 
+_PADDING_SAMPLES: Final = 32
+
 HOLE: Final = -32768
 """Marks a sample that did not arrive. No G.711 code decodes to it and `write` keeps other audio off it."""
 
@@ -32,7 +34,8 @@ class PcmRings:
     def __init__(self, capacity: int, min_samples: int) -> None:
         self.size = 1 << (min_samples - 1).bit_length()
         self._mask = self.size - 1
-        self._pcm = np.empty((capacity, self.size), np.int16)
+        # Rows a power of two apart would all compete for the same few lines of the cache.
+        self._pcm = np.empty((capacity, self.size + _PADDING_SAMPLES), np.int16)[:, : self.size]
         self._windows: dict[int, Pcm] = {}
 
     def _window_view(self, width: int) -> Pcm:

@@ -5,8 +5,7 @@ Spec: RFC 3550 §6.
 
 import struct
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Final, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 SENDER_REPORT: Final = 200
 RECEIVER_REPORT: Final = 201
@@ -24,8 +23,7 @@ _MAX_COUNT = 31
 _CNAME_ITEM = 1
 
 
-@dataclass(frozen=True, slots=True)
-class SenderInfo:
+class SenderInfo(NamedTuple):
     """What a sender says about its own stream.
 
     Attributes:
@@ -41,8 +39,7 @@ class SenderInfo:
     octets: int
 
 
-@dataclass(frozen=True, slots=True)
-class ReportBlock:
+class ReportBlock(NamedTuple):
     """What a receiver says about one source.
 
     Attributes:
@@ -64,8 +61,7 @@ class ReportBlock:
     delay_since_last_report: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Report:
+class Report(NamedTuple):
     """A sender report, or a receiver report when `sender` is None."""
 
     ssrc: int
@@ -73,15 +69,13 @@ class Report:
     blocks: tuple[ReportBlock, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class SourceDescription:
+class SourceDescription(NamedTuple):
     """The canonical names of sources; other items are left out."""
 
     cnames: tuple[tuple[int, str], ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Goodbye:
+class Goodbye(NamedTuple):
     """Sources that say they leave."""
 
     ssrcs: tuple[int, ...]

@@ -5,7 +5,7 @@ Spec: RFC 3550 §6.2 to §6.4.
 
 from collections import OrderedDict
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from vb.ids import IdSource
 from vb.rtp.rtcp import (
@@ -31,8 +31,7 @@ _MAX_FRACTION = 255
 _CLOCK_TOLERANCE_S = 0.05
 
 
-@dataclass(frozen=True, slots=True)
-class SentSnapshot:
+class SentSnapshot(NamedTuple):
     """State of our outgoing stream at one moment.
 
     Attributes:

@@ -145,14 +145,15 @@ def quality(reception: ReceptionSnapshot | None) -> Quality | None:
     loss_percent = 100 * lost / (reception.received + lost)
     jitter_ms = 1000 * reception.jitter / reception.clock_rate_hz
     return Quality(
-        mos_score=round(_mean_opinion_score(jitter_ms, loss_percent), 2),
+        mos_score=round(mean_opinion_score(jitter_ms, loss_percent), 2),
         rtp_packets_received=reception.received,
         rtp_packets_lost=lost,
         rtp_jitter_ms=round(jitter_ms, 2),
     )
 
 
-def _mean_opinion_score(jitter_ms: float, loss_percent: float) -> float:
+def mean_opinion_score(jitter_ms: float, loss_percent: float) -> float:
+    """Return the score of a stream, 1 to 5, as `quality` estimates it."""
     delay_ms = 2 * jitter_ms + 10
     rating = 93.2 - delay_ms / 40
     if delay_ms >= 160:

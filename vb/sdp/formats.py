@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Final
 
 from vb.codecs.base import CODECS, Codec, find_codec
@@ -95,9 +96,24 @@ def read_formats(media: MediaDescription, unmapped: Mapping[int, Format]) -> tup
         media: the media line.
         unmapped: meaning of payload types that have no `a=rtpmap`.
     """
+    described = tuple(item for item in media.attributes if item.name in ("rtpmap", "fmtp"))
+    if unmapped is UNMAPPED:
+        return _usual_formats(media.formats, described)
+    return _formats(media.formats, described, unmapped)
+
+
+@lru_cache(maxsize=128)
+def _usual_formats(numbers: tuple[str, ...], described: tuple[Attribute, ...]) -> tuple[Format, ...]:
+    """Return the formats of an offer; phones of one make all list the same, and each offer is read twice."""
+    return _formats(numbers, described, UNMAPPED)
+
+
+def _formats(
+    numbers: tuple[str, ...], described: tuple[Attribute, ...], unmapped: Mapping[int, Format]
+) -> tuple[Format, ...]:
     maps: dict[int, Format] = {}
     parameters: dict[int, str] = {}
-    for attribute in media.attributes:
+    for attribute in described:
         if attribute.name == "rtpmap" and (mapped := _rtpmap(attribute.value or "")) is not None:
             maps.setdefault(mapped.payload_type, mapped)
         elif attribute.name == "fmtp":
@@ -105,7 +121,7 @@ def read_formats(media: MediaDescription, unmapped: Mapping[int, Format]) -> tup
             if (payload_type := decimal(number, _MAX_PAYLOAD_TYPE)) is not None:
                 parameters.setdefault(payload_type, further[0].strip() if further else "")
     formats: dict[int, Format] = {}
-    for text in media.formats:
+    for text in numbers:
         payload_type = decimal(text, _MAX_PAYLOAD_TYPE)
         if payload_type is None or payload_type in formats:
             continue

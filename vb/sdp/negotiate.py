@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from vb.codecs.base import CODECS, Codec
 from vb.sdp.address import ANYWHERE, Network
@@ -28,8 +28,7 @@ _USUAL_PACKET_TIME_MS: Final = 20
 _SHORT_PACKET_TIME_MS: Final = 10
 
 
-@dataclass(frozen=True, slots=True)
-class OfferedCodec:
+class OfferedCodec(NamedTuple):
     """A codec of an offer that vb speaks; `priority` counts from 1 in the order of the offer."""
 
     name: str
@@ -103,8 +102,7 @@ class PeerAudio:
     host_name: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Choice:
+class Choice(NamedTuple):
     """The audio line of an offer that we take, the format we answer it with, and the key that we accept."""
 
     audio: PeerAudio

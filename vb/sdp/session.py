@@ -5,15 +5,14 @@ Spec: RFC 8866 §5.
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple
 
 _RANK: Final = {kind: rank for rank, kind in enumerate("iuepbtrzk")}
 _UNKNOWN_RANK: Final = len(_RANK)
 _BEFORE_CONNECTION: Final = frozenset("iuep")
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
+class Line(NamedTuple):
     """A line that is carried but not interpreted, such as `b=AS:64`."""
 
     kind: str
@@ -25,16 +24,14 @@ class Line:
         return _RANK.get(self.kind, _UNKNOWN_RANK)
 
 
-@dataclass(frozen=True, slots=True)
-class Attribute:
+class Attribute(NamedTuple):
     """An `a=` line; a property attribute such as `a=sendrecv` has no value."""
 
     name: str
     value: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Connection:
+class Connection(NamedTuple):
     """A `c=` line; `address` may carry a multicast suffix (`/ttl`)."""
 
     address_type: str
@@ -42,8 +39,7 @@ class Connection:
     net_type: str = "IN"
 
 
-@dataclass(frozen=True, slots=True)
-class Origin:
+class Origin(NamedTuple):
     """The `o=` line. Ids are text: peers put numbers of any size there, and some put words."""
 
     username: str

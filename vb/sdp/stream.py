@@ -3,8 +3,7 @@
 Spec: RFC 8866 §5.7, RFC 3264 §5.1, RFC 3605.
 """
 
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from vb.sdp.address import ANYWHERE, Network, host_name, is_unspecified
 from vb.sdp.direction import DIRECTIONS, Direction
@@ -19,16 +18,14 @@ SDES_PROFILES: Final = frozenset({"RTP/SAVP", "RTP/SAVPF"})
 _MAX_PORT: Final = 65_535
 
 
-@dataclass(frozen=True, slots=True)
-class MediaAddress:
+class MediaAddress(NamedTuple):
     """An IP literal and a UDP port."""
 
     host: str
     port: int
 
 
-@dataclass(frozen=True, slots=True)
-class PeerStream:
+class PeerStream(NamedTuple):
     """Where a media line of a peer leads.
 
     Attributes:

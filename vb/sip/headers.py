@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import NamedTuple
 
 from vb.sip.errors import SipParseError
 from vb.sip.uri import bracketed, parse_host
@@ -26,6 +28,8 @@ _URI_SHAPE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:\S+")
 _CSEQ = re.compile(rf"([0-9]{{1,20}})\s+({TOKEN})")
 _LIST_ITEM = re.compile(r'(?:"(?:[^"\\]|\\.)*(?:"|\\?\Z)|<[^<>]*+>|[^,"<])+')
 _ESCAPED = re.compile(r"\\(.)", re.DOTALL)
+_REMEMBERED_CHARS = 512
+"""Longer values are read anew every time: strangers decide what they are."""
 _BRANCH_COOKIE = "z9hG4bK"
 
 
@@ -80,8 +84,7 @@ class NameAddr:
         return f"{display}<{self.uri}>{format_params(self.params)}"
 
 
-@dataclass(frozen=True, slots=True)
-class CSeq:
+class CSeq(NamedTuple):
     """Sequence number and method.  Spec: RFC 3261 §8.1.1.5 (below 2**31)."""
 
     number: int
@@ -108,11 +111,17 @@ def parse_via(value: str) -> Via:
 def parse_name_addr(value: str) -> NameAddr:
     """Parse a name-addr or addr-spec with header parameters.
 
-    Without angle brackets every `;` starts a header parameter (RFC 3261 §20).
+    Without angle brackets every `;` starts a header parameter (RFC 3261 §20). All messages of a dialog have
+    the same From and To, so what is read once is remembered; nobody changes what is returned.
 
     Raises:
         SipParseError: and nothing else, for any text.
     """
+    return _name_addr(value) if len(value) <= _REMEMBERED_CHARS else _name_addr.__wrapped__(value)
+
+
+@lru_cache(maxsize=2048)
+def _name_addr(value: str) -> NameAddr:
     match = _NAME_ADDR.fullmatch(value)
     display = None
     if match is not None:

@@ -22,6 +22,8 @@ _SIP_URI = re.compile(
 _THIRD_COLON = re.compile(r":::(?=[0-9]+\.)")
 _BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):\S")
+_REMEMBERED_CHARS = 512
+"""Longer ones are read anew every time: strangers decide what they are."""
 _USER_SAFE = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.!~*'()&=+$,;?/")
 
 
@@ -92,11 +94,16 @@ class SipUri:
 
 
 def parse_uri(text: str) -> SipUri:
-    """Parse a SIP or SIPS URI.
+    """Parse a SIP or SIPS URI; as the same few are met all through a call, they are remembered.
 
     Raises:
         SipUriError: for anything else; `status` is 416 when it is a URI of another scheme.
     """
+    return _sip_uri(text) if len(text) <= _REMEMBERED_CHARS else _sip_uri.__wrapped__(text)
+
+
+@lru_cache(maxsize=2048)
+def _sip_uri(text: str) -> SipUri:
     match = _SIP_URI.fullmatch(text)
     if match is None:
         scheme = _SCHEME.match(text)

@@ -19,6 +19,7 @@ from vb.legs.leg import Leg
 from vb.legs.requests import CreateLeg
 from vb.limits.destinations import Destinations
 from vb.metrics import Reading
+from vb.rtp.tasks import RtpKeeper
 from vb.sip.errors import SipTargetError
 from vb.sip.settings import AgentSettings
 from vb.sip.target import proxy_route
@@ -44,6 +45,7 @@ class SipLegs:
         destinations: what may be called.
         transfers: what becomes of far ends' REFERs.
         srtp_figures: what its calls have of SRTP.
+        keeper: serves the RTCP and the digits of its calls.
 
     Raises:
         ConfigError: settings that cannot be used together.
@@ -59,6 +61,7 @@ class SipLegs:
         self.destinations = Destinations(config.server.dial_allow)
         self.transfers = transfer_policy(self)
         self.srtp_figures = SrtpFigures()
+        self.keeper = RtpKeeper()
         self.endpoint = SipEndpoint(
             sip_settings(config.sip),
             engine.ids,
@@ -84,6 +87,7 @@ class SipLegs:
         """
         async with trio.open_nursery() as nursery:
             bound = await nursery.start(self.endpoint.run)
+            nursery.start_soon(self.keeper.run)
             task_status.started([_shown(*address) for address in bound])
 
     def readings(self) -> Iterator[Reading]:

@@ -319,13 +319,15 @@ class SipLeg(Leg):
     # -- signalling ----------------------------------------------------------------------------------------
 
     async def run(self) -> None:
-        """Consume the events of the call until it is closed."""
-        while True:
+        """Consume the events of the call until it is closed, or one of them has ended the leg."""
+        while not self._ended.is_set():
             event = await self.call.next_event()
             if isinstance(event, sip.Closed):
                 self.hangup("internal_error")
                 return
-            await self.media.look_up(getattr(event, "sdp", None), self.call.wait_closed)
+            sdp = getattr(event, "sdp", None)
+            if sdp is not None:
+                await self.media.look_up(sdp, self.call.wait_closed)
             self._handle(event)
 
     def hang_up(self, reason: str) -> None:
@@ -339,6 +341,11 @@ class SipLeg(Leg):
                 self.call.reject(status)
                 return
         self.call.hangup()
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether the call's transactions are done."""
+        return self.call.is_closed
 
     async def wait_closed(self) -> None:
         """Wait until the call's transactions are done."""

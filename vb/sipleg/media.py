@@ -10,7 +10,7 @@ from vb.codecs.base import Codec
 from vb.ids import IdSource
 from vb.mixer.port import RtpPort
 from vb.rtp.stats import Quality, quality
-from vb.rtp.tasks import RtpEndpoint, RtpService, RtpTiming
+from vb.rtp.tasks import KeptService, RtpEndpoint, RtpKeeper, RtpService, RtpTiming
 from vb.sdp.negotiate import Agreed
 from vb.sdp.offer_answer import OfferAnswer
 from vb.sdp.parser import as_description
@@ -32,6 +32,7 @@ class SipMedia:
         ids: source of random RTCP intervals and names.
         timeout_s: silence of the far end after which an answered call ends; 0 = never.
         lookup: finds the addresses of the names that the far end writes in place of some.
+        keeper: serves the RTP.
     """
 
     def __init__(
@@ -45,6 +46,7 @@ class SipMedia:
         ids: IdSource,
         timeout_s: float,
         lookup: Lookup,
+        keeper: RtpKeeper,
     ) -> None:
         self.endpoint = endpoint
         self.port = port
@@ -55,7 +57,8 @@ class SipMedia:
         self._timing = RtpTiming(timeout_s=timeout_s)
         self._quality: Quality | None = None
         self._lookup = lookup
-        self._service: RtpService | None = None
+        self._keeper = keeper
+        self._served: tuple[RtpService, KeptService] | None = None
 
     async def look_up(self, sdp: bytes | None, gone: Callable[[], Awaitable[None]]) -> None:
         """Find out what a description's host names stand for, before it is acted on; see `look_up_names`."""
@@ -99,9 +102,21 @@ class SipMedia:
         """The call is answered: from now on a silent far end ends it."""
         self.port.supervised = True
 
-    async def run(self, on_digit: Callable[[str, float], None]) -> None:
-        """Serve RTCP and digits; returns when the far end of an answered call was silent for too long."""
-        self._service = RtpService(
+    def serve(
+        self,
+        on_digit: Callable[[str, float], None],
+        *,
+        on_silence: Callable[[], None],
+        on_fault: Callable[[Exception], None],
+    ) -> None:
+        """Serve RTCP and digits until `close`, without waiting.
+
+        Args:
+            on_digit: told each digit once, and for how many seconds its key was down.
+            on_silence: called when the far end of an answered call was silent for too long.
+            on_fault: called with a fault, after which nothing is served.
+        """
+        service = RtpService(
             self.endpoint,
             self.port,
             cname=self._ids.token(8),
@@ -109,7 +124,7 @@ class SipMedia:
             on_digit=on_digit,
             timing=self._timing,
         )
-        await self._service.run()
+        self._served = service, self._keeper.serve(service, on_silence=on_silence, on_fault=on_fault)
 
     def quality(self) -> Quality | None:
         """Return the quality of what was received, also after `close`."""
@@ -123,7 +138,9 @@ class SipMedia:
         """Say goodbye and leave the plane: no packet goes out from now on."""
         if not self.port.closed:
             self._quality = self._measured()
-            if self._service is not None:
-                self._service.goodbye(trio.current_time())
-                self._service = None  # it knows the leg
+            if self._served is not None:
+                service, kept = self._served
+                self._served = None  # it knows the leg
+                kept.stop()
+                service.goodbye(trio.current_time())
             self.port.close()

@@ -1,8 +1,9 @@
-"""The tasks of one SIP leg's media: its slow RTP, its timers, and the ear for digits in the audio."""
+"""What runs for one SIP leg's media: its slow RTP, its timers, and the ear for digits in the audio."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import TYPE_CHECKING
 from weakref import proxy
 
@@ -60,7 +61,11 @@ class MediaTasks:
         if not self._serves_rtp and not self._leg.media.port.closed:
             self._serves_rtp = True
             if self._scopes is not None:
-                self._start("rtp", self._run_rtp)
+                self._leg.media.serve(
+                    self._leg.digit_received,
+                    on_silence=self._silent,
+                    on_fault=partial(self._leg.failed, "rtp"),
+                )
 
     def _start(self, name: str, func: Callable[[], Awaitable[None]]) -> None:
         assert self._scopes is not None
@@ -72,8 +77,7 @@ class MediaTasks:
         with scope:
             await self._leg.contain(name, func)
 
-    async def _run_rtp(self) -> None:
-        await self._leg.media.run(self._leg.digit_received)
+    def _silent(self) -> None:
         self._leg.hangup("rtp_timeout")
 
     async def _listen(self) -> None:

@@ -86,6 +86,7 @@ def open_media(
             ids=engine.ids,
             timeout_s=rtp.timeout_s,
             lookup=sip.endpoint.names,
+            keeper=sip.keeper,
         )
         try:
             if text:

@@ -1,5 +1,7 @@
 """What every object storage offers, and how it fails."""
 
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -67,6 +69,23 @@ class Bucket(Protocol):
 
         Raises:
             StorageError: the storage does not tell.
+        """
+        ...
+
+    async def size(self, key: str) -> int:
+        """Return how many bytes an object has.
+
+        Raises:
+            BucketAbsent: it is not there.
+            StorageError: the storage does not tell.
+        """
+        ...
+
+    def read(self, key: str, begin: int, end: int) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
+        """Give a part of an object inside the block, from one byte to before another.
+
+        Raises:
+            StorageError: it cannot be read, or not to its end; also while the part is walked.
         """
         ...
 

@@ -166,6 +166,11 @@ def put_object(base: str, key: str, *, size: int, sha256: str) -> Request:
     return Request("PUT", _path(base, key), headers=headers, size=size, sha256=sha256)
 
 
+def get_object(base: str, key: str, begin: int, end: int) -> Request:
+    """Read a part of an object, from one byte to before another."""
+    return Request("GET", _path(base, key), headers={"range": f"bytes={begin}-{end - 1}"})
+
+
 def delete_object(base: str, key: str) -> Request:
     """Delete an object; one that is not there counts as deleted."""
     return Request("DELETE", _path(base, key))

@@ -123,6 +123,11 @@ class WebSocketLeg(Leg):
         if self._socket is not None:
             self._socket.close(close_code(reason))
 
+    @property
+    def is_closed(self) -> bool:
+        """Whether there never was a WebSocket to close."""
+        return self._socket is None
+
     async def wait_closed(self) -> None:
         """Wait until the far end has said goodbye too."""
         if self._socket is not None:

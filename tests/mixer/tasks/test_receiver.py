@@ -41,8 +41,7 @@ def test_payload_source_and_time_are_those_of_each_packet(pair: tuple[socket.soc
     for turn in range(3):
         for row in range(3):
             theirs.sendto(bytes([turn, row]) * (row + 1), ours.getsockname())
-        sizes = [receiver.receive(ours.fileno(), row) for row in range(3)]
-        assert sizes == [2, 4, 6]
+        assert receiver.receive([ours.fileno()] * 3, 0) == [2, 4, 6]
         assert receiver.tabulate(3).size == 0
         assert [batch.matrix[row, :2].tolist() for row in range(3)] == [[turn, row] for row in range(3)]
         assert batch.sources[0] == theirs.getsockname()[:2]
@@ -57,7 +56,7 @@ def test_without_a_stamp_of_the_kernel_there_is_none(pair: tuple[socket.socket, 
     for stamped, expected in ((1, True), (0, False)):
         ours.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, stamped)
         theirs.sendto(b"x", ours.getsockname())
-        assert receiver.receive(ours.fileno(), 0) == 1
+        assert receiver.receive([ours.fileno()], 0) == [1]
         receiver.tabulate(1)
         assert bool(batch.stamps_ns[0]) is expected
 
@@ -67,12 +66,39 @@ def test_what_is_longer_than_a_row_is_named(pair: tuple[socket.socket, socket.so
     receiver = Receiver(Batch(2))
     for size in (ROW_BYTES, ROW_BYTES + 1):
         theirs.sendto(bytes(size), ours.getsockname())
-    assert [receiver.receive(ours.fileno(), row) for row in range(2)] == [ROW_BYTES, ROW_BYTES]
+    assert receiver.receive([ours.fileno()] * 2, 0) == [ROW_BYTES, ROW_BYTES]
     assert receiver.tabulate(2).tolist() == [1]
 
 
-def test_a_socket_without_a_packet_gives_its_errno(pair: tuple[socket.socket, socket.socket]) -> None:
-    assert Receiver(Batch(1)).receive(pair[0].fileno(), 0) == -errno.EAGAIN
+def test_a_socket_without_a_packet_ends_the_list_and_gives_its_errno(
+    pair: tuple[socket.socket, socket.socket],
+) -> None:
+    ours, theirs = pair
+    receiver = Receiver(Batch(3))
+    theirs.sendto(b"only", ours.getsockname())
+    assert receiver.receive([ours.fileno()] * 3, 0) == [4]
+    assert receiver.errno == errno.EAGAIN
+    assert receiver.receive([-1, ours.fileno()], 0) == []
+    assert receiver.errno == errno.EBADF
+
+
+def test_a_refused_packet_leaves_no_gap_between_those_of_others() -> None:
+    io, pool, batch = SocketIo(clock=lambda: 0.0), PortPool(0, 0), Batch(16)
+    ends = [bind_endpoint(pool, "127.0.0.1") for _ in range(3)]
+    with bound(socket.AF_INET, "127.0.0.1") as peer, bound(socket.AF_INET, "127.0.0.1") as gone:
+        for slot, end in enumerate(ends):
+            io.attach(slot, end)
+            io.lock(slot, (gone if slot == 1 else peer).getsockname())
+        gone.close()
+        io.send([1], [memoryview(b"x")])
+        for slot in (0, 2):
+            peer.sendto(bytes([slot]), ends[slot].rtp.getsockname())
+        assert io.drain(batch) == 2
+        assert [(batch.slots[row], batch.matrix[row, 0]) for row in range(2)] == [(0, 0), (2, 2)]
+        assert io.errors == {"ECONNREFUSED": 1}
+    io.close()
+    for end in ends:
+        end.close()
 
 
 def test_a_further_round_is_for_sockets_that_had_a_packet(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -85,10 +111,10 @@ def test_a_further_round_is_for_sockets_that_had_a_packet(monkeypatch: pytest.Mo
             peer.sendto(b"first", one.rtp.getsockname())
         receive = Receiver.receive
 
-        def interrupted(receiver: Receiver, handle: int, row: int) -> int:
+        def interrupted(receiver: Receiver, handles: list[int], row: int) -> list[int]:
             if row == 0:
                 peer.sendto(b"meanwhile", two.rtp.getsockname())
-            return receive(receiver, handle, row)
+            return receive(receiver, handles, row)
 
         monkeypatch.setattr(Receiver, "receive", interrupted)
         assert io.drain(batch) == 2

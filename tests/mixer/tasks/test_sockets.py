@@ -147,6 +147,18 @@ def test_a_refused_send_is_a_counter(lab: Lab) -> None:
     assert endpoint.rtp.fileno() >= 0
 
 
+def test_packets_behind_a_refused_one_are_sent(lab: Lab) -> None:
+    peers = [lab.peer() for _ in range(3)]
+    for slot, peer in enumerate(peers):
+        lab.leg(slot)
+        lab.io.lock(slot, peer.getsockname())
+    peers[1].close()
+    for turn in range(2):
+        lab.io.send([0, 1, 2], [memoryview(bytes([turn]))] * 3)
+        assert [peers[slot].recv(10) for slot in (0, 2)] == [bytes([turn])] * 2
+    assert lab.io.errors == {"ECONNREFUSED": 1}
+
+
 def test_without_an_address_nothing_is_sent(lab: Lab) -> None:
     lab.leg(0)
     lab.io.send([0], [memoryview(b"x")])

@@ -348,3 +348,44 @@ async def test_the_certificate_has_to_be_that_of_the_name(tmp_path: Path) -> Non
             with pytest.raises(Unreachable, match="does not answer"):
                 await opened(store, client, endpoint=endpoint).check()
         assert len(store.asked) == asked
+
+
+async def read_part(bucket: S3Bucket, key: str, begin: int, end: int) -> bytes:
+    async with bucket.read(key, begin, end) as parts:
+        return b"".join([part async for part in parts])
+
+
+async def test_any_part_of_an_object_is_read_as_it_comes() -> None:
+    data = os.urandom(300_000)
+    async with open_store() as store:
+        store.objects["calls/ä b.wav"] = data
+        bucket = opened(store)
+        assert await bucket.size("calls/ä b.wav") == len(data)
+        assert await read_part(bucket, "calls/ä b.wav", 0, len(data)) == data
+        assert await read_part(bucket, "calls/ä b.wav", 7, 12) == data[7:12]
+        assert store.heads[-1]["range"] == "bytes=7-11"
+        await store.settle()
+
+
+async def test_what_cannot_be_read_or_ends_early_is_told() -> None:
+    async with open_store() as store:
+        store.objects["a"] = bytes(1000)
+        bucket = opened(store)
+        with pytest.raises(BucketAbsent):
+            await bucket.size("b")
+        with pytest.raises(StorageError, match="cannot be read"):
+            await read_part(bucket, "b", 0, 10)
+        with pytest.raises(StorageError, match="cannot be read"):  # it became shorter meanwhile
+            await read_part(bucket, "a", 500, 2000)
+        store.cut_after = 100
+        with pytest.raises(Unreachable):
+            await read_part(bucket, "a", 0, 1000)
+        await store.settle()
+
+
+async def test_a_storage_that_falls_silent_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection_module, "STALL_TIMEOUT_S", 0.1)
+    async with open_store() as store:
+        store.objects["a"], store.silent_for = bytes(1000), "GET"
+        with pytest.raises(Unreachable):
+            await read_part(opened(store), "a", 0, 1000)

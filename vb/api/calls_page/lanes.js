@@ -7,6 +7,8 @@ const LEFT = 110;
 const LANE = 34;
 const NARROW = 420;
 
+const SAMPLE_MS = 5000;
+
 const SPEECH = { "speaking.started": true, "speaking.stopped": false };
 
 function spans(entries, endMs, select) {
@@ -24,7 +26,11 @@ function spans(entries, endMs, select) {
   return found;
 }
 
-export function drawLanes({ startMs, endMs, entries, rooms, sound, seek }) {
+export const sampleText = (sample) => [`MOS ${sample.mosScore.toFixed(2)}`, `${sample.packetsLost} of ${sample.packetsLost + sample.packetsReceived} lost`,
+  `jitter ${sample.jitterMs.toFixed(1)} ms`, sample.roundTripMs == null ? null : `round trip ${Math.round(sample.roundTripMs)} ms`,
+  sample.farLostPercent == null ? null : `far end lost ${sample.farLostPercent} %`].filter(Boolean).join(", ");
+
+export function drawLanes({ startMs, endMs, entries, rooms, quality, sound, seek }) {
   const narrow = innerWidth < 640;
   const width = narrow ? NARROW : WIDTH;
   const left = narrow ? 84 : LEFT;
@@ -48,6 +54,15 @@ export function drawLanes({ startMs, endMs, entries, rooms, sound, seek }) {
   if (caller.length) add("Speaks", (top) => caller.map((from) => bar("speech", from, top + 8, 16, `speaks at ${offset(from[0] - startMs)}`)));
   const agent = spans(entries, endMs, (entry) => ({ "agent.speaking_started": true, "agent.speaking_stopped": false })[entry.type]);
   if (agent.length) add("Agent", (top) => agent.map((from) => bar("agent", from, top + 8, 16, "agent speaks")));
+  if (quality.length) {
+    add("Quality", (top) => quality.map((sample, at) => {
+      const to = Date.parse(sample.time);
+      const from = at ? Date.parse(quality[at - 1].time) : Math.max(startMs, to - SAMPLE_MS);
+      const tall = Math.max(2, ((sample.mosScore - 1) / 3.5) * 26);
+      const kind = sample.mosScore >= 4 ? "good" : sample.mosScore >= 3 ? "fair" : "poor";
+      return bar(`quality ${kind}`, [from, to], top + 30 - tall, tall, `${offset(to - startMs)} ${sampleText(sample)}`);
+    }));
+  }
   for (const [at, channel] of (sound?.channels ?? []).entries()) {
     const name = sound.channels.length === 2 ? ["Heard", "Said"][at] : "Recording";
     add(name, (top) => {

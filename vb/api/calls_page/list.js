@@ -25,33 +25,17 @@ function query(form) {
 
 const cell = (label, ...content) => h("td", { "data-label": label }, ...content);
 
-function row(call, known, signal) {
+function row(call) {
   const open = !call.ended;
   const ending = open ? "goes on" : call.endReason.replaceAll("_", " ");
-  const from = h("span"), to = h("span"), direction = h("span");
-  details(call, known, signal).then(({ leg }) => {
-    direction.textContent = leg.direction === "inbound" ? "in" : "out";
-    from.textContent = leg.from ?? "";
-    to.textContent = leg.to ?? leg.uri ?? "";
-  }, () => {});
+  const { leg } = call;
   return h("tr", {},
     cell("Created", h("a", { href: `#/${call.callId}` }, when(call.created))),
-    cell("Direction", direction),
-    cell("From", from),
-    cell("To", to),
+    cell("Direction", leg.direction === "inbound" ? "in" : "out"),
+    cell("From", leg.from ?? ""),
+    cell("To", leg.to ?? leg.uri ?? ""),
     cell("Duration", length(seconds(call.billedDuration))),
     cell("End", h("span", { class: open ? "open" : call.endReason === "system_error" ? "fault" : "" }, ending)));
-}
-
-// The list has no parties, which only a single call tells. They do not change, so each is asked for once.
-function details(call, known, signal) {
-  let found = known.get(call.callId);
-  if (!found) {
-    found = read(`/api/calls/${call.callId}`, signal);
-    known.set(call.callId, found);
-    found.catch(() => known.delete(call.callId));
-  }
-  return found;
 }
 
 export function showList(root, tell, signal) {
@@ -70,7 +54,6 @@ export function showList(root, tell, signal) {
   const empty = h("p", { class: "empty", hidden: true }, "No call matches.");
   root.replaceChildren(form, table, empty, more);
 
-  const known = new Map();
   let asked = query(form);
   let next = null;
   let paged = false;
@@ -83,12 +66,12 @@ export function showList(root, tell, signal) {
     const stop = AbortSignal.any([signal, mine.signal]);
     const link = onward ? local(next) : null;
     try {
-      const page = await read(link ? link.pathname + link.search : `/api/calls?${asked}`, stop);
+      const page = await read(link ? link.pathname + link.search : `/api/calls/details?${asked}`, stop);
       const text = JSON.stringify([page.results, page.total]);
-      if (onward) body.append(...page.results.map((call) => row(call, known, signal)));
+      if (onward) body.append(...page.results.map(row));
       else if (text !== shown) {
         const focused = document.activeElement?.closest?.(".calls a")?.getAttribute("href");
-        body.replaceChildren(...page.results.map((call) => row(call, known, signal)));
+        body.replaceChildren(...page.results.map(row));
         if (focused) body.querySelector(`a[href="${CSS.escape(focused)}"]`)?.focus();
       }
       if (!onward) shown = text;

@@ -1,7 +1,7 @@
 // The story of one call: its facts, one time line, and everything in order.
 
 import { h, length, millis, offset, seconds, when } from "/calls/elements.js";
-import { drawLanes } from "/calls/lanes.js";
+import { drawLanes, sampleText } from "/calls/lanes.js";
 import { read, readAll } from "/calls/server.js";
 import { loadSound } from "/calls/sound.js";
 
@@ -72,10 +72,11 @@ function facts(call) {
 export async function showStory(root, id, tell, signal) {
   root.replaceChildren(h("p", { class: "empty" }, "Loading…"));
   try {
-    const [call, found] = await Promise.all([read(`/api/calls/${id}`, signal), readAll(`/api/calls/${id}/events`, signal)]);
+    const [call, found, quality] = await Promise.all([read(`/api/calls/${id}`, signal), readAll(`/api/calls/${id}/events`, signal),
+      read(`/api/calls/${id}/quality`, signal)]);
     const entries = found.map((entry) => ({ ...entry, ms: millis(entry.timestamp), title: titleOf(entry) }));
     entries.sort((one, other) => one.ms - other.ms || one.number - other.number);
-    draw(root, call, entries, await loadSound(call, entries, signal), signal);
+    draw(root, call, entries, quality.results, await loadSound(call, entries, signal), signal);
     tell("");
   } catch (problem) {
     if (problem.name === "AbortError") return;
@@ -84,14 +85,14 @@ export async function showStory(root, id, tell, signal) {
   }
 }
 
-function draw(root, call, entries, sound, signal) {
+function draw(root, call, entries, quality, sound, signal) {
   const startMs = Math.min(Date.parse(call.created), entries[0]?.ms ?? Infinity);
   const endMs = Math.max(call.ended ? Date.parse(call.ended) : Date.now(), entries.at(-1)?.ms ?? 0);
   const seek = sound?.audio && ((ms) => {
     sound.audio.currentTime = Math.max(0, (ms - sound.startMs) / 1000);
     sound.audio.play().catch(() => {});
   });
-  const view = { startMs, endMs, entries, rooms: call.leg.rooms, sound, seek };
+  const view = { startMs, endMs, entries, rooms: call.leg.rooms, quality, sound, seek };
   let lanes = drawLanes(view);
   const place = h("div", {}, lanes.node);
   let wide = innerWidth >= 640;
@@ -120,6 +121,8 @@ function draw(root, call, entries, sound, signal) {
     facts(call),
     h("h2", {}, "Time line"),
     place,
+    quality.length ? h("details", { class: "sounded" }, h("summary", {}, "How it sounded"), h("ul", {}, quality.map((sample) =>
+      h("li", {}, `${offset(Date.parse(sample.time) - startMs)} ${sampleText(sample)}`)))) : null,
     sound?.audio ? h("div", { class: "player" }, sound.audio) : sound?.problem ? h("p", {}, `Recording: ${sound.problem}`) : null,
     h("h2", {}, "What happened"),
     choice,

@@ -4,25 +4,29 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
-from typing import Final, TypeVar
+from typing import Final, Protocol, TypeVar
 from uuid import UUID, uuid4
 
 import structlog
 import trio
+from sqlalchemy.exc import SQLAlchemyError
 
 from vb.channels import Channel, ChannelFull
+from vb.errors import NotFound
 from vb.events.base import Published
 from vb.events.bus import EventBus
 from vb.events.history import CallRecorded, HistoryFailed, HistoryRecovered
 from vb.history.collector import Collector
+from vb.history.quality import SAMPLE_EVERY_S
 from vb.history.settings import HistorySettings
 from vb.history.sip_trace import Direction, SipMessage
 from vb.history.store import Store
 from vb.history.tasks.keeper import Keeper, Kept, Trouble
 from vb.legs.leg import Leg
 from vb.metrics import Reading
+from vb.storage.address import StoredObject
 
 log = structlog.get_logger(__name__)
 T = TypeVar("T")
@@ -37,9 +41,27 @@ CLOSE_S: Final = 10.0
 TAKE: Final = 500
 READERS: Final = 3
 MAX_TO_DELETE: Final = 10_000
+TEND_EVERY_S: Final = 60.0
+SAMPLE_STEPS: Final = 50
+"""Parts of a round over all legs, so that no tick waits for thousands of them."""
 
 DeleteStored = Callable[[str], Awaitable[bool]]
 """Deletes a recording from a bucket, by its address; says whether it is gone."""
+FindStored = Callable[[StoredObject], Awaitable["StoredBytes"]]
+"""Finds a recording in a bucket, to be read."""
+
+
+class StoredBytes(Protocol):
+    """A recording in a bucket; `size` in bytes."""
+
+    @property
+    def size(self) -> int:
+        """How many bytes it has."""
+        ...
+
+    def part(self, begin: int, end: int) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
+        """Give a part of it inside the block."""
+        ...
 
 
 class History:
@@ -60,10 +82,14 @@ class History:
         self._bus = bus
         self._told: dict[Trouble, str] = {}
         self.delete_stored: DeleteStored | None = None
+        self.find_stored: FindStored | None = None
+        self.live_legs: Callable[[], Iterable[Leg]] = tuple
         self.left = 0
         self._to_delete: Channel[str] = Channel(MAX_TO_DELETE, overflow="refuse", name="recordings to delete")
         self._reading = trio.CapacityLimiter(READERS)
         self._writing = trio.CapacityLimiter(1)
+        self._tending = trio.CapacityLimiter(1)
+        self._ends = False
         self._wakeup = trio.Event()
 
     # -- events --------------------------------------------------------------------------------------------
@@ -95,6 +121,10 @@ class History:
             self.faults += 1
             log.exception("a SIP message is missing in the call history")
 
+    def uploading(self, path: str, stored: StoredObject) -> None:
+        """Take note of where a recording is about to move. Neither waits nor raises."""
+        self.collector.uploading(path, stored)
+
     @property
     def problem(self) -> str | None:
         """What does not work now, for the readiness of the server; None when all does."""
@@ -113,6 +143,35 @@ class History:
         """
         return await trio.to_thread.run_sync(partial(question, self.store), limiter=self._reading)
 
+    async def run_sampling(self) -> None:
+        """Ask every connected leg each few seconds how it sounds, a few legs at a time, until cancelled."""
+        while True:
+            legs = list(self.live_legs())
+            step = -(-len(legs) // SAMPLE_STEPS) or 1
+            for at in range(SAMPLE_STEPS):
+                await trio.sleep(SAMPLE_EVERY_S / SAMPLE_STEPS)
+                for leg in legs[at * step : (at + 1) * step]:
+                    self._sample(leg)
+
+    def _sample(self, leg: Leg) -> None:
+        try:
+            link = leg.link()
+            if link is not None:
+                self.collector.sample(leg.id, link, time.time_ns() // 1_000)
+        except Exception:  # the boundary of the history: a fault here must not touch the call
+            self.faults += 1
+            log.exception("how a leg sounds is missing in the call history", leg_id=leg.id)
+
+    async def in_bucket(self, stored: StoredObject) -> StoredBytes:
+        """Find a recording that lies in a bucket.
+
+        Raises:
+            VbError: it cannot be read there.
+        """
+        if self.find_stored is None:
+            raise NotFound("the call has no recording")
+        return await self.find_stored(stored)
+
     async def remove_recordings(self, files: Iterable[str]) -> None:
         """Delete recordings of removed calls that lie in a bucket; what cannot be deleted is counted."""
         for file in files:
@@ -123,6 +182,21 @@ class History:
         """Delete recordings of calls that were removed for their age or policy, until cancelled."""
         while True:
             await self.remove_recordings([await self._to_delete.get()])
+
+    async def run_tending(self) -> None:
+        """Count the words that become common, in a thread that nobody waits for, until cancelled."""
+        done = True
+        try:
+            while True:
+                await trio.sleep(TEND_EVERY_S if done else PAUSE_S)
+                tend = partial(self.store.tend_words, lambda: self._ends)
+                try:
+                    done = await trio.to_thread.run_sync(tend, abandon_on_cancel=True, limiter=self._tending)
+                except SQLAlchemyError as exc:  # only searches are slower; the writing tells what is wrong
+                    done = True
+                    log.warning("common words are not counted", problem=type(exc).__name__)
+        finally:
+            self._ends = True
 
     # -- the task ------------------------------------------------------------------------------------------
 
@@ -232,6 +306,8 @@ async def open_history(
         async with trio.open_nursery() as nursery:
             nursery.start_soon(history.run, name="call history")
             nursery.start_soon(history.run_removals, name="recordings of removed calls")
+            nursery.start_soon(history.run_tending, name="common words")
+            nursery.start_soon(history.run_sampling, name="quality of calls")
             try:
                 yield history
             finally:

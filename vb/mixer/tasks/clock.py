@@ -10,6 +10,7 @@ import trio
 from vb.mixer.frames import TICK_S
 from vb.mixer.plane import Plane
 from vb.mixer.rest import Rest
+from vb.mixer.tasks.helpers import helpers
 from vb.mixer.ticks import TickGrid
 
 
@@ -23,18 +24,26 @@ async def run_plane(
     grid = TickGrid(trio.current_time() + TICK_S)
     plane.set_time(trio.current_time())
     rest = Rest(trio.current_time(), time.thread_time())
-    task_status.started(grid)
-    while True:
-        await trio.sleep_until(grid.due)
-        now = trio.current_time()
-        skipped = grid.begin(now)
-        if skipped:
-            plane.skip(skipped)
-        plane.tick(now, grid.due)
-        grid.finish()
-        rest_s = rest.after_tick(trio.current_time(), time.thread_time())
-        if rest_s and _is_realtime():
-            _rest(rest_s)
+    with helpers() as hands:
+        plane.set_hands(hands)
+        try:
+            task_status.started(grid)
+            while True:
+                await trio.sleep_until(grid.due)
+                now = trio.current_time()
+                late_s = now - grid.due
+                skipped = grid.begin(now)
+                if skipped:
+                    plane.skip(skipped)
+                plane.tick(now, grid.due)
+                grid.finish()
+                ended = trio.current_time()
+                plane.complexity.note((ended - now) / TICK_S, late_s)
+                rest_s = rest.after_tick(ended, time.thread_time())
+                if rest_s and _is_realtime():
+                    _rest(rest_s)
+        finally:
+            plane.set_hands(None)
 
 
 def _is_realtime() -> bool:

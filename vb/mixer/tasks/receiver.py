@@ -10,12 +10,13 @@ from __future__ import annotations
 import ctypes
 import socket
 from collections.abc import Sequence
+from itertools import islice, repeat, takewhile
 from typing import Final, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vb.mixer.batch import ROW_BYTES, Batch
+from vb.mixer.batch import ROW_BYTES, ROW_PITCH_BYTES, Batch
 
 _NAME_BYTES: Final = 28
 """A sockaddr_in6, the longest address that a media socket has."""
@@ -23,6 +24,7 @@ _NAME_ROW_BYTES: Final = 32
 _CONTROL_BYTES: Final = socket.CMSG_SPACE(16)
 _SCM_TIMESTAMPNS: Final = 35
 _NS_PER_S: Final = 1_000_000_000
+_IS_SIZE: Final = (0).__le__
 
 
 class _MessageHeader(ctypes.Structure):
@@ -64,7 +66,7 @@ class Receiver:
         place = np.arange(rows, dtype=np.uint64)
         # struct iovec: where a packet goes and how much of it.
         self._parts = np.zeros((rows, 2), np.dtype(ctypes.c_size_t))
-        self._parts[:, 0] = batch.matrix.ctypes.data + place * np.uint64(ROW_BYTES)
+        self._parts[:, 0] = batch.matrix.ctypes.data + place * np.uint64(ROW_PITCH_BYTES)
         self._parts[:, 1] = ROW_BYTES
         headers = self._headers
         headers["name"] = self._names.ctypes.data + place * np.uint64(_NAME_ROW_BYTES)
@@ -82,10 +84,24 @@ class Receiver:
         self._headers["name_bytes"][:count] = _NAME_BYTES
         self._headers["control_bytes"][:count] = _CONTROL_BYTES
 
-    def receive(self, handle: int, row: int) -> int:
-        """Take a packet of a socket into a row and return its length; below 0 it is an errno, negated."""
-        size: int = _recvmsg(handle, self._pointers[row], socket.MSG_DONTWAIT)
-        return size if size >= 0 else -ctypes.get_errno()
+    def receive(self, handles: list[int], row: int) -> list[int]:
+        """Take a packet of each of some sockets into rows, until one of them gives none.
+
+        Args:
+            handles: the sockets, as many as there are rows left at most.
+            row: first row to fill.
+
+        Returns:
+            The lengths of the packets; when they are fewer than the sockets, the next one failed: `errno`.
+        """
+        # The loop is one of the interpreter's own iterators; in bytecode it would cost half as much again.
+        sizes = map(_recvmsg, handles, islice(self._pointers, row, None), repeat(socket.MSG_DONTWAIT))
+        return list(takewhile(_IS_SIZE, sizes))
+
+    @property
+    def errno(self) -> int:
+        """Why the last socket gave no packet."""
+        return ctypes.get_errno()
 
     def tabulate(self, count: int) -> NDArray[np.int64]:
         """Write when the packets of the first rows came; return the rows of those that were cut off."""

@@ -12,8 +12,9 @@ import select
 import socket
 import struct
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable
+from operator import call
 from typing import Final
 
 import numpy as np
@@ -155,12 +156,15 @@ class SocketIo:
 
     def send(self, slots: list[int], packets: list[memoryview]) -> None:
         """Send one packet on each of these legs; what the network refuses is counted, never raised."""
-        senders = self._senders
-        for slot, packet in zip(slots, packets, strict=True):
+        # The loop is one of the interpreter's own iterators, which goes on behind a call that failed.
+        calls = map(call, map(self._senders.__getitem__, slots), packets)
+        while True:
             try:
-                senders[slot](packet)
+                deque(calls, maxlen=0)
             except OSError as error:
                 self._count(error)
+            else:
+                return
 
     def drain(self, batch: Batch) -> int:
         """Take at most one packet of each socket per round, at most eight rounds.
@@ -173,7 +177,7 @@ class SocketIo:
         """
         if self._receiver is None or batch is not self._batch:
             self._batch, self._receiver = batch, Receiver(batch)
-        poll, receive = self._epoll.poll, self._receiver.receive
+        poll, receiver = self._epoll.poll, self._receiver
         ready = [handle for handle, _ in poll(0, batch.rows)]
         handles: list[int] = []
         sizes: list[int] = []
@@ -182,14 +186,15 @@ class SocketIo:
         for _ in range(MAX_ROUNDS):
             if not ready:
                 break
-            for handle in ready[: most - row]:
-                size = receive(handle, row)
-                if size < 0:
-                    self.errors[errno.errorcode.get(-size, "unknown")] += 1
-                    continue
-                sizes.append(size)
-                handles.append(handle)
-                row += 1
+            waiting = ready[: most - row]
+            while waiting:
+                taken = receiver.receive(waiting, row)
+                if len(taken) < len(waiting):
+                    self.errors[errno.errorcode.get(receiver.errno, "unknown")] += 1
+                sizes += taken
+                handles += waiting[: len(taken)]
+                row += len(taken)
+                waiting = waiting[len(taken) + 1 :]
             batch.rounds.append(row)
             had_one = set(ready)
             ready = [handle for handle, _ in poll(0, batch.rows) if handle in had_one]
@@ -200,7 +205,7 @@ class SocketIo:
         if row:
             batch.lengths[:row] = sizes
             batch.slots[:row] = self._slots[handles]
-            for cut in self._receiver.tabulate(row).tolist():
+            for cut in receiver.tabulate(row).tolist():
                 # A length that is no packet: the plane drops the row.
                 batch.lengths[cut] = 0
                 self.errors["too_long"] += 1

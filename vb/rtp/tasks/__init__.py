@@ -1,11 +1,14 @@
 """Drivers of RTP: a leg's sockets and its slow task."""
 
 from vb.rtp.tasks.endpoint import RtpEndpoint, bind_endpoint, open_endpoint
+from vb.rtp.tasks.keeper import KeptService, RtpKeeper
 from vb.rtp.tasks.rtt import TextStream
 from vb.rtp.tasks.session import RtpService, RtpTiming, run_rtp
 
 __all__ = [
+    "KeptService",
     "RtpEndpoint",
+    "RtpKeeper",
     "RtpService",
     "RtpTiming",
     "TextStream",

@@ -71,6 +71,10 @@ class RtpService:
         self._woken = trio.Event()
         port.wake = self._wake
 
+    def on_wake(self, wake: Callable[[], None]) -> None:
+        """Have somebody else told, who calls `step` in place of `run`, that something has come or changed."""
+        self._port.wake = wake
+
     def _wake(self) -> None:
         self._woken.set()
 
@@ -98,6 +102,7 @@ class RtpService:
             datagram = port.rtcp.popleft()
             self._rtcp_source = datagram.source
             self._rtcp.receive(datagram.data, datagram.arrival_s)
+            port.peer_report = self._rtcp.peer_report
         if self._rtcp.ssrc != port.ssrc:
             self._rtcp = RtcpSession(port.ssrc, self._cname, self._ids, now)
         if now >= self._rtcp.deadline:

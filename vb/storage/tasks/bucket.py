@@ -87,6 +87,30 @@ class S3Bucket:
         async with self._session() as session:
             return await session.has(key)
 
+    async def size(self, key: str) -> int:
+        """Return how many bytes an object has.
+
+        Raises:
+            BucketAbsent: it is not there.
+            StorageError: the storage does not tell.
+        """
+        async with self._session() as session:
+            found = await session.ask(s3.head_object(session.base, key))
+        length = found.headers.get("content-length", "")
+        if not length.isdecimal():
+            raise StorageError("the storage does not tell the size")
+        return int(length)
+
+    @asynccontextmanager
+    async def read(self, key: str, begin: int, end: int) -> AsyncIterator[AsyncIterator[bytes]]:
+        """Give a part of an object inside the block, from one byte to before another.
+
+        Raises:
+            StorageError: it cannot be read, or not to its end; also while the part is walked.
+        """
+        async with self._session() as session:
+            yield await session.read(s3.get_object(session.base, key, begin, end), end - begin)
+
     async def delete(self, key: str) -> None:
         """Delete an object; one that is not there counts as deleted.
 
@@ -232,7 +256,29 @@ class _Session:
             await trio.sleep(_PAUSE_S * attempt)
         raise AssertionError("there is at least one attempt")
 
+    async def read(self, request: Request, size: int) -> AsyncIterator[bytes]:
+        """Return the body of the answer to a request, so many bytes, as it comes.
+
+        Raises:
+            StorageError: the storage says no, or has another part.
+        """
+        target, headers = await self._prepare(request)
+        assert self._connection is not None
+        answer = await self._connection.begin(request.method, target, headers)
+        length = answer.headers.get("content-length", str(size))
+        if answer.status not in (200, 206):
+            raise StorageError("the recording cannot be read", f"status {answer.status}")
+        if length != str(size):
+            raise StorageError("the recording cannot be read", f"{length} bytes instead of {size}")
+        return self._connection.body(size)
+
     async def _ask_once(self, request: Request, body: Body, patience_s: float) -> Answer:
+        target, headers = await self._prepare(request)
+        assert self._connection is not None
+        return await self._connection.ask(request.method, target, headers, body, patience_s=patience_s)
+
+    async def _prepare(self, request: Request) -> tuple[str, dict[str, str]]:
+        """Connect if needed; returns the target and the headers of a signed request."""
         credentials = self._target.credentials or await self._access.credentials()
         if self._connection is None or not self._connection.usable:
             await self.drop_connection()
@@ -247,8 +293,7 @@ class _Session:
             region=self._target.region,
             now=datetime.now(UTC),
         )
-        target = f"{request.path}?{request.query}" if request.query else request.path
-        return await self._connection.ask(request.method, target, headers, body, patience_s=patience_s)
+        return f"{request.path}?{request.query}" if request.query else request.path, dict(headers)
 
 
 class _File:

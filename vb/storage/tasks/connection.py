@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
@@ -110,6 +110,54 @@ class HttpConnection:
             self._http.start_next_cycle()
         return answer
 
+    async def begin(self, method: str, target: str, headers: Mapping[str, str]) -> Answer:
+        """Send a request that has no body and return the head of its answer; the rest is for `body`.
+
+        Raises:
+            Unreachable: there is none.
+        """
+        with trio.move_on_after(STALL_TIMEOUT_S):
+            try:
+                await self._write(h11.Request(method=method, target=target, headers=[*headers.items()]))
+                await self._write(h11.EndOfMessage())
+                while True:
+                    event = await self._event()
+                    if isinstance(event, h11.Response):
+                        return Answer(event.status_code, _texts(event))
+                    if not isinstance(event, h11.InformationalResponse):
+                        break
+            except (h11.RemoteProtocolError, trio.BrokenResourceError, trio.ClosedResourceError):
+                pass
+            raise Unreachable("connection lost")
+        raise Unreachable("nothing moves")
+
+    async def body(self, size: int) -> AsyncIterator[bytes]:
+        """Give the body of the answer that has begun, as it comes.
+
+        Args:
+            size: bytes that it has to have.
+
+        Raises:
+            Unreachable: it ends early, or nothing moved for too long.
+        """
+        while size > 0:
+            data = b""
+            with trio.move_on_after(STALL_TIMEOUT_S):
+                try:
+                    event = await self._event()
+                except (h11.RemoteProtocolError, trio.BrokenResourceError, trio.ClosedResourceError):
+                    event = None
+                data = bytes(event.data) if isinstance(event, h11.Data) else b""
+            size -= len(data)
+            if not data or size < 0:
+                raise Unreachable("the body is not as long as it was said to be")
+            yield data
+
+    async def _event(self) -> object:
+        while (event := self._http.next_event()) is h11.NEED_DATA:
+            self._http.receive_data(bytes(await self._stream.receive_some(65536)))
+        return event
+
     async def _send(self, head: h11.Request, body: Body, scope: trio.CancelScope, patience_s: float) -> None:
         try:
             self._last_write = not body.size
@@ -154,8 +202,11 @@ class HttpConnection:
             elif isinstance(event, h11.Data):
                 content += event.data
             elif isinstance(event, h11.EndOfMessage) and head is not None:
-                headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in head.headers}
-                return Answer(head.status_code, headers, bytes(content))
+                return Answer(head.status_code, _texts(head), bytes(content))
             elif not isinstance(event, h11.InformationalResponse):
                 return None
         return None
+
+
+def _texts(head: h11.Response) -> dict[str, str]:
+    return {name.decode("latin-1"): value.decode("latin-1") for name, value in head.headers}

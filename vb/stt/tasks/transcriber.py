@@ -31,7 +31,7 @@ AGAIN: Final = Backoff(first_s=0.25, factor=2.0, cap_s=4.0, tries=12, budget_s=3
 """For one that has worked: a call is worth waiting for it."""
 PROVEN_S: Final = 10.0
 """A connection that lasted so long, or gave words, has worked; its end is a new trouble."""
-FAREWELL_S: Final = 0.8
+FAREWELL_S: Final = 0.6
 """How long the end of a transcription waits for its last words; the provider has gone by then or not."""
 
 
@@ -175,7 +175,7 @@ class Transcriber:
     # -- sessions, one after the other ---------------------------------------------------------------------
 
     async def _listen(self) -> None:
-        backoff, failures, trouble_at, worked = FIRST, 0, trio.current_time(), False
+        backoff, failures, trouble_at, worked = FIRST, 0, 0.0, False
         while True:
             begun = trio.current_time()
             self._proven = False
@@ -184,8 +184,10 @@ class Transcriber:
                 return
             now = trio.current_time()
             if self._proven or now - begun >= PROVEN_S:
-                failures, trouble_at, backoff, worked = 0, now, AGAIN, True
+                failures, backoff, worked = 0, AGAIN, True
             failures += 1
+            if failures == 1:
+                trouble_at = now
             wait_s = (
                 backoff.delay_s(failures, now - trouble_at, self._draw)
                 if failure.category in WORTH_A_RETRY

@@ -24,7 +24,7 @@ from vb.web.websocket import NORMAL, Message, Opening
 
 log = structlog.get_logger(__name__)
 
-PACE: Final = Pace(open_s=10.0, send_s=5.0, ping_s=2.0, pong_s=3.0, close_s=0.2, unsent_bytes=32_768)
+PACE: Final = Pace(open_s=10.0, send_s=5.0, ping_s=2.0, pong_s=3.0, close_s=0.1, unsent_bytes=32_768)
 """A dead connection is noticed while all that was said since its last sign is still kept."""
 IDLE_S: Final = 60.0
 """A provider that says nothing for so long, although somebody may be speaking, counts as gone."""

@@ -268,22 +268,15 @@ class _AskedSession:
         """Read an answer to its end."""
         if not 200 <= response.status < 300:
             raise await self._refusal(response)
-        failure: ProviderFailed | None = None
-        with trio.CancelScope() as unwinding:
-            async for chunk in response.chunks():
-                limit, patience.deadline = (
-                    patience.deadline,
-                    inf,
-                )  # a slow listener is not the provider's fault
-                try:
-                    await answer.add(response.header("Content-Type"), chunk)
-                except ProviderFailed as failed:
-                    # Leaving the loop would leave the generators below it suspended; this unwinds them.
-                    failure = failed
-                    unwinding.cancel()
+        chunks = response.chunks()
+        try:
+            async for chunk in chunks:
+                # A slow listener is not the provider's fault.
+                limit, patience.deadline = patience.deadline, inf
+                await answer.add(response.header("Content-Type"), chunk)
                 patience.deadline = trio.current_time() + STALL_S if answer.begun else limit
-        if failure is not None:
-            raise failure
+        finally:
+            await _unwind(chunks)
         patience.deadline = inf
         await answer.finish()
 
@@ -294,6 +287,17 @@ class _AskedSession:
         except WebError:
             body = b""
         return self._codec.failure(HttpAnswer(response.status, headers, body))
+
+
+async def _unwind(chunks: AsyncIterator[bytes]) -> None:
+    """End a body that nobody reads on: the generators below it would stay suspended otherwise."""
+    with trio.CancelScope(shield=True) as scope:
+        scope.cancel()
+        try:
+            while await anext(chunks, None) is not None:
+                pass
+        except WebError:
+            pass  # nobody wanted it
 
 
 class _Answer:

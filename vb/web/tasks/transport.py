@@ -34,6 +34,7 @@ REPEATABLE: Final = "vb.repeatable"
 """Name of the request extension that says that the request may be sent twice, although it is no GET."""
 _KEPT_CONNECTIONS: Final = 100
 _KEPT_S: Final = 30.0
+_CLOSE_TIMEOUT_S: Final = 1.0
 _CONNECT_ERRORS: Final[Mapping[type[Exception], type[Exception]]] = {CannotConnect: httpx.ConnectError}
 _READ_ERRORS: Final = {
     trio.TooSlowError: httpcore.ReadTimeout,
@@ -110,7 +111,9 @@ class GuardedTransport(httpx.AsyncBaseTransport):
                     method=request.method,
                     url=_url(request),
                     headers=request.headers.raw,
-                    content=request.stream,
+                    content=_Whole(request.content)
+                    if isinstance(request.stream, httpx.ByteStream)
+                    else request.stream,
                     extensions=request.extensions,
                 )
             )
@@ -151,6 +154,21 @@ class _Connection:
     http: httpcore.AsyncHTTP11Connection
 
 
+class _Whole:
+    """A body that is there as a whole; unlike a generator it may be left where sending it is cancelled."""
+
+    def __init__(self, content: bytes) -> None:
+        self._left = [content] if content else []
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        if not self._left:
+            raise StopAsyncIteration
+        return self._left.pop()
+
+
 class _Body(httpx.AsyncByteStream):
     def __init__(self, answer: httpcore.Response, give_back: Callable[[], Awaitable[None]]) -> None:
         self._answer = answer
@@ -164,8 +182,10 @@ class _Body(httpx.AsyncByteStream):
             raise _renamed(error, _ERRORS) from error
 
     async def aclose(self) -> None:
-        await self._answer.aclose()
-        await self._give_back()
+        # httpx asks once, even where that is cancelled: the connection would belong to nobody then.
+        with trio.move_on_after(_CLOSE_TIMEOUT_S, shield=True):
+            await self._answer.aclose()
+            await self._give_back()
 
 
 def _url(request: httpx.Request) -> httpcore.URL:

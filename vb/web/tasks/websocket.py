@@ -378,6 +378,10 @@ class WebSocket:
                 await self._await_goodbye()
         await self._break()
 
+    async def abandon(self) -> None:
+        """Close the connection at once, without a goodbye; what waits to be written is dropped."""
+        await self._break("closed here")
+
     async def _drain(self) -> None:
         """Wait until everything is written; write it here when the task that does it was cancelled."""
         while self._waiting or self._unsent:

@@ -1,0 +1,152 @@
+"""Agents of a server: at most one beside each leg and in each room."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Final
+
+from vb.agents.base import AgentCodec, CannotInject, NotReady
+from vb.agents.seats import LegSeat, RoomSeat, Seat
+from vb.agents.tasks.farewells import Farewells
+from vb.agents.tasks.session import Session
+from vb.errors import Conflict, InternalError, NotAvailable, NotFound
+from vb.ids import IdSource
+from vb.legs.leg import Leg
+from vb.legs.state import LegState
+from vb.metrics import Reading
+from vb.mixer.plane import Plane
+from vb.mixer.port import Port
+from vb.owner import Owner
+from vb.providers.failure import ProviderFailed
+from vb.rooms.room import AGENT_SLOT, Room
+from vb.slots import SlotsClosed, SlotTaken
+from vb.web.tasks.client import WebClient
+
+_ID_BYTES: Final = 4
+
+
+@dataclass
+class Agents:
+    """All conversations of a server.
+
+    Attributes:
+        ids: for the names of agents in rooms.
+        web: the way out to their providers.
+        plane: where agents in rooms are mixed.
+    """
+
+    ids: IdSource
+    web: WebClient
+    plane: Plane
+    farewells: Farewells = field(init=False)
+    _running: dict[str, Session] = field(default_factory=dict)
+    _seats: dict[str, RoomSeat] = field(default_factory=dict)
+    _lost_ms: dict[str, float] = field(default_factory=dict)
+    _started: Counter[str] = field(default_factory=Counter)
+
+    def __post_init__(self) -> None:
+        self.farewells = Farewells(self.web)
+
+    def start(self, owner: Owner, codec: AgentCodec) -> None:
+        """Attach an agent; whether it can be reached shows in its events.
+
+        Raises:
+            Conflict: the leg is not connected, nobody is in the room, an agent is there already, or the owner
+                is ending.
+        """
+        if isinstance(owner, Leg) and owner.shown_state is not LegState.CONNECTED:
+            raise Conflict("leg is not connected")
+        if owner.slots.get(AGENT_SLOT) is not None:
+            raise Conflict("an agent is attached already")
+        key, room_seat = owner.key, None
+        seat: Seat
+        if isinstance(owner, Room):
+            owner.check_playable()
+            seat = room_seat = RoomSeat(owner, self.plane, f"agent-{self.ids.token(_ID_BYTES)}")
+        else:
+            assert isinstance(owner, Leg)
+            seat = LegSeat(owner)
+        session = Session(owner, seat, codec, web=self.web, farewells=self.farewells, sessions=self)
+
+        async def converse() -> None:
+            try:
+                await session.run()
+            finally:
+                if self._running.get(key) is session:
+                    del self._running[key]
+                self._seats.pop(key, None)
+
+        try:
+            owner.slots.start(AGENT_SLOT, converse)
+        except SlotTaken:
+            raise Conflict("an agent is attached already") from None
+        except SlotsClosed:
+            raise Conflict("it is ending") from None
+        self._running[key] = session
+        self._started[codec.provider] += 1
+        if room_seat is not None:
+            self._seats[key] = room_seat
+
+    def stop(self, owner: Owner) -> None:
+        """Let an agent go; it is silent at once, and its last event follows.
+
+        Raises:
+            NotFound: there is none.
+        """
+        session = self._find(owner)
+        session.why = "stopped"
+        handle = owner.slots.get(AGENT_SLOT)
+        if handle is not None:
+            handle.cancel()
+
+    async def inject(self, owner: Owner, text: str, *, respond: bool) -> None:
+        """Put a text into the conversation of an agent.
+
+        Raises:
+            NotFound: there is none.
+            Conflict: its conversation has not begun or is over.
+            NotAvailable: its provider takes no text.
+            InternalError: its provider refuses it.
+        """
+        session = self._find(owner)
+        if session.over:
+            raise Conflict("the agent's conversation is over")
+        try:
+            await session.inject(text, respond=respond)
+        except CannotInject:
+            raise NotAvailable(f"{session.codec.provider} takes no text") from None
+        except NotReady:
+            raise Conflict("the agent is not ready yet") from None
+        except ProviderFailed as failed:
+            raise InternalError(str(failed)) from None
+
+    def _find(self, owner: Owner) -> Session:
+        session = self._running.get(owner.key)
+        if session is None:
+            raise NotFound("no agent attached")
+        return session
+
+    def port_failed(self, port: Port) -> bool:
+        """Let the agent go whose audio failed in the plane; returns whether it was one in a room."""
+        for key, seat in self._seats.items():
+            if seat.port is port:
+                self._running[key].fail()
+                return True
+        return False
+
+    def lost(self, what: str, milliseconds: float) -> None:
+        """Count audio that was dropped."""
+        self._lost_ms[what] = self._lost_ms.get(what, 0.0) + milliseconds
+
+    def readings(self) -> Iterator[Reading]:
+        """Give the figures of agents for the metrics."""
+        yield "agents", "Agents attached to legs and rooms", len(self._running), {}
+        for provider, count in self._started.items():
+            yield "agents_started", "Agents attached since the start", count, {"provider": provider}
+        for what, milliseconds in self._lost_ms.items():
+            text = "Audio from and to agents that was dropped"
+            yield "agent_audio_lost_seconds", text, milliseconds / 1000, {"direction": what}
+        text = "Providers of agents whose connection was cut because too many goodbyes were being said"
+        yield "agent_farewells_skipped", text, self.farewells.skipped, {}

@@ -1,0 +1,1 @@
+"""Tasks that hold conversations with agents."""

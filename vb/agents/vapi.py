@@ -1,0 +1,182 @@
+"""VAPI as an agent: a call over its WebSocket transport."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from vb.agents.audio import AudioFormat
+from vb.agents.base import (
+    Address,
+    AgentEvent,
+    Heard,
+    HttpCall,
+    Interrupted,
+    Message,
+    NotReady,
+    Over,
+    ProviderName,
+    Ready,
+    Responded,
+    Spoke,
+)
+from vb.agents.messages import object_at, parse_object, text_at, words_at
+from vb.codecs.pcm import Pcm
+from vb.providers.failure import ProviderFailed, category_of_status
+
+
+@dataclass(frozen=True, slots=True)
+class VapiOptions:
+    """What a request may say about the conversation.
+
+    Attributes:
+        assistant_id: the assistant.
+        key: of the API.
+        base_url: of the API.
+        first_message: what it says first, instead of its own.
+        variable_values: values for its prompt.
+    """
+
+    assistant_id: str
+    key: str
+    base_url: str
+    first_message: str | None = None
+    variable_values: Mapping[str, Any] = field(default_factory=dict)
+
+
+class VapiCodec:
+    """One call; a turn ends when the user interrupts it."""
+
+    provider: ProviderName = "vapi"
+    block_ms = 20
+    keep_alive_s: float | None = None
+
+    def __init__(self, options: VapiOptions) -> None:
+        self.hears = self.says = AudioFormat()
+        self.agent_id = options.assistant_id
+        self._options = options
+        self._call_id = ""
+        self._control_url = ""
+        self._ready = False
+        self._turn = 0
+
+    @property
+    def _bearer(self) -> dict[str, str]:
+        return {"Authorization": f"Bearer {self._options.key}", "Content-Type": "application/json"}
+
+    def prepare(self) -> HttpCall | None:
+        """Create the call."""
+        audio = {"format": "pcm_s16le", "container": "raw", "sampleRate": self.hears.rate_hz}
+        body: dict[str, Any] = {
+            "assistantId": self.agent_id,
+            "transport": {"provider": "vapi.websocket", "audioFormat": audio},
+        }
+        overrides: dict[str, Any] = {}
+        if self._options.first_message is not None:
+            overrides["firstMessage"] = self._options.first_message
+        if self._options.variable_values:
+            overrides["variableValues"] = dict(self._options.variable_values)
+        if overrides:
+            body["assistantOverrides"] = overrides
+        return HttpCall("POST", f"{self._options.base_url}/call", self._bearer, json.dumps(body).encode())
+
+    def prepared(self, status: int, body: bytes) -> Address:
+        """Take the URLs of the call, where old and new answers have them."""
+        if not 200 <= status < 300:
+            raise ProviderFailed(category_of_status(status), f"vapi: status {status} for the call")
+        found = parse_object(body)
+        monitor = object_at(found, "monitor")
+        url = (
+            text_at(object_at(found, "transport"), "websocketCallUrl")
+            or text_at(found, "listenUrl")
+            or text_at(monitor, "listenUrl")
+        )
+        control = text_at(monitor, "controlUrl") or text_at(found, "controlUrl")
+        self._call_id = words_at(found, "id")
+        self._control_url = control.strip("<>")
+        if not url:
+            raise ProviderFailed("unknown", "vapi: no WebSocket in the answer")
+        return Address(url, foreign=True)
+
+    def opened(self) -> Iterable[Message]:
+        """Say nothing: the call has been described."""
+        return ()
+
+    def ready_within_s(self) -> tuple[float, bool]:
+        """There is no handshake beyond the socket's."""
+        return 0.0, True
+
+    def timed_out(self) -> Iterable[AgentEvent]:
+        """The socket is open, so the call is."""
+        self._ready = True
+        yield Ready(self._call_id)
+
+    def audio(self, pcm: Pcm) -> Message:
+        """Write a block."""
+        return self.hears.encode(pcm)
+
+    def receive(self, message: Message) -> Iterable[AgentEvent]:
+        """Read a message."""
+        if isinstance(message, bytes):
+            if message:
+                yield Spoke(message, self._turn)
+            return
+        found = parse_object(message)
+        role = found.get("role")
+        match found.get("type"):
+            case "transcript" | "transcript[transcriptType='final']":
+                text = words_at(found, "transcript")
+                is_final = found.get("transcriptType") != "partial"
+                if text and role == "user":
+                    yield Heard(text, is_final)
+                elif text and role in ("assistant", "bot"):
+                    yield Responded(text, is_final)
+            case "user-interrupted":
+                yield from self._interrupted()
+            case "speech-update" if role == "user" and found.get("status") == "started":
+                yield from self._interrupted()
+            case "status-update" if found.get("status") == "ended":
+                yield Over("provider_closed")
+            case "hang" | "end-of-call-report":
+                yield Over("provider_closed")
+
+    def _interrupted(self) -> Iterable[AgentEvent]:
+        yield Interrupted(self._turn)
+        self._turn += 1
+
+    def replies(self) -> list[Message]:
+        """Nothing that is received wants an answer."""
+        return []
+
+    def cleared(self, turn: int, played_ms: int) -> Iterable[Message]:
+        """Say nothing: the provider has told of the interruption itself."""
+        return ()
+
+    def inject(self, text: str, *, respond: bool) -> Iterable[Message] | HttpCall:
+        """Add a message to the conversation, through the URL that controls the call."""
+        if not self._ready or not self._control_url:
+            raise NotReady
+        role = "user" if respond else "system"
+        body = {"type": "add-message", "message": {"role": role, "content": text}}
+        return self._control(body)
+
+    def keep_alive(self) -> Iterable[Message]:
+        """It wants none."""
+        return ()
+
+    def goodbye(self) -> tuple[Iterable[Message], HttpCall | None]:
+        """End the call: its silence time-out is billed."""
+        call = self._control({"type": "end-call"}) if self._control_url else None
+        return ['{"type":"end-call"}'], call
+
+    def _control(self, body: Mapping[str, Any]) -> HttpCall:
+        content = json.dumps(body, ensure_ascii=False).encode("utf-8", "replace")
+        return HttpCall("POST", self._control_url, self._bearer, content, foreign=True)
+
+    def closed(self, code: int, reason: str) -> Over:
+        """Say whether it was meant."""
+        if code in (1000, 1001, 1005):
+            return Over("provider_closed")
+        return Over("connection_lost", "retryable", f"vapi: closed with {code} {reason}".strip()[:200])

@@ -1,0 +1,107 @@
+"""An open WebSocket on an HTTP connection: Hypercorn opens it, and from then on frames take the shortest way.
+
+What comes is read by our own reader, and what the application sends as whole frames goes to the connection
+without passing any other layer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any, Protocol, cast
+
+import trio
+from hypercorn.protocol.events import Data, Request, StreamClosed
+from hypercorn.protocol.events import Event as StreamEvent
+from hypercorn.protocol.ws_stream import ASGIWebsocketState, WSStream
+from hypercorn.typing import ASGIReceiveEvent, ASGISendEvent
+from wsproto.events import CloseConnection
+from wsproto.events import Event as WebSocketEvent
+
+from vb.api.frames import FRAMES
+from vb.api.server_websocket import ServerWebSocket
+
+
+class Receiver(Protocol):
+    """Reads a WebSocket in place of the application."""
+
+    def receive(self, data: bytes) -> float:
+        """Take bytes of the client; returns for how many seconds no more should be read."""
+        ...
+
+    def lost(self, *, reset: bool) -> None:
+        """Take note that nothing comes any more."""
+        ...
+
+
+class WebSocketStream(WSStream):
+    """Hypercorn's WebSocket, saying why it closes: 1009 for size, 1002 and 1007 for broken frames."""
+
+    write: Callable[[bytes], Awaitable[None]]
+    receiver: Receiver | None = None
+    _decided: trio.Event
+    _reader: ServerWebSocket
+
+    @property
+    def is_open(self) -> bool:
+        """Whether bytes of the client are for `receive`: from its acceptance to its end."""
+        return (
+            not self.closed
+            and self.receiver is None
+            and self.handshake.accepted
+            and self._reader.closed is None
+        )
+
+    def hand_over(self, receiver: Receiver) -> None:
+        """Let somebody else read and write all frames from now on, the close frame included."""
+        self.receiver = receiver
+        self.state = ASGIWebsocketState.CLOSED
+
+    async def handle(self, event: StreamEvent) -> None:
+        """Take an event of the connection; frames wait until the application has accepted the upgrade."""
+        if isinstance(event, Request):
+            self._decided = trio.Event()
+            self._reader = ServerWebSocket(self.config.websocket_max_message_size)
+        elif isinstance(event, Data):
+            await self._decided.wait()
+            if self.receiver is not None or self.is_open:
+                await self.receive(event.data)
+                return
+        await super().handle(event)
+
+    async def receive(self, data: bytes) -> None:
+        """Take bytes of the client of an open WebSocket, and pass on the messages that they complete."""
+        if self.receiver is not None:
+            self.receiver.receive(data)  # came with the request
+            return
+        reader = self._reader
+        put = self.app_put
+        assert put is not None
+        for message in reader.receive(data):
+            text, binary = (message, None) if isinstance(message, str) else (None, message)
+            await put(cast("ASGIReceiveEvent", {"type": "websocket.receive", "text": text, "bytes": binary}))
+        control = reader.control()
+        if control:
+            await self.write(control)
+        if reader.closed is not None:
+            await self.send(StreamClosed(stream_id=self.stream_id))
+
+    async def app_send(self, message: ASGISendEvent | None) -> None:
+        """Take a message of the application; its first one accepts or refuses the upgrade."""
+        frames = cast("dict[str, Any] | None", message)
+        if frames is not None and frames["type"] == FRAMES:
+            if not self.closed and self._reader.can_send:
+                await self.write(frames["bytes"])
+            return
+        try:
+            await super().app_send(message)
+        finally:
+            self._decided.set()
+
+    async def _send_wsproto_event(self, event: WebSocketEvent) -> None:
+        """Send what Hypercorn has to say; whoever says goodbye, it is said once and is the last word."""
+        if isinstance(event, CloseConnection):
+            goodbye = self._reader.close(event.code)
+            if goodbye:
+                await self.send(Data(stream_id=self.stream_id, data=goodbye))
+        elif self._reader.can_send:
+            await super()._send_wsproto_event(event)

@@ -1,0 +1,58 @@
+"""Events of agents, on a leg or on a room."""
+
+from __future__ import annotations
+
+from vb.events.base import LegOrRoomEvent
+from vb.providers.failure import FailureCategory
+
+
+class AgentConnected(LegOrRoomEvent, type="agent.connected"):
+    """The provider's handshake is done: the agent hears and may speak."""
+
+    conversation_id: str
+    provider: str | None = None
+    agent_id: str | None = None
+
+
+class AgentDisconnected(LegOrRoomEvent, type="agent.disconnected"):
+    """The agent is gone, whether it was ever connected or not; said once, with a reason."""
+
+    reason: str | None = None
+    category: FailureCategory | None = None
+    error: str | None = None
+    conversation_id: str | None = None
+    provider: str | None = None
+
+
+class AgentUserTranscript(LegOrRoomEvent, type="agent.user_transcript"):
+    """What the user said, as the agent understood it."""
+
+    text: str
+    is_final: bool = True
+
+
+class AgentResponse(LegOrRoomEvent, type="agent.agent_response"):
+    """What the agent says, in words."""
+
+    text: str
+    is_final: bool = True
+
+
+class AgentResponseCorrected(LegOrRoomEvent, type="agent.response_corrected"):
+    """A response was cut short: what was heard of it."""
+
+    original: str
+    text: str
+
+
+class AgentInterrupted(LegOrRoomEvent, type="agent.interrupted"):
+    """The user cut the agent short; nothing of that turn is heard any more."""
+
+    turn: int
+    played_ms: int
+
+
+class AgentLatency(LegOrRoomEvent, type="agent.latency"):
+    """The provider tells how long the parts of a turn took."""
+
+    parts_ms: dict[str, float]
