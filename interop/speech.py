@@ -36,7 +36,7 @@ LAST_WORDS_S = 3.0
 TAIL_S = 0.4
 MAX_ERROR_RATE = 0.05
 PHRASES = (
-    "Your appointment is on Tuesday at half past three.",
+    "All of our agents are busy at the moment.",
     "Please bring your passport and a recent photograph.",
 )
 

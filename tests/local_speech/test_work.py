@@ -9,11 +9,12 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from tests.local_speech.fakes import FakeEngines, read_tones, say
+from tests.local_speech.fakes import FakeEngines, FakeVoice, read_tones, say
+from vb.codecs.pcm import Pcm
 from vb.config import Config
 from vb.errors import ConfigError
 from vb.local_speech.frames import Frame, Garbage, Kind, sound_of, with_audio, with_fields, with_number
-from vb.local_speech.speaking import MAX_TEXT
+from vb.local_speech.speaking import MAX_TEXT, without_lead
 from vb.local_speech.tasks.build import build_local_speech
 from vb.local_speech.work import MAX_BATCHES, Labour, Work
 
@@ -142,6 +143,22 @@ def test_sound_and_its_mark_come_together() -> None:
     assert read_tones(sound_of(sound)[1]) == "one two"
     assert mark.fields == {"text": "One two.", "start_ms": 0, "end_ms": 200}
     assert done == Frame(Kind.DONE, 9)
+
+
+def test_silence_before_the_first_sound_is_left_out_and_between_sentences_it_stays() -> None:
+    class Slow(FakeVoice):
+        def speak(self, text: str) -> tuple[int, Pcm]:
+            rate_hz, pcm = super().speak(text)
+            return rate_hz, np.concatenate([np.zeros(5000, np.int16), pcm])
+
+    work = Work(FakeEngines(Slow()), 2)
+    open_voice(work, 1)
+    work.take(Frame(Kind.TEXT, 1, b"One. Two."))
+    work.take(Frame(Kind.END, 1))
+    first, second = (sound_of(frame)[1] for frame in run(work.voice_job) if frame.kind is Kind.SOUND)
+    assert abs(len(first) - (1600 + 640)) < 10
+    assert len(second) == 1600 + 5000
+    assert len(without_lead(16_000, np.zeros(100, np.int16))) == 100
 
 
 @pytest.mark.parametrize("setting", ["VB_LOCAL_VOICE", "VB_LOCAL_MODEL"])
