@@ -409,6 +409,7 @@ async def test_an_event_that_cannot_be_written_is_missed_and_told_and_harms_nobo
         raise ValueError("circular")
 
     with monkeypatch.context() as patch:
+        patch.setattr("vb.events.base.Event.written", fail)
         patch.setattr("vb.events.base.json.dumps", fail)
         publish(engine, 1)
     publish(engine, 1, 1)

@@ -61,6 +61,7 @@ class MediaSetup:
         self._address(agreed, before)
         port.agreed = agreed
         port.remote_hold = agreed.remote_held
+        self._core.touch(port.slot)
 
     def expect(self, codecs: Mapping[int, Codec], telephone_events: Iterable[int]) -> None:
         """Take what an offer of ours lists beside what is agreed, from now on and from anybody until it is.

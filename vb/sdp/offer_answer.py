@@ -5,6 +5,7 @@ Spec: RFC 3264, RFC 6337.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from ipaddress import ip_address
 from typing import Final
 
@@ -100,6 +101,12 @@ class SavedSession:
         return self.in_force.agreed
 
 
+@lru_cache(maxsize=8)
+def _own_connection(address: str) -> Connection:
+    """Return our `c=` line for one of our few addresses; a ValueError if it is no IP literal."""
+    return Connection(f"IP{ip_address(address).version}", address)
+
+
 class OfferAnswer:
     """The session descriptions of one leg, both ours and the peer's.
 
@@ -144,7 +151,7 @@ class OfferAnswer:
             raise ValueError("a session needs at least one codec and a name on one line")
         self.codecs = tuple(codecs)
         self.network = local_network(address)
-        self._connection = Connection(f"IP{ip_address(address).version}", address)
+        self._connection = _own_connection(address)
         self._rtp_port = rtp_port
         self._rtcp_port = rtp_port + 1 if rtcp_port is None else rtcp_port
         self._session_id = session_id

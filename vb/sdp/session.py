@@ -99,9 +99,10 @@ class SessionDescription:
             ValueError: a value holds a line end or NUL, which would forge further lines.
         """
         lines = list(self._lines())
-        if any(char in line for line in lines for char in "\r\n\0"):
+        text = "\r\n".join(lines) + "\r\n"
+        if not text.count("\r") == text.count("\n") == len(lines) or "\0" in text:
             raise ValueError("a line of a session description may not hold CR, LF or NUL")
-        return "".join(f"{line}\r\n" for line in lines).encode("utf-8", "surrogateescape")
+        return text.encode("utf-8", "surrogateescape")
 
     def _lines(self) -> Iterator[str]:
         origin = self.origin

@@ -180,13 +180,14 @@ class Message:
         ignored_lines: header lines that could not be used and that nobody needs, which were left out.
     """
 
-    __slots__ = ("_cseq", "_from", "_to", "_via", "body", "encoding", "headers", "ignored_lines")
+    __slots__ = ("_call_id", "_cseq", "_from", "_to", "_via", "body", "encoding", "headers", "ignored_lines")
 
     def __init__(self, headers: Headers, body: bytes, encoding: str) -> None:
         self.headers = headers
         self.body = body
         self.encoding = encoding
         self.ignored_lines = 0
+        self._call_id: str | None = None
         self._via: Via | None = None
         self._from: NameAddr | None = None
         self._to: NameAddr | None = None
@@ -226,7 +227,9 @@ class Message:
     @property
     def call_id(self) -> str:
         """The Call-ID header."""
-        return self.required("Call-ID")
+        if self._call_id is None:
+            self._call_id = self.required("Call-ID")
+        return self._call_id
 
     def required(self, name: str) -> str:
         """Return the value of a header that must be there.
@@ -329,19 +332,17 @@ def response_to(request: Request, status: int, reason: str | None = None, *, to_
     Spec: RFC 3261 §8.2.6.
     """
     source = request.headers
-    headers = Headers()
-    for value in source.get_all("Via"):
-        headers.add("Via", value)
+    pairs = [("Via", value) for value in source.get_all("Via")]
     for name in ("From", "To", "Call-ID", "CSeq"):
         header = source.get(name)
         if header is None:
             continue
         if name == "To" and to_tag and not _has_tag(request):
             header = f"{header};tag={to_tag}"
-        headers.add(name, header)
+        pairs.append((name, header))
     if status == 100 and (timestamp := source.get("Timestamp")) is not None:
-        headers.add("Timestamp", timestamp)
-    return Response(status, reason or reason_phrase(status), headers, b"", request.encoding)
+        pairs.append(("Timestamp", timestamp))
+    return Response(status, reason or reason_phrase(status), Headers(pairs), b"", request.encoding)
 
 
 def _has_tag(request: Request) -> bool:

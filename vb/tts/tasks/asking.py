@@ -32,7 +32,8 @@ MAX_PORTIONS: Final = 512
 """What is read ahead of one answer: about two minutes of speech."""
 MAX_ANSWER_BYTES: Final = 32 * 1024 * 1024
 STALL_S: Final = 5.0
-"""How long an answer may pause once it has begun."""
+STALL_BYTES: Final = 4_096
+"""How much has to come in each such time once an answer has begun; speech is far more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,12 +270,17 @@ class _AskedSession:
         if not 200 <= response.status < 300:
             raise await self._refusal(response)
         chunks = response.chunks()
+        progress = 0
         try:
             async for chunk in chunks:
-                # A slow listener is not the provider's fault.
-                limit, patience.deadline = patience.deadline, inf
+                # A slow listener is not the provider's fault: his time does not count.
+                left_s, patience.deadline = patience.deadline - trio.current_time(), inf
+                first = not answer.begun
                 await answer.add(response.header("Content-Type"), chunk)
-                patience.deadline = trio.current_time() + STALL_S if answer.begun else limit
+                progress += len(chunk)
+                if answer.begun and (first or progress >= STALL_BYTES):
+                    left_s, progress = STALL_S, 0
+                patience.deadline = trio.current_time() + left_s
         finally:
             await _unwind(chunks)
         patience.deadline = inf
@@ -324,7 +330,7 @@ class _Answer:
             return
         if not self.begun:
             self.begun = True
-            await self._put(_Head(content_type))
+            await self._put(_Head(self._body.content_type(content_type)))
         for start in range(0, len(audio), PORTION_BYTES):
             await self._put(audio[start : start + PORTION_BYTES])
 
