@@ -34,6 +34,7 @@ SPEAK_S = 40.0
 LAST_WORDS_S = 3.0
 """How long nothing may come before what was said counts as written."""
 TAIL_S = 0.4
+CALM_S = 0.3
 MAX_ERROR_RATE = 0.05
 PHRASES = (
     "All of our agents are busy at the moment.",
@@ -95,6 +96,7 @@ class Phone:
             ended.set()
             return plain.encode(pcm)  # type: ignore[arg-type]  # the peer gives it frames
 
+        await trio.sleep(CALM_S)  # what the work above has held up goes out before the first word
         self.rtp.codec = replace(plain, encode=next_payload)
         self.rtp.talk(None, codec=self.codec)
         await ended.wait()
