@@ -56,23 +56,6 @@ class VoiceServices:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
-    def settings(self) -> dict[str, str]:
-        """What a server needs to speak through them."""
-        return {
-            "ELEVENLABS_API_KEY": KEY,
-            "VB_ELEVENLABS_BASE_URL": self.url,
-            "DEEPGRAM_API_KEY": KEY,
-            "VB_DEEPGRAM_BASE_URL": self.url,
-            "AZURE_SPEECH_KEY": KEY,
-            "AZURE_SPEECH_REGION": "westeurope",
-            "VB_AZURE_BASE_URL": self.url,
-            "AWS_ACCESS_KEY_ID": "AKIDVOICE",
-            "AWS_SECRET_ACCESS_KEY": KEY,
-            "AWS_REGION": "eu-west-3",
-            "VB_AWS_BASE_URL": self.url,
-            "VB_GOOGLE_BASE_URL": self.url,
-        }
-
     def service_account(self) -> str:
         """The file of a service account whose tokens come from here."""
         key = rsa.generate_private_key(65537, 2048)

@@ -79,6 +79,7 @@ class Mock:
         self.paths: dict[str, Behaviour] = {}
         self.requests: list[Request] = []
         self.open = 0
+        self.asked = trio.Event()
         self.closed = trio.Event()
 
     @property
@@ -99,6 +100,7 @@ class Mock:
         try:
             while (request := await _read(stream, buffer)) is not None:
                 self.requests.append(request)
+                self.asked.set()
                 if not await self._answer(stream, request):
                     return
         except trio.BrokenResourceError:

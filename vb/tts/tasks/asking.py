@@ -282,7 +282,8 @@ class _AskedSession:
                     left_s, progress = STALL_S, 0
                 patience.deadline = trio.current_time() + left_s
         finally:
-            await _unwind(chunks)
+            with trio.move_on_after(0, shield=True):
+                await _unwind(chunks)
         patience.deadline = inf
         await answer.finish()
 
@@ -296,14 +297,15 @@ class _AskedSession:
 
 
 async def _unwind(chunks: AsyncIterator[bytes]) -> None:
-    """End a body that nobody reads on: the generators below it would stay suspended otherwise."""
-    with trio.CancelScope(shield=True) as scope:
-        scope.cancel()
-        try:
-            while await anext(chunks, None) is not None:
-                pass
-        except WebError:
-            pass  # nobody wanted it
+    """Go to the end of a body that nobody reads on, in a scope that is cancelled already.
+
+    Its generators would stay suspended otherwise, until the collector finds them.
+    """
+    try:
+        while await anext(chunks, None) is not None:
+            pass
+    except WebError:
+        pass  # nobody wanted it
 
 
 class _Answer:
