@@ -35,6 +35,7 @@ LAST_WORDS_S = 3.0
 """How long nothing may come before what was said counts as written."""
 TAIL_S = 0.4
 CALM_S = 0.3
+BYE_S = 3.0
 MAX_ERROR_RATE = 0.05
 PHRASES = (
     "All of our agents are busy at the moment.",
@@ -136,7 +137,8 @@ async def calling(server: Server, app: Application, ua: SipUa, name: str, codec:
         try:
             yield phone
         finally:
-            await call.bye()
+            with trio.move_on_after(BYE_S, shield=True):
+                await call.bye()
 
 
 async def spoken(app: Application, owner: str, owner_id: str, text: str) -> Event | None:
