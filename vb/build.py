@@ -42,6 +42,7 @@ from vb.rtcleg.kind import RtcLegs
 from vb.rtp.playout import PlayoutSettings
 from vb.rtp.ports import PortPool
 from vb.sipleg.kind import SipLegs
+from vb.stt.local import LocalTranscripts
 from vb.stt.tasks.providers import transcript_providers
 from vb.stt.tasks.transcripts import Transcripts
 from vb.tts.local import LocalVoices
@@ -183,7 +184,7 @@ def build_engine(
         ),
         agents=agents,
         local_speech=local_speech,
-        transcripts=Transcripts(transcript_providers(config, web, local_speech)),
+        transcripts=Transcripts([*transcript_providers(config, web), LocalTranscripts(local_speech)]),
         legs=Legs(
             bus=bus,
             hooks=hooks,

@@ -11,12 +11,17 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
+import numpy as np
+
 from vb.codecs.pcm import Pcm
 from vb.local_speech.frames import Frame, Kind, with_fields, with_sound
 from vb.local_speech.sentences import Sentences
 
 MAX_TEXT: Final = 20_000
 """Characters of one utterance that wait at most."""
+_LEAD_S: Final = 0.04
+_QUIET: Final = 200
+"""What is no louder is no speech yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +126,8 @@ class Speaking:
         utterance = self._utterances.get(piece.id)
         if utterance is None:
             return []
+        if not utterance.made:
+            pcm = without_lead(rate_hz, pcm)
         start = utterance.made
         utterance.made += len(pcm)
         utterance.chars -= len(piece.text)
@@ -145,6 +152,15 @@ class Speaking:
             return []
         self._utterances.pop(utterance.id, None)
         return [Frame(Kind.DONE, utterance.id)]
+
+
+def without_lead(rate_hz: int, pcm: Pcm) -> Pcm:
+    """Return the first audio of an utterance without the silence before it: voices take a third of a second.
+
+    Between pieces it stays, as the pause that it is.
+    """
+    loud = np.abs(pcm.astype(np.int32)) > _QUIET
+    return pcm[max(0, int(loud.argmax()) - int(_LEAD_S * rate_hz)) :] if loud.any() else pcm
 
 
 def failure(number: int, category: str, text: str) -> Frame:

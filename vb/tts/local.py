@@ -73,7 +73,7 @@ class LocalVoices:
         try:
             yield session
         finally:
-            await session.clear()
+            session.drop()
 
 
 class LocalSession:
@@ -132,6 +132,10 @@ class LocalSession:
 
     async def clear(self) -> None:
         """Drop everything that was fed and not received."""
+        self.drop()
+
+    def drop(self) -> None:
+        """Do so at once."""
         for exchange in self._line:
             exchange.close()
         self._line.clear()

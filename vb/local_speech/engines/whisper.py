@@ -1,13 +1,15 @@
 """Whisper by CTranslate2, fed with as much of its window as there is speech.
 
-The model was trained on windows of 30 s, and its encoder costs what its input is long. It bears shorter
-ones if they end in enough emptiness; with less of it, it says its last words again and again.
+The model was trained on windows of 30 s, and its encoder costs what its input is long. In a shorter one that
+ends in enough emptiness it hears the same words, but may go on and say them again. So what repeats itself
+faster than anybody speaks is cut, and what stays in doubt is read in the whole window.
 """
 
 from __future__ import annotations
 
 import math
 import zlib
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,10 +24,18 @@ from vb.local_speech.mel import BANDS, log_mel
 _WINDOW_FRAMES: Final = 3000
 _LEAST_FRAMES: Final = 500
 _EMPTY_FRAMES: Final = 300
-_TOKENS_PER_S: Final = 8
-_TOKENS_MORE: Final = 24
+_TOKENS_PER_S: Final = 6
+_TOKENS_MORE: Final = 12
+"""Nobody says more than this in an utterance; who says everything twice is stopped by it."""
+_MAX_TOKENS: Final = 220
+"""What the model can write at most."""
 _LEAST_SAMPLES: Final = 1600
 """Nobody says a word in less than 100 ms."""
+_AROUND_S: Final = 0.6
+"""Silence around the words of an utterance."""
+_FAST_TOKENS_PER_S: Final = 5.5
+"""Nobody repeats themselves faster."""
+_ENDS: Final = frozenset(".?!")
 _REPEATED: Final = 2.4
 """Text that compresses better than this says one thing again and again."""
 _NO_SPEECH: Final = 0.6
@@ -51,9 +61,27 @@ def text_of(tokens: list[str]) -> str:
     return raw.decode(errors="ignore").strip()
 
 
+def period_of(tokens: list[str]) -> int | None:
+    """Return after how many tokens a text begins again, if it does: whole sentences, letter by letter."""
+    tokens = [token.lower() for token in tokens]
+    for period in range(2, len(tokens)):
+        if tokens[period - 1][-1:] in _ENDS and tokens[period:] == tokens[:-period]:
+            return period
+    return None
+
+
 def _repeats(text: str) -> bool:
     raw = text.encode()
     return len(raw) > 40 and len(raw) / len(zlib.compress(raw)) > _REPEATED
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """What the model has written, how sure it is of each token, and whether it has heard nobody."""
+
+    tokens: list[str]
+    score: float
+    no_speech: float
 
 
 class Whisper:
@@ -87,28 +115,33 @@ class Whisper:
             return Written("", 0.0)
         picture = log_mel(pcm)[:, :_WINDOW_FRAMES]
         columns = picture.shape[1]
-        written = self._read(picture, max(_LEAST_FRAMES, columns + _EMPTY_FRAMES), language)
-        if _repeats(written.text):
-            written = self._read(picture, _WINDOW_FRAMES, language)
-        return Written("", 0.0) if _repeats(written.text) else written
+        limit = min(_MAX_TOKENS, _TOKENS_MORE + columns * _TOKENS_PER_S // 100)
+        read = self._read(picture, max(_LEAST_FRAMES, columns + _EMPTY_FRAMES), limit, language)
+        period = period_of(read.tokens)
+        if period is not None and len(read.tokens) > _FAST_TOKENS_PER_S * max(0.3, columns / 100 - _AROUND_S):
+            read = _Read(read.tokens[:period], read.score, read.no_speech)
+        elif period is not None or len(read.tokens) >= limit:
+            read = self._read(picture, _WINDOW_FRAMES, _MAX_TOKENS, language)
+        text = text_of(read.tokens)
+        if _repeats(text) or (read.no_speech > _NO_SPEECH and read.score < _UNSURE):
+            return Written("", 0.0)
+        return Written(text, min(1.0, math.exp(read.score)))
 
-    def _read(self, picture: NDArray[np.float32], columns: int, language: str) -> Written:
+    def _read(self, picture: NDArray[np.float32], columns: int, limit: int, language: str) -> _Read:
         columns = min(_WINDOW_FRAMES, columns + columns % 2)
         # Emptiness is zeros here, and not silence in the samples, which reads as something quiet.
         window = np.zeros((1, BANDS, columns), np.float32)
         window[0, :, : picture.shape[1]] = picture[:, :columns]
+        prompt = self._prompt(language)
         found = self._model.generate(
             self._storage.from_array(window),
-            [self._prompt(language)],
+            [prompt],
             beam_size=1,
-            max_length=_TOKENS_MORE + picture.shape[1] * _TOKENS_PER_S // 100,
+            max_length=limit + len(prompt),
             return_scores=True,
             return_no_speech_prob=True,
         )[0]
-        score = float(found.scores[0])
-        if found.no_speech_prob > _NO_SPEECH and score < _UNSURE:
-            return Written("", 0.0)
-        return Written(text_of(found.sequences[0]), min(1.0, math.exp(score)))
+        return _Read(list(found.sequences[0]), float(found.scores[0]), float(found.no_speech_prob))
 
     def _prompt(self, language: str) -> list[str]:
         start = ["<|startoftranscript|>"]

@@ -20,8 +20,8 @@ from vb.local_speech.engines.installed import Installed, find_all
 from vb.local_speech.frames import Frame, FrameReader, Garbage, Kind, with_fields
 from vb.local_speech.work import Labour, Work
 
-NICENESS: Final = 10
-"""Calls come first."""
+NICENESS: Final = 5
+"""Calls come first; but somebody waits for a voice, too, and on a busy machine 10 would be close to never."""
 LIFE_S: Final = 60
 """How long it lives without a word from the server. The kernel ends it then: an engine that holds the
 interpreter cannot be in the way."""

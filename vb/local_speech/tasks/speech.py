@@ -18,6 +18,7 @@ from vb.local_speech.link import PING_S, HelperFault, Link
 from vb.local_speech.requests import Exchange, Requests, What
 from vb.local_speech.speaking import failure
 from vb.local_speech.tasks.process import HelperProcess, Launch
+from vb.local_speech.work import MAX_BATCHES
 from vb.metrics import Reading
 from vb.providers.backoff import Backoff
 from vb.providers.failure import FailureCategory, ProviderFailed
@@ -84,7 +85,7 @@ class LocalSpeech:
         self._failures = 0
         self._starts = 0
         self._running = False
-        self._refused: dict[str, int] = {"utterance": 0, "transcript": 0}
+        self._refused: dict[What, int] = {"utterance": 0, "transcript": 0, "frames": 0}
         self._faults = 0
         self._dropped = 0
 
@@ -98,18 +99,18 @@ class LocalSpeech:
         Raises:
             Unavailable: too much is asked already, or the helper does not stay up.
         """
-        limit = self._limits.utterances if what == "utterance" else self._limits.transcripts
+        limit = {
+            "utterance": self._limits.utterances,
+            "transcript": self._limits.transcripts,
+            "frames": MAX_BATCHES,
+        }[what]
         resting_s = self._rests_until - trio.current_time()
         if self._failures >= PATIENCE and resting_s > 0:
-            self._refuse(what)
+            self._refused[what] += 1
             raise Unavailable("local speech does not work now", retry_after_s=max(1, round(resting_s)))
         if self.count(what) >= limit:
-            self._refuse(what)
-            raise Unavailable("local speech is busy")
-
-    def _refuse(self, what: What) -> None:
-        if what in self._refused:
             self._refused[what] += 1
+            raise Unavailable("local speech is busy")
 
     def open(self, what: What, ring: Callable[[], None]) -> Exchange:
         """Ask for something; whoever does closes it, which drops what is not complete.

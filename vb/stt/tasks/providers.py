@@ -6,13 +6,11 @@ import os
 from datetime import UTC, datetime
 
 from vb.config import Config
-from vb.local_speech.requests import Engines
 from vb.stt.azure import azure
 from vb.stt.base import Provider, Stamps
 from vb.stt.deepgram import deepgram
 from vb.stt.deepgram_flux import deepgram_flux
 from vb.stt.elevenlabs import elevenlabs
-from vb.stt.local import LocalTranscripts
 from vb.stt.tasks.websocket import WebSocketProvider
 from vb.web.tasks.client import WebClient
 
@@ -21,8 +19,8 @@ def _utc_now() -> str:
     return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def transcript_providers(config: Config, web: WebClient, engines: Engines) -> list[Provider]:
-    """Return the providers of transcripts, the default one first."""
+def transcript_providers(config: Config, web: WebClient) -> list[Provider]:
+    """Return the providers of transcripts over WebSockets, the default one first."""
     stamps = Stamps(new_id=lambda: os.urandom(16).hex(), utc_now=_utc_now)
     services = (
         elevenlabs(config.elevenlabs),
@@ -30,4 +28,4 @@ def transcript_providers(config: Config, web: WebClient, engines: Engines) -> li
         deepgram_flux(config.deepgram),
         azure(config.azure),
     )
-    return [*(WebSocketProvider(service, web, stamps) for service in services), LocalTranscripts(engines)]
+    return [WebSocketProvider(service, web, stamps) for service in services]
