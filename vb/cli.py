@@ -52,6 +52,12 @@ def build_parser() -> argparse.ArgumentParser:
     demo.add_argument(
         "--keep", metavar="DIR", help="where to leave the recording (a temporary folder if not given)"
     )
+    demo.add_argument(
+        "--agent",
+        action="store_true",
+        help="let a caller talk with an agent of the server's own instead, without key or network "
+        "(needs vb[speech])",
+    )
     add_parser(commands)
     add_models_parser(commands)
     return parser
@@ -64,7 +70,7 @@ def run(argv: list[str] | None = None) -> int:
         early_stop.give_up()
         from vb.demo.run import run_demo  # keeps the terminal library out of `serve`
 
-        return trio.run(run_demo, args.keep)
+        return trio.run(run_demo, args.keep, args.agent)
     try:
         config = Config.from_env(os.environ)  # noqa: TID251 -- the one place that reads the environment
     except ConfigError as exc:

@@ -36,6 +36,7 @@ class Phone:
     Args:
         name: caller in SIP and word on the screen.
         speech: what it says once told to talk, at 8 kHz.
+        may_be_ended: whether the far end may hang up.
 
     Attributes:
         said: its microphone.
@@ -44,8 +45,9 @@ class Phone:
         spoken: set once the whole speech was said.
     """
 
-    def __init__(self, name: str, speech: Pcm) -> None:
+    def __init__(self, name: str, speech: Pcm, *, may_be_ended: bool = False) -> None:
         self.name = name
+        self._may_be_ended = may_be_ended
         self.said = SpokenTrack(speech)
         self.heard = HeardTrack()
         self.sent = 0
@@ -116,6 +118,9 @@ class Phone:
                     raise DemoFailed(f"the call of phone {self.name} was refused: {status} {reason}")
                 case sip.DialFailed(kind=kind):
                     raise DemoFailed(f"the call of phone {self.name} failed: {kind}")
+                case sip.RemoteHangup() if self._may_be_ended:
+                    self.hang_up()
+                    return
                 case sip.RemoteHangup() | sip.DialogLost() | sip.Closed():
                     raise DemoFailed(f"the server ended the call of phone {self.name}")
                 case _:

@@ -13,6 +13,7 @@ from rich.console import Console
 from trio_websocket import ConnectionClosed, HandshakeError
 
 from vb.config import Config
+from vb.demo.agent import hold_conversation
 from vb.demo.application import Application
 from vb.demo.browser import Browser
 from vb.demo.caller import Caller
@@ -39,11 +40,12 @@ INTERRUPTED_FINISH_S: Final = 1.0
 INTERRUPTED: Final = 130
 
 
-async def run_demo(keep: str | None) -> int:
+async def run_demo(keep: str | None, agent: bool = False) -> int:
     """Run the demonstration.
 
     Args:
         keep: directory for the recording; a new temporary one if None. It stays in either case.
+        agent: let a caller talk with an agent of the server's own, instead of callers with each other.
 
     Returns:
         Exit status: 0 if everybody heard the others and not themselves, 1 if not, 130 after Ctrl-C.
@@ -56,12 +58,10 @@ async def run_demo(keep: str | None) -> int:
         folder = _make_folder(keep)
         async with trio.open_nursery() as nursery:
             await nursery.start(_watch_signals, talk, nursery.cancel_scope)
-            callers, recording, calls = await _hold_calls(console, folder, talk)
-            if recording is not None and not talk.cancel_called:
-                await _give_verdict(console, callers, recording, calls)
-                passed = True
-            elif recording is not None:
-                console.print(f"recording: {recording}", soft_wrap=True, markup=False)
+            if agent:
+                passed = await hold_conversation(console, _config(folder), talk)
+            else:
+                passed = await _meet(console, folder, talk)
             nursery.cancel_scope.cancel()
     except* (DemoFailed, DecodeError, OSError, httpx.HTTPError, ConnectionClosed, HandshakeError) as group:
         problem = str(first_of(group))
@@ -71,6 +71,18 @@ async def run_demo(keep: str | None) -> int:
     if problem:
         console.print(f"vb demo: FAILED: {problem}", soft_wrap=True, markup=False)
     return 0 if passed and not problem else 1
+
+
+async def _meet(console: Console, folder: Path, talk: trio.CancelScope) -> bool:
+    """Let callers talk with each other; returns whether it was done to its end, and all was well."""
+    callers, recording, calls = await _hold_calls(console, folder, talk)
+    if recording is None:
+        return False
+    if talk.cancel_called:
+        console.print(f"recording: {recording}", soft_wrap=True, markup=False)
+        return False
+    await _give_verdict(console, callers, recording, calls)
+    return True
 
 
 async def _watch_signals(

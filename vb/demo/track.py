@@ -42,6 +42,12 @@ class SpokenTrack:
         """Begin with the next frame."""
         self._position = 0
 
+    def say(self, speech: Pcm) -> None:
+        """Say something else, from the next frame on."""
+        self.speech = np.pad(speech, (0, -speech.size % FRAME_SAMPLES))
+        self._payload = make_encoder(CODECS["PCMU"]).encode(self.speech)
+        self.talk()
+
     @property
     def finished(self) -> bool:
         """Whether the whole speech was said."""

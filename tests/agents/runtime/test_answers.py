@@ -109,6 +109,14 @@ def test_words_with_marks_are_heard_when_their_end_was() -> None:
     assert heard_until([said], 1200) == len(said.text)
 
 
+def test_a_mark_may_span_many_words() -> None:
+    marks = [SpokenWord("one two three", 1200), SpokenWord("four five", 2000)]
+    said = Stretch("one two three, four five.", 0, 0, 2000, True, marks)
+    assert said.text[: heard_until([said], 800)] == "one two"
+    assert said.text[: heard_until([said], 1200)] == "one two three,"
+    assert said.text[: heard_until([said], 1700)] == "one two three, four"
+
+
 def test_words_without_marks_are_counted_by_their_letters() -> None:
     said = Stretch("one two three four five six seven eight nine ten", 0, 0, 10_000, True)
     assert said.text[: heard_until([said], 5000)] == "one two three four five"

@@ -49,14 +49,19 @@ class Stretch:
         return self._by_marks(played_ms) if self.marks else self._by_letters(played_ms)
 
     def _by_marks(self, played_ms: int) -> int:
-        at = 0
+        at = start_ms = 0
         for mark in self.marks:
-            if mark.end_ms > played_ms:
+            words = mark.text.strip()
+            found = self.text.find(words, at)
+            if words and found >= 0:
+                if mark.end_ms > played_ms:  # of one word nothing is left then, but a mark may span many
+                    part = _whole_words(words, (played_ms - start_ms) / (mark.end_ms - start_ms))
+                    at = found + part if part else at
+                    break
+                at = found + len(words)
+            start_ms = mark.end_ms
+            if start_ms > played_ms:
                 break
-            word = mark.text.strip()
-            found = self.text.find(word, at)
-            if word and found >= 0:
-                at = found + len(word)
         while 0 < at < len(self.text) and not self.text[at].isspace():
             at += 1  # what stands behind a word without a space belongs to it
         return at
@@ -64,12 +69,17 @@ class Stretch:
     def _by_letters(self, played_ms: int) -> int:
         """Take the voice to go through the letters evenly, which is right to a word or so."""
         whole_ms = self.made_ms if self.done else max(self.made_ms, len(self.text) * _LETTER_MS)
-        limit, kept = len(self.text) * played_ms / whole_ms, 0
-        for word in _WORD.finditer(self.text):
-            if word.end() > limit + 1:
-                break
-            kept = word.end()
-        return len(self.text[:kept].rstrip())
+        return _whole_words(self.text, played_ms / whole_ms)
+
+
+def _whole_words(text: str, share: float) -> int:
+    """Return the length of the whole words in a part of a text."""
+    limit, kept = len(text) * share, 0
+    for word in _WORD.finditer(text):
+        if word.end() > limit + 1:
+            break
+        kept = word.end()
+    return len(text[:kept].rstrip())
 
 
 def heard_until(stretches: Sequence[Stretch], played_ms: int) -> int:
