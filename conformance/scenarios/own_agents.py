@@ -76,6 +76,7 @@ async def agent_own_leg(world: World) -> None:
             turn=2,
             interrupted=False,
             heard="You said: alpha bravo.",
+            transcript_ms=between(0, 2600),
             endpointing_ms=between(300, 2600),
             first_words_ms=between(300, 2800),
             first_audio_ms=between(300, 3500),

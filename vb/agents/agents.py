@@ -12,6 +12,7 @@ from vb.agents.base import AgentCodec, CannotInject, NotReady
 from vb.agents.runtime.brain import Brain
 from vb.agents.runtime.options import Parts
 from vb.agents.runtime.rules import RuleBot
+from vb.agents.runtime.tally import Tally
 from vb.agents.seats import LegSeat, RoomSeat, Seat
 from vb.agents.tasks.chat import ChatModel
 from vb.agents.tasks.farewells import Farewells
@@ -76,12 +77,14 @@ class Agents:
         ids: for the names of agents in rooms.
         web: the way out to their providers.
         plane: where agents in rooms are mixed.
+        tally: what became of the answers of the server's own.
     """
 
     ids: IdSource
     web: WebClient
     plane: Plane
     farewells: Farewells = field(init=False)
+    tally: Tally = field(default_factory=Tally)
     _running: dict[str, Conversation] = field(default_factory=dict)
     _seats: dict[str, RoomSeat] = field(default_factory=dict)
     _lost_ms: dict[str, float] = field(default_factory=dict)
@@ -110,7 +113,10 @@ class Agents:
         """
         brain: Brain = RuleBot(datetime.now) if parts.chat is None else ChatModel(self.web, parts.chat)
         name = f"agent-{self.ids.token(_ID_BYTES)}"
-        self._start(owner, lambda seat: OwnAgent(owner, seat, parts, conversation_id=name, brain=brain))
+        self._start(
+            owner,
+            lambda seat: OwnAgent(owner, seat, parts, conversation_id=name, brain=brain, tally=self.tally),
+        )
 
     def _start(self, owner: Owner, make: Callable[[Seat], Conversation]) -> None:
         if isinstance(owner, Leg) and owner.shown_state is not LegState.CONNECTED:
@@ -205,5 +211,6 @@ class Agents:
         for what, milliseconds in self._lost_ms.items():
             text = "Audio from and to agents that was dropped"
             yield "agent_audio_lost_seconds", text, milliseconds / 1000, {"direction": what}
+        yield from self.tally.readings()
         text = "Providers of agents whose connection was cut because too many goodbyes were being said"
         yield "agent_farewells_skipped", text, self.farewells.skipped, {}

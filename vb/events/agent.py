@@ -64,12 +64,14 @@ class AgentTurn(LegOrRoomEvent, type="agent.turn"):
     """One answer of an agent that runs here; its times count from the user's last voiced frame."""
 
     turn: int
+    transcript_ms: int | None = None
     endpointing_ms: int | None = None
     first_words_ms: int | None = None
     first_audio_ms: int | None = None
     first_heard_ms: int | None = None
     played_ms: int
     interrupted: bool
+    false_interruptions: int = 0
     text: str
     heard: str
 

@@ -14,6 +14,7 @@ from tests.agents.runtime.engines import OTHER_HZ, TONES, ScriptEars, TonesVoice
 from vb.agents.audio import Mouth
 from vb.agents.runtime.brain import Answer, Line, Tool, ToolCall, Words
 from vb.agents.runtime.options import AgentOptions, Parts
+from vb.agents.runtime.tally import Tally
 from vb.agents.tasks.runtime import OwnAgent
 from vb.events.base import Event
 from vb.providers.failure import ProviderFailed
@@ -75,6 +76,7 @@ class Stage:
         self.heard: list[int] = []
         self.events: list[tuple[type[Event], dict[str, Any]]] = []
         self.why_over = ""
+        self.tally = Tally()
         self.loud = False
         self._ticked = trio.Event()
         self.echo: int | None = None
@@ -82,7 +84,7 @@ class Stage:
         self._mouth: Mouth | None = None
         self._push: Any = None
         parts = Parts(options, None, self.voice, Voice("v"), self.ears, Options(), do)
-        self.agent = OwnAgent(self, self, parts, conversation_id="c", brain=brain)  # type: ignore[arg-type]  # as much of an owner as it needs
+        self.agent = OwnAgent(self, self, parts, conversation_id="c", brain=brain, tally=self.tally)  # type: ignore[arg-type]  # as much of an owner as it needs
 
     # -- as a seat and an owner ----------------------------------------------------------------------------
 

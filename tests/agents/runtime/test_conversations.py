@@ -290,7 +290,11 @@ async def test_an_mhm_lets_it_go_on_at_the_same_sample(autojump_clock: MockClock
         await trio.sleep(1.5)
         await stage.noise(0.12)
         turn = await stage.until(AgentTurn)
-        assert (turn["played_ms"], turn["interrupted"]) == (2400, False)
+        assert (turn["played_ms"], turn["interrupted"], turn["false_interruptions"]) == (2400, False, 1)
+        figures = [(name, value, labels) for name, _, value, labels in stage.tally.readings()]
+        assert ("agent_turns", 1, {"outcome": "completed"}) in figures
+        assert ("agent_false_interruptions", 1, {}) in figures
+        assert ("agent_turn_seconds", 0.42, {"step": "first_heard"}) in figures
         words = [hertz for hertz in stage.heard if hertz]
         assert words == [hertz for word in EIGHT.split() for hertz in [TONES[word]] * 15]
 

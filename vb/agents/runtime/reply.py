@@ -18,6 +18,7 @@ class Reply:
         text: all words so far.
         noted: how many characters of it are in the history already.
         calls: tools that were called.
+        transcript_at: when the last words of the user came that it answers.
         first_words_at: when the first word came.
         first_audio_at: when the first sample came.
         first_heard_at: when the first sample was heard.
@@ -27,6 +28,7 @@ class Reply:
         failed: whether the voice has failed in it.
         complete: whether it was heard to its end.
         over: whether it has ended, however.
+        pauses: how often it had paused for nothing before it began, in the whole conversation.
     """
 
     turn: int
@@ -34,6 +36,7 @@ class Reply:
     text: str = ""
     noted: int = 0
     calls: list[ToolCall] = field(default_factory=list)
+    transcript_at: float | None = None
     first_words_at: float | None = None
     first_audio_at: float | None = None
     first_heard_at: float | None = None
@@ -43,6 +46,7 @@ class Reply:
     failed: bool = False
     complete: bool = False
     over: bool = False
+    pauses: int = 0
 
     def heard_until(self, played_ms: int) -> int:
         """Return up to which character it was heard, once so much of its turn was played."""

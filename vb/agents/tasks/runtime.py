@@ -16,6 +16,7 @@ from vb.agents.runtime.ear import VoiceActivity
 from vb.agents.runtime.history import History
 from vb.agents.runtime.options import Parts
 from vb.agents.runtime.reply import Reply
+from vb.agents.runtime.tally import Tally
 from vb.agents.runtime.turns import (
     AskFinal,
     Decision,
@@ -80,6 +81,7 @@ class OwnAgent:
         parts: what it is made of.
         conversation_id: a name for the conversation.
         brain: what answers.
+        tally: gets what becomes of its answers.
 
     Attributes:
         provider: as commands and events call it.
@@ -97,6 +99,7 @@ class OwnAgent:
         *,
         conversation_id: str,
         brain: Brain,
+        tally: Tally,
     ) -> None:
         options = parts.options
         self.owner = owner
@@ -129,6 +132,8 @@ class OwnAgent:
         self._unsaid = ""
         self._turn = 0
         self._ended_at: float | None = None
+        self._final_at: float | None = None
+        self._tally = tally
         self._idle_prompts = 0
         self._quiet_since = 0.0
         self._audible_at = 0.0
@@ -205,6 +210,7 @@ class OwnAgent:
             self._tell_user(heard.text, is_final=False)
         elif isinstance(heard, FinalText):
             self._turns.final(heard.text)
+            self._final_at = trio.current_time()
             self._tell_user(heard.text, is_final=True)
 
     def _tell_user(self, text: str, *, is_final: bool) -> None:
@@ -284,15 +290,24 @@ class OwnAgent:
             self.owner.tell(AgentResponse, text=heard)
         if interrupted and by_user and (waited or reply.text):
             self.owner.tell(AgentInterrupted, turn=reply.turn, played_ms=played_ms)
+        steps = {
+            "transcript": reply.transcript_at,
+            "endpointing": reply.asked_at,
+            "first_words": reply.first_words_at,
+            "first_audio": reply.first_audio_at,
+            "first_heard": reply.first_heard_at,
+        }
+        times_ms = {step: _since(at, self._ended_at) for step, at in steps.items()}
+        pauses = self._turns.false_interruptions - reply.pauses
+        outcome = "failed" if reply.failed else "interrupted" if interrupted else "completed"
+        self._tally.add(outcome, pauses, times_ms)
         self.owner.tell(
             AgentTurn,
             turn=reply.turn,
-            endpointing_ms=_since(reply.asked_at, self._ended_at),
-            first_words_ms=_since(reply.first_words_at, self._ended_at),
-            first_audio_ms=_since(reply.first_audio_at, self._ended_at),
-            first_heard_ms=_since(reply.first_heard_at, self._ended_at),
+            **{f"{step}_ms": time_ms for step, time_ms in times_ms.items()},
             played_ms=played_ms,
             interrupted=interrupted,
+            false_interruptions=pauses,
             text=reply.text.strip(),
             heard=heard,
         )
@@ -334,7 +349,8 @@ class OwnAgent:
         self._turns.interruptible = not guarded
         self._turn += 1
         self._ended_at = ended_at
-        reply = self._reply = Reply(self._turn, trio.current_time())
+        reply = self._reply = Reply(self._turn, trio.current_time(), pauses=self._turns.false_interruptions)
+        reply.transcript_at, self._final_at = self._final_at, None
         scope = self._reply_scope = trio.CancelScope()
         self._nursery.start_soon(self._run_reply, reply, scope, speak)
 
@@ -377,7 +393,7 @@ class OwnAgent:
 
 
 def _since(at: float | None, begun: float | None) -> int | None:
-    return None if at is None or begun is None else round((at - begun) * 1000)
+    return None if at is None or begun is None else max(0, round((at - begun) * 1000))
 
 
 def _nothing() -> None:

@@ -1,0 +1,45 @@
+"""What became of all answers of a server's own agents, for the metrics."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from typing import TypeAlias
+
+Figure: TypeAlias = tuple[str, str, float, Mapping[str, str]]
+
+
+class Tally:
+    """Counts answers, and sums up where their time went."""
+
+    def __init__(self) -> None:
+        self._outcomes: Counter[str] = Counter()
+        self._false = 0
+        self._times: Counter[str] = Counter()
+        self._sums_ms: Counter[str] = Counter()
+
+    def add(self, outcome: str, false_interruptions: int, times_ms: Mapping[str, int | None]) -> None:
+        """Take note of an answer.
+
+        Args:
+            outcome: completed, interrupted or failed.
+            false_interruptions: how often it paused for nothing.
+            times_ms: how long after the user's last sound each step came, as far as it came to that.
+        """
+        self._outcomes[outcome] += 1
+        self._false += false_interruptions
+        for step, time_ms in times_ms.items():
+            if time_ms is not None:
+                self._times[step] += 1
+                self._sums_ms[step] += time_ms
+
+    def readings(self) -> Iterator[Figure]:
+        """Give the figures."""
+        for outcome, count in self._outcomes.items():
+            yield "agent_turns", "Answers of the server's own agents", count, {"outcome": outcome}
+        yield "agent_false_interruptions", "Pauses of the server's own agents for nothing", self._false, {}
+        for step, count in self._times.items():
+            text = "Answers of the server's own agents that came to a step"
+            yield "agent_turn_steps", text, count, {"step": step}
+            text = "Time from the user's last sound to a step, over all answers"
+            yield "agent_turn_seconds", text, self._sums_ms[step] / 1000, {"step": step}
