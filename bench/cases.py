@@ -15,8 +15,11 @@ LATE_TICKS_PERCENT: Final = 1.0
 """The same bar as the server counts it."""
 MEMORY_KB: Final = 150.0
 WEBRTC_MEMORY_KB: Final = 400.0
+TRANSCRIBED_LATENESS_P99_MS: Final = 10.0
 DELAY_P50_MS: Final = 22.0
 DELAY_P95_MS: Final = 32.0
+FIRST_AUDIO_P95_MS: Final = 40.0
+"""From the request for a kept utterance to its first audio on the wire."""
 SETUP_P99_MS: Final = 100.0
 STORED_S: Final = 5.0
 """How long the last of many calls may take until the history has it."""
@@ -122,6 +125,23 @@ class DelayCase:
 
 
 @dataclass(frozen=True, slots=True)
+class VoiceCase:
+    """A kept utterance is said to everybody, one after the other, several times.
+
+    Attributes:
+        name: as `--only` takes it.
+        legs: how many.
+        rounds: how often each of them hears it.
+        step_s: from one request to the next.
+    """
+
+    name: str = "speech-kept"
+    legs: int = 20
+    rounds: int = 8
+    step_s: float = 0.037
+
+
+@dataclass(frozen=True, slots=True)
 class CallCase:
     """Calls offered at a rate, put into 2-party rooms, talking until the last one is up."""
 
@@ -192,6 +212,21 @@ class WebSocketCase:
 
 
 @dataclass(frozen=True, slots=True)
+class TranscriptsCase:
+    """Everybody talks, and each leg has a transcription by a service on the other core.
+
+    Attributes:
+        name: as `--only` takes it.
+        legs: how many, in 2-party rooms.
+        bar_us: most µs of CPU per leg and tick.
+    """
+
+    name: str = "transcripts-100"
+    legs: int = 100
+    bar_us: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class MemoryCase:
     """Many short calls one after the other, and what is left of them.
 
@@ -253,9 +288,11 @@ Case = (
     | SpeakersCase
     | WebRtcCase
     | DelayCase
+    | VoiceCase
     | CallCase
     | FeaturesCase
     | WebSocketCase
+    | TranscriptsCase
     | MemoryCase
     | SoakCase
     | SignallingCase
@@ -283,9 +320,11 @@ CASES: Final[tuple[Case, ...]] = (
     WebRtcCase("webrtc-room-few", 100, "one room", talkers=3, complexity="0"),
     WebRtcCase("webrtc-handshakes", 20, handshakes_per_s=30.0),
     DelayCase(),
+    VoiceCase(),
     CallCase(),
     FeaturesCase(),
     WebSocketCase(),
+    TranscriptsCase(),
     MemoryCase(),
     SignallingCase(),
     SignallingCase("signalling-300", rate=300.0, calls=3000, warm_up=150),
@@ -305,9 +344,11 @@ QUICK: Final[tuple[Case, ...]] = (
     SpeakersCase("opus-10", 10, "opus", room_size=2),
     WebRtcCase("webrtc-pairs", 10),
     DelayCase(legs=20, bursts=3),
+    VoiceCase(legs=5, rounds=3),
     CallCase(calls=100),
     FeaturesCase("features-20", 20, 4, bar_us=None),
     WebSocketCase("websocket-10", 10, bar_us=None),
+    TranscriptsCase("transcripts-10", 10),
     SignallingCase(calls=60, warm_up=10),
     BurstCase("delete-80", 80, "delete"),
     BurstCase("hang-up-80", 80, "hang up"),

@@ -81,6 +81,23 @@ class DelayFigures:
 
 
 @dataclass(frozen=True, slots=True)
+class VoiceFigures:
+    """What the case of kept speech shows.
+
+    Attributes:
+        first_audio: from the request to the first audio on the wire.
+        said: utterances.
+        broken: of them, not heard whole.
+        asked: questions to the provider.
+    """
+
+    first_audio: Spread
+    said: int
+    broken: int
+    asked: int
+
+
+@dataclass(frozen=True, slots=True)
 class CallFigures:
     """What the call case shows.
 
@@ -255,6 +272,27 @@ class WebSocketFigures:
 
 
 @dataclass(frozen=True, slots=True)
+class TranscriptFigures:
+    """What transcriptions of all legs cost.
+
+    Attributes:
+        window: the steady window with them.
+        lateness: of the server's ticks in the last minute with their begin, None when it does not say.
+        plain_us: CPU per leg and tick before they began.
+        messages_per_s: of audio to the service, all legs together.
+        frames_dropped: audio that was given up.
+        texts: that were told.
+    """
+
+    window: Window
+    lateness: Spread | None
+    plain_us: float
+    messages_per_s: float
+    frames_dropped: int
+    texts: int
+
+
+@dataclass(frozen=True, slots=True)
 class MemoryFigures:
     """What is left of many short calls.
 
@@ -315,9 +353,11 @@ class SignallingFigures:
 Figures = (
     MediaFigures
     | DelayFigures
+    | VoiceFigures
     | CallFigures
     | FeatureFigures
     | WebSocketFigures
+    | TranscriptFigures
     | MemoryFigures
     | SoakFigures
     | SignallingFigures

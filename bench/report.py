@@ -21,6 +21,8 @@ from bench.cases import (
     SignallingCase,
     SoakCase,
     SpeakersCase,
+    TranscriptsCase,
+    VoiceCase,
     WebRtcCase,
     WebSocketCase,
 )
@@ -80,6 +82,10 @@ def _describe(case: Case) -> str:
             )
         case DelayCase():
             return f"leg to leg at {case.legs} legs, 2-party rooms, {case.bursts} bursts each"
+        case VoiceCase():
+            return (
+                f"a kept utterance said {case.rounds} times to each of {case.legs} legs, one after the other"
+            )
         case FeaturesCase():
             return (
                 f"{case.legs} legs, 2-party rooms at 16 kHz, PCMU, bursts of speech told for all, "
@@ -87,6 +93,8 @@ def _describe(case: Case) -> str:
             )
         case WebSocketCase():
             return f"{case.legs} programs on WebSockets, 2-party rooms at 16 kHz, then as many phones"
+        case TranscriptsCase():
+            return f"{case.legs} legs, 2-party rooms at 16 kHz, PCMU, everybody talking, each transcribed"
         case MemoryCase():
             return f"{case.warm_up} and {case.calls} short calls with media, {case.rate:g} a second"
         case SoakCase():

@@ -10,11 +10,13 @@ from bench.cases import (
     BURST_LATENESS_MS,
     DELAY_P50_MS,
     DELAY_P95_MS,
+    FIRST_AUDIO_P95_MS,
     LATE_TICKS_PERCENT,
     LATENESS_P99_MS,
     MEMORY_KB,
     SETUP_P99_MS,
     STORED_S,
+    TRANSCRIBED_LATENESS_P99_MS,
     WEBRTC_MEMORY_KB,
     BurstCase,
     CallCase,
@@ -26,6 +28,8 @@ from bench.cases import (
     SignallingCase,
     SoakCase,
     SpeakersCase,
+    TranscriptsCase,
+    VoiceCase,
     WebRtcCase,
     WebSocketCase,
 )
@@ -41,6 +45,8 @@ from bench.outcome import (
     Outcome,
     SignallingFigures,
     SoakFigures,
+    TranscriptFigures,
+    VoiceFigures,
     WebSocketFigures,
     Window,
 )
@@ -108,12 +114,16 @@ def _readers(case: Case) -> list[Reader]:
             return _webrtc_readers(case)
         case DelayCase():
             return _of(DelayFigures, DELAY)
+        case VoiceCase():
+            return _of(VoiceFigures, KEPT_SPEECH)
         case CallCase():
             return _of(CallFigures, CALLS)
         case FeaturesCase():
             return _features_readers(case)
         case WebSocketCase():
             return _websocket_readers(case)
+        case TranscriptsCase():
+            return _transcript_readers(case)
         case MemoryCase():
             return _memory_readers(case)
         case SoakCase():
@@ -222,6 +232,33 @@ def _websocket_readers(case: WebSocketCase) -> list[Reader]:
     return _of(WebSocketFigures, own)
 
 
+def _transcript_readers(case: TranscriptsCase) -> list[Reader]:
+    def late(read: Callable[[Spread], float]) -> Callable[[TranscriptFigures], float | None]:
+        return lambda f: None if f.lateness is None else read(f.lateness)
+
+    def window(read: Callable[[Window], float | None]) -> Callable[[TranscriptFigures], float | None]:
+        return lambda f: read(f.window)
+
+    own: list[Own[TranscriptFigures]] = [
+        ("CPU, µs per leg and tick", window(lambda w: w.cpu_us), case.bar_us),
+        ("the same before they began, µs", lambda f: f.plain_us, None),
+        ("time without a core, % of the window", window(lambda w: w.core_wait_percent), None),
+        (
+            "tick lateness at listeners p99, ms",
+            window(lambda w: w.egress.p99_ms),
+            TRANSCRIBED_LATENESS_P99_MS,
+        ),
+        ("tick lateness of the server p99, ms", late(lambda s: s.p99_ms), TRANSCRIBED_LATENESS_P99_MS),
+        ("tick lateness of the server max, ms", late(lambda s: s.max_ms), None),
+        ("messages of audio a second", lambda f: f.messages_per_s, None),
+        ("frames that were given up", lambda f: float(f.frames_dropped), 0.0),
+        ("texts that were told", lambda f: float(f.texts), None),
+        ("generator lateness p99, ms", window(lambda w: w.load.p99_ms), None),
+        ("load average of the machine", window(lambda w: w.load_average), None),
+    ]
+    return _of(TranscriptFigures, own)
+
+
 def _memory_readers(case: MemoryCase) -> list[Reader]:
     own: list[Own[MemoryFigures]] = [
         ("calls that went wrong", lambda f: float(f.offered - f.calls), 0.0),
@@ -244,6 +281,15 @@ DELAY: Final[Sequence[Own[DelayFigures]]] = (
     ("bursts", lambda f: float(f.bursts), None),
     ("broken bursts", lambda f: float(f.broken), 0.0),
     ("generator lateness p99, ms", lambda f: f.load.p99_ms, None),
+)
+
+KEPT_SPEECH: Final[Sequence[Own[VoiceFigures]]] = (
+    ("request to first audio p50, ms", lambda f: f.first_audio.p50_ms, None),
+    ("request to first audio p95, ms", lambda f: f.first_audio.p95_ms, FIRST_AUDIO_P95_MS),
+    ("request to first audio max, ms", lambda f: f.first_audio.max_ms, None),
+    ("utterances", lambda f: float(f.said), None),
+    ("utterances that were not heard whole", lambda f: float(f.broken), 0.0),
+    ("questions to the provider", lambda f: float(f.asked), 1.0),
 )
 
 CALLS: Final[Sequence[Own[CallFigures]]] = (

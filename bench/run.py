@@ -31,6 +31,8 @@ from bench.cases import (
     SignallingCase,
     SoakCase,
     SpeakersCase,
+    TranscriptsCase,
+    VoiceCase,
     WebRtcCase,
     WebSocketCase,
     rooms_of,
@@ -48,6 +50,8 @@ from bench.signalling import run_signalling
 from bench.soak import run_soak
 from bench.speakers import run_speakers
 from bench.tones import check_tones, in_order, tone_frequencies
+from bench.transcripts import run_transcripts
+from bench.voices import run_voices
 from bench.webrtc import run_webrtc
 from bench.window import TICK_S, measure
 
@@ -72,12 +76,16 @@ def run_case(case: Case, checkout: Path, options: Options) -> Outcome:
             return run_webrtc(case, checkout, options)
         case DelayCase():
             return run_delay(case, checkout, options)
+        case VoiceCase():
+            return run_voices(case, checkout, options)
         case CallCase():
             return run_calls(case, checkout, options)
         case FeaturesCase():
             return run_features(case, checkout, options)
         case WebSocketCase():
             return run_websocket(case, checkout, options)
+        case TranscriptsCase():
+            return run_transcripts(case, checkout, options)
         case MemoryCase():
             return run_memory(case, checkout, options)
         case SoakCase():

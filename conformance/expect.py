@@ -77,6 +77,7 @@ def containing(*parts: str) -> Matcher:
 UUID = regex(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
 TIME = regex(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{0,8}[1-9])?Z")
 PLAYBACK_ID = regex(r"pb-[0-9a-f]{8}")
+TTS_ID = regex(r"tts-[0-9a-f]{8}")
 
 
 def check(where: str, got: object, expected: object) -> None:

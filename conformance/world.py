@@ -39,7 +39,7 @@ from conformance.targets import SECRET, Target, started
 
 T = TypeVar("T")
 
-ID_FIELDS = ("leg_id", "room_id", "playback_id", "bridge_id", "command")
+ID_FIELDS = ("leg_id", "room_id", "playback_id", "tts_id", "bridge_id", "command")
 CLOCK_TOLERANCE_S = 1.0
 """How far a duration may be from what a client measures between two events."""
 ROUNDING_S = 0.1

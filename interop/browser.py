@@ -46,9 +46,14 @@ class Browser:
             return result
         raise BrowserFailed(f"{what}: nothing came of it within {ORDER_S:g} s")
 
-    async def call(self, *, video: bool = False) -> str:
-        """Call the server; returns its answer."""
-        reply = await self.tell("call", video=video)
+    async def call(self, *, video: bool = False, turn: dict[str, str] | None = None) -> str:
+        """Call the server; returns its answer.
+
+        Args:
+            video: also offer video and data.
+            turn: go through this TURN server only, at both ends.
+        """
+        reply = await self.tell("call", video=video, turn=turn)
         self.leg_id = str(reply["leg_id"])
         return str(reply["sdp"])
 

@@ -5,19 +5,23 @@ const context = new AudioContext({ sampleRate: 48000 });
 const analyser = context.createAnalyser();
 analyser.fftSize = 16384;
 analyser.smoothingTimeConstant = 0;
-let peer, sender, track, legId = null, early = [], states = [];
+let peer, sender, track, relayed = false, legId = null, early = [], states = [];
 
 const post = async (path, body) => {
   const reply = await fetch(api + path, { method: 'POST', body: JSON.stringify(body) });
   if (!reply.ok) throw new Error(path + ' answered ' + reply.status + ' ' + await reply.text());
   return reply.json();
 };
+// A caller that is to be relayed knows the server by its relays only.
+const usable = ({ candidate }) => !relayed || candidate.includes(' typ relay ');
+const without = sdp => sdp.split('\r\n')
+  .filter(line => !line.startsWith('a=candidate:') || usable({ candidate: line })).join('\r\n');
 const give = candidate => post('/legs/' + legId + '/ice-candidates', candidate);
 
 async function takeCandidates() {
   for (;;) {
     const reply = await (await fetch(api + '/legs/' + legId + '/ice-candidates')).json();
-    for (const candidate of reply.candidates) await peer.addIceCandidate(candidate);
+    for (const candidate of reply.candidates.filter(usable)) await peer.addIceCandidate(candidate);
     if (reply.done) return;
     await new Promise(resolve => setTimeout(resolve, 100));
   }
@@ -28,7 +32,7 @@ async function exchange(options) {
   await peer.setLocalDescription(offer);
   const answer = await post('/webrtc/offer', legId ? { sdp: offer.sdp, leg_id: legId } : { sdp: offer.sdp });
   legId = answer.leg_id;
-  await peer.setRemoteDescription({ type: 'answer', sdp: answer.sdp });
+  await peer.setRemoteDescription({ type: 'answer', sdp: without(answer.sdp) });
   await Promise.all(early.map(give));
   early = [];
   await takeCandidates();
@@ -36,11 +40,12 @@ async function exchange(options) {
 }
 
 window.orders = {
-  async call({ video }) {
+  async call({ video, turn }) {
     const stream = await navigator.mediaDevices.getUserMedia(
       { audio: { echoCancellation: false, noiseSuppression: false, autoGainControl: false } });
     track = stream.getAudioTracks()[0];
-    peer = new RTCPeerConnection();
+    relayed = Boolean(turn);
+    peer = new RTCPeerConnection(turn ? { iceServers: [turn], iceTransportPolicy: 'relay' } : {});
     sender = peer.addTrack(track, stream);
     if (video) { peer.addTransceiver('video'); peer.createDataChannel('chat'); }
     peer.onicecandidate = event => {
@@ -80,6 +85,16 @@ window.orders = {
       if (row.type === 'transport') Object.assign(found, { cipher: row.srtpCipher, role: row.dtlsRole });
     });
     return found;
+  },
+  async route() {
+    const rows = new Map();
+    (await peer.getStats()).forEach(row => rows.set(row.id, row));
+    const transport = [...rows.values()].find(row => row.type === 'transport' && row.selectedCandidatePairId);
+    const pair = transport && rows.get(transport.selectedCandidatePairId);
+    return pair ? {
+      local: rows.get(pair.localCandidateId).candidateType,
+      remote: rows.get(pair.remoteCandidateId).candidateType,
+    } : {};
   },
   async mute({ muted }) { track.enabled = !muted; return {}; },
   async press({ digits }) { sender.dtmf.insertDTMF(digits, 120, 80); return {}; },

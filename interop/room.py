@@ -247,6 +247,34 @@ async def _lose_network(report: Report, server: Server, anna: Page) -> None:
     report.check(back, "it reconnects", await anna.run("document.getElementById('state').textContent"))
 
 
+async def _restart_ice(report: Report, app: Application, server: Server, anna: Page) -> None:
+    """The network is away for so long that the page makes a new offer for the leg that it has."""
+    before, offers = await _browser_legs(app), _offers(anna)
+    os.kill(server.pid, signal.SIGSTOP)
+    try:
+        with trio.move_on_after(LOST_S * 2):
+            while _offers(anna) == offers:  # noqa: ASYNC110 - the page's requests have no event
+                await trio.sleep(0.1)
+    finally:
+        os.kill(server.pid, signal.SIGCONT)
+    report.check(_offers(anna) > offers, "a page that the network has lost for longer makes a new offer")
+    back = await anna.wait_for("document.getElementById('state').textContent === 'Connected'")
+    report.check(
+        back, "and is connected again", await anna.run("document.getElementById('state').textContent")
+    )
+    report.equal(await _browser_legs(app), before, "by an ICE restart: the legs are the same")
+
+
+def _offers(page: Page) -> int:
+    return sum(url.endswith("/v1/webrtc/offer") for url in page.requested)
+
+
+async def _browser_legs(app: Application) -> list[str]:
+    legs = await app.command("list_legs")
+    assert isinstance(legs, list)
+    return sorted(str(leg["id"]) for leg in legs if leg["type"] == "webrtc")
+
+
 async def _hang_up(report: Report, app: Application, anna: Page, ben: Page) -> None:
     check = report.check
     await anna.run("document.getElementById('hangup').focus()")
@@ -302,6 +330,8 @@ async def _meet(report: Report, folder: Path, pictures: Path) -> None:
             await anna.shoot(pictures / "phone-small.png")
             await _lose_network(report, server, anna)
             await _all_hear(report, anna, ben, line, program, "after the loss")
+            await _restart_ice(report, app, server, anna)
+            await _all_hear(report, anna, ben, line, program, "after an ICE restart")
             await _hang_up(report, app, anna, ben)
         await line.do("hangup")
         for page in (anna, ben):

@@ -111,8 +111,17 @@ class SttService:
                 await self._come.wait()
         return self.connections[number]
 
+    async def until_open(self, count: int, within_s: float = 5.0) -> None:
+        """Waits until so many connections are open."""
+        with trio.fail_after(within_s):
+            while self.open != count:
+                await self._come.wait()
+
     def _note(self, heard: Heard) -> None:
         self.connections.append(heard)
+        self._tell()
+
+    def _tell(self) -> None:
         self._come.set()
         self._come = trio.Event()
 
@@ -157,11 +166,13 @@ class SttService:
             return
         socket = await request.accept()
         self.open += 1
+        self._tell()
         try:
             await _Line(heard, socket, stream, talk_type(dict(heard.query), self.pause_ms), plan).run()
         finally:
             self.open -= 1
             heard.closed.set()
+            self._tell()
 
 
 class _Line:
@@ -228,6 +239,6 @@ async def open_stt_service() -> AsyncIterator[SttService]:
     async with trio.open_nursery() as nursery:
         (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
         service.port = listener.socket.getsockname()[1]
-        nursery.start_soon(trio.serve_listeners, service.serve, [listener])
+        await nursery.start(trio.serve_listeners, service.serve, [listener])
         yield service
         nursery.cancel_scope.cancel()

@@ -180,24 +180,53 @@ async def vsi_overflow_bytes(world: World) -> None:
     await stops_reading(world, events=180)
 
 
-async def stops_reading(world: World, events: int, pause_after: int | None = None) -> None:
-    """Let a client read nothing while large events come, and then all that there is."""
+@scenario("VSI: a client with a small buffer keeps its connection as long as it reads", timeout_s=60)
+async def vsi_small_buffer(world: World) -> None:
+    client = await small_buffer(world)
+    await world.command("create_room", {"id": "sc-big"})
+    for number in range(12):
+        await large_event(world, number)
+    # A kernel that counts how long such a client had no room for more gives it up after some ten seconds.
+    read, began = 0, trio.current_time()
+    while trio.current_time() - began < 14:
+        await trio.sleep(0.75)
+        chunk = b""
+        with trio.move_on_after(5):
+            chunk = await client.receive_some(65536)
+        require(bool(chunk), f"the connection after {read} bytes", "further bytes", chunk)
+        read += len(chunk)
+    await trio.aclose_forcefully(client)
+
+
+async def small_buffer(world: World) -> trio.SocketStream:
+    """Return the connection of a VSI client for whom the system holds next to nothing."""
     sock = trio.socket.socket()
     sock.setsockopt(trio.socket.SOL_SOCKET, trio.socket.SO_RCVBUF, 4096)
     await sock.connect(world.target.http)
-    stuck = trio.SocketStream(sock)
+    client = trio.SocketStream(sock)
     key = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
     host = f"Host: {world.target.http[0]}:{world.target.http[1]}\r\n"
     upgrade = f"GET /v1/vsi HTTP/1.1\r\n{host}Connection: Upgrade\r\nUpgrade: websocket\r\n{key}"
-    await stuck.send_all(upgrade.encode())
-    check("upgrade", (await stuck.receive_some(100))[:12], b"HTTP/1.1 101")
+    await client.send_all(upgrade.encode())
+    check("upgrade", (await client.receive_some(100))[:12], b"HTTP/1.1 101")
+    return client
+
+
+async def large_event(world: World, number: int) -> None:
+    """Let an event of about 30 kB be published."""
+    matrix = {"listener": [f"{number}-{index:-<120}" for index in range(250)]}
+    await world.command("room_routing_set", {"room_id": "sc-big", "matrix": matrix})
+
+
+async def stops_reading(world: World, events: int, pause_after: int | None = None) -> None:
+    """Let a client read nothing while large events come, and then all that there is."""
+    stuck = await small_buffer(world)
     await world.command("create_room", {"id": "sc-big"})
     with trio.fail_after(20):
         for number in range(events):
             if number == pause_after:
                 await trio.sleep(1.5)
-            matrix = {"listener": [f"{number}-{index:-<120}" for index in range(250)]}
-            await world.command("room_routing_set", {"room_id": "sc-big", "matrix": matrix})
+            await large_event(world, number)
     dropped = [frame for frame in world.vsi.frames.items() if frame.get("type") == "events_dropped"]
     check("events that the client who reads has missed", dropped, [])
     await world.no_legs()

@@ -86,7 +86,7 @@ async def stt_leg(world: World) -> None:
             await server.rest("DELETE", path, status=404)
             heard = service.connections[number]
             check(f"{provider}: size of blocks", set(heard.sizes[1:-1]), {sizes.get(provider, 1280)})
-            check(f"{provider}: open connections", service.open, 0)
+            await service.until_open(0)
         eleven, deepgram, flux, azure = service.connections
         check("silence", eleven.values("vad_silence_threshold_secs"), ["0.4"])
         check("key terms", deepgram.values("keyterm"), ["alpha", "bravo"])
@@ -168,7 +168,7 @@ async def stt_room(world: World) -> None:
         server.order(("stt.text", third.leg_id), ("leg.disconnected", third.leg_id))
         await server.rest("DELETE", f"{room}/stt", status=200, expect={"status": "stt_stopped"})
         await server.rest("DELETE", f"{room}/stt", status=404)
-        check("open connections", service.open, 0)
+        await service.until_open(0)
         await first.hang_up()
         await second.hang_up()
 

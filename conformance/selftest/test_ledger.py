@@ -154,6 +154,7 @@ def test_behaviours_are_all_there() -> None:
         "VSI and webhooks": 10,
         "server": 5,
         "SRTP": 3,
+        "speech": 5,
         "webrtc": 8,
         "agents": 4,
         "transcripts": 6,

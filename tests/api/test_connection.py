@@ -375,6 +375,9 @@ class _Trickle:
         await trio.sleep(1 if self._per_second else math.inf)
         self._room = self._per_second
 
+    def unanswered_for(self) -> float | None:
+        return None
+
     def write(self, data: memoryview) -> int:
         count = min(len(data), self._room)
         self._room -= count
@@ -395,5 +398,50 @@ async def test_a_client_that_reads_slowly_keeps_its_connection_and_an_idle_one_d
     await subject._write(bytes(65_536))
     assert flow.taken == pytest.approx(taken, abs=per_second)
     assert subject._broken == (taken < 65_536)
+    await theirs.aclose()
+    await ours.aclose()
+
+
+class _Silent:
+    """A far end that takes what is written, and acknowledges so many bytes of it every six seconds."""
+
+    broken = False
+
+    def __init__(self, per_six_seconds: int) -> None:
+        self._began = trio.current_time()
+        self._per_six_seconds = per_six_seconds
+        self._seen, self._seen_at = 0, self._began
+
+    def write(self, data: memoryview) -> int:
+        return len(data)
+
+    def unanswered_for(self) -> float | None:
+        now = trio.current_time()
+        taken = int((now - self._began) / 6) * self._per_six_seconds
+        if taken >= 10_000:
+            return None
+        if taken > self._seen:
+            self._seen, self._seen_at = taken, now
+        return now - self._seen_at
+
+
+@pytest.mark.parametrize(("per_six_seconds", "stays"), [(0, False), (500, True), (10_000, True)])
+async def test_a_peer_that_acknowledges_nothing_for_ten_seconds_has_vanished(
+    autojump_clock: MockClock, per_six_seconds: int, stays: bool
+) -> None:
+    ours, theirs = (trio.SocketStream(end) for end in trio.socket.socketpair())
+    app = ASGIWrapper(QuartTrio(__name__))
+    subject = connection.HttpConnection(app, HypercornConfig(), WorkerContext(None), lambda *_: False, ours)
+    flow = _Silent(per_six_seconds)
+    vars(subject).update(_flow=flow, _protocol=SimpleNamespace(client=None), _read_deadline=math.inf)
+    began = trio.current_time()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(subject._read)
+        await wait_all_tasks_blocked()
+        await subject._write(bytes(10_000))
+        await trio.sleep(100)
+        nursery.cancel_scope.cancel()
+    assert subject._broken != stays
+    assert trio.current_time() - began >= 100
     await theirs.aclose()
     await ours.aclose()

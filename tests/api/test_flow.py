@@ -110,3 +110,24 @@ async def test_a_reader_that_has_taken_everything_is_not_blamed_for_a_writer_tha
     link.fill()
     await trio.sleep(3)
     assert link.flow.refused_for() == pytest.approx(3, abs=0.6)
+
+
+async def test_a_reader_that_acknowledges_something_now_and_then_is_there(
+    link: Link, autojump_clock: MockClock
+) -> None:
+    written = link.fill()
+    assert link.flow.unanswered_for() == 0
+    for _ in range(10):
+        await trio.sleep(4)
+        assert link.flow.unanswered_for() == pytest.approx(4)
+        link.read(written // 20)
+        assert link.flow.unanswered_for() == 0
+    await trio.sleep(9)
+    assert link.flow.unanswered_for() == pytest.approx(9)
+
+
+async def test_nothing_is_unanswered_where_all_was_taken(link: Link, autojump_clock: MockClock) -> None:
+    link.flow.write(memoryview(b"hello"))
+    assert link.flow.unanswered_for() is None
+    await trio.sleep(100)
+    assert link.flow.unanswered_for() is None

@@ -40,6 +40,7 @@ def test_a_taken_address_is_named() -> None:
             open_listener(addr)
 
 
-def test_the_kernel_gives_up_peers_that_vanished() -> None:
+def test_the_kernel_gives_up_nobody_by_itself() -> None:
+    """Its limit hits whoever has a small buffer, however steadily it reads."""
     with open_listener("127.0.0.1:0") as sock:
-        assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 10_000
+        assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 0

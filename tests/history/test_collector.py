@@ -8,6 +8,15 @@ from typing import Any, Literal
 import pytest
 from pydantic import create_model
 
+from vb.events.agent import (
+    AgentConnected,
+    AgentDisconnected,
+    AgentInterrupted,
+    AgentLatency,
+    AgentResponse,
+    AgentResponseCorrected,
+    AgentUserTranscript,
+)
 from vb.events.base import Event, LegEvent, Published
 from vb.events.leg import (
     Cdr,
@@ -234,6 +243,62 @@ def test_transcripts_and_agents_are_kept_as_soon_as_there_are_such_events() -> N
     entries = entries_of(data for _, data in change.parts)
     said = [(message.role, message.text) for message in messages_of(change.document, entries)]
     assert said == [("MESSAGE_ROLE_USER", "hello"), ("MESSAGE_ROLE_AGENT", "good day")]
+
+
+def _said_in(change: Change) -> list[tuple[str, str]]:
+    entries = entries_of(data for _, data in change.parts)
+    return [
+        (message.role.rpartition("_")[2], message.text) for message in messages_of(change.document, entries)
+    ]
+
+
+def test_an_agents_session_is_kept_with_what_was_heard_of_it() -> None:
+    told = Told()
+    agent = str(uuid.UUID(int=3, version=4))
+    for event in (
+        LegConnected(leg_id=LEG, leg_type="sip_inbound"),
+        AgentConnected(leg_id=LEG, conversation_id="c1", provider="deepgram", agent_id=agent),
+        AgentUserTranscript(leg_id=LEG, text="is it", is_final=False),
+        AgentUserTranscript(leg_id=LEG, text="is it open?"),
+        AgentResponse(leg_id=LEG, text="until", is_final=False),
+        AgentResponse(leg_id=LEG, text="until eight tonight"),
+        AgentInterrupted(leg_id=LEG, turn=1, played_ms=300),
+        AgentResponseCorrected(leg_id=LEG, original="until eight tonight", text="until eight"),
+        AgentLatency(leg_id=LEG, parts_ms={"llm": 412.5}),
+        AgentDisconnected(leg_id=LEG, reason="stopped", conversation_id="c1", provider="deepgram"),
+    ):
+        told(event)
+    change = told.one()
+    assert change.texts == ("is it open?", "until eight")
+    assert _said_in(change) == [("USER", "is it open?"), ("AGENT", "until eight")]
+    detail = show_detail(change.call_id, change.document)
+    (session,) = detail.leg.agents
+    assert (session.provider, session.agent_id, session.turns) == ("deepgram", agent, 2)
+    assert (session.reason, session.error) == ("stopped", None)
+    assert detail.agent_id == agent
+    kinds = [entry["type"] for entry in entries_of(data for _, data in change.parts)]
+    assert "agent.latency" in kinds
+
+
+def test_an_agent_that_was_never_connected_is_told_with_why() -> None:
+    told = Told()
+    told(LegConnected(leg_id=LEG, leg_type="sip_inbound"))
+    told(AgentDisconnected(leg_id=LEG, reason="failed", error="wrong key", provider="vapi"))
+    (session,) = show_detail(told.one().call_id, told.collector._calls[LEG].document).leg.agents
+    assert (session.provider, session.error) == ("vapi", "wrong key")
+    assert session.started == session.ended
+
+
+def test_an_agent_of_a_room_is_told_to_all_who_are_there() -> None:
+    told = Told()
+    for leg_id in (LEG, MATE):
+        told(LegConnected(leg_id=leg_id, leg_type="sip_inbound"))
+        told(LegJoinedRoom(leg_id=leg_id, room_id="r"))
+    told(AgentConnected(room_id="r", conversation_id="c1"))
+    told(AgentResponse(room_id="r", text="welcome"))
+    for change in told.collector.take():
+        assert _said_in(change) == [("AGENT", "welcome")]
+        assert change.texts == ("welcome",)
 
 
 INVITE = (

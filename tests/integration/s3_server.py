@@ -64,7 +64,7 @@ class Store:
 
 
 async def furnish(client: httpx.AsyncClient, endpoint: str) -> Store:
-    """Make a user, who may do everything with S3, and the bucket; from then on signatures are checked."""
+    """Make a user, who may do everything with S3 and Polly, and the bucket; from then on signatures are checked."""
 
     async def ask(service: str, method: str, path: str, **fields: str) -> str:
         headers = {
@@ -74,7 +74,11 @@ async def furnish(client: httpx.AsyncClient, endpoint: str) -> Store:
         assert reply.status_code == 200, reply.text
         return reply.text
 
-    policy = {"Statement": [{"Effect": "Allow", "Action": "s3:*", "Resource": "*"}], "Version": "2012-10-17"}
+    actions = ["s3:*", "polly:*"]
+    policy = {
+        "Statement": [{"Effect": "Allow", "Action": actions, "Resource": "*"}],
+        "Version": "2012-10-17",
+    }
     user = {"Version": "2010-05-08", "UserName": "recorder"}
     await ask("iam", "POST", "/", Action="CreateUser", **user)
     given = {"PolicyName": "s3", "PolicyDocument": json.dumps(policy)}

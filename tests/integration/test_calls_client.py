@@ -197,4 +197,4 @@ async def test_no_request_that_is_made_up_makes_the_server_fail(server: Server, 
     )
     text = done.stdout.decode()
     assert done.returncode == 0, text[-4000:]
-    assert "6 selected" in text, text
+    assert "8 selected" in text, text

@@ -12,6 +12,7 @@ from pydantic import SecretStr
 
 from conformance.peers.stt_service import KEY, Plan, SttService, open_stt_service
 from conformance.peers.stt_words import WORDS
+from tests.support.browser import open_browser
 from tests.support.phone import open_phone
 from tests.support.program import Program, open_program, tone
 from tests.support.world import Events, call_in, rest_of, wait_for
@@ -140,12 +141,11 @@ async def test_everybody_in_a_room_is_heard_apart(config: Config) -> None:
         }
         assert len(texts) == 3
         await at.server.call("remove_leg_from_room", room_id="r", leg_id=one_id)
-        await at.service.connections[0].closed.wait()
-        assert at.service.open == 2
+        await at.service.until_open(2)
         await speak(one, "golf hotel")
         assert "stt.text" not in {event["type"] for event in await rest_of(at.events)}
         await at.server.call("room_stt_stop", id="r")
-        assert at.service.open == 0
+        await at.service.until_open(0)
         with pytest.raises(NotFound):
             await at.server.call("room_stt_stop", id="r")
         await at.leg("room_id=r")
@@ -161,7 +161,7 @@ async def test_the_transcription_of_a_room_is_over_when_all_have_left(config: Co
         await at.server.call("room_stt_start", id="r", provider="deepgram")
         await at.service.connection(0)
         await at.hang_up(program, leg_id)
-        await at.service.connections[0].closed.wait()
+        await at.service.until_open(0)
         await at.leg("room_id=r")
         await rest_of(at.events)
         assert len(at.service.connections) == 1
@@ -374,3 +374,15 @@ async def test_neither_keys_nor_words_reach_the_log(
     lines = [line for line in (out + err).splitlines() if "[debug" not in line]
     assert KEY not in out + err
     assert not [line for line in lines if "alpha" in line]
+
+
+async def test_a_browser_is_heard(config: Config) -> None:
+    async with scene(config) as at, open_browser(550) as browser:
+        leg_id = await browser.call(at.server)
+        await wait_for(at.events, "leg.connected", leg_id=leg_id)
+        await at.server.call("leg_stt_start", id=leg_id, provider="deepgram", partial=True)
+        partial = await wait_for(at.events, "stt.text", leg_id=leg_id, is_final=False)
+        assert set(partial["text"].split()) == {"bravo"}
+        await at.server.call("leg_stt_stop", id=leg_id)
+        final = await wait_for(at.events, "stt.text", leg_id=leg_id, is_final=True)
+        assert set(final["text"].split()) == {"bravo"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import shutil
+import ssl
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
@@ -12,6 +13,7 @@ from weakref import ref
 import pytest
 import trio
 import trio.testing
+import trustme
 from pydantic import SecretStr
 
 from tests.support.browser import EVENT_TYPE, FORMATS, open_browser
@@ -21,6 +23,7 @@ from tests.webrtc.coturn import PASSWORD, USER, coturn
 from vb.commands.views import WebRtcAnswer, WebRtcCandidates
 from vb.config import Config
 from vb.errors import BadRequest, Conflict, InternalError, NotFound
+from vb.rtcleg import relay
 from vb.server import Server, open_server
 from vb.webrtc.candidate import parse_candidate
 from vb.webrtc.session import Closed
@@ -250,10 +253,15 @@ async def test_replayed_and_foreign_packets_move_nothing_but_counters(config: Co
 
 
 @pytest.mark.skipif(shutil.which("turnserver") is None, reason="coturn is not installed")
-@pytest.mark.parametrize("transport", ["udp", "tcp"])
-async def test_media_goes_through_a_relay(config: Config, tmp_path: Path, transport: str) -> None:
-    with coturn(tmp_path) as port:
-        url = f"turn:{USER}:{PASSWORD.replace(' ', '%20')}@127.0.0.1:{port}?transport={transport}"
+@pytest.mark.parametrize(("scheme", "transport"), [("turn", "udp"), ("turn", "tcp"), ("turns", "tcp")])
+async def test_media_goes_through_a_relay(
+    config: Config, tmp_path: Path, scheme: str, transport: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    identity = None
+    if scheme == "turns":
+        identity = own_authority(tmp_path, "127.0.0.1", monkeypatch)
+    with coturn(tmp_path, identity) as port:
+        url = f"{scheme}:{USER}:{PASSWORD.replace(' ', '%20')}@127.0.0.1:{port}?transport={transport}"
         settings = config.webrtc.model_copy(update={"ice_servers": _secrets(url)})
         async with (
             open_server(config.model_copy(update={"webrtc": settings}), http=False) as server,
@@ -280,6 +288,90 @@ async def test_media_goes_through_a_relay(config: Config, tmp_path: Path, transp
                 await browser.hear(60)
                 assert phone.tones() == {1000}
                 assert browser.leg.heard_pitch_hz() == pytest.approx(600, abs=15)
+
+
+async def test_a_browser_that_has_ipv6_only_hears_and_is_heard(config: Config) -> None:
+    sip = config.sip.model_copy(update={"bind_ipv6": "::1"})
+    async with (
+        open_server(config.model_copy(update={"sip": sip}), http=False) as server,
+        open_phone(600) as phone,
+        open_browser(1000, host="::1") as browser,
+        open_browser(1400) as other,
+    ):
+        with server.events() as events:
+            leg_id = await browser.call(server)
+            hosts = [line.split()[4] for line in browser.answer.splitlines() if "typ host" in line]
+            assert hosts == ["127.0.0.1", "::1"]
+            await server.call("add_leg_to_room", room_id="r", leg_id=leg_id)
+            await wait_for(events, "leg.connected", leg_id=leg_id)
+            await call_in(server, phone, events, "r")
+            leg: Any = server.engine.legs.get(leg_id)
+            assert ":" in leg.session.ice.route[0][0]
+            await phone.hear(60)
+            await browser.hear(60)
+            assert phone.tones() == {1000}
+            assert browser.leg.heard_pitch_hz() == pytest.approx(600, abs=15)
+            # One that has both takes the way that costs less.
+            leg_id = await other.call(server)
+            await wait_for(events, "leg.connected", leg_id=leg_id)
+            both: Any = server.engine.legs.get(leg_id)
+            assert both.session.ice.route[0][0] == "127.0.0.1"
+
+
+async def test_a_leg_gives_its_ports_of_both_families_back(config: Config) -> None:
+    sip = config.sip.model_copy(update={"bind_ipv6": "::1"})
+    rtp = config.rtp.model_copy(update={"port_min": 34_000, "port_max": 34_100})
+    async with (
+        open_server(config.model_copy(update={"sip": sip, "rtp": rtp}), http=False) as server,
+        open_browser(1000, host="::1") as browser,
+    ):
+        free = server.engine.ports.free
+        with server.events() as events:
+            leg_id = await browser.call(server)
+            assert server.engine.ports.free == free - 2
+            await wait_for(events, "leg.connected", leg_id=leg_id)
+            await server.call("delete_leg", id=leg_id)
+            await wait_for(events, "leg.disconnected", leg_id=leg_id)
+        await server.engine.legs.wait_idle()
+        assert server.engine.ports.free == free
+
+
+@pytest.mark.skipif(shutil.which("turnserver") is None, reason="coturn is not installed")
+async def test_a_relay_whose_certificate_has_another_name_is_not_used(
+    config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with coturn(tmp_path, own_authority(tmp_path, "turn.example.org", monkeypatch)) as port:
+        url = f"turns:{USER}:{PASSWORD.replace(' ', '%20')}@127.0.0.1:{port}"
+        settings = config.webrtc.model_copy(update={"ice_servers": _secrets(url)})
+        async with (
+            open_server(config.model_copy(update={"webrtc": settings}), http=False) as server,
+            open_browser(1000) as browser,
+        ):
+            reply = cast("WebRtcAnswer", await server.call("webrtc_offer", sdp=browser.offer()))
+            found: list[str] = []
+            with trio.fail_after(10):
+                while True:
+                    told = cast(
+                        "WebRtcCandidates", await server.call("webrtc_get_candidates", id=reply.leg_id)
+                    )
+                    found += [candidate.candidate for candidate in told.candidates]
+                    if told.done:
+                        break
+                    await trio.sleep(0.05)
+            assert not any("typ relay" in candidate for candidate in found)
+
+
+def own_authority(folder: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path]:
+    """Trust an authority of our own, and return a certificate of it with its key."""
+    authority = trustme.CA()
+    issued = authority.issue_cert(name)
+    certificate, key = folder / "certificate.pem", folder / "key.pem"
+    certificate.write_bytes(issued.cert_chain_pems[0].bytes())
+    key.write_bytes(issued.private_key_pem.bytes())
+    context = ssl.create_default_context()
+    authority.configure_trust(context)
+    monkeypatch.setattr(relay, "trusted", lambda: context)
+    return certificate, key
 
 
 def _secrets(*urls: str) -> tuple[SecretStr, ...]:

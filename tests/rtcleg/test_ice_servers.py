@@ -15,6 +15,14 @@ def test_servers_of_both_kinds_are_read() -> None:
     )
 
 
+def test_a_relay_over_tls_has_its_own_port_and_is_reached_over_tcp() -> None:
+    found = IceServers.parse(["turns:u:p@turn.example.org", "turns:u:p@[::1]:443?transport=tcp"])
+    assert found.turn == (
+        TurnServer("turn.example.org", 5349, "u", "p", stream=True, tls=True),
+        TurnServer("::1", 443, "u", "p", stream=True, tls=True),
+    )
+
+
 def test_none_stands_for_no_servers() -> None:
     assert IceServers.parse(["none"]) == IceServers()
 
@@ -30,6 +38,8 @@ def test_none_stands_for_no_servers() -> None:
         "stun:stun.example.org:0",
         "stun:stun.example.org:65536",
         "turn:u:secret@turn.example.org?transport=tls",
+        "turns:u:secret@turn.example.org?transport=udp",
+        "turns:turn.example.org",
         "stun:",
     ],
 )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import datetime
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -12,10 +14,16 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from tests.support.engine import Observed, open_engine
 from tests.webrtc.offers import CHROME_AUDIO, CHROME_HEAD
+from vb.codecs.base import OPUS
 from vb.commands.registry import call
 from vb.config import Config
 from vb.errors import BadRequest, ConfigError, Conflict
 from vb.legs.requests import CreateLeg
+from vb.webrtc.candidate import local_candidate
+from vb.webrtc.certificate import make_identity
+from vb.webrtc.dtls import DtlsContext
+from vb.webrtc.negotiation import WebRtcNegotiation
+from vb.webrtc.session import Session, SessionEvent
 
 OFFER = "".join(f"{line}\r\n" for line in (*CHROME_HEAD, *CHROME_AUDIO))
 SETTINGS = {"RTP_PORT_MIN": "0", "RTP_PORT_MAX": "0"}
@@ -116,6 +124,100 @@ async def test_a_setting_that_cannot_be_used_is_named(name: str, value: str) -> 
         problem = problem.exceptions[0]
     assert isinstance(problem, ConfigError)
     assert name in problem.message
+
+
+class Peer:
+    """A far end in memory: its datagrams go straight into the leg's transport, and the leg's into it.
+
+    Attributes:
+        away: whether the network between the two has broken down.
+        told: what its own session has told.
+    """
+
+    address = ("127.0.0.1", 40_000)
+
+    def __init__(self) -> None:
+        self.away = False
+        self.told: list[SessionEvent] = []
+        self._sent: list[bytes] = []
+        context = DtlsContext(make_identity(datetime.datetime.now(datetime.UTC), 1))
+        self.session = Session(controlling=True, context=context, random_bytes=os.urandom)
+        self._candidate = local_candidate("host", self.address)
+        self.session.add_local(self._candidate, self.address)
+        self._talk = WebRtcNegotiation(codecs=[OPUS], session_id=1, ssrc=1, cname="peer")
+
+    async def call(self, observed: Observed) -> Any:
+        """Offer, and take the answer; returns the leg."""
+        transport = self.session.local_transport([self._candidate], complete=True)
+        reply: Any = await call(
+            observed.engine, "webrtc_offer", {"sdp": self._talk.offer(transport).decode()}
+        )
+        leg: Any = observed.engine.legs.get(reply.leg_id)
+        leg.transport._bases[leg.gathering.base] = self
+        agreed = self._talk.read_answer(reply.sdp.encode())
+        self.session.set_peer(agreed.transport, agreed.role, trio.current_time())
+        return leg
+
+    def send(self, data: bytes, destination: object) -> None:
+        """Take what the leg sends."""
+        self._sent.append(data)
+
+    async def exchange(self, leg: Any) -> None:
+        """Do what both have to do now."""
+        for _ in range(20):
+            await wait_all_tasks_blocked()
+            self.session.expire(trio.current_time())
+            arrived, self._sent = self._sent, []
+            left = [data for data, _, _ in self.session.outgoing()]
+            self.told += self.session.events()
+            if self.away or not (arrived or left):
+                return
+            for data in arrived:
+                self.session.receive(data, leg.gathering.base, self.address, trio.current_time())
+            for data in left:
+                leg.transport.receive(data, self.address, leg.gathering.base)
+
+    async def pass_time(self, leg: Any, clock: MockClock, seconds: float) -> None:
+        """Let time pass, in steps in which both do what is due."""
+        for _ in range(round(seconds / 0.5)):
+            clock.jump(0.5)
+            await self.exchange(leg)
+
+
+async def test_a_peer_that_falls_silent_for_a_while_keeps_its_leg(mock_clock: MockClock) -> None:
+    async with engine_with() as observed:
+        peer = Peer()
+        leg = await peer.call(observed)
+        await peer.pass_time(leg, mock_clock, 1)
+        assert observed.told("leg_id") == [("leg.connected", leg.id)]
+        for _ in range(2):
+            peer.away = True
+            # With a check before it and one behind it, each up to six seconds away, it is less than 30 s.
+            await peer.pass_time(leg, mock_clock, 17)
+            peer.away = False
+            await peer.pass_time(leg, mock_clock, 10)
+        assert observed.told("leg_id") == []
+        assert leg.shown_state == "connected"
+
+
+async def test_a_peer_that_does_not_come_back_ends_its_leg_after_thirty_seconds(
+    mock_clock: MockClock,
+) -> None:
+    async with engine_with() as observed:
+        peer = Peer()
+        leg = await peer.call(observed)
+        await peer.pass_time(leg, mock_clock, 20)
+        assert observed.told("leg_id") == [("leg.connected", leg.id)]
+        peer.away = True
+        await peer.pass_time(leg, mock_clock, 23)
+        assert observed.told("leg_id") == []
+        # The last sign of life is up to six seconds older than the silence.
+        await peer.pass_time(leg, mock_clock, 7.5)
+        await observed.engine.legs.wait_idle()
+        ended = observed.events()[-1].as_dict()
+        assert (ended["type"], ended["cdr"]["reason"]) == ("leg.disconnected", "ice_failure")
+        assert ended["cdr"]["duration_answered"] == pytest.approx(47, abs=4)
+        assert (observed.engine.plane.ports, len(observed.engine.legs)) == (0, 0)
 
 
 def _line(sdp: str, start: str) -> str:

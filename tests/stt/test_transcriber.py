@@ -112,9 +112,20 @@ async def test_stopping_sends_what_is_left_and_waits_for_the_last_words(autojump
         await settle()
         assert at.texts() == [("stt.text", "bye", True)]
         await at.done.wait()
-        assert trio.current_time() - at.provider.opened_at[0] == pytest.approx(module.FAREWELL_S)
+        assert trio.current_time() - at.provider.opened_at[0] == pytest.approx(module.PATIENCE_S)
         assert session.closed
         assert at.mouth.taps == []
+
+
+async def test_the_end_of_a_leg_shortens_the_wait_for_last_words(autojump_clock: MockClock) -> None:
+    async with stage() as at:
+        begun = trio.current_time()
+        at.provider.last.says_goodbye = False
+        at.transcriber.stop()
+        await settle()
+        at.scope.cancel()
+        await at.done.wait()
+        assert trio.current_time() - begun == pytest.approx(module.FAREWELL_S)
 
 
 async def test_a_provider_that_says_goodbye_is_not_waited_for(autojump_clock: MockClock) -> None:

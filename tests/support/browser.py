@@ -89,9 +89,11 @@ class Browser:
 
 
 @asynccontextmanager
-async def open_browser(pitch_hz: float, formats: tuple[Format, ...] = FORMATS) -> AsyncIterator[Browser]:
+async def open_browser(
+    pitch_hz: float, formats: tuple[Format, ...] = FORMATS, *, host: str = "127.0.0.1"
+) -> AsyncIterator[Browser]:
     """A browser for as long as the block lasts."""
-    leg = await open_leg(controlling=True, pitch_hz=pitch_hz)
+    leg = await open_leg(controlling=True, pitch_hz=pitch_hz, host=host)
     with leg.socket:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(leg.run)

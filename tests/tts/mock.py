@@ -33,6 +33,8 @@ class Speak:
         cut_at: after so many bytes the connection is closed.
         stall_at: after so many bytes nothing more comes.
         wait: awaited before the answer.
+        piece_bytes: length of a piece.
+        pace_s: pause after each piece.
     """
 
     content: bytes
@@ -42,6 +44,7 @@ class Speak:
     stall_at: int | None = None
     wait: trio.Event | None = None
     piece_bytes: int = PIECE_BYTES
+    pace_s: float = 0.0
 
 
 @dataclass
@@ -76,6 +79,7 @@ class Mock:
         self.paths: dict[str, Behaviour] = {}
         self.requests: list[Request] = []
         self.open = 0
+        self.asked = trio.Event()
         self.closed = trio.Event()
 
     @property
@@ -96,6 +100,7 @@ class Mock:
         try:
             while (request := await _read(stream, buffer)) is not None:
                 self.requests.append(request)
+                self.asked.set()
                 if not await self._answer(stream, request):
                     return
         except trio.BrokenResourceError:
@@ -141,6 +146,8 @@ class Mock:
             if declared is None:
                 piece = b"%x\r\n%b\r\n" % (len(piece), piece)
             await stream.send_all(piece)
+            if behaviour.pace_s:
+                await trio.sleep(behaviour.pace_s)
         if behaviour.stall_at is not None:
             await stream.receive_some(1)
             return False

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import stat
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -186,3 +188,35 @@ def test_an_index_counts_each_utterance_once() -> None:
     index.drop("b")
     index.drop("b")
     assert index.size == 0
+
+
+_WRITER = """
+import sys, numpy, trio
+from tests.media.support import inline
+from vb.ids import SystemIds
+from vb.tts.base import Audio
+from vb.tts.tasks.cache import SpeechCache
+
+async def main():
+    cache = SpeechCache(sys.argv[1], 1 << 30, with_api_key=False, disk=inline, ids=SystemIds())
+    audio = [Audio(numpy.ones(400_000, numpy.int16), 16_000)]
+    for number in range(100_000):
+        await cache.put(f"{number:064x}", audio)
+        print(number, flush=True)
+
+trio.run(main)
+"""
+
+
+def test_a_kill_leaves_whole_files_only(tmp_path: Path) -> None:
+    for _ in range(3):
+        writer = subprocess.Popen([sys.executable, "-c", _WRITER, str(tmp_path)], stdout=subprocess.PIPE)
+        assert writer.stdout is not None
+        writer.stdout.readline()
+        writer.stdout.readline()
+        writer.kill()
+        writer.wait()
+        writer.stdout.close()
+    kept = [name for name in names(tmp_path) if not name.endswith(".part")]
+    assert len(kept) >= 2
+    assert all(unpack((tmp_path / name).read_bytes()) is not None for name in kept)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
+
 import numpy as np
 import pytest
 import trio
@@ -223,6 +225,15 @@ async def test_a_stalled_answer_ends_with_an_error(monkeypatch: pytest.MonkeyPat
     assert (error["category"], error["error"]) == ("retryable", "elevenlabs: the answer stalls")
 
 
+async def test_an_answer_that_only_trickles_ends_with_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(asking, "STALL_S", 0.1)
+    async with open_stage() as stage:
+        stage.mock.plan(Speak(TONE.tobytes(), piece_bytes=4, pace_s=0.002))
+        stage.speak()
+        error = await stage.listener.hear_until("tts.error", "tts.finished")
+    assert error["error"] == "elevenlabs: the answer stalls"
+
+
 async def test_a_slow_listener_is_not_taken_for_a_stalled_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(asking, "STALL_S", 0.05)
     monkeypatch.setattr(asking, "MAX_PORTIONS", 2)
@@ -293,3 +304,18 @@ async def test_two_owners_do_not_wait_for_each_other() -> None:
         await other.hear_until("tts.finished")
         await other.slots.end()
     assert same(other.pcm, OTHER)
+
+
+async def test_every_provider_is_heard() -> None:
+    content = b64encode(wav_bytes(TONE.tobytes(), rate_hz=RATE_HZ)).decode()
+    for provider in ("elevenlabs", "deepgram", "azure", "aws", "google"):
+        async with open_stage() as stage:
+            stage.mock.plan(Speak(TONE.tobytes()))
+            if provider == "google":
+                stage.mock.plan(
+                    Speak(f'{{"audioContent": "{content}"}}'.encode(), "application/json; charset=UTF-8")
+                )
+            stage.speak(provider=provider, api_key="a:b")
+            await stage.listener.hear_until("tts.finished", "tts.error")
+            assert (provider, stage.listener.kinds) == (provider, ["tts.started", "tts.finished"])
+            assert same(stage.listener.pcm, TONE)

@@ -17,13 +17,23 @@ USER, PASSWORD = "caller", "pass word"
 
 
 @contextmanager
-def coturn(folder: Path) -> Iterator[int]:
-    """Runs coturn; the value is its port for UDP and TCP."""
+def coturn(folder: Path, identity: tuple[Path, Path] | None = None) -> Iterator[int]:
+    """Runs coturn; the value is its port for UDP and TCP, or that for TLS.
+
+    Args:
+        folder: of its files.
+        identity: certificate and key, for TLS.
+    """
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = ["turnserver", "-n", "-a", "-u", f"{USER}:{PASSWORD}", "-r", "example.org", "-p", str(port)]
-    command += ["-L", "127.0.0.1", "-E", "127.0.0.1", "--allow-loopback-peers", "--no-tls", "--no-dtls"]
+    command = ["turnserver", "-n", "-a", "-u", f"{USER}:{PASSWORD}", "-r", "example.org"]
+    command += ["-p", str(port if identity is None else port - 1)]
+    command += ["-L", "127.0.0.1", "-E", "127.0.0.1", "--allow-loopback-peers", "--no-dtls"]
+    if identity is None:
+        command += ["--no-tls"]
+    else:
+        command += ["--tls-listening-port", str(port), "--cert", str(identity[0]), "--pkey", str(identity[1])]
     command += ["--no-cli", "--log-file", "stdout", "--pidfile", str(folder / "pid"), "--no-rfc5780"]
     command += ["--db", str(folder / "db"), "-m", "1", "--stale-nonce", "600"]
     with subprocess.Popen(

@@ -55,7 +55,7 @@ class Leg:
 
     def __post_init__(self) -> None:
         self.talk = WebRtcNegotiation(codecs=[CODECS["opus"]], session_id=1, ssrc=SSRC, cname="vb")
-        self.base = self.socket.getsockname()
+        self.base = self.socket.getsockname()[:2]
         self.candidate = local_candidate("host", self.base)
         self.session.add_local(self.candidate, self.base)
         self._wake = trio.Event()
@@ -159,11 +159,17 @@ class Leg:
 
 
 async def open_leg(
-    *, controlling: bool, pitch_hz: float, profiles: tuple[SrtpProfile, ...] = PROFILES, lite: bool = False
+    *,
+    controlling: bool,
+    pitch_hz: float,
+    profiles: tuple[SrtpProfile, ...] = PROFILES,
+    lite: bool = False,
+    host: str = "127.0.0.1",
 ) -> Leg:
     """Return a leg on a free loopback port."""
-    socket = trio.socket.socket(trio.socket.AF_INET, trio.socket.SOCK_DGRAM)
-    await socket.bind(("127.0.0.1", 0))
+    family = trio.socket.AF_INET6 if ":" in host else trio.socket.AF_INET
+    socket = trio.socket.socket(family, trio.socket.SOCK_DGRAM)
+    await socket.bind((host, 0))
     context = DtlsContext(make_identity(datetime.datetime.now(datetime.UTC), 1), profiles)
     session = Session(controlling=controlling, context=context, random_bytes=os.urandom, lite=lite)
     return Leg(socket, session, pitch_hz)

@@ -1,5 +1,6 @@
 """Packets protected and unprotected in rows, against pylibsrtp's own sessions and against damage."""
 
+import random
 import struct
 
 import numpy as np
@@ -98,6 +99,57 @@ def test_rows_of_several_legs_and_of_none_are_handled_in_one_call() -> None:
         [Srtp(keys(seed=1, swapped=True)), None, Srtp(keys(seed=50, swapped=True))], rows, [1, 2, 3], chosen
     )
     assert taken(rows, np.array([0, *chosen.tolist()])) == [b"", *packets]
+
+
+def test_batches_of_many_legs_are_read_and_written_as_pylibsrtp_does_one_by_one() -> None:
+    rng = random.Random(1)
+    legs = [(PROFILES[number % len(PROFILES)], number) for number in range(24)]
+    ours = [Srtp(keys(profile, seed=seed)) for profile, seed in legs]
+    reads = [
+        their_session(keys(profile, seed=seed).send, profile, pylibsrtp.Policy.SSRC_ANY_INBOUND)
+        for profile, seed in legs
+    ]
+    writes = [
+        their_session(keys(profile, seed=seed).receive, profile, pylibsrtp.Policy.SSRC_ANY_OUTBOUND)
+        for profile, seed in legs
+    ]
+    for turn in range(5):
+        order = rng.sample(range(24), 20)
+        packets = [rtp(turn, ssrc=leg, payload=rng.randbytes(rng.randrange(1, 400))) for leg in order]
+        rows, lengths = placed([b"", *packets])
+        sent = lengths[1:].copy()
+        protect_rows([ours[leg] for leg in order], rows, range(1, 21), sent)
+        secured = taken(rows, np.array([0, *sent.tolist()]))[1:]
+        assert [reads[leg].unprotect(data) for leg, data in zip(order, secured, strict=True)] == packets
+        rows, lengths = placed(
+            [writes[leg].protect(packet) for leg, packet in zip(order, packets, strict=True)]
+        )
+        unprotect_rows([ours[leg] for leg in order], rows, range(20), lengths)
+        assert taken(rows, lengths) == packets
+    assert all(session.counts == srtp.SrtpCounts() for session in ours)
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_refused_rows_count_at_their_legs_and_leave_the_others_whole(profile: SrtpProfile) -> None:
+    one, other = Srtp(keys(profile)), Srtp(keys(profile, seed=50))
+    first, second = protected(Srtp(keys(profile, swapped=True)), [rtp(1), rtp(2)])
+    (third,) = protected(Srtp(keys(profile, swapped=True, seed=50)), [rtp(3)])
+    changed = bytes([*second[:-1], second[-1] ^ 1])
+    rows, lengths = placed([first, first, changed, first[:13], third, third[:-1], second])
+    unprotect_rows([one, one, one, one, other, other, one], rows, range(7), lengths)
+    assert taken(rows, lengths) == [rtp(1), b"", b"", b"", rtp(3), b"", rtp(2)]
+    assert one.counts == srtp.SrtpCounts(malformed=1, unauthentic=1, replayed=1)
+    assert other.counts.malformed + other.counts.unauthentic + other.counts.replayed == 1
+
+
+def test_rows_behind_those_of_a_batch_stay_as_they_are() -> None:
+    ours = Srtp(keys())
+    rows, lengths = placed([rtp(1), rtp(2), rtp(3)])
+    rows.array[:, 200:] = 0xEE
+    protect_rows([ours], rows, [1], lengths[1:2])
+    assert rows.array[0, : lengths[0]].tobytes() == rtp(1)
+    assert rows.array[2, : lengths[2]].tobytes() == rtp(3)
+    assert (rows.array[:, 200:] == 0xEE).all()
 
 
 def test_replays_are_refused_and_counted() -> None:

@@ -34,6 +34,8 @@ log = structlog.get_logger(__name__)
 FIRST_REQUEST_TIMEOUT_S: Final = 15.0
 KEEP_ALIVE_TIMEOUT_S: Final = 75.0
 WRITE_TIMEOUT_S: Final = 5.0
+GONE_S: Final = 10.0
+"""A peer that has acknowledged none of what was written for so long has vanished without a word."""
 LINGER_S: Final = 1.0
 _STREAM_ERRORS: Final = (trio.BrokenResourceError, trio.ClosedResourceError, trio.BusyResourceError)
 _MAX_EMPTY_LINES: Final = 16
@@ -200,6 +202,8 @@ class HttpConnection:
         self._idle = True
         self._read_scope = trio.CancelScope()
         self._read_deadline = trio.current_time() + FIRST_REQUEST_TIMEOUT_S
+        self._look_at = math.inf
+        self._reading = False
         self._protocol: Http1Protocol
         self._receiver: Receiver | None = None
 
@@ -257,7 +261,8 @@ class HttpConnection:
     async def _read(self) -> None:
         """Feed the protocol until the peer or the server closes, or nothing comes for too long."""
         while True:
-            with trio.CancelScope(deadline=self._read_deadline) as self._read_scope:
+            self._reading = True
+            with trio.CancelScope(deadline=self._deadline()) as self._read_scope:
                 try:
                     data = await self._stream.receive_some(
                         _READ_BYTES if self._receiver is None else _AUDIO_READ_BYTES
@@ -266,6 +271,9 @@ class HttpConnection:
                     if self._receiver is not None:
                         self._receiver.lost(reset=True)
                     return
+            self._reading = False
+            if self._read_scope.cancelled_caught and self._is_there():
+                continue
             if self._read_scope.cancelled_caught or (self._closing and not data):
                 return
             if self._closing:
@@ -282,20 +290,53 @@ class HttpConnection:
             if not data:
                 return
 
+    def _is_there(self) -> bool:
+        """Tell whether reading has only been interrupted to look after the peer, and it is still there."""
+        now = trio.current_time()
+        if now < self._look_at:
+            return False
+        unanswered_s = self._flow.unanswered_for()
+        if unanswered_s is not None and unanswered_s >= GONE_S:
+            log.info("peer_vanished", peer=self._protocol.client)
+            self._broken = True
+            if self._receiver is not None:
+                self._receiver.lost(reset=True)
+            return False
+        self._look_at = math.inf if unanswered_s is None else now + GONE_S / 2
+        return now < self._read_deadline
+
+    def _watch(self) -> None:
+        """See to it that somebody looks whether the peer takes what was written."""
+        if self._look_at == math.inf:
+            self._flow.unanswered_for()
+            self._look_at = trio.current_time() + GONE_S / 2
+            self._read_scope.deadline = self._deadline()
+
+    def _deadline(self) -> float:
+        """Return when what is read now is interrupted; a command that runs meanwhile is not."""
+        return min(self._read_deadline, self._look_at) if self._reading else self._read_deadline
+
     async def _read_websocket(self, stream: WebSocketStream) -> bool:
         """Feed an open WebSocket past the protocol, in one scope; False when nothing more can be read."""
-        with trio.CancelScope(deadline=self._read_deadline) as self._read_scope:
-            while stream.is_open and not self._closing:
-                try:
-                    data = await self._stream.receive_some(_READ_BYTES)
-                except (trio.BrokenResourceError, trio.ClosedResourceError):
-                    data = b""
-                if not data:
-                    return False
-                if not self._closing:
-                    await stream.receive(bytes(data))
-            return True
-        return False
+        while True:
+            with trio.CancelScope(deadline=self._read_deadline) as self._read_scope:
+                while stream.is_open and not self._closing:
+                    self._reading = True
+                    self._read_scope.deadline = self._deadline()
+                    try:
+                        data = await self._stream.receive_some(_READ_BYTES)
+                    except (trio.BrokenResourceError, trio.ClosedResourceError):
+                        data = b""
+                    self._reading = False
+                    self._read_scope.deadline = self._read_deadline
+                    if not data:
+                        return False
+                    if not self._closing:
+                        await stream.receive(bytes(data))
+                return True
+            self._reading = False
+            if not self._is_there():
+                return False
 
     async def _send(self, event: Event) -> None:
         """Take what the protocol wants: bytes out, the connection closed, or the idle timer moved."""
@@ -316,6 +357,7 @@ class HttpConnection:
         Cancellation: the write goes on, because half a message would garble all that follows.
         """
         rest = memoryview(data)
+        self._watch()
         if not (self._write_lock.locked() or self._broken or self._ended):
             rest = rest[self._flow.write(rest) :]  # nearly always the end of it, without any waiting
             if not rest and not self._flow.broken:
@@ -358,4 +400,4 @@ class HttpConnection:
 
     def _set_read_deadline(self, timeout_s: float) -> None:
         self._read_deadline = trio.current_time() + timeout_s
-        self._read_scope.deadline = self._read_deadline
+        self._read_scope.deadline = self._deadline()

@@ -33,6 +33,8 @@ class Flow:
         self._written = 0
         self._refused_at: float | None = None
         self._seen = 0
+        self._answered = 0
+        self._answered_at: float | None = None
 
     def write(self, data: memoryview) -> int:
         """Give the system what it takes at once; returns how many bytes that were."""
@@ -82,6 +84,23 @@ class Flow:
         """
         self._look()
         return 0.0 if self._refused_at is None else trio.current_time() - self._refused_at
+
+    def unanswered_for(self) -> float | None:
+        """Return for how many seconds the far end has acknowledged nothing, as far as these calls have seen.
+
+        None when nothing waits for it.
+
+        The kernel has a limit of its own for this (TCP_USER_TIMEOUT). But it counts from when the far end had
+        no room, and goes on counting until there is room for all that it would send at once: for a small
+        buffer there never is, so whoever has one is given up however steadily it reads.
+        """
+        taken, now = self.taken, trio.current_time()
+        if taken == self._written:
+            self._answered_at = None
+            return None
+        if self._answered_at is None or taken > self._answered:
+            self._answered, self._answered_at = taken, now
+        return now - self._answered_at
 
     def _look(self) -> None:
         """Note what the far end has taken since the last look."""

@@ -16,7 +16,7 @@ from hypercorn.logging import Logger
 from hypercorn.trio.worker_context import WorkerContext
 
 from vb.api.app import Application, create_app
-from vb.api.connection import WRITE_TIMEOUT_S, HttpConnection
+from vb.api.connection import HttpConnection
 from vb.api.edge import EdgeEngine
 from vb.api.encoding import MAX_BODY_BYTES
 
@@ -74,9 +74,6 @@ def open_listener(addr: str) -> socket.socket:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0 if dual else 1)
-        if hasattr(socket, "TCP_USER_TIMEOUT"):
-            # Accepted sockets inherit it: a peer that vanished without a word is given up by the kernel.
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(2 * WRITE_TIMEOUT_S * 1000))
         sock.bind((host or ("::" if family == socket.AF_INET6 else "0.0.0.0"), int(port)))
         sock.listen(BACKLOG)
     except OSError as exc:

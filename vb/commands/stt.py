@@ -22,8 +22,8 @@ class Transcribe(OwnerRef):
         default="", description="such as en or es; the provider's default when absent", max_length=64
     )
     partial: bool = Field(default=False, description="tell what may still change, too")
-    provider: str = Field(
-        default="",
+    provider: str | None = Field(
+        default=None,
         description="who listens; elevenlabs when absent",
         max_length=64,
         json_schema_extra={"enum": ["elevenlabs", "deepgram", "deepgram_flux", "azure", "local"]},
@@ -89,8 +89,10 @@ async def leg_stt_start(engine: Engine, p: Transcribe) -> SttStart:
 
     It goes on in whatever room the leg is, until the leg ends.
     """
+    if not p.id:
+        engine.legs.get(p.id)  # over VSI: who names nobody learns that first
     options = p.options()
-    provider = engine.transcripts.choose(p.provider, options)
+    provider = engine.transcripts.choose(p.provider or "", options)
     engine.transcripts.start_leg(engine.legs.get(p.id), provider, options)
     return SttStart(status="stt_started", leg_id=p.id)
 
@@ -101,8 +103,10 @@ async def room_stt_start(engine: Engine, p: Transcribe) -> RoomSttStart:
 
     Who joins later is transcribed too, as long as somebody is.
     """
+    if not p.id:
+        engine.rooms.get(p.id)
     options = p.options()
-    provider = engine.transcripts.choose(p.provider, options)
+    provider = engine.transcripts.choose(p.provider or "", options)
     leg_ids = engine.transcripts.start_room(engine.rooms.get(p.id), provider, options)
     return RoomSttStart(status="stt_started", room_id=p.id, leg_ids=leg_ids)
 

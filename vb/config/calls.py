@@ -236,7 +236,7 @@ class WebRtcConfig(Group):
 
     ice_servers: Annotated[tuple[SecretStr, ...], BeforeValidator(parse_list)] = setting(
         "ICE_SERVERS",
-        "STUN and TURN servers, as stun:host:port or turn:user:password@host:port?transport=tcp; none = none",
+        "STUN and TURN servers: stun:host:port, turn: or turns:user:password@host?transport=tcp; none = none",
         (SecretStr("stun:stun.l.google.com:19302"),),
         shown="stun:stun.l.google.com:19302",
     )

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from vb.events.base import LegEvent
 
+_STREAM = "which of a leg's audio streams it is; absent for a leg that has one"
 _ROOM = "the room whose transcription it is; absent when only the leg is transcribed"
 
 
@@ -15,6 +16,7 @@ class SttText(LegEvent, type="stt.text"):
     """Somebody said something."""
 
     room_id: str | None = Field(default=None, description=_ROOM)
+    stream_id: str | None = Field(default=None, description=_STREAM)
     text: str
     is_final: bool = Field(description="false while it may still change")
     speech_final: bool | None = Field(default=None, description="whether the speaker has paused")
@@ -39,6 +41,7 @@ class SttTurn(LegEvent, type="stt.turn"):
     """A turn of somebody who speaks began, went on or ended, as far as the provider can tell."""
 
     room_id: str | None = Field(default=None, description=_ROOM)
+    stream_id: str | None = Field(default=None, description=_STREAM)
     event: Literal[
         "start_of_turn", "update", "eager_end_of_turn", "turn_resumed", "end_of_turn", "utterance_end"
     ]

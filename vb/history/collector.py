@@ -427,8 +427,17 @@ def _agent(call: CallRecord, event: Any, at_us: int) -> None:
 
 @on("agent.disconnected")
 def _agent_over(call: CallRecord, event: Any, at_us: int) -> None:
-    for agent in call.items("agents"):
-        agent.setdefault("ended_us", at_us)
+    agents = call.items("agents")
+    running = [agent for agent in agents if "ended_us" not in agent]
+    if not running and len(agents) < MAX_STAYS:  # it was never connected
+        running = [{"started_us": at_us}]
+        agents += running
+    for agent in running:
+        agent["ended_us"] = at_us
+        for name in ("provider", "conversation_id", "reason", "error"):
+            value = getattr(event, name, None)
+            if value:
+                agent.setdefault(name, value)
 
 
 @on("stt.text")
@@ -439,7 +448,14 @@ def _heard(call: CallRecord, event: Any, at_us: int) -> None:
 
 @on("agent.user_transcript", "agent.agent_response")
 def _said(call: CallRecord, event: Any, at_us: int) -> None:
+    if not getattr(event, "is_final", True):
+        return
     call.say(event.text)
     agents = call.items("agents")
     if agents:
         agents[-1]["turns"] = agents[-1].get("turns", 0) + 1
+
+
+@on("agent.response_corrected")
+def _corrected(call: CallRecord, event: Any, at_us: int) -> None:
+    call.correct(event.original, event.text)

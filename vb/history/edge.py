@@ -160,7 +160,7 @@ def list_messages(
         Unavailable: the database is away.
     """
     story = store.story(parse_call_id(call_id))
-    messages: list[Message] = list(messages_of(story.call.document, entries_of(story.parts)))
+    messages: list[Message] = messages_of(story.call.document, entries_of(story.parts))
     asked = list(pairs)
     start, size = _slice(asked)
     link = _linker(f"{base_url}{CALLS_PATH}/{story.call.call_id}/messages", asked)

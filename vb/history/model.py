@@ -222,6 +222,8 @@ class AgentSession(Model):
     started: Time
     ended: Time | None = None
     turns: int = Field(default=0, description="what user and agent said, each utterance one")
+    reason: str | None = Field(default=None, description="why it ended")
+    error: str | None = None
 
 
 class LegDetail(Model):

@@ -194,6 +194,8 @@ def _leg(document: Document) -> LegDetail:
                 started=from_us(item["started_us"]),
                 ended=_maybe(item.get("ended_us")),
                 turns=item.get("turns", 0),
+                reason=item.get("reason"),
+                error=item.get("error"),
             )
             for item in document.get("agents", ())
         ],
@@ -249,20 +251,34 @@ def show_quality(document: Document, row: Row) -> QualitySample:
     )
 
 
-def messages_of(document: Document, entries: Iterable[dict[str, Any]]) -> Iterator[Message]:
-    """Give what was said in a call."""
+def messages_of(document: Document, entries: Iterable[dict[str, Any]]) -> list[Message]:
+    """Return what was said in a call, as far as it was heard."""
     joined_us = document.get("joined_us", 0)
+    said: list[Message] = []
     for entry in entries:
+        if entry["type"] == "agent.response_corrected":
+            _correct(said, entry)
         role = _TRANSCRIPTS.get(entry["type"])
-        if role is None or (entry["type"] == "stt.text" and not entry.get("is_final")):
+        if role is None or not entry.get("is_final", entry["type"] != "stt.text"):
             continue
-        yield Message(
-            role=cast("Any", role),
-            text=entry.get("text", ""),
-            medium="MESSAGE_MEDIUM_VOICE",
-            created=from_us(event_time_us(entry["timestamp"])),
-            timespan=_timespan(entry, joined_us),
+        said.append(
+            Message(
+                role=cast("Any", role),
+                text=entry.get("text", ""),
+                medium="MESSAGE_MEDIUM_VOICE",
+                created=from_us(event_time_us(entry["timestamp"])),
+                timespan=_timespan(entry, joined_us),
+            )
         )
+    return said
+
+
+def _correct(said: list[Message], entry: Mapping[str, Any]) -> None:
+    """Put what was heard of a response in its place."""
+    for message in reversed(said):
+        if message.role == "MESSAGE_ROLE_AGENT" and message.text == entry.get("original"):
+            message.text = entry.get("text", "")
+            break
 
 
 def _timespan(entry: Mapping[str, Any], joined_us: int) -> Timespan | None:

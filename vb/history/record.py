@@ -128,6 +128,14 @@ class CallRecord:
             self._text_chars += len(text)
             self._texts_new = True
 
+    def correct(self, said: str, heard: str) -> None:
+        """Let what was heard be found in place of what was to be said."""
+        for at in range(len(self._texts) - 1, -1, -1):
+            if self._texts[at] == said:
+                self._texts[at] = heard
+                self._texts_new = True
+                break
+
     def names_changed(self) -> None:
         """Let the parties and the metadata be found anew."""
         self._texts_new = True

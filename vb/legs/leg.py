@@ -33,12 +33,13 @@ from vb.events.text import RttReceived
 from vb.legs.capabilities import Capable
 from vb.legs.cdr import CallClock
 from vb.legs.facts import LegFacts
+from vb.legs.hold_limit import HoldLimit
 from vb.legs.link import Link, link_of
 from vb.legs.protocols import LegHost, RoomLike, Signal
 from vb.legs.state import LegState, advance
 from vb.mixer.frames import FrameSink, FrameSource
 from vb.mixer.port import Port, RtpPort
-from vb.slots import TaskHandle, TaskSlots
+from vb.slots import TaskSlots
 
 log = structlog.get_logger(__name__)
 
@@ -49,9 +50,6 @@ UNKNOWN_RATE_HZ = 8000
 
 CLEANUP_DEADLINE_S = 5.0
 """How long the end of a leg waits for each of its last words: a room's recording, the answer to a BYE."""
-
-HOLD_LIMIT_S = 2 * 3600.0
-"""A call that stays on hold for this long is ended."""
 
 
 class Leg(Capable):
@@ -92,14 +90,13 @@ class Leg(Capable):
         self.role = ""
         self.local_hold = False
         self.remote_hold = False
-        self._holds = 0
-        self._hold_limit_task: TaskHandle | None = None
         self.room: RoomLike | None = None
         self.last_room: RoomLike | None = None
         self.port: Port | None = None
         self.moved: list[Callable[[], None]] = []
         self.speaking = False
         self.slots = TaskSlots(f"leg {leg_id}", lambda _: host.recovered("slots", "leg"))
+        self._hold_limit = HoldLimit(self.slots, lambda: self.hangup("rtp_timeout"))
         self.connected = trio.Event()
         self.end_reason: str | None = None
         self._announced = False
@@ -200,16 +197,8 @@ class Leg(Capable):
         if held or not self.held:
             kind = LegHold if held else LegUnhold
             self.publish(kind(leg_id=self.id, app_id=self.app_id, leg_type=self.type))
-        if self._hold_limit_task is not None and not self.held:
-            self._hold_limit_task.cancel()
-            self._hold_limit_task = None
-        elif self._hold_limit_task is None and self.held and not self.ended:
-            self._holds += 1
-            self._hold_limit_task = self.slots.start(f"hold limit {self._holds}", self._hold_limit)
-
-    async def _hold_limit(self) -> None:
-        await trio.sleep(HOLD_LIMIT_S)
-        self.hangup("rtp_timeout")
+        if not (self.held and self.ended):
+            self._hold_limit.follow(self.held)
 
     def place_in(self, room: RoomLike | None) -> None:
         """Note where the leg is from now on; only rooms call this."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
@@ -28,6 +29,9 @@ MAX_PACKET_BYTES: Final = 1344
 HEADER_BYTES: Final = 12
 USUAL_PACKET_BYTES: Final = HEADER_BYTES + 160
 """20 ms of G.711 or G.722."""
+
+_MAX_TAG_BYTES: Final = 16
+"""By which SRTP lengthens it."""
 
 HANDLE_BITS: Final = 32
 """So many low bits of a port's handle are its slot."""
@@ -87,7 +91,7 @@ class LegColumns:
         self.owner = np.zeros(capacity, np.int64)
         # Sending.
         self.packets = np.zeros((capacity, MAX_PACKET_BYTES), np.uint8)
-        self._views: list[memoryview] = []
+        self._views: dict[int, list[memoryview]] = {}
         self.payload_type = np.zeros(capacity, np.uint8)
         self.marker = np.zeros(capacity, np.bool_)
         self.sending = np.zeros(capacity, np.bool_)
@@ -133,16 +137,16 @@ class LegColumns:
         self.step[slot] = 0
         heapq.heappush(self._free, slot)
 
-    def packet_views(self, slots: list[int], size: int) -> list[memoryview]:
+    def packet_views(self, slots: Sequence[int], size: int) -> list[memoryview]:
         """Return the first so many bytes of the outgoing packet of each of some legs.
 
-        Those of the usual size are made once for each slot.
+        Those of the usual sizes are made once for each slot.
         """
         whole = self.packets.reshape(-1).data
-        if size != USUAL_PACKET_BYTES:
+        if not 0 <= size - USUAL_PACKET_BYTES <= _MAX_TAG_BYTES:
             starts = [slot * MAX_PACKET_BYTES for slot in slots]
             return [whole[at : at + size] for at in starts]
-        views = self._views
+        views = self._views.setdefault(size, [])
         for slot in range(len(views), self.reach):
             at = slot * MAX_PACKET_BYTES
             views.append(whole[at : at + size])

@@ -15,7 +15,7 @@ from vb.mixer.sharing import Sharing
 from vb.mixer.speaking import Speaking
 from vb.mixer.stats import PlaneStatistics
 from vb.mixer.streams import StreamReceiver
-from vb.mixer.transform import Transforms
+from vb.mixer.transforms import Transforms
 from vb.rtp.arrival import Arrivals
 from vb.rtp.latching import SourceLatch
 from vb.rtp.playout import Playout, PlayoutSettings

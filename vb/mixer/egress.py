@@ -271,16 +271,18 @@ class Egress:
         self._sequence[slots] = sequence
         self._timestamp[slots] = columns.timestamp[slots]
         whole = columns.packets.reshape(-1).data
-        sizes = []
+        packets: list[memoryview] = []
+        sizes: list[int] = []
         for slot, data in alone:
             start, size = slot * MAX_PACKET_BYTES, HEADER_BYTES + len(data)
             whole[start + HEADER_BYTES : start + size] = data
-            self._hand_over([slot], [whole[start : start + size]], size)
-            sizes.append(len(data))
+            packets.append(whole[start : start + size])
+            sizes.append(size)
+        self._hand_over([slot for slot, _ in alone], packets, sizes)
         columns.sequence[slots] = sequence + np.uint16(1)
         columns.marker[slots] = False
         columns.sent_packets[slots] += 1
-        columns.sent_octets[slots] += sizes
+        columns.sent_octets[slots] += np.array(sizes) - HEADER_BYTES
         self._core.statistics.packets_out += slots.size
 
     def _send_parts(self, one: _Coded, payloads: list[Payload]) -> None:
@@ -308,8 +310,8 @@ class Egress:
         columns.sent_octets[slots] += size
         self._core.statistics.packets_out += slots.size
 
-    def _hand_over(self, slots: list[int], packets: list[memoryview], size: int) -> None:
-        """Give finished packets of one size to the sockets."""
+    def _hand_over(self, slots: list[int], packets: list[memoryview], size: int | list[int]) -> None:
+        """Give finished packets to the sockets, all of one size or each of its own."""
         if self._core.transforms:
             slots, packets = self._core.transforms.send(slots, packets, size)
         self._core.io.send(slots, packets)

@@ -15,6 +15,7 @@ from vb.names import Resolve
 from vb.rtcleg.candidates import LocalCandidates
 from vb.rtcleg.ice_servers import IceServers, StunServer, TurnServer
 from vb.rtcleg.relay import Relay
+from vb.rtcleg.second_family import SecondSocket
 from vb.webrtc.candidate import Candidate, local_candidate
 from vb.webrtc.generation import RandomBytes
 from vb.webrtc.reflexive import ReflexiveQueries
@@ -40,6 +41,7 @@ class Gathering:
         resolve: looks the servers' names up.
         random_bytes: source of transaction ids.
         send: sends from the leg's own socket.
+        second: the socket of the other address family, where there is one.
 
     Attributes:
         dropped: packets that relays which have ended could not send.
@@ -54,6 +56,7 @@ class Gathering:
         resolve: Resolve,
         random_bytes: RandomBytes,
         send: Callable[[bytes, Address], None],
+        second: SecondSocket | None = None,
     ) -> None:
         self.base = base
         self._bound = bound
@@ -65,10 +68,14 @@ class Gathering:
         self._transport: Transport | None = None
         self._queries: list[ReflexiveQueries] = []
         self._answered = trio.Event()
-        self._relays: dict[Address, Relay] = {}
+        self._relays: dict[Address, Relay | SecondSocket] = {}
+        self._second = second
         self._hosts: dict[str, None] = {}
         self.dropped = 0
         self._open: set[object] = {*servers.stun, *servers.turn}
+        if second is not None:
+            self._relays[second.base] = second
+            self._open.update((server, second) for server in servers.stun)
         candidates.done = not self._open
 
     def attach(self, transport: Transport) -> None:
@@ -77,6 +84,9 @@ class Gathering:
 
     def detach(self) -> None:
         """Let go of the transport."""
+        if self._second is not None:
+            self.dropped += self._second.dropped
+            self._second = None
         self._transport = None
 
     def receive(self, data: bytes, source: Address) -> bool:
@@ -106,7 +116,13 @@ class Gathering:
         """Ask the servers, and keep what they grant until cancelled."""
         async with trio.open_nursery() as nursery:
             for stun in self._servers.stun:
-                nursery.start_soon(self._ask, stun)
+                nursery.start_soon(self._ask, stun, None)
+            if self._second is not None:
+                if self._transport is not None:
+                    self._transport.add_base(self._second.base, self._second)
+                nursery.start_soon(self._second.run, self._second_received)
+                for stun in self._servers.stun:
+                    nursery.start_soon(self._ask, stun, self._second)
             for turn in self._servers.turn:
                 nursery.start_soon(self._relay, turn)
             with trio.move_on_after(LIMIT_S):
@@ -130,41 +146,49 @@ class Gathering:
             self._transport.wake()
         self._candidates.add(candidate)
 
-    async def _address(self, host: str, port: int) -> Address | None:
-        """Look a server up; None when it has no address that the leg's socket can send to."""
+    def _second_received(self, data: bytes, source: Address, base: Address) -> None:
+        """Take a STUN or DTLS datagram of the socket of the other family."""
+        if not self.receive(data, source) and self._transport is not None:
+            self._transport.receive(data, source, base)
+
+    async def _address(self, host: str, port: int, bound: Address) -> Address | None:
+        """Look a server up; None when it has no address that a socket can send to."""
         try:
             found = await self._resolve(host, port)
         except OSError:
             return None
-        alike = [address for address in found if (":" in address) == (":" in self._bound[0])]
+        alike = [address for address in found if (":" in address) == (":" in bound[0])]
         return (alike[0], port) if alike else None
 
-    async def _ask(self, server: StunServer) -> None:
+    async def _ask(self, server: StunServer, second: SecondSocket | None) -> None:
         queries = ReflexiveQueries(self._random)
+        bound, base, send = self._bound, self.base, self._send
+        if second is not None:
+            bound, base, send = second.bound, second.base, second.send
         try:
-            address = await self._address(server.host, server.port)
+            address = await self._address(server.host, server.port, bound)
             if address is None:
                 return
             self._queries.append(queries)
-            self._send(queries.ask(address, trio.current_time()), address)
+            send(queries.ask(address, trio.current_time()), address)
             while not queries.done:
                 deadline = queries.deadline()
                 with trio.move_on_at(math.inf if deadline is None else deadline):
                     await self._answered.wait()
                 for data, to in queries.expire(trio.current_time()):
-                    self._send(data, to)
+                    send(data, to)
             known = {candidate.address for candidate in self._candidates.found}
             for mapped in queries.found:
                 if mapped not in known:
-                    self._found(local_candidate("srflx", mapped, related=self.base), self.base)
+                    self._found(local_candidate("srflx", mapped, related=base), base)
         finally:
             if queries in self._queries:
                 self._queries.remove(queries)
-            self._settle(server)
+            self._settle(server if second is None else (server, second))
 
     async def _relay(self, server: TurnServer) -> None:
         try:
-            address = await self._address(server.host, server.port)
+            address = await self._address(server.host, server.port, self._bound)
             if address is None:
                 return
             client = TurnClient(
@@ -178,8 +202,9 @@ class Gathering:
                 client,
                 address,
                 stream=server.stream,
+                tls_name=server.host if server.tls else None,
                 local_host=self._bound[0],
-                leg_socket=_reachable(self._bound),
+                leg_socket=reachable(self._bound),
                 host=_Told(self, server),
             )
             await relay.run()
@@ -229,7 +254,7 @@ class _Told:
         self._gathering.relay_received(data, peer, relayed)
 
 
-def _reachable(bound: Address) -> Address:
+def reachable(bound: Address) -> Address:
     """Return an address at which this machine reaches a socket of its own."""
     wildcard = {"0.0.0.0": "127.0.0.1", "::": "::1"}
     return wildcard.get(bound[0], bound[0]), bound[1]

@@ -1,6 +1,6 @@
 """STUN and TURN servers as the setting names them.
 
-Spec: RFC 7064, RFC 7065; with `user:password@` before the host of a TURN server.
+Spec: RFC 7064, RFC 7065; with `user:password@` before the host of a TURN server. `turns:` is TURN over TLS.
 """
 
 from __future__ import annotations
@@ -13,11 +13,12 @@ from typing import Final
 from urllib.parse import unquote
 
 DEFAULT_PORT: Final = 3478
+DEFAULT_TLS_PORT: Final = 5349
 NONE: Final = "none"
 """In place of a list: there are no servers."""
 
 _URL: Final = re.compile(
-    r"(?P<scheme>stun|turn):(?:(?P<user>[^@:]+):(?P<password>[^@]*)@)?"
+    r"(?P<scheme>stun|turns?):(?:(?P<user>[^@:]+):(?P<password>[^@]*)@)?"
     r"(?P<host>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::(?P<port>\d{1,5}))?(?:\?transport=(?P<transport>udp|tcp))?"
 )
 
@@ -36,13 +37,19 @@ class StunServer:
 
 @dataclass(frozen=True, slots=True)
 class TurnServer:
-    """Relays, over UDP or TCP."""
+    """Relays, over UDP, TCP or TLS.
+
+    Attributes:
+        stream: over TCP.
+        tls: protected by TLS, over TCP; the server's certificate must be of this name.
+    """
 
     host: str
     port: int
     username: str
     password: str = field(repr=False)
     stream: bool = False
+    tls: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +74,9 @@ class IceServers:
             found = _URL.fullmatch(url)
             if found is None:
                 raise IceServerError(f"item {number} is not stun:host:port or turn:user:password@host:port")
-            host, port = found["host"].strip("[]"), int(found["port"] or DEFAULT_PORT)
+            tls = found["scheme"] == "turns"
+            host = found["host"].strip("[]")
+            port = int(found["port"] or (DEFAULT_TLS_PORT if tls else DEFAULT_PORT))
             if not 0 < port < 65_536:
                 raise IceServerError(f"item {number} has no port from 1 to 65535")
             if found["scheme"] == "stun":
@@ -75,6 +84,8 @@ class IceServers:
                     raise IceServerError(f"item {number}: a stun: server has neither user nor transport")
                 stun.append(StunServer(host, port))
                 continue
+            if tls and found["transport"] == "udp":
+                raise IceServerError(f"item {number}: a turns: server is reached over TCP only")
             if not found["user"]:
                 raise IceServerError(f"item {number}: a turn: server needs user:password@ before its host")
             turn.append(
@@ -83,7 +94,8 @@ class IceServers:
                     port,
                     unquote(found["user"]),
                     unquote(found["password"]),
-                    found["transport"] == "tcp",
+                    tls or found["transport"] == "tcp",
+                    tls,
                 )
             )
         return cls(tuple(stun), tuple(turn))

@@ -6,6 +6,7 @@ import datetime
 import secrets
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import Final
 
@@ -23,10 +24,12 @@ from vb.metrics import Reading
 from vb.names import NameLookup
 from vb.rtcleg.candidates import LocalCandidates
 from vb.rtcleg.external import find_external
-from vb.rtcleg.gathering import Gathering
+from vb.rtcleg.gathering import Gathering, reachable
 from vb.rtcleg.ice_servers import IceServerError, IceServers
 from vb.rtcleg.leg import LEG_TYPE, RtcLeg, answer_offer, read_offer
-from vb.rtcleg.media import open_media
+from vb.rtcleg.media import RtcMedia, open_media
+from vb.rtcleg.second_family import SecondSocket, open_second
+from vb.rtp.ports import PortsExhausted
 from vb.sip.tasks.resolve import advertised_host
 from vb.webrtc.candidate import local_candidate
 from vb.webrtc.certificate import make_identity
@@ -42,6 +45,7 @@ AUTO: Final = "auto"
 _LOOKUPS_AT_ONCE: Final = 4
 _SERIAL_BITS: Final = 158
 _HIGHEST_PREFERENCE: Final = 65_535
+_SECOND_PREFERENCE: Final = 32_767
 
 
 class RtcLegs:
@@ -115,6 +119,25 @@ class RtcLegs:
         sip = self.engine.config.sip
         return sip.listen_ip or sip.bind_ip
 
+    @contextmanager
+    def _second(self, media: RtcMedia) -> Iterator[SecondSocket | None]:
+        """Hold a socket of IPv6 inside the block, where the server speaks both and has a port for it."""
+        sip = self.engine.config.sip
+        bind = sip.listen_ipv6 or sip.bind_ipv6
+        if not bind or ":" in self._bind_host:
+            yield None
+            return
+        leg_socket = reachable((self._bind_host, media.endpoint.rtp_port))
+        with ExitStack() as closing:
+            second = None
+            try:
+                second = closing.enter_context(
+                    open_second(self.engine.ports, bind, advertised_host(sip.bind_ipv6), leg_socket)
+                )
+            except (PortsExhausted, OSError) as exc:
+                log.info("no IPv6 candidate", problem=str(exc))
+            yield second
+
     async def offer(self, sdp: str, app_id: str | None, speech_detection: bool | None = None) -> Answered:
         """Answer an offer with a new leg; it is live, and its media comes up by itself.
 
@@ -150,7 +173,10 @@ class RtcLegs:
         task_status: trio.TaskStatus[Answered],
     ) -> None:
         engine, bind = self.engine, self._bind_host
-        with open_media(engine, bind, ssrc=negotiation.ssrc, cname=negotiation.cname) as media:
+        with (
+            open_media(engine, bind, ssrc=negotiation.ssrc, cname=negotiation.cname) as media,
+            self._second(media) as second,
+        ):
             port = media.endpoint.rtp_port
             base = (advertised_host(engine.config.sip.bind_ip), port)
             session = Session(controlling=False, context=context, random_bytes=secrets.token_bytes)
@@ -160,6 +186,14 @@ class RtcLegs:
                 candidate = local_candidate("host", (host, port), preference=_HIGHEST_PREFERENCE - rank)
                 session.add_local(candidate, base)
                 candidates.add(candidate)
+            if second is not None:
+                # Behind all of the first family: media takes longer this way.
+                hosts = [found for found in self.external if ":" in found] or [second.base[0]]
+                for rank, host in enumerate(hosts):
+                    place = (host, second.base[1])
+                    candidate = local_candidate("host", place, preference=_SECOND_PREFERENCE - rank)
+                    session.add_local(candidate, second.base)
+                    candidates.add(candidate)
             gathering = Gathering(
                 base,
                 (bind, port),
@@ -168,6 +202,7 @@ class RtcLegs:
                 self.names,
                 secrets.token_bytes,
                 media.send,
+                second,
             )
             leg = RtcLeg(
                 engine.legs,

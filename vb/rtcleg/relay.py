@@ -10,8 +10,10 @@ from __future__ import annotations
 import math
 import os
 import socket
+import ssl
 from collections.abc import Awaitable, Callable
 from contextlib import ExitStack, suppress
+from functools import cache
 from typing import Final, Protocol
 
 import structlog
@@ -65,6 +67,7 @@ class Relay:
         client: speaks TURN.
         server: address of the server.
         stream: it is reached over TCP.
+        tls_name: the name that its certificate must have, where TCP is protected by TLS.
         local_host: address to send from.
         leg_socket: where the plane receives.
         host: told of what happens.
@@ -83,6 +86,7 @@ class Relay:
         local_host: str,
         leg_socket: Address,
         host: RelayHost,
+        tls_name: str | None = None,
     ) -> None:
         self.client = client
         self.peer: Address | None = None
@@ -90,6 +94,7 @@ class Relay:
         self.dropped = 0
         self._server = server
         self._stream = stream
+        self._tls_name = tls_name
         self._local_host = local_host
         self._leg_socket = leg_socket
         self._host = host
@@ -113,14 +118,16 @@ class Relay:
         """Keep the allocation until cancelled, or until it is refused or lost."""
         with ExitStack() as closing:
             try:
-                link = await _connect(self._server, self._local_host, stream=self._stream)
-            except (OSError, trio.TooSlowError) as exc:
+                link = await _connect(
+                    self._server, self._local_host, stream=self._stream, tls_name=self._tls_name
+                )
+            except (OSError, trio.TooSlowError, trio.BrokenResourceError) as exc:
                 log.info("TURN server cannot be reached", problem=str(exc) or "no answer in time")
                 self._host.relay_is_down(self)
                 return
             closing.callback(link.close)
             self._link = link
-            self._front = _datagram_socket(self._leg_socket[0])
+            self._front = datagram_socket(self._leg_socket[0])
             closing.callback(self._front.close)
             self._front.connect(self._leg_socket)
             self.client.start(trio.current_time())
@@ -209,16 +216,32 @@ class Relay:
         front = self._front
         while front is not None:
             await trio.lowlevel.wait_readable(front)
-            for data in _waiting(front):
+            for data, _ in waiting(front):
                 if self.peer is not None:
                     self.send(data, self.peer)
 
 
-async def _connect(server: Address, local_host: str, *, stream: bool) -> _Link:
+@cache
+def trusted() -> ssl.SSLContext:
+    """Return what TURN servers over TLS are judged by: this machine's authorities."""
+    return ssl.create_default_context()
+
+
+async def _connect(server: Address, local_host: str, *, stream: bool, tls_name: str | None) -> _Link:
     with trio.fail_after(_CONNECT_LIMIT_S):
         if stream:
-            return _StreamLink(await trio.open_tcp_stream(*server, local_address=local_host))
-        link = _datagram_socket(local_host)
+            tcp = await trio.open_tcp_stream(*server, local_address=local_host)
+            if tls_name is None:
+                return _StreamLink(tcp, tcp)
+            try:
+                # Reading the machine's authorities takes a while, the first time.
+                tls = trio.SSLStream(tcp, await trio.to_thread.run_sync(trusted), server_hostname=tls_name)
+                await tls.do_handshake()
+            except BaseException:
+                tcp.socket.close()
+                raise
+            return _StreamLink(tls, tcp)
+        link = datagram_socket(local_host)
         try:
             link.connect(server)
         except OSError:
@@ -227,7 +250,12 @@ async def _connect(server: Address, local_host: str, *, stream: bool) -> _Link:
         return _DatagramLink(link)
 
 
-def _datagram_socket(host: str) -> socket.socket:
+def datagram_socket(host: str) -> socket.socket:
+    """Return a UDP socket on a free port of an address.
+
+    Raises:
+        OSError: the address cannot be used.
+    """
     sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM)
     try:
         sock.setblocking(False)
@@ -238,12 +266,13 @@ def _datagram_socket(host: str) -> socket.socket:
     return sock
 
 
-def _waiting(sock: socket.socket) -> list[bytes]:
-    """Return the datagrams that wait in a socket, up to a round of them."""
-    found: list[bytes] = []
+def waiting(sock: socket.socket) -> list[tuple[bytes, Address]]:
+    """Return the datagrams that wait in a socket, each with its source, up to a round of them."""
+    found: list[tuple[bytes, Address]] = []
     with suppress(BlockingIOError, ConnectionRefusedError):
         while len(found) < _ROUND:
-            found.append(sock.recv(_DATAGRAM_BYTES))
+            data, source = sock.recvfrom(_DATAGRAM_BYTES)
+            found.append((data, source[:2]))
     return found
 
 
@@ -262,7 +291,7 @@ class _DatagramLink:
 
     async def receive(self) -> list[bytes]:
         await trio.lowlevel.wait_readable(self._socket)
-        return _waiting(self._socket)
+        return [data for data, _ in waiting(self._socket)]
 
     async def flush(self) -> None:
         """Wait for ever: nothing is kept back."""
@@ -273,11 +302,12 @@ class _DatagramLink:
 
 
 class _StreamLink:
-    """TCP: what cannot be written at once is kept, up to a limit."""
+    """TCP, or TLS over it: what cannot be written at once is kept, up to a limit."""
 
-    def __init__(self, stream: trio.SocketStream) -> None:
+    def __init__(self, stream: trio.abc.Stream, tcp: trio.SocketStream) -> None:
         self.dropped = 0
         self._stream = stream
+        self._tcp = tcp
         self._unsent = bytearray()
         self._filled = trio.Event()
 
@@ -307,6 +337,6 @@ class _StreamLink:
     def close(self) -> None:
         """Close at once; what is still kept is written if the system takes it without waiting."""
         with suppress(OSError):
-            if self._unsent:
-                os.write(self._stream.socket.fileno(), self._unsent)
-        self._stream.socket.close()
+            if self._unsent and self._stream is self._tcp:
+                os.write(self._tcp.socket.fileno(), self._unsent)
+        self._tcp.socket.close()

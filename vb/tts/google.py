@@ -120,6 +120,10 @@ class AudioContent:
         self._held = b""
         self._begun = self._ended = False
 
+    def content_type(self, answered: str) -> str:
+        """Return nothing: the audio says itself what it is."""
+        return ""
+
     def feed(self, data: bytes) -> bytes:
         """Return the audio in the next bytes.
 

@@ -74,6 +74,10 @@ class Outside(Protocol):
 class Body(Protocol):
     """Takes the audio out of an answer's body while it arrives."""
 
+    def content_type(self, answered: str) -> str:
+        """Return the type of the audio, given that of the answer; "" where that does not say it."""
+        ...
+
     def feed(self, data: bytes) -> bytes:
         """Return the audio in the next bytes.
 
@@ -93,6 +97,10 @@ class Body(Protocol):
 
 class PlainBody:
     """A body that is audio and nothing else."""
+
+    def content_type(self, answered: str) -> str:
+        """Return the type of the answer."""
+        return answered
 
     def feed(self, data: bytes) -> bytes:
         """Return the bytes as they are."""

@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
+import numpy as np
 import pylibsrtp
+from numpy.typing import NDArray
 from pylibsrtp import Policy
 
 from vb.webrtc.dtls import SrtpProfile
@@ -82,6 +84,12 @@ def new_length() -> Any:
 def pointer(address: int) -> Any:
     """Returns a pointer for the functions; whoever owns the memory must keep it."""
     return _ffi.cast("void *", address)
+
+
+def number_pointers(numbers: NDArray[np.intc]) -> list[Any]:
+    """Returns a place for a length in each element; whoever owns the array must keep it."""
+    start = numbers.ctypes.data
+    return [_ffi.cast("int *", start + at * numbers.itemsize) for at in range(numbers.size)]
 
 
 def lent(memory: memoryview) -> Any:

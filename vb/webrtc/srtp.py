@@ -8,9 +8,9 @@ Spec: RFC 3711, RFC 7714.
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -66,7 +66,7 @@ class Rows:
         ValueError: the array is of another form.
     """
 
-    __slots__ = ("array", "capacity_bytes", "pointers", "words")
+    __slots__ = ("_pointers", "_size_pointers", "_sizes", "array", "capacity_bytes", "words")
 
     def __init__(self, array: NDArray[np.uint8]) -> None:
         if array.ndim != 2 or array.dtype != np.uint8 or not array.flags.c_contiguous:
@@ -77,7 +77,40 @@ class Rows:
         self.array = array
         self.capacity_bytes = pitch
         self.words: NDArray[np.uint32] = array.view(np.uint32)
-        self.pointers = [libsrtp.pointer(start + row * pitch) for row in range(array.shape[0])]
+        count = array.shape[0]
+        self._sizes = np.zeros(count, np.intc)
+        self._pointers = [libsrtp.pointer(start + row * pitch) for row in range(count)]
+        self._size_pointers = libsrtp.number_pointers(self._sizes)
+
+    def work(
+        self,
+        function: libsrtp.Function,
+        contexts: Iterable[Any],
+        places: Sequence[int],
+        lengths: NDArray[np.int64],
+        chosen: Sequence[int],
+    ) -> list[int]:
+        """Have libsrtp work on packets one after the other, without an object for any of them.
+
+        Args:
+            function: what is to be done.
+            contexts: of each packet.
+            places: the row of each.
+            lengths: where the length of each stands, at `chosen`, and then its new one, 0 after a failure.
+            chosen: so many as there are places.
+
+        Returns:
+            The status of each.
+        """
+        self._sizes[places] = lengths[chosen]
+        pointers, sizes = self._pointers.__getitem__, self._size_pointers.__getitem__
+        # The loop is one of the interpreter's own iterators.
+        statuses = list(map(function, contexts, map(pointers, places), map(sizes, places)))
+        taken = self._sizes[places]
+        if any(statuses):
+            taken[np.flatnonzero(statuses)] = 0
+        lengths[chosen] = taken
+        return statuses
 
 
 class Srtp:
@@ -85,15 +118,21 @@ class Srtp:
 
     Attributes:
         counts: what was refused.
+        inbound: first argument of libsrtp's functions for what comes; changes with the keys.
+        outbound: the same for what is sent.
+        min_rtp_bytes: a shorter packet is none.
+        newest_source: SSRC of the last packet that was authentic, as the machine reads it.
     """
 
     __slots__ = (
-        "_inbound", "_keys", "_min_rtcp_bytes", "_min_rtp_bytes", "_outbound", "_size", "_sources", "counts",
+        "_contexts", "_keys", "_min_rtcp_bytes", "_size", "_sources", "counts",
+        "inbound", "min_rtp_bytes", "newest_source", "outbound",
     )  # fmt: skip
 
     def __init__(self, keys: SrtpKeys) -> None:
         self.counts = SrtpCounts()
-        self._outbound = libsrtp.Context(keys.profile, keys.send, inbound=False)
+        self._contexts: dict[str, libsrtp.Context] = {}
+        self._send_with(keys)
         self._receive_with(keys)
         self._keys = keys
         self._size = libsrtp.new_length()
@@ -103,16 +142,22 @@ class Srtp:
         before = self._keys
         same_profile = keys.profile is before.profile
         if not same_profile or keys.send != before.send:
-            self._outbound = libsrtp.Context(keys.profile, keys.send, inbound=False)
+            self._send_with(keys)
         if not same_profile or keys.receive != before.receive:
             self._receive_with(keys)
         self._keys = keys
 
+    def _send_with(self, keys: SrtpKeys) -> None:
+        context = self._contexts["out"] = libsrtp.Context(keys.profile, keys.send, inbound=False)
+        self.outbound = context.handle
+
     def _receive_with(self, keys: SrtpKeys) -> None:
-        self._inbound = libsrtp.Context(keys.profile, keys.receive, inbound=True)
-        self._min_rtp_bytes = _RTP_HEADER_BYTES + _TAG_BYTES[keys.profile]
+        context = self._contexts["in"] = libsrtp.Context(keys.profile, keys.receive, inbound=True)
+        self.inbound = context.handle
+        self.min_rtp_bytes = _RTP_HEADER_BYTES + _TAG_BYTES[keys.profile]
         self._min_rtcp_bytes = _RTCP_HEADER_BYTES + _RTCP_INDEX_BYTES + _RTCP_TAG_BYTES[keys.profile]
         self._sources: dict[int, None] = {}
+        self.newest_source = -1
 
     def protect(self, packet: memoryview, length: int) -> int:
         """Turn one RTP packet into SRTP in place; the memory needs `TRAILER_BYTES` of room behind it.
@@ -123,7 +168,7 @@ class Srtp:
         size = self._size
         size[0] = length
         fits = _RTP_HEADER_BYTES <= length <= len(packet) - TRAILER_BYTES
-        if fits and not libsrtp.protect(self._outbound.handle, libsrtp.lent(packet), size):
+        if fits and not libsrtp.protect(self.outbound, libsrtp.lent(packet), size):
             return int(size[0])
         self.counts.unsent += 1
         return 0
@@ -134,18 +179,17 @@ class Srtp:
         Returns:
             The length of the RTP packet, 0 when it is refused.
         """
-        if not self._min_rtp_bytes <= length <= len(packet):
+        if not self.min_rtp_bytes <= length <= len(packet):
             self.counts.malformed += 1
             return 0
         source = int.from_bytes(packet[8:12], sys.byteorder)
         size = self._size
         size[0] = length
-        status = libsrtp.unprotect(self._inbound.handle, libsrtp.lent(packet), size)
+        status = libsrtp.unprotect(self.inbound, libsrtp.lent(packet), size)
         if status:
             self._refused(status)
             return 0
-        if source not in self._sources:
-            self._seen(source)
+        self._seen(source)
         return int(size[0])
 
     def protect_rtcp(self, data: bytes) -> bytes | None:
@@ -156,7 +200,7 @@ class Srtp:
         memory = libsrtp.buffer(data, len(data) + TRAILER_BYTES)
         size = libsrtp.new_length()
         size[0] = len(data)
-        if libsrtp.protect_rtcp(self._outbound.handle, memory, size):
+        if libsrtp.protect_rtcp(self.outbound, memory, size):
             self.counts.unsent += 1
             return None
         return libsrtp.read(memory, size[0])
@@ -169,7 +213,7 @@ class Srtp:
         memory = libsrtp.buffer(data, len(data))
         size = libsrtp.new_length()
         size[0] = len(data)
-        status = libsrtp.unprotect_rtcp(self._inbound.handle, memory, size)
+        status = libsrtp.unprotect_rtcp(self.inbound, memory, size)
         if status:
             self._refused(status)
             return None
@@ -186,12 +230,13 @@ class Srtp:
 
     def _seen(self, source: int) -> None:
         """Bound the state of libsrtp, which makes some for every SSRC that has sent something authentic."""
+        self.newest_source = source
         if source in self._sources:
             return
         if len(self._sources) >= MAX_SOURCES:
             oldest = next(iter(self._sources))
             del self._sources[oldest]
-            self._inbound.forget(oldest)
+            self._contexts["in"].forget(oldest)
         self._sources[source] = None
 
 
@@ -202,30 +247,27 @@ def unprotect_rows(
 
     Args:
         sessions: of each packet; those of None are RTP already and stay as they are.
-        indexes: the row of each packet.
+        indexes: the row of each packet, none twice.
         lengths: of each packet; becomes that of the RTP packet, 0 when it is refused.
     """
-    size = libsrtp.new_length()
-    unprotect, pointers = libsrtp.unprotect, rows.pointers
-    sources = rows.words[indexes, 2].tolist()
-    sizes = lengths.tolist()
-    for at, (session, index) in enumerate(zip(sessions, indexes, strict=True)):
+    most, legs, chosen = rows.capacity_bytes, [], []
+    for at, (session, length) in enumerate(zip(sessions, lengths.tolist(), strict=True)):
         if session is None:
             continue
-        if not session._min_rtp_bytes <= sizes[at] <= rows.capacity_bytes:
+        if session.min_rtp_bytes <= length <= most:
+            legs.append(session)
+            chosen.append(at)
+        else:
             session.counts.malformed += 1
-            sizes[at] = 0
-            continue
-        size[0] = sizes[at]
-        status = unprotect(session._inbound.handle, pointers[index], size)
+            lengths[at] = 0
+    places = [indexes[at] for at in chosen]
+    sources = rows.words[places, 2].tolist()
+    statuses = rows.work(libsrtp.unprotect, [leg.inbound for leg in legs], places, lengths, chosen)
+    for leg, source, status in zip(legs, sources, statuses, strict=True):
         if status:
-            session._refused(status)
-            sizes[at] = 0
-            continue
-        sizes[at] = size[0]
-        if sources[at] not in session._sources:
-            session._seen(sources[at])
-    lengths[:] = sizes
+            leg._refused(status)
+        elif source != leg.newest_source:
+            leg._seen(source)
 
 
 def protect_rows(
@@ -235,21 +277,21 @@ def protect_rows(
 
     Args:
         sessions: of each packet; those of None stay as they are.
-        indexes: the row of each packet.
+        indexes: the row of each packet, none twice.
         lengths: of each packet; becomes that of the SRTP packet, 0 when it must not be sent.
     """
-    size = libsrtp.new_length()
-    protect, pointers = libsrtp.protect, rows.pointers
-    room = rows.capacity_bytes - TRAILER_BYTES
-    sizes = lengths.tolist()
-    for at, (session, index) in enumerate(zip(sessions, indexes, strict=True)):
+    most, legs, chosen = rows.capacity_bytes - TRAILER_BYTES, [], []
+    for at, (session, length) in enumerate(zip(sessions, lengths.tolist(), strict=True)):
         if session is None:
             continue
-        size[0] = sizes[at]
-        fits = _RTP_HEADER_BYTES <= sizes[at] <= room
-        if fits and not protect(session._outbound.handle, pointers[index], size):
-            sizes[at] = size[0]
+        if _RTP_HEADER_BYTES <= length <= most:
+            legs.append(session)
+            chosen.append(at)
         else:
             session.counts.unsent += 1
-            sizes[at] = 0
-    lengths[:] = sizes
+            lengths[at] = 0
+    places = [indexes[at] for at in chosen]
+    statuses = rows.work(libsrtp.protect, [leg.outbound for leg in legs], places, lengths, chosen)
+    if any(statuses):
+        for leg, status in zip(legs, statuses, strict=True):
+            leg.counts.unsent += bool(status)

@@ -22,20 +22,33 @@ function titleOf(entry) {
 function gist(event) {
   const shown = ["room_id", "digit", "from", "to", "url", "file", "result", "error", "codec", "text"];
   const parts = shown.filter((name) => event[name] != null && event[name] !== "").map((name) => `${name.replace("_id", "")} ${event[name]}`);
+  if (event.parts_ms) parts.push(...Object.entries(event.parts_ms).map(([name, ms]) => `${name.replaceAll("_", " ")} ${Math.round(ms)} ms`));
   if (event.cdr) parts.push(`${event.cdr.reason} after ${length(event.cdr.duration_total)}`);
   return parts.join(", ");
 }
 
 function kindOf(entry) {
   if (entry.sip) return "sip";
-  return SAID[entry.type] && entry.event.is_final !== false ? "said" : "event";
+  return SAID[entry.type] && isFinal(entry) ? "said" : "event";
 }
 
-// The latency of a turn, under whichever name its event tells it.
-function lateness(event) {
-  const name = Object.keys(event).find((key) => /latency_ms$/.test(key));
-  return name ? `, answered after ${Math.round(event[name])} ms` : "";
+const isFinal = (entry) => entry.event.is_final !== false;
+
+// How long the caller waited for each answer: from the end of what was said until the agent's words came.
+function timeTurns(entries) {
+  let since = null;
+  for (const entry of entries) {
+    const ends = entry.type === "speaking.stopped" || (SAID[entry.type] === "Caller" && isFinal(entry));
+    if (entry.type === "speaking.started") since = null;
+    else if (ends) since ??= entry.ms;
+    else if (SAID[entry.type] === "Agent" && since != null) {
+      entry.waitedMs = entry.ms - since;
+      since = null;
+    }
+  }
 }
+
+const lateness = (entry) => (entry.waitedMs == null ? "" : `, answered after ${Math.round(entry.waitedMs)} ms`);
 
 function content(entry) {
   if (entry.sip) {
@@ -46,7 +59,7 @@ function content(entry) {
       h("pre", { tabindex: 0, "aria-label": `${incoming ? "Received" : "Sent"} ${entry.title}` }, entry.sip.text));
   }
   if (kindOf(entry) === "said") {
-    return h("p", { class: "said" }, h("b", {}, `${SAID[entry.type]}: `), entry.event.text ?? "", h("span", { class: "late" }, lateness(entry.event)));
+    return h("p", { class: "said" }, h("b", {}, `${SAID[entry.type]}: `), entry.event.text ?? "", h("span", { class: "late" }, lateness(entry)));
   }
   const more = gist(entry.event);
   return h("details", {}, h("summary", {}, more ? `${entry.type} · ${more}` : entry.type),
@@ -76,6 +89,7 @@ export async function showStory(root, id, tell, signal) {
       read(`/api/calls/${id}/quality`, signal)]);
     const entries = found.map((entry) => ({ ...entry, ms: millis(entry.timestamp), title: titleOf(entry) }));
     entries.sort((one, other) => one.ms - other.ms || one.number - other.number);
+    timeTurns(entries);
     draw(root, call, entries, quality.results, await loadSound(call, entries, signal), signal);
     tell("");
   } catch (problem) {

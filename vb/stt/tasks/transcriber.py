@@ -31,8 +31,10 @@ AGAIN: Final = Backoff(first_s=0.25, factor=2.0, cap_s=4.0, tries=12, budget_s=3
 """For one that has worked: a call is worth waiting for it."""
 PROVEN_S: Final = 10.0
 """A connection that lasted so long, or gave words, has worked; its end is a new trouble."""
+PATIENCE_S: Final = 2.0
+"""How long a transcription that is stopped waits for its last words."""
 FAREWELL_S: Final = 0.6
-"""How long the end of a transcription waits for its last words; the provider has gone by then or not."""
+"""The same at the end of its leg or room, which nobody may hold up."""
 
 
 class Figures:
@@ -115,16 +117,20 @@ class Transcriber:
 
     # -- from outside --------------------------------------------------------------------------------------
 
-    def stop(self) -> None:
-        """End it: what was said is still sent, and the last words are waited for, but not long."""
+    def stop(self, patience_s: float = PATIENCE_S) -> None:
+        """End it: what was said is still sent, and the last words are waited for.
+
+        Args:
+            patience_s: for so long; who asks again can only shorten it.
+        """
+        latest = min(trio.current_time() + patience_s, self.leg.stop_deadline)
+        self._scope.deadline = min(self._scope.deadline, latest)
         if self._stopped.is_set():
             return
         self._stopped.set()
         self._backlog.close()
         if self._session is None:
             self._scope.cancel()
-        else:
-            self._scope.deadline = min(trio.current_time() + FAREWELL_S, self.leg.stop_deadline)
         self._wake.set()
 
     def finalize(self) -> None:
@@ -144,14 +150,14 @@ class Transcriber:
     async def run(self) -> None:
         """Listen until it is stopped or the provider has failed for good.
 
-        Cancellation: as `stop`; the last words are published before it returns.
+        Cancellation: as `stop` with little patience; the last words are published before it returns.
         """
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._live, nursery.cancel_scope)
             try:
                 await trio.sleep_forever()
             finally:
-                self.stop()
+                self.stop(FAREWELL_S)
 
     async def _live(self, outer: trio.CancelScope) -> None:
         port = self.leg.port

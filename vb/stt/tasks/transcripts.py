@@ -16,7 +16,7 @@ from vb.rooms.room import Room
 from vb.slots import SlotsClosed, SlotTaken
 from vb.stt.asking import choose
 from vb.stt.base import Options, Provider
-from vb.stt.tasks.transcriber import Figures, Transcriber
+from vb.stt.tasks.transcriber import FAREWELL_S, PATIENCE_S, Figures, Transcriber
 
 SLOT: Final = "stt"
 RUNNING: Final = "STT already running"
@@ -84,11 +84,11 @@ class RoomTranscription:
             if not self._live:
                 self._over.set()
 
-    def stop(self) -> None:
-        """End all of it."""
+    def stop(self, patience_s: float = PATIENCE_S) -> None:
+        """End all of it; last words are waited for so long."""
         self._room.watchers = tuple(other for other in self._room.watchers if other is not self)
         for transcriber in list(self._running.values()):
-            transcriber.stop()
+            transcriber.stop(patience_s)
 
     async def run(self) -> None:
         """Wait until the last transcriber has ended.
@@ -98,7 +98,7 @@ class RoomTranscription:
         try:
             await self._over.wait()
         finally:
-            self.stop()
+            self.stop(FAREWELL_S)
             with trio.CancelScope(shield=True):  # each of them ends within a second
                 if self._live:
                     await self._over.wait()

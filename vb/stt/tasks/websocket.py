@@ -248,6 +248,8 @@ class WebSocketSession:
         if not messages:
             await trio.lowlevel.checkpoint()
             return
+        if self._websocket.put(*messages):
+            return  # as nearly always: there is room, and no other task has to run in between
         try:
             await self._websocket.send(*messages)
         except WebSocketClosed as exc:

@@ -32,7 +32,8 @@ MAX_PORTIONS: Final = 512
 """What is read ahead of one answer: about two minutes of speech."""
 MAX_ANSWER_BYTES: Final = 32 * 1024 * 1024
 STALL_S: Final = 5.0
-"""How long an answer may pause once it has begun."""
+STALL_BYTES: Final = 4_096
+"""How much has to come in each such time once an answer has begun; speech is far more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,14 +270,20 @@ class _AskedSession:
         if not 200 <= response.status < 300:
             raise await self._refusal(response)
         chunks = response.chunks()
+        progress = 0
         try:
             async for chunk in chunks:
-                # A slow listener is not the provider's fault.
-                limit, patience.deadline = patience.deadline, inf
+                # A slow listener is not the provider's fault: his time does not count.
+                left_s, patience.deadline = patience.deadline - trio.current_time(), inf
+                first = not answer.begun
                 await answer.add(response.header("Content-Type"), chunk)
-                patience.deadline = trio.current_time() + STALL_S if answer.begun else limit
+                progress += len(chunk)
+                if answer.begun and (first or progress >= STALL_BYTES):
+                    left_s, progress = STALL_S, 0
+                patience.deadline = trio.current_time() + left_s
         finally:
-            await _unwind(chunks)
+            with trio.move_on_after(0, shield=True):
+                await _unwind(chunks)
         patience.deadline = inf
         await answer.finish()
 
@@ -290,14 +297,15 @@ class _AskedSession:
 
 
 async def _unwind(chunks: AsyncIterator[bytes]) -> None:
-    """End a body that nobody reads on: the generators below it would stay suspended otherwise."""
-    with trio.CancelScope(shield=True) as scope:
-        scope.cancel()
-        try:
-            while await anext(chunks, None) is not None:
-                pass
-        except WebError:
-            pass  # nobody wanted it
+    """Go to the end of a body that nobody reads on, in a scope that is cancelled already.
+
+    Its generators would stay suspended otherwise, until the collector finds them.
+    """
+    try:
+        while await anext(chunks, None) is not None:
+            pass
+    except WebError:
+        pass  # nobody wanted it
 
 
 class _Answer:
@@ -324,7 +332,7 @@ class _Answer:
             return
         if not self.begun:
             self.begun = True
-            await self._put(_Head(content_type))
+            await self._put(_Head(self._body.content_type(content_type)))
         for start in range(0, len(audio), PORTION_BYTES):
             await self._put(audio[start : start + PORTION_BYTES])
 

@@ -1,0 +1,84 @@
+"""WebRTC callers as a load: what they send and what they keep."""
+
+from __future__ import annotations
+
+import datetime
+import os
+
+import numpy as np
+import pytest
+
+from bench.cases import CASES, WebRtcCase
+from bench.host import placements
+from bench.load.webrtc import ONE_BYTE_FORM, SILENT_LEVEL, TALKING_LEVEL, Leg, Outgoing
+from bench.report import case_text
+from vb.codecs.base import OPUS
+from vb.webrtc.certificate import make_identity
+from vb.webrtc.dtls import DtlsContext, SrtpKeys, SrtpProfile
+from vb.webrtc.generation import Credentials
+from vb.webrtc.local_description import LocalTransport
+from vb.webrtc.negotiation import WebRtcNegotiation
+from vb.webrtc.srtp import Rows, Srtp, unprotect_rows
+
+KEYS = SrtpKeys(SrtpProfile.AEAD_AES_128_GCM, bytes(28), bytes(28))
+
+
+@pytest.fixture
+def legs() -> list[Leg]:
+    """Return a talker and a listener who have agreed on everything, and send to each other."""
+    context = DtlsContext(make_identity(datetime.datetime.now(datetime.UTC), 1))
+    found = [Leg(number, context, [bytes([number, 7, 7])], talks=number == 0) for number in range(2)]
+    for leg, other in zip(found, found[::-1], strict=True):
+        talk = WebRtcNegotiation(codecs=[OPUS], session_id=1, ssrc=9, cname="far")
+        offer = talk.read_offer(leg.offer)
+        local = LocalTransport(Credentials("abcd", "a" * 22), context.identity.fingerprint, (), True, False)
+        leg.talk.read_answer(talk.answer(offer, local))
+        leg.srtp, leg.remote = Srtp(KEYS), other.base
+    return found
+
+
+def test_packets_have_the_level_of_who_sends_them_and_go_on_in_number_and_time(legs: list[Leg]) -> None:
+    outgoing = Outgoing(legs)
+    for at in (0, 1, 60):
+        outgoing.send(at)
+    for leg, level, number in ((legs[1], TALKING_LEVEL, 0), (legs[0], SILENT_LEVEL, 1)):
+        session, rows = Srtp(KEYS), Rows(np.zeros((1, 1500), np.uint8))
+        for at in (0, 1, 60):
+            data = leg.socket.recv(1500)
+            rows.array[0, : len(data)] = np.frombuffer(data, np.uint8)
+            lengths = np.array([len(data)], np.int64)
+            unprotect_rows([session], rows, [0], lengths)
+            plain = rows.array[0, : lengths[0]].tobytes()
+            assert plain[0] == 0x90
+            assert (int.from_bytes(plain[2:4]), int.from_bytes(plain[4:8])) == (at, at * 960)
+            assert plain[12:16] == ONE_BYTE_FORM
+            assert plain[17] == level
+            assert plain[20:] == bytes([number, 7, 7])
+    for leg in legs:
+        leg.socket.close()
+
+
+def test_what_was_heard_is_unprotected_at_the_end_and_gaps_are_counted(legs: list[Leg]) -> None:
+    outgoing = Outgoing(legs)
+    for at in (0, 1, 4):
+        outgoing.send(at)
+    leg = legs[0]
+    for _ in range(3):
+        leg.take(leg.socket.recv(1500))
+    assert (leg.received, leg.lost) == (3, 2)
+    assert [stamp for stamp, _ in leg.heard()] == [0, 960, 3840]
+    for leg in legs:
+        leg.socket.close()
+
+
+def test_a_server_with_more_cores_shares_them_with_the_load_where_there_are_no_others() -> None:
+    cores = sorted(os.sched_getaffinity(0))
+    server, load = placements(realtime=False, server_cores=len(cores))
+    assert (server.cores, load.cores) == (frozenset(cores), frozenset(cores))
+
+
+def test_each_case_says_what_happens_in_it() -> None:
+    titles = [case_text(case, [], []) for case in CASES if isinstance(case, WebRtcCase)]
+    assert len(set(titles)) == len(titles)
+    assert any("3 talk" in title for title in titles)
+    assert any("30 further ones a second" in title for title in titles)

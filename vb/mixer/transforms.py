@@ -1,0 +1,198 @@
+"""The transforms of all legs: packets of one tick are changed where they lie, those of SRTP in one go."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from vb.mixer.batch import Batch
+from vb.mixer.columns import MAX_PACKET_BYTES
+from vb.mixer.frames import Slots
+from vb.mixer.srtp_transform import SrtpTransform
+from vb.mixer.transform import MAX_TRAILER_BYTES, REFUSED, PacketTransform
+from vb.webrtc.srtp import Rows, Srtp, protect_rows, unprotect_rows
+
+if TYPE_CHECKING:
+    from vb.mixer.core import PlaneCore
+
+
+class Transforms:
+    """The transforms of all legs that have one.
+
+    Args:
+        core: the plane.
+    """
+
+    def __init__(self, core: PlaneCore) -> None:
+        self._core = core
+        self._by_slot: dict[int, PacketTransform] = {}
+        self._has_one = np.zeros(core.columns.capacity, np.bool_)
+        self._srtp: dict[int, Srtp] = {}
+        self._has_srtp = np.zeros(core.columns.capacity, np.bool_)
+        self._rows: list[memoryview] = []
+        self._incoming: Rows | None = None
+        self._outgoing: Rows | None = None
+
+    def __bool__(self) -> bool:
+        return bool(self._by_slot)
+
+    def set(self, slot: int, transform: PacketTransform | None) -> None:
+        """Give a leg another transform, or none; the next packet is subject to it."""
+        self._has_one[slot] = transform is not None
+        self._has_srtp[slot] = isinstance(transform, SrtpTransform)
+        self._by_slot.pop(slot, None)
+        self._srtp.pop(slot, None)
+        if transform is not None:
+            self._by_slot[slot] = transform
+        if isinstance(transform, SrtpTransform):
+            self._srtp[slot] = transform.srtp
+            if self._outgoing is None:
+                self._outgoing = Rows(self._core.columns.packets)
+
+    def get(self, slot: int) -> PacketTransform | None:
+        """Return a leg's transform."""
+        return self._by_slot.get(slot)
+
+    def receive(self, batch: Batch, count: int) -> None:
+        """Restore the RTP and RTCP packets of a batch; STUN and DTLS are left as they came (RFC 7983)."""
+        first, second, slots = batch.matrix[:count, 0], batch.matrix[:count, 1], batch.slots[:count]
+        mine = self._has_one[slots] & (first >> 6 == 2) & (batch.lengths[:count] > 1)
+        rtcp = (second >= 192) & (second <= 223)
+        many = mine & self._has_srtp[slots] & ~rtcp
+        if many.any():
+            self._unprotect(batch, np.flatnonzero(many))
+        rows = np.flatnonzero(mine & ~many)
+        for row, slot, is_rtcp in zip(rows.tolist(), slots[rows].tolist(), rtcp[rows].tolist(), strict=True):
+            transform, length = self._by_slot[slot], int(batch.lengths[row])
+            try:
+                work = transform.unprotect_rtcp if is_rtcp else transform.unprotect
+                length = work(batch.views[row], length)
+            except Exception as error:  # the named boundary: one leg's transform must not stop the tick
+                self._fail(slot, error)
+                length = REFUSED
+            if length < 0:
+                self._core.statistics.dropped["transform_in"] += 1
+            # No packet has no bytes: the plane drops the row.
+            batch.lengths[row] = max(0, length)
+
+    def _unprotect(self, batch: Batch, rows: Slots) -> None:
+        """Restore the SRTP packets of some rows."""
+        if self._incoming is None or self._incoming.array is not batch.matrix:
+            self._incoming = Rows(batch.matrix)
+        srtp, lengths = self._srtp, batch.lengths[rows]
+        sessions = [srtp[slot] for slot in batch.slots[rows].tolist()]
+        unprotect_rows(sessions, self._incoming, rows.tolist(), lengths)
+        # No packet has no bytes: the plane drops the row.
+        batch.lengths[rows] = lengths
+        refused = rows.size - np.count_nonzero(lengths)
+        if refused:
+            self._core.statistics.dropped["transform_in"] += int(refused)
+
+    def send(
+        self, slots: Sequence[int], packets: Sequence[memoryview], size: int | Sequence[int]
+    ) -> tuple[list[int], list[memoryview]]:
+        """Prepare outgoing packets, each in the buffer of its leg and one of a leg at most.
+
+        Args:
+            slots: the legs.
+            packets: of each, as long as it is.
+            size: length of all packets, or that of each.
+
+        Returns:
+            The legs whose packets go out, and the packets.
+        """
+        if len(slots) == 1 or not self._srtp:
+            return self._send_each(slots, packets)
+        sessions = [self._srtp.get(slot) for slot in slots]
+        lengths = np.empty(len(slots), np.int64)
+        lengths[:] = size
+        assert self._outgoing is not None
+        protect_rows(sessions, self._outgoing, slots, lengths)
+        if None not in sessions and (lengths == lengths[0]).all() and lengths[0]:
+            return list(slots), self._core.columns.packet_views(slots, int(lengths[0]))
+        kept: list[int] = []
+        prepared: list[memoryview] = []
+        for slot, session, packet, length in zip(slots, sessions, packets, lengths.tolist(), strict=True):
+            if session is None:
+                others = self._send_each([slot], [packet])
+                kept += others[0]
+                prepared += others[1]
+            elif length:
+                kept.append(slot)
+                prepared.append(self._row(slot)[:length])
+            else:
+                self._core.statistics.dropped["transform_out"] += 1
+        return kept, prepared
+
+    def _send_each(
+        self, slots: Sequence[int], packets: Sequence[memoryview]
+    ) -> tuple[list[int], list[memoryview]]:
+        """Prepare outgoing packets one by one."""
+        kept: list[int] = []
+        prepared: list[memoryview] = []
+        for slot, packet in zip(slots, packets, strict=True):
+            transform = self._by_slot.get(slot)
+            if transform is None:
+                kept.append(slot)
+                prepared.append(packet)
+                continue
+            row = self._row(slot)
+            try:
+                length = transform.protect(row, len(packet))
+            except Exception as error:  # the named boundary: one leg's transform must not stop the tick
+                self._fail(slot, error)
+                length = REFUSED
+            if length < 0:
+                self._core.statistics.dropped["transform_out"] += 1
+                continue
+            kept.append(slot)
+            prepared.append(row[:length])
+        return kept, prepared
+
+    def open_rtcp(self, slot: int, data: bytes) -> bytes | None:
+        """Restore RTCP that came to a port of its own; None when it was refused."""
+        transform = self._by_slot.get(slot)
+        return (
+            data if transform is None else self._apply(slot, data, transform.unprotect_rtcp, "transform_in")
+        )
+
+    def seal_rtcp(self, slot: int, data: bytes) -> bytes | None:
+        """Prepare RTCP that the leg's task sends; None when it was refused."""
+        transform = self._by_slot.get(slot)
+        return data if transform is None else self._apply(slot, data, transform.protect_rtcp, "transform_out")
+
+    def seal(self, slot: int, data: bytes) -> bytes | None:
+        """Prepare RTP that the leg's task sends; None when it was refused."""
+        transform = self._by_slot.get(slot)
+        return data if transform is None else self._apply(slot, data, transform.protect, "transform_out")
+
+    def _apply(self, slot: int, data: bytes, work: _Work, counter: str) -> bytes | None:
+        room = bytearray(len(data) + MAX_TRAILER_BYTES)
+        room[: len(data)] = data
+        try:
+            length = work(memoryview(room), len(data))
+        except Exception as error:  # the named boundary: one leg's transform must not stop the others
+            self._fail(slot, error)
+            length = REFUSED
+        if length < 0:
+            self._core.statistics.dropped[counter] += 1
+            return None
+        return bytes(room[:length])
+
+    def _row(self, slot: int) -> memoryview:
+        if not self._rows:
+            whole = self._core.columns.packets.reshape(-1).data
+            starts = range(0, len(whole), MAX_PACKET_BYTES)
+            self._rows = [whole[at : at + MAX_PACKET_BYTES] for at in starts]
+        return self._rows[slot]
+
+    def _fail(self, slot: int, error: Exception) -> None:
+        port = self._core.ports[slot]
+        if port is not None:
+            self._core.fault(port, error)
+
+
+class _Work(Protocol):
+    def __call__(self, packet: memoryview, length: int) -> int: ...
