@@ -78,9 +78,7 @@ class WebSocketStream(WSStream):
         assert put is not None
         messages = reader.receive(data)
         if reader.closed is None:
-            await (
-                self._write_control()
-            )  # a pong need not wait for what the messages cause; a close frame does
+            await self._write_control()  # a pong need not wait for the messages; a close frame does
         for message in messages:
             text, binary = (message, None) if isinstance(message, str) else (None, message)
             await put(cast("ASGIReceiveEvent", {"type": "websocket.receive", "text": text, "bytes": binary}))
