@@ -351,7 +351,7 @@ async def ws_hostile(world: World) -> None:
         for sent, code in (
             (b"\x82\x04abcd", 1002),
             (b"\x82\xff" + (2**30).to_bytes(8, "big") + bytes(4), 1009),
-            (b"\x02\x80" + bytes(4) + (b"\x00\x80" + bytes(4)) * 2000, 1009),
+            (b"\x02\x80" + bytes(4) + (b"\x00\x81" + bytes(5)) * 2000, 1009),
             (b"\xc2\x80" + bytes(4), 1002),
             (b"\x81\x82" + bytes(4) + b"\xc3\x28", 1007),
         ):
