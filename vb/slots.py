@@ -85,15 +85,18 @@ class TaskSlots:
             nursery.start_soon(self._run, handle, func, name=f"{self._owner} {handle.name}")
         self._waiting.clear()
 
+    def close(self) -> bool:
+        """Take no task any more; returns whether there are some for `end` to cancel and wait for."""
+        self._closed = True
+        self._nursery = None
+        return bool(self._tasks)
+
     async def end(self) -> None:
         """Take no task any more, cancel those that run and wait for their ends.
 
         Cancellation: waits all the same, as a nursery does.
         """
-        self._closed = True
-        self._nursery = None
-        if not self._tasks:
-            return
+        self.close()
         tasks = list(self._tasks.values())
         for task in tasks:
             task.cancel()

@@ -8,6 +8,7 @@ Spec: RFC 6455.
 
 from __future__ import annotations
 
+import math
 import struct
 from typing import Final, TypeAlias
 
@@ -20,7 +21,7 @@ NO_CODE: Final = 1005
 NOT_TEXT: Final = 1007
 TOO_LARGE: Final = 1009
 MAX_FRAGMENTS: Final = 1024
-"""Of one message, the empty ones not counted; whoever cuts it into more never ends it."""
+"""Of one message of audio; whoever cuts it into more never ends it."""
 
 _CONTINUATION: Final = 0
 _TEXT: Final = 1
@@ -40,6 +41,7 @@ class ServerWebSocket:
 
     Args:
         max_message_bytes: a longer message of the peer ends it with 1009.
+        max_fragments: so does one in more fragments; None for no such limit.
 
     Attributes:
         closed: the close code with which it ended, by a close frame of the peer or a fault in what it sent;
@@ -47,7 +49,7 @@ class ServerWebSocket:
         broken: whether it ended because the peer broke the protocol.
     """
 
-    def __init__(self, max_message_bytes: int) -> None:
+    def __init__(self, max_message_bytes: int, max_fragments: int | None = MAX_FRAGMENTS) -> None:
         self.closed: int | None = None
         self.broken = False
         self._max_bytes = max_message_bytes
@@ -55,6 +57,8 @@ class ServerWebSocket:
         self._needed = 0
         self._parts: list[bytes] = []
         self._part_bytes = 0
+        self._max_fragments = max_fragments
+        self._fragments = 0
         self._opcode = 0
         self._control = b""
         self._said_goodbye = False
@@ -147,7 +151,7 @@ class ServerWebSocket:
         elif first & _FINAL:
             self._finish(opcode, payload, found)
         else:
-            self._opcode, self._parts, self._part_bytes = opcode, [payload], len(payload)
+            self._opcode, self._parts, self._part_bytes, self._fragments = opcode, [payload], len(payload), 1
 
     def _continue(self, payload: bytes, found: list[Message], *, final: bool) -> None:
         if not self._opcode:
@@ -155,8 +159,11 @@ class ServerWebSocket:
             return
         if payload:
             self._parts.append(payload)
+            if len(self._parts) > MAX_FRAGMENTS:
+                self._parts = [b"".join(self._parts)]  # each takes more memory than a few bytes are worth
         self._part_bytes += len(payload)
-        if self._part_bytes > self._max_bytes or len(self._parts) > MAX_FRAGMENTS:
+        self._fragments += 1
+        if self._part_bytes > self._max_bytes or self._fragments > (self._max_fragments or math.inf):
             self._fail(TOO_LARGE)
         elif final:
             whole, opcode = b"".join(self._parts), self._opcode

@@ -60,7 +60,7 @@ class WebSocketStream(WSStream):
         """Take an event of the connection; frames wait until the application has accepted the upgrade."""
         if isinstance(event, Request):
             self._decided = trio.Event()
-            self._reader = ServerWebSocket(self.config.websocket_max_message_size)
+            self._reader = ServerWebSocket(self.config.websocket_max_message_size, None)
         elif isinstance(event, Data):
             await self._decided.wait()
             if self.receiver is not None or self.is_open:
@@ -76,14 +76,20 @@ class WebSocketStream(WSStream):
         reader = self._reader
         put = self.app_put
         assert put is not None
-        for message in reader.receive(data):
+        messages = reader.receive(data)
+        if reader.closed is None:
+            await self._write_control()  # a pong need not wait for the messages; a close frame does
+        for message in messages:
             text, binary = (message, None) if isinstance(message, str) else (None, message)
             await put(cast("ASGIReceiveEvent", {"type": "websocket.receive", "text": text, "bytes": binary}))
-        control = reader.control()
+        if reader.closed is not None:
+            await self._write_control()
+            await self.send(StreamClosed(stream_id=self.stream_id))
+
+    async def _write_control(self) -> None:
+        control = self._reader.control()
         if control:
             await self.write(control)
-        if reader.closed is not None:
-            await self.send(StreamClosed(stream_id=self.stream_id))
 
     async def app_send(self, message: ASGISendEvent | None) -> None:
         """Take a message of the application; its first one accepts or refuses the upgrade."""

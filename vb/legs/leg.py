@@ -7,6 +7,7 @@ in which a call has to stop. `leg.disconnected` is published exactly once, after
 
 from __future__ import annotations
 
+import math
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Any, TypeVar
@@ -459,7 +460,9 @@ class Leg(Capable):
                     if room is not None:
                         with trio.move_on_at(self._cleanup_deadline(), shield=True):
                             await room.settle()
-                    await self.slots.end()
+                    if self.slots.close():  # as long as they take, as in a nursery
+                        with trio.move_on_after(math.inf, shield=True):
+                            await self.slots.end()
 
     def _depart(self, signal: Signal) -> RoomLike | None:
         """Leave the room and tell the far end, before the features end; returns the room."""
