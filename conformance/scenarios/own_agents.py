@@ -10,6 +10,7 @@ from conformance.peers.chat_service import open_chat_service, tool_call
 from conformance.peers.stt_service import KEY as EARS_KEY
 from conformance.peers.stt_service import SttService, open_stt_service
 from conformance.peers.stt_words import WORDS
+from conformance.peers.voice_services import KEY as VOICE_KEY
 from conformance.peers.voice_services import VoiceServices, open_voice_services
 from conformance.peers.vsi import Frame
 from conformance.phones import Phone, answered
@@ -23,8 +24,15 @@ _PARTS: dict[str, object] = {"voice": "Joanna", "voice_provider": "aws", "transc
 
 def _settings(voices: VoiceServices, ears: SttService) -> dict[str, str]:
     """A server that speaks through Polly and listens through Deepgram."""
-    listening = {"DEEPGRAM_API_KEY": EARS_KEY, "VB_DEEPGRAM_BASE_URL": ears.url}
-    return {**voices.settings(), **listening, "VB_FETCH_ALLOW": "127.0.0.0/8"}
+    return {
+        "AWS_ACCESS_KEY_ID": "AKIDVOICE",
+        "AWS_SECRET_ACCESS_KEY": VOICE_KEY,
+        "AWS_REGION": "eu-west-3",
+        "VB_AWS_BASE_URL": voices.url,
+        "DEEPGRAM_API_KEY": EARS_KEY,
+        "VB_DEEPGRAM_BASE_URL": ears.url,
+        "VB_FETCH_ALLOW": "127.0.0.0/8",
+    }
 
 
 async def _says(phone: Phone, words: str) -> None:
