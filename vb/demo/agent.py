@@ -151,13 +151,14 @@ async def hold_conversation(console: Console, config: Config, talk: trio.CancelS
         phone.hang_up()
         if talk.cancel_called:
             await trio.sleep(_BREATH_S)
-            nursery.cancel_scope.cancel()
-            return False
-        finished = await desk.until("recording.finished", 1, _END_S, "the recording to be completed")
-        await desk.until("leg.disconnected", 1, _END_S, "the end of the call")
+        else:
+            await desk.until("recording.finished", 1, _END_S, "the recording to be completed")
+            await desk.until("leg.disconnected", 1, _END_S, "the end of the call")
         nursery.cancel_scope.cancel()
+    if talk.cancel_called:
+        return False
     _show_times(console, desk.all("agent.turn"))
-    path = Path(finished["file"])
+    path = Path(desk.all("recording.finished")[0]["file"])
     pcm, _ = await trio.to_thread.run_sync(load_recording, path)
     checks = judge(desk, pcm)
     show_checks(console, checks)

@@ -39,9 +39,12 @@ class ScriptBrain:
     """
 
     def __init__(self, *answers: Sequence[Step]) -> None:
-        self._answers = list(answers)
+        self._answers: list[Sequence[Step]] = list(answers)
         self.asked: list[list[Line]] = []
         self.thinking = 0
+
+    def answer_from_now_on(self, *steps: Step) -> None:
+        self._answers = [steps]
 
     async def answer(self, lines: Sequence[Line], tools: Sequence[Tool]) -> AsyncGenerator[Answer, None]:
         self.asked.append(list(lines))

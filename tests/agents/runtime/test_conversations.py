@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from typing import Any, cast
 
 import pytest
@@ -345,3 +346,50 @@ async def test_what_was_heard_last_is_told_before_the_end(autojump_clock: MockCl
     kinds = [kind for kind, _ in stage.events]
     assert kinds[-3:] == [AgentResponse, AgentTurn, AgentDisconnected]
     assert stage.all(AgentResponse)[0]["text"] == "alpha bravo"
+
+
+@pytest.mark.parametrize("seed", range(20))
+async def test_whatever_goes_wrong_it_answers_again_and_leaves_nothing(
+    autojump_clock: MockClock, seed: int
+) -> None:
+    """Noises, words, faults of every part, and slow tools, at moments that only the seed knows."""
+    dice = random.Random(seed)
+
+    async def do(call: ToolCall) -> str:
+        await trio.sleep(dice.choice([0.0, 0.3, 3.0]))
+        return "blue"
+
+    steps: list[Step] = [
+        "Alpha alpha. ",
+        "Bravo. ",
+        0.4,
+        2.0,
+        *calls("c1", ""),
+        ProviderFailed("unknown", "m: no"),
+    ]
+    answers = [dice.choices(steps, k=dice.randrange(5)) for _ in range(12)]
+    brain = ScriptBrain(*answers)
+    options = AgentOptions(greeting="delta", guarded=dice.random() < 0.5, tools=(LOOK,))
+    async with open_stage(brain, options, do) as stage:
+        stage.voice.delay_s = dice.choice([0.0, 0.2])
+        for _ in range(10):
+            await trio.sleep(dice.uniform(0, 2.5))
+            stage.voice.stalls = dice.choice([0, 0, 0, 1, 2])
+            stage.voice.fails = dice.random() < 0.1
+            if dice.random() < 0.1:
+                stage.ears.breaks()
+            if dice.random() < 0.5:
+                await stage.say("hello", dice.uniform(0.05, 0.8))
+            else:
+                await stage.noise(dice.uniform(0.02, 0.8))
+        await trio.sleep(60)
+        stage.voice.stalls, stage.voice.fails = 0, False
+        brain.answer_from_now_on("charlie.")
+        await stage.say("are you there")
+        answer = await stage.until(AgentResponse, len(stage.all(AgentResponse)) + 1)
+        assert answer["text"] == "charlie."
+        for line in brain.asked[-1]:
+            ids = [call.id for call in line.calls]
+            at = brain.asked[-1].index(line)
+            assert [result.call_id for result in brain.asked[-1][at + 1 : at + 1 + len(ids)]] == ids
+    assert len(stage.all(AgentTurn)) == len({turn["turn"] for turn in stage.all(AgentTurn)})
