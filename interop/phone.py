@@ -259,6 +259,7 @@ async def run(arguments: argparse.Namespace) -> None:
     native = [f"sip_listen 127.0.0.1:{port}"]
     native += [f"sip_cafile {arguments.ca}", "sip_verify_server yes"] if arguments.ca else []
     native += [f"sip_certificate {arguments.certificate}"] if arguments.certificate else []
+    native += ["rtcp_mux yes"] if arguments.mux else []
     log = logging.getLogger("baresip.native.sip")
     log.setLevel(logging.DEBUG)
     log.propagate = False
@@ -301,6 +302,7 @@ def main() -> int:
     parser.add_argument(
         "--encryption", default="", choices=("srtp", "srtp-mand", "dtls_srtp"), help="of its audio"
     )
+    parser.add_argument("--mux", default="", choices=("", "yes"), help="RTCP on the port of RTP")
     parser.add_argument("--ca", default="", help="PEM file with the trust anchors")
     parser.add_argument("--certificate", default="", help="PEM file with its certificate and key")
     asyncio.run(run(parser.parse_args()))

@@ -56,6 +56,7 @@ class PhoneOptions:
     ca: str = ""
     certificate: str = ""
     encryption: str = ""
+    mux: bool = False
 
     def command(self) -> list[str]:
         """The command line of the subprocess."""
@@ -68,6 +69,7 @@ class PhoneOptions:
             "ca": self.ca,
             "certificate": self.certificate,
             "encryption": self.encryption,
+            "mux": "yes" if self.mux else "",
         }
         options = [text for name, value in named.items() if value for text in (f"--{name}", value)]
         return [sys.executable, "-m", "interop.phone", *options]

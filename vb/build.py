@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import datetime
 import random
+import secrets
 from functools import partial
 
 import structlog
@@ -48,10 +50,13 @@ from vb.tts.tasks.cache import SpeechCache
 from vb.tts.tasks.catalog import asked_providers
 from vb.tts.tasks.voices import StagingLimits, Voices
 from vb.turns import Turns
+from vb.waleg.kind import WhatsAppLegs
 from vb.web.policy import FetchPolicy
 from vb.web.tasks.client import WebClient
 from vb.web.tasks.dial import Dialer
 from vb.web.tasks.guard import Guard
+from vb.webrtc.certificate import make_identity
+from vb.webrtc.dtls import DtlsContext
 from vb.wsleg.kind import WebSocketLegs
 
 log = structlog.get_logger(__name__)
@@ -59,6 +64,7 @@ log = structlog.get_logger(__name__)
 DECODER_THREADS = 4
 DISK_THREADS = 4
 OWN_LOOKUPS = 4
+SERIAL_BITS = 158
 
 
 def build_web(config: Config) -> WebClient:
@@ -209,6 +215,7 @@ def build_engine(
             comfort_noise=config.rooms.comfort_noise,
         ),
         bridges=bridges,
+        dtls=_new_dtls(),
         history=history,
     )
     metrics.add_source(engine.local_speech.readings)
@@ -220,12 +227,19 @@ def build_engine(
         storage.on_upload = history.uploading
         history.live_legs = lambda: engine.legs
     metrics.add_source(agents.readings)
-    engine.add_kind(SipLegs(engine))
-    engine.add_kind(RtcLegs(engine))
+    sip, rtc = SipLegs(engine), RtcLegs(engine)
+    engine.add_kind(sip)
+    engine.add_kind(rtc)
+    engine.add_kind(WhatsAppLegs(engine, sip, rtc))
     websockets = WebSocketLegs(engine)
     engine.add_kind(websockets)
     plane.set_fault_handlers(partial(_leg_fault, engine, websockets), _room_fault)
     return engine
+
+
+def _new_dtls() -> DtlsContext:
+    """Make the certificate of this server, which lives as long as it."""
+    return DtlsContext(make_identity(datetime.datetime.now(datetime.UTC), secrets.randbits(SERIAL_BITS) + 1))
 
 
 def _leg_fault(engine: Engine, websockets: WebSocketLegs, port: Port, error: Exception) -> None:

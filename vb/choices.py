@@ -16,3 +16,6 @@ MIXING_RATES_TEXT: Final = f"{', '.join(map(str, MIXING_RATES_HZ[:-1]))}, or {MI
 
 SrtpPolicy = Literal["off", "preferred", "required"]
 """Whether calls are offered SRTP, and whether plain audio will do."""
+
+SrtpKeying = Literal["sdes", "dtls"]
+"""How the keys of SRTP are agreed on: in session descriptions, or by a handshake beside the media."""

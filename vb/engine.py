@@ -31,6 +31,7 @@ from vb.stt.tasks.transcripts import Transcripts
 from vb.tts.tasks.voices import Voices
 from vb.turns import Turns
 from vb.web.tasks.client import WebClient
+from vb.webrtc.dtls import DtlsContext
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,7 @@ class Engine:
         transcripts: of what legs say.
         legs: live legs by id.
         rooms: live rooms by id.
+        dtls: the certificate that WebRTC and SRTP are made with.
         voices: text to speech.
         history: of calls, if it is kept.
         kinds: the kinds of leg that there are.
@@ -73,6 +75,7 @@ class Engine:
     legs: Legs
     rooms: Rooms
     bridges: Bridges
+    dtls: DtlsContext
     history: History | None = None
     kinds: LegKinds = field(default_factory=LegKinds)
 

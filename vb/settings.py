@@ -134,6 +134,15 @@ def check_domain(value: str) -> str:
     return value
 
 
+def check_edge(value: str) -> str:
+    """Accept a host name or address with a port."""
+    host, colon, port = value.rpartition(":")
+    is_host = _HOST_NAME.fullmatch(host) or (host.startswith("[") and host.endswith("]"))
+    if not (is_host and colon and port.isascii() and port.isdigit() and 0 < int(port) < 65_536):
+        raise ValueError("must be host:port")
+    return value
+
+
 def check_allow(value: tuple[str, ...]) -> tuple[str, ...]:
     """Accept host names, addresses and networks."""
     for item in value:

@@ -30,6 +30,7 @@ class WebRtcPeer:
     def __init__(self, process: trio.Process) -> None:
         assert process.stdin is not None
         assert process.stdout is not None
+        self._process = process
         self._stdin, self._stdout = process.stdin, process.stdout
         self._buffer = b""
         self.offer = ""
@@ -78,15 +79,26 @@ class WebRtcPeer:
         kept = [line for line in lines if not line.startswith(("a=candidate", "a=end-of"))]
         return "".join(f"{line}\r\n" for line in kept), found
 
+    async def answer(self, offer: str) -> str:
+        """Its answer to an offer, with all its candidates; its tone goes out once it is connected."""
+        await self.say(offer=offer)
+        return str((await self.told("answered"))["answered"])
+
+    def vanish(self) -> None:
+        """Ends the process without a word to anybody."""
+        self._process.kill()
+
 
 @asynccontextmanager
-async def open_webrtc(pitch_hz: float) -> AsyncIterator[WebRtcPeer]:
-    """A peer that speaks a tone, for the time of the block."""
+async def open_webrtc(pitch_hz: float, *, answers: bool = False) -> AsyncIterator[WebRtcPeer]:
+    """A peer that speaks a tone, for the time of the block; with an offer unless it is to answer one."""
     command = [sys.executable, "-m", "conformance.peers.webrtc_process", str(pitch_hz)]
+    command += ["answers"] if answers else []
     async with trio.open_nursery() as nursery:
         run = partial(trio.run_process, command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, check=False)
         peer = WebRtcPeer(await nursery.start(run))
-        peer.offer = str((await peer.told("offer"))["offer"])
+        if not answers:
+            peer.offer = str((await peer.told("offer"))["offer"])
         yield peer
         nursery.cancel_scope.cancel()
 

@@ -1,8 +1,9 @@
 """A WebRTC peer in a process of its own, because aiortc needs asyncio; spoken to in lines of JSON.
 
-Lines in: `{"answer": sdp}`, `{"candidate": text, "mid": mid}`, `{"report": ms}` or `{"close": true}`. Lines
-out: `{"offer": sdp}`, then each state of the connection as `{"state": word}`, then what was asked for.
-Started with the pitch of its tone in Hz.
+Lines in: `{"offer": sdp}`, `{"answer": sdp}`, `{"candidate": text, "mid": mid}`, `{"report": ms}` or
+`{"close": true}`. Lines out: `{"offer": sdp}` unless it was started with a second word, `{"answered": sdp}`
+to an offer, each state of the connection as `{"state": word}`, then what was asked for. Started with the
+pitch of its tone in Hz.
 """
 
 from __future__ import annotations
@@ -68,12 +69,17 @@ async def _main() -> None:
     tasks: list[asyncio.Task[None]] = []
     peer.on("track", lambda track: tasks.append(asyncio.ensure_future(listen(track, heard))))
     peer.on("connectionstatechange", lambda: _tell(state=peer.connectionState))
-    await peer.setLocalDescription(await peer.createOffer())
-    _tell(offer=peer.localDescription.sdp)
+    if len(sys.argv) < 3:
+        await peer.setLocalDescription(await peer.createOffer())
+        _tell(offer=peer.localDescription.sdp)
     loop = asyncio.get_running_loop()
     while line := await loop.run_in_executor(None, sys.stdin.readline):
         words = json.loads(line)
-        if "answer" in words:
+        if "offer" in words:
+            await peer.setRemoteDescription(RTCSessionDescription(words["offer"], "offer"))
+            await peer.setLocalDescription(await peer.createAnswer())
+            _tell(answered=peer.localDescription.sdp)
+        elif "answer" in words:
             await peer.setRemoteDescription(RTCSessionDescription(words["answer"], "answer"))
         elif "candidate" in words:
             candidate = candidate_from_sdp(words["candidate"].removeprefix("candidate:"))

@@ -428,8 +428,7 @@ async def not_available(world: World) -> None:
     await world.rest("POST", "/v1/rooms/sc-n/legs", joins, status=501, expect=missing("streams"))
     record: dict[str, object] = {"storage": "gcs", "gcs_bucket": "b"}
     await world.rest("POST", "/v1/rooms/sc-n/record", record, status=501, expect=missing("gcs_bucket"))
-    for kind in ("whatsapp", "livekit_room"):
-        await world.rest("POST", "/v1/legs", {"type": kind, "to": "x", "url": "ws://x/"}, status=501)
+    await world.rest("POST", "/v1/legs", {"type": "livekit_room", "to": "x"}, status=501)
     uri = f"sip:bob@{world.ua.host_port}"
     for name, fields in NOT_BUILT.items():
         body = {"type": "sip", "to": uri, **fields}

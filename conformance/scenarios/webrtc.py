@@ -25,7 +25,8 @@ async def _offered(world: World, peer: WebRtcPeer, **fields: object) -> str:
     return str(reply["leg_id"])
 
 
-async def _heard(peer: WebRtcPeer, pitch_hz: float) -> None:
+async def hears(peer: WebRtcPeer, pitch_hz: float) -> None:
+    """Waits until a peer hears one tone."""
     tones: list[object] = []
     for _ in range(8):
         tones = await peer.hears()
@@ -53,7 +54,7 @@ async def webrtc_call(world: World) -> None:
     await trio.sleep(0.5)
     heard = await phone.hears(600)
     require(_near(list(heard.tones), BROWSER_HZ), "tones of the phone", [BROWSER_HZ], heard.tones)
-    await _heard(peer, PHONE_HZ)
+    await hears(peer, PHONE_HZ)
     check("leg.ringing of a WebRTC leg", world.count("leg.ringing", leg_id=leg_id), 0)
     await peer.say(close=True)
     await world.disconnected(leg_id, "ice_failure", answered=True, within_s=5.0)
@@ -189,7 +190,7 @@ async def webrtc_silence(world: World) -> None:
     silent_id = await _offered(world, silent)
     await world.rest("POST", "/v1/rooms/web/legs", {"leg_id": silent_id}, status=200)
     await world.event("leg.connected", leg_id=silent_id)
-    await _heard(silent, BROWSER_HZ)
+    await hears(silent, BROWSER_HZ)
     await trio.sleep(1)
     rested = (await world.metrics()).get("opus_packets_rested")
     require(rested > 20, "packets at rest while one is silent", "more than 20", rested)

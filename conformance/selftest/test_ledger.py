@@ -153,9 +153,10 @@ def test_behaviours_are_all_there() -> None:
         "WebSocket legs": 3,
         "VSI and webhooks": 10,
         "server": 5,
-        "SRTP": 3,
+        "SRTP": 5,
         "speech": 5,
         "webrtc": 8,
+        "WhatsApp": 4,
         "agents": 4,
         "transcripts": 6,
     }

@@ -12,10 +12,9 @@ from structlog.testing import capture_logs
 
 from tests.support.phone import Phone, open_phone
 from tests.support.world import Events, call_in, sip_uri, wait_for
-from vb.choices import SrtpPolicy
+from vb.choices import SrtpKeying, SrtpPolicy
 from vb.commands.views import Leg
 from vb.config import Config
-from vb.errors import BadRequest
 from vb.server import Server, open_server
 from vb.sipleg.leg import SipLeg
 
@@ -48,6 +47,10 @@ class Side:
         """How many calls had keys in their descriptions over a transport."""
         registry = self.server.engine.metrics.registry
         return registry.get_sample_value("voiceblender_sip_sdes", {"transport": transport})
+
+    def dtls_streams(self) -> float | None:
+        """How many streams have had keys by a handshake."""
+        return self.server.engine.metrics.registry.get_sample_value("voiceblender_sip_dtls")
 
     def refused(self) -> int:
         """Packets that were no SRTP of the other side."""
@@ -147,10 +150,60 @@ async def test_plain_calls_are_refused_where_srtp_is_required(config: Config) ->
             assert ended["cdr"]["reason"] == "not_acceptable"
 
 
-async def test_text_is_not_asked_for_beside_audio_that_must_be_protected(config: Config) -> None:
-    async with open_server(config) as server:
-        with pytest.raises(BadRequest, match="rtt"):
-            await server.call("create_leg", type="sip", to="sip:x@127.0.0.1:9", srtp="required", rtt=True)
+@pytest.mark.parametrize("policy", ["preferred", "required"])
+@pytest.mark.parametrize("keys", ["sdes", "dtls"])
+async def test_text_is_protected_as_the_audio_beside_it(
+    config: Config, policy: SrtpPolicy, keys: SrtpKeying
+) -> None:
+    async with two_sides(config, "off", "off") as (one, other):
+        await connect(one, other, srtp=policy, srtp_keying=keys, rtt=True)
+        await hear_each_other(one, other)
+        ours, theirs = one.trunk(), other.trunk()
+        assert ours.media.text.keying == theirs.media.text.keying == keys
+        with trio.fail_after(10):
+            while not (ours.has_text and theirs.has_text):
+                await one.phone.hear(1)
+        await one.server.call("send_leg_rtt", id=ours.id, text="höre")
+        assert (await wait_for(other.events, "rtt.received"))["text"] == "höre"
+        await other.server.call("send_leg_rtt", id=theirs.id, text="gut")
+        assert (await wait_for(one.events, "rtt.received"))["text"] == "gut"
+
+
+@pytest.mark.parametrize("policy", ["preferred", "required"])
+async def test_dtls_makes_the_keys_where_it_is_asked_for(config: Config, policy: SrtpPolicy) -> None:
+    async with two_sides(config, "off", "off") as (one, other):
+        with one.server.events() as events:
+            await connect(one, other, srtp=policy, srtp_keying="dtls")
+            await hear_each_other(one, other)
+            assert one.is_secure()
+            assert other.is_secure()
+            leg = await one.server.call("get_leg", id=one.trunk().id)
+            assert isinstance(leg, Leg)
+            assert leg.srtp == "dtls"
+            assert one.sdes_calls("udp") == 0
+            assert one.dtls_streams() == other.dtls_streams() == 1
+            early = one.refused(), other.refused()  # the first to have keys may be a packet ahead
+            await one.server.call("hold_leg", id=leg.id)
+            await wait_for(other.events, "leg.hold")
+            await one.server.call("unhold_leg", id=leg.id)
+            await wait_for(other.events, "leg.unhold")
+            await hear_each_other(one, other)
+            assert (one.refused(), other.refused()) == early
+            await other.server.call("delete_leg", id=other.trunk().id)
+            assert (await wait_for(events, "leg.connected", leg_id=leg.id))["srtp"] == "dtls"
+            assert (await wait_for(events, "leg.disconnected", leg_id=leg.id))["quality"]["srtp"] == "dtls"
+
+
+async def test_the_kind_of_keys_is_a_setting_too(config: Config) -> None:
+    update = {"srtp": "required", "srtp_keying": "dtls"}
+    secure = config.model_copy(update={"sip": config.sip.model_copy(update=update)})
+    async with open_server(secure) as server, open_server(config) as callee:
+        with callee.events() as events:
+            leg = await server.call("create_leg", type="sip", to=sip_uri(callee))
+            assert isinstance(leg, Leg)
+            ringing = await wait_for(events, "leg.ringing")
+            await callee.call("answer_leg", id=ringing["leg_id"])
+            assert (await wait_for(events, "leg.connected"))["srtp"] == "dtls"
 
 
 async def test_no_key_is_in_the_log_or_the_events(config: Config) -> None:

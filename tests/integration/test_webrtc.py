@@ -275,15 +275,15 @@ async def test_media_goes_through_a_relay(
                 lines = [line for line in reply.sdp.splitlines() if not line.startswith("a=candidate")]
                 await browser.use("\r\n".join([*lines, f"a={relayed}", ""]))
                 leg: Any = server.engine.legs.get(reply.leg_id)
-                host = leg.gathering.base
-                leg.session.ice._generations.bases.pop(host)
-                for generation in leg.session.ice._generations:
+                host = leg.connection.gathering.base
+                leg.connection.session.ice._generations.bases.pop(host)
+                for generation in leg.connection.session.ice._generations:
                     for route in [route for route in generation.checklist.pairs if route[0] == host]:
                         del generation.checklist.pairs[route]
                 await server.call("add_leg_to_room", room_id="r", leg_id=reply.leg_id)
                 await wait_for(events, "leg.connected", leg_id=reply.leg_id)
                 await call_in(server, phone, events, "r")
-                assert leg.session.ice.route[0] != host
+                assert leg.connection.session.ice.route[0] != host
                 await phone.hear(60)
                 await browser.hear(60)
                 assert phone.tones() == {1000}
@@ -306,7 +306,7 @@ async def test_a_browser_that_has_ipv6_only_hears_and_is_heard(config: Config) -
             await wait_for(events, "leg.connected", leg_id=leg_id)
             await call_in(server, phone, events, "r")
             leg: Any = server.engine.legs.get(leg_id)
-            assert ":" in leg.session.ice.route[0][0]
+            assert ":" in leg.connection.session.ice.route[0][0]
             await phone.hear(60)
             await browser.hear(60)
             assert phone.tones() == {1000}
@@ -315,7 +315,7 @@ async def test_a_browser_that_has_ipv6_only_hears_and_is_heard(config: Config) -
             leg_id = await other.call(server)
             await wait_for(events, "leg.connected", leg_id=leg_id)
             both: Any = server.engine.legs.get(leg_id)
-            assert both.session.ice.route[0][0] == "127.0.0.1"
+            assert both.connection.session.ice.route[0][0] == "127.0.0.1"
 
 
 async def test_a_leg_gives_its_ports_of_both_families_back(config: Config) -> None:

@@ -4,8 +4,8 @@ import pytest
 
 from vb.legs.capabilities import TrickledCandidate
 from vb.rtcleg.candidates import LocalCandidates
+from vb.sdp.ice import Credentials
 from vb.webrtc.candidate import CandidateError, local_candidate
-from vb.webrtc.generation import Credentials
 
 TEXT = "candidate:1 1 udp 2130706431 192.0.2.1 4000 typ host"
 OURS = Credentials("ufrag", "password")

@@ -153,7 +153,7 @@ class Peer:
             observed.engine, "webrtc_offer", {"sdp": self._talk.offer(transport).decode()}
         )
         leg: Any = observed.engine.legs.get(reply.leg_id)
-        leg.transport._bases[leg.gathering.base] = self
+        leg.connection.transport._bases[leg.connection.gathering.base] = self
         agreed = self._talk.read_answer(reply.sdp.encode())
         self.session.set_peer(agreed.transport, agreed.role, trio.current_time())
         return leg
@@ -173,9 +173,9 @@ class Peer:
             if self.away or not (arrived or left):
                 return
             for data in arrived:
-                self.session.receive(data, leg.gathering.base, self.address, trio.current_time())
+                self.session.receive(data, leg.connection.gathering.base, self.address, trio.current_time())
             for data in left:
-                leg.transport.receive(data, self.address, leg.gathering.base)
+                leg.connection.transport.receive(data, self.address, leg.connection.gathering.base)
 
     async def pass_time(self, leg: Any, clock: MockClock, seconds: float) -> None:
         """Let time pass, in steps in which both do what is due."""

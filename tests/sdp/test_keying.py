@@ -11,7 +11,7 @@ from tests.sdp.offers import PCMU, pcmu_offer
 from tests.sdp.test_crypto import CM_80, KEY, KEY_TEXT, OTHER_TEXT
 from vb.choices import SrtpPolicy
 from vb.sdp import AnswerRejected, OfferAnswer, OfferRejected, check_offer
-from vb.sdp.crypto import Suite
+from vb.sdp.crypto import SdesKeys, Suite
 from vb.sdp.forks import Forks
 from vb.sdp.keying import Keying
 
@@ -48,7 +48,10 @@ def lines_of(description: bytes, start: str) -> list[str]:
 def keys(session: OfferAnswer) -> tuple[Suite, bytes, bytes] | None:
     agreed = session.agreed
     assert agreed is not None
-    return None if agreed.srtp is None else (agreed.srtp.suite, agreed.srtp.send, agreed.srtp.receive)
+    if agreed.srtp is None:
+        return None
+    assert isinstance(agreed.srtp, SdesKeys)
+    return agreed.srtp.suite, agreed.srtp.send, agreed.srtp.receive
 
 
 def assert_shared(one: OfferAnswer, other: OfferAnswer) -> None:
@@ -275,12 +278,55 @@ def test_each_fork_has_its_own_key_and_the_offer_is_one() -> None:
     assert_shared(ours, one)
 
 
-def test_text_in_the_clear_is_neither_offered_nor_taken_where_srtp_is_required() -> None:
-    session = side("required", text=True)
-    assert lines_of(session.offer(), "m=text") == []
-    session.withdraw_offer()
-    answer = session.receive_offer(secure(CRYPTO) + b"m=text 40002 RTP/AVP 98\r\na=rtpmap:98 t140/1000\r\n")
+T140 = b"m=text 40002 RTP/AVP 98\r\na=rtpmap:98 t140/1000\r\n"
+
+
+def test_text_in_the_clear_is_not_taken_beside_protected_audio() -> None:
+    session = side("off", text=True)
+    answer = session.receive_offer(secure(CRYPTO) + T140)
     assert lines_of(answer, "m=text") == ["m=text 0 RTP/AVP 0"]
+    assert session.agreed is not None
+    assert session.agreed.text is None
+
+
+@pytest.mark.parametrize("policy", ["preferred", "required"])
+def test_text_is_protected_as_the_audio_is_with_keys_of_its_own(policy: SrtpPolicy) -> None:
+    ours, theirs = side(policy, text=True), side("off", "theirs", text=True)
+    offer = ours.offer()
+    ours.receive_answer(theirs.receive_offer(offer))
+    assert ours.agreed is not None
+    assert theirs.agreed is not None
+    assert ours.agreed.text is not None
+    assert theirs.agreed.text is not None
+    mine, other = ours.agreed.text.srtp, theirs.agreed.text.srtp
+    assert isinstance(mine, SdesKeys)
+    assert isinstance(other, SdesKeys)
+    assert isinstance(ours.agreed.srtp, SdesKeys)
+    assert (mine.send, mine.receive) == (other.receive, other.send)
+    assert mine.send != ours.agreed.srtp.send
+    again = ours.offer()
+    assert len(lines_of(again, "a=crypto")) == 2
+    theirs.receive_offer(again)
+    assert theirs.agreed.text.srtp == other
+
+
+def test_text_that_the_answer_leaves_in_the_clear_is_not_used_beside_protected_audio() -> None:
+    ours, theirs = side("preferred", text=True), side("off", "theirs", text=True)
+    lines = theirs.receive_offer(ours.offer()).split(b"\r\n")
+    at = next(index for index, line in enumerate(lines) if line.startswith(b"m=text"))
+    plain = [line for index, line in enumerate(lines) if index < at or not line.startswith(b"a=crypto")]
+    agreed = ours.receive_answer(b"\r\n".join(plain))
+    assert agreed.srtp is not None
+    assert agreed.text is None
+
+
+def test_text_with_keys_is_taken_beside_plain_audio() -> None:
+    session = side("off", text=True)
+    session.receive_offer(pcmu_offer() + T140.replace(b"AVP", b"SAVP") + CRYPTO.encode() + b"\r\n")
+    assert session.agreed is not None
+    assert session.agreed.text is not None
+    assert session.agreed.text.srtp is not None
+    assert session.agreed.srtp is None
 
 
 def test_who_has_no_keys_refuses_secure_transports() -> None:

@@ -4,14 +4,8 @@ import hashlib
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from vb.webrtc.certificate import (
-    Fingerprint,
-    FingerprintError,
-    make_identity,
-    matches,
-    parse_fingerprint,
-    usable,
-)
+from vb.sdp.fingerprint import Fingerprint, FingerprintError, parse_fingerprint, usable
+from vb.webrtc.certificate import make_identity, matches
 
 TODAY = datetime.datetime(2026, 5, 4, tzinfo=datetime.UTC)
 

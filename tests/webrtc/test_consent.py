@@ -28,11 +28,23 @@ def test_consent_lasts_thirty_seconds_from_the_last_answer() -> None:
     assert consent.expired(40.0)
 
 
-def test_who_does_not_ask_sends_keepalives_and_waits_for_the_peers_requests() -> None:
+def test_who_does_not_ask_sends_keepalives_and_misses_nothing_of_a_peer_without_consent() -> None:
     consent = Consent(0.0, asking=False)
     assert not consent.takes_check(100.0, 0.5)
-    assert consent.deadline() == 12.5
+    consent.given(3.0)
+    assert consent.deadline() == 15.0
     assert consent.takes_keepalive(15.0)
     assert not consent.takes_keepalive(29.9)
-    consent.given(29.0)
-    assert consent.deadline() == 30.0
+    assert not consent.turns_missing(100.0)
+    assert not consent.expired(100.0)
+
+
+def test_who_does_not_ask_misses_the_requests_of_a_peer_that_keeps_consent() -> None:
+    consent = Consent(0.0, asking=False)
+    consent.given(5.0)
+    assert consent.deadline() == 15.0
+    assert consent.takes_keepalive(15.0)
+    assert consent.deadline() == 17.5
+    assert consent.turns_missing(17.5)
+    assert not consent.expired(34.9)
+    assert consent.expired(35.0)

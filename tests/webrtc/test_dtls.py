@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from OpenSSL import SSL
 
-from vb.webrtc.certificate import Fingerprint, make_identity
+from vb.sdp.fingerprint import Fingerprint
+from vb.webrtc.certificate import make_identity
 from vb.webrtc.dtls import HANDSHAKE_LIMIT_S, PROFILES, Dtls, DtlsContext, DtlsState, Role, SrtpProfile
 
 TODAY = datetime.datetime(2026, 5, 4, tzinfo=datetime.UTC)

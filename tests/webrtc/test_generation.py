@@ -1,9 +1,10 @@
 import re
 
 from tests.webrtc.network import seeded
+from vb.sdp.ice import Credentials
 from vb.webrtc.candidate import local_candidate, parse_candidate
 from vb.webrtc.checklist import Checklist, PairState
-from vb.webrtc.generation import CONNECT_LIMIT_S, Credentials, Generation, Generations, new_credentials
+from vb.webrtc.generation import CONNECT_LIMIT_S, Generation, Generations, new_credentials
 
 BASE = ("192.0.2.1", 4000)
 REMOTE = parse_candidate("1 1 udp 99 198.51.100.1 5000 typ host")

@@ -20,12 +20,12 @@ from tests.webrtc.offers import (
 from vb.choices import KNOWN_CODECS
 from vb.codecs.base import CODECS
 from vb.sdp.errors import AnswerRejected, OfferRejected, SdpParseError
+from vb.sdp.fingerprint import Fingerprint
 from vb.sdp.formats import Format
+from vb.sdp.ice import Credentials
 from vb.sdp.parser import parse_sdp
 from vb.webrtc.agreement import AgreedWebRtc
 from vb.webrtc.candidate import local_candidate
-from vb.webrtc.certificate import Fingerprint
-from vb.webrtc.generation import Credentials
 from vb.webrtc.local_description import LocalTransport
 from vb.webrtc.negotiation import WebRtcNegotiation
 

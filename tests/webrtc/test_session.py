@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from tests.webrtc.network import Network, Packet, seeded
 from tests.webrtc.test_ice import losing
 from vb.codecs.base import CODECS
+from vb.sdp.fingerprint import Fingerprint
 from vb.webrtc.candidate import Candidate, local_candidate
-from vb.webrtc.certificate import Fingerprint, make_identity
+from vb.webrtc.certificate import make_identity
 from vb.webrtc.dtls import DtlsContext
 from vb.webrtc.ice_events import Transmit
 from vb.webrtc.negotiation import WebRtcNegotiation

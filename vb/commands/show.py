@@ -24,8 +24,9 @@ def show_leg(leg: Leg) -> views.Leg:
         held=leg.held,
         role=leg.role or None,
         app_id=leg.app_id,
-        sip_headers=leg.headers if leg.headers and leg.type == "sip_inbound" else None,
+        sip_headers=leg.headers if leg.headers and leg.type in ("sip_inbound", "whatsapp_in") else None,
         headers=leg.headers or None,
+        srtp=leg.srtp,
     )
 
 

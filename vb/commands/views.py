@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from vb.choices import SrtpKeying
 from vb.events.media import ChannelInfo
 from vb.legs.kind import LegType
 from vb.rooms.bridge import Direction
@@ -34,6 +35,9 @@ class Leg(View):
     app_id: str | None = Field(default=None, description="word to filter events by")
     sip_headers: dict[str, str] | None = Field(default=None, description="X- and P- headers of the INVITE")
     headers: dict[str, str] | None = Field(default=None, description="custom headers of the leg's protocol")
+    srtp: SrtpKeying | None = Field(
+        default=None, description="how its audio is protected: keys by SDES or DTLS; absent when it is not"
+    )
 
 
 class Room(View):

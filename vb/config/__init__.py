@@ -23,6 +23,7 @@ from vb.config.calls import (
     WebhookConfig,
     WebRtcConfig,
     WebSocketConfig,
+    WhatsAppConfig,
 )
 from vb.config.providers import (
     AwsSpeechConfig,
@@ -54,6 +55,7 @@ __all__ = [
     "SipConfig",
     "SpeechConfig",
     "WebRtcConfig",
+    "WhatsAppConfig",
     "WebSocketConfig",
     "WebhookConfig",
     "AwsSpeechConfig",
@@ -88,6 +90,7 @@ class Config(Group):
     sip: SipConfig = SipConfig()
     rtp: RtpConfig = RtpConfig()
     webrtc: WebRtcConfig = WebRtcConfig()
+    whatsapp: WhatsAppConfig = WhatsAppConfig()
     websocket: WebSocketConfig = WebSocketConfig()
     rooms: RoomConfig = RoomConfig()
     speech: SpeechConfig = SpeechConfig()

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
 
-from vb.choices import KNOWN_CODECS, MIXING_RATES_HZ, MIXING_RATES_TEXT, SrtpPolicy
+from vb.choices import KNOWN_CODECS, MIXING_RATES_HZ, MIXING_RATES_TEXT, SrtpKeying, SrtpPolicy
 from vb.limits.destinations import Destinations
 from vb.settings import (
     Bool,
@@ -19,6 +19,7 @@ from vb.settings import (
     check_allow,
     check_codecs,
     check_domain,
+    check_edge,
     check_external_ips,
     check_host_port,
     check_name_servers,
@@ -189,6 +190,12 @@ class SipConfig(Group):
         "plain audio; what comes in with SRTP is always answered with it",
         "off",
     )
+    srtp_keying: SrtpKeying = setting(
+        "VB_SIP_SRTP_KEYING",
+        "how SRTP that we offer gets its keys: sdes in the session description, dtls by a handshake beside "
+        "the media; what comes in is answered in its own way",
+        "sdes",
+    )
     dtmf_info: Bool = setting("VB_DTMF_INFO", "digits by INFO requests too, either way", False)
     dtmf_inband: Bool = setting(
         "VB_DTMF_INBAND", "listen for digits in the audio of calls without telephone-events", False
@@ -244,6 +251,19 @@ class WebRtcConfig(Group):
         "WEBRTC_EXTERNAL_IPS",
         "addresses that browsers are told in place of our own behind a 1:1 NAT; auto asks a STUN server",
         (),
+    )
+
+
+class WhatsAppConfig(Group):
+    """Where WhatsApp's calls go, and whom they come from."""
+
+    edge: Annotated[str, AfterValidator(check_edge)] = setting(
+        "VB_WHATSAPP_EDGE", "host:port that calls to WhatsApp go to, by SIP over TLS", "wa.meta.vc:5061"
+    )
+    domain: Annotated[str, AfterValidator(check_domain)] = setting(
+        "VB_WHATSAPP_DOMAIN",
+        "calls over TLS whose From is of this domain, or one below it, are WhatsApp's",
+        "meta.vc",
     )
 
 

@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from vb.choices import SrtpKeying
 from vb.events.base import LegEvent
 
 
@@ -39,6 +40,9 @@ class QualityInfo(BaseModel):
     rtp_packets_received: int
     rtp_packets_lost: int
     rtp_jitter_ms: float
+    srtp: SrtpKeying | None = Field(
+        default=None, description="how the RTP was protected: keys by SDES or DTLS; absent when it was not"
+    )
 
 
 class LegRinging(LegEvent, type="leg.ringing"):
@@ -63,6 +67,9 @@ class LegConnected(LegEvent, type="leg.connected"):
     """The call is answered and its media path is up. Sent once per leg."""
 
     leg_type: str | None = None
+    srtp: SrtpKeying | None = Field(
+        default=None, description="how its audio is protected: keys by SDES or DTLS; absent when it is not"
+    )
 
 
 class LegDisconnected(LegEvent, type="leg.disconnected"):

@@ -10,10 +10,12 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Any, TypeVar
+from weakref import proxy
 
 import structlog
 import trio
 
+from vb.choices import SrtpKeying
 from vb.errors import Conflict
 from vb.events.base import Event, LegOrRoomEvent
 from vb.events.leg import (
@@ -96,7 +98,8 @@ class Leg(Capable):
         self.moved: list[Callable[[], None]] = []
         self.speaking = False
         self.slots = TaskSlots(f"leg {leg_id}", lambda _: host.recovered("slots", "leg"))
-        self._hold_limit = HoldLimit(self.slots, lambda: self.hangup("rtp_timeout"))
+        leg = proxy(self)  # which owns the limit: no cycle, no work for the collector
+        self._hold_limit = HoldLimit(self.slots, lambda: leg.hangup("rtp_timeout"))
         self.connected = trio.Event()
         self.end_reason: str | None = None
         self._announced = False
@@ -122,6 +125,11 @@ class Leg(Capable):
     def ended(self) -> bool:
         """Whether somebody has already ended the leg."""
         return self.end_reason is not None
+
+    @property
+    def srtp(self) -> SrtpKeying | None:
+        """How the keys of its audio are agreed on; None where it is not protected, or not by SRTP."""
+        return None
 
     def publish(self, event: Event) -> None:
         """Publish an event of this leg; nothing can follow its leg.disconnected."""

@@ -6,7 +6,7 @@ from typing import Any, Final, Literal
 
 from pydantic import Field
 
-from vb.choices import KNOWN_CODECS, SrtpPolicy
+from vb.choices import KNOWN_CODECS, SrtpKeying, SrtpPolicy
 from vb.errors import InvalidField
 from vb.parameters import Milliseconds, Params, Seconds, Url, unbuilt
 
@@ -35,8 +35,10 @@ class AmdParams(Params):
     )
 
 
-SIP_FIELDS: Final = frozenset({"codecs", "privacy", "auth", "amd", "outbound_proxy", "srtp"})
+SIP_FIELDS: Final = frozenset({"codecs", "privacy", "auth", "amd", "outbound_proxy", "srtp", "srtp_keying"})
 """Fields of `CreateLeg` that mean nothing to a leg that does not speak SIP."""
+PLAIN_SIP_FIELDS: Final = frozenset({"codecs", "privacy", "outbound_proxy", "srtp", "srtp_keying", "rtt"})
+"""Fields of `CreateLeg` that mean nothing where SIP carries the media of WebRTC."""
 WEBSOCKET_FIELDS: Final = frozenset({"url", "sample_rate", "wire_format", "sample_format"})
 """Fields of `CreateLeg` that mean nothing to a leg that is no WebSocket."""
 
@@ -45,7 +47,9 @@ class CreateLeg(Params):
     """An outgoing call."""
 
     type: Literal["sip", "whatsapp", "websocket", "livekit_room"] = Field(description="kind of leg")
-    to: str | None = Field(default=None, description="where to call: a SIP URI", max_length=2048)
+    to: str | None = Field(
+        default=None, description="where to call: a SIP URI, or a phone number of WhatsApp", max_length=2048
+    )
     uri: str | None = Field(default=None, description="older name of `to`", max_length=2048)
     from_: str | None = Field(default=None, alias="from", description="caller: a user, number or SIP URI")
     privacy: str | None = Field(default=None, description="Privacy header, for example id or none")
@@ -94,6 +98,11 @@ class CreateLeg(Params):
     srtp: SrtpPolicy | None = Field(
         default=None,
         description="whether the call is offered SRTP, and whether plain audio will do; absent: VB_SIP_SRTP",
+    )
+    srtp_keying: SrtpKeying | None = Field(
+        default=None,
+        description="how offered SRTP gets its keys: sdes in the description, dtls by a handshake; absent: "
+        "VB_SIP_SRTP_KEYING",
     )
     streams: list[dict[str, Any]] | None = unbuilt("further audio streams")
 

@@ -33,3 +33,18 @@ class PacketTransform(Protocol):
     def unprotect_rtcp(self, packet: memoryview, length: int) -> int:
         """Restore an incoming RTCP packet."""
         ...
+
+
+class Shut:
+    """Lets nothing through either way: a leg whose keys are still to come."""
+
+    def protect(self, packet: memoryview, length: int) -> int:
+        """Refuse."""
+        return REFUSED
+
+    def unprotect(self, packet: memoryview, length: int) -> int:
+        """Refuse."""
+        return REFUSED
+
+    protect_rtcp = protect
+    unprotect_rtcp = unprotect

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from vb.legs.capabilities import TrickledCandidate
+from vb.sdp.ice import Credentials
 from vb.webrtc.candidate import Candidate, parse_candidate
-from vb.webrtc.generation import Credentials
 
 
 class LocalCandidates:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import trio
 
@@ -19,11 +19,10 @@ from vb.rtcleg.second_family import SecondSocket
 from vb.webrtc.candidate import Candidate, local_candidate
 from vb.webrtc.generation import RandomBytes
 from vb.webrtc.reflexive import ReflexiveQueries
+from vb.webrtc.session import Session, SessionEvent
 from vb.webrtc.stun import Address
+from vb.webrtc.tasks import Transport
 from vb.webrtc.turn import TurnClient
-
-if TYPE_CHECKING:
-    from vb.rtcleg.transport import Transport
 
 LIMIT_S: Final = 10.0
 """From the offer to `done`, whatever the servers do; what is found later still counts."""
@@ -65,7 +64,8 @@ class Gathering:
         self._resolve = resolve
         self._random = random_bytes
         self._send = send
-        self._transport: Transport | None = None
+        self._transport: Transport[SessionEvent] | None = None
+        self._session: Session | None = None
         self._queries: list[ReflexiveQueries] = []
         self._answered = trio.Event()
         self._relays: dict[Address, Relay | SecondSocket] = {}
@@ -78,16 +78,16 @@ class Gathering:
             self._open.update((server, second) for server in servers.stun)
         candidates.done = not self._open
 
-    def attach(self, transport: Transport) -> None:
-        """Tell what is found to a transport too."""
-        self._transport = transport
+    def attach(self, transport: Transport[SessionEvent], session: Session) -> None:
+        """Tell what is found to a transport and its session too."""
+        self._transport, self._session = transport, session
 
     def detach(self) -> None:
         """Let go of the transport."""
         if self._second is not None:
             self.dropped += self._second.dropped
             self._second = None
-        self._transport = None
+        self._transport = self._session = None
 
     def receive(self, data: bytes, source: Address) -> bool:
         """Take a STUN packet of the leg's own socket; False when no server of ours has sent it."""
@@ -129,6 +129,13 @@ class Gathering:
                 while self._open:
                     await self._answered.wait()
             self._candidates.done = True
+            self._notify()
+
+    async def wait_done(self, limit_s: float) -> None:
+        """Wait until there will be no further candidates, or for so long."""
+        with trio.move_on_after(limit_s):
+            while not self._candidates.done:
+                await self._answered.wait()
 
     def _notify(self) -> None:
         self._answered.set()
@@ -136,13 +143,13 @@ class Gathering:
 
     def _settle(self, server: object) -> None:
         self._open.discard(server)
-        self._notify()
         if not self._open:
             self._candidates.done = True
+        self._notify()
 
     def _found(self, candidate: Candidate, base: Address) -> None:
-        if self._transport is not None:
-            self._transport.session.add_local(candidate, base)
+        if self._transport is not None and self._session is not None:
+            self._session.add_local(candidate, base)
             self._transport.wake()
         self._candidates.add(candidate)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 import secrets
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -23,6 +22,7 @@ from vb.legs.requests import CreateLeg
 from vb.metrics import Reading
 from vb.names import NameLookup
 from vb.rtcleg.candidates import LocalCandidates
+from vb.rtcleg.connection import RtcConnection
 from vb.rtcleg.external import find_external
 from vb.rtcleg.gathering import Gathering, reachable
 from vb.rtcleg.ice_servers import IceServerError, IceServers
@@ -32,8 +32,6 @@ from vb.rtcleg.second_family import SecondSocket, open_second
 from vb.rtp.ports import PortsExhausted
 from vb.sip.tasks.resolve import advertised_host
 from vb.webrtc.candidate import local_candidate
-from vb.webrtc.certificate import make_identity
-from vb.webrtc.dtls import DtlsContext
 from vb.webrtc.negotiation import PeerOffer, WebRtcNegotiation
 from vb.webrtc.session import Session
 
@@ -43,7 +41,6 @@ Answered = tuple[RtcLeg, bytes]
 
 AUTO: Final = "auto"
 _LOOKUPS_AT_ONCE: Final = 4
-_SERIAL_BITS: Final = 158
 _HIGHEST_PREFERENCE: Final = 65_535
 _SECOND_PREFERENCE: Final = 32_767
 
@@ -75,8 +72,7 @@ class RtcLegs:
             raise ConfigError(f"ICE_SERVERS: {exc}") from None
         self.external = () if config.external_ips == (AUTO,) else config.external_ips
         self.names = NameLookup("ice", at_once=_LOOKUPS_AT_ONCE, lookup=engine.look_up)
-        self._context: DtlsContext | None = None
-        self._live: dict[str, RtcLeg] = {}
+        self._live: set[RtcConnection] = set()
         self._dropped: Counter[str] = Counter()
 
     async def create(self, request: CreateLeg) -> Leg:
@@ -88,10 +84,7 @@ class RtcLegs:
         raise BadRequest("type: a WebRTC leg begins with an offer, see webrtc_offer")
 
     async def run(self, *, task_status: trio.TaskStatus[Sequence[str]] = trio.TASK_STATUS_IGNORED) -> None:
-        """Make the certificate of all legs, find out how we look from outside, and wait."""
-        today = datetime.datetime.now(datetime.UTC)
-        identity = await trio.to_thread.run_sync(make_identity, today, secrets.randbits(_SERIAL_BITS) + 1)
-        self._context = DtlsContext(identity)
+        """Find out how we look from outside, and wait."""
         if self.engine.config.webrtc.external_ips == (AUTO,):
             bind = self._bind_host
             found = await find_external(
@@ -104,7 +97,7 @@ class RtcLegs:
 
     def readings(self) -> Iterator[Reading]:
         """Give the figures of WebRTC for the metrics."""
-        totals = sum((leg.dropped() for leg in self._live.values()), Counter(self._dropped))
+        totals = sum((connection.dropped() for connection in self._live), Counter(self._dropped))
         for reason in ("stun", "transport", "malformed", "unauthentic", "replayed", "unsent", "relay"):
             yield (
                 "webrtc_dropped",
@@ -146,7 +139,7 @@ class RtcLegs:
             NotAvailable: there is no Opus on this machine.
             Unavailable: there is no room for another leg.
         """
-        if self._context is None or not opus_available():
+        if not opus_available():
             raise NotAvailable("not available: WebRTC needs libopus")
         engine = self.engine
         negotiation = WebRtcNegotiation(
@@ -158,13 +151,12 @@ class RtcLegs:
         offer = read_offer(negotiation, sdp.encode())
         engine.legs.check_capacity()
         detect = engine.config.speech.detection if speech_detection is None else speech_detection
-        run = partial(self._run, self._context, negotiation, offer, app_id, detect)
+        run = partial(self._run, negotiation, offer, app_id, detect)
         answered: Answered = await engine.legs.start_ready(run, name="WebRTC leg")
         return answered
 
     async def _run(
         self,
-        context: DtlsContext,
         negotiation: WebRtcNegotiation,
         offer: PeerOffer,
         app_id: str | None,
@@ -172,6 +164,42 @@ class RtcLegs:
         *,
         task_status: trio.TaskStatus[Answered],
     ) -> None:
+        engine = self.engine
+        with self.open_connection(
+            negotiation, controlling=False, mid=offer.media.mid, line_index=offer.media.index
+        ) as connection:
+            leg = RtcLeg(
+                engine.legs,
+                connection,
+                negotiation,
+                speech_detection=speech_detection,
+                leg_id=engine.ids.uuid(),
+                app_id=app_id or None,
+                now=trio.current_time(),
+            )
+            answer = answer_offer(negotiation, offer, leg)
+
+            def announce() -> None:
+                engine.legs.admit(leg)
+                task_status.started((leg, answer))
+
+            await leg.serve(announce)
+
+    @contextmanager
+    def open_connection(
+        self, negotiation: WebRtcNegotiation, *, controlling: bool, mid: str | None, line_index: int
+    ) -> Iterator[RtcConnection]:
+        """Hold sockets, a place in the plane and a transport inside the block.
+
+        Args:
+            negotiation: the descriptions of the leg.
+            controlling: whether we make the first offer.
+            mid: name of the audio line.
+            line_index: its position.
+
+        Raises:
+            Unavailable: nothing is left.
+        """
         engine, bind = self.engine, self._bind_host
         with (
             open_media(engine, bind, ssrc=negotiation.ssrc, cname=negotiation.cname) as media,
@@ -179,8 +207,8 @@ class RtcLegs:
         ):
             port = media.endpoint.rtp_port
             base = (advertised_host(engine.config.sip.bind_ip), port)
-            session = Session(controlling=False, context=context, random_bytes=secrets.token_bytes)
-            candidates = LocalCandidates(offer.media.mid, offer.media.index)
+            session = Session(controlling=controlling, context=engine.dtls, random_bytes=secrets.token_bytes)
+            candidates = LocalCandidates(mid, line_index)
             outside = [found for found in self.external if (":" in found) == (":" in base[0])]
             for rank, host in enumerate(outside or (base[0],)):
                 candidate = local_candidate("host", (host, port), preference=_HIGHEST_PREFERENCE - rank)
@@ -204,27 +232,10 @@ class RtcLegs:
                 media.send,
                 second,
             )
-            leg = RtcLeg(
-                engine.legs,
-                media,
-                negotiation,
-                session,
-                candidates,
-                gathering,
-                speech_detection=speech_detection,
-                leg_id=engine.ids.uuid(),
-                app_id=app_id or None,
-                now=trio.current_time(),
-            )
-            answer = answer_offer(negotiation, offer, leg)
-
-            def announce() -> None:
-                self._live[leg.id] = leg
-                engine.legs.admit(leg)
-                task_status.started((leg, answer))
-
+            connection = RtcConnection(media, session, candidates, gathering)
+            self._live.add(connection)
             try:
-                await leg.serve(announce)
+                yield connection
             finally:
-                self._live.pop(leg.id, None)
-                self._dropped.update(leg.dropped())
+                self._live.discard(connection)
+                self._dropped.update(connection.dropped())

@@ -2,41 +2,24 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from dataclasses import asdict
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from typing import Final
 
-import structlog
 import trio
 
-from vb.errors import BadRequest, Conflict
-from vb.events.leg import DtmfReceived, LegConnected
+from vb.choices import SrtpKeying
+from vb.errors import BadRequest
+from vb.events.leg import LegConnected
 from vb.legs.capabilities import Capability, TrickledCandidate
-from vb.legs.leg import Leg
 from vb.legs.protocols import LegHost
 from vb.legs.state import LegState
-from vb.rtcleg.candidates import LocalCandidates
-from vb.rtcleg.gathering import Gathering
-from vb.rtcleg.media import RtcMedia
-from vb.rtcleg.transport import Transport
+from vb.rtcleg.connection import Loss, RtcConnection
+from vb.rtcleg.digits import RtcDigits
 from vb.sdp.errors import OfferRejected, SdpParseError
 from vb.webrtc.candidate import CandidateError
 from vb.webrtc.dtls import Role
 from vb.webrtc.negotiation import PeerOffer, WebRtcNegotiation
-from vb.webrtc.session import (
-    Closed,
-    Connected,
-    Disconnected,
-    Failed,
-    NewAddress,
-    Reconnected,
-    Session,
-    SessionEvent,
-)
-
-log = structlog.get_logger(__name__)
 
 LEG_TYPE: Final = "webrtc"
 ICE_FAILURE: Final = "ice_failure"
@@ -45,16 +28,13 @@ ICE_FAILURE: Final = "ice_failure"
 _CAN: Final = frozenset({Capability.DTMF, Capability.CANDIDATES})
 
 
-class RtcLeg(Leg):
+class RtcLeg(RtcDigits):
     """A leg whose far end is a browser, or a program that speaks as one; it is its own signalling.
 
     Args:
         host: the engine.
-        media: its sockets and its place in the plane.
+        connection: to the peer.
         negotiation: its descriptions.
-        session: its transport.
-        candidates: ours.
-        gathering: finds them.
         speech_detection: whether speaking events are told once it is connected.
     """
 
@@ -63,11 +43,8 @@ class RtcLeg(Leg):
     def __init__(
         self,
         host: LegHost,
-        media: RtcMedia,
+        connection: RtcConnection,
         negotiation: WebRtcNegotiation,
-        session: Session,
-        candidates: LocalCandidates,
-        gathering: Gathering,
         *,
         speech_detection: bool,
         leg_id: str,
@@ -75,18 +52,12 @@ class RtcLeg(Leg):
         now: float,
     ) -> None:
         super().__init__(host, leg_id=leg_id, leg_type=LEG_TYPE, app_id=app_id, now=now)
-        self.media = media
+        self.connection = connection
+        self.media = connection.media
         self.negotiation = negotiation
-        self.session = session
-        self.candidates = candidates
-        self.gathering = gathering
-        self.transport = Transport(
-            session, media.port, gathering.base, media, gathering.receive, self._handle
-        )
-        gathering.attach(self.transport)
+        connection.belong_to(self)
         self._speech_detection = speech_detection
-        self._digits = 0
-        self.adopt_port(media.port)
+        self.adopt_port(self.media.port)
 
     def check_can(self, capability: Capability) -> None:
         """Refuse what WebRTC legs cannot do.
@@ -98,18 +69,14 @@ class RtcLeg(Leg):
             raise self.decline(capability)
 
     @property
+    def srtp(self) -> SrtpKeying | None:
+        """DTLS, once there is a connection."""
+        return None if self.media.srtp is None else "dtls"
+
+    @property
     def joins_early(self) -> bool:
         """Return True: it may sit in a room while its media is not up yet."""
         return True
-
-    def dropped(self) -> Counter[str]:
-        """Return how many packets were dropped, by reason."""
-        found = Counter(stun=self.session.ice.dropped, transport=self.session.dropped)
-        found["relay"] = self.gathering.dropped
-        srtp = self.media.srtp
-        if srtp is not None:
-            found.update(asdict(srtp.counts))
-        return found
 
     # -- the leg's tasks -----------------------------------------------------------------------------------
 
@@ -119,11 +86,11 @@ class RtcLeg(Leg):
 
     async def run(self) -> None:
         """Serve the transport until the leg ends."""
-        await self.transport.run()
+        await self.connection.transport.run()
 
     def hang_up(self, reason: str) -> None:
         """Say goodbye over DTLS, which is all the signalling that there is."""
-        self.transport.close()
+        self.connection.close()
 
     @property
     def is_closed(self) -> bool:
@@ -134,59 +101,20 @@ class RtcLeg(Leg):
         """Return at once: nobody acknowledges a goodbye."""
         await trio.lowlevel.checkpoint()
 
-    @asynccontextmanager
-    async def _media_tasks(self) -> AsyncIterator[None]:
-        try:
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(self.contain, "rtp", self._run_rtp)
-                nursery.start_soon(self.contain, "gathering", self.gathering.run)
-                try:
-                    yield
-                finally:
-                    self.media.close()
-                    self.gathering.detach()
-                    nursery.cancel_scope.cancel()
-        finally:
-            self.media.endpoint.close()
+    def _media_tasks(self) -> AbstractAsyncContextManager[None]:
+        return self.connection.tasks(self.contain, self.digit_received)
 
-    async def _run_rtp(self) -> None:
-        await self.media.run(self._digit)
+    # -- the connection ------------------------------------------------------------------------------------
 
-    def _digit(self, digit: str) -> None:
-        if self.ended:
-            return
-        self._digits += 1
-        self.publish(DtmfReceived(leg_id=self.id, app_id=self.app_id, digit=digit, seq=self._digits))
-        if self.room is not None:
-            self.room.relay_digit(self, digit)
+    def media_is_lost(self, loss: Loss) -> None:
+        """End with the one reason that clients know."""
+        self.hangup(ICE_FAILURE)
 
-    # -- the session ---------------------------------------------------------------------------------------
-
-    def _handle(self, event: SessionEvent) -> None:
-        if self.ended:
-            return
-        match event:
-            case Connected(keys=keys, source=source, remote=remote):
-                self.media.secure(keys)
-                self.media.aim(self.gathering.way_to(source, remote))
-                self._media_is_up()
-            case NewAddress(source=source, remote=remote):
-                self.media.aim(self.gathering.way_to(source, remote))
-            case Disconnected():
-                log.info("peer is silent", leg_id=self.id)
-            case Reconnected():
-                log.info("peer is back", leg_id=self.id)
-            case Closed():
-                log.info("peer has said goodbye", leg_id=self.id)
-                self.hangup(ICE_FAILURE)
-            case Failed(reason=reason, detail=detail):
-                log.info("transport failed", leg_id=self.id, reason=reason, detail=detail)
-                self.hangup(ICE_FAILURE)
-
-    def _media_is_up(self) -> None:
+    def media_is_up(self) -> None:
+        """Say that it is connected."""
         self.advance(LegState.CONNECTED)
         self.clock.answered_at = trio.current_time()
-        self.publish(LegConnected(leg_id=self.id, app_id=self.app_id, leg_type=self.type))
+        self.publish(LegConnected(leg_id=self.id, app_id=self.app_id, leg_type=self.type, srtp=self.srtp))
         if self._speech_detection:
             self.media.port.detect_speaking = True
 
@@ -199,36 +127,19 @@ class RtcLeg(Leg):
             BadRequest: it cannot be read.
         """
         try:
-            found = self.candidates.read(candidate)
+            found = self.connection.candidates.read(candidate)
         except CandidateError as exc:
             raise BadRequest(f"candidate: {exc}") from None
         if found is not None:
-            self.gathering.permit(found)
-            self.session.add_remote(found)
-            self.transport.wake()
+            self.connection.gathering.permit(found)
+            self.connection.session.add_remote(found)
+            self.connection.transport.wake()
 
     def take_candidates(self) -> tuple[list[TrickledCandidate], bool]:
         """Return our candidates since the last call, and whether there will be no further ones."""
-        return self.candidates.take(self.session.ice.local), self.candidates.done
-
-    def send_digits(self, digits: str) -> None:
-        """Queue digits for the far end, as telephone-events.
-
-        Raises:
-            Conflict: there is no audio yet, or too many digits wait.
-            InternalError: the far end has not said that it takes them.
-        """
-        port = self.media.port
-        if not port.transmitting:
-            raise Conflict("DTMF cannot be sent: no audio goes to the far end")
-        if port.digits is None:
-            raise self.decline(Capability.DTMF)
-        if not port.send_digits(digits):
-            raise Conflict("DTMF cannot be sent: too many digits wait")
-
-    def relay_digit(self, digit: str) -> None:
-        """Pass a room mate's digit on to the far end, if it takes any now."""
-        self.media.port.send_digits(digit)
+        connection = self.connection
+        candidates = connection.candidates
+        return candidates.take(connection.session.ice.local), candidates.done
 
     def renegotiate(self, sdp: bytes) -> bytes:
         """Return our answer to a further offer of the peer, such as an ICE restart.
@@ -242,13 +153,7 @@ class RtcLeg(Leg):
         """Take what the peer says of its transport; True when it restarts ICE."""
         # We leave the first message to the peer: it then has AES-GCM first in its list, which is cheaper.
         role: Role = "client" if offer.transport.setup == "passive" else "server"
-        restart = self.session.set_peer(offer.transport, role, trio.current_time())
-        if restart:
-            self.candidates.again()
-        for candidate in offer.transport.candidates:
-            self.gathering.permit(candidate)
-        self.transport.wake()
-        return restart
+        return self.connection.follow(offer.transport, role)
 
 
 def read_offer(negotiation: WebRtcNegotiation, sdp: bytes) -> PeerOffer:
@@ -266,12 +171,7 @@ def read_offer(negotiation: WebRtcNegotiation, sdp: bytes) -> PeerOffer:
 def answer_offer(negotiation: WebRtcNegotiation, offer: PeerOffer, leg: RtcLeg) -> bytes:
     """Apply an offer and return our answer, with the candidates that are known by now."""
     leg.follow(offer)
-    candidates = leg.candidates
-    sdp = negotiation.answer(
-        offer,
-        leg.session.local_transport(candidates.found, complete=candidates.done),
-        active=False,
-    )
+    sdp = negotiation.answer(offer, leg.connection.local(), active=False)
     agreed = negotiation.agreed
     if agreed is not None:
         leg.media.agree(agreed.audio, agreed.audio_level_id)

@@ -37,7 +37,9 @@ class TextSession:
         self.agreed: AgreedText | None = None
         self.latch = SourceLatch(relearn=relearn)
         self.overflows = 0
-        self._sender = TextSender(ssrc=ids.u32(), sequence=ids.u16(), timestamp=ids.u32(), now=now)
+        # Half of the numbers come before the first wrap, which SRTP must not miss (RFC 3711 §3.3.1).
+        sequence = ids.u16() >> 1
+        self._sender = TextSender(ssrc=ids.u32(), sequence=sequence, timestamp=ids.u32(), now=now)
         self._receiver = TextReceiver()
         self._unproven: deque[tuple[Address, RtpPacket]] = deque(maxlen=_MAX_UNPROVEN)
         self._sent_at = now

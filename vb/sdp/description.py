@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from vb.sdp.crypto import CryptoLine
 from vb.sdp.direction import Direction
 from vb.sdp.formats import Format
-from vb.sdp.keying import RTP_AVP
+from vb.sdp.ice import LITE, LocalIce
+from vb.sdp.keying import NO_KEYS, RTP_AVP, LocalKeys
 from vb.sdp.session import Attribute, MediaDescription
 from vb.sdp.text import LocalText
 
@@ -45,7 +45,8 @@ class LocalAudio:
 
     Attributes:
         rtcp_port: written as `a=rtcp` where it is not the port after `rtp_port`.
-        crypto: keys that we send with, one of which the peer is to accept.
+        keys: how it is protected.
+        ice: how the peer finds us, None without ICE.
     """
 
     rtp_port: int
@@ -54,7 +55,8 @@ class LocalAudio:
     ptime_ms: int
     direction: Direction
     rtcp_mux: bool
-    crypto: tuple[CryptoLine, ...] = ()
+    keys: LocalKeys = NO_KEYS
+    ice: LocalIce | None = None
 
 
 def offer_shape(
@@ -80,6 +82,12 @@ def refused(media: MediaDescription) -> MediaDescription:
     return MediaDescription(media.media, 0, media.protocol, formats, attributes=attributes)
 
 
+def session_attributes(audio: LocalAudio, text: LocalText | None) -> tuple[Attribute, ...]:
+    """Return the attributes of our whole description."""
+    ices = (audio.ice, None if text is None else text.ice)
+    return (LITE,) if any(ice is not None and ice.credentials is not None for ice in ices) else ()
+
+
 def media_lines(shape: Shape, audio: LocalAudio, text: LocalText | None) -> tuple[MediaDescription, ...]:
     """Return every media line of our description; without a text of ours its line is refused."""
     lines = [_audio_line(shape, audio) if line is None else line for line in shape.lines]
@@ -97,7 +105,9 @@ def _audio_line(shape: Shape, audio: LocalAudio) -> MediaDescription:
         attributes.append(Attribute("rtcp", str(audio.rtcp_port)))
     if audio.rtcp_mux:
         attributes.append(Attribute("rtcp-mux"))
-    attributes += [line.attribute() for line in audio.crypto]
+    attributes += audio.keys.attributes()
+    if audio.ice is not None:
+        attributes += audio.ice.attributes()
     return MediaDescription(
         "audio",
         audio.rtp_port,

@@ -194,3 +194,13 @@ def assign_types(formats: Sequence[Format], bound: dict[int, Format]) -> tuple[F
             payload_type = next((number for number in unused if number not in bound), unused[0])
         assigned[payload_type] = replace(item, payload_type=payload_type)
     return tuple(assigned.values())
+
+
+def codecs_by_type(formats: Iterable[Format]) -> dict[int, Codec]:
+    """Return the codecs among formats by their payload types."""
+    return {item.payload_type: item.codec for item in formats if item.codec is not None}
+
+
+def events_by_type(formats: Iterable[Format]) -> dict[int, int]:
+    """Return the clocks in Hz of the telephone events among formats by their payload types."""
+    return {item.payload_type: item.clock_rate_hz for item in formats if item.is_event}

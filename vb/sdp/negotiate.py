@@ -7,11 +7,11 @@ from typing import Final, NamedTuple
 from vb.codecs.base import CODECS, Codec
 from vb.sdp.address import ANYWHERE, Network
 from vb.sdp.bandwidth import RtcpUse, rtcp_use
-from vb.sdp.crypto import CryptoLine, SdesKeys
 from vb.sdp.direction import Direction, receives
 from vb.sdp.errors import CodecNotOffered, OfferRejected, SdpParseError
 from vb.sdp.formats import UNMAPPED, Format, first_format, read_formats
-from vb.sdp.keying import Keying, has_broken_keys, offered_key, takes
+from vb.sdp.ice import Credentials, PeerIce
+from vb.sdp.keying import Keying, Keys, OfferedKeys, has_broken_keys, offered_keys, takes
 from vb.sdp.parser import as_description, decimal
 from vb.sdp.session import SessionDescription
 from vb.sdp.stream import MediaAddress, read_stream
@@ -55,7 +55,8 @@ class Agreed:
         ptime_ms: packet time of what we send.
         text: real-time text beside the audio, or None when there is none.
         rtcp_use: when the peer takes RTCP.
-        srtp: keys that the audio is protected with, or None when it is plain.
+        srtp: what the audio is protected with, or None when it is plain.
+        ice: the peer's credentials where ICE finds its address, None where that is known.
     """
 
     remote_rtp: MediaAddress | None
@@ -72,7 +73,8 @@ class Agreed:
     send_fmtp: str | None = None
     text: AgreedText | None = None
     rtcp_use: RtcpUse = "always"
-    srtp: SdesKeys | None = None
+    srtp: Keys | None = None
+    ice: Credentials | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +89,7 @@ class PeerAudio:
         ptime_ms: packet time the peer gets from us.
         rtcp_use: when it takes RTCP.
         host_name: what stands in place of its address, None for a literal.
+        ice: what it says of ICE.
     """
 
     index: int
@@ -100,15 +103,16 @@ class PeerAudio:
     ptime_ms: int
     rtcp_use: RtcpUse = "always"
     host_name: str | None = None
+    ice: PeerIce | None = None
 
 
 class Choice(NamedTuple):
-    """The audio line of an offer that we take, the format we answer it with, and the key that we accept."""
+    """The audio line of an offer that we take, the format we answer it with, and the keys that we accept."""
 
     audio: PeerAudio
     format: Format
     codec: Codec
-    crypto: CryptoLine | None = None
+    keys: OfferedKeys | None = None
 
 
 def offered_codecs(offer: bytes | SessionDescription, keying: Keying | None = None) -> list[OfferedCodec]:
@@ -133,7 +137,7 @@ def _known_codecs(
         is_read = audio is not None and audio.index == index
         formats = audio.formats if audio is not None and is_read else read_formats(media, UNMAPPED)
         known = [item for item in formats if item.codec is not None]
-        if known and takes(media, keying):
+        if known and takes(description, media, keying):
             return [
                 OfferedCodec(item.codec.name, item.payload_type, item.clock_rate_hz, priority)
                 for priority, item in enumerate(known, 1)
@@ -211,9 +215,11 @@ def choose_audio(
     usable = sorted(_audio_lines(description), key=lambda index: index != current)
     if not usable:
         raise _no_audio(in_session=current is not None)
-    taken = [index for index in usable if takes(description.media[index], keying)]
+    taken = [index for index in usable if takes(description, description.media[index], keying)]
     if not taken:
-        broken = keying is not None and any(has_broken_keys(description.media[index]) for index in usable)
+        broken = keying is not None and any(
+            has_broken_keys(description, description.media[index]) for index in usable
+        )
         raise OfferRejected(488, _NOT_ACCEPTABLE, _WARN_KEYS if broken else _WARN_MEDIA)
     for index in taken:
         formats = read_formats(description.media[index], UNMAPPED)
@@ -221,18 +227,20 @@ def choose_audio(
         if found is not None:
             if codec is not None:
                 found = _pick_named(formats, codecs, codec)
-            crypto = offered_key(description.media[index], keying)
-            return Choice(read_audio(description, index, UNMAPPED, network, formats), *found, crypto)
+            keys = offered_keys(description, description.media[index], keying)
+            return Choice(read_audio(description, index, UNMAPPED, network, formats), *found, keys)
     raise OfferRejected(488, _NOT_ACCEPTABLE, _WARN_FORMAT)
 
 
 def require_reachable(audio: PeerAudio) -> None:
     """Refuse audio that would be a silent call: the peer wants ours, but not where it could be sent.
 
+    Where there is ICE, its checks bring the address.
+
     Raises:
         OfferRejected: so it is.
     """
-    if audio.rtp is None and receives(audio.direction):
+    if audio.rtp is None and audio.ice is None and receives(audio.direction):
         raise OfferRejected(488, _NOT_ACCEPTABLE, _WARN_ADDRESS)
 
 
@@ -264,6 +272,7 @@ def read_audio(
         ptime_ms=packet_time_ms(media.attribute("ptime"), media.attribute("maxptime")),
         rtcp_use=rtcp_use(description, media),
         host_name=stream.host_name,
+        ice=stream.ice,
     )
 
 

@@ -10,10 +10,9 @@ from ipaddress import ip_address
 from typing import Final
 
 from vb.codecs.base import Codec
-from vb.sdp.address import Network, local_network
+from vb.sdp.address import local_network
 from vb.sdp.agreement import agreement, announces_mux
-from vb.sdp.crypto import CryptoLine
-from vb.sdp.description import LocalAudio, Shape, media_lines, offer_shape
+from vb.sdp.description import LocalAudio, Shape, media_lines, offer_shape, session_attributes
 from vb.sdp.direction import Direction, direction_of, intersect, mirror, receives, sends
 from vb.sdp.errors import AnswerRejected, OfferRejected, SdpParseError
 from vb.sdp.formats import (
@@ -22,15 +21,19 @@ from vb.sdp.formats import (
     bind_types,
     choose_event,
     codec_format,
+    codecs_by_type,
     event_format,
+    events_by_type,
     first_format,
     wanted_formats,
 )
-from vb.sdp.keying import RTP_AVP, Keying, answered_keys
+from vb.sdp.ice import LocalIce
+from vb.sdp.keying import NO_KEYS, RTP_AVP, Keying, LocalKeys, answered_keys, kept_keys
 from vb.sdp.negotiate import Agreed, Choice, PeerAudio, choose_audio, read_audio, require_reachable
 from vb.sdp.parser import as_description, parse_sdp
 from vb.sdp.session import Connection, Origin, SessionDescription
-from vb.sdp.text import AgreedText, LocalText, find_text, read_text
+from vb.sdp.text import LocalText, find_text
+from vb.sdp.text_exchange import answer_text, answered_text, first_text, kept_text, offered_again
 
 _USUAL_PTIME_MS: Final = 20
 
@@ -57,7 +60,8 @@ class _Offer:
     direction: Direction
     shape: Shape
     text: LocalText | None
-    crypto: tuple[CryptoLine, ...] = ()
+    keys: LocalKeys = NO_KEYS
+    ice: LocalIce | None = None
     answered: bool = False
 
 
@@ -71,7 +75,8 @@ class _InForce:
         described: every format our description lists.
         bound: every payload type the session has given a meaning.
         text: the text line of our description, which the peer may have refused.
-        crypto: the key of ours in force, as our description says it.
+        keys: those of ours in force, as our description says them.
+        ice: what our description says of ICE.
     """
 
     agreed: Agreed | None = None
@@ -82,7 +87,8 @@ class _InForce:
     described: tuple[Format, ...] = ()
     bound: dict[int, Format] = field(default_factory=dict)
     text: LocalText | None = None
-    crypto: tuple[CryptoLine, ...] = ()
+    keys: LocalKeys = NO_KEYS
+    ice: LocalIce | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +131,7 @@ class OfferAnswer:
         hold: we hold the peer; every description from now on lets nothing in from it.
         codecs: our codecs, best first.
         keying: as it was given.
+        text_keying: how text may be protected; as the audio, with keys of its own.
         network: what can be reached from here; the names of descriptions that come in are to be in it.
         text_port: UDP port of our real-time text: the first offer then asks for text, and a text line of
             the peer is taken. None refuses text.
@@ -157,6 +164,7 @@ class OfferAnswer:
         self._session_id = session_id
         self._session_name = session_name
         self.keying = keying
+        self.text_keying = None if keying is None else keying.twin()
         self._in_force = _InForce(shape=Shape(protocol=RTP_AVP if keying is None else keying.protocol))
         self._offer: _Offer | None = None
         self._last_sent: SessionDescription | None = None
@@ -180,9 +188,9 @@ class OfferAnswer:
         return self._offer is not None and not self._offer.answered
 
     @property
-    def offers_keys(self) -> bool:
-        """True while the last offer of ours is one that brings keys."""
-        return self._offer is not None and bool(self._offer.crypto)
+    def open_keys(self) -> LocalKeys:
+        """What the last offer of ours brings of keys."""
+        return NO_KEYS if self._offer is None else self._offer.keys
 
     @property
     def receivable(self) -> Receivable:
@@ -193,7 +201,7 @@ class OfferAnswer:
         formats = self._in_force.described
         if self._offer is not None:
             formats = (*formats, *self._offer.formats)
-        return Receivable(_codecs(formats), _events(formats))
+        return Receivable(codecs_by_type(formats), events_by_type(formats))
 
     def offer(self, direction: Direction = "sendrecv", codecs: Sequence[Codec] | None = None) -> bytes:
         """Make our offer; the `o=` version rises only when the text changed.
@@ -211,7 +219,7 @@ class OfferAnswer:
         audio = self._local_audio(formats, self._offer_direction(direction), rtcp_mux=True)
         shape, text = self._offered_text()
         description = self._stamped(shape, audio, text)
-        self._offer = _Offer(description, formats, audio.direction, shape, text, audio.crypto)
+        self._offer = _Offer(description, formats, audio.direction, shape, text, audio.keys, audio.ice)
         return description.to_bytes()
 
     def refresh_offer(self) -> bytes:
@@ -225,7 +233,7 @@ class OfferAnswer:
         if base.description is None:
             return self.offer()
         self._offer = _Offer(
-            base.description, base.described, base.direction, base.shape, base.text, base.crypto
+            base.description, base.described, base.direction, base.shape, base.text, base.keys, base.ice
         )
         return base.description.to_bytes()
 
@@ -262,7 +270,9 @@ class OfferAnswer:
                 raise AnswerRejected("no offer of ours is open")
             return base.agreed
         description, audio = self._read_answer(data, offer)
-        keys = answered_keys(description.media[audio.index], offer.shape.protocol, offer.crypto, self.keying)
+        line = description.media[audio.index]
+        keys = answered_keys(description, line, offer.shape.protocol, offer.keys, self.keying)
+        has_ice = offer.ice is not None and audio.ice is not None
         accepted = [
             (item, codec, ours)
             for item in audio.formats
@@ -270,13 +280,21 @@ class OfferAnswer:
         ]
         if not accepted:
             raise AnswerRejected("the answer has no codec of our offer")
-        clocks = _events(offer.formats).values()
+        clocks = events_by_type(offer.formats).values()
         events = [item for item in audio.formats if item.is_event and item.clock_rate_hz in clocks]
         sent, codec, _ = accepted[0]
         agreed = replace(
             self._answered(Choice(audio, sent, codec), events, offer),
-            text=_answered_text(description, offer, self.network),
+            text=answered_text(
+                description,
+                offer.text,
+                offer.shape.text_index,
+                self.network,
+                self.text_keying,
+                protected=keys is not None,
+            ),
             srtp=keys,
+            ice=audio.ice.credentials if audio.ice is not None and has_ice else None,
         )
         event_clocks = {event.clock_rate_hz for event in events}
         self._in_force = _InForce(
@@ -290,8 +308,9 @@ class OfferAnswer:
             ),
             described=offer.formats,
             bound=bind_types(base.bound, offer.formats),
-            text=offer.text,
-            crypto=() if keys is None else tuple(line for line in offer.crypto if line.key == keys.send),
+            text=kept_text(offer.text, agreed.text),
+            keys=kept_keys(offer.keys, keys),
+            ice=offer.ice if has_ice else None,
         )
         self._offer = replace(offer, answered=True)
         return agreed
@@ -326,24 +345,32 @@ class OfferAnswer:
             description, self._preference(), codec=codec, current=current, network=network, keying=keying
         )
         require_reachable(choice.audio)
-        theirs = None if not self._takes_text else find_text(description, base.shape.text_index, network)
-        text = None if theirs is None or self.text_port is None else theirs.answer(self.text_port)
+        theirs = None
+        if self.text_port is not None:
+            at, secure = base.shape.text_index, choice.keys is not None
+            theirs = find_text(description, at, network, self.text_keying, protected=secure)
         text_index = None if theirs is None else theirs.index
         shape = offer_shape(description.media, choice.audio.index, choice.audio.mid, text_index)
         answer = self._answer_audio(choice, direction)
         keys = None
-        if keying is not None and choice.crypto is not None:
-            before = None if base.agreed is None else base.agreed.srtp
-            line, keys = keying.answer(choice.crypto, before)
-            answer = replace(answer, crypto=(line,))
+        if keying is not None:
+            if choice.keys is not None:
+                local, keys = keying.answer(choice.keys, None if base.agreed is None else base.agreed.srtp)
+                answer = replace(answer, keys=local)
+            if choice.audio.ice is not None:
+                answer = replace(answer, ice=keying.answer_ice(choice.audio.ice))
+        has_ice = answer.ice is not None and answer.ice.credentials is not None
+        before = None if base.agreed is None else base.agreed.text
+        text, agreed_text = answer_text(theirs, self.text_port, self.text_keying, before)
         ours = self._stamped(shape, answer, text)
         events = [item for item in answer.formats if item.is_event]
         held = not receives(choice.audio.direction)
         self._in_force = _InForce(
             agreed=replace(
                 agreement(choice, events, answer, remote_held=held),
-                text=None if theirs is None or text is None else theirs.agree(text),
+                text=agreed_text,
                 srtp=keys,
+                ice=choice.audio.ice.credentials if choice.audio.ice is not None and has_ice else None,
             ),
             description=ours,
             direction=answer.direction,
@@ -352,16 +379,12 @@ class OfferAnswer:
             described=answer.formats,
             bound=bind_types(bind_types(base.bound, choice.audio.formats), answer.formats),
             text=text,
-            crypto=answer.crypto,
+            keys=answer.keys,
+            ice=answer.ice if has_ice else None,
         )
         self._offer = None
         self._chosen_codec = codec or self._chosen_codec
         return ours.to_bytes()
-
-    @property
-    def _takes_text(self) -> bool:
-        """Whether there is to be text, which is in the clear."""
-        return self.text_port is not None and (self.keying is None or self.keying.policy != "required")
 
     def _preference(self) -> list[Codec]:
         """Return our codecs with one that was asked for by name in front."""
@@ -375,11 +398,10 @@ class OfferAnswer:
         """
         base = self._in_force
         if base.agreed is not None:
-            kept = base.text if base.agreed.text is not None else None
-            return base.shape, None if kept is None else replace(kept, direction="sendrecv")
-        if self.text_port is None or not self._takes_text:
+            return base.shape, offered_again(base.text, base.agreed.text, self.text_keying)
+        if self.text_port is None:
             return base.shape, None
-        text = LocalText(self.text_port)
+        text = first_text(self.text_port, self.text_keying)
         return base.shape.with_text(text), text
 
     def _read_answer(self, data: bytes, offer: _Offer) -> tuple[SessionDescription, PeerAudio]:
@@ -395,7 +417,7 @@ class OfferAnswer:
                 raise AnswerRejected("the answer refuses our audio")
             ours = {item.payload_type: item for item in offer.formats}
             audio = read_audio(description, index, ours, self.network)
-            if audio.rtp is None and receives(audio.direction):
+            if audio.rtp is None and audio.ice is None and receives(audio.direction):
                 raise AnswerRejected("the answer has no address that can be reached")
             return description, audio
         except SdpParseError as error:
@@ -438,10 +460,10 @@ class OfferAnswer:
     ) -> LocalAudio:
         agreed = self._in_force.agreed
         ptime_ms = _USUAL_PTIME_MS if agreed is None else agreed.ptime_ms
-        crypto = self._in_force.crypto
-        if agreed is None and self.keying is not None:
-            crypto = self.keying.first_offer()
-        return LocalAudio(self._rtp_port, self._rtcp_port, formats, ptime_ms, direction, rtcp_mux, crypto)
+        keys, ice, keying = self._in_force.keys, self._in_force.ice, self.keying
+        if keying is not None:
+            keys = keying.first_offer() if agreed is None else keying.later_offer(agreed.srtp, keys)
+        return LocalAudio(self._rtp_port, self._rtcp_port, formats, ptime_ms, direction, rtcp_mux, keys, ice)
 
     def _under_hold(self, direction: Direction) -> Direction:
         return direction_of(send=sends(direction), receive=receives(direction) and not self.hold)
@@ -462,6 +484,7 @@ class OfferAnswer:
             origin=self._origin(self._next_version),
             name=self._session_name,
             connection=self._connection,
+            attributes=session_attributes(audio, text),
             media=media_lines(shape, audio, text),
         )
         for known in (self._last_sent, self._in_force.description):
@@ -475,20 +498,3 @@ class OfferAnswer:
     def _origin(self, version: int) -> Origin:
         connection = self._connection
         return Origin("-", str(self._session_id), str(version), connection.address_type, connection.address)
-
-
-def _answered_text(description: SessionDescription, offer: _Offer, network: Network) -> AgreedText | None:
-    """Return the text stream that an answer leaves of our offer."""
-    if offer.text is None or offer.shape.text_index is None:
-        return None
-    ours = {item.payload_type: item for item in offer.text.formats}
-    theirs = read_text(description, offer.shape.text_index, ours, network)
-    return None if theirs is None else theirs.agree(offer.text)
-
-
-def _codecs(formats: Sequence[Format]) -> dict[int, Codec]:
-    return {item.payload_type: item.codec for item in formats if item.codec is not None}
-
-
-def _events(formats: Sequence[Format]) -> dict[int, int]:
-    return {item.payload_type: item.clock_rate_hz for item in formats if item.is_event}

@@ -7,6 +7,7 @@ from typing import Final, NamedTuple
 
 from vb.sdp.address import ANYWHERE, Network, host_name, is_unspecified
 from vb.sdp.direction import DIRECTIONS, Direction
+from vb.sdp.ice import PeerIce, read_ice
 from vb.sdp.parser import decimal
 from vb.sdp.session import Connection, MediaDescription, SessionDescription
 
@@ -14,6 +15,8 @@ PLAIN_PROFILES: Final = frozenset({"RTP/AVP", "RTP/AVPF"})
 """Transports of audio and text in the clear."""
 SDES_PROFILES: Final = frozenset({"RTP/SAVP", "RTP/SAVPF"})
 """Transports whose keys stand in the description."""
+DTLS_PROFILES: Final = frozenset({"UDP/TLS/RTP/SAVP", "UDP/TLS/RTP/SAVPF"})
+"""Transports whose keys a handshake makes."""
 
 _MAX_PORT: Final = 65_535
 
@@ -34,6 +37,7 @@ class PeerStream(NamedTuple):
         rtcp_mux: it offers or accepts RTCP on the RTP port.
         direction: the peer's direction; an unspecified address counts as "does not receive".
         host_name: what stands in place of its address, None for a literal.
+        ice: what it says of ICE; then an unspecified address is one that is still to be found.
     """
 
     rtp: MediaAddress | None
@@ -41,6 +45,7 @@ class PeerStream(NamedTuple):
     rtcp_mux: bool
     direction: Direction
     host_name: str | None = None
+    ice: PeerIce | None = None
 
 
 def read_stream(
@@ -52,7 +57,8 @@ def read_stream(
         return None
     host = network.host(connection)
     direction = read_direction(description, media)
-    if is_unspecified(connection):
+    ice = read_ice(description, media)
+    if is_unspecified(connection) and ice is None:
         direction = "sendonly" if direction in ("sendrecv", "sendonly") else "inactive"
     return PeerStream(
         rtp=None if host is None else MediaAddress(host, media.port),
@@ -60,6 +66,7 @@ def read_stream(
         rtcp_mux=media.attribute("rtcp-mux") is not None,
         direction=direction,
         host_name=host_name(connection),
+        ice=ice,
     )
 
 

@@ -4,16 +4,18 @@ Spec: RFC 4103 §7 to §10, RFC 4102.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from vb.sdp.address import ANYWHERE, Network
 from vb.sdp.direction import Direction, intersect, mirror
 from vb.sdp.errors import SdpParseError
 from vb.sdp.formats import Format, read_formats
+from vb.sdp.ice import Credentials, LocalIce
+from vb.sdp.keying import NO_KEYS, Keying, Keys, LocalKeys, OfferedKeys, offered_keys, takes
 from vb.sdp.parser import as_description, decimal
 from vb.sdp.session import Attribute, MediaDescription, SessionDescription
-from vb.sdp.stream import PLAIN_PROFILES, MediaAddress, PeerStream, read_stream
+from vb.sdp.stream import MediaAddress, PeerStream, read_stream
 
 CLOCK_HZ: Final = 1000
 MAX_GENERATIONS: Final = 2
@@ -54,6 +56,8 @@ class AgreedText:
         send: how the peer takes text.
         receive: how we take it.
         characters_per_s: what the peer can show, as a mean over ten seconds.
+        srtp: what it is protected with, or None when it is plain.
+        ice: the peer's credentials where ICE finds its address.
     """
 
     remote_rtp: MediaAddress | None
@@ -61,11 +65,18 @@ class AgreedText:
     send: TextTypes
     receive: TextTypes
     characters_per_s: int = _USUAL_CHARACTERS_PER_S
+    srtp: Keys | None = None
+    ice: Credentials | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class LocalText:
-    """What our text line says."""
+    """What our text line says.
+
+    Attributes:
+        keys: how it is protected.
+        ice: how the peer finds us, None without ICE.
+    """
 
     port: int
     formats: tuple[Format, ...] = _OUR_FORMATS
@@ -73,6 +84,8 @@ class LocalText:
     protocol: str = "RTP/AVP"
     mid: str | None = None
     rtcp_mux: bool = False
+    keys: LocalKeys = NO_KEYS
+    ice: LocalIce | None = None
 
     def line(self) -> MediaDescription:
         """Return the media line."""
@@ -82,6 +95,9 @@ class LocalText:
             attributes.append(Attribute("mid", self.mid))
         if self.rtcp_mux:
             attributes.append(Attribute("rtcp-mux"))
+        attributes += self.keys.attributes()
+        if self.ice is not None:
+            attributes += self.ice.attributes()
         types = tuple(str(item.payload_type) for item in self.formats)
         return MediaDescription("text", self.port, self.protocol, types, attributes=tuple(attributes))
 
@@ -94,6 +110,7 @@ class PeerText:
         index: position of its `m=` line.
         formats: those of its formats that we take, in its order.
         types: the same as payload types.
+        keys: what we accept of the keys that it brings.
     """
 
     index: int
@@ -103,8 +120,9 @@ class PeerText:
     types: TextTypes
     stream: PeerStream
     characters_per_s: int
+    keys: OfferedKeys | None = None
 
-    def answer(self, port: int) -> LocalText:
+    def answer(self, port: int, keys: LocalKeys = NO_KEYS, ice: LocalIce | None = None) -> LocalText:
         """Return our line that answers it: its formats as they are, its direction mirrored."""
         return LocalText(
             port=port,
@@ -113,29 +131,45 @@ class PeerText:
             protocol=self.protocol,
             mid=self.mid,
             rtcp_mux=self.stream.rtcp_mux,
+            keys=keys,
+            ice=ice,
         )
 
-    def agree(self, ours: LocalText) -> AgreedText:
+    def agree(self, ours: LocalText, srtp: Keys | None = None) -> AgreedText:
         """Return what the peer's line and ours make together."""
+        ice = self.stream.ice
+        found = ours.ice is not None and ours.ice.credentials is not None
         return AgreedText(
             remote_rtp=self.stream.rtp,
             direction=intersect(ours.direction, mirror(self.stream.direction)),
             send=self.types,
             receive=_types(ours.formats) or self.types,
             characters_per_s=self.characters_per_s,
+            srtp=srtp,
+            ice=ice.credentials if ice is not None and found else None,
         )
 
 
-def offers_text(offer: bytes | SessionDescription) -> bool:
-    """Tell whether a description has a text line that we could take."""
+def offers_text(offer: bytes | SessionDescription, keying: Keying | None = None) -> bool:
+    """Tell whether a description has a text line that we could take.
+
+    Args:
+        offer: the description, read or not.
+        keying: how text may be protected.
+    """
     try:
-        return find_text(as_description(offer), None) is not None
+        return find_text(as_description(offer), None, keying=keying) is not None
     except SdpParseError:
         return False
 
 
 def find_text(
-    description: SessionDescription, current: int | None, network: Network = ANYWHERE
+    description: SessionDescription,
+    current: int | None,
+    network: Network = ANYWHERE,
+    keying: Keying | None = None,
+    *,
+    protected: bool = False,
 ) -> PeerText | None:
     """Return the text line of an offer to take, or None when it has none for us.
 
@@ -143,10 +177,19 @@ def find_text(
         description: the offer.
         current: index of the line in use by the session, which is preferred while it is still offered.
         network: what can be reached from here.
+        keying: how text may be protected; without it, not at all.
+        protected: text in the clear will not do.
     """
     indexes = sorted(range(len(description.media)), key=lambda index: index != current)
-    found = (read_text(description, index, {}, network) for index in indexes)
-    return next((text for text in found if text is not None), None)
+    for index in indexes:
+        media = description.media[index]
+        if not takes(description, media, keying):
+            continue
+        keys = offered_keys(description, media, keying)
+        text = None if keys is None and protected else read_text(description, index, {}, network)
+        if text is not None:
+            return replace(text, keys=keys)
+    return None
 
 
 def read_text(
@@ -155,7 +198,7 @@ def read_text(
     unmapped: Mapping[int, Format],
     network: Network = ANYWHERE,
 ) -> PeerText | None:
-    """Read one media line as a text stream; None when it is none, is refused, or cannot be taken.
+    """Read one media line as a text stream; None when it is none, is refused, or cannot be read.
 
     Args:
         description: what the peer says.
@@ -166,7 +209,7 @@ def read_text(
     if index >= len(description.media):
         return None
     media = description.media[index]
-    if media.media.lower() != "text" or media.port == 0 or media.protocol.upper() not in PLAIN_PROFILES:
+    if media.media.lower() != "text" or media.port == 0:
         return None
     stream = read_stream(description, media, network)
     listed = read_formats(media, unmapped)

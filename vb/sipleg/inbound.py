@@ -13,6 +13,7 @@ from vb.engine import Engine
 from vb.errors import BadRequest, Unavailable
 from vb.events.hooks import Hook
 from vb.events.leg import LegRinging, OfferedCodecInfo
+from vb.legs.leg import Leg
 from vb.sdp.address import local_network
 from vb.sdp.errors import OfferRejected, SdpParseError
 from vb.sdp.negotiate import OfferedCodec, check_offer, check_reachable
@@ -60,11 +61,13 @@ def accept_call(sip: SipLegs, call: SipCall) -> None:
         sip.endpoint.count_refused()
         call.reject(*_unavailable(exc))
         return
+    if any(claim(call) for claim in sip.claims):
+        return
     try:
         offer, offered = None, []
         if call.offer is not None:
             offer = parse_sdp(call.offer)
-            keying = new_keying(sip.engine.config.sip.srtp, sip.engine.ids)
+            keying = new_keying(sip)
             offered = check_offer(offer, sip.codecs, local_network(call.local_host), keying)
     except SdpParseError:
         call.reject(400, "Bad SDP")
@@ -112,13 +115,13 @@ async def _run(
             )
             leg.headers = headers.shown
             inherited = old.hook if old is not None else None
-            hook = _hook(engine, headers) or inherited or engine.hooks.global_hook
+            hook = invite_hook(engine, headers) or inherited or engine.hooks.global_hook
             if hook is not None:
                 engine.hooks.set_leg(leg.id, hook)
 
             def announce() -> None:
                 engine.legs.admit(leg)
-                leg.publish(_ringing(leg, call, offered))
+                leg.publish(ringing_event(leg, call, offered))
                 if leg.ended or not call.is_unanswered:
                     return  # the caller has given up already
                 if old is not None:
@@ -149,7 +152,7 @@ async def _can_be_reached(
     return True
 
 
-def _hook(engine: Engine, headers: CallHeaders) -> Hook | None:
+def invite_hook(engine: Engine, headers: CallHeaders) -> Hook | None:
     """Return the webhook that the INVITE names, if it is of use."""
     try:
         return make_hook(engine.web.policy, headers.webhook_url, headers.webhook_secret)
@@ -158,7 +161,8 @@ def _hook(engine: Engine, headers: CallHeaders) -> Hook | None:
         return None
 
 
-def _ringing(leg: SipLeg, call: SipCall, offered: list[OfferedCodec]) -> LegRinging:
+def ringing_event(leg: Leg, call: SipCall, offered: list[OfferedCodec]) -> LegRinging:
+    """Return the first event of a call that came in."""
     host, port = call.source
     return LegRinging(
         leg_id=leg.id,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Final
 
@@ -23,7 +23,7 @@ from vb.rtp.tasks import RtpKeeper
 from vb.sip.errors import SipTargetError
 from vb.sip.settings import AgentSettings
 from vb.sip.target import proxy_route
-from vb.sip.tasks.endpoint import SipEndpoint, SipSettings
+from vb.sip.tasks.endpoint import SipCall, SipEndpoint, SipSettings
 from vb.sip.tasks.tls import Tls, load_tls
 from vb.sipleg.auto_transfer import decision_time_s, transfer_policy
 from vb.sipleg.inbound import accept_call, refusal
@@ -45,6 +45,7 @@ class SipLegs:
         destinations: what may be called.
         transfers: what becomes of far ends' REFERs.
         srtp_figures: what its calls have of SRTP.
+        claims: asked of each new call, in order; True from one that has taken the call for a kind of its own.
         keeper: serves the RTCP and the digits of its calls.
 
     Raises:
@@ -61,6 +62,7 @@ class SipLegs:
         self.destinations = Destinations(config.server.dial_allow)
         self.transfers = transfer_policy(self)
         self.srtp_figures = SrtpFigures()
+        self.claims: list[Callable[[SipCall], bool]] = []
         self.keeper = RtpKeeper()
         self.endpoint = SipEndpoint(
             sip_settings(config.sip),

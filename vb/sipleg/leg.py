@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 import structlog
 import trio
 
+from vb.choices import SrtpKeying
 from vb.errors import BadRequest, Conflict
 from vb.events.leg import DtmfReceived, LegConnected, LegEarlyMedia, QualityInfo
 from vb.legs.capabilities import Capability
@@ -154,15 +155,12 @@ class SipLeg(Leg):
 
     def quality(self) -> QualityInfo | None:
         """Return the quality of the received RTP; None below two packets."""
-        found = self.media.quality()
-        if found is None or found.rtp_packets_received < 2:
-            return None
-        return QualityInfo(
-            mos_score=found.mos_score,
-            rtp_packets_received=found.rtp_packets_received,
-            rtp_packets_lost=found.rtp_packets_lost,
-            rtp_jitter_ms=found.rtp_jitter_ms,
-        )
+        return self.media.quality_info()
+
+    @property
+    def srtp(self) -> SrtpKeying | None:
+        """How the keys of its audio are agreed on; None where it is not protected."""
+        return self.media.security.keying
 
     # -- commands ------------------------------------------------------------------------------------------
 
@@ -460,7 +458,7 @@ class SipLeg(Leg):
         self.clock.answered_at = trio.current_time()
         self.advance(LegState.CONNECTED)
         self.media.answered()
-        self.publish(LegConnected(leg_id=self.id, app_id=self.app_id, leg_type=self.type))
+        self.publish(LegConnected(leg_id=self.id, app_id=self.app_id, leg_type=self.type, srtp=self.srtp))
         if self.remote_hold:
             self._hold_changed(True)
         self.media.port.detect_speaking = self._speech_detection
@@ -472,6 +470,7 @@ class SipLeg(Leg):
         """Let media and hold follow what was agreed; text runs from its first agreement on."""
         self.media.follow(agreed, self.call.transport)
         self._tasks.serve_rtp()
+        self._tasks.serve_transport()
         self.set_holds(local=local_hold, remote=agreed.remote_held)
         if agreed.text is not None and self.slots.get(TEXT_SLOT) is None and not self.ended:
             self.slots.start(TEXT_SLOT, self._run_text)

@@ -28,6 +28,7 @@ class MediaTasks:
         self._options = options
         self._scopes: list[trio.CancelScope] | None = None
         self._serves_rtp = False
+        self._serves_transport = False
 
     async def __aenter__(self) -> None:
         """Start what a call needs from its beginning; the RTP of a caller is served once it is agreed."""
@@ -35,6 +36,8 @@ class MediaTasks:
         if self._serves_rtp or not self._leg.inbound:
             self._serves_rtp = False
             self.serve_rtp()
+        self._serves_transport = False
+        self.serve_transport()
         if self._options.ring_timeout_s:
             self._start("ring timer", self._ring_timer)
         if self._options.max_duration_s:
@@ -55,6 +58,7 @@ class MediaTasks:
         """Our offer has gone out: what it lists may come."""
         self._leg.media.expect()
         self.serve_rtp()
+        self.serve_transport()
 
     def serve_rtp(self) -> None:
         """Take RTCP and digits from now on, or from the beginning; nothing happens when it is so already."""
@@ -66,6 +70,16 @@ class MediaTasks:
                     on_silence=self._silent,
                     on_fault=partial(self._leg.failed, "rtp"),
                 )
+
+    def serve_transport(self) -> None:
+        """Take ICE and DTLS from now on, or from the beginning, where there is any."""
+        media = self._leg.media
+        if self._serves_transport or not media.security.needed or media.port.closed:
+            return
+        self._serves_transport = True
+        if self._scopes is not None:
+            media.security.on_broken = self._leg.hangup
+            self._start("transport", media.security.run)
 
     def _start(self, name: str, func: Callable[[], Awaitable[None]]) -> None:
         assert self._scopes is not None

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
-from vb.choices import SrtpPolicy
+from vb.choices import SrtpKeying, SrtpPolicy
 from vb.codecs.base import Codec
 from vb.engine import Engine
 from vb.mixer.columns import PlaneFull
@@ -14,7 +14,8 @@ from vb.rtp.ports import PortsExhausted
 from vb.rtp.tasks import RtpEndpoint, bind_endpoint
 from vb.sdp.offer_answer import OfferAnswer
 from vb.sipleg.media import SipMedia
-from vb.sipleg.srtp import LegSrtp, new_keying
+from vb.sipleg.srtp import new_keying
+from vb.sipleg.streams import PortSecurity, SecurityArgs, TextSecurity
 from vb.sipleg.text import SipText
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ def open_media(
     *,
     text: bool = False,
     srtp: SrtpPolicy | None = None,
+    srtp_keying: SrtpKeying | None = None,
 ) -> Iterator[SipMedia]:
     """Hold a port pair and a place in the plane inside the block, and a port pair for text when it is used.
 
@@ -42,6 +44,7 @@ def open_media(
         codecs: in order of preference.
         text: whether our first offer asks for real-time text.
         srtp: whether our first offer asks for SRTP; None as the server is set.
+        srtp_keying: which keys it brings; None as the server is set.
 
     Raises:
         MediaUnavailable: nothing is left.
@@ -68,21 +71,31 @@ def open_media(
             raise MediaUnavailable(f"no RTP ports: {exc}") from None
         except PlaneFull as exc:
             raise MediaUnavailable(str(exc)) from None
+        keying = new_keying(sip, srtp, srtp_keying)
         negotiation = OfferAnswer(
             address=local_host,
             rtp_port=endpoint.rtp_port,
             codecs=codecs,
             session_id=engine.ids.u32() >> 1,
-            keying=new_keying(srtp or engine.config.sip.srtp, engine.ids),
+            keying=keying,
         )
+        secured = SecurityArgs(host=local_host, context=engine.dtls, ids=engine.ids, figures=sip.srtp_figures)
         rtp = engine.config.rtp
-        sip_text = SipText(negotiation, bind_text, ids=engine.ids, relearn=rtp.relatch)
+        security = PortSecurity(endpoint, port, **secured)
+        keying.ice = security
+        sip_text = SipText(
+            negotiation,
+            bind_text,
+            ids=engine.ids,
+            secure=lambda stream, at, told: TextSecurity(stream, at, on_secured=told, **secured),
+            relearn=rtp.relatch,
+        )
         media = SipMedia(
             endpoint,
             port,
             negotiation,
             sip_text,
-            LegSrtp(port, sip.srtp_figures),
+            security,
             ids=engine.ids,
             timeout_s=rtp.timeout_s,
             lookup=sip.endpoint.names,

@@ -13,7 +13,7 @@ import structlog
 import trio
 
 from vb.codecs.base import Codec, find_codec
-from vb.errors import BadRequest, Conflict, InvalidField, Unavailable, VbError
+from vb.errors import BadRequest, Conflict, Unavailable, VbError
 from vb.events.hooks import Hook
 from vb.events.leg import LegRinging
 from vb.ids import check_id
@@ -74,9 +74,6 @@ def prepare_call(
     target = request.to or request.uri
     if not target:
         raise BadRequest("to: is required")
-    srtp = request.srtp or sip.engine.config.sip.srtp
-    if request.rtt and srtp == "required":
-        raise InvalidField("rtt", "text is not protected, and srtp is required")
     amd = amd_parameters(request.amd) if request.amd is not None else None
     codecs = _codecs(sip.codecs, request.codecs)
     if request.room_id:
@@ -160,7 +157,12 @@ class OutgoingCall:
         engine.life.check_running()  # the look-up may have taken long
         try:
             with open_media(
-                self.sip, route.local_host, self.codecs, text=request.rtt, srtp=request.srtp
+                self.sip,
+                route.local_host,
+                self.codecs,
+                text=request.rtt,
+                srtp=request.srtp,
+                srtp_keying=request.srtp_keying,
             ) as media:
                 call = self.sip.endpoint.dial(replace(self.dial, sdp=media.offer(), route=route))
                 leg = self._leg_type(

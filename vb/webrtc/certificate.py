@@ -1,4 +1,4 @@
-"""The certificate of this server's DTLS, and fingerprints of certificates.
+"""The certificate of this server's DTLS, and what a fingerprint says of one.
 
 Peers know a certificate by its fingerprint in the session description, so that it is signed by itself.
 
@@ -12,39 +12,18 @@ import hashlib
 import hmac
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import Final
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from vb.sdp.fingerprint import DIGESTS, Fingerprint, usable
+
 LIFETIME: Final = datetime.timedelta(days=365)
 
 _CLOCK_SKEW: Final = datetime.timedelta(days=1)
-_DIGESTS: Final = {
-    "sha-512": "sha512",
-    "sha-384": "sha384",
-    "sha-256": "sha256",
-    "sha-224": "sha224",
-    "sha-1": "sha1",
-}
-"""Hash functions by their names in descriptions, the strongest first."""
-
-
-class Fingerprint(NamedTuple):
-    """The value of an `a=fingerprint` line: the name of a hash function, and the hash."""
-
-    function: str
-    digest: bytes
-
-    def to_text(self) -> str:
-        """Returns the value of the line."""
-        return f"{self.function} {self.digest.hex(':').upper()}"
-
-
-class FingerprintError(Exception):
-    """The text is no fingerprint."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,43 +64,10 @@ def make_identity(today: datetime.datetime, serial_number: int) -> Identity:
     return Identity(certificate, key)
 
 
-def parse_fingerprint(text: str) -> Fingerprint:
-    """Reads the value of an `a=fingerprint` line; the hash function may be one that is unknown here.
-
-    Raises:
-        FingerprintError: it is none, or the hash has not the size of its function.
-    """
-    function, _, digits = text.strip().partition(" ")
-    function = function.lower()
-    try:
-        digest = bytes.fromhex(digits.strip().replace(":", ""))
-    except ValueError:
-        raise FingerprintError("a fingerprint is not written in hexadecimal digits") from None
-    known = _DIGESTS.get(function)
-    if not digest or (
-        known is not None and len(digest) != hashlib.new(known, usedforsecurity=False).digest_size
-    ):
-        raise FingerprintError(f"a fingerprint has a wrong length for {function[:16]!r}")
-    return Fingerprint(function, digest)
-
-
-def usable(fingerprints: Iterable[Fingerprint]) -> tuple[Fingerprint, ...]:
-    """Returns those of the strongest hash function that is known here; one of them must match.
-
-    Spec: RFC 8122 §5.
-    """
-    given = tuple(fingerprints)
-    for function in _DIGESTS:
-        chosen = tuple(item for item in given if item.function == function)
-        if chosen:
-            return chosen
-    return ()
-
-
 def matches(der: bytes, fingerprints: Iterable[Fingerprint]) -> bool:
     """Tells whether a certificate is the one that a description announced."""
     for item in usable(fingerprints):
-        digest = hashlib.new(_DIGESTS[item.function], der, usedforsecurity=False).digest()
+        digest = hashlib.new(DIGESTS[item.function], der, usedforsecurity=False).digest()
         if hmac.compare_digest(digest, item.digest):
             return True
     return False

@@ -12,6 +12,8 @@ KEEPALIVE_EVERY_S: Final = 15.0
 EXPIRES_S: Final = 30.0
 DISCONNECTED_S: Final = 12.5
 """Without a response for this long two checks in a row have been lost."""
+SETTLED_S: Final = 4.0
+"""A peer that still sends checks so long after it has chosen a pair keeps consent."""
 
 
 class Consent:
@@ -19,16 +21,18 @@ class Consent:
 
     Args:
         now: when the pair was found to work.
-        asking: we ask ourselves; a lite agent lives on the peer's requests, and sends keepalives.
+        asking: we ask ourselves; a lite agent answers, and sends keepalives. It misses the peer's requests
+            once it has seen that the peer keeps consent, which older agents do not.
 
     Attributes:
         missing: nothing was heard for long enough to say so.
     """
 
-    __slots__ = ("_asking", "_given_at", "_next_check_at", "missing")
+    __slots__ = ("_asking", "_counts", "_given_at", "_next_check_at", "_settled_at", "missing")
 
     def __init__(self, now: float, *, asking: bool = True) -> None:
-        self._asking = asking
+        self._asking = self._counts = asking
+        self._settled_at = now + SETTLED_S
         self._given_at = now
         self._next_check_at = now + (CHECK_EVERY_S if asking else KEEPALIVE_EVERY_S)
         self.missing = False
@@ -36,6 +40,7 @@ class Consent:
     def given(self, now: float) -> bool:
         """Note a response; True when it ends a time in which consent was missing."""
         self._given_at = now
+        self._counts = self._counts or now >= self._settled_at
         was_missing, self.missing = self.missing, False
         return was_missing
 
@@ -62,16 +67,18 @@ class Consent:
 
     def turns_missing(self, now: float) -> bool:
         """Tell, once, that the peer has fallen silent."""
-        if self.missing or now < self._given_at + DISCONNECTED_S:
+        if self.missing or not self._counts or now < self._given_at + DISCONNECTED_S:
             return False
         self.missing = True
         return True
 
     def expired(self, now: float) -> bool:
         """Tell whether nothing may be sent any more."""
-        return now >= self._given_at + EXPIRES_S
+        return self._counts and now >= self._given_at + EXPIRES_S
 
     def deadline(self) -> float:
         """Return when one of these turns true next."""
+        if not self._counts:
+            return self._next_check_at
         silence_at = self._given_at + (EXPIRES_S if self.missing else DISCONNECTED_S)
         return min(self._next_check_at, silence_at)

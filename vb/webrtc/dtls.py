@@ -18,14 +18,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum, auto
-from typing import Final, Literal
+from typing import Final
 
 from cryptography.hazmat.primitives.serialization import Encoding
 from OpenSSL import SSL, crypto
 
-from vb.webrtc.certificate import Fingerprint, Identity, matches
+from vb.sdp.dtls import DtlsRole
+from vb.sdp.fingerprint import Fingerprint
+from vb.webrtc.certificate import Identity, matches
 
-Role = Literal["client", "server"]
+Role = DtlsRole
 
 MTU_BYTES: Final = 1200
 MAX_DATAGRAM_BYTES: Final = 4096

@@ -8,8 +8,9 @@ from __future__ import annotations
 import base64
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import Final
 
+from vb.sdp.ice import Credentials
 from vb.webrtc.candidate import Candidate
 from vb.webrtc.checklist import Checklist, LocalBase, Pair, PairState
 from vb.webrtc.stun import Address
@@ -23,13 +24,6 @@ _NO_PAIR: Final = 2**64
 
 RandomBytes = Callable[[int], bytes]
 """Returns that many random bytes, fit for secrets."""
-
-
-class Credentials(NamedTuple):
-    """The user name fragment and the password of one side."""
-
-    ufrag: str
-    password: str
 
 
 def new_credentials(random_bytes: RandomBytes) -> Credentials:

@@ -13,12 +13,13 @@ from __future__ import annotations
 
 from typing import Final
 
+from vb.sdp.ice import Credentials
 from vb.webrtc import ice_messages, stun
 from vb.webrtc.candidate import Candidate
 from vb.webrtc.checklist import LocalBase, Pair, PairState, Route
 from vb.webrtc.checks import INITIAL_TIMEOUT_S, Check, PendingChecks
 from vb.webrtc.consent import EXPIRES_S, Consent
-from vb.webrtc.generation import Credentials, Generation, Generations, RandomBytes
+from vb.webrtc.generation import Generation, Generations, RandomBytes
 from vb.webrtc.ice_events import ConsentBack, ConsentMissing, IceEvent, IceFailed, Selected, Transmit
 from vb.webrtc.ice_role import Conflict, IceRole
 from vb.webrtc.nomination import nomination_due, pair_to_nominate, takes_nomination

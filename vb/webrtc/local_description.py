@@ -11,12 +11,13 @@ from typing import Final
 from vb.codecs.base import Codec
 from vb.sdp.description import Shape
 from vb.sdp.direction import Direction
+from vb.sdp.dtls import Setup
+from vb.sdp.fingerprint import Fingerprint
 from vb.sdp.formats import Format, codec_format
+from vb.sdp.ice import Credentials
 from vb.sdp.session import Attribute, Connection, MediaDescription
 from vb.webrtc.candidate import Candidate
-from vb.webrtc.certificate import Fingerprint
-from vb.webrtc.generation import Credentials
-from vb.webrtc.peer_description import AUDIO_LEVEL_URI, Setup
+from vb.webrtc.peer_description import AUDIO_LEVEL_URI
 
 DISCARD_PORT: Final = 9
 """Stands for a port that candidates will tell."""

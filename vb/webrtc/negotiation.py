@@ -15,7 +15,9 @@ from typing import Final
 from vb.codecs.base import Codec
 from vb.sdp.description import Shape, offer_shape
 from vb.sdp.direction import Direction, direction_of, intersect, mirror, receives, sends
+from vb.sdp.dtls import Setup
 from vb.sdp.errors import AnswerRejected, OfferRejected, SdpParseError
+from vb.sdp.fingerprint import Fingerprint
 from vb.sdp.formats import (
     UNMAPPED,
     Format,
@@ -27,7 +29,6 @@ from vb.sdp.formats import (
 from vb.sdp.parser import parse_sdp
 from vb.sdp.session import Origin, SessionDescription
 from vb.webrtc.agreement import AgreedWebRtc, audio_agreement, kept_formats, taken_events
-from vb.webrtc.certificate import Fingerprint
 from vb.webrtc.local_description import (
     LocalMedia,
     LocalTransport,
@@ -39,7 +40,6 @@ from vb.webrtc.peer_description import (
     SECURE_PROFILES,
     PeerMedia,
     PeerTransport,
-    Setup,
     find_audio,
     read_media,
     read_transport,

@@ -7,32 +7,26 @@ Spec: RFC 8829 §5.8, RFC 8839, RFC 8842, RFC 9143 (BUNDLE), RFC 6464.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final, Literal, cast, get_args
+from typing import Final, cast, get_args
 
 from vb.sdp.direction import Direction
+from vb.sdp.dtls import MAX_FINGERPRINTS, Setup
 from vb.sdp.errors import OfferRejected, SdpParseError
+from vb.sdp.fingerprint import Fingerprint, FingerprintError, parse_fingerprint, usable
 from vb.sdp.formats import Format, read_formats
+from vb.sdp.ice import PASSWORD, UFRAG, Credentials
 from vb.sdp.negotiate import packet_time_ms
 from vb.sdp.parser import decimal
 from vb.sdp.session import MediaDescription, SessionDescription
 from vb.sdp.stream import read_direction
 from vb.webrtc.candidate import Candidate, CandidateError, parse_candidate
-from vb.webrtc.certificate import Fingerprint, FingerprintError, parse_fingerprint, usable
-from vb.webrtc.generation import Credentials
-
-Setup = Literal["actpass", "active", "passive"]
 
 SECURE_PROFILES: Final = frozenset({"UDP/TLS/RTP/SAVPF", "UDP/TLS/RTP/SAVP", "RTP/SAVPF", "RTP/SAVP"})
 AUDIO_LEVEL_URI: Final = "urn:ietf:params:rtp-hdrext:ssrc-audio-level"
 
-_MAX_FINGERPRINTS: Final = 16
 _MAX_ONE_BYTE_ID: Final = 14
-# The grammar knows letters, digits, + and / only; some peers use more, and none can do harm with these.
-_UFRAG: Final = re.compile(r"[!-9;-~]{4,256}")
-_PASSWORD: Final = re.compile(r"[!-~]{22,256}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,15 +181,15 @@ def _value(description: SessionDescription, lines: list[MediaDescription], name:
 def _credentials(description: SessionDescription, lines: list[MediaDescription]) -> Credentials:
     ufrag = _value(description, lines, "ice-ufrag")
     password = _value(description, lines, "ice-pwd")
-    if not _UFRAG.fullmatch(ufrag):
+    if not UFRAG.fullmatch(ufrag):
         raise SdpParseError("a=ice-ufrag is not of 4 to 256 letters, digits, + and /")
-    if not _PASSWORD.fullmatch(password):
+    if not PASSWORD.fullmatch(password):
         raise SdpParseError("a=ice-pwd is not of 22 to 256 letters, digits, + and /")
     return Credentials(ufrag, password)
 
 
 def _fingerprints(description: SessionDescription, lines: list[MediaDescription]) -> tuple[Fingerprint, ...]:
-    values = _values(description, lines, "fingerprint")[:_MAX_FINGERPRINTS]
+    values = _values(description, lines, "fingerprint")[:MAX_FINGERPRINTS]
     if not values:
         raise SdpParseError("a=fingerprint is missing for the audio")
     try:

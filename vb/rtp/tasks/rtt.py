@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Final
+from typing import Final, Protocol
 
 import trio
 
 from vb.ids import IdSource
+from vb.rtp.latching import Address
+from vb.rtp.packet import PacketKind, classify
 from vb.rtp.rtt_receiver import TextChunk
 from vb.rtp.rtt_session import TextSession
 from vb.rtp.tasks.endpoint import RtpEndpoint
@@ -20,6 +22,18 @@ _BATCH_PAUSE_S: Final = 0.01
 """Between two batches; a flood fills the kernel's buffer, not our time."""
 
 
+class TextGuard(Protocol):
+    """Protects the packets of a stream, such as SRTP."""
+
+    def protect(self, packet: bytes) -> bytes | None:
+        """Return a packet as it is to be sent; None for one that must not be."""
+        ...
+
+    def unprotect(self, packet: bytes) -> bytes | None:
+        """Return what is in a packet that came; None for one that is refused."""
+        ...
+
+
 class TextStream:
     """The text of one leg over its own port pair.
 
@@ -27,12 +41,24 @@ class TextStream:
         endpoint: the pair; text uses its RTP socket, reports are neither sent nor read.
         ids: source of random first numbers.
         relearn: whether a silent source may be replaced without new SDP.
+
+    Attributes:
+        guard: what is done to each packet; None for nothing.
+        on_other: gets STUN and DTLS, with their source; must not wait.
+        refused: packets that the guard has refused, either way.
     """
 
     def __init__(self, endpoint: RtpEndpoint, ids: IdSource, *, relearn: bool = True) -> None:
         self.session = TextSession(ids, trio.current_time(), relearn=relearn)
+        self.guard: TextGuard | None = None
+        self.on_other: Callable[[PacketKind, bytes, Address], None] | None = None
+        self.refused = 0
         self._endpoint = endpoint
         self._woken = trio.Event()
+
+    def send(self, data: bytes, destination: Address) -> None:
+        """Send something that is no text from the stream's socket."""
+        self._endpoint.send_rtp(data, destination)
 
     def configure(self, agreed: AgreedText | None) -> None:
         """Follow a completed offer/answer."""
@@ -63,11 +89,32 @@ class TextStream:
                     data, source = self._endpoint.rtp.recvfrom(_MAX_DATAGRAM_BYTES)
                 except OSError:
                     break
-                chunk = self.session.receive(data, (source[0], source[1]), trio.current_time())
-                if chunk is not None:
-                    on_text(chunk)
+                self._take(data, (source[0], source[1]), on_text)
             self._woken.set()
             await trio.sleep(_BATCH_PAUSE_S)
+
+    def _take(self, data: bytes, source: Address, on_text: Callable[[TextChunk], None]) -> None:
+        kind = classify(data)
+        if kind in (PacketKind.STUN, PacketKind.DTLS):
+            if self.on_other is not None:
+                self.on_other(kind, data, source)
+            return
+        if self.guard is not None and kind is PacketKind.RTP:
+            opened = self.guard.unprotect(data)
+            if opened is None:
+                self.refused += 1
+                return
+            data = opened
+        chunk = self.session.receive(data, source, trio.current_time())
+        if chunk is not None:
+            on_text(chunk)
+
+    def _send_text(self, data: bytes, destination: Address) -> None:
+        sealed = data if self.guard is None else self.guard.protect(data)
+        if sealed is None:
+            self.refused += 1
+        else:
+            self._endpoint.send_rtp(sealed, destination)
 
     async def _keep_time(self, on_text: Callable[[TextChunk], None]) -> None:
         while True:
@@ -75,7 +122,7 @@ class TextStream:
             now = trio.current_time()
             packet = self.session.packet(now)
             if packet is not None:
-                self._endpoint.send_rtp(*packet)
+                self._send_text(*packet)
             chunk = self.session.expire(now)
             if chunk is not None:
                 on_text(chunk)

@@ -73,6 +73,7 @@ class DialRequest:
         headers: custom headers of the INVITE.
         auth: user name and password for challenges.
         outbound_proxy: SIP URI of the next hop; None = as the endpoint is set.
+        direct: the target itself is the next hop, whatever the endpoint is set to.
         server_headers: further headers, which a client may not set.
         route: where `find_route` found that the call goes; None = look it up.
     """
@@ -84,6 +85,7 @@ class DialRequest:
     headers: Mapping[str, str] = field(default_factory=dict)
     auth: tuple[str, str] | None = None
     outbound_proxy: str | None = None
+    direct: bool = False
     server_headers: tuple[tuple[str, str], ...] = ()
     route: Route | None = None
 
@@ -198,7 +200,7 @@ class SipEndpoint:
         """
         self._plan(request, self.settings.agent.domain or self.settings.bind_ip)
 
-    async def find_route(self, to: str, outbound_proxy: str | None = None) -> Route:
+    async def find_route(self, to: str, outbound_proxy: str | None = None, *, direct: bool = False) -> Route:
         """Look up where a call to a target goes, which tells our address there; good for one call.
 
         Raises:
@@ -209,7 +211,8 @@ class SipEndpoint:
         agent, transport = self._agent, self._transport
         if agent is None or transport is None:
             raise Unavailable("SIP is not running")
-        targets = transport.resolver.targets(self._first_hop(dial_target(to)[0], self._route(outbound_proxy)))
+        proxy = None if direct else self._route(outbound_proxy)
+        targets = transport.resolver.targets(self._first_hop(dial_target(to)[0], proxy))
         hop = await targets.next()  # without one the dial itself will fail, and say so
         return Route(agent.settings.host(hop.family if hop is not None else 4), hop, targets)
 
@@ -255,7 +258,7 @@ class SipEndpoint:
 
     def _plan(self, request: DialRequest, public_host: str) -> DialPlan:
         target, to = dial_target(request.to)
-        route = self._route(request.outbound_proxy)
+        route = None if request.direct else self._route(request.outbound_proxy)
         self._first_hop(target, route)
         check_custom_headers(request.headers)
         product = self.settings.agent.product

@@ -1,0 +1,91 @@
+"""A stand-in for the edge of WhatsApp: SIP over TLS that asks for a digest, with aiortc for the media."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import trio
+
+from conformance.expect import check, require
+from conformance.peers.certificates import Authority
+from conformance.peers.digest import challenge, is_right, parameters_of
+from conformance.peers.sip_call import Call
+from conformance.peers.sip_message import SipMessage
+from conformance.peers.sip_stream import open_listener, open_tls
+from conformance.peers.sip_ua import SipUa
+from conformance.world import World
+
+DOMAIN = "meta.vc"
+US, THEM, PASSWORD = "4930654321", "4930123456", "open sesame"
+
+
+@dataclass
+class Edge:
+    """The edge, and the server that has it for its provider.
+
+    Attributes:
+        world: around that server.
+        ua: takes what the server sends.
+        authority: of both sides' certificates.
+    """
+
+    world: World
+    ua: SipUa
+    authority: Authority
+
+    async def dialled(self, **fields: object) -> tuple[Call, str]:
+        """Has the server call a user, and challenges it; returns the call after that, and the leg."""
+        call, leg_id = await self.unchallenged(**fields)
+        await self.challenge(call)
+        return call, leg_id
+
+    async def unchallenged(self, **fields: object) -> tuple[Call, str]:
+        """Has the server call a user; returns the call with its first INVITE, and the leg."""
+        body = {"type": "whatsapp", "to": f"+{THEM}", "from": US, "auth": {"password": PASSWORD}, **fields}
+        view = await self.world.rest("POST", "/v1/legs", body, status=201)
+        check("type and state", (view["type"], view["state"]), ("whatsapp_out", "ringing"))
+        leg_id = str(view["id"])
+        await self.world.event("leg.ringing", leg_id=leg_id, leg_type="whatsapp_out")
+        return await self.ua.next_call(5.0), leg_id
+
+    async def challenge(self, call: Call, nonce: str = "n1") -> SipMessage:
+        """Asks for a digest, and checks the one of the next INVITE."""
+        assert call.invite is not None
+        await call.reply(call.invite, 407, headers=[("Proxy-Authenticate", challenge(nonce))])
+        await call.request("ACK")
+        invite = await call.request("INVITE")
+        proof = invite.header("Proxy-Authorization") or ""
+        require(is_right(proof, "INVITE", PASSWORD), "digest", "right", proof)
+        check("user of the digest", parameters_of(proof).get("username"), US)
+        call.invite = invite
+        return invite
+
+    @asynccontextmanager
+    async def calling(self, name: str = THEM) -> AsyncIterator[Call]:
+        """A call of a user that is about to be placed, on a connection of its own."""
+        server = self.world.target.sip_address("tls")
+        async with open_tls(server, self.authority.client_context()) as ua:
+            call = ua.new_call(name, US)
+            call.local_uri = f"<sip:+{name}@wa.{DOMAIN}>"
+            yield call
+
+
+@asynccontextmanager
+async def open_edge(world: World, settings: Mapping[str, str] | None = None) -> AsyncIterator[Edge]:
+    """An edge, and a server that calls it and is called by it."""
+    authority = await trio.to_thread.run_sync(Authority, world.home / f"edge-{world.name}")
+    certificate, key = authority.issue("127.0.0.1")
+    async with open_listener(("127.0.0.1", 0), authority.server_context("127.0.0.1")) as ua:
+        tls = {
+            "SIP_TLS_PORT": "0",
+            "SIP_TLS_CERT": str(certificate),
+            "SIP_TLS_KEY": str(key),
+            "SIP_TLS_CA_FILE": str(authority.ca_file),
+            "VB_WHATSAPP_EDGE": ua.host_port,
+            "VB_WHATSAPP_DOMAIN": DOMAIN,
+        }
+        async with world.server({**tls, **(settings or {})}) as there:
+            ua.server = there.target.sip_address("tls")
+            yield Edge(there, ua, authority)

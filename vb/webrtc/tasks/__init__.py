@@ -1,0 +1,5 @@
+"""Drivers of transports that carry STUN and DTLS beside media."""
+
+from vb.webrtc.tasks.transport import Base, Transport
+
+__all__ = ["Base", "Transport"]
