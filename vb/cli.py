@@ -1,4 +1,4 @@
-"""The command line: `vb serve`, `vb demo` and `vb calls`."""
+"""The command line: `vb serve`, `vb demo`, `vb calls` and `vb models`."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from vb import early_stop
 from vb.config import Config, settings_table
 from vb.errors import ConfigError, first_of
 from vb.history.arguments import add_parser
+from vb.local_speech.arguments import add_parser as add_models_parser
 from vb.log import configure_logging
 
 HARD_STOP_S = 1.0
@@ -33,7 +34,7 @@ def _settings_text() -> str:
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
     parser = argparse.ArgumentParser(prog="vb", description="A voice server on Trio.")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="serve | demo | calls")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="serve | demo | calls | models")
     commands.add_parser(
         "serve",
         help="run the server",
@@ -52,6 +53,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--keep", metavar="DIR", help="where to leave the recording (a temporary folder if not given)"
     )
     add_parser(commands)
+    add_models_parser(commands)
     return parser
 
 
@@ -72,7 +74,21 @@ def run(argv: list[str] | None = None) -> int:
         from vb.history.console import run as run_calls  # keeps the database out of `--help`
 
         return run_calls(args, config)
+    if args.command == "models":
+        return _run_models(args, config)
     return _serve(config)
+
+
+def _run_models(args: argparse.Namespace, config: Config) -> int:
+    from vb.build import build_web
+    from vb.local_speech.tasks.models import run as run_models
+
+    try:
+        web = build_web(config)
+    except ConfigError as exc:
+        print(f"vb: {exc.message}", file=sys.stderr)
+        return 1
+    return run_models(args, config, web)
 
 
 def _serve(config: Config) -> int:

@@ -18,6 +18,7 @@ from vb.ids import IdSource
 from vb.legs.kind import LegKind, LegKinds
 from vb.legs.registry import Legs
 from vb.lifetime import Lifetime
+from vb.local_speech.tasks.speech import LocalSpeech
 from vb.metrics import Metrics
 from vb.mixer.plane import Plane
 from vb.name_servers import LookUp
@@ -43,6 +44,7 @@ class Engine:
         web: the way out to other servers.
         look_up: asks the name servers.
         ports: the pool of ports for RTP.
+        local_speech: engines of this machine.
         agents: conversations with agents.
         transcripts: of what legs say.
         legs: live legs by id.
@@ -66,6 +68,7 @@ class Engine:
     ports: PortPool
     players: Players
     recorders: Recorders
+    local_speech: LocalSpeech
     agents: Agents
     transcripts: Transcripts
     voices: Voices

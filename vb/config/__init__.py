@@ -31,6 +31,7 @@ from vb.config.providers import (
     DeepgramConfig,
     ElevenLabsConfig,
     GoogleSpeechConfig,
+    LocalSpeechConfig,
     UltravoxConfig,
     VapiConfig,
 )
@@ -62,6 +63,7 @@ __all__ = [
     "DeepgramConfig",
     "ElevenLabsConfig",
     "GoogleSpeechConfig",
+    "LocalSpeechConfig",
     "UltravoxConfig",
     "VapiConfig",
     "VoiceConfig",
@@ -103,6 +105,7 @@ class Config(Group):
     google: GoogleSpeechConfig = GoogleSpeechConfig()
     vapi: VapiConfig = VapiConfig()
     ultravox: UltravoxConfig = UltravoxConfig()
+    local_speech: LocalSpeechConfig = LocalSpeechConfig()
 
     @model_validator(mode="after")
     def _check_ports(self) -> Config:
@@ -128,7 +131,9 @@ class Config(Group):
         if not values.get("server", {}).get("instance_id"):
             values.setdefault("server", {})["instance_id"] = str(uuid.uuid4())
         history = values.setdefault("history", {})
-        history.setdefault("data_dir", _state_folder(environ))
+        state = _state_folder(environ)
+        history.setdefault("data_dir", state)
+        values.setdefault("local_speech", {}).setdefault("models_dir", f"{state}/models" if state else "")
         try:
             return cls.model_validate(values)
         except ValidationError as exc:

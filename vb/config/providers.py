@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import AfterValidator, SecretStr
+from pydantic import AfterValidator, Field, SecretStr
 
 from vb.settings import Group, check_url, setting
 
@@ -79,3 +79,27 @@ class UltravoxConfig(Group):
 
     api_key: SecretStr = _key("ULTRAVOX_API_KEY", "Ultravox")
     base_url: BaseUrl = _base_url("VB_ULTRAVOX_BASE_URL", "Ultravox", "https://api.ultravox.ai")
+
+
+class LocalSpeechConfig(Group):
+    """Voices and transcripts by engines on this machine: `local`."""
+
+    models_dir: str = setting(
+        "VB_MODELS_DIR",
+        "folder of voices and models for local speech",
+        "",
+        shown="vb/models in the state folder",
+    )
+    voice: str = setting("VB_LOCAL_VOICE", "voice of local speech where a request names none", "")
+    model: str = setting("VB_LOCAL_MODEL", "model that listens where a request names none", "")
+    utterances: Annotated[int, Field(ge=1, le=1000)] = setting(
+        "VB_LOCAL_UTTERANCES", "most utterances that are spoken or wait at a time; more get 503", 32
+    )
+    transcripts: Annotated[int, Field(ge=1, le=1000)] = setting(
+        "VB_LOCAL_TRANSCRIPTS", "most legs whose words are written at a time; more get 503", 32
+    )
+    memory_mb: Annotated[int, Field(ge=256)] = setting(
+        "VB_LOCAL_MEMORY_MB",
+        "memory from which on the engines are started anew as soon as they are idle; at twice that at once",
+        1024,
+    )

@@ -2,5 +2,5 @@
 
 from typing import Final
 
-NAMES: Final = ("elevenlabs", "aws", "google", "deepgram", "azure")
-"""Each has its place in `vb.tts.tasks.catalog` too; the first is who speaks when nobody is named."""
+NAMES: Final = ("elevenlabs", "aws", "google", "deepgram", "azure", "local")
+"""Each but the last has its place in `vb.tts.tasks.catalog` too; the first speaks when nobody is named."""

@@ -1,0 +1,1 @@
+"""What speaks, listens and tells speech from noise inside the helper process."""

@@ -1,0 +1,32 @@
+"""Putting local speech together from its settings."""
+
+from __future__ import annotations
+
+from vb.config import LocalSpeechConfig
+from vb.errors import ConfigError
+from vb.local_speech.engines.installed import find_all
+from vb.local_speech.tasks.process import launcher, own_command
+from vb.local_speech.tasks.speech import Limits, LocalSpeech
+
+_ROWS = 512
+"""Streams that may be watched, and as many transcripts: what the detector remembers of each is a kilobyte."""
+
+
+def build_local_speech(config: LocalSpeechConfig) -> LocalSpeech:
+    """Return the engines that are installed here, none of which is started.
+
+    Raises:
+        ConfigError: a voice or model that the settings name is not installed.
+    """
+    found = find_all(config.models_dir, config.voice, config.model)
+    voices = tuple(each.ability for each in found if each.is_voice)
+    models = tuple(each.ability for each in found if not each.is_voice)
+    for name, setting, abilities in (
+        (config.voice, "VB_LOCAL_VOICE", voices),
+        (config.model, "VB_LOCAL_MODEL", models),
+    ):
+        if name and name not in [ability.name for ability in abilities]:
+            raise ConfigError(f"{setting}: {name} is not installed; `vb models list` shows what is")
+    command = own_command(config.models_dir, config.voice, config.model, _ROWS)
+    limits = Limits(config.utterances, config.transcripts, config.memory_mb)
+    return LocalSpeech(launcher(command), voices, models, limits)

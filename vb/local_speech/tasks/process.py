@@ -1,0 +1,117 @@
+"""Starting and ending the helper process."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final, Protocol, TypeAlias
+
+import trio
+
+END_S: Final = 1.0
+"""How long a helper may take to end by itself once its pipe is closed."""
+_TAIL_BYTES: Final = 4096
+"""What is kept of what it says on standard error."""
+
+
+class HelperProcess(Protocol):
+    """A running helper."""
+
+    @property
+    def incoming(self) -> trio.abc.ReceiveStream:
+        """Return where its frames come from."""
+        ...
+
+    @property
+    def outgoing(self) -> trio.abc.SendStream:
+        """Return where frames to it go."""
+        ...
+
+    async def listen(self) -> str:
+        """Take what it says on standard error until it ends, and return the last of it."""
+        ...
+
+    async def end(self) -> int:
+        """End it for sure and return its status.
+
+        Cancellation: to be shielded; takes a second or so.
+        """
+        ...
+
+
+Launch: TypeAlias = Callable[[], Awaitable[HelperProcess]]
+"""Starts a helper; raises OSError if it cannot."""
+
+
+class _Process:
+    def __init__(self, process: trio.Process, errors: trio.abc.ReceiveStream) -> None:
+        if process.stdin is None or process.stdout is None:
+            raise RuntimeError("a helper without pipes")
+        self._process = process
+        self._errors = errors
+        self.outgoing: trio.abc.SendStream = process.stdin
+        self.incoming: trio.abc.ReceiveStream = process.stdout
+
+    async def listen(self) -> str:
+        tail = b""
+        async for part in self._errors:
+            tail = (tail + part)[-_TAIL_BYTES:]
+        return tail.decode(errors="replace")
+
+    async def end(self) -> int:
+        await self.outgoing.aclose()
+        with trio.move_on_after(END_S):
+            await self._process.wait()
+        if self._process.returncode is None:
+            self._process.kill()
+        status = await self._process.wait()
+        await self.incoming.aclose()
+        await self._errors.aclose()
+        return status
+
+
+def launcher(command: Sequence[str]) -> Launch:
+    """Return what starts a command as a helper.
+
+    It gets neither the server's environment, where keys lie, nor any file of it but the pipes.
+    """
+
+    async def launch() -> HelperProcess:
+        return await start(command)
+
+    return launch
+
+
+async def start(command: Sequence[str]) -> HelperProcess:
+    """Start a command as a helper.
+
+    Raises:
+        OSError: it cannot be started.
+    """
+    environment = {
+        "PATH": os.defpath,
+        "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path),
+        "PYTHONUTF8": "1",
+        "OMP_NUM_THREADS": "1",
+        "OPENBLAS_NUM_THREADS": "1",
+    }
+    process = await trio.lowlevel.open_process(
+        list(command),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=environment,
+    )
+    if process.stderr is None:
+        raise RuntimeError("a helper without standard error")
+    return _Process(process, process.stderr)
+
+
+def own_command(models: str, voice: str, model: str, rows: int) -> list[str]:
+    """Return the command that runs the helper with the engines that are installed."""
+    module = "vb.local_speech.tasks.helper"
+    values = {"--models": models, "--voice": voice, "--model": model, "--rows": str(rows)}
+    options = [part for name, value in values.items() for part in (name, value) if value]
+    return [sys.executable, "-m", module, *options]
