@@ -39,7 +39,7 @@ BYE_S = 3.0
 MAX_ERROR_RATE = 0.05
 PHRASES = (
     "All of our agents are busy at the moment.",
-    "Please bring your passport and a recent photograph.",
+    "Your order has been shipped and will arrive tomorrow morning.",
 )
 
 
