@@ -58,6 +58,14 @@ def build_parser() -> argparse.ArgumentParser:
         help="let a caller talk with an agent of the server's own instead, without key or network "
         "(needs vb[speech])",
     )
+    demo.add_argument(
+        "--phone",
+        metavar="IP",
+        nargs="?",
+        const="127.0.0.1",
+        help="the same with your own softphone, which calls this address (127.0.0.1 if not given); a model "
+        "answers where OPENAI_BASE_URL and VB_AGENT_MODEL are set",
+    )
     add_parser(commands)
     add_models_parser(commands)
     return parser
@@ -66,13 +74,14 @@ def build_parser() -> argparse.ArgumentParser:
 def run(argv: list[str] | None = None) -> int:
     """Run the command line and return its exit status."""
     args = build_parser().parse_args(argv)
+    environ = os.environ  # noqa: TID251 -- the one place that reads the environment
     if args.command == "demo":
         early_stop.give_up()
         from vb.demo.run import run_demo  # keeps the terminal library out of `serve`
 
-        return trio.run(run_demo, args.keep, args.agent)
+        return trio.run(run_demo, args.keep, args.agent or bool(args.phone), args.phone, environ)
     try:
-        config = Config.from_env(os.environ)  # noqa: TID251 -- the one place that reads the environment
+        config = Config.from_env(environ)
     except ConfigError as exc:
         print(f"vb: {exc.message}", file=sys.stderr)
         return 1

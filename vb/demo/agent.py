@@ -8,6 +8,7 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Callable
+from math import inf
 from pathlib import Path
 from typing import Any, Final
 
@@ -35,6 +36,7 @@ from vb.tts.base import Audio, Done, Provider, Voice
 Frame = dict[str, Any]
 
 GREETING: Final = "Hello. I can count, and I can tell you the time."
+MANNERS: Final = "You talk on the phone. Answer in one or two short sentences, without lists."
 QUESTION: Final = "What time is it?"
 COUNT: Final = "Please count to twelve."
 STOP: Final = "That is enough."
@@ -90,7 +92,7 @@ class Desk:
                 await self._command(vsi, "answer_leg", leg)
             case "leg.connected":
                 await self._command(vsi, "leg_record_start", leg)
-                agent = {"greeting": GREETING, "tools": ["hangup"], "language": "en"}
+                agent = {"greeting": GREETING, "tools": ["hangup"], "language": "en", "instructions": MANNERS}
                 await self._command(vsi, "leg_agent_local", {**leg, **agent})
             case "agent.user_transcript" if frame["is_final"]:
                 self._note("caller", frame["text"])
@@ -131,12 +133,7 @@ async def hold_conversation(console: Console, config: Config, talk: trio.CancelS
     Raises:
         DemoFailed: the extra `speech` is missing, something took too long, or a check does not hold.
     """
-    begun = trio.current_time()
-
-    def note(who: str, what: str) -> None:
-        line = Text.assemble((f"{trio.current_time() - begun:5.1f} s  ", "dim"), (f"{who:<8}", "bold"), what)
-        console.print(line, soft_wrap=True)
-
+    note = _notes(console)
     async with open_server(config) as server, trio.open_nursery() as nursery:
         assert server.url is not None
         voice = _local_voice(server)
@@ -167,6 +164,42 @@ async def hold_conversation(console: Console, config: Config, talk: trio.CancelS
         if not check.holds:
             raise DemoFailed(f"check not passed: {check.fact} ({check.figure})")
     return True
+
+
+async def wait_for_phone(console: Console, config: Config, talk: trio.CancelScope) -> bool:
+    """Let the user talk with the agent over a softphone; returns whether a call was held to its end.
+
+    Raises:
+        DemoFailed: the extra `speech` is missing, or the server refused a command.
+    """
+    note = _notes(console)
+    async with open_server(config) as server, trio.open_nursery() as nursery:
+        assert server.url is not None
+        _local_voice(server)
+        desk = Desk(server.url, note)
+        await nursery.start(desk.run)
+        note("server", f"call sip:agent@{server.addresses.sip[0].removeprefix('udp:')}")
+        with talk:
+            await desk.until("recording.finished", 1, inf, "a call")
+            await desk.until("leg.disconnected", 1, _END_S, "the end of the call")
+        nursery.cancel_scope.cancel()
+    if talk.cancel_called:
+        return False
+    _show_times(console, desk.all("agent.turn"))
+    path = desk.all("recording.finished")[0]["file"]
+    console.print(f"recording: {path}", soft_wrap=True, markup=False)
+    return True
+
+
+def _notes(console: Console) -> Callable[[str, str], None]:
+    """Return what shows who did something, what it was, and when."""
+    begun = trio.current_time()
+
+    def note(who: str, what: str) -> None:
+        line = Text.assemble((f"{trio.current_time() - begun:5.1f} s  ", "dim"), (f"{who:<8}", "bold"), what)
+        console.print(line, soft_wrap=True)
+
+    return note
 
 
 def _local_voice(server: Server) -> Provider:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,7 +14,7 @@ from rich.console import Console
 from trio_websocket import ConnectionClosed, HandshakeError
 
 from vb.config import Config
-from vb.demo.agent import hold_conversation
+from vb.demo.agent import hold_conversation, wait_for_phone
 from vb.demo.application import Application
 from vb.demo.browser import Browser
 from vb.demo.caller import Caller
@@ -38,14 +39,20 @@ TALK_S: Final = 10.0
 FINISH_S: Final = 5.0
 INTERRUPTED_FINISH_S: Final = 1.0
 INTERRUPTED: Final = 130
+MODEL: Final = ("OPENAI_BASE_URL", "OPENAI_API_KEY", "VB_AGENT_MODEL")
+EMPTY: Final[Mapping[str, str]] = {}
 
 
-async def run_demo(keep: str | None, agent: bool = False) -> int:
+async def run_demo(
+    keep: str | None, agent: bool = False, phone: str | None = None, environ: Mapping[str, str] = EMPTY
+) -> int:
     """Run the demonstration.
 
     Args:
         keep: directory for the recording; a new temporary one if None. It stays in either case.
         agent: let a caller talk with an agent of the server's own, instead of callers with each other.
+        phone: the caller is a phone of the user's, who calls this address.
+        environ: says which model answers him, if any.
 
     Returns:
         Exit status: 0 if everybody heard the others and not themselves, 1 if not, 130 after Ctrl-C.
@@ -58,7 +65,10 @@ async def run_demo(keep: str | None, agent: bool = False) -> int:
         folder = _make_folder(keep)
         async with trio.open_nursery() as nursery:
             await nursery.start(_watch_signals, talk, nursery.cancel_scope)
-            if agent:
+            if phone is not None:
+                settings = {name: environ[name] for name in MODEL if environ.get(name)}
+                passed = await wait_for_phone(console, _config(folder, **settings, SIP_BIND_IP=phone), talk)
+            elif agent:
                 passed = await hold_conversation(console, _config(folder), talk)
             else:
                 passed = await _meet(console, folder, talk)
@@ -181,7 +191,7 @@ def _make_folder(keep: str | None) -> Path:
     return folder
 
 
-def _config(folder: Path) -> Config:
+def _config(folder: Path, **more: str) -> Config:
     """Return settings for a server on free loopback ports."""
     return Config.from_env(
         {
@@ -193,5 +203,6 @@ def _config(folder: Path) -> Config:
             "RTP_PORT_MAX": "0",
             "RECORDING_DIR": str(folder),
             "VB_DATA_DIR": str(folder / "history"),
+            **more,
         }
     )
