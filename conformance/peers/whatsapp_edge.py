@@ -73,8 +73,14 @@ class Edge:
 
 
 @asynccontextmanager
-async def open_edge(world: World, settings: Mapping[str, str] | None = None) -> AsyncIterator[Edge]:
-    """An edge, and a server that calls it and is called by it."""
+async def open_edge(world: World, name: str, settings: Mapping[str, str]) -> AsyncIterator[Edge]:
+    """An edge, and a server that calls it and is called by it.
+
+    Args:
+        world: the surroundings.
+        name: of the setting that tells the server where the edge is.
+        settings: the server's others.
+    """
     authority = await trio.to_thread.run_sync(Authority, world.home / f"edge-{world.name}")
     certificate, key = authority.issue("127.0.0.1")
     async with open_listener(("127.0.0.1", 0), authority.server_context("127.0.0.1")) as ua:
@@ -83,9 +89,8 @@ async def open_edge(world: World, settings: Mapping[str, str] | None = None) -> 
             "SIP_TLS_CERT": str(certificate),
             "SIP_TLS_KEY": str(key),
             "SIP_TLS_CA_FILE": str(authority.ca_file),
-            "VB_WHATSAPP_EDGE": ua.host_port,
-            "VB_WHATSAPP_DOMAIN": DOMAIN,
+            name: ua.host_port,
         }
-        async with world.server({**tls, **(settings or {})}) as there:
+        async with world.server({**tls, **settings}) as there:
             ua.server = there.target.sip_address("tls")
             yield Edge(there, ua, authority)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractAsyncContextManager
+
 import trio
 
 from conformance.expect import ABSENT, check, containing, require
 from conformance.peers.digest import challenge
 from conformance.peers.sip_call import sdp_of
 from conformance.peers.webrtc_peer import open_webrtc
-from conformance.peers.whatsapp_edge import THEM, US, Edge, open_edge
+from conformance.peers.whatsapp_edge import DOMAIN, THEM, US, Edge, open_edge
 from conformance.phones import Phone, answered
 from conformance.registry import scenario
 from conformance.scenarios.webrtc import hears
@@ -28,12 +30,17 @@ async def _hears_user(phone: Phone) -> None:
     require(len(tones) == 1 and abs(tones[0] - USER_HZ) < 15, "tones of the phone", [USER_HZ], tones)
 
 
+def _edge(world: World) -> AbstractAsyncContextManager[Edge]:
+    """An edge, and a server that calls it and is called by it."""
+    return open_edge(world, "VB_WHATSAPP_EDGE", {"VB_WHATSAPP_DOMAIN": DOMAIN})
+
+
 @scenario(
     "WhatsApp out: the whole INVITE, a digest, early media in a room, connected, heard both ways, BYE",
     needs=("servers",),
 )
 async def wa_out(world: World) -> None:
-    async with open_edge(world) as edge:
+    async with _edge(world) as edge:
         there = edge.world
         phone = await answered(there, tone=PHONE_HZ)
         await phone.join("wa")
@@ -75,7 +82,7 @@ async def wa_out(world: World) -> None:
     needs=("servers",),
 )
 async def wa_in(world: World) -> None:
-    async with open_edge(world) as edge:
+    async with _edge(world) as edge:
         there = edge.world
         phone = await answered(there, tone=PHONE_HZ)
         await phone.join("wa")
@@ -115,7 +122,7 @@ async def wa_in(world: World) -> None:
     needs=("servers",),
 )
 async def wa_in_refused(world: World) -> None:
-    async with open_edge(world) as edge:
+    async with _edge(world) as edge:
         there = edge.world
         peer = await world.open(open_webrtc(USER_HZ))
         for name, sdp in {
@@ -161,7 +168,7 @@ async def wa_in_refused(world: World) -> None:
     timeout_s=60,
 )
 async def wa_out_refused(world: World) -> None:
-    async with open_edge(world) as edge:
+    async with _edge(world) as edge:
         there = edge.world
         for status, reason in {
             403: "forbidden",
@@ -214,7 +221,7 @@ async def _bad_answer(world: World, edge: Edge, name: str) -> None:
     timeout_s=90,
 )
 async def wa_media_lost(world: World) -> None:
-    async with open_edge(world) as edge:
+    async with _edge(world) as edge:
         there = edge.world
         ended: dict[str, tuple[str, str, bool]] = {}
         for name, reason in (

@@ -158,7 +158,7 @@ async def test_an_event_that_fails_to_become_a_body_is_given_up(
     receiver = Receiver(lambda _hook, _n: "success")
     nursery.start_soon(WebhookDispatcher(hooked, receiver).run)
     with monkeypatch.context() as patched:
-        patched.setattr("vb.events.base.json.dumps", lambda *_, **__: 1 / 0)
+        patched.setattr("vb.events.base.Published._written", lambda _self: 1 / 0)
         publish(hooked, 1)
         await trio.sleep(1)
     publish(hooked, 1)

@@ -13,9 +13,9 @@ from bench.host import placements
 from bench.load.webrtc import ONE_BYTE_FORM, SILENT_LEVEL, TALKING_LEVEL, Leg, Outgoing
 from bench.report import case_text
 from vb.codecs.base import OPUS
+from vb.sdp.ice import Credentials
 from vb.webrtc.certificate import make_identity
 from vb.webrtc.dtls import DtlsContext, SrtpKeys, SrtpProfile
-from vb.webrtc.generation import Credentials
 from vb.webrtc.local_description import LocalTransport
 from vb.webrtc.negotiation import WebRtcNegotiation
 from vb.webrtc.srtp import Rows, Srtp, unprotect_rows

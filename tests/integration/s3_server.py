@@ -64,7 +64,7 @@ class Store:
 
 
 async def furnish(client: httpx.AsyncClient, endpoint: str) -> Store:
-    """Make a user, who may do everything with S3 and Polly, and the bucket; from then on signatures are checked."""
+    """Make a user, who may do everything with S3 and Polly, and the bucket; then signatures are checked."""
 
     async def ask(service: str, method: str, path: str, **fields: str) -> str:
         headers = {

@@ -181,7 +181,7 @@ _TEXT = st.text(
     st.characters(exclude_characters="\r\n\0", exclude_categories=["Cs"]), min_size=1, max_size=20
 )
 _ATTRIBUTES = st.lists(st.builds(Attribute, _WORD, st.none() | _TEXT), max_size=4).map(tuple)
-_CONNECTIONS = st.none() | st.builds(Connection, st.sampled_from(["IP4", "IP6"]), _WORD)
+_CONNECTIONS = st.none() | st.builds(Connection, st.sampled_from(["IP4", "IP6"]), _WORD, _WORD)
 
 
 def _ranked(lines: list[Line]) -> tuple[Line, ...]:
@@ -202,7 +202,7 @@ _MEDIA = st.builds(
 )
 _DESCRIPTIONS = st.builds(
     SessionDescription,
-    origin=st.builds(Origin, _WORD, _WORD, _WORD, st.sampled_from(["IP4", "IP6"]), _WORD),
+    origin=st.builds(Origin, _WORD, _WORD, _WORD, st.sampled_from(["IP4", "IP6"]), _WORD, _WORD),
     name=_TEXT,
     connection=_CONNECTIONS,
     attributes=_ATTRIBUTES,
