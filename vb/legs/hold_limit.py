@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 import trio
@@ -18,24 +19,28 @@ class HoldLimit:
 
     Args:
         slots: the leg's, where the time is waited for.
-        over: called when it is over.
     """
 
-    def __init__(self, slots: TaskSlots, over: Callable[[], object]) -> None:
+    def __init__(self, slots: TaskSlots) -> None:
         self._slots = slots
-        self._over = over
         self._count = 0
         self._task: TaskHandle | None = None
 
-    def follow(self, held: bool) -> None:
-        """Begin with a hold, and stop with its end; a hold that goes on is not counted anew."""
+    def follow(self, held: bool, over: Callable[[], object]) -> None:
+        """Begin with a hold, and stop with its end; a hold that goes on is not counted anew.
+
+        Args:
+            held: whether the leg is on hold.
+            over: called when the time is over; kept only so long, so that a leg is in no cycle.
+        """
         if not held and self._task is not None:
             self._task.cancel()
             self._task = None
         elif held and self._task is None:
             self._count += 1
-            self._task = self._slots.start(f"hold limit {self._count}", self._wait)
+            self._task = self._slots.start(f"hold limit {self._count}", partial(_wait, over))
 
-    async def _wait(self) -> None:
-        await trio.sleep(HOLD_LIMIT_S)
-        self._over()
+
+async def _wait(over: Callable[[], object]) -> None:
+    await trio.sleep(HOLD_LIMIT_S)
+    over()

@@ -11,7 +11,6 @@ import math
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Any, TypeVar
-from weakref import proxy
 
 import structlog
 import trio
@@ -99,8 +98,7 @@ class Leg(Capable):
         self.moved: list[Callable[[], None]] = []
         self.speaking = False
         self.slots = TaskSlots(f"leg {leg_id}", lambda _: host.recovered("slots", "leg"))
-        leg = proxy(self)  # which owns the limit: no cycle, no work for the collector
-        self._hold_limit = HoldLimit(self.slots, lambda: leg.hangup("rtp_timeout"))
+        self._hold_limit = HoldLimit(self.slots)
         self.connected = trio.Event()
         self.end_reason: str | None = None
         self._announced = False
@@ -207,7 +205,7 @@ class Leg(Capable):
             kind = LegHold if held else LegUnhold
             self.publish(kind(leg_id=self.id, app_id=self.app_id, leg_type=self.type))
         if not (self.held and self.ended):
-            self._hold_limit.follow(self.held)
+            self._hold_limit.follow(self.held, lambda: self.hangup("rtp_timeout"))
 
     def place_in(self, room: RoomLike | None) -> None:
         """Note where the leg is from now on; only rooms call this."""
