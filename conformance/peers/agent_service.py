@@ -269,6 +269,6 @@ async def agent_service() -> AsyncIterator[AgentService]:
     async with trio.open_nursery() as nursery:
         (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
         service.port = int(listener.socket.getsockname()[1])
-        nursery.start_soon(trio.serve_listeners, service.serve, [listener])
+        await nursery.start(trio.serve_listeners, service.serve, [listener])
         yield service
         nursery.cancel_scope.cancel()

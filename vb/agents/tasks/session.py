@@ -50,6 +50,7 @@ log = structlog.get_logger(__name__)
 
 REQUEST_S: Final = 10.0
 """How long a request to a provider's REST API may take."""
+ABANDON_S: Final = 1.0
 MAX_ANSWER_BYTES: Final = 262_144
 MAX_MESSAGE_BYTES: Final = 4 * 1_048_576
 """Providers send whole replies in one message; a longer one ends the conversation."""
@@ -134,17 +135,22 @@ class Session:
                 conversation_id=self.conversation_id or None,
                 provider=self.codec.provider,
             )
-            await self._part()
+            left = self._part()
+            if left is not None:
+                with trio.move_on_after(ABANDON_S, shield=True):
+                    await left.abandon()
 
-    async def _part(self) -> None:
-        """Let the provider go in a task of its own: the owner does not wait for it."""
+    def _part(self) -> WebSocket | None:
+        """Let the provider go in a task of its own, for which the owner does not wait.
+
+        Returns:
+            Its WebSocket when there is nobody who would say goodbye.
+        """
         websocket, self._websocket = self._websocket, None
         if websocket is None:
-            return
+            return None
         messages, call = self.codec.goodbye() if self._ready.is_set() else ((), None)
-        if not self._farewells.add(websocket, messages, call):
-            with trio.CancelScope(shield=True):  # nothing waits in it
-                await websocket.abandon()
+        return None if self._farewells.add(websocket, messages, call) else websocket
 
     async def _converse(self) -> Over:
         address = await self._prepare()
