@@ -362,7 +362,7 @@ def _over(call: CallRecord, event: Any, at_us: int) -> None:
         duration_answered=event.cdr.duration_answered,
     )
     if event.quality is not None:
-        call.document["quality"] = event.quality.model_dump()
+        call.document["quality"] = event.quality.model_dump(exclude_none=True)
     for agent in call.items("agents"):
         agent.setdefault("ended_us", at_us)
 
