@@ -445,3 +445,36 @@ async def test_a_peer_that_acknowledges_nothing_for_ten_seconds_has_vanished(
     assert trio.current_time() - began >= 100
     await theirs.aclose()
     await ours.aclose()
+
+
+async def test_frames_that_come_as_the_peer_is_looked_after_are_not_lost() -> None:
+    """A scope whose time is up as a read returns cancels whatever is awaited next in it."""
+    taken: list[bytes] = []
+
+    class Frames:
+        is_open = True
+
+        async def receive(self, data: bytes) -> None:
+            await trio.lowlevel.checkpoint()
+            taken.append(data)
+
+    class Bytes:
+        def __init__(self) -> None:
+            self.left = [b"one", b"two", b""]
+
+        async def receive_some(self, _: int) -> bytes:
+            await trio.lowlevel.checkpoint()
+            if self.left[0] == b"one":
+                here._read_scope.cancel()
+            return self.left.pop(0)
+
+    here = SimpleNamespace(
+        _stream=Bytes(),
+        _read_deadline=math.inf,
+        _deadline=lambda: math.inf,
+        _closing=False,
+        _is_there=lambda: True,
+    )
+    read = connection.HttpConnection._read_websocket
+    assert not await read(here, Frames())  # type: ignore[arg-type]  # as much of both as is used
+    assert taken == [b"one", b"two"]

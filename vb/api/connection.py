@@ -319,6 +319,7 @@ class HttpConnection:
     async def _read_websocket(self, stream: WebSocketStream) -> bool:
         """Feed an open WebSocket past the protocol, in one scope; False when nothing more can be read."""
         while True:
+            late = b""
             with trio.CancelScope(deadline=self._read_deadline) as self._read_scope:
                 while stream.is_open and not self._closing:
                     self._reading = True
@@ -331,10 +332,18 @@ class HttpConnection:
                     self._read_scope.deadline = self._read_deadline
                     if not data:
                         return False
+                    if self._read_scope.cancel_called:
+                        late = bytes(
+                            data
+                        )  # they came as the time was up: what they hold must not be cancelled
+                        break
                     if not self._closing:
                         await stream.receive(bytes(data))
-                return True
+                else:
+                    return True
             self._reading = False
+            if late and not self._closing:
+                await stream.receive(late)
             if not self._is_there():
                 return False
 
