@@ -11,6 +11,7 @@ _PARAMETERS = (
     (re.compile(r"^(/v1/(?:legs|rooms))/[^/]+"), r"\1/{id}"),
     (re.compile(r"^(/v1/rooms/\{id\}/legs)/[^/]+"), r"\1/{legID}"),
     (re.compile(r"/play/[^/]+"), "/play/{playbackID}"),
+    (re.compile(r"/tts/(?!preflight$)[^/]+"), "/tts/{ttsID}"),
     (re.compile(r"^(/api/calls)/(?!details$)[^/]+"), r"\1/{id}"),
     (re.compile(r"/bridges/[^/]+"), "/bridges/{bridgeID}"),
 )
