@@ -107,6 +107,18 @@ class Over:
 AgentEvent: TypeAlias = Ready | Spoke | Interrupted | Heard | Responded | Corrected | Latency | Over
 
 
+def told_close(provider: str, code: int, reason: str) -> str:
+    """Say how a provider has closed its WebSocket, in words fit for clients."""
+    return f"{provider}: closed with {code} {reason}".strip()[:200]
+
+
+def over_by_close(provider: str, code: int, reason: str) -> Over:
+    """Return why a conversation is over whose WebSocket the provider has closed, by the codes all share."""
+    if code in (1000, 1001, 1005):
+        return Over("provider_closed")
+    return Over("connection_lost", "retryable", told_close(provider, code, reason))
+
+
 @dataclass(frozen=True, slots=True)
 class HttpCall:
     """One request to the provider's REST API.
@@ -202,10 +214,6 @@ class AgentCodec(Protocol):
 
     def replies(self) -> list[Message]:
         """Return what has to be sent because of what was received; empties the list."""
-        ...
-
-    def cleared(self, turn: int, played_ms: int) -> Iterable[Message]:
-        """Return what the provider wants to know when the agent was cut short in a turn."""
         ...
 
     def inject(self, text: str, *, respond: bool) -> Iterable[Message] | HttpCall:

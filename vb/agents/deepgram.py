@@ -22,6 +22,7 @@ from vb.agents.base import (
     Ready,
     Responded,
     Spoke,
+    over_by_close,
 )
 from vb.agents.messages import parse_object, text_at, words_at
 from vb.codecs.pcm import Pcm
@@ -157,10 +158,6 @@ class DeepgramCodec:
         found, self._replies = self._replies, []
         return found
 
-    def cleared(self, turn: int, played_ms: int) -> Iterable[Message]:
-        """Say nothing: the provider has told of the interruption itself."""
-        return ()
-
     def inject(self, text: str, *, respond: bool) -> Iterable[Message] | HttpCall:
         """Let the agent say a text when it is its turn, or answer it as if the user had said it."""
         if not self._ready:
@@ -180,9 +177,7 @@ class DeepgramCodec:
 
     def closed(self, code: int, reason: str) -> Over:
         """Say whether it was meant."""
-        if code in (1000, 1001, 1005):
-            return Over("provider_closed")
-        return Over("connection_lost", "retryable", f"deepgram: closed with {code} {reason}".strip()[:200])
+        return over_by_close(self.provider, code, reason)
 
 
 def _is_number(value: object) -> bool:

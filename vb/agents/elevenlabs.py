@@ -25,6 +25,7 @@ from vb.agents.base import (
     Ready,
     Responded,
     Spoke,
+    told_close,
 )
 from vb.agents.messages import number_at, object_at, parse_object, text_at, words_at
 from vb.codecs.pcm import Pcm
@@ -197,10 +198,6 @@ class ElevenLabsCodec:
         found, self._replies = self._replies, []
         return found
 
-    def cleared(self, turn: int, played_ms: int) -> Iterable[Message]:
-        """Say nothing: the provider has told of the interruption itself."""
-        return ()
-
     def inject(self, text: str, *, respond: bool) -> Iterable[Message] | HttpCall:
         """Let the agent know a text, or answer it."""
         if not self._ready:
@@ -218,9 +215,7 @@ class ElevenLabsCodec:
     def closed(self, code: int, reason: str) -> Over:
         """Tell a refusal of the overrides from an ordinary end."""
         if code == _NOT_ENABLED or (not self._ready and code != 1000):
-            return Over(
-                "refused", "permanent_input", f"elevenlabs: closed with {code} {reason}".strip()[:200]
-            )
+            return Over("refused", "permanent_input", told_close(self.provider, code, reason))
         return Over("provider_closed" if code in (1000, 1001, 1005) else "connection_lost")
 
 

@@ -21,6 +21,7 @@ from vb.agents.base import (
     Ready,
     Responded,
     Spoke,
+    over_by_close,
 )
 from vb.agents.messages import flag_at, object_at, parse_object, words, words_at
 from vb.agents.protobuf import read_fields, write_bytes, write_number
@@ -176,10 +177,6 @@ class PipecatCodec:
         """Nothing that is received wants an answer."""
         return []
 
-    def cleared(self, turn: int, played_ms: int) -> Iterable[Message]:
-        """Tell the bot that it was cut short, where it has not said so itself."""
-        return [write_bytes(_Frame.INTERRUPTION, b"")]
-
     def inject(self, text: str, *, respond: bool) -> Iterable[Message] | HttpCall:
         """Give the model a text; a bot without RTVI can only be made to say it."""
         if not self._open:
@@ -207,9 +204,7 @@ class PipecatCodec:
         """Say whether it was meant; a bot that talks to somebody else is busy."""
         if code == _BUSY:
             return Over("busy", "rate_limited", "pipecat: the bot talks to somebody else")
-        if code in (1000, 1001, 1005):
-            return Over("provider_closed")
-        return Over("connection_lost", "retryable", f"pipecat: closed with {code} {reason}".strip()[:200])
+        return over_by_close(self.provider, code, reason)
 
 
 def _text(value: int | bytes | None) -> str:

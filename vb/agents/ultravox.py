@@ -23,6 +23,7 @@ from vb.agents.base import (
     Ready,
     Responded,
     Spoke,
+    over_by_close,
 )
 from vb.agents.messages import flag_at, number_at, parse_object, text_at, words, words_at
 from vb.codecs.pcm import Pcm
@@ -179,10 +180,6 @@ class UltravoxCodec:
         found, self._replies = self._replies, []
         return found
 
-    def cleared(self, turn: int, played_ms: int) -> Iterable[Message]:
-        """Say nothing: the provider has told of the interruption itself."""
-        return ()
-
     def inject(self, text: str, *, respond: bool) -> Iterable[Message] | HttpCall:
         """Put a text into the conversation; what is only to be known is read with the next turn."""
         if not self._ready:
@@ -202,6 +199,4 @@ class UltravoxCodec:
 
     def closed(self, code: int, reason: str) -> Over:
         """Say whether it was meant."""
-        if code in (1000, 1001, 1005):
-            return Over("provider_closed")
-        return Over("connection_lost", "retryable", f"ultravox: closed with {code} {reason}".strip()[:200])
+        return over_by_close(self.provider, code, reason)

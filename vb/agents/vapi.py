@@ -21,6 +21,7 @@ from vb.agents.base import (
     Ready,
     Responded,
     Spoke,
+    over_by_close,
 )
 from vb.agents.messages import object_at, parse_object, text_at, words_at
 from vb.codecs.pcm import Pcm
@@ -150,10 +151,6 @@ class VapiCodec:
         """Nothing that is received wants an answer."""
         return []
 
-    def cleared(self, turn: int, played_ms: int) -> Iterable[Message]:
-        """Say nothing: the provider has told of the interruption itself."""
-        return ()
-
     def inject(self, text: str, *, respond: bool) -> Iterable[Message] | HttpCall:
         """Add a message to the conversation, through the URL that controls the call."""
         if not self._ready or not self._control_url:
@@ -177,6 +174,4 @@ class VapiCodec:
 
     def closed(self, code: int, reason: str) -> Over:
         """Say whether it was meant."""
-        if code in (1000, 1001, 1005):
-            return Over("provider_closed")
-        return Over("connection_lost", "retryable", f"vapi: closed with {code} {reason}".strip()[:200])
+        return over_by_close(self.provider, code, reason)

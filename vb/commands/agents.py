@@ -198,6 +198,11 @@ _ERRORS: Final = (400, 404, 409, 503)
 
 def _start(engine: Engine, owner: Owner, codec: AgentCodec) -> AgentStart:
     engine.agents.start(owner, codec)
+    return started(owner)
+
+
+def started(owner: Owner) -> AgentStart:
+    """Return the answer that says where an agent is being attached."""
     kind, _, name = owner.key.partition(" ")
     leg, room = (name, None) if kind == "leg" else (None, name)
     return AgentStart(status="agent_started", leg_id=leg, room_id=room)

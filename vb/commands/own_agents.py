@@ -14,6 +14,7 @@ from vb.agents.runtime.brain import Tool, ToolCall
 from vb.agents.runtime.chat import ChatSettings
 from vb.agents.runtime.options import AgentOptions, Parts
 from vb.agents.runtime.turns import Timing
+from vb.commands.agents import started
 from vb.commands.owners import owner_command
 from vb.commands.params import OwnerRef
 from vb.commands.registry import Route
@@ -249,6 +250,4 @@ def _check(engine: Engine, p: OwnAgentStart) -> Callable[[Owner], Parts]:
 async def agent_local(engine: Engine, owner: Owner, p: OwnAgentStart) -> AgentStart:
     """Attach an agent that runs here."""
     engine.agents.start_own(owner, _check(engine, p)(owner))
-    kind, _, name = owner.key.partition(" ")
-    leg, room = (name, None) if kind == "leg" else (None, name)
-    return AgentStart(status="agent_started", leg_id=leg, room_id=room)
+    return started(owner)
