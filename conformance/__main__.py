@@ -17,6 +17,8 @@ from conformance.runner import Outcome, as_json, first_problem, run_all
 from conformance.targets import Target, remote
 from conformance.workers import run_parallel
 
+MAX_SECOND_LOOKS = 6
+
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
@@ -55,6 +57,20 @@ def ledger_problems(
     return problems
 
 
+def second_look(scenarios: Mapping[str, Scenario], outcomes: Sequence[Outcome]) -> list[Outcome]:
+    """Runs what failed beside others once more, by itself, and lets that count.
+
+    Scenarios hear and time real calls in several processes at once, so a busy moment can fail one that holds.
+    More failures than `MAX_SECOND_LOOKS` are no busy moment.
+    """
+    failed = [scenarios[outcome.name] for outcome in outcomes if outcome.failed]
+    if not failed or len(failed) > MAX_SECOND_LOOKS:
+        return list(outcomes)
+    print(f"once more, one after the other: {', '.join(item.name for item in failed)}", flush=True)
+    again = {outcome.name: outcome for outcome in trio.run(run_all, failed, None)}
+    return [again.get(outcome.name, outcome) for outcome in outcomes]
+
+
 def main(argv: list[str] | None = None) -> int:
     """Runs the suite; returns 0 when nothing failed."""
     arguments = parser().parse_args(argv)
@@ -87,7 +103,7 @@ def main(argv: list[str] | None = None) -> int:
     if jobs == 1:
         outcomes = trio.run(lambda: run_all(chosen, target, webhook_port=arguments.webhook_port))
     else:
-        outcomes = trio.run(run_parallel, chosen, jobs)
+        outcomes = second_look(scenarios, trio.run(run_parallel, chosen, jobs))
     report = Path(arguments.json) if arguments.json else None
     if report is not None:
         report.write_text(as_json(outcomes) + "\n", encoding="utf-8")

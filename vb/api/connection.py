@@ -36,6 +36,8 @@ KEEP_ALIVE_TIMEOUT_S: Final = 75.0
 WRITE_TIMEOUT_S: Final = 5.0
 GONE_S: Final = 10.0
 """A peer that has acknowledged none of what was written for so long has vanished without a word."""
+_LOOK_S: Final = GONE_S / 4
+"""How often a peer is looked after while it owes acknowledgements; it is let go of twice this late at most."""
 LINGER_S: Final = 1.0
 _STREAM_ERRORS: Final = (trio.BrokenResourceError, trio.ClosedResourceError, trio.BusyResourceError)
 _MAX_EMPTY_LINES: Final = 16
@@ -302,14 +304,14 @@ class HttpConnection:
             if self._receiver is not None:
                 self._receiver.lost(reset=True)
             return False
-        self._look_at = math.inf if unanswered_s is None else now + GONE_S / 2
+        self._look_at = math.inf if unanswered_s is None else now + _LOOK_S
         return now < self._read_deadline
 
     def _watch(self) -> None:
         """See to it that somebody looks whether the peer takes what was written."""
         if self._look_at == math.inf:
             self._flow.unanswered_for()
-            self._look_at = trio.current_time() + GONE_S / 2
+            self._look_at = trio.current_time() + _LOOK_S
             self._read_scope.deadline = self._deadline()
 
     def _deadline(self) -> float:
