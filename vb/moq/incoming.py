@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Final
 
 from vb.moq.codes import MoqError, ResetCode, SessionCode, violation
+from vb.moq.fields import Filter
 from vb.moq.objects import FetchHead, ObjectStream, TooLong
 from vb.moq.publication import Track
 from vb.moq.subscription import Sink, Subscription
@@ -31,9 +32,9 @@ class Incoming:
         self._streams: dict[int, ObjectStream] = {}
         self._ignored: set[int] = set()
 
-    def expect(self, track: Track, sink: Sink) -> Subscription:
+    def expect(self, track: Track, sink: Sink, wanted: Filter) -> Subscription:
         """Return a new subscription, whose objects will come by its alias."""
-        subscription = Subscription(track, sink, self._next_alias)
+        subscription = Subscription(track, sink, wanted, self._next_alias)
         self._aliases[self._next_alias] = subscription
         self._next_alias += 1
         return subscription

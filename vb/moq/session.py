@@ -23,6 +23,7 @@ from vb.moq.codes import (
     violation,
 )
 from vb.moq.control import ControlStream
+from vb.moq.fields import LATEST, Filter
 from vb.moq.incoming import Incoming
 from vb.moq.messages import (
     Announce,
@@ -143,9 +144,9 @@ class MoqSession:
         self._namespaces.append(namespace)
         self._requests.make(lambda number: Announce(number, namespace))
 
-    def subscribe(self, track: Track, sink: Sink) -> Subscription:
+    def subscribe(self, track: Track, sink: Sink, wanted: Filter = LATEST) -> Subscription:
         """Ask for the objects of a track of the peer."""
-        subscription = self._incoming.expect(track, sink)
+        subscription = self._incoming.expect(track, sink, wanted)
         self._ask(subscription)
         return subscription
 
@@ -275,7 +276,8 @@ class MoqSession:
         def make(number: int) -> Message:
             subscription.request_id = number
             self._subscriptions[number] = subscription
-            return Subscribe(number, subscription.alias, *subscription.track)
+            wanted = subscription.wanted
+            return Subscribe(number, subscription.alias, *subscription.track, filter=wanted)
 
         self._requests.make(make)
 

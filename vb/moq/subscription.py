@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
+from vb.moq.fields import Filter
 from vb.moq.objects import Object
 from vb.moq.publication import Track
 
@@ -36,6 +37,7 @@ class Subscription:
     Attributes:
         track: its name.
         sink: takes its objects.
+        wanted: which.
         alias: our short name for it.
         request_id: of the request, -1 before it is sent.
         live: neither refused nor over.
@@ -43,6 +45,7 @@ class Subscription:
 
     track: Track
     sink: Sink
+    wanted: Filter
     alias: int
     request_id: int = -1
     live: bool = True
