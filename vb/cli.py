@@ -157,7 +157,10 @@ async def _serve_until_signal(config: Config) -> int:
         if not early_stop.was_asked():
             nursery.start_soon(_collect_young)
             async with open_server(config) as server:
-                listening = {"http": server.addresses.http, "sip": list(server.addresses.sip)}
+                addresses = server.addresses
+                listening: dict[str, object] = {"http": addresses.http, "sip": list(addresses.sip)}
+                if addresses.moq is not None:
+                    listening["moq"] = addresses.moq
                 print(json.dumps({"event": "listening", **listening}), flush=True)
                 await stop.wait()
         nursery.cancel_scope.cancel()

@@ -12,12 +12,14 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import aclosing, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import trio
 from pydantic import BaseModel
 
-from vb.api.app import create_app
+from vb.api.access import WrongTokens, access_of
+from vb.api.app import Application, create_app
+from vb.api.moq import SessionGuard
 from vb.api.serve import serve_http
 from vb.api.spool import Spool
 from vb.api.webhooks import WebhookDispatcher
@@ -35,6 +37,7 @@ from vb.history.settings import history_settings
 from vb.history.tasks import History, open_history
 from vb.layers import open_layer
 from vb.mixer.tasks import run_plane
+from vb.moqleg.kind import MoqLegs
 
 CLEANUP_SHARE: Final = 0.6
 """Which part of the stop time-out legs and recordings may take to end."""
@@ -49,10 +52,12 @@ class Addresses:
     Attributes:
         http: base URL, None without the HTTP edge.
         sip: `transport:host:port` of every SIP socket.
+        moq: `host:port` of the WebTransport listener, None without one.
     """
 
     http: str | None
     sip: tuple[str, ...]
+    moq: str | None = None
 
 
 class Server:
@@ -150,17 +155,29 @@ async def open_server(config: Config | None = None, *, http: bool = True) -> Asy
             app.runner.settle = spool.written
         grid = await transports.start(partial(run_plane, engine.plane), name="media plane")
         add_figures(engine, grid)
+        _guard_sessions(engine, app)
         listening = {kind.name: await transports.start(kind.run, name=kind.name) for kind in engine.kinds}
         stop_by = math.inf
         serve = partial(serve_http, engine, stop=trio.Event(), app=app, deadline=lambda: stop_by)
         url = await edge.start(serve, name="HTTP") if http else None
         engine.life.ready = True
         try:
-            yield Server(engine, Addresses(url, tuple(listening["sip"])))
+            moq = next(iter(listening[MoqLegs.name]), None)
+            yield Server(engine, Addresses(url, tuple(listening["sip"]), moq))
             stop_by = await _stop(engine, webhooks)
         finally:
             engine.life.ready, engine.life.stopping = False, True
             legs.cancel_scope.cancel()
+
+
+def _guard_sessions(engine: Engine, app: Application | None) -> None:
+    """Let the rules of the API hold for MoQ legs, too, whether REST is served or not."""
+    guard = (
+        SessionGuard(access_of(engine.config.http), WrongTokens(engine.metrics))
+        if app is None
+        else app.guard()
+    )
+    cast("MoqLegs", engine.kinds.get(MoqLegs.name)).guard = guard
 
 
 @asynccontextmanager

@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 
 import structlog
 
+from vb.config import HttpConfig
 from vb.limits.guessing import Guessing
 from vb.metrics import Metrics
 
@@ -138,6 +139,15 @@ class Access:
         # What a proxy forwards and is no address counts for the proxy, or each spelling would be a source.
         address = self._client(client_host, values) or _address(client_host or "")
         return replace(_UNAUTHORIZED, guessed_by=_source(address))
+
+
+def access_of(config: HttpConfig) -> Access:
+    """Return the rules that the settings say."""
+    return Access(
+        parse_networks(config.allowed_ips),
+        trust_proxy_headers=config.trust_proxy_headers,
+        tokens=[token.get_secret_value() for token in config.api_tokens],
+    )
 
 
 class WrongTokens:

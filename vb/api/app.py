@@ -13,13 +13,15 @@ from quart import Response, request
 from quart_trio import QuartTrio
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
 
-from vb.api.access import Access, AccessRefusal, WrongTokens, parse_networks, warn_of_short_tokens
+from vb.api.access import AccessRefusal, WrongTokens, access_of, warn_of_short_tokens
 from vb.api.calls import add_calls
 from vb.api.documents import Documents
 from vb.api.edge import CommandRunner, EdgeEngine
 from vb.api.encoding import MAX_BODY_BYTES
 from vb.api.flow import Flow
 from vb.api.media_socket import ServerSocket
+from vb.api.moq import NAME as MOQ_NAME
+from vb.api.moq import SessionGuard, plain_refusal
 from vb.api.pages import add_pages
 from vb.api.patterns import Pattern, PatternError
 from vb.api.rest import CORS_HEADERS, PREFLIGHT_HEADERS, Replies, add_commands
@@ -27,6 +29,7 @@ from vb.api.sockets import SOCKETS, SocketRoute, find_socket
 from vb.api.vsi import CLOSE_GOING_AWAY, Receive, Send, VsiSession
 from vb.errors import VbError, first_of
 from vb.metrics import CONTENT_TYPE, Reading
+from vb.moqleg.request import PATH as MOQ_PATH
 from vb.storage.base import StorageError
 from vb.wsleg.request import UpgradeRequest
 
@@ -56,12 +59,8 @@ class Application(QuartTrio):
         self.runner = CommandRunner(engine)
         self.replies = Replies(engine.instance_id)
         self.documents = Documents()
-        http = engine.config.http
-        tokens = [token.get_secret_value() for token in http.api_tokens]
-        warn_of_short_tokens(tokens)
-        self.access = Access(
-            parse_networks(http.allowed_ips), trust_proxy_headers=http.trust_proxy_headers, tokens=tokens
-        )
+        warn_of_short_tokens(token.get_secret_value() for token in engine.config.http.api_tokens)
+        self.access = access_of(engine.config.http)
         self.wrong_tokens = WrongTokens(engine.metrics)
         self._sessions: set[VsiSession] = set()
         self._media: set[ServerSocket] = set()
@@ -173,6 +172,10 @@ class Application(QuartTrio):
         for session in tuple(self._sessions):
             session.close(CLOSE_GOING_AWAY)
 
+    def guard(self) -> SessionGuard:
+        """Return who lets sessions in that are not opened here, by the same rules."""
+        return SessionGuard(self.access, self.wrong_tokens)
+
     def readings(self) -> list[Reading]:
         """Return the gauges of the edge itself."""
         return [("vsi_clients", "VSI clients that are connected now", len(self._sessions), {})]
@@ -268,6 +271,19 @@ def _add_pages(app: Application) -> None:
         app.add_url_rule(
             path, endpoint=path, view_func=view, methods=["GET"], provide_automatic_options=False
         )
+
+    async def moq_without_session() -> Response:
+        refusal = plain_refusal(app.engine.config.moq)
+        headers = {"Allow": "CONNECT"} if refusal.status == 405 else None
+        return app.replies.error(refusal.status, refusal.message, headers)
+
+    app.add_url_rule(
+        MOQ_PATH,
+        endpoint=MOQ_NAME,
+        view_func=moq_without_session,
+        methods=["POST"],
+        provide_automatic_options=False,
+    )
 
     for route in SOCKETS:
         app.add_url_rule(

@@ -8,9 +8,11 @@ from string import Formatter
 from typing import Any, Final
 
 from vb.api.calls import RECORDING_PATH
+from vb.api.moq import moq_operation
 from vb.api.schemas import Schema, SchemaBook, closure, reference
 from vb.api.sockets import SOCKETS, SocketRoute
 from vb.commands.registry import Command, Route
+from vb.moqleg.request import PATH as MOQ_PATH
 
 _DESCRIPTION: Final = """\
 Control of calls, rooms, playback and recording. What happens is told by events, over the WebSocket at
@@ -42,6 +44,7 @@ _FAILURES: Final = {
     401: "a token is needed",
     403: "not allowed",
     404: "no such leg, room, playback, recording or call",
+    405: "the operation has another method",
     409: "the state of the target does not allow it",
     413: "the body is too large",
     426: "an upgrade to a WebSocket is required",
@@ -204,6 +207,7 @@ def _pages() -> dict[str, Any]:
     return {
         "/v1/vsi": {"get": _vsi()},
         **{route.path: {"get": _socket(route)} for route in SOCKETS},
+        MOQ_PATH: {"post": moq_operation(_failure)},
         "/healthz": {"get": _page("healthz", "The process lives", {"200": ("alive", readable)})},
         "/readyz": {
             "get": _page(

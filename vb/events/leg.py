@@ -135,7 +135,7 @@ class LegCommandFailed(LegEvent, type="leg.command_failed"):
 
 
 class LegAudioDropped(LegEvent, type="leg.audio_dropped"):
-    """Some of what a WebSocket leg sends or hears was lost; told every few seconds at most."""
+    """Some of what a WebSocket or MoQ leg sends or hears was lost; told every few seconds at most."""
 
     direction: Literal["in", "out"] = Field(description="`in` is what the far end sends")
     reason: Literal["overflow", "underflow", "malformed", "flood", "slow_reader"] = Field(

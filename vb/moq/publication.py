@@ -1,9 +1,9 @@
 """Objects of a track on their way to one subscriber: in which group and stream, and what a slow one misses.
 
-A group is one stream of many objects. That costs a third of a stream for each object, and objects of one
-group come in order without a head of their own; the price is that a lost packet holds up the objects behind
-it until it is sent again, which whoever plays audio from a network has to bear anyway. A new group begins
-every second, so that a subscriber can begin there and nothing has to be given up for longer than that.
+A group is one stream of many objects: a stream for each would be set up and forgotten fifty times a second
+by both ends. The price is that a lost packet holds up the objects behind it until it is sent again, which
+whoever plays audio from a network has to bear anyway. A new group begins every second, so that a subscriber
+can begin there, and nothing has to be given up for longer than that.
 
 Spec: draft-ietf-moq-transport-11 sections 8.7 and 9.4.
 """
