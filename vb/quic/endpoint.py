@@ -57,8 +57,8 @@ class Limits:
     per_host: int = 128
     handshakes: int = 64
     handshakes_per_host: int = 16
-    new_per_second: int = 100
-    answers_per_second: int = 1000
+    new_per_second: int = 50
+    answers_per_second: int = 500
 
 
 class Endpoint:
