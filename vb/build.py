@@ -30,6 +30,7 @@ from vb.metrics import Metrics
 from vb.mixer.plane import Plane
 from vb.mixer.port import Port
 from vb.mixer.tasks import SocketIo
+from vb.moqleg.kind import MoqLegs
 from vb.name_servers import NameServers
 from vb.names import NameLookup
 from vb.playback.players import Players
@@ -233,6 +234,7 @@ def build_engine(
     engine.add_kind(WhatsAppLegs(engine, sip, rtc))
     websockets = WebSocketLegs(engine)
     engine.add_kind(websockets)
+    engine.add_kind(MoqLegs(engine))
     plane.set_fault_handlers(partial(_leg_fault, engine, websockets), _room_fault)
     return engine
 

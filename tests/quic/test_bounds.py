@@ -38,8 +38,8 @@ def test_what_comes_behind_gaps_is_bounded_on_all_streams_together() -> None:
     world.run(0.012)
     assert connection_of(world)._quic._held() == 2 * 200_001
     send_raw(client, b"\x0e" + encode_uint_var(first + 8) + encode_uint_var(200_000) + b"\x01x")
-    assert ended_code(client, world) == 0x3  # FLOW_CONTROL_ERROR
-    assert peer.told[-1][0] == "closed"
+    world.run(3.0)
+    assert peer.told[-1] == ("closed", 0x3, "Over connection data limit")
 
 
 def ended_code(client: Client, world: World) -> int | None:

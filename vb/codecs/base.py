@@ -7,7 +7,7 @@ from typing import Final, Protocol, Self, runtime_checkable
 
 from vb.codecs import g711
 from vb.codecs.g722 import G722Decoder, make_g722_encoder
-from vb.codecs.opus import OpusDecoder, OpusEncoder
+from vb.codecs.opus import DEFAULT_BIT_RATE, OpusDecoder, OpusEncoder
 from vb.codecs.pcm import CodecError, Pcm
 
 __all__ = [
@@ -36,6 +36,7 @@ class Codec:
         channels: channel count written to SDP; the audio itself is always mono.
         fmtp: format parameters of our offers and answers.
         tabled: coded by look-up table, so that the media plane handles many streams in one call.
+        bit_rate: what it is encoded with, in bit/s, where a codec lets choose; 0 for its usual one.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Codec:
     channels: int = 1
     fmtp: str | None = None
     tabled: bool = False
+    bit_rate: int = 0
 
 
 PCMU: Final = Codec("PCMU", 0, 8000, 8000, tabled=True)
@@ -118,7 +120,7 @@ def make_encoder(codec: Codec) -> Encoder:
         case "G722":
             return make_g722_encoder()
         case "opus":
-            return OpusEncoder(codec.pcm_rate_hz)
+            return OpusEncoder(codec.pcm_rate_hz, bit_rate=codec.bit_rate or DEFAULT_BIT_RATE)
     raise CodecError(f"no encoder for {codec.name}")
 
 

@@ -16,6 +16,7 @@ from pydantic import ValidationError, model_validator
 from vb.config.agents import AgentConfig
 from vb.config.calls import (
     HttpConfig,
+    MoqConfig,
     RoomConfig,
     RtpConfig,
     ServerConfig,
@@ -51,6 +52,7 @@ __all__ = [
     "SettingRow",
     "settings_table",
     "HttpConfig",
+    "MoqConfig",
     "RoomConfig",
     "RtpConfig",
     "ServerConfig",
@@ -94,6 +96,7 @@ class Config(Group):
     webrtc: WebRtcConfig = WebRtcConfig()
     whatsapp: WhatsAppConfig = WhatsAppConfig()
     websocket: WebSocketConfig = WebSocketConfig()
+    moq: MoqConfig = MoqConfig()
     rooms: RoomConfig = RoomConfig()
     speech: SpeechConfig = SpeechConfig()
     recording: RecordingConfig = RecordingConfig()

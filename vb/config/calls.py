@@ -277,6 +277,20 @@ class WebSocketConfig(Group):
     )
 
 
+class MoqConfig(Group):
+    """MoQ legs: programs and browsers that come by WebTransport."""
+
+    enabled: Bool = setting("MOQ_ENABLED", "take MoQ legs over WebTransport", False)
+    listen_addr: Annotated[str, AfterValidator(check_host_port)] = setting(
+        "MOQ_LISTEN_ADDR", "UDP listen address of WebTransport", ":8443"
+    )
+    tls_cert_file: str = setting("MOQ_TLS_CERT_FILE", "file with its certificate chain (PEM)", "")
+    tls_key_file: str = setting("MOQ_TLS_KEY_FILE", "file with its key (PEM)", "")
+    opus_bitrate: Annotated[int, Field(ge=6000, le=510_000)] = setting(
+        "MOQ_OPUS_BITRATE", "bit/s of the Opus that MoQ legs are sent", 24_000
+    )
+
+
 class RoomConfig(Group):
     """Rooms and mixing."""
 

@@ -49,7 +49,7 @@ def read_request(headers: Headers, site: Site, address: tuple[str, int]) -> Requ
         return Refusal(405, "a WebTransport session is asked for by CONNECT")
     plain = tuple((name, value) for name, value in fields if not name.startswith(":"))
     origin = next((value for name, value in plain if name == "origin"), None)
-    return Request(path, query, plain, origin, address)
+    return Request(path, query, plain, origin, address, pseudo.get(":authority", ""))
 
 
 def accepting_headers(request: Request, site: Site) -> list[tuple[bytes, bytes]]:

@@ -17,6 +17,7 @@ class Request:
         headers: names in lower case, no pseudo-headers, in the order they came.
         origin: the header `origin`, as browsers send it; None from others.
         address: host and port that the request came from, validated by QUIC.
+        authority: host and port that were asked for, as the client knows us.
     """
 
     path: str
@@ -24,6 +25,7 @@ class Request:
     headers: tuple[tuple[str, str], ...]
     origin: str | None
     address: tuple[str, int]
+    authority: str = ""
 
 
 @dataclass(frozen=True)

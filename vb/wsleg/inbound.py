@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import structlog
 import trio
 
-from vb.errors import InternalError, Unavailable, VbError
+from vb.errors import Unavailable
 from vb.events.leg import LegRinging
-from vb.ids import check_id
 from vb.mixer.columns import PlaneFull
 from vb.web.hooks import make_hook
+from vb.wsleg.asked import check_asked_leg, join_room, open_room
 from vb.wsleg.leg import AudioOptions, WebSocketLeg
 from vb.wsleg.request import LegRequest, UpgradeRequest, kept_headers, read_leg_request
 from vb.wsleg.socket import TRY_AGAIN, MediaSocket
@@ -50,15 +49,8 @@ def check_leg(kind: WebSocketLegs, request: UpgradeRequest, *, admit: bool) -> L
     Raises:
         VbError: something in it cannot be used, or there is no room.
     """
-    engine = kind.engine
     wanted = read_leg_request(request.query)
-    if wanted.room_id:
-        check_id(wanted.room_id, "room_id")
-    make_hook(engine.web.policy, wanted.webhook_url, wanted.webhook_secret)
-    if admit:
-        if wanted.room_id and engine.rooms.is_closing(wanted.room_id):
-            raise InternalError(f"room {wanted.room_id} is being deleted")
-        engine.legs.check_capacity()
+    check_asked_leg(kind.engine, wanted, admit=admit)
     return wanted
 
 
@@ -101,7 +93,7 @@ async def _run(kind: WebSocketLegs, request: UpgradeRequest, socket: MediaSocket
         app_id=wanted.app_id or None,
         now=trio.current_time(),
         speech_detection=engine.config.speech.detection,
-        on_connected=lambda leg: kind.join(leg, wanted.room_id),
+        on_connected=lambda leg: join_room(engine, wanted.room_id, leg),
     )
     leg.headers = kept_headers(request.headers, authorization=not engine.config.http.api_tokens)
     if hook is not None:
@@ -109,9 +101,7 @@ async def _run(kind: WebSocketLegs, request: UpgradeRequest, socket: MediaSocket
 
     def announce() -> None:
         engine.legs.admit(leg)
-        if wanted.room_id and wanted.room_id not in engine.rooms:
-            with suppress(VbError):  # it is being deleted; the join says so
-                engine.rooms.open(wanted.room_id, app_id=leg.app_id)
+        open_room(engine, wanted.room_id, leg)
         leg.publish(
             LegRinging(
                 leg_id=leg.id, app_id=leg.app_id, leg_type=leg.type, sip_headers=dict(leg.headers) or None

@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
-import structlog
 import trio
 
 from vb.engine import Engine
-from vb.errors import VbError
 from vb.legs.kind import LegType
 from vb.legs.leg import Leg
 from vb.legs.requests import CreateLeg
@@ -20,8 +18,6 @@ from vb.wsleg.listener import Audience
 from vb.wsleg.losses import LOSSES, Counts
 from vb.wsleg.outbound import create_websocket_leg
 from vb.wsleg.socket import Outbox
-
-log = structlog.get_logger(__name__)
 
 
 class WebSocketLegs:
@@ -55,15 +51,6 @@ class WebSocketLegs:
             VbError: as `create_websocket_leg` says; nothing was sent or created.
         """
         return await create_websocket_leg(self, request)
-
-    def join(self, leg: Leg, room_id: str) -> None:
-        """Let a leg that is connected join the room that was asked for."""
-        if not room_id:
-            return
-        try:
-            self.engine.rooms.join(leg, room_id)
-        except VbError as exc:  # the room is being deleted: the leg goes on alone
-            log.info("leg cannot join its room", leg_id=leg.id, problem=exc.message)
 
     def audience(self, room: Room) -> Audience:
         """Return those who hear a room."""

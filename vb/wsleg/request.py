@@ -34,16 +34,49 @@ class UpgradeRequest:
 
 
 @dataclass(frozen=True, slots=True)
-class LegRequest:
-    """What a request for a WebSocket leg asks for; texts are empty where it does not say."""
+class AskedLeg:
+    """What a far end asks for that opens a leg, whatever carries it; texts are empty where it does not say.
 
-    rate_hz: int
-    wire_format: WireFormat
+    Attributes:
+        text: whether it wants text beside audio.
+    """
+
     text: bool
     room_id: str
     app_id: str
     webhook_url: str
     webhook_secret: str
+
+
+@dataclass(frozen=True, slots=True)
+class LegRequest(AskedLeg):
+    """What a request for a WebSocket leg asks for."""
+
+    rate_hz: int
+    wire_format: WireFormat
+
+
+def read_query(query: bytes) -> dict[str, str]:
+    """Return the values of a query; of a repeated key the first."""
+    values: dict[str, str] = {}
+    for key, value in parse_qsl(query.decode("latin-1"), keep_blank_values=True):
+        values.setdefault(key, value)
+    return values
+
+
+def read_asked_leg(values: Mapping[str, str]) -> AskedLeg:
+    """Read what requests for legs of any kind have in common; unknown keys are ignored.
+
+    Raises:
+        InvalidField: a value cannot be used.
+    """
+    return AskedLeg(
+        text=_flag(values.get("rtt", "").lower()),
+        room_id=values.get("room_id", ""),
+        app_id=_short(values, "app_id", _MAX_APP_ID_CHARS),
+        webhook_url=_short(values, "webhook_url", _MAX_URL_CHARS),
+        webhook_secret=values.get("webhook_secret", ""),
+    )
 
 
 def read_leg_request(query: bytes) -> LegRequest:
@@ -52,17 +85,17 @@ def read_leg_request(query: bytes) -> LegRequest:
     Raises:
         InvalidField: a value cannot be used.
     """
-    values: dict[str, str] = {}
-    for key, value in parse_qsl(query.decode("latin-1"), keep_blank_values=True):
-        values.setdefault(key, value)
+    values = read_query(query)
+    rate_hz, wire_format = _rate(values.get("sample_rate", "")), _wire_format(values)
+    asked = read_asked_leg(values)
     return LegRequest(
-        rate_hz=_rate(values.get("sample_rate", "")),
-        wire_format=_wire_format(values),
-        text=_flag(values.get("rtt", "").lower()),
-        room_id=values.get("room_id", ""),
-        app_id=_short(values, "app_id", _MAX_APP_ID_CHARS),
-        webhook_url=_short(values, "webhook_url", _MAX_URL_CHARS),
-        webhook_secret=values.get("webhook_secret", ""),
+        text=asked.text,
+        room_id=asked.room_id,
+        app_id=asked.app_id,
+        webhook_url=asked.webhook_url,
+        webhook_secret=asked.webhook_secret,
+        rate_hz=rate_hz,
+        wire_format=wire_format,
     )
 
 

@@ -85,24 +85,32 @@ class MediaSocket(Protocol):
         ...
 
 
+class Flushes(Protocol):
+    """Something that writes what waits for it."""
+
+    def flush(self) -> None:
+        """Write it, as far as that goes at once; must not fail."""
+        ...
+
+
 class Outbox:
-    """Lets the frames of one tick out together, so that each socket is written to once."""
+    """Lets the frames of one tick out together, so that each far end is written to once."""
 
     def __init__(self) -> None:
-        self._sockets: dict[MediaSocket, None] = {}
+        self._waiting: dict[Flushes, None] = {}
         self._wake = trio.Event()
 
-    def add(self, socket: MediaSocket) -> None:
-        """Let a socket be written to soon."""
-        if not self._sockets:
+    def add(self, waiting: Flushes) -> None:
+        """Let what waits for a far end be written soon."""
+        if not self._waiting:
             self._wake.set()
-        self._sockets[socket] = None
+        self._waiting[waiting] = None
 
     async def run(self) -> None:
         """Write until cancelled."""
         while True:
             await self._wake.wait()
             self._wake = trio.Event()
-            sockets, self._sockets = self._sockets, {}
-            for socket in sockets:
-                socket.flush()
+            all_waiting, self._waiting = self._waiting, {}
+            for waiting in all_waiting:
+                waiting.flush()

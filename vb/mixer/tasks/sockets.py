@@ -21,6 +21,7 @@ import numpy as np
 import trio
 
 from vb.mixer.batch import MAX_ROUNDS, ROW_BYTES, Batch, Endpoint
+from vb.mixer.links import Links, PacketLink
 from vb.mixer.tasks.receiver import Receiver
 from vb.rtp.latching import Address
 from vb.rtp.tasks.endpoint import RtpEndpoint
@@ -73,6 +74,7 @@ class SocketIo:
         self._senders: dict[int, _Send] = {}
         self._locked: set[int] = set()
         self._batch: Batch | None = None
+        self._links = Links()
 
     def close(self) -> None:
         """Stop watching sockets; they stay open."""
@@ -80,7 +82,11 @@ class SocketIo:
         self._rtcp_epoll.close()
 
     def attach(self, slot: int, endpoint: Endpoint) -> None:
-        """Watch a leg's sockets."""
+        """Watch a leg's sockets, or take its packets from whoever stands for them."""
+        if isinstance(endpoint, PacketLink):
+            self._links.attach(slot, endpoint)
+            self._senders[slot] = endpoint.send
+            return
         if not isinstance(endpoint, RtpEndpoint):
             raise TypeError(f"{endpoint!r} has no sockets")
         self._endpoints[slot] = endpoint
@@ -96,6 +102,10 @@ class SocketIo:
 
     def detach(self, slot: int) -> None:
         """Leave a leg's sockets alone, best before they are closed."""
+        if slot in self._links:
+            self._links.detach(slot)
+            del self._senders[slot]
+            return
         endpoint = self._endpoints.pop(slot, None)
         if endpoint is None:
             return
@@ -117,6 +127,8 @@ class SocketIo:
 
     def listen(self, slot: int) -> None:
         """Receive from anybody, still sending to the present address."""
+        if slot in self._links:
+            return  # there is one far end, and it is known
         sock = self._endpoints[slot].rtp
         address = self._targets.get(slot)
         if slot in self._locked:
@@ -137,6 +149,8 @@ class SocketIo:
 
     def lock(self, slot: int, address: Address) -> None:
         """Receive from and send to `address` only; the kernel drops what others send."""
+        if slot in self._links:
+            return
         sock = self._endpoints[slot].rtp
         self._targets[slot] = address
         self._locked.add(slot)  # also if it fails, which may leave the earlier connection
@@ -209,7 +223,7 @@ class SocketIo:
                 # A length that is no packet: the plane drops the row.
                 batch.lengths[cut] = 0
                 self.errors["too_long"] += 1
-        return row
+        return self._links.fill(batch, row)
 
     def _drain_rtcp(self, batch: Batch) -> None:
         """Take one datagram of each RTCP socket that has some."""

@@ -1,0 +1,190 @@
+"""The MoQ leg: its place in the plane, and how it ends."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from functools import partial
+from types import MappingProxyType
+from typing import ClassVar, Final
+
+import trio
+
+from vb.codecs.base import OPUS
+from vb.errors import InternalError
+from vb.events.leg import LegAudioDropped, LegConnected
+from vb.legs.capabilities import REFUSALS, Capability, Refusals
+from vb.legs.leg import Leg
+from vb.legs.protocols import LegHost
+from vb.legs.state import LegState
+from vb.mixer.plane import Plane
+from vb.mixer.port import RtpPort
+from vb.moq.codes import SessionCode
+from vb.moqleg.talk import FRAME_MS, Talk
+from vb.sdp.negotiate import Agreed
+from vb.sdp.stream import MediaAddress
+from vb.wsleg.conversation import REPORT_DELAY_S, REPORT_INTERVAL_S
+from vb.wsleg.losses import Loss
+
+LEG_TYPE: Final = "moq_in"
+SETUP_TIMEOUT_S: Final = 10.0
+HANGUP: Final = "hangup"
+MOQ_ERROR: Final = "moq_error"
+
+_FAILURES: Final = frozenset({"internal_error", "mixer_panic"})
+_REFUSALS: Final[Refusals] = MappingProxyType(
+    {**REFUSALS, Capability.DTMF: partial(InternalError, "DTMF over MoQ is not supported")}
+)
+
+
+def opus_over_moq(bit_rate: int) -> Agreed:
+    """Return the audio of a MoQ leg, as if it had been negotiated: Opus both ways, a packet every 20 ms."""
+    nowhere = MediaAddress("moq", 0)  # there is one far end, and its packets need no address
+    return Agreed(
+        remote_rtp=nowhere,
+        remote_rtcp=nowhere,
+        rtcp_mux=True,
+        send_codec=replace(OPUS, bit_rate=bit_rate),
+        send_payload_type=OPUS.payload_type,
+        receive={OPUS.payload_type: OPUS},
+        telephone_event_send=None,
+        telephone_event_receive={},
+        direction="sendrecv",
+        remote_held=False,
+        ptime_ms=FRAME_MS,
+    )
+
+
+class MoqLeg(Leg):
+    """A leg whose far end has opened a WebTransport session; it is its own signalling.
+
+    Args:
+        host: the engine's table of legs.
+        plane: where it is mixed.
+        talk: its session.
+        agreed: its audio.
+        speech_detection: whether speaking events are told.
+    """
+
+    inbound = True
+    refusals: ClassVar[Refusals] = _REFUSALS
+
+    def __init__(
+        self,
+        host: LegHost,
+        plane: Plane,
+        talk: Talk,
+        agreed: Agreed,
+        *,
+        leg_id: str,
+        app_id: str | None,
+        now: float,
+        speech_detection: bool = False,
+    ) -> None:
+        super().__init__(host, leg_id=leg_id, leg_type=LEG_TYPE, app_id=app_id, now=now)
+        self._plane = plane
+        self._talk = talk
+        self._agreed = agreed
+        self._speech_detection = speech_detection
+        self._media: RtpPort | None = None
+
+    # -- life ----------------------------------------------------------------------------------------------
+
+    async def serve(self, on_ready: Callable[[], None]) -> None:
+        """Run the leg to its end."""
+        await self.live(self, self._media_tasks, on_ready=on_ready)
+
+    async def run(self) -> None:
+        """Wait for the end of the session, and hang up for it."""
+        talk = self._talk
+        with trio.move_on_after(SETUP_TIMEOUT_S):
+            await talk.decided.wait()
+        if not talk.decided.is_set():
+            talk.session.fail(SessionCode.CONTROL_MESSAGE_TIMEOUT, "no setup came")
+        await talk.over.wait()
+        self.hangup(MOQ_ERROR if talk.end_code else HANGUP)
+
+    def hang_up(self, reason: str) -> None:
+        """Say goodbye to the far end, and what it has lost since the last report."""
+        for loss in self._talk.losses.take():
+            self._tell_loss(loss)
+        self._talk.close(reason, going_away=reason == "server_shutdown", failed=reason in _FAILURES)
+
+    @property
+    def is_closed(self) -> bool:
+        """Return True: nobody acknowledges a goodbye."""
+        return True
+
+    async def wait_closed(self) -> None:
+        """Return at once: nobody acknowledges a goodbye."""
+        await trio.lowlevel.checkpoint()
+
+    @asynccontextmanager
+    async def _media_tasks(self) -> AsyncIterator[None]:
+        talk = self._talk
+        self._media = port = self._plane.open_port(talk.link)
+        port.authenticated = True
+        self.adopt_port(port)
+        try:
+            port.configure(self._agreed)
+            talk.on_hearing, talk.on_text = self._set_hearing, self.text_received
+            talk.on_fault = partial(self.failed, "objects")
+            self._set_hearing(talk.hears)  # it may have asked before there was a port
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self.contain, "report", self._report)
+                try:
+                    yield
+                finally:
+                    nursery.cancel_scope.cancel()
+        finally:
+            port.close()
+            talk.detach()
+
+    def connect(self) -> None:
+        """Begin to speak and hear: the session is open."""
+        if self.ended:
+            return
+        self.clock.answered_at = trio.current_time()
+        self.advance(LegState.CONNECTED)
+        self.publish(LegConnected(leg_id=self.id, app_id=self.app_id, leg_type=self.type))
+        if self._media is not None:
+            self._media.detect_speaking = self._speech_detection
+
+    def _set_hearing(self, hears: bool) -> None:
+        """Send audio as long as the far end subscribes to it."""
+        if self._media is not None and not self.ended:
+            self._media.sending = hears
+
+    async def _report(self) -> None:
+        """Tell of losses, soon after the first and then every few seconds at most."""
+        losses = self._talk.losses
+        while True:
+            await losses.wait()
+            await trio.sleep(REPORT_DELAY_S)
+            for loss in losses.take():
+                self._tell_loss(loss)
+            await trio.sleep(REPORT_INTERVAL_S)
+
+    def _tell_loss(self, loss: Loss) -> None:
+        self.publish(
+            LegAudioDropped(
+                leg_id=self.id,
+                app_id=self.app_id,
+                direction=loss.direction,
+                reason=loss.reason,
+                count=loss.count,
+                duration_ms=loss.duration_ms,
+            )
+        )
+
+    # -- text ----------------------------------------------------------------------------------------------
+
+    @property
+    def has_text(self) -> bool:
+        """Whether text can be sent to the far end now."""
+        return self._talk.has_text and not self.ended
+
+    def send_text(self, text: str) -> bool:
+        """Send text to the far end; False when it has none, or takes it too slowly."""
+        return not self.ended and self._talk.say(text)

@@ -1,0 +1,95 @@
+"""Which frame of a stream an object is: objects are numbered within groups, frames one after the other.
+
+A publisher may put each frame into a group of its own, or many into one, and groups may be of any length;
+what is lost of a group, or a whole one, leaves a gap as long as it was. So the place of a group's first frame
+is worked out from the group before it: behind all of its objects where its stream has ended, else behind as
+many as groups have, unless there was no time for those. Numbers that skip more than there was time for do not
+count frames (some publishers number groups by a clock), and what follows them follows at once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+FRAME_S: Final = 0.02
+KEPT_GROUPS: Final = 64
+_SPARE_FRAMES: Final = 3
+"""By how many frames objects may outrun the clock."""
+
+
+@dataclass(slots=True)
+class _Group:
+    """A group: where its first frame is, how many objects it has had, and whether there are no more."""
+
+    base: int
+    size: int = 0
+    over: bool = False
+
+
+class Numbering:
+    """One track, from the first object that came."""
+
+    def __init__(self) -> None:
+        self._groups: dict[int, _Group] = {}
+        self._newest = -1
+        self._usual = 1
+        self._highest = 0
+        self._highest_at = 0.0
+
+    def place(self, group: int, number: int, now: float) -> int | None:
+        """Return the number of a frame; None when its group is too old to be known.
+
+        Args:
+            group: of the object.
+            number: of the object within it.
+            now: monotonic time.
+        """
+        found = self._groups.get(group)
+        if found is None:
+            found = self._begin(group, number, now)
+            if found is None:
+                return None
+        frame = found.base + number
+        if number > found.size and frame > self._highest + self._time_for(now) + _SPARE_FRAMES:
+            found.base += self._highest + 1 - frame
+            frame = self._highest + 1
+        found.size = max(found.size, number + 1)
+        if frame > self._highest or not self._highest_at:
+            self._highest, self._highest_at = frame, now
+        return frame
+
+    def over(self, group: int) -> None:
+        """Take note that a group has no further objects."""
+        found = self._groups.get(group)
+        if found is not None:
+            found.over = True
+            self._usual = max(1, found.size)
+
+    def _time_for(self, now: float) -> int:
+        """Return for how many frames there was time since the newest one."""
+        return int((now - self._highest_at) / FRAME_S) if self._highest_at else 0
+
+    def _begin(self, group: int, number: int, now: float) -> _Group | None:
+        if not self._groups:
+            base, self._newest = -number, group  # whoever listens begins anywhere
+        elif group > self._newest:
+            base, self._newest = self._behind(group, now), group
+        elif group < self._newest - KEPT_GROUPS:
+            return None
+        else:
+            later = min(known for known in self._groups if known > group)
+            base = self._groups[later].base - (later - group) * self._usual
+        self._groups[group] = begun = _Group(base)
+        while len(self._groups) > KEPT_GROUPS:
+            del self._groups[min(self._groups)]
+        return begun
+
+    def _behind(self, group: int, now: float) -> int:
+        """Return where a group begins that is newer than all others."""
+        before, time_for = self._groups[self._newest], self._time_for(now)
+        base = before.base + (before.size if before.over else max(before.size, self._usual))
+        if base > self._highest + 1 + time_for + _SPARE_FRAMES:
+            base = max(before.base + before.size, self._highest + 1 + max(0, time_for - 1))
+        missed = (group - self._newest - 1) * self._usual
+        return base + missed if missed <= time_for + _SPARE_FRAMES else base
