@@ -25,6 +25,7 @@ RECOVERED: Final = {
     "commands": ("call",),
     "engine": ("leg", "room", "turn"),
     "legs": ("task",),
+    "quic": ("connection", "session"),
     "slots": ("leg", "room"),
     "uploads": ("upload",),
     "webhooks": ("delivery", "event", "spool"),

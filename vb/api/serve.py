@@ -19,6 +19,7 @@ from vb.api.app import Application, create_app
 from vb.api.connection import HttpConnection
 from vb.api.edge import EdgeEngine
 from vb.api.encoding import MAX_BODY_BYTES
+from vb.listen_address import parse_listen_address
 
 log = structlog.get_logger(__name__)
 
@@ -65,16 +66,11 @@ def open_listener(addr: str) -> socket.socket:
     Raises:
         OSError: the address cannot be bound; the message names it.
     """
-    host, _, port = addr.rpartition(":")
-    host = host.strip("[]")
-    dual = not host or host == "::"
-    family = socket.AF_INET6 if ":" in host or (dual and socket.has_dualstack_ipv6()) else socket.AF_INET
-    sock = socket.socket(family, socket.SOCK_STREAM)
+    address = parse_listen_address(addr)
+    sock = socket.socket(address.family, socket.SOCK_STREAM)
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if family == socket.AF_INET6:
-            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0 if dual else 1)
-        sock.bind((host or ("::" if family == socket.AF_INET6 else "0.0.0.0"), int(port)))
+        address.bind(sock)
         sock.listen(BACKLOG)
     except OSError as exc:
         sock.close()

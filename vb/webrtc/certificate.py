@@ -15,11 +15,11 @@ from dataclasses import dataclass
 from typing import Final
 
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from vb.sdp.fingerprint import DIGESTS, Fingerprint, usable
+from vb.self_signed import make_certificate
 
 LIFETIME: Final = datetime.timedelta(days=365)
 
@@ -49,18 +49,7 @@ def make_identity(today: datetime.datetime, serial_number: int) -> Identity:
         today: with a time zone.
         serial_number: random, positive, below 2**159.
     """
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "vb")])
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(serial_number)
-        .not_valid_before(today - _CLOCK_SKEW)
-        .not_valid_after(today + LIFETIME)
-        .sign(key, hashes.SHA256())
-    )
+    certificate, key = make_certificate(today, serial_number, before=_CLOCK_SKEW, after=LIFETIME)
     return Identity(certificate, key)
 
 
