@@ -7,7 +7,7 @@ import hashlib
 
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import dh, ec
+from cryptography.hazmat.primitives.asymmetric import ec, ed448
 from cryptography.hazmat.primitives.serialization import (
     BestAvailableEncryption,
     Encoding,
@@ -62,9 +62,7 @@ def test_files_hold_a_chain_and_its_key() -> None:
         ),
         (
             CERTIFICATE,
-            dh.generate_parameters(2, 512)
-            .generate_private_key()
-            .private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()),
+            ed448.Ed448PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()),
             "no use for",
         ),
     ],
