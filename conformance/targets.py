@@ -31,6 +31,7 @@ class Target:
 
     http: Address
     sip: dict[str, Address]
+    moq: Address | None = None
     recording_dir: Path | None = None
     webhook_secret: str | None = None
     token: str | None = None
@@ -125,7 +126,7 @@ def _parse_address(text: str) -> Address:
     return host.strip("[]"), int(port)
 
 
-def read_bound(line: bytes) -> tuple[Address, dict[str, Address]] | None:
+def read_bound(line: bytes) -> tuple[Address, dict[str, Address], Address | None] | None:
     """The addresses from the line that the server prints once it is up; None for any other line."""
     try:
         bound = json.loads(line)
@@ -139,7 +140,8 @@ def read_bound(line: bytes) -> tuple[Address, dict[str, Address]] | None:
         host, port = _parse_address(address)
         sip[transport + ("6" if ":" in host else "")] = (host, port)
     parts = urlsplit(str(bound["http"]))
-    return (parts.hostname or "127.0.0.1", parts.port or 80), sip
+    moq = _parse_address(str(bound["moq"])) if "moq" in bound else None
+    return (parts.hostname or "127.0.0.1", parts.port or 80), sip, moq
 
 
 async def _drain(process: trio.Process, log: bytearray, up: trio.Event, found: list[Target]) -> None:

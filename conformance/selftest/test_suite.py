@@ -129,7 +129,9 @@ def test_the_line_of_addresses_is_told_from_log_lines() -> None:
     assert read_bound(b'{"level": "info", "event": "up"}') is None
     assert read_bound(b"Traceback") is None
     bound = read_bound(b'{"http": "http://127.0.0.1:1", "sip": ["udp:[::1]:2"]}')
-    assert bound == (("127.0.0.1", 1), {"udp6": ("::1", 2)})
+    assert bound == (("127.0.0.1", 1), {"udp6": ("::1", 2)}, None)
+    bound = read_bound(b'{"http": "http://127.0.0.1:1", "sip": [], "moq": "[::]:8443"}')
+    assert bound == (("127.0.0.1", 1), {}, ("::", 8443))
 
 
 def test_the_environment_is_fresh_and_settings_can_be_unset(tmp_path: Path) -> None:

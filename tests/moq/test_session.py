@@ -318,6 +318,10 @@ def test_an_object_that_is_too_long_costs_its_stream_and_no_more() -> None:
 def test_closing_ends_what_is_published_and_tells_the_host_once() -> None:
     talk = Talk()
     _publication, heard = talk.subscribed()
+    talk.server.finish("bye")
+    assert not talk.server.is_taken
+    talk.pair.deliver()
+    assert talk.server.is_taken
     talk.server.close("bye")
     talk.server.close("again")
     talk.pair.deliver()

@@ -13,7 +13,7 @@ from vb.moq.codes import SessionCode
 from vb.moq.fields import Filter
 from vb.moq.publication import Track
 from vb.moq.wire import Location
-from vb.moqleg.leg import SETUP_TIMEOUT_S
+from vb.moqleg.leg import GOODBYE_S, SETUP_TIMEOUT_S
 from vb.quic.session import Refusal
 
 
@@ -253,6 +253,9 @@ async def test_a_command_hangs_up_and_the_far_end_is_told(autojump_clock: MockCl
         caller = await world.caller()
         await call(world.engine, "delete_leg", {"id": world.legs()[0]})
         await world.settle()
+        assert world.observed.told()[-1] == ("leg.disconnected",)
+        await trio.sleep(0.1)
+        caller.pair.deliver()
         assert caller.mix.heard.end == "api_hangup"
         assert caller.ended_with() == (0, "api_hangup")
 
@@ -366,3 +369,17 @@ async def test_nothing_is_left_of_many_calls(autojump_clock: MockClock) -> None:
         assert world.legs() == []
         assert world.engine.plane.ports == 0
         assert world.engine.legs.running == 0
+
+
+async def test_a_far_end_that_takes_no_goodbye_is_not_waited_for_long(autojump_clock: MockClock) -> None:
+    async with open_world() as world:
+        caller = await world.caller()
+        await world.run(0.1)
+        caller.pair.server.stalled = True
+        begun = trio.current_time()
+        await call(world.engine, "delete_leg", {"id": world.legs()[0]})
+        await world.settle()
+        assert world.observed.told()[-1] == ("leg.disconnected",)
+        await world.engine.legs.wait_idle()
+        assert trio.current_time() - begun == pytest.approx(GOODBYE_S, abs=0.1)
+        assert caller.pair.server.closes == [(0, "api_hangup")]

@@ -163,15 +163,22 @@ class MoqSession:
             publication.finish()
             self._send(SubscribeDone(publication.request_id, code, publication.streams, reason))
 
-    def close(self, reason: str = "", *, going_away: bool = False, code: int = SessionCode.NO_ERROR) -> None:
-        """End the session in an orderly way."""
-        if self.over:
-            return
-        if self._set_up:
-            done = DoneCode.GOING_AWAY if going_away else DoneCode.TRACK_ENDED
-            for publication in tuple(self._publications.values()):
-                self.publish_done(publication, done, reason)
-        self._end(code, reason)
+    def finish(self, reason: str = "", *, going_away: bool = False) -> None:
+        """Say that nothing more comes; once it `is_taken` the session can be closed."""
+        self._requests.stop()
+        done = DoneCode.GOING_AWAY if going_away else DoneCode.TRACK_ENDED
+        for publication in tuple(self._publications.values()):
+            self.publish_done(publication, done, reason)
+
+    @property
+    def is_taken(self) -> bool:
+        """Whether the peer has acknowledged all control messages, or will not any more."""
+        return self.over or self._control is None or not self._transport.unsent(self._control)
+
+    def close(self, reason: str = "", *, code: int = SessionCode.NO_ERROR) -> None:
+        """End the session; what has not left is lost."""
+        if not self.over:
+            self._end(code, reason)
 
     def fail(self, code: SessionCode, reason: str) -> None:
         """End the session because the peer broke the protocol, or what it needs here has failed."""

@@ -29,6 +29,8 @@ from vb.wsleg.losses import Loss
 
 LEG_TYPE: Final = "moq_in"
 SETUP_TIMEOUT_S: Final = 10.0
+GOODBYE_S: Final = 1.0
+_LOOK_S: Final = 0.02
 HANGUP: Final = "hangup"
 MOQ_ERROR: Final = "moq_error"
 
@@ -109,16 +111,26 @@ class MoqLeg(Leg):
         """Say goodbye to the far end, and what it has lost since the last report."""
         for loss in self._talk.losses.take():
             self._tell_loss(loss)
-        self._talk.close(reason, going_away=reason == "server_shutdown", failed=reason in _FAILURES)
+        self._talk.finish(reason, going_away=reason == "server_shutdown")
 
     @property
     def is_closed(self) -> bool:
-        """Return True: nobody acknowledges a goodbye."""
-        return True
+        """Whether the session has ended."""
+        return self._talk.over.is_set()
 
     async def wait_closed(self) -> None:
-        """Return at once: nobody acknowledges a goodbye."""
-        await trio.lowlevel.checkpoint()
+        """Close the session, as soon as the far end has taken what was said last, or had the time for it.
+
+        Cancellation: it is closed at once.
+        """
+        talk = self._talk
+        try:
+            for _ in range(round(GOODBYE_S / _LOOK_S)):
+                if talk.session.is_taken:
+                    break
+                await trio.sleep(_LOOK_S)
+        finally:
+            talk.close(self.end_reason or "", failed=self.end_reason in _FAILURES)
 
     @asynccontextmanager
     async def _media_tasks(self) -> AsyncIterator[None]:

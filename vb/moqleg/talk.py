@@ -81,11 +81,17 @@ class Talk:
         self._wanted: dict[bytes, Subscription] = {}
         self._published: dict[bytes, Publication] = {}
         self._warned = False
+        self._finished = False
 
-    def close(self, reason: str, *, going_away: bool, failed: bool) -> None:
-        """Say goodbye."""
-        code = SessionCode.INTERNAL_ERROR if failed else SessionCode.NO_ERROR
-        self.session.close(reason, going_away=going_away, code=code)
+    def finish(self, reason: str, *, going_away: bool) -> None:
+        """Publish nothing any more, and say so."""
+        self._finished = True
+        self._published.clear()
+        self.session.finish(reason, going_away=going_away)
+
+    def close(self, reason: str, *, failed: bool) -> None:
+        """End the session."""
+        self.session.close(reason, code=SessionCode.INTERNAL_ERROR if failed else SessionCode.NO_ERROR)
 
     def detach(self) -> None:
         """Let go of the leg, which need not wait for the garbage collector."""
@@ -110,7 +116,7 @@ class Talk:
 
     def refusal(self, track: Track) -> int | None:
         """Refuse tracks that there are not."""
-        is_there = track.namespace == MIX and track.name in self._names
+        is_there = track.namespace == MIX and track.name in self._names and not self._finished
         return None if is_there else SubscribeCode.TRACK_DOES_NOT_EXIST
 
     def subscribed(self, publication: Publication) -> None:
