@@ -26,6 +26,8 @@ SETTINGS = {
     "SIP_REFER_CONSULT_TIMEOUT_MS": "500",
     "LOG_LEVEL": "info",
     "INSTANCE_ID": "fuzz",
+    "MOQ_ENABLED": "true",
+    "MOQ_LISTEN_ADDR": "127.0.0.1:0",
 }
 
 

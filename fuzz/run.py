@@ -18,13 +18,13 @@ from fuzz.bystanders import Bystanders, open_bystanders
 from fuzz.report import Case, Report
 from fuzz.watch import IDLE_NAMES, Watch
 
-ATTACKS = ("rtp", "sip", "dialog", "flood", "tcp", "json", "http", "vsi", "audio", "webrtc")
+ATTACKS = ("rtp", "sip", "dialog", "flood", "tcp", "json", "http", "vsi", "audio", "webrtc", "quic")
 QUICK_GROUPS = (
     ("rtp", "dialog"),
     ("sip",),
     ("flood",),
     ("tcp", "json", "http", "vsi", "audio"),
-    ("webrtc",),
+    ("webrtc", "quic"),
 )
 """Attacks that run at the same time when time is short; what the bystanders see is then of all of them.
 
@@ -88,6 +88,7 @@ async def _all(
             quick=plan.quick,
             rtp_ports=plan.rtp_ports,
             live=[caller.as_live() for caller in bystanders.callers],
+            moq=target.moq,
         )
         await _observe(report, BEFORE, bystanders, watch, trio.sleep, 1.0)
         for group in plan.groups:

@@ -27,7 +27,8 @@ TOKEN = "moq-" + 30 * "t"
 ON = {"MOQ_ENABLED": "true", "MOQ_LISTEN_ADDR": "127.0.0.1:0"}
 
 
-def _address(world: World) -> tuple[str, int]:
+def listener_of(world: World) -> tuple[str, int]:
+    """Where the server takes sessions."""
     if world.target.moq is None:
         raise Difference("target", "a WebTransport listener", None)
     return world.target.moq
@@ -37,7 +38,7 @@ async def _leg(
     world: World, query: str = "", headers: HeaderList = (), *, hear: bool = True
 ) -> tuple[MoqPeer, str]:
     """A program that is a leg, and the leg's id."""
-    peer = await world.open(open_moq(_address(world), query, headers))
+    peer = await world.open(open_moq(listener_of(world), query, headers))
     connected = await world.event("leg.connected", leg_type="moq_in")
     peer.set_up(0xFF00000A, VERSION)
     setup = await peer.message(SERVER_SETUP)
@@ -131,7 +132,7 @@ async def moq_text(world: World) -> None:
     env={**ON, "VB_MAX_LEGS": "1"},
 )
 async def moq_refused(world: World) -> None:
-    address = _address(world)
+    address = listener_of(world)
     for query, status, words in (
         ("sample_rate=16000", 400, "sample_rate: must be 48000"),
         ("rtt=maybe", 400, "rtt: must be true or false"),
@@ -182,7 +183,7 @@ async def moq_lost(world: World) -> None:
     env={**ON, "VB_API_TOKENS": TOKEN},
 )
 async def moq_access(world: World) -> None:
-    address = _address(world)
+    address = listener_of(world)
     bearer = ("authorization", f"Bearer {TOKEN}")
     offer = "vb.token." + base64.urlsafe_b64encode(TOKEN.encode()).decode().rstrip("=")
     for status, *headers in (

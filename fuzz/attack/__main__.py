@@ -11,6 +11,7 @@ from fuzz.attack import (
     dialog_storm,
     hostile_json,
     invite_flood,
+    quic_noise,
     rtp_garbage,
     sip_datagrams,
     sip_streams,
@@ -31,6 +32,7 @@ ATTACKS: dict[str, Callable[[Briefing], None]] = {
     "audio": audio_sockets.run,
     "flood": invite_flood.run,
     "webrtc": webrtc_noise.run,
+    "quic": quic_noise.run,
 }
 NICENESS = 10
 

@@ -34,6 +34,7 @@ class Briefing:
 
     Attributes:
         rtp_ports: first and last port that the server may give to media.
+        moq: its WebTransport listener, when it has one.
     """
 
     http: Address
@@ -44,6 +45,7 @@ class Briefing:
     quick: bool
     rtp_ports: tuple[int, int]
     live: list[LiveCall] = field(default_factory=list)
+    moq: Address | None = None
 
     def to_json(self) -> bytes:
         """The briefing as one line."""
@@ -55,7 +57,8 @@ class Briefing:
         value = json.loads(text)
         value["http"], value["sip"] = tuple(value["http"]), tuple(value["sip"])
         value["rtp_ports"] = tuple(value["rtp_ports"])
-        value["tcp"] = tuple(value["tcp"]) if value["tcp"] else None
+        for name in ("tcp", "moq"):
+            value[name] = tuple(value[name]) if value[name] else None
         value["live"] = [LiveCall(**{**call, "media": tuple(call["media"])}) for call in value["live"]]
         return cls(**value)
 
