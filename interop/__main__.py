@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Awaitable, Callable
 
-from interop import browsers, calls_page, media, phones, proxy, relays, room, rtt, sipp, speech, vendor
+from interop import browsers, calls_page, media, moq, phones, proxy, relays, room, rtt, sipp, speech, vendor
 from interop.report import Report, run_peer
 
 PEERS: dict[str, Callable[[Report], Awaitable[None]]] = {
@@ -18,6 +18,7 @@ PEERS: dict[str, Callable[[Report], Awaitable[None]]] = {
     "browsers": browsers.run,
     "calls_page": calls_page.run,
     "room": room.run,
+    "moq": moq.run,
     "relays": relays.run,
     "speech": speech.run,
 }

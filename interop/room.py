@@ -131,7 +131,7 @@ def _others(own_hz: int) -> list[int]:
     return [hertz for hertz in TONES_HZ if hertz != own_hz]
 
 
-async def _page_hears(page: Page, wanted: Collection[int], unwanted: Collection[int]) -> tuple[bool, Any]:
+async def page_hears(page: Page, wanted: Collection[int], unwanted: Collection[int]) -> tuple[bool, Any]:
     found: dict[int, float] = {}
     with trio.move_on_after(LISTEN_S):
         while True:
@@ -150,7 +150,7 @@ async def _program_hears(
     return fits(program.bins(), wanted, unwanted), program.bins()
 
 
-async def _joins(report: Report, page: Page, name: str) -> None:
+async def join_room(report: Report, page: Page, name: str) -> None:
     check = report.check
     await page.resize(*DESK)
     check(await page.wait_for("document.getElementById('call')"), f"{name}: the page is there")
@@ -170,7 +170,7 @@ async def _joins(report: Report, page: Page, name: str) -> None:
 async def _all_hear(report: Report, anna: Page, ben: Page, line: Any, program: Program, when: str) -> None:
     """Everybody hears everybody else and nothing of himself."""
     for page, name, own_hz in ((anna, "anna", ANNA_HZ), (ben, "ben", BEN_HZ)):
-        holds, found = await _page_hears(page, _others(own_hz), [own_hz])
+        holds, found = await page_hears(page, _others(own_hz), [own_hz])
         report.check(holds, f"{when}: {name}'s page hears the three others and not itself", found)
     heard = await line.do("listen", wanted=_others(PHONE_HZ), unwanted=[PHONE_HZ], within_s=10.0)
     report.check(bool(heard["fits"]), f"{when}: the SIP phone hears the three others and not itself", heard)
@@ -196,14 +196,14 @@ async def _use(report: Report, app: Application, anna: Page, ben: Page, program:
     await anna.press("Enter")
     muted = "document.getElementById('mute').getAttribute('aria-pressed') === 'true'"
     check(await anna.wait_for(muted), "Enter on the button mutes")
-    holds, found = await _page_hears(ben, [PHONE_HZ, PROGRAM_HZ], [ANNA_HZ, BEN_HZ])
+    holds, found = await page_hears(ben, [PHONE_HZ, PROGRAM_HZ], [ANNA_HZ, BEN_HZ])
     check(holds, "a muted page is not heard", found)
     check(
         await ben.wait_for("document.getElementById('people').textContent.includes('muted')"),
         "the others see it",
     )
     await anna.press("Enter")
-    holds, found = await _page_hears(ben, _others(BEN_HZ), [BEN_HZ])
+    holds, found = await page_hears(ben, _others(BEN_HZ), [BEN_HZ])
     check(holds, "it is heard again", found)
 
     await anna.run("document.activeElement.blur()")
@@ -314,8 +314,8 @@ async def _meet(report: Report, folder: Path, pictures: Path) -> None:
         open_page(folder / "anna", f"{server.http_url}/phone", ANNA_HZ) as anna,
         open_page(folder / "ben", f"{server.http_url}/phone", BEN_HZ) as ben,
     ):
-        await _joins(report, anna, "anna")
-        await _joins(report, ben, "ben")
+        await join_room(report, anna, "anna")
+        await join_room(report, ben, "ben")
         dialled = await phone.do("dial", to=server.sip_uri(USER), headers=None)
 
         line = Line(phone, int(str(dialled["call"])), "")

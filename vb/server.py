@@ -177,7 +177,10 @@ def _guard_sessions(engine: Engine, app: Application | None) -> None:
         if app is None
         else app.guard()
     )
-    cast("MoqLegs", engine.kinds.get(MoqLegs.name)).guard = guard
+    kind = cast("MoqLegs", engine.kinds.get(MoqLegs.name))
+    kind.guard = guard
+    if app is not None:
+        app.moq_listener = lambda: kind.listener
 
 
 @asynccontextmanager

@@ -84,15 +84,17 @@ def test_everything_that_can_be_filled_in_has_a_label(path: str) -> None:
     assert {field["id"] for field in page.fields} <= page.labelled
 
 
-def test_every_element_that_the_phone_looks_for_is_there() -> None:
-    wanted = set(re.findall(r'\$\("([^"]+)"\)', text_of("/phone/main.js")))
+@pytest.mark.parametrize("path", ["/phone", "/moq"])
+def test_every_element_that_a_phone_looks_for_is_there(path: str) -> None:
+    wanted = set(re.findall(r'\$\("([^"]+)"\)', text_of(f"{path}/main.js")))
     assert wanted
-    assert wanted <= Reader(text_of("/phone")).ids
+    assert wanted <= Reader(text_of(path)).ids
 
 
 def test_the_first_page_leads_everywhere() -> None:
     assert Reader(text_of("/")).links >= {
-        "/phone", "/calls", "/docs", "/openapi.json", "/asyncapi.json", "/healthz", "/readyz", "/metrics",
+        "/phone", "/moq", "/calls", "/docs", "/openapi.json", "/asyncapi.json", "/healthz", "/readyz",
+        "/metrics",
     }  # fmt: skip
 
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import random
 
 import pytest
 from aioquic.quic.events import StopSendingReceived, StreamReset
 
-from tests.quic.world import DELAY_S, World
+from tests.quic.world import DELAY_S, World, bad_network
 from vb.quic.session import Refusal
 from vb.quic.webtransport import MAX_UNSENT_BYTES, to_http_code
 
@@ -282,15 +281,7 @@ def test_no_more_streams_than_the_peer_allows() -> None:
 
 @pytest.mark.parametrize("seed", range(4))
 def test_streams_survive_loss_reordering_and_doubles(seed: int) -> None:
-    drawn = random.Random(seed)
-
-    def damage(data: bytes) -> list[float]:
-        if drawn.random() < 0.1:
-            return []
-        delays = [DELAY_S + drawn.random() * 0.03]
-        return delays * 2 if drawn.random() < 0.1 else delays
-
-    world = World(damage=damage)
+    world = World(damage=bad_network(seed, loss=0.1, doubled=0.1))
     client = world.client()
     world.run(5.0)
     client.connect()

@@ -22,7 +22,7 @@ from vb.quic.configuration import server_configuration
 from vb.quic.connection import Address
 from vb.quic.endpoint import Endpoint, Limits
 from vb.quic.requests import Site
-from vb.quic.session import Receiver, Refusal, Request, Session
+from vb.quic.session import Accept, Receiver, Refusal, Request, Session
 
 SITE = Site("/v1/legs/moq", ("moq-00",), "an instance")
 IDENTITY = make_identity(datetime.datetime(2026, 5, 4, tzinfo=datetime.UTC), 1)
@@ -172,18 +172,45 @@ class Client:
         return Capsules().receive(self.answer(self.session_id)[2])
 
 
+def bad_network(
+    seed: int,
+    *,
+    loss: float = 0.05,
+    doubled: float = 0.05,
+    late: float = 0.1,
+    delay_s: float = DELAY_S,
+    late_s: float = 0.03,
+) -> Callable[[bytes], list[float]]:
+    """Return the damage of a network that loses, doubles and reorders these shares of all datagrams."""
+    drawn = random.Random(seed)
+
+    def damage(data: bytes) -> list[float]:
+        if drawn.random() < loss:
+            return []
+        copies = 2 if drawn.random() < doubled else 1
+        return [delay_s + late_s * (drawn.random() < late) for _ in range(copies)]
+
+    return damage
+
+
 class World:
     """The endpoint, its clients, what is under way between them, and the time.
 
     Args:
         limits: of the endpoint.
         damage: gives the delays of the copies of a datagram that arrive; one of DELAY_S by default.
+        accept: decides about requests; takes all by default, into `peers`.
+        now: when it begins.
     """
 
     def __init__(
-        self, limits: Limits | None = None, damage: Callable[[bytes], list[float]] | None = None
+        self,
+        limits: Limits | None = None,
+        damage: Callable[[bytes], list[float]] | None = None,
+        accept: Accept | None = None,
+        now: float = 1000.0,
     ) -> None:
-        self.now = 1000.0
+        self.now = now
         self.peers: list[Peer] = []
         self.clients: dict[Address, Client] = {}
         self.answer: Callable[[Request], Refusal | None] = lambda request: None
@@ -195,7 +222,7 @@ class World:
         drawn = random.Random(1)
         self.endpoint = Endpoint(
             server_configuration(IDENTITY),
-            self._accept,
+            accept or self._accept,
             SITE,
             draw=drawn.randbytes,
             key=bytes(32),

@@ -35,7 +35,7 @@ OPEN_PATHS: Final = frozenset(
 
 KEYED: Final = "/api/"
 """What takes a token in `X-API-Key` as well."""
-PAGES: Final = ("/calls", "/phone")
+PAGES: Final = ("/calls", "/phone", "/moq")
 """Pages need none either: they hold nothing of any call, and ask with a token for it."""
 
 TOKEN_PROTOCOL: Final = "vb.token."

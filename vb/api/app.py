@@ -21,7 +21,7 @@ from vb.api.encoding import MAX_BODY_BYTES
 from vb.api.flow import Flow
 from vb.api.media_socket import ServerSocket
 from vb.api.moq import NAME as MOQ_NAME
-from vb.api.moq import SessionGuard, plain_refusal
+from vb.api.moq import SessionGuard, listener_facts, listener_origin, plain_refusal
 from vb.api.pages import add_pages
 from vb.api.patterns import Pattern, PatternError
 from vb.api.rest import CORS_HEADERS, PREFLIGHT_HEADERS, Replies, add_commands
@@ -30,6 +30,7 @@ from vb.api.vsi import CLOSE_GOING_AWAY, Receive, Send, VsiSession
 from vb.errors import VbError, first_of
 from vb.metrics import CONTENT_TYPE, Reading
 from vb.moqleg.request import PATH as MOQ_PATH
+from vb.quic.tasks import Listener
 from vb.storage.base import StorageError
 from vb.wsleg.request import UpgradeRequest
 
@@ -62,6 +63,7 @@ class Application(QuartTrio):
         warn_of_short_tokens(token.get_secret_value() for token in engine.config.http.api_tokens)
         self.access = access_of(engine.config.http)
         self.wrong_tokens = WrongTokens(engine.metrics)
+        self.moq_listener: Callable[[], Listener | None] = lambda: None
         self._sessions: set[VsiSession] = set()
         self._media: set[ServerSocket] = set()
         self._closing = False
@@ -212,7 +214,7 @@ def create_app(engine: EdgeEngine) -> Application:
     add_commands(app, app.runner, app.replies, app.address)
     add_calls(app, engine, app.replies)
     _add_pages(app)
-    add_pages(app)
+    add_pages(app, {"/moq": lambda: listener_origin(app.moq_listener(), request.host)})
     _add_error_handlers(app)
     for rule in app.url_map.iter_rules():
         # HEAD is a method of its own here, and no operation has it.
@@ -271,6 +273,17 @@ def _add_pages(app: Application) -> None:
         app.add_url_rule(
             path, endpoint=path, view_func=view, methods=["GET"], provide_automatic_options=False
         )
+
+    async def moq_listener() -> Response:
+        return app.replies.json(200, listener_facts(app.moq_listener(), request.host))
+
+    app.add_url_rule(
+        "/moq/listener",
+        endpoint="moq listener",
+        view_func=moq_listener,
+        methods=["GET"],
+        provide_automatic_options=False,
+    )
 
     async def moq_without_session() -> Response:
         refusal = plain_refusal(app.engine.config.moq)

@@ -17,6 +17,7 @@ from vb.api.sockets import SOCKETS
 from vb.config import MoqConfig
 from vb.moqleg.request import PATH, RATE_HZ
 from vb.quic.session import Refusal, Request
+from vb.quic.tasks import Listener
 
 NAME: Final = "moqLeg"
 QUERY: Final[dict[str, dict[str, Any]]] = {
@@ -32,6 +33,7 @@ QUERY: Final[dict[str, dict[str, Any]]] = {
 }
 _ITEM: Final = re.compile(r'"((?:[^"\\]|\\.)*)"')
 _AVAILABLE: Final = "wt-available-protocols"
+_HOST: Final = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]+)(?=(:\d*)?$)", re.ASCII)
 _FORWARDED: Final = "x-forwarded-for"
 
 
@@ -62,6 +64,25 @@ def plain_refusal(config: MoqConfig) -> Refusal:
     if not config.enabled:
         return Refusal(503, "MoQ is not enabled (MOQ_ENABLED)")
     return Refusal(405, "MoQ needs an extended CONNECT over HTTP/3, to MOQ_LISTEN_ADDR")
+
+
+def listener_origin(listener: Listener | None, asked_host: str) -> str:
+    """Return the origin of the listener as a client knows this host; "" while there is none."""
+    if listener is None:
+        return ""
+    host = _HOST.match(asked_host)
+    return f"https://{host[0] if host else 'localhost'}:{listener.address[1]}"
+
+
+def listener_facts(listener: Listener | None, asked_host: str) -> dict[str, str | None]:
+    """Return what a page needs to open a session: where, and the hash of a certificate that we made."""
+    if listener is None:
+        return {"url": None, "sha256": None}
+    identity = listener.identity
+    return {
+        "url": listener_origin(listener, asked_host) + PATH,
+        "sha256": identity.sha256.hex() if identity.self_made else None,
+    }
 
 
 class SessionGuard:

@@ -1,4 +1,4 @@
-"""Pages for browsers: the way in at `/`, the calls, and the phone. They hold nothing of any call."""
+"""Pages for browsers: the way in at `/`, the calls, and the phones. They hold nothing of any call."""
 
 from __future__ import annotations
 
@@ -22,6 +22,10 @@ _FILES: Final = {
     "/phone": (
         "phone_page",
         ("style.css", "main.js", "call.js", "events.js", "people.js", "sound.js", "keys.js"),
+    ),
+    "/moq": (
+        "moq_page",
+        ("main.js", "call.js", "session.js", "wire.js", "sound.js", "microphone.js", "speaker.js"),
     ),
 }
 """Folder of each page, and its files besides `index.html`."""
@@ -48,21 +52,35 @@ PAGE_HEADERS: Final = {
 }
 
 
-def add_pages(app: QuartTrio) -> None:
-    """Add the routes."""
+_CONNECT: Final = "connect-src 'self'"
+
+
+def add_pages(app: QuartTrio, elsewhere: dict[str, Callable[[], str]]) -> None:
+    """Add the routes.
+
+    Args:
+        app: gets them.
+        elsewhere: by path, the origin that a page may connect to besides its own; "" for none.
+    """
     for path, (name, media_type) in ROUTES.items():
         app.add_url_rule(
             path,
             endpoint=f"page {path.replace('.', ' ')}",
-            view_func=_asset(name, media_type),
+            view_func=_asset(name, media_type, elsewhere.get(path)),
             methods=["GET"],
             provide_automatic_options=False,
         )
 
 
-def _asset(name: str, media_type: str) -> Callable[[], Response]:
+def _asset(name: str, media_type: str, elsewhere: Callable[[], str] | None) -> Callable[[], Response]:
+    policy = PAGE_HEADERS["Content-Security-Policy"]
+
     def view() -> Response:
-        return Response(_content(name), 200, PAGE_HEADERS, content_type=media_type)
+        headers = dict(PAGE_HEADERS)
+        if elsewhere is not None:
+            connect = f"{_CONNECT} {elsewhere()}".rstrip()
+            headers["Content-Security-Policy"] = policy.replace(_CONNECT, connect)
+        return Response(_content(name), 200, headers, content_type=media_type)
 
     return view
 

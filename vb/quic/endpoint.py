@@ -33,7 +33,7 @@ log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
 
-DROPS: Final = ("garbage", "short", "unknown", "token", "full", "rate", "stopping", "backlog")
+DROPS: Final = ("garbage", "short", "unknown", "token", "full", "rate", "stopping")
 """Why datagrams were dropped without effect."""
 ANSWERS: Final = ("version", "retry", "reset", "refusal")
 FAILURES: Final = ("tls", "protocol", "peer", "timeout", "fault")

@@ -48,14 +48,19 @@ export async function send(method, path, body = {}) {
   return (await get(path, undefined, { method, body: method === "DELETE" ? undefined : JSON.stringify(body) })).json();
 }
 
-// A script cannot give a WebSocket a header: the token goes as a subprotocol beside the one that is spoken.
-export function socket(path) {
+// A script cannot give a WebSocket or a WebTransport session a header: the token goes as a subprotocol beside the
+// one that is spoken.
+export function tokenProtocol() {
   const token = sessionStorage.getItem(KEY);
-  const bytes = new TextEncoder().encode(token ?? "");
-  const text = btoa(String.fromCharCode(...bytes)).replace(/[+]/g, "-").replace(/[/]/g, "_").replace(/=+$/, "");
+  if (!token) return [];
+  const bytes = new TextEncoder().encode(token);
+  return [`vb.token.${btoa(String.fromCharCode(...bytes)).replace(/[+]/g, "-").replace(/[/]/g, "_").replace(/=+$/, "")}`];
+}
+
+export function socket(path) {
   const url = new URL(path, location.href);
   url.protocol = url.protocol === "https:" ? "wss:" : "ws:";
-  return new WebSocket(url, token ? ["vb", `vb.token.${text}`] : ["vb"]);
+  return new WebSocket(url, ["vb", ...tokenProtocol()]);
 }
 
 // Links name the server as the outside sees it, which may differ from where this page came from.
