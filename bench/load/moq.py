@@ -33,6 +33,7 @@ from vb.moq.wire import Namespace
 
 TICK_S: Final = 0.02
 START_LIMIT_S: Final = 60.0
+MOST_GREETING: Final = 8
 KEPT: Final = 75
 CLOCK_STEP: Final = 960
 READ_BYTES: Final = 65_536
@@ -71,9 +72,14 @@ class Caller:
         self.flush()
 
     @property
+    def is_open(self) -> bool:
+        """Whether it is heard."""
+        return self._publication is not None
+
+    @property
     def is_up(self) -> bool:
-        """Whether it hears and is heard."""
-        return self.received > 0 and self._publication is not None
+        """Whether it hears, too."""
+        return self.received > 0 and self.is_open
 
     # -- QUIC ----------------------------------------------------------------------------------------------
 
@@ -218,8 +224,21 @@ class Load:
             self.callers.append(caller)
             self._by_fd[caller.socket.fileno()] = caller
             self._epoll.register(caller.socket.fileno(), select.EPOLLIN)
-            self.serve(0.0)
+            self._wait(MOST_GREETING)
         self.lateness_ms: list[float] = []
+
+    def _wait(self, most: int) -> None:
+        """Let so many callers be on their way at most: the server lets few of one address be.
+
+        Raises:
+            SystemExit: it takes too long.
+        """
+        deadline = time.monotonic() + START_LIMIT_S
+        while sum(not caller.is_open for caller in self.callers) > most:
+            if time.monotonic() > deadline:
+                sys.exit("not all legs have connected")
+            self.serve(0.005)
+            self.expire()
 
     @property
     def is_up(self) -> bool:

@@ -19,11 +19,9 @@ small = st.integers(0, 6)
 tracks = st.sampled_from([MIX, MIC, ((b"mix",), b"text")])
 
 
-def _numbered(message: Any, number: int) -> Message:
+def _numbered(message: Any, number: int) -> Any:
     """Return a message about a request that there may be."""
-    if not hasattr(message, "request_id"):
-        return message
-    return replace(message, request_id=number)
+    return replace(message, request_id=number) if hasattr(message, "request_id") else message
 
 
 likely = st.one_of(
