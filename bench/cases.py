@@ -212,6 +212,26 @@ class WebSocketCase:
 
 
 @dataclass(frozen=True, slots=True)
+class MoqCase:
+    """Browsers talk in 2-party rooms, and after them as many programs over MoQ, for the ratio.
+
+    Attributes:
+        name: as `--only` takes it.
+        legs: how many of each.
+        bar: most that a MoQ leg may cost, in WebRTC legs.
+    """
+
+    name: str = "moq-100"
+    legs: int = 100
+    bar: float | None = 2.5
+
+    @property
+    def amplitude(self) -> float:
+        """Level of every tone."""
+        return FEW_AMPLITUDE
+
+
+@dataclass(frozen=True, slots=True)
 class TranscriptsCase:
     """Everybody talks, and each leg has a transcription by a service on the other core.
 
@@ -292,6 +312,7 @@ Case = (
     | CallCase
     | FeaturesCase
     | WebSocketCase
+    | MoqCase
     | TranscriptsCase
     | MemoryCase
     | SoakCase
@@ -324,6 +345,7 @@ CASES: Final[tuple[Case, ...]] = (
     CallCase(),
     FeaturesCase(),
     WebSocketCase(),
+    MoqCase(),
     TranscriptsCase(),
     MemoryCase(),
     SignallingCase(),
@@ -348,6 +370,7 @@ QUICK: Final[tuple[Case, ...]] = (
     CallCase(calls=100),
     FeaturesCase("features-20", 20, 4, bar_us=None),
     WebSocketCase("websocket-10", 10, bar_us=None),
+    MoqCase("moq-10", 10, bar=None),
     TranscriptsCase("transcripts-10", 10),
     SignallingCase(calls=60, warm_up=10),
     BurstCase("delete-80", 80, "delete"),

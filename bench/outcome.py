@@ -272,6 +272,25 @@ class WebSocketFigures:
 
 
 @dataclass(frozen=True, slots=True)
+class MoqFigures:
+    """What programs over MoQ cost beside browsers.
+
+    Attributes:
+        cpu_us: CPU of the server for each MoQ leg and tick.
+        webrtc_us: the same for a leg of a browser.
+        load_cpu: share of a core that the programs took themselves.
+        load_lateness: how far they were behind their own grid.
+        load_average: of the machine.
+    """
+
+    cpu_us: float
+    webrtc_us: float
+    load_cpu: float
+    load_lateness: Spread
+    load_average: float
+
+
+@dataclass(frozen=True, slots=True)
 class TranscriptFigures:
     """What transcriptions of all legs cost.
 
@@ -357,6 +376,7 @@ Figures = (
     | CallFigures
     | FeatureFigures
     | WebSocketFigures
+    | MoqFigures
     | TranscriptFigures
     | MemoryFigures
     | SoakFigures

@@ -18,6 +18,7 @@ from bench.cases import (
     FeaturesCase,
     MediaCase,
     MemoryCase,
+    MoqCase,
     SignallingCase,
     SoakCase,
     SpeakersCase,
@@ -91,6 +92,8 @@ def _describe(case: Case) -> str:
                 f"{case.legs} legs, 2-party rooms at 16 kHz, PCMU, bursts of speech told for all, "
                 f"{case.recorded} recorded, pass-through off"
             )
+        case MoqCase():
+            return f"{case.legs} browsers in 2-party rooms, then as many programs over MoQ"
         case WebSocketCase():
             return f"{case.legs} programs on WebSockets, 2-party rooms at 16 kHz, then as many phones"
         case TranscriptsCase():

@@ -25,6 +25,7 @@ from bench.cases import (
     FeaturesCase,
     MediaCase,
     MemoryCase,
+    MoqCase,
     SignallingCase,
     SoakCase,
     SpeakersCase,
@@ -42,6 +43,7 @@ from bench.outcome import (
     Figures,
     MediaFigures,
     MemoryFigures,
+    MoqFigures,
     Outcome,
     SignallingFigures,
     SoakFigures,
@@ -120,6 +122,8 @@ def _readers(case: Case) -> list[Reader]:
             return _of(CallFigures, CALLS)
         case FeaturesCase():
             return _features_readers(case)
+        case MoqCase():
+            return _moq_readers(case)
         case WebSocketCase():
             return _websocket_readers(case)
         case TranscriptsCase():
@@ -218,6 +222,18 @@ def _features_readers(case: FeaturesCase) -> list[Reader]:
         *_of(FeatureFigures, own),
         *_of_window(SURROUNDING),
     ]
+
+
+def _moq_readers(case: MoqCase) -> list[Reader]:
+    own: list[Own[MoqFigures]] = [
+        ("CPU, µs per leg and tick", lambda f: f.cpu_us, None),
+        ("CPU of a browser's leg, µs", lambda f: f.webrtc_us, None),
+        ("a MoQ leg over a browser's", lambda f: f.cpu_us / f.webrtc_us if f.webrtc_us else None, case.bar),
+        ("CPU of the programs, share of a core", lambda f: f.load_cpu, None),
+        ("lateness of the programs p99, ms", lambda f: f.load_lateness.p99_ms, None),
+        ("load average of the machine", lambda f: f.load_average, None),
+    ]
+    return _of(MoqFigures, own)
 
 
 def _websocket_readers(case: WebSocketCase) -> list[Reader]:

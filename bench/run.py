@@ -28,6 +28,7 @@ from bench.cases import (
     FeaturesCase,
     MediaCase,
     MemoryCase,
+    MoqCase,
     SignallingCase,
     SoakCase,
     SpeakersCase,
@@ -43,6 +44,7 @@ from bench.features import run_features
 from bench.figures import Spread
 from bench.generator import Generator, LoadLateness
 from bench.memory import run_memory
+from bench.moq import run_moq
 from bench.outcome import CallFigures, DelayFigures, MediaFigures, Options, Outcome
 from bench.programs import run_websocket
 from bench.server import tick_lateness
@@ -82,6 +84,8 @@ def run_case(case: Case, checkout: Path, options: Options) -> Outcome:
             return run_calls(case, checkout, options)
         case FeaturesCase():
             return run_features(case, checkout, options)
+        case MoqCase():
+            return run_moq(case, checkout, options)
         case WebSocketCase():
             return run_websocket(case, checkout, options)
         case TranscriptsCase():

@@ -319,9 +319,10 @@ def test_closing_ends_what_is_published_and_tells_the_host_once() -> None:
     talk = Talk()
     _publication, heard = talk.subscribed()
     talk.server.finish("bye")
-    assert not talk.server.is_taken
+    taken = [talk.server.is_taken]
     talk.pair.deliver()
-    assert talk.server.is_taken
+    taken.append(talk.server.is_taken)
+    assert taken == [False, True]
     talk.server.close("bye")
     talk.server.close("again")
     talk.pair.deliver()

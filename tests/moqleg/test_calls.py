@@ -383,3 +383,23 @@ async def test_a_far_end_that_takes_no_goodbye_is_not_waited_for_long(autojump_c
         await world.engine.legs.wait_idle()
         assert trio.current_time() - begun == pytest.approx(GOODBYE_S, abs=0.1)
         assert caller.pair.server.closes == [(0, "api_hangup")]
+
+
+async def test_a_fault_on_the_way_out_ends_that_leg_alone(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with open_world() as world:
+        broken, other = await world.caller("room_id=r"), await world.caller("room_id=r")
+        await world.run(0.1)
+
+        def fail(stream: int, data: bytes, *, fin: bool = False) -> None:
+            raise RuntimeError("no more")
+
+        monkeypatch.setattr(broken.pair.server, "send", fail)
+        world.observed.events()
+        other.mix.frames()
+        await world.run(0.5)
+        ended = [one.as_dict() for one in world.observed.events() if one.event.type == "leg.disconnected"]
+        assert [frame["cdr"]["reason"] for frame in ended] == ["internal_error"]
+        assert len(other.mix.frames()) >= 24
+        assert len(world.legs()) == 1
