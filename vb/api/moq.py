@@ -16,6 +16,7 @@ from vb.api.access import Access, WrongTokens
 from vb.api.sockets import SOCKETS
 from vb.config import MoqConfig
 from vb.moqleg.request import PATH, RATE_HZ
+from vb.quic.requests import AVAILABLE, offered_protocols
 from vb.quic.session import Refusal, Request
 from vb.quic.tasks import Listener
 
@@ -31,8 +32,6 @@ QUERY: Final[dict[str, dict[str, Any]]] = {
         "schema": {"type": "integer", "enum": [RATE_HZ], "default": RATE_HZ},
     },
 }
-_ITEM: Final = re.compile(r'"((?:[^"\\]|\\.)*)"')
-_AVAILABLE: Final = "wt-available-protocols"
 _HOST: Final = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]+)(?=(:\d*)?$)", re.ASCII)
 _FORWARDED: Final = "x-forwarded-for"
 
@@ -112,10 +111,11 @@ def _as_upgrade(request: Request) -> list[tuple[bytes, bytes]]:
     """Return the headers of a session's request as those of a request for a WebSocket would be."""
     lines: list[tuple[str, str]] = []
     for name, value in request.headers:
-        if name == _AVAILABLE:
-            lines.append(("sec-websocket-protocol", ", ".join(_ITEM.findall(value))))
-        elif name not in (_FORWARDED, "host"):  # no proxy stands before this listener
+        if name not in (AVAILABLE, _FORWARDED, "host"):  # no proxy stands before this listener
             lines.append((name, value))
+    offered = offered_protocols(request)
+    if offered:
+        lines.append(("sec-websocket-protocol", ", ".join(offered)))
     lines.append(("host", _host(request)))
     return [(name.encode("latin-1", "replace"), value.encode("latin-1", "replace")) for name, value in lines]
 

@@ -284,7 +284,9 @@ class MoqConfig(Group):
     listen_addr: Annotated[str, AfterValidator(check_host_port)] = setting(
         "MOQ_LISTEN_ADDR", "UDP listen address of WebTransport", ":8443"
     )
-    tls_cert_file: str = setting("MOQ_TLS_CERT_FILE", "file with its certificate chain (PEM)", "")
+    tls_cert_file: str = setting(
+        "MOQ_TLS_CERT_FILE", "file with its certificate chain (PEM); without files it makes its own", ""
+    )
     tls_key_file: str = setting("MOQ_TLS_KEY_FILE", "file with its key (PEM)", "")
     opus_bitrate: Annotated[int, Field(ge=6000, le=510_000)] = setting(
         "MOQ_OPUS_BITRATE", "bit/s of the Opus that MoQ legs are sent", 24_000

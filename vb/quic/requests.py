@@ -18,7 +18,8 @@ Headers = Sequence[tuple[bytes, bytes]]
 _PROTOCOLS: Final = (b"webtransport", b"webtransport-h3")
 """As Chromium and the first drafts say, and as the later ones do."""
 _ITEM: Final = re.compile(r'"((?:[^"\\]|\\.)*)"')
-_AVAILABLE: Final = "wt-available-protocols"
+AVAILABLE: Final = "wt-available-protocols"
+"""The header with what a client can speak in its session."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +53,15 @@ def read_request(headers: Headers, site: Site, address: tuple[str, int]) -> Requ
     return Request(path, query, plain, origin, address, pseudo.get(":authority", ""))
 
 
+def offered_protocols(request: Request) -> list[str]:
+    """Return what the client can speak in the session, as it says, the best first."""
+    return [item for name, value in request.headers if name == AVAILABLE for item in _ITEM.findall(value)]
+
+
 def accepting_headers(request: Request, site: Site) -> list[tuple[bytes, bytes]]:
     """Return the headers that open a session, with the protocol that both sides know."""
     headers = [(b":status", b"200"), (b"sec-webtransport-http3-draft", b"draft02")]
-    asked = [item for name, value in request.headers if name == _AVAILABLE for item in _ITEM.findall(value)]
+    asked = offered_protocols(request)
     chosen = next((name for name in site.protocols if name in asked), None)
     if chosen is not None:
         headers.append((b"wt-protocol", f'"{chosen}"'.encode()))
