@@ -221,8 +221,8 @@ class MoqCase:
         bar: most that a MoQ leg may cost, in WebRTC legs.
     """
 
-    name: str = "moq-100"
-    legs: int = 100
+    name: str = "moq-30"
+    legs: int = 30
     bar: float | None = 2.5
 
     @property
