@@ -45,6 +45,11 @@ TEND_EVERY_S: Final = 60.0
 SAMPLE_STEPS: Final = 50
 """Parts of a round over all legs, so that no tick waits for thousands of them."""
 
+SAID: Final[dict[Trouble, str]] = {
+    "database": "the database does not take calls",
+    "queue": "the queue on the disk cannot be written",
+}
+
 DeleteStored = Callable[[str], Awaitable[bool]]
 """Deletes a recording from a bucket, by its address; says whether it is gone."""
 FindStored = Callable[[StoredObject], Awaitable["StoredBytes"]]
@@ -127,9 +132,11 @@ class History:
 
     @property
     def problem(self) -> str | None:
-        """What does not work now, for the readiness of the server; None when all does."""
-        problems = self.keeper.problems
-        return "; ".join(f"call history: {what}: {why}" for what, why in sorted(problems.items())) or None
+        """What does not work now, for the readiness of the server; None when all does.
+
+        Anybody may ask for that, so why it does not work is left to the log.
+        """
+        return "; ".join(f"call history: {SAID[part]}" for part in sorted(self.keeper.problems)) or None
 
     def readings(self) -> Iterable[Reading]:
         """Give the metrics of the history."""
@@ -189,7 +196,7 @@ class History:
         try:
             while True:
                 await trio.sleep(TEND_EVERY_S if done else PAUSE_S)
-                tend = partial(self.store.tend_words, lambda: self._ends)
+                tend = partial(self.store.tend, lambda: self._ends)
                 try:
                     done = await trio.to_thread.run_sync(tend, abandon_on_cancel=True, limiter=self._tending)
                 except SQLAlchemyError as exc:  # only searches are slower; the writing tells what is wrong
