@@ -30,6 +30,7 @@ from vb.history.segments import (
     load_segments,
     pack_column,
     pack_set,
+    unpack_column,
 )
 
 OPEN_SHARE: Final = 10
@@ -38,7 +39,8 @@ LATE_MAX: Final = 1_000
 """So many calls may be late in all segments together; more are settled by making the worst ones anew."""
 LABEL_SHARE: Final = 128
 """A label that fewer than one call in so many has, gets no set: its index tells them fast."""
-AT_ONCE: Final = 8
+AT_ONCE: Final = 4
+"""Segments of one round: each takes a third of a second of the interpreter, which calls need as well."""
 MAX_MARK: Final = (1 << 62) - 1
 LIMIT_MS: Final = 60_000
 
@@ -245,7 +247,7 @@ def _complete(engine: Engine, segment: Segment) -> None:
                 SEGMENT_SETS.c.first_key == segment.first_key, SEGMENT_SETS.c.term == KEYS
             )
         )
-        keys = [] if data is None else np.frombuffer(data, "<i8").tolist()
+        keys = [] if data is None else unpack_column(data, segment.calls).tolist()
         chosen = frozenset(terms[term] for term in missing)
         sets = _word_sets(connection, stretch, keys, chosen) if chosen else {}
     settled = update(SEGMENTS).where(

@@ -119,10 +119,14 @@ def add_set(flags: Flags, data: bytes) -> None:
 
 
 def pack_column(values: Iterable[int]) -> bytes:
-    """Return a column of a segment, 64 bits for each call."""
-    return np.fromiter(values, "<i8").tobytes()
+    """Return a column of a segment, 64 bits for each call; 32 where all values, none below -1, fit."""
+    found = np.fromiter(values, np.int64)
+    fits = not len(found) or int(found.max()) + 1 < 1 << 32
+    return (found + 1).astype("<u4").tobytes() if fits else found.astype("<i8").tobytes()
 
 
-def unpack_column(data: bytes) -> Numbers:
+def unpack_column(data: bytes, calls: int) -> Numbers:
     """Return what `pack_column` was given."""
-    return np.frombuffer(data, "<i8")
+    if len(data) == 8 * calls:
+        return np.frombuffer(data, "<i8")
+    return np.frombuffer(data, "<u4").astype(np.int64) - 1

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import ColumnElement, Connection, or_, select
 
+from vb.history.database import AS_BYTES
 from vb.history.labels import word_term
 from vb.history.match import have_words, match_words
 from vb.history.query import Filters, Position, SortField
@@ -90,7 +91,7 @@ class Sieve:
                 SEGMENT_SETS.c.term.in_(words),
                 SEGMENT_SETS.c.first_key.between(there[0].first_key, there[-1].first_key),
             )
-            for term, first_key, data in self._connection.execute(query):
+            for term, first_key, data in self._connection.execute(query, execution_options=AS_BYTES):
                 sets.setdefault(term, {})[first_key] = data
         found = [sets.get(word, {}) for word in words]
         return [segment for segment in there if all(segment.first_key in of for of in found)], found
@@ -181,7 +182,7 @@ class Sieve:
             segment.first_key: slice(begin, begin + segment.calls)
             for segment, begin in zip(self._segments, self._starts.tolist(), strict=False)
         }
-        for label, first_key, data in self._connection.execute(query):
+        for label, first_key, data in self._connection.execute(query, execution_options=AS_BYTES):
             if first_key in places:
                 known[label].add(first_key)
                 add_set(flags[places[first_key]], data)
@@ -245,11 +246,12 @@ class Sieve:
                 query = query.where(SEGMENT_SETS.c.first_key.in_(some))
             else:
                 query = query.where(SEGMENT_SETS.c.first_key.between(some[0], some[-1]))
-            for first_key, data in self._connection.execute(query):
+            for first_key, data in self._connection.execute(query, execution_options=AS_BYTES):
                 index = missing.get(first_key)
                 if index is not None:
                     begin = int(self._starts[index])
-                    column[begin : begin + self._segments[index].calls] = unpack_column(data)
+                    calls = self._segments[index].calls
+                    column[begin : begin + calls] = unpack_column(data, calls)
         there.update(missing.values())
         return column
 
