@@ -106,6 +106,11 @@ def questions() -> list[Question]:
             ("timeOfDayStart", "22:00"),
             ("timeOfDayEnd", "06:00"),
         ],
+        "many words, eight hours": [
+            ("search", KNOWN.many),
+            ("fromDate", f"{day}T10:00:00Z"),
+            ("toDate", f"{day}T18:20:00Z"),
+        ],
         "search and dates": [("search", " ".join(KNOWN.common[:2])), ("fromDate", day)],
         "search, longest first": [("search", KNOWN.common[0]), ("sort", "-duration")],
         "sixty agents and team": [

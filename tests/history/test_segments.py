@@ -29,7 +29,7 @@ Pairs = list[tuple[str, str]]
 
 @pytest.fixture(autouse=True)
 def _many_are_few(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(find, "PROBE_MAX", 0)
+    monkeypatch.setattr(find, "SIFT_MIN", 0)
     monkeypatch.setattr(seal, "LATE_MAX", 3)
     monkeypatch.setattr(seal, "OPEN_SHARE", 4)
 

@@ -32,7 +32,7 @@ from sqlalchemy import (
 )
 
 from vb.history.common import PERIOD_BITS
-from vb.history.match import have_words, match_words
+from vb.history.match import have_words, match_words, probe_words
 from vb.history.packing import unpack_json
 from vb.history.query import Filters, Position, Query
 from vb.history.schema import CALLS, LABELS, PARTS, words_table
@@ -42,6 +42,8 @@ from vb.history.writer import DOCUMENT_PART
 
 GATHER_MAX: Final = 20_000
 """Up to so many calls are gathered and sorted."""
+SIFT_MIN: Final = 200
+"""Fewer calls are looked at one by one."""
 PROBE_MAX: Final = 2_000
 """Up to so many calls are looked at for words one by one; for more, all that match are gathered once."""
 PROBE_SHARE: Final = 10
@@ -134,7 +136,7 @@ class Finder:
     def _sifted(self) -> Sieve | None:
         """Sift all calls where walking or gathering would take long."""
         rarest, sort = self._rarest, self._query.sort
-        if rarest.name is None or rarest.size <= PROBE_MAX:
+        if rarest.name is None or rarest.size <= SIFT_MIN:
             return None
         if len(self._drivers) == 1 and rarest.exact and sort in ("created", rarest.name):
             return None
@@ -222,7 +224,8 @@ class Finder:
                 matched = self._by_words().cte("matched").prefix_with("MATERIALIZED")
                 conditions.append(key.in_(select(matched.c.call_key)))
             else:
-                conditions.append(exists().where(self._has_words(), self._words.c.rowid == key))
+                having = probe_words(self._words, filters.words, self._dialect)
+                conditions.append(exists().where(having, self._words.c.rowid == key))
         return conditions, needs_row
 
     def _size_of(self, name: str) -> int:

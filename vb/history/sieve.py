@@ -16,7 +16,7 @@ from sqlalchemy import ColumnElement, Connection, or_, select
 
 from vb.history.database import AS_BYTES
 from vb.history.labels import word_term
-from vb.history.match import have_words, match_words
+from vb.history.match import have_words, match_words, probe_words
 from vb.history.query import Filters, Position, SortField
 from vb.history.schema import CALLS, DAY_US, KEY_BITS, LABELS, LATE_CALLS, SEGMENT_SETS, words_table
 from vb.history.segments import (
@@ -262,7 +262,7 @@ class Sieve:
         query = select(table.call_key, table.joined_us, table.ended_us, table.duration_us)
         rows = [
             tuple(row)
-            for where in self._loose_conditions(table.call_key)
+            for where in (*self._in_gaps(table.call_key), *self._is_late(table.call_key))
             for row in self._connection.execute(query.where(where).limit(LOOSE_MAX + 1))
         ]
         if len(rows) > LOOSE_MAX:
@@ -273,23 +273,22 @@ class Sieve:
         self._loose = {KEYS: found[:, 0], JOINED: found[:, 1], ENDED: found[:, 2], DURATION: found[:, 3]}
         return True
 
-    def _loose_conditions(self, key: ColumnElement[int]) -> list[ColumnElement[bool]]:
-        """Return conditions that together find all loose calls, and perhaps some twice."""
-        found: list[ColumnElement[bool]] = [key.between(*span) for span in self._gaps]
-        if len(self._late):
-            late = select(LATE_CALLS.c.call_key).where(LATE_CALLS.c.call_key.between(self._low, self._high))
-            found.append(key.in_(late))
-        return found
+    def _in_gaps(self, key: ColumnElement[int]) -> list[ColumnElement[bool]]:
+        return [key.between(*span) for span in self._gaps]
+
+    def _is_late(self, key: ColumnElement[int]) -> list[ColumnElement[bool]]:
+        late = select(LATE_CALLS.c.call_key).where(LATE_CALLS.c.call_key.between(self._low, self._high))
+        return [key.in_(late)] if len(self._late) else []
 
     def _sift_loose(self) -> None:
         keys = self._loose[KEYS]
         flags = np.ones(len(keys), bool)
         if self._filters.words:
-            key = self._words.c.rowid
-            having = have_words(self._words, self._filters.words, self._connection.dialect.name)
-            flags &= self._loose_with(key, [having])
+            asked = self._words, self._filters.words, self._connection.dialect.name
+            flags &= self._loose_with(self._words.c.rowid, have_words(*asked), probe_words(*asked))
         for group in self._filters.labels:
-            flags &= self._loose_with(LABELS.c.call_key, [LABELS.c.label.in_(group)])
+            labelled = LABELS.c.label.in_(group)
+            flags &= self._loose_with(LABELS.c.call_key, labelled, labelled)
         if has_durations(self._filters):
             low, high = duration_range(self._filters)
             flags &= (self._loose[DURATION] >= low) & (self._loose[DURATION] <= high)
@@ -297,11 +296,16 @@ class Sieve:
             flags &= _in_day(keys, self._filters)
         self._loose = {term: column[flags] for term, column in self._loose.items()}
 
-    def _loose_with(self, key: ColumnElement[int], conditions: list[ColumnElement[bool]]) -> Flags:
+    def _loose_with(
+        self, key: ColumnElement[int], walked: ColumnElement[bool], probed: ColumnElement[bool]
+    ) -> Flags:
+        """Return which loose calls a condition holds for, in its form for stretches and for single calls."""
         found: list[int] = []
         if len(self._loose[KEYS]):
-            for where in self._loose_conditions(key):
-                found += self._connection.scalars(select(key).where(*conditions, where))
+            for where in self._in_gaps(key):
+                found += self._connection.scalars(select(key).where(walked, where))
+            for where in self._is_late(key):
+                found += self._connection.scalars(select(key).where(probed, where))
         return np.isin(self._loose[KEYS], np.array(found, np.int64))
 
     # -- pages ---------------------------------------------------------------------------------------------
