@@ -78,6 +78,7 @@ def queries() -> Iterator[Pairs]:
     yield [("search", "delta"), ("fromDate", "2026-09-21T17:00:00Z"), ("toDate", "2026-09-22T20:30:00Z")]
     yield [("durationMin", "1s"), ("fromDate", "2026-09-22")]
     yield [("toDate", "2026-09-20"), ("metadata.X-Team", "red")]
+    yield [("fromDate", "2026-09-22T17:00:00Z"), ("search", "amber"), ("metadata.X-Team", "red")]
 
 
 def walk(store: Store, pairs: Pairs) -> tuple[list[uuid.UUID], set[int | None]]:

@@ -80,9 +80,11 @@ class Sieve:
 
     def _usable(self, words: list[int]) -> tuple[list[Segment], list[dict[int, bytes]]]:
         """Return the segments of the wanted time that know all words, and for each word their sets."""
+        segments = load_segments(self._connection)
+        self._worthwhile = bool(segments)
         there = [
             segment
-            for segment in load_segments(self._connection)
+            for segment in segments
             if segment.is_built and segment.last_key >= self._low and segment.first_key <= self._high
         ]
         sets: dict[int, dict[int, bytes]] = {}
@@ -91,7 +93,7 @@ class Sieve:
                 SEGMENT_SETS.c.term.in_(words),
                 SEGMENT_SETS.c.first_key.between(there[0].first_key, there[-1].first_key),
             )
-            for term, first_key, data in self._connection.execute(query, execution_options=AS_BYTES):
+            for term, first_key, data in self._connection.execute(query, execution_options=AS_BYTES).all():
                 sets.setdefault(term, {})[first_key] = data
         found = [sets.get(word, {}) for word in words]
         return [segment for segment in there if all(segment.first_key in of for of in found)], found
@@ -112,8 +114,8 @@ class Sieve:
     # -- sifting -------------------------------------------------------------------------------------------
 
     def run(self) -> bool:
-        """Sift; returns whether it was possible: not when too many calls are loose."""
-        if not self._segments or not self._gather_loose():
+        """Sift; returns whether it was possible: not without segments, nor when too many calls are loose."""
+        if not self._worthwhile or not self._gather_loose():
             return False
         bits = self._everything()
         self._sift_dates_and_late(bits)
@@ -182,7 +184,7 @@ class Sieve:
             segment.first_key: slice(begin, begin + segment.calls)
             for segment, begin in zip(self._segments, self._starts.tolist(), strict=False)
         }
-        for label, first_key, data in self._connection.execute(query, execution_options=AS_BYTES):
+        for label, first_key, data in self._connection.execute(query, execution_options=AS_BYTES).all():
             if first_key in places:
                 known[label].add(first_key)
                 add_set(flags[places[first_key]], data)
@@ -246,7 +248,7 @@ class Sieve:
                 query = query.where(SEGMENT_SETS.c.first_key.in_(some))
             else:
                 query = query.where(SEGMENT_SETS.c.first_key.between(some[0], some[-1]))
-            for first_key, data in self._connection.execute(query, execution_options=AS_BYTES):
+            for first_key, data in self._connection.execute(query, execution_options=AS_BYTES).all():
                 index = missing.get(first_key)
                 if index is not None:
                     begin = int(self._starts[index])
