@@ -30,6 +30,8 @@ Pairs = list[tuple[str, str]]
 @pytest.fixture(autouse=True)
 def _many_are_few(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(find, "SIFT_MIN", 0)
+    monkeypatch.setattr(find, "GATHER_MAX", 3)
+    monkeypatch.setattr(find, "WALK_MAX", 12)
     monkeypatch.setattr(seal, "LATE_MAX", 3)
     monkeypatch.setattr(seal, "OPEN_SHARE", 4)
 
@@ -65,6 +67,7 @@ def some_call(number: int, dice: random.Random, *, version: int = 2) -> CallWrit
 
 def queries() -> Iterator[Pairs]:
     yield [("search", "amber birch")]
+    yield [("metadata.X-Team", "red")]
     yield [("search", "amber birch cedar")]
     yield [("search", "amber cedar"), ("agentIds", AGENTS[0])]
     yield [("search", "amber"), ("durationMin", "20s"), ("durationMax", "80s")]
@@ -221,7 +224,7 @@ def test_segments_are_made_while_others_write(store: Store, database_url: str) -
 
     def write_on(target: Store, start: int) -> None:
         dice = random.Random(start)
-        for number in range(start, start + 60):
+        for number in range(start, start + 30):
             target.write([some_call(number, dice)])
             if number % 3 == 0:
                 target.write([some_call(number - 2, dice, version=4)])
@@ -229,11 +232,11 @@ def test_segments_are_made_while_others_write(store: Store, database_url: str) -
                 target.delete(some_call(number if number % 23 else number - 1, dice).call_id)
 
     def tend_on(target: Store) -> None:
-        for _ in range(8):
+        for _ in range(3):
             tend_all(target)
 
     def look_on(target: Store) -> None:
-        for _ in range(20):
+        for _ in range(2):
             for pairs in queries():
                 page = list_calls(target, [*pairs, ("pageSize", "500")])
                 assert page.total == len(page.results)
@@ -241,7 +244,7 @@ def test_segments_are_made_while_others_write(store: Store, database_url: str) -
     with ThreadPoolExecutor(5) as threads:
         jobs = [
             threads.submit(write_on, store, 100),
-            threads.submit(write_on, other, 131),  # through the same stretches
+            threads.submit(write_on, other, 113),  # through the same stretches
             threads.submit(tend_on, store),
             threads.submit(tend_on, other),
             threads.submit(look_on, other),

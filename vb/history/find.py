@@ -42,6 +42,8 @@ from vb.history.writer import DOCUMENT_PART
 
 GATHER_MAX: Final = 20_000
 """Up to so many calls are gathered and sorted."""
+WALK_MAX: Final = 5_000
+"""So many calls are walked in an order other than that of their creation before all are sifted."""
 SIFT_MIN: Final = 200
 """Fewer calls are looked at one by one."""
 PROBE_MAX: Final = 2_000
@@ -138,13 +140,18 @@ class Finder:
         rarest, sort = self._rarest, self._query.sort
         if rarest.name is None or rarest.size <= SIFT_MIN:
             return None
-        if len(self._drivers) == 1 and rarest.exact and sort in ("created", rarest.name):
+        if len(self._drivers) == 1 and rarest.exact and (sort in ("created", rarest.name) or self._walks):
             return None
-        return sift(
-            self._connection,
-            self._filters,
-            [word for word in self._filters.words if word not in self._common],
-        )
+        return self._sift()
+
+    @property
+    def _walks(self) -> bool:
+        """Whether so many calls match that a page is most likely found among the first ones."""
+        return self._rarest.size > GATHER_MAX
+
+    def _sift(self) -> Sieve | None:
+        filters = self._filters
+        return sift(self._connection, filters, [word for word in filters.words if word not in self._common])
 
     def _sizes(self) -> list[_Driver]:
         filters, totals = self._filters, self._totals
@@ -218,7 +225,8 @@ class Finder:
             needs_row = True
         for group in filters.labels:
             if group != driver:
-                conditions.append(exists().where(LABELS.c.label.in_(group), LABELS.c.call_key == key))
+                own = LABELS.alias()  # the key may be that of another label's row
+                conditions.append(exists().where(own.c.label.in_(group), own.c.call_key == key))
         if filters.words and driver != "words":
             if probed > max(PROBE_MAX, self._size_of("words") // PROBE_SHARE):
                 matched = self._by_words().cte("matched").prefix_with("MATERIALIZED")
@@ -276,6 +284,8 @@ class Finder:
             return self._sieve.rows(query.sort, query.position, limit, down=self._down)
         if self._rarest.size <= GATHER_MAX and self._rarest.name is not None:
             statement = self._gather(limit)
+        elif self._query.sort not in ("created", self._rarest.name) and self._rarest.name is not None:
+            return self._walk_first(limit)
         elif self._query.sort == "created" and self._rarest.name == "words" and self._common:
             return self._walk_words(limit)
         elif self._query.sort == "created" and (self._filters.labels or self._filters.words):
@@ -326,6 +336,26 @@ class Finder:
         )
         columns = (key,) if self._query.sort == "created" else (value, key)
         return self._ordered(statement, *columns).limit(limit)
+
+    def _walk_first(self, limit: int) -> list[tuple[int, int]]:
+        """Look for a page among the first calls in the wanted order; sift all when it is not there."""
+        key, value = CALLS.c.call_key, _COLUMNS[self._query.sort]
+        near = self._ordered(
+            select(value.label("value"), key.label("key")).where(*self._after(value, key)), value, key
+        )
+        first = near.limit(WALK_MAX).cte("first").prefix_with("MATERIALIZED")
+        conditions, needs_row = self._others(first.c.key, None, probed=0)
+        source = first.join(CALLS, CALLS.c.call_key == first.c.key) if needs_row else first
+        statement = select(first.c.value, first.c.key).select_from(source).where(*conditions)
+        found = self._connection.execute(
+            self._ordered(statement, first.c.value, first.c.key).limit(limit)
+        ).all()
+        if len(found) < limit:
+            sieve = self._sift()
+            if sieve is not None:
+                return sieve.rows(self._query.sort, self._query.position, limit, down=self._down)
+            found = self._connection.execute(self._walk(limit)).all()
+        return [(value, key) for value, key in found]
 
     def _stream(self, limit: int) -> Select[Any]:
         """Walk the calls of each label of the rarest group, or of the words: they lie in order."""
