@@ -315,6 +315,13 @@ def test_an_object_that_is_too_long_costs_its_stream_and_no_more() -> None:
     assert talk.host.end is None
 
 
+def test_a_goaway_that_crosses_with_our_goodbye_is_no_fault() -> None:
+    script = Script()
+    script.talk.server.finish("bye")
+    script.say(Goaway())
+    assert script.code is None
+
+
 def test_closing_ends_what_is_published_and_tells_the_host_once() -> None:
     talk = Talk()
     _publication, heard = talk.subscribed()

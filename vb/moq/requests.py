@@ -26,7 +26,7 @@ class OwnRequests:
         send: sends a message.
 
     Attributes:
-        stopped: whether no new request may be made.
+        stopped: whether no new request is made.
     """
 
     def __init__(self, first: int, send: Send) -> None:

@@ -123,6 +123,7 @@ class MoqSession:
         self._messages = ControlStream()
         self._set_up = False
         self._ended = False
+        self._gone_away = False
         self._requests = OwnRequests(0 if client else 1, self._send)
         self._asked = PeerRequests(1 if client else 0, self._send)
         self._incoming = Incoming(transport)
@@ -408,10 +409,11 @@ class MoqSession:
         self._send(TrackStatus(message.request_id, code, largest or Location(0, 0)))
 
     def _take_goaway(self, message: Goaway) -> None:
-        if self._requests.stopped:
+        if self._gone_away:
             raise violation("a second GOAWAY")
         if message.uri and not self._client:
             raise violation("a client cannot send a server elsewhere")
+        self._gone_away = True
         self._requests.stop()
 
     def _take_max_request_id(self, message: MaxRequestId) -> None:
