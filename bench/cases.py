@@ -221,8 +221,8 @@ class MoqCase:
         bar: most that a MoQ leg may cost, in WebRTC legs.
     """
 
-    name: str = "moq-30"
-    legs: int = 30
+    name: str = "moq-10"
+    legs: int = 10
     bar: float | None = 2.5
 
     @property
@@ -393,7 +393,7 @@ QUICK: Final[tuple[Case, ...]] = (
     CallCase(calls=100),
     FeaturesCase("features-20", 20, 4, bar_us=None),
     WebSocketCase("websocket-10", 10, bar_us=None),
-    MoqCase("moq-10", 10, bar=None),
+    MoqCase(bar=None),
     TranscriptsCase("transcripts-10", 10),
     SignallingCase(calls=60, warm_up=10),
     BurstCase("delete-80", 80, "delete"),
