@@ -200,6 +200,7 @@ def test_a_refused_request_gets_its_status_and_a_body() -> None:
     world.run(1.0)
     status, _, body = client.answer(stream)
     assert status == 503
+    assert world.endpoint.refused == 1
     assert json.loads(body)["error"] == "too many legs"
     world.run(15.0)
     assert client.ended is not None
@@ -257,6 +258,7 @@ def test_a_stream_that_nobody_reads_is_given_up() -> None:
         sent += 1000
         world.run(0.01)
     assert ("stopped", stream, 0) in peer.told
+    assert world.endpoint.overruns == 1
 
 
 def test_what_was_acknowledged_is_not_unsent() -> None:

@@ -228,3 +228,18 @@ def test_a_stopping_endpoint_takes_nobody_new() -> None:
     assert peer.told[-1][0] == "closed"
     assert world.inject(first_datagram()) == []
     assert world.endpoint.dropped["stopping"] == 1
+
+
+def test_a_fault_over_a_stranger_costs_his_datagram_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World()
+    client, peer = world.joined()
+
+    def fails(*_: object) -> bytes:
+        raise AssertionError("a fault")
+
+    monkeypatch.setattr(world.endpoint._answers, "retry", fails)
+    assert world.inject(first_datagram()) == []
+    assert world.faults == ["connection"]
+    stream = client.open(bidirectional=False, first=b"well")
+    world.run(0.5)
+    assert peer.received(stream) == b"well"

@@ -50,12 +50,16 @@ class Hooks:
         site: what is offered.
         changed: there may be datagrams to send.
         fault: a receiver, or whoever decides about requests, raised an exception.
+        refused: a request got no session.
+        overran: a stream was given up because nobody took it.
     """
 
     accept: Accept
     site: Site
     changed: Callable[[Connection], None]
     fault: Callable[[], None]
+    refused: Callable[[], None]
+    overran: Callable[[], None]
 
 
 class Connection:
@@ -67,7 +71,6 @@ class Connection:
         failure: why its handshake failed: tls, protocol, peer or timeout; None if it did not.
         is_over: whether nothing is left to do.
         issued, retired: connection ids that reach it, and those that do not any more, since they were taken.
-        refused: requests that got no session.
     """
 
     def __init__(self, quic: BoundedQuic, source: Address, now: float, hooks: Hooks) -> None:
@@ -77,7 +80,6 @@ class Connection:
         self.is_over = False
         self.issued: list[bytes] = [quic.host_cid]
         self.retired: list[bytes] = []
-        self.refused = 0
         self.session: WebTransportSession | None = None
         self._quic = quic
         self._source = source
@@ -259,7 +261,12 @@ class Connection:
             self._refuse(stream, Refusal(429, "one session for each connection"), fin=fin)
             return
         session = WebTransportSession(
-            stream, self._quic, self._http, lambda: self._hooks.changed(self), self._hooks.fault
+            stream,
+            self._quic,
+            self._http,
+            changed=lambda: self._hooks.changed(self),
+            failed=self._hooks.fault,
+            overran=self._hooks.overran,
         )
         answer: Receiver | Refusal
         try:
@@ -280,7 +287,7 @@ class Connection:
 
     def _refuse(self, stream: int, refusal: Refusal, *, fin: bool) -> None:
         assert self._http is not None
-        self.refused += 1
+        self._hooks.refused()
         headers, body = refusing_answer(refusal, self._hooks.site)
         if not self._quic.can_send(stream):
             return

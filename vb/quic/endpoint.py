@@ -93,6 +93,7 @@ class Endpoint:
         self.failures = dict.fromkeys(FAILURES, 0)
         self.opened = 0
         self.refused = 0
+        self.overruns = 0
         self._versions = list(configuration.supported_versions)
         self._answers = Answers(key, draw, self._versions)
         self._limits = limits or Limits()
@@ -112,7 +113,14 @@ class Endpoint:
         self._wake = wake
         self._count_fault = count_fault
         self._stopping = False
-        self._hooks = Hooks(accept, site, self._changed, lambda: count_fault("session"))
+        self._hooks = Hooks(
+            accept,
+            site,
+            self._changed,
+            lambda: count_fault("session"),
+            self._note_refused,
+            self._note_overrun,
+        )
 
     @property
     def connections(self) -> int:
@@ -148,17 +156,12 @@ class Endpoint:
             self._dirty[connection] = None
             if not self._guard(connection, partial(connection.receive, data, source, now), otherwise=True):
                 self.dropped["rate"] += 1
-        elif heading.version is None:
-            self._answer_lost(heading, data, source, now)
-        elif len(data) < SMALLEST_MAX_DATAGRAM_SIZE:
-            self.dropped["short"] += 1
-        elif heading.version not in self._versions:
-            if heading.version == 0:
-                self.dropped["garbage"] += 1
-            elif self._may_answer("version", now):
-                self._out.append((self._answers.versions(heading), source))
         else:
-            self._greet(data, source, now)
+            try:
+                self._take_stranger(heading, data, source, now)
+            except Exception:
+                log.exception("the datagram of a stranger failed")
+                self._count_fault("connection")
 
     def expire(self, now: float) -> None:
         """Do what is due."""
@@ -217,6 +220,12 @@ class Endpoint:
             self._dirty[connection] = None
             self._wake()
 
+    def _note_refused(self) -> None:
+        self.refused += 1
+
+    def _note_overrun(self) -> None:
+        self.overruns += 1
+
     # -- strangers -----------------------------------------------------------------------------------------
 
     def _may_answer(self, kind: str, now: float) -> bool:
@@ -225,6 +234,20 @@ class Endpoint:
             return False
         self.answered[kind] += 1
         return True
+
+    def _take_stranger(self, heading: Heading, data: bytes, source: Address, now: float) -> None:
+        """Take a datagram that belongs to no connection."""
+        if heading.version is None:
+            self._answer_lost(heading, data, source, now)
+        elif len(data) < SMALLEST_MAX_DATAGRAM_SIZE:
+            self.dropped["short"] += 1
+        elif heading.version not in self._versions:
+            if heading.version == 0:
+                self.dropped["garbage"] += 1
+            elif self._may_answer("version", now):
+                self._out.append((self._answers.versions(heading), source))
+        else:
+            self._greet(data, source, now)
 
     def _answer_lost(self, heading: Heading, data: bytes, source: Address, now: float) -> None:
         """Tell a peer whose connection is gone; it alone can know that the answer is meant so."""
@@ -317,7 +340,6 @@ class Endpoint:
             if failed:
                 self.failures[connection.failure or "protocol"] += 1
             self._end_greeting(connection)
-        self.refused += connection.refused
         self._hosts[connection.host] -= 1
         if not self._hosts[connection.host]:
             del self._hosts[connection.host]

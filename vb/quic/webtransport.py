@@ -52,6 +52,7 @@ class WebTransportSession:
         http: the HTTP/3 on it.
         changed: called when there may be something to send.
         failed: called when the receiver raised an exception.
+        overran: called when a stream was given up because nobody took it.
     """
 
     def __init__(
@@ -59,16 +60,18 @@ class WebTransportSession:
         stream: int,
         quic: BoundedQuic,
         http: BoundedHttp,
+        *,
         changed: Callable[[], None],
         failed: Callable[[], None],
+        overran: Callable[[], None],
     ) -> None:
         self.stream = stream
         self.is_over = False
-        self.overruns = 0
         self._quic = quic
         self._http = http
         self._changed = changed
         self._failed = failed
+        self._overran = overran
         self._receiver: Receiver | None = None
         self._capsules = Capsules()
         self._muted: set[int] = set()  # streams whose peer was asked to stop
@@ -98,7 +101,7 @@ class WebTransportSession:
         if self.is_over or not self._quic.can_send(stream):
             return
         if self._quic.unsent(stream) + len(data) > MAX_UNSENT_BYTES:
-            self.overruns += 1
+            self._overran()
             self._overrun.append(stream)
             self.reset(stream, 0)
             return

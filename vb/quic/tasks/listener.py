@@ -143,6 +143,8 @@ class Listener:
         yield "quic_sessions", "Sessions of WebTransport", endpoint.sessions, {}
         yield "quic_opened", "Connections whose handshake was done", endpoint.opened, {}
         yield "quic_refused_requests", "Requests that got no session", endpoint.refused, {}
+        text = "Streams that were given up because nobody took them"
+        yield "quic_overruns", text, endpoint.overruns, {}
         yield "quic_unsent", "Datagrams that the network refused", self._socket.unsent, {}
         text = "Handshakes that failed, by reason"
         yield from _by("quic_handshakes_failed", text, "reason", endpoint.failures)
