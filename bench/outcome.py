@@ -71,6 +71,41 @@ class MediaFigures:
 
 
 @dataclass(frozen=True, slots=True)
+class Stages:
+    """Where the time of a window goes.
+
+    Attributes:
+        cpu_us: CPU of the whole server process per leg and tick.
+        of_it_us: of that, what each stage of the ticks cost the main thread.
+        late: how late the ticks of the window were.
+    """
+
+    cpu_us: float
+    of_it_us: Mapping[str, float]
+    late: Spread
+
+    @property
+    def beside_codec_us(self) -> float:
+        """What a leg costs without its codec."""
+        return self.cpu_us - self.of_it_us.get("decode", 0.0) - self.of_it_us.get("encode", 0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class WebRtcFigures(MediaFigures):
+    """What a case of browsers shows.
+
+    Attributes:
+        stages: of the steady window.
+        cores: that the server needed in it.
+        phones: the same of as many phones in the same rooms, where they were called.
+    """
+
+    stages: Stages
+    cores: float
+    phones: Stages | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class DelayFigures:
     """What the delay case shows."""
 
