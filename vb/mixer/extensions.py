@@ -57,11 +57,14 @@ def skip_extensions(
     whole = sizes <= batch.lengths[rows] - HEADER_BYTES
     rows, sizes = rows[whole], sizes[whole]
     _read_levels(batch, rows, sizes, level_ids)
-    for size in np.unique(sizes).tolist():
-        same = rows[sizes == size]
+    for size in set(sizes.tolist()):
+        same: Slots | slice = rows[sizes == size]
+        if rows.size == stop - start and len(same) == rows.size:
+            same = slice(start, stop)
         end = int(batch.lengths[same].max())
         # The right side is a copy, so the overlap does no harm.
-        batch.matrix[same, HEADER_BYTES : end - size] = batch.matrix[same, HEADER_BYTES + size : end]
+        moved = batch.matrix[same, HEADER_BYTES + size : end].copy()
+        batch.matrix[same, HEADER_BYTES : end - size] = moved
         batch.lengths[same] -= size
         batch.matrix[same, 0] = _PLAIN
 
@@ -76,7 +79,7 @@ def _read_levels(batch: Batch, rows: Slots, sizes: Slots, level_ids: NDArray[np.
     )
     rows, wanted = rows[chosen], wanted[chosen]
     place, end = np.full(rows.size, HEADER_BYTES + _INTRODUCTION_BYTES), sizes[chosen] + HEADER_BYTES
-    for _ in range(_MAX_ELEMENTS):
+    for _ in range(_MAX_ELEMENTS if rows.size else 0):
         inside = place + 1 < end  # an element of a byte at least, and the byte before it
         if not inside.any():
             return

@@ -155,13 +155,15 @@ def decode_due(core: PlaneCore, bank: Bank) -> None:
     """Decode the waiting packets of a bank's legs that this tick plays; a failing codec ends its leg."""
     if not bank.decoded:
         return
-    playout, width = core.playout, bank.heard.shape[1]
-    until = (playout.next[bank.decoded] + width).tolist()
-    started = playout.started[bank.decoded].tolist()
+    playout, width, streams = core.playout, bank.heard.shape[1], core.streams
+    waiting = [slot for slot in bank.decoded if (stream := streams[slot]) is not None and stream.waits]
+    if not waiting:
+        return
+    until = (playout.next[waiting] + width).tolist()
     due = [
         (slot, stream, end)
-        for slot, end, begun in zip(bank.decoded, until, started, strict=True)
-        if begun and (stream := core.streams[slot]) is not None and stream.waits
+        for slot, end, begun in zip(waiting, until, playout.started[waiting].tolist(), strict=True)
+        if begun and (stream := streams[slot]) is not None
     ]
     if not due:
         return
