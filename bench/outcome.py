@@ -75,14 +75,18 @@ class Stages:
     """Where the time of a window goes.
 
     Attributes:
-        cpu_us: CPU of the whole server process per leg and tick.
+        cpu_us: CPU of the whole server process per leg and tick that was played.
         of_it_us: of that, what each stage of the ticks cost the main thread.
         late: how late the ticks of the window were.
+        left_out_percent: ticks that were skipped because it had come too late for them.
+        cores: that it needs to play all ticks.
     """
 
     cpu_us: float
     of_it_us: Mapping[str, float]
     late: Spread
+    left_out_percent: float
+    cores: float
 
     @property
     def beside_codec_us(self) -> float:
@@ -96,12 +100,10 @@ class WebRtcFigures(MediaFigures):
 
     Attributes:
         stages: of the steady window.
-        cores: that the server needed in it.
         phones: the same of as many phones in the same rooms, where they were called.
     """
 
     stages: Stages
-    cores: float
     phones: Stages | None = None
 
 

@@ -237,16 +237,17 @@ def _webrtc_readers(case: WebRtcCase) -> list[Reader]:
         if "at listeners" not in name
     ]
     own: list[Own[WebRtcFigures]] = [
-        ("cores that were needed", lambda f: f.cores, float(case.cores)),
+        ("cores for every tick to be played", lambda f: f.stages.cores, float(case.cores)),
+        ("ticks that were left out, %", lambda f: f.stages.left_out_percent, None),
         ("tick lateness in the window p99, ms", lambda f: f.stages.late.p99_ms, WEBRTC_LATENESS_P99_MS),
         ("beside the codec, µs per leg and tick", lambda f: f.stages.beside_codec_us, None),
         ("… over a phone in the same rooms", _beside_codec, BESIDE_CODEC),
     ]
     if not alone:
-        own[1] = (*own[1][:2], None)
+        own[2] = (*own[2][:2], None)
     return [
         *_of_window(cost),
-        *_of(WebRtcFigures, own if case.phones else own[:3]),
+        *_of(WebRtcFigures, own if case.phones else own[:4]),
         *_of_plane(WEBRTC_MEMORY_KB),
         *_of(MediaFigures, [("loudest of those not to be heard, share", lambda f: f.loudest_other, None)]),
         *_of_window(SURROUNDING),

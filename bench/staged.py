@@ -1,8 +1,8 @@
 """Runs `vb` and counts what each stage of a tick costs its main thread, and how late each tick is.
 
-Run by its path, so that it serves any checkout: `python -P bench/staged.py FILE serve`. At SIGUSR1 it writes what it
-has counted so far. A tick passes few of its gates for many legs, so counting costs next to nothing; names that
-a checkout does not have are left out, and their time counts as that of whatever calls them.
+Run by its path, so that it serves any checkout: `python -P bench/staged.py FILE serve`. At SIGUSR1 it writes
+what it has counted so far. A tick passes few gates for many legs, so counting costs next to nothing. What a
+checkout does not have is left out, and its time counts as that of whatever calls it.
 """
 
 from __future__ import annotations

@@ -147,7 +147,6 @@ def run_webrtc(case: WebRtcCase, checkout: Path, options: Options) -> Outcome:
         tones.weakest_mate,
         tones.loudest_other,
         stages,
-        used / took,
         phones,
     )
     return Outcome(figures, tuple(faults))

@@ -29,14 +29,17 @@ class StageWatch:
 
     def read(self, legs: int) -> Stages:
         """Return what they cost of each leg."""
-        ticks = (time.monotonic() - self._began) / TICK_S
+        due = (time.monotonic() - self._began) / TICK_S
         used = self._server.cpu_s() - self._used
-        after, share = self._server.stages(), 1e6 / (legs * ticks)
+        after = self._server.stages()
+        ticks = max(1, len(after.late_ms))
+        share = 1e6 / (legs * ticks)
         of_it = {
             stage: (spent_s - self._before.spent_s.get(stage, 0.0)) * share
             for stage, spent_s in after.spent_s.items()
         }
-        return Stages(used * share, of_it, Spread.of(after.late_ms))
+        left_out = max(0.0, 1 - ticks / due) * 100
+        return Stages(used * share, of_it, Spread.of(after.late_ms), left_out, used / (ticks * TICK_S))
 
 
 def measure(bed: Bed, legs: int, options: Options) -> Window:

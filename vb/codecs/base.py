@@ -62,6 +62,7 @@ CODECS: Final[Mapping[str, Codec]] = MappingProxyType(
 )
 """Every codec by its canonical name."""
 
+
 def has_rates(codec: Codec) -> bool:
     """Whether a codec takes and gives samples of any rate of the mixer."""
     return codec.name == OPUS.name

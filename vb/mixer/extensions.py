@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from vb.mixer.batch import NO_LEVEL, Batch
 from vb.mixer.columns import HEADER_BYTES
-from vb.mixer.frames import Slots
+from vb.mixer.frames import Slots, true_places
 
 _EXTENDED: Final = 0x90
 """First byte of a packet with an extension and neither contributors nor padding."""
@@ -49,7 +49,7 @@ def skip_extensions(
     extended = batch.matrix[start:stop, 0] == _EXTENDED
     if not extended.any():
         return
-    rows = start + np.flatnonzero(extended & trusted[batch.slots[start:stop]])
+    rows = start + true_places(extended & trusted[batch.slots[start:stop]])
     rows = rows[batch.lengths[rows] >= HEADER_BYTES + _INTRODUCTION_BYTES]
     rows = rows[(batch.matrix[rows, 1] < 192) | (batch.matrix[rows, 1] > 223)]
     words = batch.matrix[rows, 14].astype(np.int64) << 8 | batch.matrix[rows, 15]
@@ -58,9 +58,8 @@ def skip_extensions(
     rows, sizes = rows[whole], sizes[whole]
     _read_levels(batch, rows, sizes, level_ids)
     for size in set(sizes.tolist()):
-        same: Slots | slice = rows[sizes == size]
-        if rows.size == stop - start and len(same) == rows.size:
-            same = slice(start, stop)
+        chosen = rows[sizes == size]
+        same = slice(start, stop) if chosen.size == stop - start else chosen
         end = int(batch.lengths[same].max())
         # The right side is a copy, so the overlap does no harm.
         moved = batch.matrix[same, HEADER_BYTES + size : end].copy()

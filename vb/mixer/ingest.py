@@ -30,7 +30,7 @@ from vb.mixer.columns import (
 from vb.mixer.core import PlaneCore
 from vb.mixer.demux import MAX_AGE_S, PLAIN_FIRST_BYTE, Demux
 from vb.mixer.extensions import SILENT_LEVEL, skip_extensions
-from vb.mixer.frames import TICKS_PER_S, Slots
+from vb.mixer.frames import TICKS_PER_S, Slots, true_places
 from vb.mixer.port import MAX_EVENTS, RtpPort
 from vb.mixer.streams import OPUS_FRAME_MS, StreamReceiver
 from vb.rtp.arrival import Headers
@@ -147,9 +147,9 @@ class Ingest:
         )
         rows = np.arange(start, stop)
         if not plain.all():
-            for i in np.flatnonzero(~plain).tolist():
+            for i in true_places(~plain).tolist():
                 plain[i] = self._demux.examine(batch, start + i, float(arrival_s[i]))
-            chosen = np.flatnonzero(plain)
+            chosen = true_places(plain)
             if not chosen.size:
                 return
             rows, slots, arrival_s = rows[chosen], slots[chosen], arrival_s[chosen]
@@ -192,7 +192,7 @@ class Ingest:
             other = aside & ~headers.audio
             if other.any():
                 self._sort_out(batch, rows[other], headers.at(other), heads[other])
-            stay = np.flatnonzero(~aside)
+            stay = true_places(~aside)
             if not stay.size:
                 return
             rows, slots, lengths, arrival_s = rows[stay], slots[stay], lengths[stay], arrival_s[stay]
@@ -318,7 +318,7 @@ class Ingest:
             off_clock: those among them that are coded by table; it is known that their clock is another.
         """
         core = self._core
-        for i in np.flatnonzero(suspects).tolist():
+        for i in true_places(suspects).tolist():
             slot = int(slots[i])
             stream = core.streams[slot]
             if off_clock[i]:
@@ -349,7 +349,7 @@ class Ingest:
         single = (opus_hz > 0) & (heads & 3 == 0)
         sounds = single & (lengths > DTX_MAX_BYTES)
         samples[sounds] = OPUS_FRAME_MS[heads[sounds] >> 3] * opus_hz[sounds] / 1000
-        for i in np.flatnonzero(streamed & ~single).tolist():
+        for i in true_places(streamed & ~single).tolist():
             stream, payload_type = self._core.streams[slots[i]], int(types[i])
             if stream is not None:
                 payload = self._payload(batch, int(rows[i]))

@@ -18,7 +18,7 @@ from vb.mixer.core import FaultHandler, PlaneCore, RoomFaultHandler
 from vb.mixer.demux import Demux
 from vb.mixer.egress import Egress
 from vb.mixer.facts import PortFacts
-from vb.mixer.frames import RATES_HZ, TICKS_PER_S, FrameSink, FrameSource
+from vb.mixer.frames import RATES_HZ, TICKS_PER_S, FrameSink, FrameSource, true_places
 from vb.mixer.hands import Hands, OneHand
 from vb.mixer.ingest import Ingest
 from vb.mixer.layout import Layout, compile_layout, slots_of
@@ -253,12 +253,14 @@ class Plane:
     def _follow_rooms(self) -> None:
         """Let codecs run at the rates of their legs' new rooms, some at a time: each begins a coder anew."""
         core, facts, reach = self._core, self._facts, self._core.columns.reach
+        if not facts.follows[:reach].any():
+            return
         room_hz = core.columns.room_hz[:reach]
         others = facts.follows[:reach] & facts.usable[:reach] & (room_hz != facts.rate_hz[:reach])
         others &= room_hz > 0
         if not others.any():
             return
-        slots = np.flatnonzero(others)
+        slots = true_places(others)
         for slot in slots[:_FOLLOWING].tolist():
             port = core.ports[slot]
             if isinstance(port, RtpPort):

@@ -11,7 +11,7 @@ import datetime
 import hashlib
 import hmac
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from cryptography import x509
@@ -28,16 +28,20 @@ _CLOCK_SKEW: Final = datetime.timedelta(days=1)
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """A certificate with its key; one serves all legs of a server."""
+    """A certificate with its key; one serves all legs of a server.
+
+    Attributes:
+        fingerprint: what our descriptions say of the certificate.
+    """
 
     certificate: x509.Certificate
     key: ec.EllipticCurvePrivateKey
+    fingerprint: Fingerprint = field(init=False)
 
-    @property
-    def fingerprint(self) -> Fingerprint:
-        """What our descriptions say of the certificate."""
-        der = self.certificate.public_bytes(Encoding.DER)
-        return Fingerprint("sha-256", hashlib.sha256(der).digest())
+    def __post_init__(self) -> None:
+        """Work the fingerprint out once: every call of SIP mentions it or might."""
+        digest = hashlib.sha256(self.certificate.public_bytes(Encoding.DER)).digest()
+        object.__setattr__(self, "fingerprint", Fingerprint("sha-256", digest))
 
 
 def make_identity(today: datetime.datetime, serial_number: int) -> Identity:
