@@ -11,7 +11,8 @@ import datetime
 import hashlib
 import hmac
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Final
 
 from cryptography import x509
@@ -26,22 +27,18 @@ LIFETIME: Final = datetime.timedelta(days=365)
 _CLOCK_SKEW: Final = datetime.timedelta(days=1)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Identity:
-    """A certificate with its key; one serves all legs of a server.
-
-    Attributes:
-        fingerprint: what our descriptions say of the certificate.
-    """
+    """A certificate with its key; one serves all legs of a server."""
 
     certificate: x509.Certificate
     key: ec.EllipticCurvePrivateKey
-    fingerprint: Fingerprint = field(init=False)
 
-    def __post_init__(self) -> None:
-        """Work the fingerprint out once: every call of SIP mentions it or might."""
-        digest = hashlib.sha256(self.certificate.public_bytes(Encoding.DER)).digest()
-        object.__setattr__(self, "fingerprint", Fingerprint("sha-256", digest))
+    @cached_property
+    def fingerprint(self) -> Fingerprint:
+        """What our descriptions say of the certificate."""
+        der = self.certificate.public_bytes(Encoding.DER)
+        return Fingerprint("sha-256", hashlib.sha256(der).digest())
 
 
 def make_identity(today: datetime.datetime, serial_number: int) -> Identity:
