@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from tests.mixer.support import OPUS, PCMU, Phone, World, agreed, rtp, strength, tone
-from vb.codecs.base import at_rate, make_decoder
+from vb.codecs.base import CodecError, at_rate, make_decoder
 from vb.codecs.opus import OpusDecoder, OpusEncoder
+from vb.mixer.port import Port
 
 
 class OpusPhone(Phone):
@@ -96,6 +98,21 @@ def test_a_crowd_changes_its_rate_some_in_each_tick_and_everybody_does() -> None
     assert 0 < changed < 20
     world.run(3)
     assert {phone.port.rate_hz for phone in phones} == {16000}
+
+
+def test_a_codec_that_cannot_follow_ends_its_leg_and_nobody_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World()
+    phone, other = opus_phone(world, 1000), world.phone(600)
+    faults: list[Port] = []
+    world.plane.set_fault_handlers(lambda port, error: faults.append(port))
+
+    def missing() -> None:
+        raise CodecError("libopus was not found")
+
+    monkeypatch.setattr(phone.port, "follow_room", missing)
+    world.room(phone, other)
+    world.run(3)
+    assert faults == [phone.port]
 
 
 def test_only_codecs_with_several_rates_change() -> None:

@@ -11,6 +11,7 @@ from typing import Final
 
 import numpy as np
 
+from vb.codecs.base import CodecError
 from vb.codecs.complexity import Complexity
 from vb.ids import IdSource
 from vb.mixer.batch import Batch, Endpoint, Io
@@ -264,7 +265,10 @@ class Plane:
         for slot in slots[:_FOLLOWING].tolist():
             port = core.ports[slot]
             if isinstance(port, RtpPort):
-                port.follow_room()
+                try:
+                    port.follow_room()
+                except CodecError as error:
+                    core.fault(port, error)
         self._facts.note(core, core.changed)
         core.changed.clear()
         core.dirty = slots.size > _FOLLOWING
