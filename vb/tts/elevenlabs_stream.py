@@ -157,7 +157,8 @@ class ElevenLabsStream:
         """Drop everything; what still comes of the context is known by its name."""
         self._waiting.clear()
         if self._open:
-            self._put(context_id=self._context, close_context=True)
+            if not self._complete:  # otherwise it is closed already
+                self._put(context_id=self._context, close_context=True)
             self._number += 1
         self._begin()
 

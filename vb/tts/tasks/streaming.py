@@ -99,6 +99,7 @@ class _StreamedSession:
         self._bell = Bell()
         self._room = Bell()
         self._failure: ProviderFailed | None = None
+        self._reading = trio.CancelScope()
         self._fed: deque[int] = deque([0])
         """How many characters each utterance has whose end was not received; the last one is being fed."""
         self._heard = False
@@ -139,7 +140,8 @@ class _StreamedSession:
             raise self._ended(end) from None
 
     def say_goodbye(self) -> None:
-        """Tell the provider that this is the end, as far as it takes that at once."""
+        """Tell the provider that this is the end, as far as it takes that at once, and read no more."""
+        self._reading.cancel()
         self._codec.close()
         self._websocket.put(*self._codec.take())
 
@@ -165,10 +167,11 @@ class _StreamedSession:
     async def run(self) -> None:
         """Read until the session is closed or the provider fails."""
         try:
-            while True:
-                while self._ahead_s > AHEAD_S:
-                    await self._room.wait()
-                await self._listen()
+            with self._reading:
+                while True:
+                    while self._ahead_s > AHEAD_S:
+                        await self._room.wait()
+                    await self._listen()
         except WebSocketClosed as end:
             self._failure = self._ended(end)
         except ProviderFailed as failed:
