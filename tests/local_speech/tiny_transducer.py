@@ -1,7 +1,7 @@
 """The smallest transducer that hears something: low tones are `low`, high tones are `high`.
 
-It is in the format of sherpa-onnx: an encoder that weighs bands of the spectrum, a decoder that knows the last
-word, and a joiner that adds both, so that no word is written twice in a row.
+It is in the format of sherpa-onnx: an encoder that weighs bands of the spectrum, a decoder that knows the
+last word, and a joiner that adds both, so that no word is written twice in a row.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 WORDS = ("<blk>", "▁low", "▁high")
 BANDS = 80
 CONTEXT = 2
-_LOUD = 12.0
+_LOUD = -3.0
 """A band of the logarithmic spectrum that is above this is heard."""
 
 
