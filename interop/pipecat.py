@@ -49,9 +49,10 @@ async def secure(service: SttService, authority: Authority) -> AsyncIterator[str
     """The same service over TLS; yields host and port."""
     context = authority.server_context("localhost")
     async with trio.open_nursery() as nursery:
-        (listener,) = await trio.open_ssl_over_tcp_listeners(0, context, host="127.0.0.1")
+        (plain,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
+        listener = trio.SSLListener(plain, context)
         await nursery.start(trio.serve_listeners, service.serve, [listener])
-        yield f"localhost:{listener.transport_listener.socket.getsockname()[1]}"
+        yield f"localhost:{plain.socket.getsockname()[1]}"
         nursery.cancel_scope.cancel()
 
 

@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 import pytest
 import trio
@@ -101,16 +102,13 @@ class Shop:
 async def open_shop(authority: Authority | None = None) -> AsyncIterator[Shop]:
     shop = Shop()
     async with trio.open_nursery() as nursery:
-        if authority is None:
-            (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
-            shop.port = listener.socket.getsockname()[1]
-            await nursery.start(trio.serve_listeners, shop.serve, [listener])
-        else:
+        (plain,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
+        shop.port = plain.socket.getsockname()[1]
+        listener: trio.abc.Listener[trio.abc.Stream] = plain
+        if authority is not None:
             shop.scheme, shop.host = "https", "localhost"
-            context = authority.server_context("localhost")
-            (secure,) = await trio.open_ssl_over_tcp_listeners(0, context, host="127.0.0.1")
-            shop.port = secure.transport_listener.socket.getsockname()[1]
-            await nursery.start(trio.serve_listeners, shop.serve, [secure])
+            listener = trio.SSLListener(plain, authority.server_context("localhost"))
+        await nursery.start(trio.serve_listeners, shop.serve, [listener])
         yield shop
         nursery.cancel_scope.cancel()
 
@@ -220,16 +218,16 @@ async def test_of_two_at_once_one_is_told_that_it_is_there(tmp_path: Path) -> No
 async def test_a_full_disk_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     opened = trio.open_file
 
-    async def full(file: Path, mode: str) -> object:
+    async def full(file: Path, mode: Literal["wb"]) -> object:
         target = await opened(file, mode)
 
-        async def write(data: bytes) -> None:
+        async def write(data: bytes) -> int:
             raise OSError(errno.ENOSPC, "No space left on device")
 
-        target.write = write
+        monkeypatch.setattr(target, "write", write, raising=False)
         return target
 
-    monkeypatch.setattr(models.trio, "open_file", full)
+    monkeypatch.setattr(trio, "open_file", full)
     async with open_shop() as shop, way_out() as web:
         with pytest.raises(OSError, match="No space left"):
             await fetch(web, "sense", shop.source(), tmp_path)

@@ -10,8 +10,9 @@ import pytest
 from tests.local_speech.tiny_transducer import write_model
 from vb.codecs.pcm import Pcm
 from vb.local_speech.engines.base import EngineFailed
-from vb.local_speech.engines.installed import find_all
+from vb.local_speech.engines.installed import Installed, find_all
 from vb.local_speech.engines.sherpa import Sherpa
+from vb.local_speech.tasks.trial import try_sherpa
 
 onnx = pytest.importorskip("onnx")
 pytest.importorskip("sherpa_onnx")
@@ -49,3 +50,21 @@ def test_a_damaged_model_is_said_to_be_one(folder: Path, file: str, content: byt
     (folder / file).write_bytes(content)
     with pytest.raises(EngineFailed, match="tiny cannot be loaded"):
         Sherpa(folder)
+
+
+@pytest.mark.parametrize("wrong", ["words", "facts"])
+def test_a_model_that_would_end_the_process_is_refused_before(folder: Path, wrong: str) -> None:
+    if wrong == "words":
+        (folder / "tokens.txt").write_text("x y z\n", encoding="utf-8")
+    else:
+        model = onnx.load(str(folder / "decoder.onnx"))
+        del model.metadata_props[:]
+        onnx.save(model, str(folder / "decoder.onnx"))
+    engines = Installed(find_all(str(folder.parent), model="tiny"), try_sherpa)
+    with pytest.raises(EngineFailed, match="tiny cannot be loaded"):
+        engines.ear("tiny")
+
+
+def test_a_model_that_is_right_passes_the_trial(folder: Path) -> None:
+    engines = Installed(find_all(str(folder.parent), model="tiny"), try_sherpa)
+    assert engines.ear("tiny").listen(tones(LOW), "en").text == "low"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -100,7 +101,7 @@ def test_every_message_of_a_conversation_is_as_the_library_has_it(name: str) -> 
 
     for message in talk.greet():
         judge(message)
-    for step in (
+    steps: tuple[Callable[[], None], ...] = (
         lambda: codec.feed("Good morning. "),
         codec.keep_alive,
         codec.finalize,
@@ -109,7 +110,8 @@ def test_every_message_of_a_conversation_is_as_the_library_has_it(name: str) -> 
         lambda: codec.feed("Zulu"),
         codec.finalize,
         codec.close,
-    ):
+    )
+    for step in steps:
         step()
         exchange()
     assert seen == set(models)
