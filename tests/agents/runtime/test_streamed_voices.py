@@ -8,9 +8,10 @@ import trio
 from conformance.peers.voice_services import KEY, VOICE
 from conformance.peers.voice_streams import Plan, open_voice_streams
 from tests.agents.runtime.stage import ScriptBrain, Step, open_stage
-from tests.media.support import inline
+from tests.media.support import inline, sine
 from tests.support.web import local_web
 from tests.tts.codecs import voice as voice_of
+from tests.tts.mock import Fail, Speak, open_mock
 from tests.tts.stage import config_for
 from vb.events.agent import AgentError, AgentTurn
 from vb.tts.tasks.catalog import asked_providers
@@ -54,6 +55,22 @@ async def test_an_answer_is_spoken_over_one_connection(name: str) -> None:
 async def test_a_voice_that_fails_before_it_is_heard_is_asked_again(fault: str) -> None:
     told = await turn("elevenlabs", Plan(fault=fault, at=1), [ANSWER])  # type: ignore[arg-type]  # a parameter
     assert (told["heard"], told["connections"]) == (ANSWER.strip(), 2)
+
+
+async def test_where_no_socket_opens_sentences_are_asked_for_by_http() -> None:
+    async with open_mock() as mock:
+        tone = sine(600, 16_000, 0.2).tobytes()
+        mock.plan(Fail(404), Speak(tone), Speak(tone))
+        web = local_web(["127.0.0.1/32"])
+        provider = asked_providers(config_for(mock.url), web, inline, lambda: 0.5)["elevenlabs"]
+        voice = provider.check(voice_of(VOICE, api_key=KEY))
+        async with open_stage(ScriptBrain([ANSWER]), speaker=(provider, voice)) as stage:
+            await stage.say("hello")
+            told = await stage.until(AgentTurn, within_s=20)
+            assert stage.all(AgentError) == []
+        await web.aclose()
+    assert told["heard"] == ANSWER.strip()
+    assert [request.method for request in mock.requests] == ["GET", "POST", "POST"]
 
 
 async def test_of_a_cut_answer_the_words_that_were_heard_are_known() -> None:

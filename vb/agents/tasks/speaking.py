@@ -57,7 +57,9 @@ class Speech:
         self._streamed = provider.capabilities.streams_text
         self._pieces: list[Stretch] = []
         """One for each sentence; only one for a voice that takes text as it is written."""
-        self._texts: list[str] = []
+        self._texts: list[tuple[str, int]] = []
+        """All sentences, and where in the answer each begins."""
+        self._opened = False
         self._done = 0
         self._owed = False
         self._ended = False
@@ -86,7 +88,7 @@ class Speech:
         for piece in pieces:
             begin = max(self._at, self._reply.text.find(piece, self._at))
             self._at = begin + len(piece)
-            self._texts.append(piece)
+            self._texts.append((piece, begin))
             if self._streamed and self._pieces:
                 whole = self._pieces[0]
                 whole.text = self._reply.text[whole.begin : self._at]
@@ -119,11 +121,18 @@ class Speech:
                 return
             except ProviderFailed as failed:
                 begun = self._done < len(self._pieces) and self._pieces[self._done].made_ms
+                if self._streamed and not self._opened:
+                    self._speak_by_sentence()  # there may be no socket, as at a gateway for HTTP alone
+                    continue
                 if not self.retries or begun or failed.category not in WORTH_A_RETRY:
                     self.failure = failed
                     return
                 self.retries -= 1
                 self._limit_s = min(self._provider.capabilities.patience_s, LAST_STALL_S)
+
+    def _speak_by_sentence(self) -> None:
+        self._streamed = False
+        self._pieces = [Stretch(text, begin) for text, begin in self._texts]
 
     async def _try(self) -> None:
         failures: list[ProviderFailed] = []
@@ -132,6 +141,7 @@ class Speech:
             self._expect()
             try:
                 async with opened as session, trio.open_nursery() as nursery:
+                    self._opened = True
 
                     async def feed() -> None:
                         try:
@@ -159,10 +169,11 @@ class Speech:
             if fed == len(self._texts):
                 await self._moved.wait()
                 continue
+            text, _ = self._texts[fed]
             if self._streamed:
-                await session.feed(f"{self._texts[fed]}\n")
+                await session.feed(f"{text}\n")
             else:
-                await session.feed(self._texts[fed])
+                await session.feed(text)
                 await session.finalize()
             fed += 1
         if self._streamed and fed:
