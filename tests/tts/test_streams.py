@@ -206,7 +206,8 @@ async def test_a_wrong_key_is_refused_and_not_told(name: str) -> None:
     [
         ("elevenlabs", {"message": "no", "error": "quota_exceeded", "code": 1008}, "rate_limited"),
         ("elevenlabs", {"message": "no", "error": "invalid_api_key", "code": 1008}, "permanent_auth"),
-        ("elevenlabs", {"message": "no", "error": f"odd {KEY}", "code": 1008}, "permanent_input"),
+        ("elevenlabs", {"message": "no", "error": f"{KEY}", "code": 1008}, "permanent_input"),
+        ("elevenlabs", {"message": "no", "error": "odd: Good morning.", "code": 1008}, "permanent_input"),
         ("deepgram", {"type": "Error", "description": "x", "code": "NET-0000"}, "retryable"),
         ("deepgram", {"type": "Warning", "description": "Too many Flush", "code": "W"}, "rate_limited"),
     ],
@@ -218,6 +219,7 @@ async def test_what_a_provider_says_of_its_failure_is_understood(
         await _speak(name, Plan(fault="mute", at=1, say=(json.dumps(said),)))
     assert failed.value.category == category
     assert KEY not in str(failed.value)
+    assert "Good morning" not in str(failed.value)
 
 
 def test_an_utterance_that_the_provider_gives_up_is_a_failure() -> None:

@@ -15,13 +15,12 @@ from vb.providers.reading import (
     category_of_close,
     closing_words,
     read_object,
-    shown_words,
     websocket_url,
 )
 from vb.tts.answer import AnswerAudio
 from vb.tts.base import Done, Spoken, Voice
 from vb.tts.http import HttpRequest
-from vb.tts.stream import one_line, rate_for
+from vb.tts.stream import failed_with, one_line, rate_for
 from vb.tts.text import split_text
 from vb.web.websocket import Message
 
@@ -117,17 +116,17 @@ class DeepgramStream:
             return [*(audio.finish() if audio is not None else []), Done()]
         elif kind == "Warning" and "flush" in str(message.get("description", "")).lower():
             # Its end would never be told.
-            raise self._failed("rate_limited", message["description"])
+            raise self._failed("rate_limited", "too many utterances", message.get("code"))
         elif kind == "Error":
-            raise self._failed("retryable", message.get("description") or message.get("code"))
+            raise self._failed("retryable", "failed", message.get("code"))
         return []
 
     def closed(self, code: int, reason: str) -> ProviderFailed:
         """Judge a close frame."""
-        return self._failed(category_of_close(code), closing_words(code, reason))
+        return self._failed(category_of_close(code), closing_words(code, ""), reason.strip())
 
-    def _failed(self, category: FailureCategory, words: object) -> ProviderFailed:
-        return ProviderFailed(category, shown_words(self._name, self._key, words))
+    def _failed(self, category: FailureCategory, what: str, code: object) -> ProviderFailed:
+        return failed_with(self._name, category, what, code, self._key)
 
 
 def _json(message: dict[str, str]) -> str:

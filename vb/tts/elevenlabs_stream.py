@@ -21,13 +21,12 @@ from vb.providers.reading import (
     category_of_close,
     closing_words,
     read_object,
-    shown_words,
     websocket_url,
 )
 from vb.tts.answer import AnswerAudio
 from vb.tts.base import Audio, Done, Mark, Spoken, Voice
 from vb.tts.http import HttpRequest
-from vb.tts.stream import one_line, rate_for
+from vb.tts.stream import failed_with, one_line, rate_for
 from vb.web.websocket import Message
 
 INACTIVITY_S: Final = 60
@@ -192,7 +191,7 @@ class ElevenLabsStream:
         if message.get("error"):
             code = message["error"]
             found = BY_CODE.get(code) if isinstance(code, str) else None
-            raise self._failed(found or category_of_close(int(message.get("code") or 0)), code)
+            raise self._failed(found or category_of_close(int(message.get("code") or 0)), "failed", code)
         if message.get("contextId") not in (None, self._context) or not self._open:
             return []  # of what was cleared
         spoken: list[Spoken] = []
@@ -205,7 +204,7 @@ class ElevenLabsStream:
         if message.get("isFinal") is not True:
             return spoken
         if not self._complete:  # nothing was said to it for too long
-            raise self._failed("retryable", "ended an utterance that was not complete")
+            raise self._failed("retryable", "ended an utterance that was not complete", "")
         return [*spoken, *self._end()]
 
     def _hear(self, data: bytes) -> list[Audio]:
@@ -230,7 +229,8 @@ class ElevenLabsStream:
 
     def closed(self, code: int, reason: str) -> ProviderFailed:
         """Judge a close frame, whose reason may be the name of an error."""
-        return self._failed(BY_CODE.get(reason.strip(), category_of_close(code)), closing_words(code, reason))
+        found = BY_CODE.get(reason.strip(), category_of_close(code))
+        return self._failed(found, closing_words(code, ""), reason.strip())
 
-    def _failed(self, category: FailureCategory, words: object) -> ProviderFailed:
-        return ProviderFailed(category, shown_words(self._name, self._key, words))
+    def _failed(self, category: FailureCategory, what: str, code: object) -> ProviderFailed:
+        return failed_with(self._name, category, what, code, self._key)

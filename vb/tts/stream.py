@@ -9,12 +9,13 @@ from __future__ import annotations
 import re
 from typing import Final, Protocol
 
-from vb.providers.failure import ProviderFailed
+from vb.providers.failure import FailureCategory, ProviderFailed
 from vb.tts.base import Spoken, Voice
 from vb.tts.http import HttpRequest, HttpVoices, Outside
 from vb.web.websocket import Message
 
 _RATES_HZ: Final = (24_000, 16_000, 8_000)
+_CODE: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _SPACE: Final = re.compile(r"\s+")
 
 
@@ -72,6 +73,22 @@ class StreamedVoices(HttpVoices, Protocol):
             ProviderFailed: something that it needs besides cannot be had.
         """
         ...
+
+
+def failed_with(
+    provider: str, category: FailureCategory, what: str, code: object, key: str
+) -> ProviderFailed:
+    """Return a failure that shows the provider's own words only if they are a code.
+
+    Args:
+        provider: name of it.
+        category: what can be done about it.
+        what: what has happened, in words of ours.
+        code: what the provider calls it; texts may repeat what was to be spoken.
+        key: never shown.
+    """
+    shown = isinstance(code, str) and _CODE.fullmatch(code) and not (key and key in code)
+    return ProviderFailed(category, f"{provider}: {what} ({code})" if shown else f"{provider}: {what}")
 
 
 def rate_for(voice: Voice) -> int:
