@@ -186,7 +186,8 @@ async def _take(response: WebResponse, file: Path) -> str:
                 digest.update(chunk)
                 await target.write(chunk)
     finally:
-        await unwind(chunks)
+        with trio.move_on_after(0, shield=True):
+            await unwind(chunks)
 
 
 def run(args: argparse.Namespace, config: Config, web: WebClient, out: IO[str] | None = None) -> int:

@@ -282,7 +282,8 @@ class _AskedSession:
                     left_s, progress = STALL_S, 0
                 patience.deadline = trio.current_time() + left_s
         finally:
-            await unwind(chunks)
+            with trio.move_on_after(0, shield=True):
+                await unwind(chunks)
         patience.deadline = inf
         await answer.finish()
 
