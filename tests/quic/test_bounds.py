@@ -266,3 +266,19 @@ def test_a_client_may_move_to_another_address() -> None:
     world.run(2.0)
     assert peer.received(stream) == b"one two"
     assert client.received(stream) == b"here"
+
+
+@pytest.mark.parametrize("closed", [True, False])
+def test_a_peer_cannot_stretch_how_long_it_is_kept(monkeypatch: pytest.MonkeyPatch, closed: bool) -> None:
+    world = World()
+    client, peer = world.joined()
+    connection = connection_of(world)
+    monkeypatch.setattr(connection._quic._loss, "get_probe_timeout", lambda **_: 600.0)
+    client.send(client.open(bidirectional=False), b"x")
+    world.run(0.5)
+    del world.clients[client.address]
+    if closed:
+        peer.session.close()
+    world.run(10.0 if closed else 40.0)
+    assert world.endpoint.connections == 0
+    assert peer.told[-1][0] == "closed"

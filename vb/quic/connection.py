@@ -35,6 +35,10 @@ LINGER_S: Final = 2.0
 """So long it lives after its session, so that the peer hears of the end."""
 PING_S: Final = 8.0
 """A silent session is kept alive so often."""
+SILENT_S: Final = 30.0
+"""Who says nothing for so long has vanished."""
+CLOSING_S: Final = 3.0
+"""So long what is over is kept. QUIC goes by the delay, which a peer can make as long as it likes."""
 MAX_REQUESTS: Final = 64
 DATAGRAMS_PER_SECOND: Final = 1000
 """More from one peer are as good as lost: audio has fifty."""
@@ -90,6 +94,8 @@ class Connection:
         self._request_count = 0
         self._leave_at = now + HANDSHAKE_S
         self._ping_at = now + PING_S
+        self._silent_at = now + SILENT_S
+        self._over_at = math.inf
         self._pings = 0
         self._is_closing = False
 
@@ -107,12 +113,14 @@ class Connection:
     def deadline(self) -> float:
         """When `expire` is to be called next."""
         timer = self._quic.get_timer()
-        due = min(self._leave_at, self._ping_at)
+        due = min(self._leave_at, self._ping_at, self._silent_at, self._over_at)
         return due if timer is None else min(due, timer)
 
     def _watch(self, now: float) -> None:
         """Let nobody wait for what is over already."""
         session, ending = self.session, self._quic.ending
+        if ending is not None:
+            self._over_at = min(self._over_at, now + CLOSING_S)
         if session is None:
             return
         if ending is not None and not session.is_over:
@@ -125,6 +133,7 @@ class Connection:
         """Take a datagram; False when it is one too many."""
         if not self._rate.take(now):
             return False
+        self._silent_at = now + SILENT_S
         self._quic.receive_datagram(data, source, now)
         if self._quic.is_overfull:
             self._quic.close(QuicErrorCode.CRYPTO_BUFFER_EXCEEDED, reason_phrase="too much out of order")
@@ -144,6 +153,10 @@ class Connection:
                 self.close()
             else:
                 self.failure, self.is_over = self.failure or "timeout", True
+        if now >= min(self._over_at, self._silent_at):
+            self.is_over = True
+            if self.session is not None:
+                self.session.end(QuicErrorCode.INTERNAL_ERROR, "nothing is heard any more")
         if now >= self._ping_at:
             self._ping_at = now + PING_S
             if self.session is not None and not self.session.is_over:
