@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -85,6 +86,16 @@ def _measure(server: Server, case: MoqCase, command: list[str], place: Placement
     return _Told(used * 1e6 / (case.legs * took / TICK_S), counted["cpu_s"] / counted["took_s"], counted)
 
 
+def _hang_up_all(url: str) -> None:
+    """End every leg of the server."""
+    with urllib.request.urlopen(f"{url}/v1/legs", timeout=10) as reply:
+        legs = [str(leg["id"]) for leg in json.loads(reply.read())]
+    for leg_id in legs:
+        request = urllib.request.Request(f"{url}/v1/legs/{leg_id}", method="DELETE")
+        with urllib.request.urlopen(request, timeout=10):
+            pass
+
+
 def _free_port() -> int:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         probe.bind((HOST, 0))
@@ -116,6 +127,7 @@ def run_moq(case: MoqCase, checkout: Path, options: Options) -> Outcome:
         browsers = ["bench.load.webrtc", url, *figures, str(case.legs), str(ROOM_SIZE)]
         programs = ["bench.load.moq", HOST, str(port), *figures, str(ROOM_SIZE)]
         webrtc = _measure(server, case, browsers, load_place, options)
+        _hang_up_all(url)  # a browser that has only vanished would be missed for half a minute
         time.sleep(SETTLE_S)  # noqa: TID251 - this process has no event loop
         moq = _measure(server, case, programs, load_place, options)
     told = moq.counted

@@ -5,7 +5,21 @@ from __future__ import annotations
 import sys
 from collections.abc import Awaitable, Callable
 
-from interop import browsers, calls_page, media, moq, phones, proxy, relays, room, rtt, sipp, speech, vendor
+from interop import (
+    browsers,
+    calls_page,
+    media,
+    moq,
+    phones,
+    pipecat,
+    proxy,
+    relays,
+    room,
+    rtt,
+    sipp,
+    speech,
+    vendor,
+)
 from interop.report import Report, run_peer
 
 PEERS: dict[str, Callable[[Report], Awaitable[None]]] = {
@@ -20,6 +34,7 @@ PEERS: dict[str, Callable[[Report], Awaitable[None]]] = {
     "room": room.run,
     "moq": moq.run,
     "relays": relays.run,
+    "pipecat": pipecat.run,
     "speech": speech.run,
 }
 APART = frozenset({"speech"})
