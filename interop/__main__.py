@@ -5,7 +5,21 @@ from __future__ import annotations
 import sys
 from collections.abc import Awaitable, Callable
 
-from interop import browsers, calls_page, media, phones, proxy, relays, room, rtt, sipp, speech, vendor
+from interop import (
+    browsers,
+    calls_page,
+    chat,
+    media,
+    phones,
+    pipecat_calls,
+    proxy,
+    relays,
+    room,
+    rtt,
+    sipp,
+    speech,
+    vendor,
+)
 from interop.report import Report, run_peer
 
 PEERS: dict[str, Callable[[Report], Awaitable[None]]] = {
@@ -19,6 +33,8 @@ PEERS: dict[str, Callable[[Report], Awaitable[None]]] = {
     "calls_page": calls_page.run,
     "room": room.run,
     "relays": relays.run,
+    "pipecat": pipecat_calls.run,
+    "chat": chat.run,
     "speech": speech.run,
 }
 APART = frozenset({"speech"})
