@@ -1,6 +1,7 @@
 """A bot made with the real Pipecat, as a program without a key: it hears, says tones, and tells what it saw.
 
-Started by `interop.pipecat_calls` with an interpreter that has the package, so it imports nothing of this project.
+Started by `interop.pipecat_calls` with an interpreter that has the package, so it imports nothing of this
+project.
 Each line on its standard input is a command, each line that it prints is something that has happened.
 """
 

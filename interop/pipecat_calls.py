@@ -99,13 +99,18 @@ async def running_bot(interpreter: str, log: Path) -> AsyncIterator[Bot]:
         nursery.start_soon(bot.read)
         if await bot.until(lambda said: "port" in said, START_S) is None:
             nursery.cancel_scope.cancel()
-            raise NotRun(f"no Pipecat at {interpreter}: {log.read_text(errors='replace')[-300:]}")
+            raise NotRun(f"no Pipecat at {interpreter}: {tail_of(log)}")
         yield bot
         assert process.stdin is not None
         await process.stdin.aclose()
         with trio.move_on_after(ANSWER_S):
             await process.wait()
         nursery.cancel_scope.cancel()
+
+
+def tail_of(log: Path) -> str:
+    """Return what a program has said last."""
+    return log.read_text(errors="replace")[-300:]
 
 
 def find_interpreter() -> str:
@@ -214,7 +219,9 @@ async def check_barge_in(app: Application, bot: Bot, phone: Phone, report: Repor
     report.check(saw is not None, "the bot gets an InterruptionFrame when the caller speaks", bot.said[-3:])
     silent_s = await _silent_after(phone, since, BOT_HZ) - SPEECH_MS / 1000
     report.check(silent_s < QUIET_AFTER_S, "it is silent as soon as that is so", f"{silent_s:.3f} s")
-    figures = f"frame after {took_s * 1000:.0f} ms of speech, silent {silent_s * 1000:.0f} ms beyond {SPEECH_MS}"
+    figures = (
+        f"frame after {took_s * 1000:.0f} ms of speech, silent {silent_s * 1000:.0f} ms beyond {SPEECH_MS}"
+    )
     print(f"        the caller's interruption: {figures}", flush=True)
     await app.wait(lambda: _count(app, phone, "agent.interrupted") > before, 1.0)
     report.equal(_count(app, phone, "agent.interrupted"), before + 1, "agent.interrupted once more")

@@ -26,9 +26,7 @@ class BargeIn:
         interrupt: told of one, once for each stretch of speech, inside the tick.
     """
 
-    def __init__(
-        self, ears: FrameSink, mouth: Mouth, speech_ms: int, interrupt: Callable[[], None]
-    ) -> None:
+    def __init__(self, ears: FrameSink, mouth: Mouth, speech_ms: int, interrupt: Callable[[], None]) -> None:
         self._ears = ears
         self._voice = VoiceActivity()
         self._needed = max(1, -(-speech_ms // FRAME_MS))

@@ -171,7 +171,7 @@ class AgentCodec(Protocol):
         says: format of what it sends; may change when the handshake says so.
         agent_id: what the agent is called there, "" when there is no such thing.
         keep_alive_s: after so long without audio it wants a sign; None when it does not.
-        interruption_ms: speech of the user that interrupts the agent from here; 0 leaves that to the provider.
+        interruption_ms: speech of the user that interrupts it from here; 0 leaves that to the provider.
     """
 
     provider: ProviderName
