@@ -10,15 +10,17 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.application import Application
 from bench.bed import RAMP_MOST_UNFINISHED, RAMP_RATE, SETTLE_S, Bed, Load, call_faults, open_bed, set_up
 from bench.cases import AgentsCase, OwnAgentsCase
 from bench.delay import QUIET, Arrivals
-from bench.figures import Spread
+from bench.events import Message
+from bench.figures import Spread, percentile
 from bench.host import placements
 from bench.outcome import AgentFigures, Options, Outcome, OwnAgentFigures
 from bench.partner_lines import AMPLITUDE, MODEL_MS, PAUSE_S, RATE_HZ, VOICE_MS
 from bench.partners import Partners, running_partners
-from bench.server import tick_lateness
+from bench.server import Server, tick_lateness
 from bench.tones import ULAW_LEVELS
 from bench.window import TICK_S, measure
 
@@ -32,6 +34,32 @@ _LOST: Final = "voiceblender_agent_audio_lost_seconds"
 _MIN_SAMPLES: Final = 5
 """Fewer of what a bar is read against are a fault of the measurement."""
 _AFTER_NS: Final = int(PAUSE_S * 0.75 * 1e9)
+
+
+class TurnApplication(Application):
+    """Notes where the time of each answer went.
+
+    Attributes:
+        turns: the events of answers that somebody had asked for.
+    """
+
+    def __init__(self, server: Server, observers: int = 0) -> None:
+        super().__init__(server, observers)
+        self.turns: list[Message] = []
+
+    def react(self, message: Message) -> None:
+        """Note an answer; everything else as usual."""
+        super().react(message)
+        if message.get("type") == "agent.turn" and message.get("first_heard_ms") is not None:
+            self.turns.append(message)
+
+    def step_ms(self, until: str, since: str | None, fixed_ms: float) -> float:
+        """Return the median time of a step beyond what it takes anyway."""
+        times = [
+            float(str(turn[f"{until}_ms"])) - (float(str(turn[f"{since}_ms"])) if since else 0.0)
+            for turn in self.turns
+        ]
+        return percentile(times, 50) - fixed_ms
 
 
 def settings_of(partners: Partners) -> dict[str, str]:
@@ -121,7 +149,8 @@ def run_own_agents(case: OwnAgentsCase, checkout: Path, options: Options) -> Out
     """Let everybody speak to an agent of the server's own, and over its answers."""
     _, load_place = placements(realtime=options.realtime)
     period_s = (case.burst_packets + case.pause_packets) * TICK_S
-    load = Load(case.legs, probes=1, burst=(case.burst_packets, case.pause_packets, True))
+    burst = (case.burst_packets, case.pause_packets, True)
+    load = Load(case.legs, probes=1, burst=burst, application=TurnApplication)
     with (
         running_partners(load_place) as partners,
         open_bed(checkout, load, settings_of(partners), options) as bed,
@@ -132,6 +161,9 @@ def run_own_agents(case: OwnAgentsCase, checkout: Path, options: Options) -> Out
         faults += _all_connected(bed, case.legs)
         bed.wait(max(SETTLE_S, 2 * period_s))
         bed.generator.capture(round((options.window_s + period_s) / TICK_S))
+        application = bed.application
+        assert isinstance(application, TurnApplication)
+        application.turns.clear()
         partners.counted()
         window = measure(bed, case.legs, options)
         counted = partners.counted()
@@ -151,6 +183,12 @@ def run_own_agents(case: OwnAgentsCase, checkout: Path, options: Options) -> Out
             tick_lateness(metrics),
             server_share=Spread.of(share),
             ducked=Spread.of(ducked),
+            steps_ms={
+                "turn judged over": application.step_ms("endpointing", None, ENDPOINTING_MS),
+                "model's first words": application.step_ms("first_words", "endpointing", MODEL_MS),
+                "voice's first sample": application.step_ms("first_audio", "first_words", VOICE_MS),
+                "first frame out": application.step_ms("first_heard", "first_audio", 0.0),
+            },
             answers=len(share),
             partners_late_ms=counted.late_ms,
         )

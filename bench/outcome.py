@@ -320,6 +320,7 @@ class OwnAgentFigures:
         lateness: of the server's ticks in the last minute, None when it does not say.
         server_share: of the time from the caller's last word to the answer's first, what is the server's.
         ducked: from the first packet of a caller who interrupts to the last of the agent.
+        steps_ms: the medians of what the server itself tells of its share, by step.
         answers: how many were timed.
         partners_late_ms: most by which the partners were late themselves.
     """
@@ -328,6 +329,7 @@ class OwnAgentFigures:
     lateness: Spread | None
     server_share: Spread
     ducked: Spread
+    steps_ms: Mapping[str, float]
     answers: int
     partners_late_ms: float
 

@@ -310,6 +310,13 @@ AGENTS: Final[Sequence[Own[AgentFigures]]] = (
     ("load average of the machine", lambda f: f.window.load_average, None),
 )
 
+STEPS: Final = ("turn judged over", "model's first words", "voice's first sample", "first frame out")
+
+
+def _step(name: str) -> Own[OwnAgentFigures]:
+    return f"of it by the server: {name} p50, ms", lambda f: f.steps_ms[name], None
+
+
 OWN_AGENTS: Final[Sequence[Own[OwnAgentFigures]]] = (
     ("CPU, µs per leg and tick", lambda f: f.window.cpu_us, None),
     ("time without a core, % of the window", lambda f: f.window.core_wait_percent, None),
@@ -320,6 +327,7 @@ OWN_AGENTS: Final[Sequence[Own[OwnAgentFigures]]] = (
     ("the server's share of an answer p95, ms", lambda f: f.server_share.p95_ms, SERVER_SHARE_P95_MS),
     ("speech to the last of the agent p50, ms", lambda f: f.ducked.p50_ms, None),
     ("speech to the last of the agent p95, ms", lambda f: f.ducked.p95_ms, DUCKED_P95_MS),
+    *(_step(name) for name in STEPS),
     ("answers", lambda f: float(f.answers), None),
     ("generator lateness p99, ms", lambda f: f.window.load.p99_ms, None),
     ("generator: partners late by at most, ms", lambda f: f.partners_late_ms, None),
