@@ -18,6 +18,7 @@ from interop import (
     rtt,
     sipp,
     speech,
+    talk,
     vendor,
 )
 from interop.report import Report, run_peer
@@ -36,8 +37,9 @@ PEERS: dict[str, Callable[[Report], Awaitable[None]]] = {
     "pipecat": pipecat_calls.run,
     "chat": chat.run,
     "speech": speech.run,
+    "talk": talk.run,
 }
-APART = frozenset({"speech"})
+APART = frozenset({"speech", "talk"})
 """Peers that run only when they are named: they need more than a machine has by default."""
 
 

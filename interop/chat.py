@@ -27,7 +27,7 @@ from conformance.peers.stt_service import open_stt_service
 from conformance.peers.voice_services import KEY as VOICE_KEY
 from conformance.peers.voice_services import open_voice_services
 from interop.application import Application, answer, application
-from interop.processes import reaped
+from interop.processes import reaped, tail_of
 from interop.report import NotRun, Report, run_peer
 from interop.server import running_server
 from interop.speech import Phone, calling
@@ -95,17 +95,17 @@ def find_aimock() -> str:
 
 
 @asynccontextmanager
-async def running_aimock(program: str, folder: Path) -> AsyncIterator[str]:
-    """A chat API for the time of the block; yields its address.
+async def running_aimock(program: str, folder: Path, fixtures: list[dict[str, Any]]) -> AsyncIterator[str]:
+    """A chat API with some answers for the time of the block; yields its address.
 
     Raises:
         NotRun: it does not start.
     """
-    fixtures = folder / "fixtures.json"
-    fixtures.write_text(json.dumps({"fixtures": FIXTURES}), encoding="utf-8")
+    answers = folder / "fixtures.json"
+    await trio.Path(answers).write_text(json.dumps({"fixtures": fixtures}), encoding="utf-8")
     with socket.create_server(("127.0.0.1", 0)) as held:
         port = held.getsockname()[1]
-    arguments = ["--port", str(port), "--fixtures", str(fixtures), "--chunk-size", "5", "--latency", "10"]
+    arguments = ["--port", str(port), "--fixtures", str(answers), "--chunk-size", "5", "--latency", "10"]
     environment = {**os.environ, "AIMOCK_API_KEYS": KEY}  # noqa: TID251 - a subprocess keeps PATH and the like
     with (folder / "aimock.log").open("wb") as log:
         process = await trio.lowlevel.open_process(
@@ -114,7 +114,7 @@ async def running_aimock(program: str, folder: Path) -> AsyncIterator[str]:
     async with reaped(process):
         url = f"http://127.0.0.1:{port}"
         if not await _answers(url):
-            raise NotRun(f"aimock does not start: {(folder / 'aimock.log').read_text()[-300:]}")
+            raise NotRun(f"aimock does not start: {tail_of(folder / 'aimock.log')}")
         yield url
         process.terminate()
 
@@ -187,7 +187,7 @@ async def run(report: Report) -> None:
     program = find_aimock()
     async with AsyncExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="interop-chat-")))
-        model = await stack.enter_async_context(running_aimock(program, folder))
+        model = await stack.enter_async_context(running_aimock(program, folder, FIXTURES))
         voices = await stack.enter_async_context(open_voice_services())
         ears = await stack.enter_async_context(open_stt_service())
         tool = await stack.enter_async_context(open_chat_service())

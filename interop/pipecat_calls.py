@@ -21,7 +21,7 @@ import trio
 
 from conformance.peers.sip_ua import open_udp
 from interop.application import Application, answer, application
-from interop.processes import reaped
+from interop.processes import reaped, tail_of
 from interop.report import NotRun, Report, run_peer
 from interop.server import running_server
 from interop.speech import Phone, calling
@@ -106,11 +106,6 @@ async def running_bot(interpreter: str, log: Path) -> AsyncIterator[Bot]:
         with trio.move_on_after(ANSWER_S):
             await process.wait()
         nursery.cancel_scope.cancel()
-
-
-def tail_of(log: Path) -> str:
-    """Return what a program has said last."""
-    return log.read_text(errors="replace")[-300:]
 
 
 def find_interpreter() -> str:
