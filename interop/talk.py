@@ -35,7 +35,7 @@ PAUSES_S = 7.0
 PHRASES = (
     "What time is it?",
     "Please count to three.",
-    "The office is closed on Sundays.",
+    "The train leaves every twenty minutes.",
     "Please transfer me.",
     "Goodbye.",
 )
@@ -43,9 +43,8 @@ ANSWERS = (
     r"Hello",
     r"It is \d+",
     r"one, two, three",
-    r"You said: The office is closed on Sundays",
-    r"I am transferring you now",
-    r"did not work",
+    r"You said: The train leaves every (20|twenty) minutes",
+    r"I am transferring you now.*did not work",
     r"Goodbye",
 )
 """What the agent says, in order; a browser's call cannot be transferred by SIP, which it says."""
@@ -153,13 +152,14 @@ async def in_browser(report: Report, folder: Path) -> None:
             return
         assert found is not None
         async with open_page(folder, found[1], microphone=speech) as page:
-            report.check(await page.wait_for("document.getElementById('call')"), "the page is there")
+            report.check(await page.wait_for("document.readyState === 'complete'"), "the page is there")
             await page.run("document.getElementById('name').focus()")
             await page.ask("Input.insertText", text="anna")
             await page.press("Enter")
             status = await demo.ended(TALK_S)
-            for problem in page.problems:
-                report.check(False, "the page has no error", problem)
+            # A room is looked for before it is made.
+            problems = [problem for problem in page.problems if "404" not in problem]
+            report.equal(problems, [], "errors of the page")
         report.equal(status, 0, "the demonstration ends with the call")
         said = [line.partition("agent")[2].strip() for line in demo.lines if " agent " in line]
         text = "\n".join(demo.lines)

@@ -308,7 +308,7 @@ def judge(desk: Desk, recording: Pcm, *, by_rules: bool = True) -> list[Check]:
     turns, ends = desk.all("agent.turn"), [frame["type"] for frame in desk.events]
     said = " ".join(frame["text"] for frame in desk.all("agent.user_transcript") if frame["is_final"]).lower()
     answers = [frame["heard"] for frame in turns]
-    cut = [turn for turn in turns if turn["interrupted"]]
+    cut = [turn for turn in turns if turn["interrupted"] and turn["heard"] != turn["text"]]
     kept = f"{len(cut[0]['heard'].split())} of {len(cut[0]['text'].split())} words" if cut else "never"
     slowest = max((turn.get("first_heard_ms") or 0 for turn in turns), default=0)
     level = level_dbfs(recording)
