@@ -169,8 +169,8 @@ class Partners:
         assert self._process.stdout is not None
         self._process.stdin.write("?\n")
         self._process.stdin.flush()
-        *counts, cuts, late_ms = json.loads(self._process.stdout.readline())
-        return Partnership(*counts, tuple((leg, at) for leg, at in cuts), late_ms)
+        sockets, size, messages, asked, cuts, late_ms = json.loads(self._process.stdout.readline())
+        return Partnership(sockets, size, messages, asked, tuple((leg, at) for leg, at in cuts), late_ms)
 
 
 @contextmanager

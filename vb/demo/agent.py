@@ -23,6 +23,7 @@ from vb.codecs.pcm import Pcm
 from vb.codecs.resample import StreamResampler
 from vb.config import Config
 from vb.demo.check import Check
+from vb.demo.ear import compare, read_words
 from vb.demo.phone import Phone
 from vb.demo.problem import DemoFailed, within
 from vb.demo.screen import show_checks
@@ -154,7 +155,7 @@ async def hold_conversation(console: Console, config: Config, talk: trio.CancelS
     Raises:
         DemoFailed: the extra `speech` is missing, something took too long, or a check does not hold.
     """
-    note = _notes(console)
+    note, read = _notes(console), ""
     async with open_server(config) as server, trio.open_nursery() as nursery:
         assert server.url is not None
         voice = _local_voice(server)
@@ -172,13 +173,17 @@ async def hold_conversation(console: Console, config: Config, talk: trio.CancelS
         else:
             await desk.until("recording.finished", 1, _END_S, "the recording to be completed")
             await desk.until("leg.disconnected", 1, _END_S, "the end of the call")
+            note("server", "reads what the caller has heard")
+            with within(_ENGINES_S, "the words to be read"):
+                read = await read_words(server.engine.transcripts.providers["local"], phone.heard.samples)
         nursery.cancel_scope.cancel()
     if talk.cancel_called:
         return False
     _show_times(console, desk.all("agent.turn"))
     path = Path(desk.all("recording.finished")[0]["file"])
     pcm, _ = await trio.to_thread.run_sync(load_recording, path)
-    checks = judge(desk, pcm, by_rules=not config.agents.base_url)
+    said = " ".join(turn["heard"] for turn in desk.all("agent.turn"))
+    checks = [*judge(desk, pcm, by_rules=not config.agents.base_url), compare(said, read)]
     show_checks(console, checks)
     console.print(f"recording: {path} ({pcm.size / RATE_HZ:.1f} s)", soft_wrap=True, markup=False)
     for check in checks:
