@@ -27,6 +27,8 @@ from bench.window import TICK_S, measure
 VOICE: Final = "21m00Tcm4TlvDq8ikWAM"
 ENDPOINTING_MS: Final = 400.0
 """The silence after which an agent of the server's own takes its turn: policy, not the server's doing."""
+PLAIN: Final[dict[str, object]] = {"detector": "loudness", "preemptive": False}
+"""Tones are no speech to a detector of it, and a model that begins early would hide the server's share."""
 _START_S: Final = 20.0
 _SHORT: Final = 0.01
 """As much less audio than was said may be on its way when it is counted."""
@@ -96,7 +98,8 @@ def start_own(bed: Bed, number: int, **more: object) -> None:
         voice=VOICE,
         voice_provider="elevenlabs",
         transcript_provider="deepgram",
-        **more,
+        min_endpointing_ms=int(ENDPOINTING_MS),
+        **(PLAIN | more),
     )
 
 
