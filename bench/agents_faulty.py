@@ -18,6 +18,8 @@ from bench.partners import Partners, running_partners
 
 OWN_FAULTS: Final = ("refuse", "drop", "stall")
 """What may be wrong with a model."""
+_WARM_UP: Final = len(FAULTS) + len(OWN_FAULTS)
+"""So many rounds before: what is made at the first need and kept, such as idle connections, is no leak."""
 LIVE_S: Final = 0.6
 GONE_S: Final = 20.0
 SHOWN: Final = 5
@@ -31,12 +33,13 @@ def run_faulty_agents(case: FaultyAgentsCase, checkout: Path, options: Options) 
         open_bed(checkout, Load(case.legs), settings_of(partners), options, watched=True) as bed,
     ):
         faults = set_up(bed, [f"room-{leg}" for leg in range(case.legs)], RAMP_RATE, RAMP_MOST_UNFINISHED)
-        _round(bed, partners, case.legs, 0)  # what is made at the first need is no leak
+        for number in range(_WARM_UP):
+            _round(bed, partners, case.legs, number)
         bed.wait(SETTLE_S)
         before = _held(bed)
         for begin in range(0, case.sessions, case.legs):
-            _round(bed, partners, case.legs, 1 + begin // case.legs)
-        sessions = case.legs * (1 + len(range(0, case.sessions, case.legs)))
+            _round(bed, partners, case.legs, _WARM_UP + begin // case.legs)
+        sessions = case.legs * (_WARM_UP + len(range(0, case.sessions, case.legs)))
         began = time.monotonic()
         bed.application.pump_until(lambda: not (_held(bed) - before), GONE_S, step_s=0.5)
         took_s = time.monotonic() - began
