@@ -87,7 +87,13 @@ class Load:
 
 @contextmanager
 def open_bed(
-    checkout: Path, load: Load, settings: Mapping[str, str], options: Options, *, watched: bool = False
+    checkout: Path,
+    load: Load,
+    settings: Mapping[str, str],
+    options: Options,
+    *,
+    watched: bool = False,
+    staged: bool = False,
 ) -> Iterator[Bed]:
     """Server, generator and application for the time of the block.
 
@@ -97,13 +103,16 @@ def open_bed(
         settings: of the server.
         options: how to run.
         watched: whether the server can be asked for its tasks.
+        staged: whether it can be asked for the stages of its ticks.
     """
     server_place, load_place = placements(realtime=options.realtime)
     wrapper = ["bench.profiled", str(options.profile)] if options.profile is not None else None
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         with (
-            running_server(checkout, folder, server_place, settings, wrapper, watched=watched) as server,
+            running_server(
+                checkout, folder, server_place, settings, wrapper, watched=watched, staged=staged
+            ) as server,
             running_generator(
                 server,
                 folder,

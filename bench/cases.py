@@ -15,6 +15,9 @@ LATE_TICKS_PERCENT: Final = 1.0
 """The same bar as the server counts it."""
 MEMORY_KB: Final = 150.0
 WEBRTC_MEMORY_KB: Final = 400.0
+WEBRTC_LATENESS_P99_MS: Final = 10.0
+BESIDE_CODEC: Final = 2.5
+"""What a browser costs beside its codec, over what a phone costs."""
 TRANSCRIBED_LATENESS_P99_MS: Final = 10.0
 DELAY_P50_MS: Final = 22.0
 DELAY_P95_MS: Final = 32.0
@@ -93,6 +96,7 @@ class WebRtcCase:
         complexity: of the server's encoders; costs are compared at one that does not follow the load.
         cores: how many the server may use; with more than one it shares them with the load.
         handshakes_per_s: further legs that come and go meanwhile.
+        phones: whether as many PCMU phones are then called into the same rooms, for the ratio.
         checked: whether what listeners hear is judged; too many tones at once drown in a codec for speech.
         bar_us: most µs of CPU per leg and tick, None without a bar.
     """
@@ -104,6 +108,7 @@ class WebRtcCase:
     complexity: str = "auto"
     cores: int = 1
     handshakes_per_s: float = 0.0
+    phones: bool = False
     checked: bool = True
     bar_us: float | None = None
 
@@ -337,7 +342,7 @@ CASES: Final[tuple[Case, ...]] = (
     SpeakersCase("room-few-opus", 40, "opus", talkers=3),
     SpeakersCase("room-few-opus-200", 200, "opus", talkers=3, listeners="pause"),
     WebRtcCase("webrtc-pairs", 40),
-    WebRtcCase("webrtc-pairs-100", 100),
+    WebRtcCase("webrtc-pairs-100", 100, phones=True),
     WebRtcCase("webrtc-pairs-170", 170, cores=2),
     WebRtcCase("webrtc-room-all", 100, "one room", complexity="0", checked=False),
     WebRtcCase("webrtc-room-few", 100, "one room", talkers=3, complexity="0"),
@@ -365,7 +370,7 @@ QUICK: Final[tuple[Case, ...]] = (
     MediaCase("pairs-50", 50),
     SpeakersCase("mixed", 15, None, room_size=4),
     SpeakersCase("opus-10", 10, "opus", room_size=2),
-    WebRtcCase("webrtc-pairs", 10),
+    WebRtcCase("webrtc-pairs", 10, phones=True),
     DelayCase(legs=20, bursts=3),
     VoiceCase(legs=5, rounds=3),
     CallCase(calls=100),

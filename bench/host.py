@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Final
 
 _CLOCK_TICKS: Final = os.sysconf("SC_CLK_TCK")
+NICENESS: Final = 10
+"""Of a load that shares the cores of what it measures."""
 _PAGE: Final = os.sysconf("SC_PAGE_SIZE")
 
 
@@ -48,10 +50,12 @@ class Placement:
     Attributes:
         cores: the only ones that it may use.
         realtime: whether it runs there before everything else, which takes a right that few have.
+        yields: whether it lets others go first.
     """
 
     cores: frozenset[int]
     realtime: bool
+    yields: bool = False
 
     def apply(self, pid: int) -> None:
         """Place a process that was just started, and all its threads to come.
@@ -60,7 +64,9 @@ class Placement:
             PermissionError: `realtime` is not permitted.
         """
         os.sched_setaffinity(pid, self.cores)
-        if self.realtime:
+        if self.yields:
+            os.setpriority(os.PRIO_PROCESS, pid, NICENESS)
+        elif self.realtime:
             os.sched_setscheduler(pid, os.SCHED_RR | os.SCHED_RESET_ON_FORK, os.sched_param(1))
 
 
@@ -68,8 +74,11 @@ def placements(*, realtime: bool, server_cores: int = 1) -> tuple[Placement, Pla
     """Return places for the server and for the load: different cores unless there are too few."""
     cores = sorted(os.sched_getaffinity(0))
     server = cores[:server_cores]
-    load = cores[server_cores:] or cores
-    return Placement(frozenset(server), realtime), Placement(frozenset(load), realtime)
+    load = cores[server_cores:]
+    return (
+        Placement(frozenset(server), realtime),
+        Placement(frozenset(load or cores), realtime, yields=not load and server_cores > 1),
+    )
 
 
 @contextmanager

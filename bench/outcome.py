@@ -71,6 +71,43 @@ class MediaFigures:
 
 
 @dataclass(frozen=True, slots=True)
+class Stages:
+    """Where the time of a window goes.
+
+    Attributes:
+        cpu_us: CPU of the whole server process per leg and tick that was played.
+        of_it_us: of that, what each stage of the ticks cost the main thread.
+        late: how late the ticks of the window were.
+        left_out_percent: ticks that were skipped because it had come too late for them.
+        cores: that it needs to play all ticks.
+    """
+
+    cpu_us: float
+    of_it_us: Mapping[str, float]
+    late: Spread
+    left_out_percent: float
+    cores: float
+
+    @property
+    def beside_codec_us(self) -> float:
+        """What a leg costs without its codec."""
+        return self.cpu_us - self.of_it_us.get("decode", 0.0) - self.of_it_us.get("encode", 0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class WebRtcFigures(MediaFigures):
+    """What a case of browsers shows.
+
+    Attributes:
+        stages: of the steady window.
+        phones: the same of as many phones in the same rooms, where they were called.
+    """
+
+    stages: Stages
+    phones: Stages | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class DelayFigures:
     """What the delay case shows."""
 

@@ -27,8 +27,8 @@ from bench.cases import (
     WebRtcCase,
     WebSocketCase,
 )
-from bench.outcome import Outcome, SoakFigures
-from bench.rows import rows_of
+from bench.outcome import Outcome, SoakFigures, WebRtcFigures
+from bench.rows import rows_of, stage_lines
 from bench.window import TICK_S
 
 SHOWN: Final = 8
@@ -41,6 +41,9 @@ def case_text(case: Case, runs: Sequence[Outcome], baseline: Sequence[Outcome] =
     trends = [
         line for run in runs if isinstance(run.figures, SoakFigures) for line in trend_lines(run.figures)
     ]
+    browsers = [run.figures for run in runs if isinstance(run.figures, WebRtcFigures)]
+    if browsers:
+        trends += stage_lines(min(browsers, key=lambda figures: figures.stages.cpu_us))
     faults = [f"  WRONG {fault}" for run in runs for fault in run.faults]
     if len(faults) > SHOWN:
         faults[SHOWN:] = [f"  WRONG … and {len(faults) - SHOWN} more"]

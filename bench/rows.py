@@ -8,6 +8,7 @@ from statistics import median
 from typing import Final, TypeVar
 
 from bench.cases import (
+    BESIDE_CODEC,
     BURST_LATENESS_MS,
     DELAY_P50_MS,
     DELAY_P95_MS,
@@ -18,6 +19,7 @@ from bench.cases import (
     SETUP_P99_MS,
     STORED_S,
     TRANSCRIBED_LATENESS_P99_MS,
+    WEBRTC_LATENESS_P99_MS,
     WEBRTC_MEMORY_KB,
     BurstCase,
     CallCase,
@@ -51,6 +53,7 @@ from bench.outcome import (
     SoakFigures,
     TranscriptFigures,
     VoiceFigures,
+    WebRtcFigures,
     WebSocketFigures,
     Window,
 )
@@ -197,10 +200,60 @@ def _media_readers(case: MediaCase | SpeakersCase) -> list[Reader]:
     ]
 
 
+STAGES: Final = {
+    "socket": "socket",
+    "srtp": "SRTP",
+    "receive": "headers, jitter, G.711 to samples",
+    "decode": "decode",
+    "play": "play-out",
+    "mix": "mix",
+    "encode": "encode",
+    "packets": "headers, samples to G.711",
+    "tick": "the rest of a tick",
+}
+"""What each stage of a tick is called where it is printed."""
+
+
+def stage_lines(figures: WebRtcFigures) -> list[str]:
+    """Return a table of where the time goes, browsers beside phones."""
+    columns = [figures.stages, *([] if figures.phones is None else [figures.phones])]
+    names = ("browser", "phone")
+    lines = [f"  {'µs per leg and tick':<40}" + "".join(f"{name:>12}" for name in names[: len(columns)])]
+    for stage, name in STAGES.items():
+        lines.append(f"  {name:<40}" + "".join(f"{each.of_it_us.get(stage, 0.0):>12.2f}" for each in columns))
+    rest = [each.cpu_us - sum(each.of_it_us.values()) for each in columns]
+    lines.append(f"  {'outside of ticks, and other threads':<40}" + "".join(f"{us:>12.2f}" for us in rest))
+    return [*lines, f"  {'all of the process':<40}" + "".join(f"{each.cpu_us:>12.2f}" for each in columns)]
+
+
+def _beside_codec(figures: WebRtcFigures) -> float | None:
+    phones = figures.phones
+    return None if phones is None else figures.stages.beside_codec_us / phones.cpu_us
+
+
 def _webrtc_readers(case: WebRtcCase) -> list[Reader]:
-    """Return what is read of browsers, whose generator has no kernel time stamps."""
+    """Return what is read of browsers, whose generator has no kernel time stamps.
+
+    Where the load shares the server's cores, how late ticks are is its doing: there is no bar for it.
+    """
+    alone = case.cores == 1
+    cost = [
+        (name, read, bar if alone else None)
+        for name, read, bar in _window_cost(case.bar_us)
+        if "at listeners" not in name
+    ]
+    own: list[Own[WebRtcFigures]] = [
+        ("cores for every tick to be played", lambda f: f.stages.cores, float(case.cores)),
+        ("ticks that were left out, %", lambda f: f.stages.left_out_percent, None),
+        ("tick lateness in the window p99, ms", lambda f: f.stages.late.p99_ms, WEBRTC_LATENESS_P99_MS),
+        ("beside the codec, µs per leg and tick", lambda f: f.stages.beside_codec_us, None),
+        ("… over a phone in the same rooms", _beside_codec, BESIDE_CODEC),
+    ]
+    if not alone:
+        own[2] = (*own[2][:2], None)
     return [
-        *_of_window([own for own in _window_cost(case.bar_us) if "at listeners" not in own[0]]),
+        *_of_window(cost),
+        *_of(WebRtcFigures, own if case.phones else own[:4]),
         *_of_plane(WEBRTC_MEMORY_KB),
         *_of(MediaFigures, [("loudest of those not to be heard, share", lambda f: f.loudest_other, None)]),
         *_of_window(SURROUNDING),

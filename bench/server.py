@@ -11,11 +11,11 @@ import sys
 import time
 import urllib.request
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from bench.figures import Spread
 from bench.host import Placement, core_wait_s, cpu_s, resident_bytes
@@ -42,8 +42,16 @@ class ServerFailed(Exception):
 
 
 @dataclass(frozen=True, slots=True)
+class StagesTold:
+    """What `bench/staged.py` tells: CPU by stage, and the lateness of ticks."""
+
+    spent_s: Mapping[str, float]
+    late_ms: Sequence[float]
+
+
+@dataclass(frozen=True, slots=True)
 class Server:
-    """A running server; `watch` is where it counts its tasks when asked to."""
+    """A running server; `watch` is where it tells what it has counted when asked to."""
 
     pid: int
     http_host: str
@@ -74,6 +82,19 @@ class Server:
         Raises:
             ServerFailed: it does not answer.
         """
+        return Counter(self._ask()["tasks"])
+
+    def stages(self) -> StagesTold:
+        """What the stages of its ticks have cost so far, and how late each tick was since the last question.
+
+        Raises:
+            ServerFailed: it does not answer.
+        """
+        answer = self._ask()
+        return StagesTold(answer["spent_s"], answer["late_ms"])
+
+    def _ask(self) -> dict[str, Any]:
+        """Return what the wrapper around it tells."""
         assert self.watch is not None
         before = self.watch.read_text() if self.watch.exists() else ""
         self.signal(signal.SIGUSR1)
@@ -81,9 +102,10 @@ class Server:
         while time.monotonic() < deadline:
             text = self.watch.read_text() if self.watch.exists() else ""
             if text != before:
-                return Counter(json.loads(text)["tasks"])
+                answer: dict[str, Any] = json.loads(text)
+                return answer
             time.sleep(0.01)  # noqa: TID251 - this process has no event loop
-        raise ServerFailed("it does not tell how many tasks it has")
+        raise ServerFailed("it does not tell what it has counted")
 
     def request(self, method: str, path: str) -> object:
         """Answer of a REST route."""
@@ -143,10 +165,19 @@ def late_percent(before: Mapping[str, float], after: Mapping[str, float]) -> flo
     return (after[late] - before[late]) * 100 / (after[ticks] - before[ticks])
 
 
-def command(checkout: Path, wrapper: list[str]) -> list[str]:
-    """Return the command line that serves from a checkout, with its own interpreter where it has one."""
+def command(checkout: Path, wrapper: list[str], stages: Path | None = None) -> list[str]:
+    """Return the command line that serves from a checkout, with its own interpreter where it has one.
+
+    Args:
+        checkout: the folder that holds its `vb` package.
+        wrapper: module and arguments to run instead of `vb`.
+        stages: where it tells what the stages of its ticks cost, None when it need not.
+    """
     own = checkout / ".venv" / "bin" / "python"
     python = str(own) if own.exists() else sys.executable
+    if stages is not None:
+        # By its path, for a checkout that has no such file; the modules beside it are not to be imported.
+        return [python, "-P", str(ROOT / "bench" / "staged.py"), str(stages), "serve"]
     return [python, "-m", *(wrapper or ["vb"]), "serve"]
 
 
@@ -172,6 +203,7 @@ def running_server(
     wrapper: list[str] | None = None,
     *,
     watched: bool = False,
+    staged: bool = False,
 ) -> Iterator[Server]:
     """A server for the time of the block.
 
@@ -182,13 +214,14 @@ def running_server(
         settings: added to SETTINGS.
         wrapper: module and arguments to run instead of `vb`.
         watched: whether it can be asked for its tasks.
+        staged: whether it can be asked for the stages of its ticks.
 
     Raises:
         ServerFailed: it did not start, or ended otherwise than with status 0.
     """
     log = folder / "server.log"
-    watch = folder / "watch.json" if watched else None
-    if watch is not None:
+    watch = folder / "watch.json" if watched or staged else None
+    if watched:
         wrapper = ["bench.watched", str(watch)]
     environment = {
         "PATH": os.defpath + ":/sbin:/usr/sbin",
@@ -199,7 +232,11 @@ def running_server(
     }
     with log.open("wb") as output:
         process = subprocess.Popen(
-            command(checkout, wrapper or []), cwd=checkout, env=environment, stdout=output, stderr=output
+            command(checkout, wrapper or [], watch if staged else None),
+            cwd=checkout,
+            env=environment,
+            stdout=output,
+            stderr=output,
         )
     try:
         placement.apply(process.pid)

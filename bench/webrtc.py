@@ -15,18 +15,18 @@ from typing import Any, Final
 
 import numpy as np
 
-from bench.cases import WebRtcCase
+from bench.bed import RAMP_MOST_UNFINISHED, RAMP_RATE, SETTLE_S, Load, call_faults, open_bed, set_up
+from bench.cases import WebRtcCase, rooms_of
 from bench.codecs import Speaker
 from bench.figures import Spread
 from bench.generator import Heard, LoadLateness
 from bench.hearing import check_hearing
 from bench.host import Placement, load_average, placements
-from bench.outcome import MediaFigures, Options, Outcome, Window
+from bench.outcome import Options, Outcome, Stages, WebRtcFigures, Window
 from bench.server import ROOT, Server, ServerFailed, late_percent, running_server, tick_lateness
+from bench.window import TICK_S, StageWatch
 
-SETTLE_S: Final = 2.0
 UP_LIMIT_S: Final = 90.0
-TICK_S: Final = 0.02
 MOST_MISSED: Final = 0.8
 """Share of the further legs that must be up by the end: the last ones come too late."""
 
@@ -93,7 +93,7 @@ def run_webrtc(case: WebRtcCase, checkout: Path, options: Options) -> Outcome:
             "ICE_SERVERS": "none",
             "VB_OPUS_COMPLEXITY": case.complexity,
         }
-        with running_server(checkout, Path(name), server_place, settings) as server:
+        with running_server(checkout, Path(name), server_place, settings, staged=True) as server:
             server.metrics()
             idle_bytes = server.resident_bytes()
             with _callers(server, case, load_place) as process:
@@ -102,13 +102,13 @@ def run_webrtc(case: WebRtcCase, checkout: Path, options: Options) -> Outcome:
                 if process.stdout.readline() != b"up\n":
                     raise ServerFailed("not all callers have connected")
                 time.sleep(SETTLE_S)  # noqa: TID251 - this process has no event loop
-                before = server.metrics()
+                before, watch = server.metrics(), StageWatch(server)
                 began, used, waited = time.monotonic(), server.cpu_s(), server.core_wait_s()
                 with _further(server, case, load_place) as further:
                     time.sleep(options.window_s)  # noqa: TID251 - this process has no event loop
                     took = time.monotonic() - began
                     used, waited = server.cpu_s() - used, server.core_wait_s() - waited
-                    after = server.metrics()
+                    stages, after = watch.read(case.legs), server.metrics()
                     faults = _further_faults(further, case, options)
                 memory_kb = (server.resident_bytes() - idle_bytes) / case.legs / 1000
                 process.stdin.write(b"x")
@@ -134,7 +134,11 @@ def run_webrtc(case: WebRtcCase, checkout: Path, options: Options) -> Outcome:
         faults += tones.wrong
     if dropped or sum(told["lost"]):
         faults.append(f"packets lost: {dropped:.0f} on the way in, {sum(told['lost'])} on the way out")
-    figures = MediaFigures(
+    phones: Stages | None = None
+    if case.phones:
+        phones, further_faults = _phones(case, checkout, options)
+        faults += further_faults
+    figures = WebRtcFigures(
         window,
         tick_lateness(after),
         memory_kb,
@@ -142,8 +146,24 @@ def run_webrtc(case: WebRtcCase, checkout: Path, options: Options) -> Outcome:
         sum(told["lost"]),
         tones.weakest_mate,
         tones.loudest_other,
+        stages,
+        phones,
     )
     return Outcome(figures, tuple(faults))
+
+
+def _phones(case: WebRtcCase, checkout: Path, options: Options) -> tuple[Stages, list[str]]:
+    """Let as many phones talk in the same rooms; returns what they cost, and what went wrong."""
+    load = Load(case.legs, case.amplitude)
+    with open_bed(checkout, load, {"VB_PASS_THROUGH": "false"}, options, staged=True) as bed:
+        faults = set_up(bed, rooms_of(case.legs, case.layout), RAMP_RATE, RAMP_MOST_UNFINISHED)
+        bed.wait(SETTLE_S)
+        watch = StageWatch(bed.server)
+        bed.wait(options.window_s)
+        stages = watch.read(case.legs)
+        bed.hang_up(case.legs)
+        faults += call_faults(bed, case.legs, bed.generator.counts())
+    return stages, faults
 
 
 def _further_faults(process: subprocess.Popen[bytes] | None, case: WebRtcCase, options: Options) -> list[str]:

@@ -7,11 +7,39 @@ import time
 from typing import Final
 
 from bench.bed import Bed
+from bench.figures import Spread
 from bench.host import load_average
-from bench.outcome import Options, Window
-from bench.server import late_percent
+from bench.outcome import Options, Stages, Window
+from bench.server import Server, late_percent
 
 TICK_S: Final = 0.02
+
+
+class StageWatch:
+    """Reads what the stages of a server's ticks cost between its making and `read`.
+
+    Args:
+        server: that can be asked for them.
+    """
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self._before = server.stages()
+        self._began, self._used = time.monotonic(), server.cpu_s()
+
+    def read(self, legs: int) -> Stages:
+        """Return what they cost of each leg."""
+        due = (time.monotonic() - self._began) / TICK_S
+        used = self._server.cpu_s() - self._used
+        after = self._server.stages()
+        ticks = max(1, len(after.late_ms))
+        share = 1e6 / (legs * ticks)
+        of_it = {
+            stage: (spent_s - self._before.spent_s.get(stage, 0.0)) * share
+            for stage, spent_s in after.spent_s.items()
+        }
+        left_out = max(0.0, 1 - ticks / due) * 100
+        return Stages(used * share, of_it, Spread.of(after.late_ms), left_out, used / (ticks * TICK_S))
 
 
 def measure(bed: Bed, legs: int, options: Options) -> Window:

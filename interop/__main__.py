@@ -5,7 +5,20 @@ from __future__ import annotations
 import sys
 from collections.abc import Awaitable, Callable
 
-from interop import browsers, calls_page, media, phones, proxy, relays, room, rtt, sipp, speech, vendor
+from interop import (
+    browsers,
+    calls_page,
+    media,
+    phones,
+    pipecat,
+    proxy,
+    relays,
+    room,
+    rtt,
+    sipp,
+    speech,
+    vendor,
+)
 from interop.report import Report, run_peer
 
 PEERS: dict[str, Callable[[Report], Awaitable[None]]] = {
@@ -19,6 +32,7 @@ PEERS: dict[str, Callable[[Report], Awaitable[None]]] = {
     "calls_page": calls_page.run,
     "room": room.run,
     "relays": relays.run,
+    "pipecat": pipecat.run,
     "speech": speech.run,
 }
 APART = frozenset({"speech"})

@@ -37,7 +37,8 @@ from vb.webrtc.srtp import Rows, Srtp, protect_rows, unprotect_rows
 TICK_S: Final = 0.02
 START_LIMIT_S: Final = 60.0
 ROW_BYTES: Final = 1500
-KEPT: Final = 75
+KEPT: Final = 250
+"""Five seconds: where the machine did something else meanwhile, there is another one to judge."""
 PER_S: Final = 50
 CLOCK_STEP: Final = 960
 ONE_BYTE_FORM: Final = b"\xbe\xde\x00\x01"

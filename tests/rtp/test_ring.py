@@ -47,3 +47,27 @@ def test_punching_marks_exactly_the_hole(start: int, length: int) -> None:
     holes = {at % 64 for at in range(start, start + length)}
     assert {int(at) for at in np.flatnonzero(ring == HOLE)} == holes
     assert (rings.read(np.array([1]), np.array([0]), 64) == 7).all()
+
+
+def test_silence_is_written_until_the_whole_row_is_silent_and_again_after_anything_else() -> None:
+    rings = PcmRings(3, 1000)
+    rows = np.array([0, 2])
+    rings.write(rows, np.array([0, 0]), np.full((2, rings.size), 7, np.int16))
+    for frame in range(200):
+        positions = np.array([frame * 320, 40 + frame * 320])
+        rings.write_silence(rows, positions, 320)
+        assert not rings.read(rows, positions, 320).any()
+        if frame == 100:
+            rings.punch(0, frame * 320 + 320, frame * 320 + 640)
+            rings.write(np.array([2]), positions[1:] + 400, np.full((1, 50), 9, np.int16))
+
+
+def test_silence_out_of_its_order_covers_what_was_there() -> None:
+    rings = PcmRings(1, 1000)
+    row = np.array([0])
+    for frame in range(20):
+        rings.write_silence(row, np.array([frame * 320]), 320)
+    rings.write(row, np.array([7000]), np.full((1, 320), 5, np.int16))
+    for position in (6720, 7040):
+        rings.write_silence(row, np.array([position]), 320)
+    assert not rings.read(row, np.array([6720]), 640).any()

@@ -1,7 +1,8 @@
 """The audio codecs vb speaks, and the objects that code one stream of each."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache
 from types import MappingProxyType
 from typing import Final, Protocol, Self, runtime_checkable
 
@@ -18,7 +19,9 @@ __all__ = [
     "Decoder",
     "Encoder",
     "Pcm",
+    "at_rate",
     "find_codec",
+    "has_rates",
     "make_decoder",
     "make_encoder",
 ]
@@ -32,7 +35,7 @@ class Codec:
         name: encoding name with the spelling vb uses in SDP and in its API.
         payload_type: static type, or the dynamic one of our own offers.
         clock_rate_hz: RTP clock; 8000 for G.722 although it carries 16 kHz audio (RFC 3551 §4.5.2).
-        pcm_rate_hz: sample rate of the leg that uses this codec.
+        pcm_rate_hz: sample rate of the leg that uses this codec; Opus has others too, see `at_rate`.
         channels: channel count written to SDP; the audio itself is always mono.
         fmtp: format parameters of our offers and answers.
         tabled: coded by look-up table, so that the media plane handles many streams in one call.
@@ -58,6 +61,21 @@ CODECS: Final[Mapping[str, Codec]] = MappingProxyType(
     {codec.name: codec for codec in (PCMU, PCMA, G722, OPUS)}
 )
 """Every codec by its canonical name."""
+
+
+def has_rates(codec: Codec) -> bool:
+    """Whether a codec takes and gives samples of any rate of the mixer."""
+    return codec.name == OPUS.name
+
+
+@cache
+def at_rate(codec: Codec, rate_hz: int) -> Codec:
+    """Return a codec at another sample rate where it has several, else as it is.
+
+    Opus runs at the rate of those who listen: what is above it would be lost in the conversion anyway.
+    """
+    return replace(codec, pcm_rate_hz=rate_hz) if has_rates(codec) else codec
+
 
 _BY_FOLDED_NAME = {name.casefold(): codec for name, codec in CODECS.items()}
 

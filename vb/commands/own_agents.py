@@ -220,7 +220,7 @@ def _check(engine: Engine, p: OwnAgentStart) -> Callable[[Owner], Parts]:
     voices = engine.voices.providers.get(p.voice_provider)
     if voices is None:
         raise InvalidField("voice_provider", f"must be one of {', '.join(engine.voices.providers)}")
-    wanted = Voice(p.voice, language=p.language, rate_hz=24_000)
+    wanted = Voice(p.voice, voices.capabilities.live_model, p.language, rate_hz=24_000)
     check_voice(p.voice_provider, voices.capabilities, wanted)
     voice = voices.check(wanted)
     listening = Listening(language=p.language, partial=True)

@@ -8,7 +8,16 @@ from pydantic import AfterValidator, Field, SecretStr
 
 from vb.settings import Group, check_url, setting
 
-BaseUrl = Annotated[str, AfterValidator(check_url)]
+
+def check_base_url(value: str) -> str:
+    """Accept an http or https URL that paths can be put behind, or nothing."""
+    scheme, mark, rest = check_url(value).partition("://")
+    if "?" in rest or "#" in rest:
+        raise ValueError("must be a URL without a query or a fragment")
+    return f"{scheme.lower()}{mark}{rest.rstrip('/')}"
+
+
+BaseUrl = Annotated[str, AfterValidator(check_base_url)]
 """Where a service answers; private clouds and tests name another place than the public one."""
 
 

@@ -53,6 +53,7 @@ class LegColumns:
         opus_hz: rate of what it decodes, where all its codecs with state are Opus, else 0.
         level_id: number of the header extension with the audio level, 0 for none.
         owner: number of the room whose member each is, 0 for none.
+        room_hz: rate of the last room that it was in, 0 before the first one.
 
     Args:
         capacity: number of slots.
@@ -89,6 +90,7 @@ class LegColumns:
         self.hush = np.zeros(capacity, np.int64)
         self.leader = np.arange(capacity)
         self.owner = np.zeros(capacity, np.int64)
+        self.room_hz = np.zeros(capacity, np.int64)
         # Sending.
         self.packets = np.zeros((capacity, MAX_PACKET_BYTES), np.uint8)
         self._views: dict[int, list[memoryview]] = {}
@@ -121,6 +123,7 @@ class LegColumns:
             flags[slot] = False
         self.rate_hz[slot] = 0
         self.mix_hz[slot] = 0
+        self.room_hz[slot] = 0
         self.kinds[slot] = NO_TYPE
         self.opus_hz[slot] = 0
         self.level_id[slot] = 0

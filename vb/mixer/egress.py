@@ -12,7 +12,7 @@ from vb.codecs import g711
 from vb.mixer.columns import HEADER_BYTES, MAX_PACKET_BYTES
 from vb.mixer.core import PlaneCore
 from vb.mixer.facts import TABLES, PortFacts
-from vb.mixer.frames import Pcm, Slots
+from vb.mixer.frames import Pcm, Slots, true_places
 from vb.mixer.layout import Bank, Layout
 from vb.mixer.packetizer import Packetizer, Payload
 from vb.mixer.port import RtpPort
@@ -141,7 +141,7 @@ class Egress:
         self._banks = []
         for bank in layout.banks:
             sent = _Bank(self._core, bank)
-            rows = np.flatnonzero(facts.transmitting[bank.slots])
+            rows = true_places(facts.transmitting[bank.slots])
             slots = bank.slots[rows]
             sending.append(slots)
             single = facts.single[slots]

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from vb.mixer.batch import NO_LEVEL, Batch
 from vb.mixer.columns import HEADER_BYTES
-from vb.mixer.frames import Slots
+from vb.mixer.frames import Slots, true_places
 
 _EXTENDED: Final = 0x90
 """First byte of a packet with an extension and neither contributors nor padding."""
@@ -49,7 +49,7 @@ def skip_extensions(
     extended = batch.matrix[start:stop, 0] == _EXTENDED
     if not extended.any():
         return
-    rows = start + np.flatnonzero(extended & trusted[batch.slots[start:stop]])
+    rows = start + true_places(extended & trusted[batch.slots[start:stop]])
     rows = rows[batch.lengths[rows] >= HEADER_BYTES + _INTRODUCTION_BYTES]
     rows = rows[(batch.matrix[rows, 1] < 192) | (batch.matrix[rows, 1] > 223)]
     words = batch.matrix[rows, 14].astype(np.int64) << 8 | batch.matrix[rows, 15]
@@ -57,11 +57,13 @@ def skip_extensions(
     whole = sizes <= batch.lengths[rows] - HEADER_BYTES
     rows, sizes = rows[whole], sizes[whole]
     _read_levels(batch, rows, sizes, level_ids)
-    for size in np.unique(sizes).tolist():
-        same = rows[sizes == size]
+    for size in set(sizes.tolist()):
+        chosen = rows[sizes == size]
+        same = slice(start, stop) if chosen.size == stop - start else chosen
         end = int(batch.lengths[same].max())
         # The right side is a copy, so the overlap does no harm.
-        batch.matrix[same, HEADER_BYTES : end - size] = batch.matrix[same, HEADER_BYTES + size : end]
+        moved = batch.matrix[same, HEADER_BYTES + size : end].copy()
+        batch.matrix[same, HEADER_BYTES : end - size] = moved
         batch.lengths[same] -= size
         batch.matrix[same, 0] = _PLAIN
 
@@ -76,7 +78,7 @@ def _read_levels(batch: Batch, rows: Slots, sizes: Slots, level_ids: NDArray[np.
     )
     rows, wanted = rows[chosen], wanted[chosen]
     place, end = np.full(rows.size, HEADER_BYTES + _INTRODUCTION_BYTES), sizes[chosen] + HEADER_BYTES
-    for _ in range(_MAX_ELEMENTS):
+    for _ in range(_MAX_ELEMENTS if rows.size else 0):
         inside = place + 1 < end  # an element of a byte at least, and the byte before it
         if not inside.any():
             return

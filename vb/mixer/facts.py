@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from vb.codecs.base import Codec
+from vb.codecs.base import Codec, has_rates
 from vb.mixer.port import Port, RtpPort, StreamPort
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ class PortFacts:
         decoded: its packets wait for a decoder.
         special: needs more than arithmetic: playback or taps of its own, or no RTP.
         unheard: is played to and has no codec yet.
+        follows: its codec can run at the rate of its room.
 
     Args:
         capacity: number of slots.
@@ -57,6 +58,7 @@ class PortFacts:
         self.decoded = np.zeros(capacity, np.bool_)
         self.special = np.zeros(capacity, np.bool_)
         self.unheard = np.zeros(capacity, np.bool_)
+        self.follows = np.zeros(capacity, np.bool_)
         self._formats: dict[tuple[Codec, int], int] = {}
 
     def note(self, core: PlaneCore, slots: Iterable[int]) -> None:
@@ -72,7 +74,7 @@ class PortFacts:
             if isinstance(port, RtpPort):
                 self._note_rtp(slot, port)
             else:
-                self.transmitting[slot] = self.single[slot] = False
+                self.transmitting[slot] = self.single[slot] = self.follows[slot] = False
                 self.table[slot], self.format[slot] = NO_TABLE, NO_FORMAT
 
     def _note_port(self, slot: int, port: Port | None) -> None:
@@ -89,6 +91,7 @@ class PortFacts:
         self.transmitting[slot] = port.transmitting
         self.single[slot] = bool(self.packeted[slot]) or port.dialling
         self.table[slot], self.format[slot] = NO_TABLE, NO_FORMAT
+        self.follows[slot] = agreed is not None and has_rates(agreed.send_codec)
         if agreed is None:
             return
         if agreed.send_codec.tabled:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from vb.mixer.frames import Slots
+from vb.mixer.frames import Slots, true_places
 
 if TYPE_CHECKING:
     from vb.mixer.layout import Block, MixClass
@@ -45,8 +45,8 @@ def hearing_of(mix_class: MixClass, leader: Slots, wanted: NDArray[np.bool_]) ->
     if any(room.hears is not None for room in mix_class.rooms):
         wanted = wanted.copy()
         wanted[: mix_class.mesh_start] = True
-    rows = np.flatnonzero(wanted)
-    missing = np.flatnonzero(~wanted)
+    rows = true_places(wanted)
+    missing = true_places(~wanted)
     whole = int(missing[0]) if missing.size else wanted.size
     return Hearing(
         rows, int(np.searchsorted(rows, mix_class.mesh_start)), whole, _only(mix_class, leader, rows)

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from vb.mixer.columns import HANDLE_BITS
 from vb.mixer.core import PlaneCore
 from vb.mixer.facts import NO_FORMAT, PortFacts
-from vb.mixer.frames import RATES_HZ, Mix, Pcm, Slots, samples_per_tick
+from vb.mixer.frames import RATES_HZ, Mix, Pcm, Slots, samples_per_tick, true_places
 from vb.mixer.hearing import Hearing, compact, hearing_of
 from vb.mixer.plan import MixPlan
 from vb.mixer.port import Port, RtpPort, StreamPort
@@ -205,10 +205,10 @@ def compile_layout(core: PlaneCore, facts: PortFacts, rooms: Sequence[tuple[int,
         start = first = 0
         for (number, plan), stop in zip(rooms, stops, strict=True):
             if stop > start:
-                who = np.flatnonzero(present[first : first + plan.handles.size])
+                who = true_places(present[first : first + plan.handles.size])
                 _draft_room(core, facts, drafts, (number, plan), slots[start:stop], who)
             start, first = stop, first + plan.handles.size
-    alone = np.flatnonzero(facts.usable[:reach] & ~placed)
+    alone = true_places(facts.usable[:reach] & ~placed)
     for rate_hz, draft in drafts.items():
         draft.alone = alone[facts.rate_hz[alone] == rate_hz]
     classes = [_finish_class(facts, rate, draft) for rate, draft in drafts.items() if draft.has_members]
@@ -218,7 +218,7 @@ def compile_layout(core: PlaneCore, facts: PortFacts, rooms: Sequence[tuple[int,
     for mix_class in classes:
         if not mix_class.ears.all():
             mix_class.hearing = hearing_of(mix_class, columns.leader, mix_class.ears)
-    unheard = [core.ports[slot] for slot in np.flatnonzero(facts.unheard[:reach] & ~placed).tolist()]
+    unheard = [core.ports[slot] for slot in true_places(facts.unheard[:reach] & ~placed).tolist()]
     return Layout(banks, classes, [port for port in unheard if port is not None])
 
 
@@ -291,7 +291,7 @@ def _finish_class(facts: PortFacts, rate_hz: int, draft: _Draft) -> MixClass:
         share_start=share_start,
         share_kinds=kinds,
         share_after=np.where(kinds == NO_KIND, NEVER, settled),
-        shy=np.flatnonzero(facts.shy[sharing]),
+        shy=true_places(facts.shy[sharing]),
         rooms=rooms,
         comfort=np.concatenate(comfort),
         peaks=np.zeros(slots.size, np.int32),
@@ -310,7 +310,7 @@ def _share_kinds(core: PlaneCore, facts: PortFacts, number: int, slots: Slots) -
     formats, leaders = facts.format[slots], core.columns.leader[slots]
     kinds = (number << _FORMAT_BITS | formats) << _PHASE_BITS
     # The packets of a follower are its leader's, its own packetizer stands still.
-    for row in np.flatnonzero(facts.phased[leaders]).tolist():
+    for row in true_places(facts.phased[leaders]).tolist():
         packetizer = core.packetizers[int(leaders[row])]
         if packetizer is not None:
             kinds[row] |= packetizer.phase(core.tick)
@@ -330,7 +330,7 @@ def _hearing(plan: MixPlan, present: Slots) -> Mix:
 
 def _list_extras(core: PlaneCore, facts: PortFacts, mix_class: MixClass) -> None:
     """Note the rows that need more than arithmetic."""
-    for row in np.flatnonzero(facts.special[mix_class.slots]).tolist():
+    for row in true_places(facts.special[mix_class.slots]).tolist():
         port = core.ports[int(mix_class.slots[row])]
         if port is None:
             continue
@@ -351,7 +351,7 @@ def _make_banks(core: PlaneCore, facts: PortFacts, classes: Iterable[MixClass]) 
     for rate_hz in RATES_HZ:
         parts = []
         for mix_class in classes:
-            rows = np.flatnonzero(core.columns.rate_hz[mix_class.slots] == rate_hz)
+            rows = true_places(core.columns.rate_hz[mix_class.slots] == rate_hz)
             if rows.size:
                 parts.append((mix_class, rows))
         if not parts:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from vb.codecs.base import Codec
+from vb.codecs.base import Codec, at_rate
 from vb.mixer.columns import (
     ALAW,
     COMFORT_NOISE_TYPE,
@@ -45,7 +46,7 @@ class MediaSetup:
         self._port = port
 
     def apply(self, agreed: Agreed) -> None:
-        """Take over what changed against the description before.
+        """Take over what changed against the description before; codecs that can run at the room's rate do.
 
         Raises:
             CodecError: the library of a codec is missing; nothing was changed.
@@ -53,6 +54,9 @@ class MediaSetup:
         port, before = self._port, self._port.agreed
         if port.closed:
             return
+        room_hz = int(self._core.columns.room_hz[port.slot])
+        if room_hz:
+            agreed = _at_rate(agreed, room_hz)
         packetizer = self._packetizer(agreed, before)
         if before is None:
             self._core.arrivals.forget(port.slot)  # whoever sent before the answer may have been anybody
@@ -187,6 +191,12 @@ class MediaSetup:
         core.columns.trusted[port.slot] = port.authenticated
         core.columns.listening[port.slot] = True
         core.io.aim(port.slot, address)
+
+
+def _at_rate(agreed: Agreed, rate_hz: int) -> Agreed:
+    """Return a description whose codecs run at a rate, those that can."""
+    receive = {number: at_rate(codec, rate_hz) for number, codec in agreed.receive.items()}
+    return replace(agreed, send_codec=at_rate(agreed.send_codec, rate_hz), receive=receive)
 
 
 def _kind(codec: Codec, rate_hz: int) -> int:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from vb.codecs.resample import Resampler, to_pcm
 from vb.mixer.core import PlaneCore
-from vb.mixer.frames import RATES_HZ, FrameSink, FrameSource, Mix, Pcm, Slots, samples_per_tick
+from vb.mixer.frames import RATES_HZ, FrameSink, FrameSource, Mix, Pcm, Slots, samples_per_tick, true_places
 from vb.mixer.guard import push_frame, take_frame
 from vb.mixer.hearing import Hearing, rows_of
 from vb.mixer.layout import Block, Layout, MixClass, RoomRows
@@ -134,7 +134,7 @@ class Mixer:
             said[mix_class.voiced] = 0.0
         voiced = [np.array([row for row, _ in mix_class.streams], np.int64)]
         for block, mask in zip(mix_class.blocks, idle, strict=True):
-            busy = np.flatnonzero(~mask)
+            busy = true_places(~mask)
             if busy.size:
                 frames = block.bank.heard[block.bank_rows][busy]
                 rows = rows_of(block.class_rows)[busy]
@@ -262,7 +262,7 @@ class Mixer:
         wanted = mix_class.comfort & ~shut
         if not wanted.any():
             return
-        rows = np.flatnonzero(wanted & ~heard[:, ::_PROBE].any(axis=1))
+        rows = true_places(wanted & ~heard[:, ::_PROBE].any(axis=1))
         if not rows.size:
             return
         rows = rows[~heard[rows].any(axis=1)]
@@ -335,7 +335,7 @@ def _peaks(frames: Pcm, zero: NDArray[np.bool_]) -> NDArray[np.int32]:
     peaks = np.zeros(zero.size, np.int32)
     rows: Slots | slice = slice(None)
     if 2 * np.count_nonzero(zero) > zero.size:
-        rows = np.flatnonzero(~zero)
+        rows = true_places(~zero)
     chosen = frames[rows]
     peaks[rows] = np.maximum(chosen.max(axis=1), -chosen.min(axis=1).astype(np.int32))
     return peaks

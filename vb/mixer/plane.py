@@ -11,6 +11,7 @@ from typing import Final
 
 import numpy as np
 
+from vb.codecs.base import CodecError
 from vb.codecs.complexity import Complexity
 from vb.ids import IdSource
 from vb.mixer.batch import Batch, Endpoint, Io
@@ -18,7 +19,7 @@ from vb.mixer.core import FaultHandler, PlaneCore, RoomFaultHandler
 from vb.mixer.demux import Demux
 from vb.mixer.egress import Egress
 from vb.mixer.facts import PortFacts
-from vb.mixer.frames import RATES_HZ, TICKS_PER_S, FrameSink, FrameSource
+from vb.mixer.frames import RATES_HZ, TICKS_PER_S, FrameSink, FrameSource, true_places
 from vb.mixer.hands import Hands, OneHand
 from vb.mixer.ingest import Ingest
 from vb.mixer.layout import Layout, compile_layout, slots_of
@@ -35,6 +36,10 @@ CAPACITY: Final = 4096
 _CONTROL_TICKS: Final = 4
 _CONTROL_TURNS: Final = 2 * TICKS_PER_S // _CONTROL_TICKS
 """Every fourth tick looks at one leg in twenty-five, so each leg has its turn every two seconds."""
+
+
+_FOLLOWING: Final = 8
+"""Legs whose codecs change their rate in one tick."""
 
 
 class Plane:
@@ -183,6 +188,8 @@ class Plane:
             known[slots_of(before.handles)] = True
         owner[slots[~known[slots] | (owner[slots] == 0)]] = number
         self._plans[plan.room_id] = plan
+        mine = slots[owner[slots] == number]
+        self._core.columns.room_hz[mine] = plan.rate_hz
         known[slots] = False
         owner[known & (owner == number)] = 0
         self._core.touch()
@@ -234,6 +241,7 @@ class Plane:
         core.dirty = False
         self._facts.note(core, core.changed)
         core.changed.clear()
+        self._follow_rooms()
         rooms = [(self._numbers[room_id], plan) for room_id, plan in self._plans.items()]
         self._layout = compile_layout(core, self._facts, rooms)
         core.sharing.adopt(self._layout)
@@ -242,6 +250,28 @@ class Plane:
         self._mixer.forget_broken(
             part for plan in self._plans.values() for part in (*plan.sources, *plan.taps)
         )
+
+    def _follow_rooms(self) -> None:
+        """Let codecs run at the rates of their legs' new rooms, some at a time: each begins a coder anew."""
+        core, facts, reach = self._core, self._facts, self._core.columns.reach
+        if not facts.follows[:reach].any():
+            return
+        room_hz = core.columns.room_hz[:reach]
+        others = facts.follows[:reach] & facts.usable[:reach] & (room_hz != facts.rate_hz[:reach])
+        others &= room_hz > 0
+        if not others.any():
+            return
+        slots = true_places(others)
+        for slot in slots[:_FOLLOWING].tolist():
+            port = core.ports[slot]
+            if isinstance(port, RtpPort):
+                try:
+                    port.follow_room()
+                except CodecError as error:
+                    core.fault(port, error)
+        self._facts.note(core, core.changed)
+        core.changed.clear()
+        core.dirty = slots.size > _FOLLOWING
 
     def _control(self, now: float) -> None:
         """Look at the legs whose turn it is: their delay, and whether their source fell silent."""

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from vb.mixer.columns import GAP_CONCEAL, GAP_NOISE
 from vb.mixer.core import PlaneCore
-from vb.mixer.frames import Pcm, Slots
+from vb.mixer.frames import Pcm, Slots, true_places
 from vb.mixer.layout import Bank
 from vb.mixer.noise import comfort_noise
 from vb.rtp.playout import DROP, INSERT
@@ -47,7 +47,7 @@ class Playback:
             frames, bank.nothing = ring.read(slots, first, width), None
             playout.heard_end[slots] = last
         else:
-            rows = np.flatnonzero(~whole)
+            rows = true_places(~whole)
             playout.heard_end[slots[whole]] = last[whole]
             alive = self._alive(slots[rows], first[rows], width)
             frames = self._read(ring, bank, first, rows[~alive])
@@ -56,7 +56,7 @@ class Playback:
                 frames[rows] = self._cover(ring, slots[rows], first[rows], frames[rows])
         bank.heard = frames
         playout.advance(slots)
-        shifting = np.flatnonzero(playout.want[slots])
+        shifting = true_places(playout.want[slots] != 0)
         for row in shifting.tolist():
             self._shift(ring, int(slots[row]), int(first[row]), frames[row], whole=bool(whole[row]))
 
@@ -87,7 +87,7 @@ class Playback:
         frames = np.zeros_like(bank.heard) if before is None else bank.heard
         if before is not None:
             frames[~before] = 0
-        rows = np.flatnonzero(~bank.nothing)
+        rows = true_places(~bank.nothing)
         frames[rows] = ring.read(bank.slots[rows], first[rows], width)
         return frames
 
@@ -155,13 +155,15 @@ def decode_due(core: PlaneCore, bank: Bank) -> None:
     """Decode the waiting packets of a bank's legs that this tick plays; a failing codec ends its leg."""
     if not bank.decoded:
         return
-    playout, width = core.playout, bank.heard.shape[1]
-    until = (playout.next[bank.decoded] + width).tolist()
-    started = playout.started[bank.decoded].tolist()
+    playout, width, streams = core.playout, bank.heard.shape[1], core.streams
+    waiting = [slot for slot in bank.decoded if (stream := streams[slot]) is not None and stream.waits]
+    if not waiting:
+        return
+    until = (playout.next[waiting] + width).tolist()
     due = [
         (slot, stream, end)
-        for slot, end, begun in zip(bank.decoded, until, started, strict=True)
-        if begun and (stream := core.streams[slot]) is not None and stream.waits
+        for slot, end, begun in zip(waiting, until, playout.started[waiting].tolist(), strict=True)
+        if begun and (stream := streams[slot]) is not None
     ]
     if not due:
         return

@@ -245,6 +245,15 @@ class RtpPort(Port):
         MediaSetup(self._core, self).apply(agreed)
         self.wake()
 
+    def follow_room(self) -> None:
+        """Go on at the rate of the room that it is in now, where its codec has that rate.
+
+        Raises:
+            CodecError: the library of a codec is missing; the port stays as it was.
+        """
+        if self.agreed is not None:
+            MediaSetup(self._core, self).apply(self.agreed)
+
     def expect(self, receivable: Receivable) -> None:
         """Take what an offer of ours lists before it is answered; nothing is sent, and no silence is a fault.
 

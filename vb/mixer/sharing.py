@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from vb.mixer.frames import Slots
+from vb.mixer.frames import Slots, true_places
 from vb.mixer.hearing import Hearing, hearing_of
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ class Sharing:
         columns.quiet[(kinds != NO_KIND) & (kinds != before)] = 0
         columns.hush[kinds != NO_KIND] = 0
         leader, reach = columns.leader, columns.reach
-        following = np.flatnonzero(leader[:reach] != np.arange(reach))
+        following = true_places(leader[:reach] != np.arange(reach))
         theirs = kinds[following]
         lost = following[(theirs == NO_KIND) | (theirs != kinds[leader[following]])]
         for slot in lost.tolist():
@@ -104,7 +104,7 @@ class Sharing:
     def release(self, slot: int) -> None:
         """Let a leg go whose encoder is about to go as well: another one leads its followers."""
         leader = self._columns.leader
-        followers = np.flatnonzero(leader == slot)
+        followers = true_places(leader == slot)
         followers = followers[followers != slot]
         if followers.size:
             self._succeed(slot, int(followers[0]), followers)
@@ -113,8 +113,9 @@ class Sharing:
     def _leave(self, slot: int) -> None:
         """Go on alone from where the leader stands."""
         first = int(self._columns.leader[slot])
-        self._inherit(first, slot)
-        self._columns.leader[slot] = slot
+        if first != slot:
+            self._inherit(first, slot)
+            self._columns.leader[slot] = slot
 
     def _succeed(self, first: int, slot: int, others: Slots) -> None:
         """Make a follower the leader of others that followed the same one."""

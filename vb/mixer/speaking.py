@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vb.codecs.pcm import VOICED_RMS
-from vb.mixer.frames import Mix, Pcm, Slots
+from vb.mixer.frames import Mix, Pcm, Slots, true_places
 
 START_FRAMES: Final = 3
 STOP_FRAMES: Final = 15
@@ -67,7 +67,7 @@ class Speaking:
         """
         watched = self._watched[slots]
         if not watched.all():
-            rows = np.flatnonzero(watched)
+            rows = true_places(watched)
             if not rows.size:
                 return
             slots, frames, arrived = slots[rows], frames[rows], arrived[rows]
@@ -87,7 +87,7 @@ class Speaking:
         self._silent_run[slots] = silent_run
         self._voiced_run[slots] = voiced_run
         if changed.any():
-            rows = np.flatnonzero(changed)
+            rows = true_places(changed)
             self._speaking[slots[rows]] = ~speaking[rows]
             self._changed += zip(slots[rows].tolist(), (~speaking[rows]).tolist(), strict=True)
 

@@ -72,7 +72,7 @@ class StreamReceiver:
         self._codecs = dict(codecs)
         self._rate_hz = rate_hz
         self._most_concealed = int(_MAX_CONCEALED_S * rate_hz)
-        self._decoders: dict[str, Decoder] = {}
+        self._decoders: dict[Codec, Decoder] = {}
         self._resamplers: dict[int, StreamResampler] = {}
         self._waiting: list[tuple[int, int, bytes, bool]] = []
         self._decoded_end: int | None = None
@@ -206,9 +206,9 @@ class StreamReceiver:
         self._kept.clear()
 
     def _decoder(self, codec: Codec) -> Decoder:
-        decoder = self._decoders.get(codec.name)
+        decoder = self._decoders.get(codec)
         if decoder is None:
-            decoder = self._decoders[codec.name] = make_decoder(codec)
+            decoder = self._decoders[codec] = make_decoder(codec)
         return decoder
 
     def _to_ring(self, codec: Codec, pcm: Pcm) -> Pcm:

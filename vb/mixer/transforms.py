@@ -9,7 +9,7 @@ import numpy as np
 
 from vb.mixer.batch import Batch
 from vb.mixer.columns import MAX_PACKET_BYTES
-from vb.mixer.frames import Slots
+from vb.mixer.frames import Slots, true_places
 from vb.mixer.srtp_transform import SrtpTransform
 from vb.mixer.transform import MAX_TRAILER_BYTES, REFUSED, PacketTransform
 from vb.webrtc.srtp import Rows, Srtp, protect_rows, unprotect_rows
@@ -62,8 +62,8 @@ class Transforms:
         rtcp = (second >= 192) & (second <= 223)
         many = mine & self._has_srtp[slots] & ~rtcp
         if many.any():
-            self._unprotect(batch, np.flatnonzero(many))
-        rows = np.flatnonzero(mine & ~many)
+            self._unprotect(batch, true_places(many))
+        rows = true_places(mine & ~many)
         for row, slot, is_rtcp in zip(rows.tolist(), slots[rows].tolist(), rtcp[rows].tolist(), strict=True):
             transform, length = self._by_slot[slot], int(batch.lengths[row])
             try:

@@ -37,6 +37,9 @@ class PcmRings:
         # Rows a power of two apart would all compete for the same few lines of the cache.
         self._pcm = np.empty((capacity, self.size + _PADDING_SAMPLES), np.int16)[:, : self.size]
         self._windows: dict[int, Pcm] = {}
+        # What is known to be silent of each row: from one position to before another.
+        self._silent_from = np.zeros(capacity, np.int64)
+        self._silent_to = np.zeros(capacity, np.int64)
 
     def _window_view(self, width: int) -> Pcm:
         """Return every run of `width` samples that does not wrap: (rows, size − width + 1, width)."""
@@ -58,6 +61,7 @@ class PcmRings:
             frames: (n, width) samples.
         """
         width = frames.shape[1]
+        self._silent_to[rows] = self._silent_from[rows]
         start = positions & self._mask
         wraps = start > self.size - width
         if not wraps.any():
@@ -67,6 +71,17 @@ class PcmRings:
         self._window_view(width)[rows[whole], start[whole]] = frames[whole]
         columns = (start[wraps, None] + np.arange(width)) & self._mask
         self._pcm[rows[wraps, None], columns] = frames[wraps]
+
+    def write_silence(self, rows: Ints, positions: Ints, width: int) -> None:
+        """Store `width` zeros in distinct rows; where a row holds nothing else already, nothing is done."""
+        begun, ended = self._silent_from[rows], self._silent_to[rows]
+        goes_on = (positions == ended) & (begun < ended)
+        begun = np.where(goes_on, begun, positions)
+        fresh = positions - begun < self.size
+        if fresh.any():
+            chosen = rows[fresh]
+            self.write(chosen, positions[fresh], np.zeros((chosen.size, width), np.int16))
+        self._silent_from[rows], self._silent_to[rows] = begun, positions + width
 
     def read(self, rows: Ints, positions: Ints, width: int) -> Pcm:
         """Return (n, width) samples from each position on, whatever they hold."""
@@ -89,6 +104,7 @@ class PcmRings:
         """Mark the samples from `start` to before `stop` as not arrived."""
         if stop <= start:
             return
+        self._silent_to[row] = self._silent_from[row]
         ring = self._pcm[row]
         if stop - start >= self.size:
             ring[:] = HOLE

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from vb.codecs.pcm import Pcm
 from vb.config.providers import AzureSpeechConfig
+from vb.providers.reading import websocket_url
 from vb.stt.base import (
     RATE_HZ,
     Capabilities,
@@ -24,7 +25,7 @@ from vb.stt.base import (
     Service,
     Stamps,
 )
-from vb.stt.reading import failed, judge_close, read_safely, websocket_url
+from vb.stt.reading import failed, judge_close, read_safely
 from vb.web.websocket import Message
 
 NAME: Final = "azure"

@@ -7,6 +7,7 @@ from typing import Any, Final
 from vb.codecs.pcm import Pcm
 from vb.config.providers import DeepgramConfig
 from vb.errors import InvalidField
+from vb.providers.reading import read_object, websocket_url
 from vb.stt.base import (
     RATE_HZ,
     Capabilities,
@@ -24,7 +25,7 @@ from vb.stt.base import (
     Word,
 )
 from vb.stt.deepgram import category_of_code
-from vb.stt.reading import failed, judge_close, read_object, read_safely, to_ms, websocket_url
+from vb.stt.reading import failed, judge_close, read_safely, to_ms
 from vb.web.websocket import Message
 
 NAME: Final = "deepgram_flux"

@@ -9,6 +9,7 @@ from typing import Any, Final
 from vb.codecs.pcm import Pcm
 from vb.config.providers import ElevenLabsConfig
 from vb.providers.failure import FailureCategory
+from vb.providers.reading import read_object, websocket_url
 from vb.stt.base import (
     RATE_HZ,
     Capabilities,
@@ -22,7 +23,7 @@ from vb.stt.base import (
     Service,
     Stamps,
 )
-from vb.stt.reading import failed, judge_close, read_object, read_safely, websocket_url
+from vb.stt.reading import failed, judge_close, read_safely
 from vb.web.websocket import Message
 
 NAME: Final = "elevenlabs"

@@ -55,6 +55,7 @@ class Capabilities:
         prompt: whether it can be told how to sound.
         languages: codes it knows, in lower case; None for any that its voices speak.
         models: models it knows; None for any.
+        live_model: the one for conversations, where none is named: quicker than its default.
         max_text: longest text of one request to it, as `measure` counts.
         measure: length of a text in its own units.
         patience_s: how long its first audio may take.
@@ -66,6 +67,7 @@ class Capabilities:
     prompt: bool = False
     languages: frozenset[str] | None = None
     models: frozenset[str] | None = None
+    live_model: str = ""
     max_text: int = MAX_TEXT
     measure: Callable[[str], int] = len
     patience_s: float = 4.0

@@ -1,4 +1,4 @@
-"""Deepgram: voices by HTTP.
+"""Deepgram: voices by HTTP, and over a WebSocket in `vb.tts.deepgram_stream`.
 
 Spec: Deepgram API, "Speak" version 1.
 """
@@ -14,6 +14,7 @@ from vb.config.providers import DeepgramConfig
 from vb.errors import Unavailable
 from vb.providers.failure import ProviderFailed
 from vb.tts.base import Capabilities, Voice
+from vb.tts.deepgram_stream import DeepgramStream
 from vb.tts.http import RATE_HZ, HttpAnswer, HttpRequest, Outside, PlainBody, refused
 
 NAME: Final = "deepgram"
@@ -27,7 +28,7 @@ class DeepgramVoices:
     """
 
     name = NAME
-    capabilities = Capabilities(max_text=2_000)
+    capabilities = Capabilities(streams_text=True, max_text=2_000)
 
     def __init__(self, config: DeepgramConfig) -> None:
         self._config = config
@@ -53,6 +54,10 @@ class DeepgramVoices:
             },
             json.dumps({"text": text}).encode(),
         )
+
+    async def stream(self, voice: Voice, outside: Outside) -> DeepgramStream:
+        """Return the codec of a connection."""
+        return DeepgramStream(NAME, self._config.base_url, voice)
 
     def body(self) -> PlainBody:
         """Return what reads an answer: it is audio as it comes."""

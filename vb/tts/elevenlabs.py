@@ -1,4 +1,4 @@
-"""ElevenLabs: voices by HTTP.
+"""ElevenLabs: voices by HTTP, and over a WebSocket in `vb.tts.elevenlabs_stream`.
 
 Spec: ElevenLabs API, "Stream speech" and "List voices".
 """
@@ -15,21 +15,18 @@ from urllib.parse import quote
 
 from vb.config.providers import ElevenLabsConfig
 from vb.errors import Unavailable
-from vb.providers.failure import FailureCategory, ProviderFailed
+from vb.providers.failure import ProviderFailed
 from vb.tts.base import Capabilities, Voice
+from vb.tts.elevenlabs_stream import BY_CODE, ElevenLabsStream
 from vb.tts.http import RATE_HZ, HttpAnswer, HttpRequest, Outside, PlainBody, refused
 
 NAME: Final = "elevenlabs"
 DEFAULT_MODEL: Final = "eleven_multilingual_v2"
+LIVE_MODEL: Final = "eleven_flash_v2_5"
 _ID = re.compile(r"[A-Za-z0-9]{20}")
 """How the provider writes the ids of voices; anything else may be a name."""
 _NAMES_FOR: Final = timedelta(minutes=10)
 _MAX_NAMES: Final = 1_000
-_BY_CODE: Final[dict[str, FailureCategory]] = {
-    "quota_exceeded": "rate_limited",
-    "too_many_concurrent_requests": "rate_limited",
-    "system_busy": "service_unavailable",
-}
 
 
 class ElevenLabsVoices:
@@ -40,7 +37,7 @@ class ElevenLabsVoices:
     """
 
     name = NAME
-    capabilities = Capabilities(max_text=5_000)
+    capabilities = Capabilities(streams_text=True, marks=True, max_text=5_000, live_model=LIVE_MODEL)
 
     def __init__(self, config: ElevenLabsConfig) -> None:
         self._config = config
@@ -55,7 +52,7 @@ class ElevenLabsVoices:
 
     async def request(self, text: str, voice: Voice, outside: Outside) -> HttpRequest:
         """Return the request for a text; a voice that is called by its name is looked up before."""
-        voice_id = quote(await self._voice_id(voice, outside), safe="")
+        voice_id = await self._voice_id(voice, outside)
         body: dict[str, Any] = {"text": text, "model_id": voice.model_id}
         if voice.language:
             body["language_code"] = voice.language.partition("-")[0].lower()
@@ -66,20 +63,25 @@ class ElevenLabsVoices:
             json.dumps(body).encode(),
         )
 
+    async def stream(self, voice: Voice, outside: Outside) -> ElevenLabsStream:
+        """Return the codec of a connection; a voice that is called by its name is looked up before."""
+        return ElevenLabsStream(NAME, self._config.base_url, await self._voice_id(voice, outside), voice)
+
     async def _voice_id(self, voice: Voice, outside: Outside) -> str:
+        """Return the id of a voice, fit for a URL."""
         if _ID.fullmatch(voice.voice):
             return voice.voice
         owner = hashlib.sha256(voice.api_key.get_secret_value().encode()).hexdigest()
         known = (owner, voice.voice.lower())
         found, until = self._ids.get(known, ("", outside.now()))
         if until > outside.now():
-            return found
+            return quote(found, safe="")
         answer = await outside.ask(HttpRequest("GET", f"{self._config.base_url}/v1/voices", _headers(voice)))
         found = _id_of(voice.voice, answer)
         if len(self._ids) >= _MAX_NAMES:
             self._ids.clear()
         self._ids[known] = found, outside.now() + _NAMES_FOR
-        return found
+        return quote(found, safe="")
 
     def body(self) -> PlainBody:
         """Return what reads an answer: it is audio as it comes."""
@@ -92,7 +94,7 @@ class ElevenLabsVoices:
             code = detail.get("status") or detail.get("code")
         except (ValueError, TypeError, KeyError, AttributeError):
             code = None
-        category = _BY_CODE.get(code) if isinstance(code, str) else None
+        category = BY_CODE.get(code) if isinstance(code, str) else None
         return refused(NAME, answer.status, code, category)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from vb.providers.failure import FailureCategory, ProviderFailed, category_of_status
+from vb.providers.reading import NONSENSE
 from vb.web.errors import HandshakeFailed, MalformedUrl, TooLarge, UrlRefused, WebError
 
 
@@ -20,3 +21,17 @@ def provider_failure(provider: str, exc: WebError) -> ProviderFailed:
     elif isinstance(exc, TooLarge):
         category = "unknown"
     return ProviderFailed(category, f"{provider}: {exc}")
+
+
+def lost_connection(provider: str, lost: str | None, *, broke_protocol: bool) -> ProviderFailed | None:
+    """Return what a WebSocket's end means that was no goodbye; None for one that was.
+
+    Args:
+        provider: whose it was.
+        lost: how the connection went, as `vb.web.tasks.websocket.WebSocket.lost`.
+        broke_protocol: whether it ended because of what the provider has sent.
+    """
+    if lost is not None:
+        how = {"silent": "does not answer any more", "slow": "takes nothing any more"}
+        return ProviderFailed("retryable", f"{provider}: {how.get(lost, 'connection lost')}")
+    return ProviderFailed("retryable", f"{provider}: {NONSENSE}") if broke_protocol else None

@@ -263,6 +263,8 @@ def unprotect_rows(
     places = [indexes[at] for at in chosen]
     sources = rows.words[places, 2].tolist()
     statuses = rows.work(libsrtp.unprotect, [leg.inbound for leg in legs], places, lengths, chosen)
+    if not any(statuses) and sources == [leg.newest_source for leg in legs]:
+        return
     for leg, source, status in zip(legs, sources, statuses, strict=True):
         if status:
             leg._refused(status)

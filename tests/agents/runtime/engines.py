@@ -48,36 +48,47 @@ class TonesVoice:
         self.opened += 1
         stalls, self.stalls = self.stalls > 0, max(0, self.stalls - 1)
         try:
-            yield _TonesSession(self, stalls=stalls)
+            yield _TonesSession(self, stalls=stalls, streamed=streamed)
         finally:
             self.opened -= 1
 
 
 class _TonesSession:
-    def __init__(self, voice: TonesVoice, *, stalls: bool) -> None:
+    def __init__(self, voice: TonesVoice, *, stalls: bool, streamed: bool) -> None:
         self._voice = voice
         self._stalls = stalls
+        self._streamed = streamed
+        self._words = 0
         self._text = ""
         self._send, self._receive = trio.open_memory_channel[Spoken](10_000)
 
     async def feed(self, text: str) -> None:
         self._text += text
+        if self._streamed:
+            await self._speak()
 
     async def finalize(self) -> None:
-        text, self._text = self._text, ""
+        if not self._streamed:
+            await self._speak()
+        self._words = 0
+        if not self._stalls:
+            self._send.send_nowait(Done())
+
+    async def _speak(self) -> None:
+        text, self._text = self._text.strip(), ""
         self._voice.said.append(text)
         if self._voice.fails:
             raise ProviderFailed("service_unavailable", "tones: out of order")
         if self._stalls:
             return
         await trio.sleep(self._voice.delay_s)
-        for number, word in enumerate(text.split()):
+        for number, word in enumerate(text.split(), self._words):
             hertz = TONES.get(word.strip(".,!?").lower(), OTHER_HZ)
             steps = np.arange(24 * WORD_MS)
             pcm = (8000 * np.sin(2 * np.pi * hertz * steps / 24_000)).astype(np.int16)
             self._send.send_nowait(Mark(word, number * WORD_MS, (number + 1) * WORD_MS))
             self._send.send_nowait(Audio(pcm, 24_000))
-        self._send.send_nowait(Done())
+        self._words += len(text.split())
 
     async def clear(self) -> None:
         self._send, self._receive = trio.open_memory_channel[Spoken](10_000)

@@ -19,6 +19,7 @@ from vb.agents.tasks.runtime import OwnAgent
 from vb.events.base import Event
 from vb.providers.failure import ProviderFailed
 from vb.stt.base import Options
+from vb.tts.base import Provider as VoiceProvider
 from vb.tts.base import Voice
 
 FRAME_S = 0.02
@@ -73,7 +74,11 @@ class Stage:
     key = "leg 1"
 
     def __init__(
-        self, brain: ScriptBrain, options: AgentOptions, do: Callable[[ToolCall], Awaitable[str]]
+        self,
+        brain: ScriptBrain,
+        options: AgentOptions,
+        do: Callable[[ToolCall], Awaitable[str]],
+        speaker: tuple[VoiceProvider, Voice] | None = None,
     ) -> None:
         self.voice, self.ears, self.brain = TonesVoice(), ScriptEars(), brain
         self.heard: list[int] = []
@@ -86,7 +91,8 @@ class Stage:
         self._sound: list[np.ndarray] = []
         self._mouth: Mouth | None = None
         self._push: Any = None
-        parts = Parts(options, None, self.voice, Voice("v"), self.ears, Options(), do)
+        provider, voice = speaker or (self.voice, Voice("v"))
+        parts = Parts(options, None, provider, voice, self.ears, Options(), do)
         self.agent = OwnAgent(self, self, parts, conversation_id="c", brain=brain, tally=self.tally)  # type: ignore[arg-type]  # as much of an owner as it needs
 
     # -- as a seat and an owner ----------------------------------------------------------------------------
@@ -169,9 +175,10 @@ async def open_stage(
     do: Callable[[ToolCall], Awaitable[str]] = _nothing,
     *,
     prepare: Callable[[Stage], None] = lambda stage: None,
+    speaker: tuple[VoiceProvider, Voice] | None = None,
 ) -> AsyncIterator[Stage]:
     """Hold a conversation inside the block; afterwards nothing of it may be left."""
-    stage = Stage(brain, options or AgentOptions(), do)
+    stage = Stage(brain, options or AgentOptions(), do, speaker)
     prepare(stage)
     async with trio.open_nursery() as ticks:
         ticks.start_soon(stage.tick)

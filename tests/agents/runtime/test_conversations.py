@@ -9,7 +9,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from tests.agents.runtime.engines import OTHER_HZ, TONES
+from tests.agents.runtime.engines import OTHER_HZ, TONES, TonesVoice
 from tests.agents.runtime.stage import TONE_HZ, ScriptBrain, Step, open_stage
 from vb.agents.runtime.brain import Line, Tool, ToolCall
 from vb.agents.runtime.options import AgentOptions
@@ -22,10 +22,17 @@ from vb.events.agent import (
     AgentTurn,
 )
 from vb.providers.failure import ProviderFailed
+from vb.tts.base import Capabilities
 
 LOOK = Tool("look", "")
 WITH_TOOL = AgentOptions(tools=(LOOK,))
 EIGHT = "alpha bravo charlie delta alpha bravo charlie delta"
+
+
+@pytest.fixture(params=[False, True], ids=["by sentence", "as it is written"], autouse=True)
+def voice_takes_text(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All of this holds for voices that are given sentence by sentence, and for those that take a stream."""
+    monkeypatch.setattr(TonesVoice, "capabilities", Capabilities(marks=True, streams_text=request.param))
 
 
 def calls(*ids: str, name: str = "look") -> list[ToolCall]:

@@ -54,8 +54,14 @@ class Speech:
         self._drained = drained
         self._sentences = Sentences()
         self._at = len(reply.text)
+        self._streamed = provider.capabilities.streams_text
         self._pieces: list[Stretch] = []
+        """One for each sentence; only one for a voice that takes text as it is written."""
+        self._texts: list[tuple[str, int]] = []
+        """All sentences, and where in the answer each begins."""
+        self._opened = False
         self._done = 0
+        self._owed = False
         self._ended = False
         self._moved = trio.Event()
         self._patience = trio.CancelScope()
@@ -72,14 +78,24 @@ class Speech:
         """Say that these were all words."""
         self._add(self._sentences.end())
         self._ended = True
+        if self._streamed and self._pieces and not self._owed:
+            self._owed = True
+            self._expect()
         self._tell()
 
     def _add(self, pieces: list[str]) -> None:
-        idle = self._done == len(self._pieces)
+        idle = not self._owed if self._streamed else self._done == len(self._pieces)
         for piece in pieces:
             begin = max(self._at, self._reply.text.find(piece, self._at))
             self._at = begin + len(piece)
-            self._pieces.append(Stretch(piece, begin))
+            self._texts.append((piece, begin))
+            if self._streamed and self._pieces:
+                whole = self._pieces[0]
+                whole.text = self._reply.text[whole.begin : self._at]
+            else:
+                self._pieces.append(Stretch(piece, begin))
+        if pieces:
+            self._owed = True
         if idle and pieces:
             self._expect()
         self._tell()
@@ -90,7 +106,7 @@ class Speech:
 
     def _expect(self) -> None:
         """Give the voice time to say something, as long as it is its turn."""
-        due = self._done < len(self._pieces)
+        due = self._done < len(self._pieces) and (self._owed or not self._streamed)
         spare_s = self._limit_s + self._mouth.waiting_ms / 1000
         self._patience.deadline = trio.current_time() + spare_s if due else inf
 
@@ -105,18 +121,27 @@ class Speech:
                 return
             except ProviderFailed as failed:
                 begun = self._done < len(self._pieces) and self._pieces[self._done].made_ms
+                if self._streamed and not self._opened:
+                    self._speak_by_sentence()  # there may be no socket, as at a gateway for HTTP alone
+                    continue
                 if not self.retries or begun or failed.category not in WORTH_A_RETRY:
                     self.failure = failed
                     return
                 self.retries -= 1
                 self._limit_s = min(self._provider.capabilities.patience_s, LAST_STALL_S)
 
+    def _speak_by_sentence(self) -> None:
+        self._streamed = False
+        self._pieces = [Stretch(text, begin) for text, begin in self._texts]
+
     async def _try(self) -> None:
         failures: list[ProviderFailed] = []
+        opened = self._provider.open(self._voice, streamed=self._streamed)
         with trio.CancelScope() as self._patience:
             self._expect()
             try:
-                async with self._provider.open(self._voice) as session, trio.open_nursery() as nursery:
+                async with opened as session, trio.open_nursery() as nursery:
+                    self._opened = True
 
                     async def feed() -> None:
                         try:
@@ -139,14 +164,20 @@ class Speech:
             raise failures[0]
 
     async def _feed(self, session: Session) -> None:
-        fed = self._done
-        while fed < len(self._pieces) or not self._ended:
-            if fed == len(self._pieces):
+        fed = 0 if self._streamed else self._done
+        while fed < len(self._texts) or not self._ended:
+            if fed == len(self._texts):
                 await self._moved.wait()
                 continue
-            await session.feed(self._pieces[fed].text)
-            await session.finalize()
+            text, _ = self._texts[fed]
+            if self._streamed:
+                await session.feed(f"{text}\n")
+            else:
+                await session.feed(text)
+                await session.finalize()
             fed += 1
+        if self._streamed and fed:
+            await session.finalize()
 
     async def _receive(self, session: Session) -> None:
         while self._done < len(self._pieces) or not self._ended:
@@ -172,6 +203,7 @@ class Speech:
 
     def _hear(self, audio: Audio, piece: Stretch) -> None:
         reply, mouth = self._reply, self._mouth
+        self._owed = self._ended
         if reply.first_audio_at is None:
             reply.first_audio_at = trio.current_time()
             if mouth.turn == reply.turn:  # a tone was heard before

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -119,9 +119,12 @@ class Installed:
 
     Args:
         found: what there is, the best first.
+        try_sherpa: finds out whether a model can be loaded that would end this process if it cannot; raises
+            `EngineFailed`.
     """
 
-    def __init__(self, found: tuple[Found, ...]) -> None:
+    def __init__(self, found: tuple[Found, ...], try_sherpa: Callable[[Path], None] | None = None) -> None:
+        self._try_sherpa = try_sherpa
         self._found: Mapping[str, Found] = {each.ability.name: each for each in found}
         self._voices: dict[str, Voice] = {}
         self._ears: dict[str, Ear] = {}
@@ -184,10 +187,11 @@ class Installed:
         file = next(iter(sorted(found.folder.glob("*.onnx"))), None) if found.folder is not None else None
         return hibari.Hibari(found.ability.name, file)
 
-    @staticmethod
-    def _load_ear(found: Found) -> Ear:
+    def _load_ear(self, found: Found) -> Ear:
         if found.engine == "sphinx" or found.folder is None:
             return sphinx.Sphinx()
         if found.engine == "sherpa":
+            if self._try_sherpa is not None:
+                self._try_sherpa(found.folder)
             return sherpa.Sherpa(found.folder)
         return whisper.Whisper(found.folder)

@@ -18,6 +18,7 @@ from typing import Final, NoReturn
 from vb.local_speech.engines.base import Engines
 from vb.local_speech.engines.installed import Installed, find_all
 from vb.local_speech.frames import Frame, FrameReader, Garbage, Kind, with_fields
+from vb.local_speech.tasks.trial import try_sherpa
 from vb.local_speech.work import Labour, Work
 
 NICENESS: Final = 5
@@ -148,7 +149,7 @@ def main(argv: list[str] | None = None) -> NoReturn:
     parser.add_argument("--model", default="")
     parser.add_argument("--rows", type=int, default=64)
     args = parser.parse_args(argv)
-    serve(Installed(find_all(args.models, args.voice, args.model)), args.rows)
+    serve(Installed(find_all(args.models, args.voice, args.model), try_sherpa), args.rows)
 
 
 if __name__ == "__main__":

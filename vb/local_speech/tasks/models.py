@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import hashlib
 import re
 import shutil
 import sys
 import tempfile
+import time
 from collections.abc import Mapping
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from functools import partial
 from importlib.util import find_spec
@@ -25,10 +27,12 @@ from vb.errors import ConfigError, VbError
 from vb.local_speech.archives import MAX_BYTES, BadArchive, is_archive, unpack
 from vb.local_speech.engines.installed import HIBARI_VOICES, Found, find_all, inspect
 from vb.web.errors import WebError
-from vb.web.tasks.client import WebClient, WebResponse
+from vb.web.tasks.client import WebClient, WebResponse, unwind
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
+_SCRATCH: Final = ".fetch-"
+_STALE_S: Final = 3600.0
 STALL_S: Final = 60.0
 """A server that sends nothing for so long is given up."""
 
@@ -96,16 +100,35 @@ async def fetch(web: WebClient, name: str, source: Source, models: Path) -> Foun
     await run(partial(models.mkdir, parents=True, exist_ok=True))
     if await run(target.exists):
         raise FetchFailed(f"{target} is there already: remove it first")
-    scratch = Path(await run(partial(tempfile.mkdtemp, prefix=".fetch-", dir=models)))
+    await run(partial(_sweep, models))
+    scratch = Path(await run(partial(tempfile.mkdtemp, prefix=_SCRATCH, dir=models)))
     try:
         file = scratch / (Path(urlsplit(source.url).path).name or "model")
         await _download(web, source, file)
         found = await run(partial(_arrange, name, file, scratch))
-        await run(partial((scratch / name).rename, target))
+        await run(partial(_put, scratch / name, target))
     finally:
         with trio.CancelScope(shield=True):
             await run(partial(shutil.rmtree, scratch, ignore_errors=True))
     return Found(found.ability, found.engine, target)
+
+
+def _sweep(models: Path) -> None:
+    """Remove what fetches have left that were killed; one at work writes to its folder again and again."""
+    stale = time.time() - _STALE_S
+    for scratch in models.glob(f"{_SCRATCH}*"):
+        with suppress(FileNotFoundError):  # it ends just now
+            if max(path.stat().st_mtime for path in (scratch, *scratch.iterdir())) < stale:
+                shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _put(folder: Path, target: Path) -> None:
+    try:
+        folder.rename(target)
+    except OSError as exc:
+        if exc.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+            raise
+        raise FetchFailed(f"{target} is there already: somebody else has put it there meanwhile") from None
 
 
 def _arrange(name: str, file: Path, scratch: Path) -> Found:
@@ -150,17 +173,21 @@ async def _take(response: WebResponse, file: Path) -> str:
     digest = hashlib.sha256()
     size = 0
     chunks = response.chunks()
-    async with await trio.open_file(file, "wb") as target:
-        while True:
-            with trio.fail_after(STALL_S):
-                chunk = await anext(chunks, b"")
-            if not chunk:
-                return digest.hexdigest()
-            size += len(chunk)
-            if size > MAX_BYTES:
-                raise FetchFailed("it is too large")
-            digest.update(chunk)
-            await target.write(chunk)
+    try:
+        async with await trio.open_file(file, "wb") as target:
+            while True:
+                with trio.fail_after(STALL_S):
+                    chunk = await anext(chunks, b"")
+                if not chunk:
+                    return digest.hexdigest()
+                size += len(chunk)
+                if size > MAX_BYTES:
+                    raise FetchFailed("it is too large")
+                digest.update(chunk)
+                await target.write(chunk)
+    finally:
+        with trio.move_on_after(0, shield=True):
+            await unwind(chunks)
 
 
 def run(args: argparse.Namespace, config: Config, web: WebClient, out: IO[str] | None = None) -> int:

@@ -16,7 +16,7 @@ from vb.providers.failure import ProviderFailed
 from vb.stt.backlog import KEPT_MS, is_audible
 from vb.stt.base import RATE_HZ, Capabilities, Codec, Failed, Heard, Options, Service, Session, Stamps
 from vb.web.errors import WebError, WebSocketClosed
-from vb.web.failures import provider_failure
+from vb.web.failures import lost_connection, provider_failure
 from vb.web.policy import WEBSOCKET, parse_url
 from vb.web.tasks.client import WebClient
 from vb.web.tasks.websocket import Pace, WebSocket, connect_websocket
@@ -258,12 +258,9 @@ class WebSocketSession:
     def _ended(self, end: WebSocketClosed) -> ProviderFailed:
         """Return why the connection is over: what the peer said of it, or how it went."""
         websocket = self._websocket
-        if websocket.lost is not None:
-            how = {"silent": "does not answer any more", "slow": "does not take audio"}
-            text = how.get(websocket.lost, "connection lost")
-            return ProviderFailed("retryable", f"{self._provider}: {text}")
-        if websocket.broke_protocol:
-            return ProviderFailed("retryable", f"{self._provider}: sent what makes no sense")
+        lost = lost_connection(self._provider, websocket.lost, broke_protocol=websocket.broke_protocol)
+        if lost is not None:
+            return lost
         found = self._codec.closed(end.code if end.code else NORMAL, end.reason)
         return ProviderFailed(found.category, found.text)
 

@@ -25,7 +25,7 @@ from vb.tts.tasks.outside import MAX_SHORT_BYTES, NO_REDIRECTS, SystemOutside
 from vb.tts.text import split_text
 from vb.web.errors import WebError
 from vb.web.failures import provider_failure
-from vb.web.tasks.client import WebClient, WebResponse
+from vb.web.tasks.client import WebClient, WebResponse, unwind
 
 PORTION_BYTES: Final = 8_192
 MAX_PORTIONS: Final = 512
@@ -283,7 +283,7 @@ class _AskedSession:
                 patience.deadline = trio.current_time() + left_s
         finally:
             with trio.move_on_after(0, shield=True):
-                await _unwind(chunks)
+                await unwind(chunks)
         patience.deadline = inf
         await answer.finish()
 
@@ -294,18 +294,6 @@ class _AskedSession:
         except WebError:
             body = b""
         return self._codec.failure(HttpAnswer(response.status, headers, body))
-
-
-async def _unwind(chunks: AsyncIterator[bytes]) -> None:
-    """Go to the end of a body that nobody reads on, in a scope that is cancelled already.
-
-    Its generators would stay suspended otherwise, until the collector finds them.
-    """
-    try:
-        while await anext(chunks, None) is not None:
-            pass
-    except WebError:
-        pass  # nobody wanted it
 
 
 class _Answer:

@@ -13,8 +13,10 @@ from vb.tts.deepgram import DeepgramVoices
 from vb.tts.elevenlabs import ElevenLabsVoices
 from vb.tts.google import GoogleVoices
 from vb.tts.http import HttpVoices
+from vb.tts.stream import StreamedVoices
 from vb.tts.tasks.asking import AskedProvider
 from vb.tts.tasks.outside import SystemOutside
+from vb.tts.tasks.streaming import StreamedProvider
 from vb.web.tasks.client import WebClient
 
 
@@ -29,13 +31,18 @@ def asked_providers(
         disk: runs what blocks.
         draw: gives numbers from 0 to 1 at random.
     """
-    codecs: tuple[HttpVoices, ...] = (
-        ElevenLabsVoices(config.elevenlabs),
-        PollyVoices(config.aws, config.s3),
-        GoogleVoices(config.google),
-        DeepgramVoices(config.deepgram),
-        AzureVoices(config.azure),
+
+    def asked(codec: HttpVoices) -> Provider:
+        return AskedProvider(codec, web, SystemOutside(codec.name, web, disk), draw)
+
+    def streamed(codec: StreamedVoices) -> Provider:
+        return StreamedProvider(codec, web, SystemOutside(codec.name, web, disk), draw)
+
+    providers = (
+        streamed(ElevenLabsVoices(config.elevenlabs)),
+        asked(PollyVoices(config.aws, config.s3)),
+        asked(GoogleVoices(config.google)),
+        streamed(DeepgramVoices(config.deepgram)),
+        asked(AzureVoices(config.azure)),
     )
-    return {
-        codec.name: AskedProvider(codec, web, SystemOutside(codec.name, web, disk), draw) for codec in codecs
-    }
+    return {provider.name: provider for provider in providers}

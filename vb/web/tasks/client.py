@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
+from contextlib import suppress
 from http.cookiejar import DefaultCookiePolicy
 from typing import Final
 
@@ -293,6 +294,17 @@ class WebResponse:
         finally:
             # Its stream knows the response: a cycle for each request, all left to the collector.
             self._response.stream = _NOTHING
+
+
+async def unwind(chunks: AsyncIterator[bytes]) -> None:
+    """Leave a body, as `WebResponse.chunks` gives it, that nobody reads on.
+
+    Its generators would stay suspended otherwise, until the collector finds them. It does not wait when it is
+    called in a scope that is cancelled already, as it has to be.
+    """
+    with suppress(WebError):  # nobody wants the rest
+        while await anext(chunks, None) is not None:
+            pass
 
 
 def _failure(error: Exception) -> WebError:

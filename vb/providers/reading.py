@@ -1,0 +1,67 @@
+"""What codecs over WebSockets have in common: URLs, JSON that may be anything, words, close codes."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable
+from typing import Any, Final
+from urllib.parse import urlencode
+
+from vb.providers.failure import FailureCategory
+
+_MAX_WORDS: Final = 200
+_NOT_PRINTABLE: Final = re.compile(r"[\x00-\x1f\x7f]+")
+_BY_CLOSE_CODE: Final[dict[int, FailureCategory]] = {
+    1003: "permanent_input",
+    1007: "permanent_input",
+    1008: "permanent_input",
+    1009: "permanent_input",
+    1013: "service_unavailable",
+}
+NONSENSE: Final = "sent what makes no sense"
+ODD: Final = (ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError, RecursionError)
+"""What reading a message raises that is not as it should be."""
+
+
+def websocket_url(base_url: str, path: str, query: Iterable[tuple[str, object]]) -> str:
+    """Return the ws or wss URL below an http or https base."""
+    scheme, _, rest = base_url.partition("://")
+    base = ("ws" if scheme == "http" else "wss") + "://" + rest.rstrip("/")
+    return f"{base}{path}?{urlencode([(name, _shown(value)) for name, value in query])}"
+
+
+def _shown(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def read_object(message: bytes | str) -> dict[str, Any]:
+    """Return the JSON object that a message is.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if not isinstance(message, str):
+        raise ValueError("binary")
+    found = json.loads(message)
+    if not isinstance(found, dict):
+        raise ValueError("no object")
+    return found
+
+
+def shown_words(provider: str, key: str, words: object) -> str:
+    """Return a provider's own words about a failure: one line, not long, and never with a key in it."""
+    text = _NOT_PRINTABLE.sub(" ", str(words or "failed"))
+    if key:
+        text = text.replace(key, "***")
+    return f"{provider}: {text[:_MAX_WORDS]}"
+
+
+def category_of_close(code: int) -> FailureCategory:
+    """Return what a close code means that the provider's own documents say nothing else of."""
+    return _BY_CLOSE_CODE.get(code, "retryable")
+
+
+def closing_words(code: int, reason: str) -> str:
+    """Return how a provider has closed the connection."""
+    return f"closed the connection: {code} {reason}".rstrip()
