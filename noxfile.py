@@ -177,13 +177,13 @@ def interop(session: nox.Session) -> None:
 
 @nox.session
 def speech(session: nox.Session) -> None:
-    """Text through the local voice, a call, a phone and the local ear; skipped without the extra `speech`."""
+    """Local voice and ear: through calls, and in a talk with an agent; skipped without the extra `speech`."""
     missing = [name for name in SPEECH_PACKAGES if find_spec(name) is None]
     if missing:
         session.skip(
             f"the extra `speech` is not installed (requirements/speech.txt): no {', '.join(missing)}"
         )
-    tool(session, "interop", "speech")
+    tool(session, "interop", "speech", "talk")
 
 
 @nox.session

@@ -10,11 +10,12 @@ from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 
-from bench.cases import CASES, ON_REQUEST, QUICK, Case, MediaCase, SoakCase
+from bench.cases import CASES, ON_REQUEST, QUICK, AgentsCase, Case, MediaCase, OwnAgentsCase, SoakCase
 from bench.generator import GeneratorFailed
 from bench.host import raise_open_files
 from bench.outcome import Options, Outcome
 from bench.report import case_text, profile_text, write_json
+from bench.rows import missed_bars
 from bench.run import run_case
 from bench.server import ROOT, ServerFailed
 
@@ -68,7 +69,7 @@ def _chosen(args: argparse.Namespace) -> list[Case]:
     return chosen
 
 
-def _profile(case: MediaCase, options: Options) -> Outcome:
+def _profile(case: MediaCase | AgentsCase | OwnAgentsCase, options: Options) -> Outcome:
     outcome = run_case(case, ROOT, options)
     assert options.profile is not None
     print(profile_text(options.profile, case.legs, options.window_s))
@@ -83,7 +84,7 @@ def _end(number: int, frame: FrameType | None) -> None:
 def _attempt(case: Case, checkout: Path, options: Options, failures: list[str]) -> list[Outcome]:
     """Run a case once; a server or generator that fails costs this run only."""
     try:
-        if options.profile is not None and isinstance(case, MediaCase):
+        if options.profile is not None and isinstance(case, MediaCase | AgentsCase | OwnAgentsCase):
             return [_profile(case, options)]
         return [run_case(case, checkout, options)]
     except (ServerFailed, GeneratorFailed) as exc:
@@ -92,7 +93,7 @@ def _attempt(case: Case, checkout: Path, options: Options, failures: list[str]) 
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run the cases; the exit status is 1 when a check failed, whatever the figures."""
+    """Run the cases; the exit status is 1 when a check failed, or a bar was missed where bars bind."""
     args = build_parser().parse_args(argv)
     raise_open_files()
     signal.signal(signal.SIGTERM, _end)
@@ -109,6 +110,7 @@ def main(argv: list[str] | None = None) -> int:
                 if args.baseline is not None:
                     baseline += _attempt(case, args.baseline.resolve(), options, failures)
             results.append((case, runs, baseline))
+            failures += missed_bars(case, runs)
             print(case_text(case, runs, baseline), flush=True)
     if args.json is not None:
         write_json(args.json, results)

@@ -21,6 +21,14 @@ BESIDE_CODEC: Final = 2.5
 TRANSCRIBED_LATENESS_P99_MS: Final = 10.0
 DELAY_P50_MS: Final = 22.0
 DELAY_P95_MS: Final = 32.0
+AGENTS_LATENESS_P99_MS: Final = 10.0
+SILENCED_P95_MS: Final = 40.0
+"""From a partner's word that it is interrupted to the last of it on the wire."""
+SERVER_SHARE_P50_MS: Final = 40.0
+SERVER_SHARE_P95_MS: Final = 60.0
+"""From a user's last voiced packet to the first of the answer, without what policy and partners take."""
+DUCKED_P95_MS: Final = 150.0
+"""From the first packet of a user who interrupts to the last of the agent."""
 FIRST_AUDIO_P95_MS: Final = 40.0
 """From the request for a kept utterance to its first audio on the wire."""
 SETUP_P99_MS: Final = 100.0
@@ -252,6 +260,53 @@ class TranscriptsCase:
 
 
 @dataclass(frozen=True, slots=True)
+class AgentsCase:
+    """Everybody talks with an agent that runs elsewhere, speaks most of the time, and is interrupted.
+
+    Attributes:
+        name: as `--only` takes it.
+        legs: how many.
+        block_ms: how much audio goes to an agent at a time, which is its provider's: 20 or 60.
+    """
+
+    name: str
+    legs: int
+    block_ms: Literal[20, 60]
+
+
+@dataclass(frozen=True, slots=True)
+class OwnAgentsCase:
+    """Everybody talks with an agent of the server's own, whose ears, model and voice have fixed delays.
+
+    Attributes:
+        name: as `--only` takes it.
+        legs: how many.
+        burst_packets: of speech.
+        pause_packets: of silence that follow, in which the agent answers until it is interrupted.
+    """
+
+    name: str
+    legs: int
+    burst_packets: int = 50
+    pause_packets: int = 110
+
+
+@dataclass(frozen=True, slots=True)
+class FaultyAgentsCase:
+    """Agents whose partners fail in every way come and go, and nothing of them is left.
+
+    Attributes:
+        name: as `--only` takes it.
+        legs: how many calls they come to.
+        sessions: how many of them.
+    """
+
+    name: str = "agents-faulty"
+    legs: int = 20
+    sessions: int = 200
+
+
+@dataclass(frozen=True, slots=True)
 class MemoryCase:
     """Many short calls one after the other, and what is left of them.
 
@@ -341,6 +396,9 @@ Case = (
     | WebSocketCase
     | MoqCase
     | TranscriptsCase
+    | AgentsCase
+    | OwnAgentsCase
+    | FaultyAgentsCase
     | MemoryCase
     | SoakCase
     | SignallingCase
@@ -375,6 +433,10 @@ CASES: Final[tuple[Case, ...]] = (
     WebSocketCase(),
     MoqCase(),
     TranscriptsCase(),
+    AgentsCase("agents-80", 80, 20),
+    AgentsCase("agents-150", 150, 60),
+    OwnAgentsCase("agents-own-60", 60),
+    FaultyAgentsCase(),
     MemoryCase(),
     SignallingCase(),
     SignallingCase("signalling-300", rate=300.0, calls=3000, warm_up=150),
@@ -384,6 +446,9 @@ CASES: Final[tuple[Case, ...]] = (
     BurstCase("hang-up-2000", 2000, "hang up"),
     BurstCase("stop-1000", 1000, "stop"),
 )
+
+BINDING: Final = (AgentsCase, OwnAgentsCase, FaultyAgentsCase)
+"""Cases that fail when a figure is over its bar; with others the figures are only shown."""
 
 ON_REQUEST: Final[tuple[Case, ...]] = (SoakCase(), HistoriesCase())
 """Only run when they are named."""
@@ -400,6 +465,10 @@ QUICK: Final[tuple[Case, ...]] = (
     WebSocketCase("websocket-10", 10, bar_us=None),
     MoqCase(bar=None),
     TranscriptsCase("transcripts-10", 10),
+    AgentsCase("agents-10", 10, 20),
+    AgentsCase("agents-10-60ms", 10, 60),
+    OwnAgentsCase("agents-own-10", 10),
+    FaultyAgentsCase(legs=10, sessions=30),
     SignallingCase(calls=60, warm_up=10),
     BurstCase("delete-80", 80, "delete"),
     BurstCase("hang-up-80", 80, "hang up"),

@@ -6,8 +6,6 @@ prints what it has counted, and at the end of it it ends.
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import json
 import os
 import select
@@ -21,8 +19,8 @@ from pathlib import Path
 from typing import Final
 
 from bench.host import Placement
+from bench.served import BINARY, CLOSE, PING, PONG, TEXT, frame_of, headers_of, opening_of, take_masked
 
-_GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 _READ_BYTES: Final = 262_144
 _SPEAK_BYTES: Final = 32_000
 """After so much audio, a second of it, the service says something."""
@@ -66,58 +64,32 @@ class _Line:
         self._data += data
         if not self._open:
             self._shake_hands()
-        while self._open and (frame := self._next()) is not None:
-            opcode, size = frame
-            if opcode == 8:
+        while self._open and (frame := take_masked(self._data, read=frozenset())) is not None:
+            opcode, size, _ = frame
+            if opcode == CLOSE:
                 return False
-            if opcode == 9:
-                self.sock.send(b"\x8a\x00")
-            elif opcode == 2:
+            if opcode == PING:
+                self.sock.send(PONG)
+            elif opcode == BINARY:
                 self.messages += 1
                 self.bytes += size
                 if self.bytes // _SPEAK_BYTES > self.said:
                     self.said += 1
                     self.sock.send(words)
-            elif opcode == 1 and size == 22:  # CloseStream
+            elif opcode == TEXT and size == 22:  # CloseStream
                 return False
         return bool(data)
 
     def _shake_hands(self) -> None:
         head, end, rest = bytes(self._data).partition(b"\r\n\r\n")
-        if not end:
-            return
-        fields = dict(line.partition(b":")[::2] for line in head.split(b"\r\n")[1:])
-        key = {name.lower(): value.strip() for name, value in fields.items()}[b"sec-websocket-key"]
-        accept = base64.b64encode(hashlib.sha1(key + _GUID).digest())
-        self.sock.send(
-            b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-            b"Sec-WebSocket-Accept: " + accept + b"\r\n\r\n"
-        )
-        self._data, self._open = bytearray(rest), True
-
-    def _next(self) -> tuple[int, int] | None:
-        data = self._data
-        if len(data) < 2:
-            return None
-        size, start = data[1] & 0x7F, 2
-        if size >= 126:
-            start = 4 if size == 126 else 10
-            size = int.from_bytes(data[2:start], "big")
-        if len(data) < start + 4 + size:
-            return None
-        opcode = data[0] & 0x0F
-        del data[: start + 4 + size]
-        return opcode, size
-
-
-def _frame(text: str) -> bytes:
-    data = text.encode()
-    return bytes([0x81, 126]) + len(data).to_bytes(2, "big") + data
+        if end:
+            self.sock.send(opening_of(headers_of(head)))
+            self._data, self._open = bytearray(rest), True
 
 
 def serve() -> None:
     """Serve until standard input ends."""
-    words = _frame(json.dumps(_RESULT))
+    words = frame_of(TEXT, json.dumps(_RESULT).encode())
     listener = socket.create_server(("127.0.0.1", 0), backlog=512)
     print(json.dumps({"port": listener.getsockname()[1]}), flush=True)
     lines: dict[int, _Line] = {}

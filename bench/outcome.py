@@ -349,6 +349,65 @@ class TranscriptFigures:
 
 
 @dataclass(frozen=True, slots=True)
+class AgentFigures:
+    """What agents that run elsewhere show.
+
+    Attributes:
+        window: the steady window with them.
+        lateness: of the server's ticks in the last minute, None when it does not say.
+        silenced: from a partner's word that it is interrupted to the last of it at the caller.
+        messages_per_s: of audio to the partners, all together.
+        partners_late_ms: most by which the partners were late themselves.
+    """
+
+    window: Window
+    lateness: Spread | None
+    silenced: Spread
+    messages_per_s: float
+    partners_late_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class OwnAgentFigures:
+    """What agents of the server's own show.
+
+    Attributes:
+        window: the steady window with them.
+        lateness: of the server's ticks in the last minute, None when it does not say.
+        server_share: of the time from the caller's last word to the answer's first, what is the server's.
+        ducked: from the first packet of a caller who interrupts to the last of the agent.
+        steps_ms: the medians of what the server itself tells of its share, by step.
+        answers: how many were timed.
+        partners_late_ms: most by which the partners were late themselves.
+    """
+
+    window: Window
+    lateness: Spread | None
+    server_share: Spread
+    ducked: Spread
+    steps_ms: Mapping[str, float]
+    answers: int
+    partners_late_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class FaultyAgentFigures:
+    """What is left of agents whose partners fail.
+
+    Attributes:
+        sessions: that came.
+        ended: of them, those whose end was told.
+        left: tasks, files and processes that are there after the last and were not before the first.
+        took_s: until nothing was left, after the last was ended.
+    """
+
+    sessions: int
+    ended: int
+    left: int
+    took_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class MemoryFigures:
     """What is left of many short calls.
 
@@ -432,6 +491,9 @@ Figures = (
     | WebSocketFigures
     | MoqFigures
     | TranscriptFigures
+    | AgentFigures
+    | OwnAgentFigures
+    | FaultyAgentFigures
     | MemoryFigures
     | SoakFigures
     | SignallingFigures

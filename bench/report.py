@@ -11,15 +11,18 @@ from pathlib import Path
 from typing import Final
 
 from bench.cases import (
+    AgentsCase,
     BurstCase,
     CallCase,
     Case,
     DelayCase,
+    FaultyAgentsCase,
     FeaturesCase,
     HistoriesCase,
     MediaCase,
     MemoryCase,
     MoqCase,
+    OwnAgentsCase,
     SignallingCase,
     SoakCase,
     SpeakersCase,
@@ -102,6 +105,17 @@ def _describe(case: Case) -> str:
             return f"{case.legs} programs on WebSockets, 2-party rooms at 16 kHz, then as many phones"
         case TranscriptsCase():
             return f"{case.legs} legs, 2-party rooms at 16 kHz, PCMU, everybody talking, each transcribed"
+        case AgentsCase():
+            return (
+                f"{case.legs} callers and agents that run elsewhere, all talking at once, "
+                f"{case.block_ms} ms of audio to a message"
+            )
+        case OwnAgentsCase():
+            return (
+                f"{case.legs} callers and agents of the server's own; ears, model and voice have fixed delays"
+            )
+        case FaultyAgentsCase():
+            return f"{case.sessions} agents whose partners fail, {case.legs} at a time"
         case MemoryCase():
             return f"{case.warm_up} and {case.calls} short calls with media, {case.rate:g} a second"
         case SoakCase():

@@ -8,28 +8,37 @@ from statistics import median
 from typing import Final, TypeVar
 
 from bench.cases import (
+    AGENTS_LATENESS_P99_MS,
     BESIDE_CODEC,
+    BINDING,
     BURST_LATENESS_MS,
     DELAY_P50_MS,
     DELAY_P95_MS,
+    DUCKED_P95_MS,
     FIRST_AUDIO_P95_MS,
     LATE_TICKS_PERCENT,
     LATENESS_P99_MS,
     MEMORY_KB,
+    SERVER_SHARE_P50_MS,
+    SERVER_SHARE_P95_MS,
     SETUP_P99_MS,
+    SILENCED_P95_MS,
     STORED_S,
     TRANSCRIBED_LATENESS_P99_MS,
     WEBRTC_LATENESS_P99_MS,
     WEBRTC_MEMORY_KB,
+    AgentsCase,
     BurstCase,
     CallCase,
     Case,
     DelayCase,
+    FaultyAgentsCase,
     FeaturesCase,
     HistoriesCase,
     MediaCase,
     MemoryCase,
     MoqCase,
+    OwnAgentsCase,
     SignallingCase,
     SoakCase,
     SpeakersCase,
@@ -41,9 +50,11 @@ from bench.cases import (
 from bench.figures import Spread
 from bench.histories import most_late_ms
 from bench.outcome import (
+    AgentFigures,
     BurstFigures,
     CallFigures,
     DelayFigures,
+    FaultyAgentFigures,
     FeatureFigures,
     Figures,
     HistoriesFigures,
@@ -51,6 +62,7 @@ from bench.outcome import (
     MemoryFigures,
     MoqFigures,
     Outcome,
+    OwnAgentFigures,
     SignallingFigures,
     SoakFigures,
     TranscriptFigures,
@@ -135,6 +147,12 @@ def _readers(case: Case) -> list[Reader]:
             return _websocket_readers(case)
         case TranscriptsCase():
             return _transcript_readers(case)
+        case AgentsCase():
+            return _of(AgentFigures, AGENTS)
+        case OwnAgentsCase():
+            return _of(OwnAgentFigures, OWN_AGENTS)
+        case FaultyAgentsCase():
+            return _of(FaultyAgentFigures, FAULTY_AGENTS)
         case MemoryCase():
             return _memory_readers(case)
         case SoakCase():
@@ -349,6 +367,55 @@ def _memory_readers(case: MemoryCase) -> list[Reader]:
     return _of(MemoryFigures, own)
 
 
+def _tick(read: Callable[[Spread], float]) -> Callable[[AgentFigures | OwnAgentFigures], float | None]:
+    return lambda f: None if f.lateness is None else read(f.lateness)
+
+
+AGENTS: Final[Sequence[Own[AgentFigures]]] = (
+    ("CPU, µs per leg and tick", lambda f: f.window.cpu_us, None),
+    ("time without a core, % of the window", lambda f: f.window.core_wait_percent, None),
+    ("tick lateness at callers p99, ms", lambda f: f.window.egress.p99_ms, AGENTS_LATENESS_P99_MS),
+    ("tick lateness of the server p99, ms", _tick(lambda s: s.p99_ms), AGENTS_LATENESS_P99_MS),
+    ("tick lateness of the server max, ms", _tick(lambda s: s.max_ms), None),
+    ("interrupted to the last of the agent p50, ms", lambda f: f.silenced.p50_ms, None),
+    ("interrupted to the last of the agent p95, ms", lambda f: f.silenced.p95_ms, SILENCED_P95_MS),
+    ("messages of audio a second", lambda f: f.messages_per_s, None),
+    ("generator lateness p99, ms", lambda f: f.window.load.p99_ms, None),
+    ("generator: partners late by at most, ms", lambda f: f.partners_late_ms, None),
+    ("load average of the machine", lambda f: f.window.load_average, None),
+)
+
+STEPS: Final = ("turn judged over", "model's first words", "voice's first sample", "first frame out")
+
+
+def _step(name: str) -> Own[OwnAgentFigures]:
+    return f"of it by the server: {name} p50, ms", lambda f: f.steps_ms[name], None
+
+
+OWN_AGENTS: Final[Sequence[Own[OwnAgentFigures]]] = (
+    ("CPU, µs per leg and tick", lambda f: f.window.cpu_us, None),
+    ("time without a core, % of the window", lambda f: f.window.core_wait_percent, None),
+    ("tick lateness at callers p99, ms", lambda f: f.window.egress.p99_ms, AGENTS_LATENESS_P99_MS),
+    ("tick lateness of the server p99, ms", _tick(lambda s: s.p99_ms), AGENTS_LATENESS_P99_MS),
+    ("tick lateness of the server max, ms", _tick(lambda s: s.max_ms), None),
+    ("the server's share of an answer p50, ms", lambda f: f.server_share.p50_ms, SERVER_SHARE_P50_MS),
+    ("the server's share of an answer p95, ms", lambda f: f.server_share.p95_ms, SERVER_SHARE_P95_MS),
+    ("speech to the last of the agent p50, ms", lambda f: f.ducked.p50_ms, None),
+    ("speech to the last of the agent p95, ms", lambda f: f.ducked.p95_ms, DUCKED_P95_MS),
+    *(_step(name) for name in STEPS),
+    ("answers", lambda f: float(f.answers), None),
+    ("generator lateness p99, ms", lambda f: f.window.load.p99_ms, None),
+    ("generator: partners late by at most, ms", lambda f: f.partners_late_ms, None),
+    ("load average of the machine", lambda f: f.window.load_average, None),
+)
+
+FAULTY_AGENTS: Final[Sequence[Own[FaultyAgentFigures]]] = (
+    ("sessions", lambda f: float(f.sessions), None),
+    ("sessions whose end was not told", lambda f: float(f.sessions - f.ended), 0.0),
+    ("left over: tasks, files and processes", lambda f: float(f.left), 0.0),
+    ("until nothing was left, s", lambda f: f.took_s, None),
+)
+
 DELAY: Final[Sequence[Own[DelayFigures]]] = (
     ("delay p50, ms", lambda f: f.delay.p50_ms, DELAY_P50_MS),
     ("delay p95, ms", lambda f: f.delay.p95_ms, DELAY_P95_MS),
@@ -448,6 +515,17 @@ HISTORIES: Final[Sequence[Own[HistoriesFigures]]] = (
 def _best(runs: Sequence[Outcome], read: Callable[[Figures], float | None]) -> float | None:
     values = [value for value in (read(run.figures) for run in runs) if value is not None]
     return min(values, default=None)
+
+
+def missed_bars(case: Case, runs: Sequence[Outcome]) -> list[str]:
+    """Return the figures over their bars of a case for which bars bind."""
+    if not isinstance(case, BINDING):
+        return []
+    return [
+        f"{case.name}: {row.name} is {row.value:.2f}, the bar is {row.bar:g}"
+        for row in rows_of(case, runs)
+        if row.bar is not None and row.value is not None and not row.value <= row.bar
+    ]
 
 
 def rows_of(case: Case, runs: Sequence[Outcome], baseline: Sequence[Outcome] = ()) -> list[Row]:

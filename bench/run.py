@@ -7,6 +7,8 @@ from typing import Final
 
 import numpy as np
 
+from bench.agents import run_agents, run_own_agents
+from bench.agents_faulty import run_faulty_agents
 from bench.application import CALL_EVENTS
 from bench.bed import (
     RAMP_MOST_UNFINISHED,
@@ -21,15 +23,18 @@ from bench.bed import (
 from bench.bursts import run_burst
 from bench.cases import (
     PAIR_AMPLITUDE,
+    AgentsCase,
     BurstCase,
     CallCase,
     Case,
     DelayCase,
+    FaultyAgentsCase,
     FeaturesCase,
     HistoriesCase,
     MediaCase,
     MemoryCase,
     MoqCase,
+    OwnAgentsCase,
     SignallingCase,
     SoakCase,
     SpeakersCase,
@@ -92,6 +97,12 @@ def run_case(case: Case, checkout: Path, options: Options) -> Outcome:
             return run_websocket(case, checkout, options)
         case TranscriptsCase():
             return run_transcripts(case, checkout, options)
+        case AgentsCase():
+            return run_agents(case, checkout, options)
+        case OwnAgentsCase():
+            return run_own_agents(case, checkout, options)
+        case FaultyAgentsCase():
+            return run_faulty_agents(case, checkout, options)
         case MemoryCase():
             return run_memory(case, checkout, options)
         case SoakCase():

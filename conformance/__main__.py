@@ -11,6 +11,7 @@ from pathlib import Path
 import trio
 
 from conformance.expect import Difference
+from conformance.field_ledger import check_field_run, check_fields, count, named, read_fields
 from conformance.ledger import check_names, check_run, read_ledger, read_surface, summary
 from conformance.registry import Scenario, load_all
 from conformance.runner import Outcome, as_json, first_problem, run_all
@@ -47,13 +48,19 @@ def ledger_problems(
     target: Target | None, scenarios: Mapping[str, Scenario], outcomes: Sequence[Outcome]
 ) -> list[str]:
     """Holds the ledger against the scenarios, the server and a run, and prints what is wrong with it."""
-    ledger = read_ledger()
+    ledger, fields = read_ledger(), read_fields()
     problems = check_run(ledger, outcomes)
     try:
-        problems = [*check_names(ledger, scenarios, trio.run(read_surface, target)), *problems]
+        surface = trio.run(read_surface, target)
+        problems = [
+            *check_names(ledger, scenarios, surface, elsewhere=named(fields)),
+            *check_fields(fields, scenarios, surface.places),
+            *problems,
+            *check_field_run(fields, surface.places, outcomes),
+        ]
     except (Difference, ExceptionGroup, OSError) as problem:
         problems.insert(0, f"the server does not tell what it has: {first_problem(problem)}")
-    print(summary(ledger, problems), flush=True)
+    print(summary(ledger, problems, count(fields)), flush=True)
     return problems
 
 

@@ -2,6 +2,8 @@
 
 `ledger.toml` maps every operation, command, event and setting to scenarios, what those names cannot tell to
 topics, and each behaviour that must hold and each reliability case to a scenario, a test or an attack.
+`statements.toml` does so with what the documents of the API say in sentences; a string in place of a list is
+the reason why nothing can show one. Fields are in `field_ledger`.
 It fails when something has no scenario, when a scenario is in no entry, and when a full run did not bear
 an entry out.
 """
@@ -11,14 +13,15 @@ from __future__ import annotations
 import ast
 import tempfile
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import CodeType, FunctionType
 
 import trio
 
 from conformance.expect import Difference
+from conformance.fields import Place, places
 from conformance.peers.http import HttpClient
 from conformance.registry import Scenario
 from conformance.runner import Outcome
@@ -27,9 +30,10 @@ from conformance.targets import Target, command, environment, started
 
 ROOT = Path(__file__).parent.parent
 FILE = Path(__file__).with_name("ledger.toml")
+STATEMENTS = Path(__file__).with_name("statements.toml")
 SEEN = ("operations", "commands", "events")
 """Sections that a run can bear out."""
-SECTIONS = (*SEEN, "settings", "topics", "behaviour", "reliability")
+SECTIONS = (*SEEN, "settings", "topics", "behaviour", "statements", "reliability")
 SET_FOR_ALL = frozenset({*environment(Path(), {}), "WEBHOOK_URL", "WEBHOOK_SECRET"})
 """Settings that every server of the suite gets."""
 Ledger = Mapping[str, Mapping[str, Sequence[str]]]
@@ -43,6 +47,7 @@ class Surface:
     commands: frozenset[str]
     events: frozenset[str]
     settings: frozenset[str] | None
+    places: Mapping[str, Place] = field(default_factory=dict)
 
     def section(self, name: str) -> frozenset[str] | None:
         """The names that a section of the ledger must have, None where they are free."""
@@ -55,10 +60,17 @@ class Surface:
         return known.get(name)
 
 
-def read_ledger(path: Path = FILE) -> Ledger:
-    """The ledger as it lies in the repository."""
-    with path.open("rb") as file:
-        return tomllib.load(file)
+def read_ledger(path: Path = FILE, statements: Path = STATEMENTS) -> Ledger:
+    """The ledger as it lies in the repository, statements that have a reason left out."""
+    with path.open("rb") as file, statements.open("rb") as more:
+        groups = tomllib.load(more)
+        said = {
+            f"{group}: {name}": shown
+            for group, entries in groups.items()
+            for name, shown in entries.items()
+            if not isinstance(shown, str)
+        }
+        return {**tomllib.load(file), "statements": said}
 
 
 async def _document(target: Target, path: str) -> dict[str, object]:
@@ -91,7 +103,13 @@ async def read_surface(remote: Target | None) -> Surface:
                     await _document(target, path) for path in ("/openapi.json", "/asyncapi.json")
                 ]
     commands, events = messages_of(asyncapi)
-    return Surface(frozenset(operations_of(openapi)), frozenset(commands), frozenset(events), settings)
+    return Surface(
+        frozenset(operations_of(openapi)),
+        frozenset(commands),
+        frozenset(events),
+        settings,
+        places(openapi, asyncapi),
+    )
 
 
 def _defined(source: str) -> set[str]:
@@ -107,7 +125,7 @@ def _defined(source: str) -> set[str]:
     return names | (assigned & used)
 
 
-def _is_known(reference: str, scenarios: Mapping[str, Scenario], root: Path) -> bool:
+def is_known(reference: str, scenarios: Mapping[str, Scenario], root: Path) -> bool:
     """Whether a scenario has this name, or ``file::name`` a file that has that function or constant."""
     path, separator, name = reference.partition("::")
     if not separator:
@@ -154,9 +172,13 @@ def _sets(item: Scenario, setting: str) -> bool:
 
 
 def check_names(
-    ledger: Ledger, scenarios: Mapping[str, Scenario], surface: Surface, root: Path = ROOT
+    ledger: Ledger,
+    scenarios: Mapping[str, Scenario],
+    surface: Surface,
+    root: Path = ROOT,
+    elsewhere: Set[str] = frozenset(),
 ) -> list[str]:
-    """What is missing, left over or misnamed in the ledger."""
+    """What is missing, left over or misnamed in the ledger; scenarios ``elsewhere`` need no entry here."""
     problems = [f"[{section}] is no section" for section in ledger if section not in SECTIONS]
     for section in SECTIONS:
         entries = ledger.get(section, {})
@@ -170,11 +192,12 @@ def check_names(
             if not references:
                 problems.append(f"[{section}] {name}: no scenario")
             for reference in references:
-                if not _is_known(reference, scenarios, root):
+                if not is_known(reference, scenarios, root):
                     problems.append(f"[{section}] {name}: there is no {reference}")
                 elif section == "settings" and not _sets(scenarios[reference], name):
                     problems.append(f"[settings] {name}: {reference} does not set it")
-    named = {reference for entries in ledger.values() for refs in entries.values() for reference in refs}
+    named = set(elsewhere)
+    named |= {reference for entries in ledger.values() for refs in entries.values() for reference in refs}
     problems += [f"{name} is in no entry" for name in scenarios if name not in named]
     return problems
 
@@ -191,7 +214,9 @@ def check_run(ledger: Ledger, outcomes: Sequence[Outcome]) -> list[str]:
     ]
 
 
-def summary(ledger: Ledger, problems: Sequence[str]) -> str:
-    """The verdict as text for a terminal."""
-    counts = ", ".join(f"{len(ledger.get(section, {}))} {section}" for section in SECTIONS)
+def summary(ledger: Ledger, problems: Sequence[str], fields: int) -> str:
+    """The verdict as text for a terminal; ``fields`` is how many of them scenarios show."""
+    counts = ", ".join(
+        [*(f"{len(ledger.get(section, {}))} {section}" for section in SECTIONS), f"{fields} fields"]
+    )
     return "\n".join([f"ledger: {counts}", *(f"  {problem}" for problem in problems)])

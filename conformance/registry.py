@@ -67,4 +67,5 @@ def load_all() -> dict[str, Scenario]:
     package = importlib.import_module("conformance.scenarios")
     for module in pkgutil.iter_modules(package.__path__):
         importlib.import_module(f"conformance.scenarios.{module.name}")
+    importlib.import_module("conformance.twins").add_twins(SCENARIOS)
     return SCENARIOS

@@ -37,6 +37,7 @@ class Outcome:
 
     Attributes:
         used: What of the server's interface it made work, named as in the ledger.
+        fields: The fields that it sent and read, as `seen` notes them.
         again: Why it ran more than once: how long the machine stalled, and what differed then.
     """
 
@@ -48,6 +49,7 @@ class Outcome:
     got: str = ""
     not_run: str = ""
     used: tuple[str, ...] = ()
+    fields: tuple[str, ...] = ()
     again: str = ""
 
     @property
@@ -200,7 +202,11 @@ class Runner:
         except (Difference, ExceptionGroup, OSError) as problem:
             error = problem
         outcome = outcome_of(item, time.monotonic() - start, error)
-        return replace(outcome, used=tuple(sorted(self._world.used() if self._world else ())))
+        return replace(
+            outcome,
+            used=tuple(sorted(self._world.used() if self._world else ())),
+            fields=tuple(sorted(self._world.fields() if self._world else ())),
+        )
 
     async def _attempt(self, item: Scenario) -> Exception | None:
         await self._tidy()
@@ -289,6 +295,7 @@ def as_json(outcomes: Sequence[Outcome], ledger_problems: Sequence[str] | None =
                     "result": "passed" if o.passed else "failed" if o.failed else "not run",
                     "seconds": round(o.seconds, 2),
                     "used": list(o.used),
+                    "fields": list(o.fields),
                     **({"where": o.where, "expected": o.expected, "got": o.got} if o.failed else {}),
                     **({"why": o.not_run} if o.not_run else {}),
                     **({"again": o.again} if o.again else {}),

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from conformance.expect import Difference
 
 _PARAMETERS = (
-    (re.compile(r"^(/v1/(?:legs|rooms))/[^/]+"), r"\1/{id}"),
+    (re.compile(r"^(/v1/(?:legs(?!/websocket$)|rooms))/[^/]+"), r"\1/{id}"),
     (re.compile(r"^(/v1/rooms/\{id\}/legs)/[^/]+"), r"\1/{legID}"),
     (re.compile(r"/play/[^/]+"), "/play/{playbackID}"),
     (re.compile(r"/tts/(?!preflight$)[^/]+"), "/tts/{ttsID}"),

@@ -33,7 +33,7 @@ def to_line(outcome: Outcome) -> bytes:
 def from_line(line: bytes) -> Outcome:
     """An outcome as a worker wrote it."""
     fields = json.loads(line)
-    return Outcome(**{**fields, "used": tuple(fields["used"])})
+    return Outcome(**{**fields, "used": tuple(fields["used"]), "fields": tuple(fields["fields"])})
 
 
 class _Lines:

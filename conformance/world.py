@@ -34,8 +34,10 @@ from conformance.peers.sip_ua import SipUa, open_udp
 from conformance.peers.text_peer import TextPeer, open_text
 from conformance.peers.vsi import Frame, Vsi, open_vsi
 from conformance.peers.webhook_sink import WebhookSink
+from conformance.seen import Notes
 from conformance.surface import operation
 from conformance.targets import SECRET, Target, started
+from conformance.twins import as_command
 
 T = TypeVar("T")
 
@@ -81,6 +83,8 @@ class World:
         self._servers = 0
         self._checked_events: set[str] = set()
         self._succeeded: set[str] = set()
+        self.notes = http.notes
+        self.over_vsi = False
         self._nursery = nursery
 
     async def open(self, context: AbstractAsyncContextManager[T]) -> T:
@@ -98,6 +102,10 @@ class World:
         operations = {operation(method, path) for method, path in self.http.succeeded}
         silent = self.vsi.sent & {"pong", "stop"}
         return operations | self._succeeded | self._checked_events | silent | {"GET /v1/vsi"}
+
+    def fields(self) -> set[str]:
+        """The fields that were sent and read here, as `seen` notes them."""
+        return self.notes | self.sink.notes
 
     def worked(self, operation: str) -> None:
         """Takes note of an operation that is no request with an answer, such as `GET /v1/legs/websocket`."""
@@ -123,13 +131,14 @@ class World:
         """One more server in the same surroundings; what works there counts here."""
         async with self.boot(settings, argv=argv) as target:
             async with self.beside(target) as other:
+                other.over_vsi = self.over_vsi
                 yield other
                 self._succeeded |= other.used()
             require(target.faults() == 0, "server log", "no unhandled fault", target.log_problem())
 
     def beside(self, target: Target) -> AbstractAsyncContextManager[World]:
         """The same surroundings around another server."""
-        return open_world(target, self.sink, self.media)
+        return open_world(target, self.sink, self.media, self.notes)
 
     # -- more peers -----------------------------------------------------------------------------------
 
@@ -143,7 +152,7 @@ class World:
 
     async def another_vsi(self, name: str, query: str = "") -> Vsi:
         """One more VSI client."""
-        return await self.open(open_vsi(self.target.vsi_url + query, name, self.target.headers))
+        return await self.open(open_vsi(self.target.vsi_url + query, name, self.target.headers, self.notes))
 
     async def another_ua(self) -> SipUa:
         """One more SIP peer over UDP with an address of its own."""
@@ -165,8 +174,10 @@ class World:
         Raises:
             Difference: at the first thing that differs.
         """
-        reply = await self.http.ask(method, path, body)
         name = f"{method} {path}"
+        if self.over_vsi and (made := as_command(method, path, body)) is not None:
+            return await self._by_command(name, *made, status=status, expect=expect)
+        reply = await self.http.ask(method, path, body)
         if reply.status != status:
             raise Difference(f"{name}: status", status, f"{reply.status} {reply.body[:300]!r}")
         answer = self.json_of(reply)
@@ -174,6 +185,22 @@ class World:
         if status >= 400:
             check(name, answer, {"error": TEXT})
         return answer if isinstance(answer, dict) else {}
+
+    async def _by_command(
+        self, name: str, kind: str, payload: Frame, *, status: int, expect: object
+    ) -> dict[str, object]:
+        """The same by VSI."""
+        frame = await self.vsi.command(kind, payload)
+        if status >= 400:
+            check(f"{name} by {kind}", frame, {"type": "error", "data": {"code": status, "message": TEXT}})
+            told = {**frame, "error": frame["data"]["message"]} if isinstance(frame["data"], dict) else frame
+            check(f"{name} by {kind}", told, expect)
+            return {}
+        check(f"{name} by {kind}", frame, {"type": f"{kind}.result"})
+        data = frame.get("data")
+        check(f"{name} by {kind}", data, expect)
+        self._succeeded.add(kind)
+        return data if isinstance(data, dict) else {}
 
     async def rest_list(self, path: str) -> list[object]:
         """Asks for a list and checks that it is a bare array."""
@@ -246,6 +273,7 @@ class World:
             raise Difference(
                 f"vsi {client.name}", f"{kind} {ids}", f"none within {within_s} s; unread {seen}"
             )
+        found = self.notes.reading(kind, found)
         check(kind, found, {"timestamp": TIME, "instance_id": TEXT, "event_id": UUID})
         check(kind, found, pattern)
         self._checked_events.add(kind)
@@ -387,7 +415,9 @@ def leg_view(**fields: object) -> dict[str, object]:
 
 
 @asynccontextmanager
-async def open_world(target: Target, sink: WebhookSink, media: MediaServer) -> AsyncIterator[World]:
+async def open_world(
+    target: Target, sink: WebhookSink, media: MediaServer, notes: Notes | None = None
+) -> AsyncIterator[World]:
     """Fresh peers for one scenario.
 
     Raises:
@@ -395,6 +425,8 @@ async def open_world(target: Target, sink: WebhookSink, media: MediaServer) -> A
     """
     async with trio.open_nursery() as nursery:
         ua = await _opened(nursery, open_udp(target.sip_address()))
-        vsi = await _opened(nursery, open_vsi(target.vsi_url, headers=target.headers))
-        yield World(target, HttpClient(*target.http, target.headers), vsi, ua, sink, media, nursery)
+        notes = Notes() if notes is None else notes
+        vsi = await _opened(nursery, open_vsi(target.vsi_url, "main", target.headers, notes))
+        http = HttpClient(*target.http, target.headers, notes)
+        yield World(target, http, vsi, ua, sink, media, nursery)
         nursery.cancel_scope.cancel()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import sys
+import tomllib
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -117,12 +118,25 @@ def call_filters() -> str:
     return table(("Parameter", "`vb calls`", "Calls"), rows)
 
 
+def reliability() -> str:
+    """Each reliability case of the conformance ledger, with what shows it."""
+    ledger = tomllib.loads((ROOT / "conformance" / "ledger.toml").read_text(encoding="utf-8"))
+    rows = []
+    for title, shown in ledger["reliability"].items():
+        number, _, name = title.partition(" ")
+        files = dict.fromkeys(path for path, found, _ in (one.partition("::") for one in shown) if found)
+        scenarios = [one for one in shown if "::" not in one]
+        rows.append((number, name, ", ".join(map(code, scenarios)), ", ".join(map(code, files))))
+    return table(("", "Case", "Scenarios", "Tests, attacks and long runs"), rows)
+
+
 PARTS: dict[str, Callable[[], str]] = {
     "configuration": configuration,
     "commands": commands,
     "events": events,
     "end_reasons": end_reasons,
     "call_filters": call_filters,
+    "reliability": reliability,
 }
 
 

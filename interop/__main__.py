@@ -8,16 +8,19 @@ from collections.abc import Awaitable, Callable
 from interop import (
     browsers,
     calls_page,
+    chat,
     media,
     moq,
     phones,
-    pipecat,
+    pipecat_calls,
+    pipecat_speech,
     proxy,
     relays,
     room,
     rtt,
     sipp,
     speech,
+    talk,
     vendor,
 )
 from interop.report import Report, run_peer
@@ -34,10 +37,13 @@ PEERS: dict[str, Callable[[Report], Awaitable[None]]] = {
     "room": room.run,
     "moq": moq.run,
     "relays": relays.run,
-    "pipecat": pipecat.run,
+    "pipecat": pipecat_calls.run,
+    "pipecat_speech": pipecat_speech.run,
+    "chat": chat.run,
     "speech": speech.run,
+    "talk": talk.run,
 }
-APART = frozenset({"speech"})
+APART = frozenset({"speech", "talk"})
 """Peers that run only when they are named: they need more than a machine has by default."""
 
 

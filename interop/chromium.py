@@ -184,13 +184,16 @@ class Page:
 
 
 @asynccontextmanager
-async def open_page(folder: Path, url: str, microphone_hz: float = 0) -> AsyncIterator[Page]:
+async def open_page(
+    folder: Path, url: str, microphone_hz: float = 0, microphone: Path | None = None
+) -> AsyncIterator[Page]:
     """Open a page in a browser of its own.
 
     Args:
         folder: gets its profile and its log.
         url: of the page.
-        microphone_hz: the tone that its microphone hears; 0 = it has none.
+        microphone_hz: the tone that its microphone hears; 0 = none.
+        microphone: a WAV file that its microphone hears instead; it has none without either.
 
     Raises:
         NotRun: there is no browser.
@@ -199,9 +202,10 @@ async def open_page(folder: Path, url: str, microphone_hz: float = 0) -> AsyncIt
     profile = folder / "profile"
     flags = list(FLAGS)
     if microphone_hz:
-        tone = folder / "microphone.wav"
-        await trio.to_thread.run_sync(write_tone, tone, microphone_hz)
-        flags += [*MICROPHONE_FLAGS, f"--use-file-for-fake-audio-capture={tone}"]
+        microphone = folder / "microphone.wav"
+        await trio.to_thread.run_sync(write_tone, microphone, microphone_hz)
+    if microphone is not None:
+        flags += [*MICROPHONE_FLAGS, f"--use-file-for-fake-audio-capture={microphone}"]
     command = [find_chromium(), *flags, f"--user-data-dir={profile}", "about:blank"]
     with (folder / "browser.log").open("wb") as log:
         process = await trio.lowlevel.open_process(command, stdout=subprocess.DEVNULL, stderr=log)

@@ -1,6 +1,6 @@
 """Pipecat's own clients of speech services against ours, as a program: one JSON line per check.
 
-It runs in an environment of its own, where Pipecat is; `interop.pipecat` starts it and reads the lines.
+It runs in an environment of its own, where Pipecat is; `interop.pipecat_speech` starts it and reads the lines.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ SAID = ("alpha", "bravo")
 
 
 def say(holds: bool, what: str, detail: object = "") -> None:
-    """Print one check for `interop.pipecat`."""
+    """Print one check for `interop.pipecat_speech`."""
     print(json.dumps({"holds": bool(holds), "what": what, "detail": str(detail)[:300]}), flush=True)
 
 

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import trio
 
 REAP_S = 5.0
+
+
+def tail_of(log: Path) -> str:
+    """Return what a program has said last."""
+    return log.read_text(errors="replace")[-300:]
 
 
 async def end(process: trio.Process, within_s: float) -> None:

@@ -55,16 +55,16 @@ def build_parser() -> argparse.ArgumentParser:
     demo.add_argument(
         "--agent",
         action="store_true",
-        help="let a caller talk with an agent of the server's own instead, without key or network "
-        "(needs vb[speech])",
+        help="let a caller talk with an agent of the server's own instead, without key or network (needs "
+        "vb[speech]); a model answers where OPENAI_BASE_URL and VB_AGENT_MODEL are set",
     )
     demo.add_argument(
         "--phone",
         metavar="IP",
         nargs="?",
         const="127.0.0.1",
-        help="the same with your own softphone, which calls this address (127.0.0.1 if not given); a model "
-        "answers where OPENAI_BASE_URL and VB_AGENT_MODEL are set",
+        help="the same with yourself as the caller: with a softphone, which calls this address (127.0.0.1 if "
+        "not given), or on the page /phone in a browser on this machine",
     )
     add_parser(commands)
     add_models_parser(commands)

@@ -47,6 +47,7 @@ class AudioSocket:
         self.in_json = in_json
         self.frames: Mailbox[Frame] = Mailbox()
         self.closed = trio.Event()
+        self.sounded = trio.Event()
         self.close_code: int | None = None
         self.audio: list[tuple[float, bytes, str]] = []
         self._socket = socket
@@ -62,17 +63,21 @@ class AudioSocket:
 
     def _take(self, message: str | bytes) -> None:
         if isinstance(message, bytes):
-            self.audio.append((trio.current_time(), message, "binary"))
+            self._heard(message, "binary")
             return
         try:
             frame = json.loads(message)
             if set(frame) == {"audio"}:
                 pcm = base64.b64decode(frame["audio"], validate=True)
-                self.audio.append((trio.current_time(), pcm, "json"))
+                self._heard(pcm, "json")
                 return
         except (ValueError, TypeError, binascii.Error):
             frame = {"type": "(unreadable)", "raw": repr(message)}
         self.frames.put(frame if isinstance(frame, dict) else {"type": "(not an object)", "raw": frame})
+
+    def _heard(self, pcm: bytes, framing: str) -> None:
+        self.audio.append((trio.current_time(), pcm, framing))
+        self.sounded.set()
 
     async def send(self, message: Frame | str | bytes) -> None:
         """Sends an object as JSON, or text and bytes as they are; nothing once it is over."""

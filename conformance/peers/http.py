@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from types import TracebackType
+from urllib.parse import parse_qsl, urlsplit
 
 import trio
 
 from conformance.expect import Difference
+from conformance.seen import Notes
+from conformance.surface import operation
 
 MAX_RESPONSE_BYTES = 32 << 20
 Body = Mapping[str, object] | list[object] | str | bytes | None
@@ -23,10 +26,14 @@ class Reply:
     status: int
     headers: tuple[tuple[str, str], ...]
     body: bytes
+    notes: Notes = field(default_factory=Notes, compare=False, repr=False)
 
     def header(self, name: str) -> str | None:
         """The first value of a header, whatever its case."""
-        return next((value for key, value in self.headers if key == name.lower()), None)
+        found = next((value for key, value in self.headers if key == name.lower()), None)
+        if found is not None:
+            self.notes.add(f"headers < {name.title()}")
+        return found
 
     @property
     def json(self) -> object:
@@ -36,7 +43,7 @@ class Reply:
             Difference: when it is none.
         """
         try:
-            return json.loads(self.body)
+            return self.notes.reading(operation(*self.request.split(" ", 1)), json.loads(self.body))
         except ValueError as problem:
             raise Difference(f"{self.request}: body", "JSON", self.body) from problem
 
@@ -156,9 +163,16 @@ class HttpClient:
         succeeded: Method and path of every request that was answered with 2xx.
     """
 
-    def __init__(self, host: str, port: int, headers: tuple[tuple[str, str], ...] = ()) -> None:
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        headers: tuple[tuple[str, str], ...] = (),
+        notes: Notes | None = None,
+    ) -> None:
         self.host, self.port = host, port
         self.headers = headers
+        self.notes = Notes() if notes is None else notes
         self.succeeded: set[tuple[str, str]] = set()
 
     def connection(self) -> HttpConnection:
@@ -174,6 +188,13 @@ class HttpClient:
                 reply = await connection.ask(method, path, body, headers)
         except OSError as problem:
             raise Difference(f"{method} {path}", "a connection", str(problem)) from problem
+        name = operation(method, path)
+        self.notes.answered(name, reply.status)
+        if reply.status == 501:
+            self.notes.unbuilt(name, body)
         if 200 <= reply.status < 300:
             self.succeeded.add((method, path))
-        return reply
+            self.notes.sent(name, body)
+            self.notes.sent(name, dict(parse_qsl(urlsplit(path).query, keep_blank_values=True)))
+            self.notes.update(f"headers > {key.title()}" for key, _ in (*self.headers, *headers))
+        return replace(reply, notes=self.notes)

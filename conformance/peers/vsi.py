@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 import trio
 from trio_websocket import ConnectionClosed, HandshakeError, WebSocketConnection, wrap_client_stream
 
 from conformance.expect import Difference
 from conformance.peers.mailbox import Mailbox
+from conformance.seen import Notes
 
 Frame = dict[str, object]
 
@@ -19,8 +20,9 @@ Frame = dict[str, object]
 class Vsi:
     """One connection."""
 
-    def __init__(self, socket: WebSocketConnection, name: str) -> None:
+    def __init__(self, socket: WebSocketConnection, name: str, notes: Notes) -> None:
         self.name = name
+        self.notes = notes
         self.frames: Mailbox[Frame] = Mailbox()
         self.closed = trio.Event()
         self.close_code: int | None = None
@@ -62,7 +64,7 @@ class Vsi:
             raise Difference(
                 f"vsi {self.name}", f"a {kind} frame", f"none within {within_s} s; unread {seen}"
             )
-        return found
+        return self.notes.reading(kind, found)
 
     async def command(self, kind: str, payload: Frame | None = None, within_s: float = 5.0) -> Frame:
         """Sends a command and returns its result or error frame.
@@ -76,7 +78,12 @@ class Vsi:
         found = await self.frames.take(lambda f: f.get("request_id") == request_id, within_s)
         if found is None:
             raise Difference(f"vsi {self.name}: {kind}", "a reply", f"none within {within_s} s")
-        return found
+        self.notes.add(f"{found.get('type')} < request_id")
+        if found.get("type") == f"{kind}.result":
+            self.notes.sent(kind, payload)
+        elif isinstance(data := found.get("data"), dict) and data.get("code") == 501:
+            self.notes.unbuilt(kind, payload)
+        return self.notes.reading(str(found.get("type")), found)
 
     async def ping(self, data: bytes, within_s: float = 2.0) -> None:
         """Sends a control ping and waits for the pong that repeats its data.
@@ -111,7 +118,10 @@ async def _close_at_end(stream: trio.SocketStream) -> None:
 
 @asynccontextmanager
 async def open_vsi(
-    url: str, name: str = "main", headers: tuple[tuple[str, str], ...] = ()
+    url: str,
+    name: str = "main",
+    headers: tuple[tuple[str, str], ...] = (),
+    notes: Notes | None = None,
 ) -> AsyncIterator[Vsi]:
     """A client that has seen its ``connected`` frame.
 
@@ -135,11 +145,14 @@ async def open_vsi(
                 )
         except (HandshakeError, OSError, trio.TooSlowError) as problem:
             raise Difference(f"vsi {name}", "an open connection", repr(problem)) from problem
-        client = Vsi(socket, name)
+        made = Notes() if notes is None else notes
+        made.answered("GET /v1/vsi", 101)
+        made.sent("GET /v1/vsi", dict(parse_qsl(parts.query, keep_blank_values=True)))
+        client = Vsi(socket, name, made)
         nursery.start_soon(client.read)
         try:
             first = await client.frame("connected", 5.0)
-            if first != {"type": "connected"} or client.frames.items()[0] is not first:
+            if first != {"type": "connected"} or client.frames.items()[0] != first:
                 raise Difference(f"vsi {name}: first frame", {"type": "connected"}, client.frames.items()[0])
             yield client
         finally:

@@ -8,13 +8,14 @@ import json
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import trio
 
 from conformance.expect import Difference
 from conformance.peers.http_server import Request, Response, serve_http
 from conformance.peers.mailbox import Mailbox
+from conformance.seen import Notes
 
 
 @dataclass(frozen=True)
@@ -27,10 +28,14 @@ class Delivery:
     raw: bytes
     event: dict[str, object]
     answered: int
+    notes: Notes = field(default_factory=Notes, compare=False, repr=False)
 
     def header(self, name: str) -> str | None:
         """The first value of a header, whatever its case."""
-        return next((value for key, value in self.headers if key.lower() == name.lower()), None)
+        found = next((value for key, value in self.headers if key.lower() == name.lower()), None)
+        if found is not None:
+            self.notes.add(f"webhook < {name.title()}")
+        return found
 
     def is_signed_with(self, secret: str) -> bool:
         """Whether X-Signature-256 is the HMAC-SHA256 of the body under ``secret``."""
@@ -43,6 +48,7 @@ class WebhookSink:
 
     def __init__(self) -> None:
         self.port = 0
+        self.notes = Notes()
         self.deliveries: Mailbox[Delivery] = Mailbox()
         self._failures: dict[str, list[int]] = {}
         self._delay_s: dict[str, float] = {}
@@ -51,6 +57,7 @@ class WebhookSink:
     def reset(self) -> None:
         """Forgets everything, for the next scenario."""
         self.deliveries = Mailbox()
+        self.notes = Notes()
         self._failures.clear()
         self._delay_s.clear()
         self._moved.clear()
@@ -108,7 +115,7 @@ class WebhookSink:
             raise Difference(
                 f"webhook {path}", f"{kind} {fields}", f"none within {within_s} s; unread {seen}"
             )
-        return found
+        return replace(found, event=self.notes.reading(kind, found.event), notes=self.notes)
 
     def order(self, path: str, **fields: object) -> list[str]:
         """The types delivered to a path so far, in order of arrival."""

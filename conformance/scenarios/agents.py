@@ -17,7 +17,7 @@ FAINT = 0.01
 
 
 @asynccontextmanager
-async def _beside_service(
+async def beside_service(
     world: World, keys: Mapping[str, str], *base_urls: str
 ) -> AsyncIterator[tuple[World, AgentService]]:
     """A server of one's own that takes a service of ours for the named provider."""
@@ -41,7 +41,7 @@ async def _metadata(talk: Talk, **formats: str) -> None:
 )
 async def agent_elevenlabs(world: World) -> None:
     keys = {"ELEVENLABS_API_KEY": "key-of-elevenlabs"}
-    async with _beside_service(world, keys, "VB_ELEVENLABS_BASE_URL") as (there, service):
+    async with beside_service(world, keys, "VB_ELEVENLABS_BASE_URL") as (there, service):
         service.answers["GET /v1/convai/conversation/get-signed-url"] = (
             200,
             {"signed_url": "{ws}/signed?t=1"},
@@ -99,7 +99,7 @@ async def agent_elevenlabs(world: World) -> None:
 )
 async def agent_deepgram(world: World) -> None:
     keys = {"DEEPGRAM_API_KEY": "key-of-deepgram"}
-    async with _beside_service(world, keys, "VB_DEEPGRAM_AGENT_BASE_URL") as (there, service):
+    async with beside_service(world, keys, "VB_DEEPGRAM_AGENT_BASE_URL") as (there, service):
         phone = await answered(there, tone=500.0)
         leg = {"id": phone.leg_id}
         await there.command(
@@ -141,7 +141,7 @@ async def agent_deepgram(world: World) -> None:
 @scenario("Agent of VAPI: call, control URL, transcripts, and its end when the leg ends", needs=("servers",))
 async def agent_vapi(world: World) -> None:
     keys = {"VAPI_API_KEY": "key-of-vapi"}
-    async with _beside_service(world, keys, "VB_VAPI_BASE_URL") as (there, service):
+    async with beside_service(world, keys, "VB_VAPI_BASE_URL") as (there, service):
         transport = {"websocketCallUrl": "{ws}/call-9"}
         answer = {"id": "call-9", "transport": transport, "monitor": {"controlUrl": "<{http}/control>"}}
         service.answers["POST /call"] = (201, answer)
@@ -170,7 +170,7 @@ async def agent_vapi(world: World) -> None:
 @scenario("Agent of Ultravox in a room: sends ahead, takes back, goes with the last leg", needs=("servers",))
 async def agent_ultravox(world: World) -> None:
     keys = {"ULTRAVOX_API_KEY": "key-of-ultravox"}
-    async with _beside_service(world, keys, "VB_ULTRAVOX_BASE_URL") as (there, service):
+    async with beside_service(world, keys, "VB_ULTRAVOX_BASE_URL") as (there, service):
         service.answers["POST /api/calls"] = (201, {"callId": "u-1", "joinUrl": "{ws}/join"})
         first = await answered(there, "call1", tone=500.0)
         second = await answered(there, "call2", tone=700.0)
@@ -218,7 +218,7 @@ def _field(number: int, data: bytes) -> bytes:
     needs=("servers",),
 )
 async def agent_pipecat(world: World) -> None:
-    async with _beside_service(world, {}) as (there, service):
+    async with beside_service(world, {}) as (there, service):
         phone = await answered(there, tone=500.0)
         path = f"/v1/legs/{phone.leg_id}/agent"
         for url in ("", "http://127.0.0.1/", "ws://10.9.8.7/"):
@@ -256,7 +256,7 @@ async def agent_twins(world: World) -> None:
     services = ("ELEVENLABS", "DEEPGRAM", "VAPI", "ULTRAVOX")
     keys = {f"{name}_API_KEY": "key" for name in services}
     urls = [f"VB_{name}_BASE_URL" for name in ("ELEVENLABS", "DEEPGRAM_AGENT", "VAPI", "ULTRAVOX")]
-    async with _beside_service(world, keys, *urls) as (there, service):
+    async with beside_service(world, keys, *urls) as (there, service):
         service.answers["POST /call"] = (201, {"id": "v", "transport": {"websocketCallUrl": "{ws}/v"}})
         service.answers["POST /api/calls"] = (201, {"callId": "u", "joinUrl": "{ws}/u"})
         phone = await answered(there)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import trio
 
-from conformance.expect import ABSENT, TEXT, Difference, check, containing, require
+from conformance.expect import ABSENT, TEXT, Difference, check, containing, one_of, require
 from conformance.peers.sip_call import sdp_of
 from conformance.phones import answered, dialled, refused, ringing
 from conformance.registry import scenario
@@ -45,7 +45,8 @@ async def rest_paths(world: World) -> None:
     headers = containing("Content-Type", "Authorization")
     check("CORS headers", preflight.header("access-control-allow-headers"), headers)
     for path in ("/healthz", "/readyz"):
-        check(path, (await world.http.ask("GET", path)).status, 200)
+        check(path, (await world.rest("GET", path, status=200))["status"], one_of("ok", "ready"))
+    check("GET /v1/vsi", (await world.http.ask("GET", "/v1/vsi")).status, 426)
     check("GET /v1/legs?x=1", await world.rest_list("/v1/legs?x=1"), [])
     for path in ("/v1/legs/x", "/v1/rooms/x"):
         await world.rest("GET", path, status=404)

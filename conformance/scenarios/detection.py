@@ -14,7 +14,7 @@ from conformance.registry import scenario
 from conformance.world import World
 
 
-async def _result(world: World, leg_id: str, result: str, within_s: float = 4.0, **fields: object) -> Frame:
+async def verdict(world: World, leg_id: str, result: str, within_s: float = 4.0, **fields: object) -> Frame:
     frame = await world.event("amd.result", fields, leg_id=leg_id, result=result, within_s=within_s)
     for name in ("initial_silence_ms", "greeting_duration_ms", "total_analysis_ms"):
         value = frame[name]
@@ -36,7 +36,7 @@ async def _greeted(world: World) -> None:
     phone.rtp.talk(400.0)
     await trio.sleep(0.6)
     phone.rtp.talk(None)
-    await _result(
+    await verdict(
         world,
         phone.leg_id,
         "human",
@@ -51,7 +51,7 @@ async def _machine(world: World) -> None:
     """A long greeting and a beep: a machine."""
     phone = await _dialled(world, {"beep_timeout": 3000})
     phone.rtp.talk(400.0)
-    await _result(world, phone.leg_id, "machine", greeting_duration_ms=1500)
+    await verdict(world, phone.leg_id, "machine", greeting_duration_ms=1500)
     start = time.monotonic()
     await trio.sleep(0.5)
     phone.rtp.talk(1000.0)
@@ -66,11 +66,11 @@ async def _silent(world: World) -> Phone:
     """Silence; a run that another takes the place of tells nothing."""
     phone = await _dialled(world, {"initial_silence_timeout": 800})
     fields = {"initial_silence_ms": 800, "greeting_duration_ms": 0, "total_analysis_ms": 800}
-    await _result(world, phone.leg_id, "no_speech", **fields)
+    await verdict(world, phone.leg_id, "no_speech", **fields)
     await world.rest("POST", f"{phone.path}/amd", {}, status=200, expect={"status": "started"})
     again: Frame = {"id": phone.leg_id, "initial_silence_timeout": 500}
     await world.command("leg_amd_start", again, {"status": "started"})
-    await _result(world, phone.leg_id, "no_speech", initial_silence_ms=500)
+    await verdict(world, phone.leg_id, "no_speech", initial_silence_ms=500)
     await world.no_event("amd.result", for_s=0.3)
     return phone
 
@@ -106,10 +106,10 @@ async def amd_edges(world: World) -> None:
     phone = await answered(world, tone=400.0)
     limits = {"total_analysis_time": 1000, "greeting_duration": 5000, "initial_silence_timeout": 900}
     await world.rest("POST", f"{phone.path}/amd", limits, status=200)
-    await _result(world, phone.leg_id, "not_sure", total_analysis_ms=1000)
+    await verdict(world, phone.leg_id, "not_sure", total_analysis_ms=1000)
     await world.rest("POST", f"{phone.path}/mute", status=200)
     await world.rest("POST", f"{phone.path}/amd", {"greeting_duration": 400}, status=200)
-    await _result(world, phone.leg_id, "machine", greeting_duration_ms=400)
+    await verdict(world, phone.leg_id, "machine", greeting_duration_ms=400)
     await world.rest("POST", f"{phone.path}/amd", {}, status=200)
     await phone.hang_up()
 
@@ -120,7 +120,7 @@ async def amd_edges(world: World) -> None:
     await world.event("leg.early_media", leg_id=early.leg_id)
     await world.no_event("amd.result", for_s=0.7)
     await picked_up(early)
-    await _result(world, early.leg_id, "no_speech")
+    await verdict(world, early.leg_id, "no_speech")
     world.order(("leg.connected", early.leg_id), ("amd.result", early.leg_id))
     await early.hang_up()
     none = await _dialled(world, None)

@@ -8,6 +8,7 @@ from conformance.peers.sip_call import sdp_of
 from conformance.peers.webrtc_peer import open_webrtc
 from conformance.phones import Phone, answered, dialled, picked_up, ringing
 from conformance.registry import scenario
+from conformance.scenarios.srtp import ends_as
 from conformance.scenarios.webrtc import hears
 from conformance.world import World
 
@@ -47,8 +48,7 @@ async def dtls_ice(world: World) -> None:
         heard = await other.hears(600)
         tones = list(heard.tones)
         require(len(tones) == 1 and abs(tones[0] - PEER_HZ) < 15, "tones of the other", [PEER_HZ], tones)
-        await world.leg_state(phone.leg_id, srtp="dtls")
-        await phone.hang_up()
+        await ends_as(phone, "dtls")
         await peer.say(close=True)
     await other.hang_up()
 

@@ -40,7 +40,8 @@ async def held(phone: Phone) -> SipMessage:
     return offer
 
 
-async def _resumed(phone: Phone) -> SipMessage:
+async def resumed(phone: Phone) -> SipMessage:
+    """Takes a leg off hold from our side: 202, the re-INVITE, leg.unhold."""
     world = phone.world
     await world.rest("DELETE", f"{phone.path}/hold", status=202, expect={"status": "unholding"})
     offer = await _offered(phone, "sendrecv")
@@ -69,7 +70,7 @@ async def out_hold(world: World) -> None:
     await world.rest("POST", f"{phone.path}/hold", status=202, expect={"status": "holding"})
     await phone.call.silence(0.3)
     await world.no_event("leg.hold", for_s=0.0)
-    second = await _resumed(phone)
+    second = await resumed(phone)
     check("o= id of the second offer", sdp_of(second).session_id, sdp_of(first).session_id)
     check("o= version of the second offer", sdp_of(second).version, sdp_of(first).version + 1)
     await world.rest("DELETE", f"{phone.path}/hold", status=202, expect={"status": "unholding"})
@@ -185,7 +186,7 @@ async def hold_in_room(world: World) -> None:
     participant = {"id": phone.leg_id, "state": "held", "held": True, "room_id": "sc-hold"}
     await world.rest("GET", "/v1/rooms/sc-hold", status=200, expect={"participants": [participant, {}]})
     await world.no_event("leg.left_room", for_s=0.0)
-    await _resumed(phone)
+    await resumed(phone)
     (await other.hears(300)).has_tones(500, level=-18)
     (await phone.hears(300)).has_tones(800, level=-18)
     await held(phone)

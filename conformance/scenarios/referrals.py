@@ -15,14 +15,14 @@ from conformance.world import World
 DAVE = "sip:dave@example.com"
 
 
-async def _requested(phone: Phone, target: str = DAVE, **fields: object) -> None:
+async def requested(phone: Phone, target: str = DAVE, **fields: object) -> None:
     """Sends a REFER and waits for leg.transfer_requested."""
     await phone.call.refer(f"<{target}>")
     expected = {"kind": "blind", "target": target, "declined": False, "replaces_call_id": ABSENT, **fields}
     await phone.world.event("leg.transfer_requested", expected, leg_id=phone.leg_id)
 
 
-async def _notified(call: Call, fragment: str, state: str, within_s: float = 2.0) -> SipMessage:
+async def notified(call: Call, fragment: str, state: str, within_s: float = 2.0) -> SipMessage:
     """Takes the server's next NOTIFY, checks what it tells, and answers it."""
     notify = await call.request("NOTIFY", within_s)
     check("NOTIFY: Event", notify.header("Event"), one_of("refer", f"refer;id={_refer_number(call)}"))
@@ -43,7 +43,7 @@ def _refer_number(call: Call) -> int:
 async def refer_in(world: World) -> None:
     phone = await answered(world)
     start = time.monotonic()
-    await _requested(phone)
+    await requested(phone)
     await phone.call.response(603, "REFER", 3)
     check("seconds until the 603", time.monotonic() - start, between(1.8, 2.6))
     failed = {"status_code": 603, "reason": "Decline"}
@@ -60,20 +60,20 @@ async def refer_in(world: World) -> None:
 @scenario("The application accepts: 202 and NOTIFY 100; progress; success: NOTIFY 200, completed, BYE")
 async def refer_accepted(world: World) -> None:
     phone = await answered(world)
-    await _requested(phone)
+    await requested(phone)
     transfer = f"{phone.path}/transfer"
     for action, body in (("progress", {"status_code": 180}), ("complete", {"success": True})):
         await world.rest("POST", f"{transfer}/{action}", body, status=409)
     await world.rest("POST", f"{transfer}/accept", status=202)
     await phone.call.response(202, "REFER")
-    await _notified(phone.call, "100 Trying", "active;expires=")
+    await notified(phone.call, "100 Trying", "active;expires=")
     again = await world.http.ask("POST", f"{transfer}/accept")
     check("accepted twice", again.status, one_of(404, 409))
     await world.rest("POST", f"{transfer}/progress", {"status_code": 180}, status=202)
-    await _notified(phone.call, "180 Ringing", "active;expires=")
+    await notified(phone.call, "180 Ringing", "active;expires=")
     await world.leg_state(phone.leg_id, state="connected")
     await world.rest("POST", f"{transfer}/complete", {"success": True}, status=202)
-    await _notified(phone.call, "200 OK", "terminated;reason=noresource")
+    await notified(phone.call, "200 OK", "terminated;reason=noresource")
     await world.event("leg.transfer_completed", leg_id=phone.leg_id, status_code=200)
     await phone.is_hung_up("transfer_completed")
 
@@ -86,21 +86,21 @@ async def refer_declined(world: World) -> None:
     leg: dict[str, object] = {"id": phone.leg_id}
     for command in ("accept_transfer", "decline_transfer"):
         await world.command_fails(command, leg, 404)
-    await _requested(phone)
+    await requested(phone)
     await world.command("decline_transfer", {**leg, "code": 486, "reason": "Not now"})
     response = await phone.call.response(486, "REFER")
     check("reason phrase", response.reason, "Not now")
     await world.event("leg.transfer_failed", leg_id=phone.leg_id, status_code=486, reason="Not now")
     await world.command_fails("accept_transfer", leg, 404)
-    await _requested(phone)
+    await requested(phone)
     await world.command("accept_transfer", leg)
     await phone.call.response(202, "REFER")
-    await _notified(phone.call, "100 Trying", "active;expires=")
+    await notified(phone.call, "100 Trying", "active;expires=")
     await world.command("progress_transfer", {**leg, "status_code": 183})
-    await _notified(phone.call, "183 Session Progress", "active;expires=")
+    await notified(phone.call, "183 Session Progress", "active;expires=")
     done = {**leg, "success": False, "status_code": 404, "reason": "No such one"}
     await world.command("complete_transfer", done)
-    await _notified(phone.call, "404 No such one", "terminated;reason=noresource")
+    await notified(phone.call, "404 No such one", "terminated;reason=noresource")
     await world.event("leg.transfer_failed", leg_id=phone.leg_id, status_code=404)
     await world.leg_state(phone.leg_id, state="connected")
     (await phone.hears(200)).is_steady()
@@ -111,11 +111,11 @@ async def refer_declined(world: World) -> None:
 async def refer_timeout(world: World) -> None:
     phone = await answered(world)
     start = time.monotonic()
-    await _requested(phone)
+    await requested(phone)
     await phone.call.response(603, "REFER")
     check("seconds until the 603", time.monotonic() - start, between(0.95, 1.6))
     await world.event("leg.transfer_failed", leg_id=phone.leg_id, status_code=603)
-    await _requested(phone)
+    await requested(phone)
     await world.rest("POST", f"{phone.path}/transfer/decline", {"code": 480}, status=202)
     await phone.call.response(480, "REFER")
     await world.event("leg.transfer_failed", leg_id=phone.leg_id, status_code=480)
@@ -125,9 +125,9 @@ async def refer_timeout(world: World) -> None:
 async def _dialled_for(world: World, phone: Phone, user: str) -> tuple[Call, str]:
     """The REFER is carried out: 202, NOTIFY 100, and the new call; returns it and its leg."""
     target = f"sip:{user}@{world.ua.host_port}"
-    await _requested(phone, target)
+    await requested(phone, target)
     await phone.call.response(202, "REFER")
-    await _notified(phone.call, "100 Trying", "active;expires=60")
+    await notified(phone.call, "100 Trying", "active;expires=60")
     call = await world.ua.next_call()
     event = await world.event("leg.ringing", leg_type="sip_outbound", uri=target)
     return call, str(event["leg_id"])
@@ -143,11 +143,11 @@ async def refer_auto_dial(world: World) -> None:
     assert call.invite is not None
     rtp = await world.rtp("dave")
     await call.reply(call.invite, 180)
-    await _notified(phone.call, "180 Ringing", "active;expires=60")
+    await notified(phone.call, "180 Ringing", "active;expires=60")
     await call.reply(call.invite, 200, sdp=audio_sdp(rtp.port))
     await call.request("ACK")
     await world.event("leg.connected", leg_id=leg_id)
-    await _notified(phone.call, "200 OK", "terminated;reason=noresource")
+    await notified(phone.call, "200 OK", "terminated;reason=noresource")
     await world.event("leg.transfer_completed", leg_id=phone.leg_id, status_code=200)
     await phone.is_hung_up("transfer_completed")
     await world.leg_state(leg_id, state="connected")
@@ -168,7 +168,7 @@ async def refer_auto_dial_fails(world: World) -> None:
     await call.reply(call.invite, 486)
     await call.request("ACK")
     await world.disconnected(leg_id, "transfer_originate_failed")
-    await _notified(phone.call, "486 Busy Here", "terminated;reason=noresource")
+    await notified(phone.call, "486 Busy Here", "terminated;reason=noresource")
     await world.event("leg.transfer_failed", leg_id=phone.leg_id, status_code=486)
     await world.leg_state(phone.leg_id, state="connected")
     await phone.hang_up()
@@ -188,7 +188,7 @@ async def refer_auto_dial_room(world: World) -> None:
         "leg.transfer_requested", leg_id=phone.leg_id, kind="attended", replaces_call_id="abc@example.com"
     )
     await phone.call.response(202, "REFER")
-    await _notified(phone.call, "100 Trying", "active;expires=60")
+    await notified(phone.call, "100 Trying", "active;expires=60")
     call = await world.ua.next_call()
     assert call.invite is not None
     check("Replaces", call.invite.header("Replaces"), "abc@example.com;to-tag=1;from-tag=2")
@@ -198,7 +198,7 @@ async def refer_auto_dial_room(world: World) -> None:
     await call.reply(call.invite, 200, sdp=audio_sdp(rtp.port))
     await call.request("ACK")
     await world.event("leg.joined_room", leg_id=leg_id, room_id="sc-refer")
-    await _notified(phone.call, "200 OK", "terminated;reason=noresource")
+    await notified(phone.call, "200 OK", "terminated;reason=noresource")
     await phone.is_hung_up("transfer_completed")
     (await rtp.listen(300)).has_tones(800, level=-18)
     await call.bye()

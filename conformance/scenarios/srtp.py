@@ -8,7 +8,7 @@ from conformance.peers.sdp_text import Media, audio_sdp
 from conformance.peers.sip_call import sdp_of
 from conformance.peers.sip_message import SipMessage
 from conformance.peers.srtp import CM_32, CM_80, GCM_128, GCM_256, SUITES, Key, Protection, new_key, read_key
-from conformance.phones import Phone, dialled, picked_up, ringing
+from conformance.phones import Phone, dialled, picked_up, refused, ringing
 from conformance.registry import scenario
 from conformance.world import World
 
@@ -48,6 +48,19 @@ async def _called(world: World, ours: Key, protocol: str = SAVP) -> tuple[Phone,
     return phone, theirs
 
 
+async def ends_as(phone: Phone, keying: str) -> None:
+    """Hangs up a call; from its connection to its end everything says how its keys were agreed on."""
+    world = phone.world
+    told = [
+        f for f in world.vsi.frames.items() if (f["type"], f.get("leg_id")) == ("leg.connected", phone.leg_id)
+    ]
+    check("leg.connected", [world.notes.reading("leg.connected", f).get("srtp") for f in told], [keying])
+    await world.leg_state(phone.leg_id, srtp=keying)
+    await phone.call.bye()
+    phone.rtp.stop_talking()
+    await world.disconnected(phone.leg_id, "remote_bye", answered=True, quality={"srtp": keying})
+
+
 async def _talks_both_ways(phone: Phone, what: str) -> None:
     """The server's packets can be opened, and are what they should be inside."""
     refused = phone.rtp.refused
@@ -68,7 +81,7 @@ async def srtp_in(world: World) -> None:
         await other.join("safe")
         (await other.hears(600)).has_tones(TONE_HZ)
         await _talks_both_ways(phone, suite)
-        await phone.hang_up()
+        await ends_as(phone, "sdes")
         await other.hang_up()
 
 
@@ -155,6 +168,27 @@ async def srtp_out(world: World) -> None:
         await phone.call.reply(bye, 200)
         await world.disconnected(phone.leg_id, "connect_failed")
         check(f"{name}: packets", len(phone.rtp.received), 0)
+
+
+@scenario(
+    "Words of srtp and srtp_keying: off offers plain audio, sdes keys in the description, others get 400"
+)
+async def srtp_words(world: World) -> None:
+    offers = (
+        ({"srtp": "off"}, "RTP/AVP", 0),
+        ({"srtp": "required", "srtp_keying": "sdes"}, SAVP, 3),
+        ({"srtp": "preferred", "srtp_keying": "sdes"}, "RTP/AVP", 3),
+    )
+    for body, protocol, keys in offers:
+        phone, _ = await dialled(world, {**body})
+        assert phone.call.invite is not None
+        offer = sdp_of(phone.call.invite).audio
+        check(f"{body}: protocol", offer.protocol, protocol)
+        check(f"{body}: keys", len(_keys(offer)), keys)
+        await refused(phone, 486, "busy")
+    uri = f"sip:bob@{world.ua.host_port}"
+    for bad in ({"srtp": "maybe"}, {"srtp_keying": "mikey"}):
+        await world.rest("POST", "/v1/legs", {"type": "sip", "to": uri, **bad}, status=400)
 
 
 @scenario("Calls with srtp: preferred offer keys beside plain audio, and are plain where the answer is")

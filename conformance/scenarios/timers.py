@@ -168,5 +168,7 @@ async def timer_runs(world: World) -> None:
         nursery.start_soon(_keeps_up, world, ours)
         nursery.start_soon(_refused, world, lost)
         nursery.start_soon(_expired, world, theirs)
+    ping = await world.vsi.frame("ping")
+    check("ping of VSI", ping, {"type": "ping", "seq": 1, "event_id": 1})
     for phone in (ours, plain):
         await phone.hang_up()

@@ -31,7 +31,7 @@ def _settings(service: SttService) -> dict[str, str]:
     }
 
 
-async def _speak(phone: Phone, words: str) -> None:
+async def speak(phone: Phone, words: str) -> None:
     """Says words, and is silent after them."""
     for word in words.split():
         phone.rtp.talk(_TONES[word])
@@ -41,7 +41,7 @@ async def _speak(phone: Phone, words: str) -> None:
 
 async def _says(world: World, phone: Phone, words: str, **fields: object) -> Frame:
     """Says words and waits for them as final text."""
-    await _speak(phone, words)
+    await speak(phone, words)
     return await world.event("stt.text", {"text": words, "is_final": True, **fields}, leg_id=phone.leg_id)
 
 
@@ -76,7 +76,7 @@ async def stt_leg(world: World) -> None:
             await server.rest("POST", path, {**named, **body, "partial": True}, status=200, expect=started)
             await server.rest("POST", path, {"provider": provider}, status=409)
             await service.connection(number)
-            await _speak(phone, "alpha bravo charlie")
+            await speak(phone, "alpha bravo charlie")
             partials, final = await _partials(server, phone)
             check(f"{provider}: partial text", partials, ["alpha", "alpha bravo", "alpha bravo charlie"])
             check(f"{provider}: final text", final["text"], "alpha bravo charlie")
@@ -110,11 +110,11 @@ async def stt_vsi(world: World) -> None:
         started = {"status": "stt_started", "leg_id": phone.leg_id}
         await server.command("leg_stt_start", {**ref, "provider": "deepgram"}, started)
         await service.connection(0)
-        await _speak(phone, "delta echo")
+        await speak(phone, "delta echo")
         await trio.sleep(0.2)
         await server.command("leg_stt_finalize", ref, {"status": "stt_finalized"})
         await server.event("stt.text", {"text": "delta echo", "is_final": True}, leg_id=phone.leg_id)
-        await _speak(phone, "golf")
+        await speak(phone, "golf")
         await server.rest(
             "POST", f"{phone.path}/stt/finalize", status=200, expect={"status": "stt_finalized"}
         )
@@ -144,7 +144,7 @@ async def stt_room(world: World) -> None:
         await server.rest("POST", "/v1/rooms", {"id": "sc-stt", "sample_rate": 48000}, status=201)
         await server.rest("POST", f"{room}/stt", {"provider": "deepgram"}, status=409)
         await first.join("sc-stt")
-        await second.join("sc-stt", muted=True)
+        await second.join("sc-stt", mute=True)
         answer = await server.rest("POST", f"{room}/stt", {"provider": "deepgram"}, status=200)
         check("legs", sorted(answer["leg_ids"]), sorted([first.leg_id, second.leg_id]))  # type: ignore[call-overload]  # a list
         await server.rest("POST", f"{room}/stt", {"provider": "deepgram"}, status=409)
@@ -152,14 +152,14 @@ async def stt_room(world: World) -> None:
         await third.join("sc-stt")
         await service.connection(2)
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(_speak, first, "alpha bravo")
-            nursery.start_soon(_speak, second, "charlie delta")
-            nursery.start_soon(_speak, third, "echo foxtrot")
+            nursery.start_soon(speak, first, "alpha bravo")
+            nursery.start_soon(speak, second, "charlie delta")
+            nursery.start_soon(speak, third, "echo foxtrot")
         for phone, words in ((first, "alpha bravo"), (second, "charlie delta"), (third, "echo foxtrot")):
             wanted = {"text": words, "is_final": True, "room_id": "sc-stt"}
             await server.event("stt.text", wanted, leg_id=phone.leg_id)
         await server.rest("DELETE", f"{room}/legs/{first.leg_id}", status=200)
-        await _speak(first, "golf hotel")
+        await speak(first, "golf hotel")
         await server.no_event("stt.text", leg_id=first.leg_id)
         third.rtp.talk(_TONES["hotel"])
         await trio.sleep(WORD_S + 0.2)
@@ -279,7 +279,7 @@ async def stt_comes_back(world: World) -> None:
         for number, plan in enumerate(plans):
             service.plans = [*[plan] * (len(service.connections) + 1), Plan()]
             await server.rest("POST", path, {"provider": "deepgram"}, status=200)
-            await _speak(phone, "alpha bravo charlie delta")
+            await speak(phone, "alpha bravo charlie delta")
             words: list[str] = []
             with trio.move_on_after(9):
                 while "delta" not in words:
@@ -295,7 +295,7 @@ async def stt_comes_back(world: World) -> None:
         check("errors", server.count("stt.error", leg_id=phone.leg_id), 0)
         service.plans = [Plan(fault="freeze", after_ms=20)]
         await server.rest("POST", path, {"provider": "deepgram"}, status=200)
-        await _speak(phone, "alpha")
+        await speak(phone, "alpha")
         begun = trio.current_time()
         await server.rest("DELETE", phone.path, status=202)
         await phone.is_hung_up("api_hangup")

@@ -22,7 +22,9 @@ async def _up(world: World) -> Phone:
     return phone
 
 
-async def _referred(phone: Phone, body: dict[str, object], *, kind: str = "blind") -> SipMessage:
+async def _referred(
+    phone: Phone, body: dict[str, object], *, kind: str = "blind", **fields: object
+) -> SipMessage:
     """Has the server ask for a transfer: 202, leg.transfer_initiated, and the REFER, not answered yet."""
     world = phone.world
     await world.rest(
@@ -33,6 +35,7 @@ async def _referred(phone: Phone, body: dict[str, object], *, kind: str = "blind
         "kind": kind,
         "target": body["target"],
         "replaces_leg_id": body.get("replaces_leg_id", ABSENT),
+        **fields,
     }
     await world.event("leg.transfer_initiated", expected, leg_id=phone.leg_id)
     require(refer.to_tag != "", "REFER: To", "a tag", refer.header("To"))
@@ -49,6 +52,31 @@ async def _told(
     status, _, reason = fragment.partition(" ")
     expected = {"status_code": int(status), "reason": reason, **fields}
     await phone.world.event(f"leg.transfer_{kind}", expected, leg_id=phone.leg_id)
+
+
+@scenario("app_id is in every event of a transfer, ours and theirs, and in a failed hold and in text")
+async def app_id_of_transfers(world: World) -> None:
+    phone = await answered(world, headers=[("X-App-ID", "shop")])
+    app = {"app_id": "shop"}
+    refer = await _referred(phone, {"target": CAROL}, **app)
+    await phone.call.reply(refer, 202)
+    await _told(phone, "100 Trying", "progress", **app)
+    await _told(phone, "486 Busy Here", "failed", state=TERMINATED, **app)
+    await phone.call.refer(f"<{CAROL}>")
+    await world.event("leg.transfer_requested", app, leg_id=phone.leg_id)
+    await world.rest("POST", f"{phone.path}/transfer/decline", status=202)
+    await phone.call.response(603, "REFER")
+    await world.event("leg.transfer_failed", app, leg_id=phone.leg_id)
+    await world.rest("POST", f"{phone.path}/hold", status=202)
+    offer = await phone.call.request("INVITE")
+    await phone.call.reply(offer, 488)
+    await phone.call.request("ACK")
+    failed = {"command": "hold", "error": TEXT, **app}
+    await world.event("leg.command_failed", failed, leg_id=phone.leg_id)
+    refer = await _referred(phone, {"target": CAROL}, **app)
+    await phone.call.reply(refer, 202)
+    await _told(phone, "200 OK", "completed", state=TERMINATED, **app)
+    await phone.is_hung_up("transfer_completed")
 
 
 @scenario("Blind transfer: REFER, 202, NOTIFY 100, 180, 200: progress, completed and BYE")

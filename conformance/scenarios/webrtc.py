@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import trio
 
-from conformance.expect import UUID, check, regex, require
+from conformance.expect import TEXT, UUID, check, regex, require
 from conformance.peers.webrtc_peer import WebRtcPeer, open_stun, open_webrtc
 from conformance.phones import answered
 from conformance.registry import scenario
@@ -94,6 +94,42 @@ async def webrtc_trickle(world: World) -> None:
     await world.rest("DELETE", f"/v1/legs/{leg_id}", status=202)
     await world.disconnected(leg_id, "api_hangup", answered=True)
     await peer.reaches("closed")
+
+
+@scenario(
+    "Candidates with all their fields, speaking on request, a further offer for the same leg, unknown legs"
+)
+async def webrtc_fields(world: World) -> None:
+    peer = await world.open(open_webrtc(BROWSER_HZ))
+    offer, candidates = peer.without_candidates()
+    asked = {"sdp": offer, "speech_detection": True, "app_id": "shop"}
+    reply = await world.rest("POST", "/v1/webrtc/offer", asked, status=200, expect={"leg_id": UUID})
+    leg_id, sdp = str(reply["leg_id"]), str(reply["sdp"])
+    kept = [line for line in sdp.splitlines() if not line.startswith(("a=candidate", "a=end-of"))]
+    await peer.say(answer="".join(f"{line}\r\n" for line in kept))
+    path = f"/v1/legs/{leg_id}/ice-candidates"
+    ours = {"sdpMid": "0", "sdpMLineIndex": 0, "usernameFragment": _fragment(sdp)}
+    found = await world.rest("GET", path, status=200, expect={"candidates": [ours], "done": True})
+    for item in found["candidates"]:  # type: ignore[attr-defined]  # a list
+        await peer.say(candidate=item["candidate"], mid=item["sdpMid"])
+    for text in candidates:
+        theirs = {**ours, "candidate": text, "usernameFragment": _fragment(offer)}
+        await world.rest("POST", path, theirs, status=200, expect={"status": "added"})
+    await world.event("leg.connected", {"leg_type": "webrtc", "app_id": "shop"}, leg_id=leg_id)
+    await world.event("speaking.started", {"app_id": "shop"}, leg_id=leg_id, within_s=6.0)
+    again = {"sdp": peer.offer, "leg_id": leg_id}
+    await world.rest("POST", "/v1/webrtc/offer", again, status=200, expect={"leg_id": leg_id, "sdp": TEXT})
+    await world.leg_state(leg_id, state="connected")
+    await world.rest("POST", "/v1/webrtc/offer", {**again, "leg_id": "nobody"}, status=404)
+    for method, body in (("GET", None), ("POST", {"candidate": ""})):
+        await world.rest(method, "/v1/legs/nobody/ice-candidates", body, status=404)
+    await world.rest("DELETE", f"/v1/legs/{leg_id}", status=202)
+    await world.disconnected(leg_id, "api_hangup", answered=True)
+
+
+def _fragment(sdp: str) -> str:
+    """The user name of ICE in a description."""
+    return next(line.partition(":")[2] for line in sdp.splitlines() if line.startswith("a=ice-ufrag:"))
 
 
 @scenario("WebRTC: offers and candidates that cannot be used, other legs, and what such a leg has no way for")

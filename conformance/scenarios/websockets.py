@@ -6,6 +6,7 @@ import socket
 import struct
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from urllib.parse import parse_qsl
 
 import trio
 
@@ -41,7 +42,7 @@ async def _open(
     )
 
 
-async def _leg(
+async def open_leg(
     world: World,
     name: str = "ws1",
     query: str = "",
@@ -68,6 +69,8 @@ async def _leg(
     check("first frame", first, welcome)
     check("first frame: keys", sorted(first), sorted(welcome))
     world.worked("GET /v1/legs/websocket")
+    world.notes.answered("GET /v1/legs/websocket", 101)
+    world.notes.sent("GET /v1/legs/websocket", dict(parse_qsl(query)))
     return client, leg_id
 
 
@@ -101,7 +104,7 @@ async def _lost(world: World, leg_id: str, reason: str, direction: str) -> Frame
 @scenario("WebSocket leg in: binary audio with a SIP call in a room, refusals, ping, junk, DELETE closes it")
 async def ws_leg(world: World) -> None:
     phone = await _in_room(world, "sc-ws")
-    client, leg_id = await _leg(
+    client, leg_id = await open_leg(
         world, query="room_id=sc-ws&app_id=shop", headers=(("x-key", "k"), ("X-Key", "l"), ("Other", "o"))
     )
     await world.event("leg.joined_room", leg_id=leg_id, room_id="sc-ws", app_id="shop")
@@ -148,7 +151,7 @@ async def ws_leg(world: World) -> None:
     needs=("recordings",),
 )
 async def ws_leg_json(world: World) -> None:
-    client, leg_id = await _leg(
+    client, leg_id = await open_leg(
         world, query="wire_format=json_base64&sample_rate=8000&rtt=1", rate_hz=8000, in_json=True
     )
     path = f"/v1/legs/{leg_id}"
@@ -273,7 +276,7 @@ async def ws_leg_rates(world: World) -> None:
     for number, rate_hz in enumerate((8000, 16000, 24000, 48000)):
         in_json = number % 2 == 1
         query = f"room_id=sc-rates&sample_rate={rate_hz}&wire_format={'json_base64' if in_json else 'binary'}"
-        client, leg_id = await _leg(world, f"ws{rate_hz}", query, rate_hz=rate_hz, in_json=in_json)
+        client, leg_id = await open_leg(world, f"ws{rate_hz}", query, rate_hz=rate_hz, in_json=in_json)
         await world.event("leg.joined_room", leg_id=leg_id)
         clients.append(client)
     async with trio.open_nursery() as nursery:
@@ -303,9 +306,10 @@ async def ws_room(world: World) -> None:
             },
         )
     world.worked("GET /v1/rooms/{id}/ws")
+    world.notes.answered("GET /v1/rooms/{id}/ws", 101)
     await one.hears_nothing()
     phone = await _in_room(world, "sc-wr")
-    leg, leg_id = await _leg(world, "leg", "room_id=sc-wr&wire_format=json_base64", in_json=True)
+    leg, leg_id = await open_leg(world, "leg", "room_id=sc-wr&wire_format=json_base64", in_json=True)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(one.talk, 900.0)
         nursery.start_soon(leg.talk, 1300.0)
@@ -326,6 +330,7 @@ async def ws_room(world: World) -> None:
     await one.send({"type": "stop"})
     check("close code", await one.wait_closed(), 1000)
     await world.no_event("leg.disconnected", for_s=0.2)
+    check("status without an upgrade", (await world.http.ask("GET", path)).status, 426)
     await world.rest("DELETE", "/v1/rooms/sc-wr", status=200)
     check("close code", await other.wait_closed(), 1001)
     await world.disconnected(leg_id, "room_deleted", answered=True)
@@ -343,7 +348,7 @@ async def ws_room(world: World) -> None:
 )
 async def ws_hostile(world: World) -> None:
     phone = await _in_room(world, "sc-wh")
-    fast, fast_id = await _leg(world, "fast", "room_id=sc-wh")
+    fast, fast_id = await open_leg(world, "fast", "room_id=sc-wh")
     async with trio.open_nursery() as nursery:
         nursery.start_soon(fast.talk, 900.0)
         deaf = await _raw(world, "room_id=sc-wh&sample_rate=48000", buffer_bytes=4096)
@@ -434,7 +439,7 @@ async def ws_access(world: World) -> None:
             check(f"{path} with {headers}", reply.status, status)
     reply = await plain("GET", LEG_PATH + "?sample_rate=1", None, UPGRADE)
     check("wrong parameter", reply.status, 400)
-    client, leg_id = await _leg(world, headers=(("X-Key", "k"),))
+    client, leg_id = await open_leg(world, headers=(("X-Key", "k"),))
     await world.leg_state(leg_id, headers={"X-Key": "k"})
     await client.leave()
     await world.disconnected(leg_id, "hangup", answered=True)
@@ -444,8 +449,8 @@ async def ws_access(world: World) -> None:
     "WS_JITTER_BUFFER_MS holds audio back once and rides out a stall", env={"WS_JITTER_BUFFER_MS": "200"}
 )
 async def ws_jitter(world: World) -> None:
-    one, _ = await _leg(world, "ws1", "room_id=sc-wj")
-    other, _ = await _leg(world, "ws2", "room_id=sc-wj")
+    one, _ = await open_leg(world, "ws1", "room_id=sc-wj")
+    other, _ = await open_leg(world, "ws2", "room_id=sc-wj")
     await trio.sleep(0.2)
     begun = trio.current_time()
     await one.say(tone(900, 16000, 0.24))

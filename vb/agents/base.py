@@ -171,6 +171,7 @@ class AgentCodec(Protocol):
         says: format of what it sends; may change when the handshake says so.
         agent_id: what the agent is called there, "" when there is no such thing.
         keep_alive_s: after so long without audio it wants a sign; None when it does not.
+        interruption_ms: speech of the user that interrupts it from here; 0 leaves that to the provider.
     """
 
     provider: ProviderName
@@ -179,6 +180,7 @@ class AgentCodec(Protocol):
     says: AudioFormat
     agent_id: str
     keep_alive_s: float | None
+    interruption_ms: int
 
     def prepare(self) -> HttpCall | None:
         """Return the request that has to be made before the WebSocket is opened; None when there is none."""
@@ -226,6 +228,14 @@ class AgentCodec(Protocol):
         Raises:
             CannotInject: the provider has no way.
             NotReady: not yet.
+        """
+        ...
+
+    def clear(self, played_ms: int) -> Iterable[Message]:
+        """Return what tells the provider that what it has said was cut short here; a new turn begins with it.
+
+        Args:
+            played_ms: how much of the turn was heard.
         """
         ...
 

@@ -62,6 +62,7 @@ class DeepgramCodec:
 
     provider: ProviderName = "deepgram"
     block_ms = 60
+    interruption_ms = 0
     keep_alive_s: float | None = 8.0
 
     def __init__(self, options: DeepgramOptions) -> None:
@@ -166,6 +167,10 @@ class DeepgramCodec:
             return [json.dumps({"type": "InjectUserMessage", "content": text}, ensure_ascii=False)]
         fields = {"type": "InjectAgentMessage", "message": text, "behavior": "queue"}
         return [json.dumps(fields, ensure_ascii=False)]
+
+    def clear(self, played_ms: int) -> Iterable[Message]:
+        """It judges interruptions itself, and has no message for those of others."""
+        return ()
 
     def keep_alive(self) -> Iterable[Message]:
         """Say that we are there."""

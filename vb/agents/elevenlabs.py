@@ -25,6 +25,7 @@ from vb.agents.base import (
     Ready,
     Responded,
     Spoke,
+    over_by_close,
     told_close,
 )
 from vb.agents.messages import number_at, object_at, parse_object, text_at, words_at
@@ -62,6 +63,7 @@ class ElevenLabsCodec:
 
     provider: ProviderName = "elevenlabs"
     block_ms = 60
+    interruption_ms = 0
     keep_alive_s: float | None = None
 
     def __init__(self, options: ElevenLabsOptions) -> None:
@@ -204,6 +206,10 @@ class ElevenLabsCodec:
             raise NotReady
         return [_json(type="user_message" if respond else "contextual_update", text=text)]
 
+    def clear(self, played_ms: int) -> Iterable[Message]:
+        """It judges interruptions itself, and has no message for those of others."""
+        return ()
+
     def keep_alive(self) -> Iterable[Message]:
         """Say nothing: its pings are answered."""
         return ()
@@ -216,7 +222,7 @@ class ElevenLabsCodec:
         """Tell a refusal of the overrides from an ordinary end."""
         if code == _NOT_ENABLED or (not self._ready and code != 1000):
             return Over("refused", "permanent_input", told_close(self.provider, code, reason))
-        return Over("provider_closed" if code in (1000, 1001, 1005) else "connection_lost")
+        return over_by_close(self.provider, code, reason)
 
 
 def _format(name: str) -> AudioFormat:
@@ -231,10 +237,6 @@ def _format(name: str) -> AudioFormat:
     if encoding not in _ENCODINGS or not rate.isdecimal():
         raise ValueError(f"no audio as {name[:40]}")
     return AudioFormat(int(rate[:6]), _ENCODINGS[encoding])
-
-
-def _told(code: int, reason: str) -> str:
-    return f"elevenlabs: closed with {code} {reason}".strip()[:200]
 
 
 def _heard(text: str, is_final: bool) -> Iterable[AgentEvent]:

@@ -50,7 +50,8 @@ class PipecatCodec:
     block_ms = 20
     keep_alive_s: float | None = None
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, interruption_ms: int = 0) -> None:
+        self.interruption_ms = interruption_ms
         self.hears = self.says = AudioFormat()
         self.agent_id = ""
         self._url = url
@@ -157,7 +158,8 @@ class PipecatCodec:
             case "user-input":
                 # The bot says the same words in an older message too: the first kind that comes is taken.
                 self._user_inputs = True
-                yield from self._heard(words_at(data, "text"), True)
+                if data.get("input_type") != "chat":  # that is what was injected here
+                    yield from self._heard(text, flag_at(data, "final") is not False)
             case "user-transcription" | "user-transcript" if not self._user_inputs:
                 yield from self._heard(text, flag_at(data, "final") is not False)
             case "bot-output":
@@ -191,6 +193,11 @@ class PipecatCodec:
             {"label": _RTVI, "type": kind, "id": f"vb-{kind}", "data": data}, ensure_ascii=False
         )
         return write_bytes(_Frame.MESSAGE, write_bytes(1, text.encode("utf-8", "replace")))
+
+    def clear(self, played_ms: int) -> Iterable[Message]:
+        """Interrupt the bot."""
+        self._turn += 1
+        yield write_bytes(_Frame.INTERRUPTION, b"")
 
     def keep_alive(self) -> Iterable[Message]:
         """It wants none."""

@@ -61,6 +61,7 @@ class UltravoxCodec:
 
     provider: ProviderName = "ultravox"
     block_ms = 60
+    interruption_ms = 0
     keep_alive_s: float | None = None
 
     def __init__(self, options: UltravoxOptions) -> None:
@@ -188,6 +189,10 @@ class UltravoxCodec:
         return [
             json.dumps({"type": "user_text_message", "text": text, "urgency": urgency}, ensure_ascii=False)
         ]
+
+    def clear(self, played_ms: int) -> Iterable[Message]:
+        """It judges interruptions itself, and has no message for those of others."""
+        return ()
 
     def keep_alive(self) -> Iterable[Message]:
         """It wants none."""

@@ -11,6 +11,7 @@ from vb.agents.audio import AudioFormat
 from vb.agents.base import (
     Address,
     AgentEvent,
+    CannotInject,
     Heard,
     HttpCall,
     Interrupted,
@@ -52,6 +53,7 @@ class VapiCodec:
 
     provider: ProviderName = "vapi"
     block_ms = 20
+    interruption_ms = 0
     keep_alive_s: float | None = None
 
     def __init__(self, options: VapiOptions) -> None:
@@ -153,11 +155,17 @@ class VapiCodec:
 
     def inject(self, text: str, *, respond: bool) -> Iterable[Message] | HttpCall:
         """Add a message to the conversation, through the URL that controls the call."""
-        if not self._ready or not self._control_url:
+        if not self._ready:
             raise NotReady
+        if not self._control_url:
+            raise CannotInject
         role = "user" if respond else "system"
         body = {"type": "add-message", "message": {"role": role, "content": text}}
         return self._control(body)
+
+    def clear(self, played_ms: int) -> Iterable[Message]:
+        """It judges interruptions itself, and has no message for those of others."""
+        return ()
 
     def keep_alive(self) -> Iterable[Message]:
         """It wants none."""

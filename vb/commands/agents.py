@@ -69,6 +69,9 @@ class PipecatAgent(OwnerRef):
     model_config = ConfigDict(json_schema_extra=shown_as_required("id", "websocket_url"))
 
     websocket_url: Url = Field(default="", description="where the bot listens, ws or wss")
+    interruption_ms: Annotated[int, Field(ge=0, le=60_000)] = Field(
+        default=0, description="speech that interrupts the bot from here; 0 = the bot judges itself"
+    )
 
 
 class DeepgramAgent(OwnerRef):
@@ -156,7 +159,7 @@ def _pipecat(engine: Engine, p: PipecatAgent) -> PipecatCodec:
         engine.web.policy.check(url, schemes=WEBSOCKET)
     except UrlRefused as exc:
         raise BadRequest(f"websocket_url: {exc}") from None
-    return PipecatCodec(url)
+    return PipecatCodec(url, interruption_ms=p.interruption_ms)
 
 
 def _deepgram(engine: Engine, p: DeepgramAgent) -> DeepgramCodec:

@@ -3,6 +3,7 @@ each of them heard is checked.
 
 run.py        starts everything in order and gives the verdict
 agent         another one: a caller talks with an agent of the server's own
+ear           has what a caller heard written down
 application   drives the calls over REST and VSI, as any program of yours would
 phone         a softphone: SIP, and RTP in PCMU
 browser       a call as a browser makes it: an offer, ICE, DTLS, Opus in SRTP

@@ -65,11 +65,11 @@ async def run_demo(
         folder = _make_folder(keep)
         async with trio.open_nursery() as nursery:
             await nursery.start(_watch_signals, talk, nursery.cancel_scope)
+            settings = {name: environ[name] for name in MODEL if environ.get(name)}
             if phone is not None:
-                settings = {name: environ[name] for name in MODEL if environ.get(name)}
                 passed = await wait_for_phone(console, _config(folder, **settings, SIP_BIND_IP=phone), talk)
             elif agent:
-                passed = await hold_conversation(console, _config(folder), talk)
+                passed = await hold_conversation(console, _config(folder, **settings), talk)
             else:
                 passed = await _meet(console, folder, talk)
             nursery.cancel_scope.cancel()

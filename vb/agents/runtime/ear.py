@@ -34,8 +34,12 @@ class VoiceActivity:
         self._own = max(self._own, _rms(frame))
 
     def judge(self, frame: Pcm, *, agent_speaks: bool) -> bool:
-        """Return whether a frame of 20 ms is voiced."""
-        rms = _rms(frame)
+        """Return whether a frame of 20 ms is voiced.
+
+        Its later half counts: a resampler hands the last sound on a little late, which would make the user's
+        last word 20 ms longer than it was.
+        """
+        rms = _rms(frame[frame.size // 2 :])
         self._own *= _ECHO_FADES
         self._floor = min(self._floor * _RISE, rms) if rms > self._floor else self._floor * _FALL + rms * 0.1
         self._floor = min(max(self._floor, 10.0), 2000.0)

@@ -11,6 +11,7 @@ from vb.agents.runtime.brain import Answer, Line, Tool, ToolCall, Words
 
 _NUMBERS: Final = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 _WORDS: Final = re.compile(r"[a-z']+|\d+")
+_ADDRESS: Final = re.compile(r"sips?:[^\s,;]*[^\s,;.]")
 _LONGEST_COUNT: Final = 20
 
 
@@ -29,17 +30,21 @@ class RuleBot:
         """Return the answer to the last line."""
         last = lines[-1]
         if last.role == "tool":
+            if last.text.startswith("error"):
+                yield Words("Sorry, that did not work.")
             return
         names = {tool.name for tool in tools}
-        for part in self._answer(last.text, names):
+        told = " ".join(line.text for line in lines if line.role == "system")
+        for part in self._answer(last.text, names, told):
             yield part
 
-    def _answer(self, text: str, tools: set[str]) -> list[Answer]:
+    def _answer(self, text: str, tools: set[str], told: str = "") -> list[Answer]:
         words = _WORDS.findall(text.lower())
         if any(word in words for word in ("goodbye", "bye", "hangup")) or "hang up" in text.lower():
             return [Words("Goodbye. Have a nice day."), *self._call("hangup", tools)]
         if "transfer" in words:
-            to = re.search(r"sips?:\S+", text)
+            # Nobody says an address; the one that is said or written counts, else the one it was told of.
+            to = _ADDRESS.search(text) or _ADDRESS.search(told)
             if to is None:
                 return [Words("Tell me the address to transfer you to.")]
             return [Words("I am transferring you now."), *self._call("transfer", tools, target=to[0])]

@@ -9,6 +9,7 @@ import structlog
 import trio
 
 from vb.agents.audio import Ears, Mouth
+from vb.agents.barge_in import BargeIn
 from vb.agents.base import (
     Address,
     AgentCodec,
@@ -37,6 +38,7 @@ from vb.events.agent import (
     AgentResponseCorrected,
     AgentUserTranscript,
 )
+from vb.mixer.frames import FrameSink
 from vb.owner import Owner
 from vb.providers.failure import ProviderFailed, category_of_status
 from vb.web.errors import WebError, WebSocketClosed
@@ -56,6 +58,8 @@ MAX_MESSAGE_BYTES: Final = 4 * 1_048_576
 """Providers send whole replies in one message; a longer one ends the conversation."""
 SILENCE_S: Final = 60.0
 """A provider of which nothing comes for so long, not even an answer to a ping, is gone."""
+CLEAR_S: Final = 1.0
+"""What a provider says for so long after it was interrupted from here is the rest of what was cut."""
 _PACE: Final = Pace(open_s=10.0, send_s=5.0, ping_s=SILENCE_S / 2, pong_s=SILENCE_S / 2)
 
 
@@ -102,6 +106,9 @@ class Session:
         self._websocket: WebSocket | None = None
         self._ready = trio.Event()
         self._sent_at = 0.0
+        self._newest = 0
+        self._cut = -1
+        self._cut_until = 0.0
         self._end: Over | None = None
         self._stop_receiving: Callable[[], object] = _nothing
 
@@ -243,12 +250,16 @@ class Session:
         tell = self.owner.tell
         match event:
             case Spoke(audio, turn):
+                if trio.current_time() < self._cut_until:
+                    turn = self._cut
+                self._newest = max(self._newest, turn)
                 if self.codec.says is not self._mouth.audio_format:
                     self._mouth.reformat(self.codec.says)
                 before_ms = self._mouth.dropped_ms
                 if not self._mouth.put(audio, turn) and self._mouth.dropped_ms > before_ms:
                     self._sessions.lost("downstream", self._mouth.dropped_ms - before_ms)
             case Interrupted(turn):
+                self._cut_until = 0.0
                 if self._mouth.interrupt(turn):
                     played_ms = self._mouth.played_ms if self._mouth.turn <= turn else 0
                     tell(AgentInterrupted, turn=turn, played_ms=played_ms)
@@ -269,7 +280,9 @@ class Session:
     def _begin(self, conversation_id: str) -> None:
         self.conversation_id = conversation_id
         self._mouth.reformat(self.codec.says)
-        ears = Ears(self.codec.hears.rate_hz, self.codec.block_ms, self._hear)
+        ears: FrameSink = Ears(self.codec.hears.rate_hz, self.codec.block_ms, self._hear)
+        if self.codec.interruption_ms:
+            ears = BargeIn(ears, self._mouth, self.codec.interruption_ms, self._interrupt)
         self._sent_at = trio.current_time()
         self._ready.set()
         self.owner.tell(
@@ -291,6 +304,17 @@ class Session:
             self._sent_at = trio.current_time()
         else:
             self._sessions.lost("upstream", block.size * 1000 / self.codec.hears.rate_hz)
+
+    def _interrupt(self) -> None:
+        """Cut the agent short because the user speaks, inside the tick.
+
+        What the provider sends before it knows belongs to the turn that was cut, until it says that it knows.
+        """
+        turn, played_ms = self._newest, self._mouth.played_ms
+        self._cut, self._cut_until = turn, trio.current_time() + CLEAR_S
+        self._mouth.interrupt(turn)
+        self._send(self.codec.clear(played_ms))
+        self.owner.tell(AgentInterrupted, turn=turn, played_ms=played_ms)
 
     def _send(self, messages: Iterable[Message]) -> None:
         found = list(messages)

@@ -1,11 +1,13 @@
 """A WebSocket to another server, over a connection that was judged like that of a request.
 
-Sending never waits for the network unless it is asked to: frames go into a bounded buffer, and a task writes
+Sending never waits for the network unless it is asked to: what a plain connection takes at once goes out at
+once, for a switch of tasks costs more than a packet; the rest goes into a bounded buffer, and a task writes
 whatever is in it with one call. Who receives gets all messages that have come, with one switch of tasks.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from types import TracebackType
@@ -113,6 +115,7 @@ class WebSocket:
         self.heard_at = trio.current_time()
         self.unwritten_bytes = 0
         self._stream = stream
+        self._plain = stream.socket if isinstance(stream, trio.SocketStream) else None
         self._protocol = protocol
         self._pace = pace
         self._waiting: list[bytes] = []
@@ -233,9 +236,20 @@ class WebSocket:
         return not self._unsent or self._unsent + size <= self._pace.unsent_bytes
 
     def _queue(self, data: bytes) -> None:
+        if self._plain is not None and not self._unsent:
+            data = self._write_at_once(self._plain, data)
+            if not data:
+                return
         self._waiting.append(data)
         self._unsent += len(data)
         self._wake.set()
+
+    def _write_at_once(self, plain: trio.socket.SocketType, data: bytes) -> bytes:
+        """Write what the system takes without waiting, and return the rest."""
+        try:
+            return data[os.write(plain.fileno(), data) :]
+        except OSError:
+            return data  # there is no room, or the connection broke: the task that writes will see
 
     async def write(self) -> None:
         """Write what waits until it is over; raises nothing.
