@@ -160,7 +160,7 @@ def build_engine(
     metrics, life, bridges = Metrics(), Lifetime(), Bridges()
     local_speech = build_local_speech(config.local_speech)
     turns = Turns(partial(metrics.recovered, "engine", "turn"))
-    agents = Agents(ids, web, plane)
+    agents = Agents(ids, web, plane, local_speech)
     bus.subscribe(metrics.observe)
     engine = Engine(
         config=config,

@@ -140,6 +140,7 @@ async def open_server(config: Config | None = None, *, http: bool = True) -> Asy
         transports.start_soon(engine.recorders.recover, name="recovery of recordings")
         await transports.start(engine.agents.farewells.run, name="goodbyes to agents")
         transports.start_soon(engine.turns.run, name="turns")
+        transports.start_soon(engine.agents.watching.run, name="detector of speech")
         transports.start_soon(engine.local_speech.run, name="local speech")
         webhooks = WebhookDispatcher(engine, spool=spool)
         transports.start_soon(webhooks.run, name="webhooks")

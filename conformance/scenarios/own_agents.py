@@ -19,7 +19,12 @@ from conformance.world import World
 
 WORD_S = 0.3
 _TONES = {word: hertz for hertz, word in WORDS.items()}
-_PARTS: dict[str, object] = {"voice": "Joanna", "voice_provider": "aws", "transcript_provider": "deepgram"}
+_PARTS: dict[str, object] = {
+    "voice": "Joanna",
+    "voice_provider": "aws",
+    "transcript_provider": "deepgram",
+    "detector": "loudness",  # the caller is a tone
+}
 
 
 def _settings(voices: VoiceServices, ears: SttService) -> dict[str, str]:

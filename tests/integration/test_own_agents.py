@@ -33,7 +33,12 @@ class World:
 
     async def start(self, **fields: object) -> None:
         answer = await self.server.call(
-            "leg_agent_local", id=self.leg, voice_provider="tones", transcript_provider="script", **fields
+            "leg_agent_local",
+            id=self.leg,
+            voice_provider="tones",
+            transcript_provider="script",
+            detector="loudness",  # the user's voice is a tone
+            **fields,
         )
         assert answer.model_dump(exclude_none=True) == {"status": "agent_started", "leg_id": self.leg}  # type: ignore[union-attr]
         connected = await wait_for(self.events, "agent.connected", leg_id=self.leg)
@@ -76,12 +81,13 @@ async def test_an_agent_greets_answers_and_tells_where_its_time_went(tmp_path: A
         turn = await world.next("agent.turn")
         assert (turn["interrupted"], turn["heard"]) == (False, "You said: bravo charlie.")
         assert 300 <= turn["endpointing_ms"] <= 900
-        assert (
-            turn["endpointing_ms"]
-            <= turn["first_words_ms"]
-            <= turn["first_audio_ms"]
-            <= turn["first_heard_ms"]
-        )
+        assert turn["early"]
+        assert turn["transcript_ms"] <= turn["first_words_ms"] < turn["endpointing_ms"]
+        assert turn["endpointing_ms"] <= turn["first_text_ms"] <= turn["first_audio_ms"]
+        assert turn["first_audio_ms"] <= turn["first_heard_ms"]
+        shares = [turn[f"{name}_ms"] for name in ("policy", "provider", "server")]
+        assert abs(sum(shares) - turn["first_heard_ms"]) <= 3
+        assert turn["policy_ms"] == 400
         assert turn["first_heard_ms"] - turn["endpointing_ms"] < 250
         await world.server.call("leg_agent_stop", id=world.leg)
         assert (await world.next("agent.disconnected"))["reason"] == "stopped"

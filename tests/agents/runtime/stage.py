@@ -79,6 +79,7 @@ class Stage:
         self.heard: list[int] = []
         self.events: list[tuple[type[Event], dict[str, Any]]] = []
         self.why_over = ""
+        self.trip_ms: float | None = 80.0
         self.tally = Tally()
         self.loud = False
         self._ticked = trio.Event()
@@ -96,6 +97,9 @@ class Stage:
 
     def leave(self) -> None:
         self._mouth = None
+
+    def round_trip_ms(self) -> float | None:
+        return self.trip_ms
 
     def tell(self, kind: type[Event], **fields: Any) -> None:
         self.events.append((kind, fields))

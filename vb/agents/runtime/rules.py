@@ -37,12 +37,15 @@ class RuleBot:
     def _answer(self, text: str, tools: set[str]) -> list[Answer]:
         words = _WORDS.findall(text.lower())
         if any(word in words for word in ("goodbye", "bye", "hangup")) or "hang up" in text.lower():
-            return [Words("Goodbye. Have a nice day."), *self._call("hangup", tools)]
+            return [Words("Goodbye. Have a nice day.", uninterruptible=True), *self._call("hangup", tools)]
         if "transfer" in words:
             to = re.search(r"sips?:\S+", text)
             if to is None:
                 return [Words("Tell me the address to transfer you to.")]
-            return [Words("I am transferring you now."), *self._call("transfer", tools, target=to[0])]
+            return [
+                Words("I am transferring you now.", uninterruptible=True),
+                *self._call("transfer", tools, target=to[0]),
+            ]
         if "time" in words:
             now = self._now()
             return [Words(f"It is {_hour(now)} {now:%M}.".replace(" 00.", " o'clock."))]

@@ -76,6 +76,8 @@ class Speech:
 
     def _add(self, pieces: list[str]) -> None:
         idle = self._done == len(self._pieces)
+        if pieces and self._reply.piece_at is None:
+            self._reply.piece_at = trio.current_time()
         for piece in pieces:
             begin = max(self._at, self._reply.text.find(piece, self._at))
             self._at = begin + len(piece)
@@ -117,6 +119,8 @@ class Speech:
             self._expect()
             try:
                 async with self._provider.open(self._voice) as session, trio.open_nursery() as nursery:
+                    if self._reply.voice_open_at is None:
+                        self._reply.voice_open_at = trio.current_time()
 
                     async def feed() -> None:
                         try:
@@ -144,6 +148,8 @@ class Speech:
             if fed == len(self._pieces):
                 await self._moved.wait()
                 continue
+            if self._reply.first_text_at is None:
+                self._reply.first_text_at = trio.current_time()
             await session.feed(self._pieces[fed].text)
             await session.finalize()
             fed += 1

@@ -56,6 +56,7 @@ class Helper:
             ("voice", work.voice_job),
             ("ear", work.ear_job),
             ("activity", work.activity_job),
+            ("turn", work.turn_job),
         ):
             threading.Thread(target=self._labour, args=(take,), name=name, daemon=True).start()
         self._send([work.ready()])
@@ -146,9 +147,10 @@ def main(argv: list[str] | None = None) -> NoReturn:
     parser.add_argument("--models", default="")
     parser.add_argument("--voice", default="")
     parser.add_argument("--model", default="")
+    parser.add_argument("--turn-model", default="")
     parser.add_argument("--rows", type=int, default=64)
     args = parser.parse_args(argv)
-    serve(Installed(find_all(args.models, args.voice, args.model)), args.rows)
+    serve(Installed(find_all(args.models, args.voice, args.model), args.turn_model), args.rows)
 
 
 if __name__ == "__main__":
