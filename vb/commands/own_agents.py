@@ -80,7 +80,7 @@ class OwnAgentStart(OwnerRef):
     )
     detector: Literal["auto", "loudness"] = Field(
         default="auto",
-        description="what tells when the user speaks: the detector of local speech where there is one, or loudness",
+        description="what tells when the user speaks: the detector of local speech, if any, or loudness",
     )
     preemptive: bool = Field(
         default=True,

@@ -118,8 +118,12 @@ class ScriptEars:
 
     def says(self, text: str, *, final: bool = True) -> None:
         """Let every session hear something."""
+        self.hears(FinalText(text) if final else PartialText(text))
+
+    def hears(self, heard: Heard) -> None:
+        """Let every session give something."""
         for session in self._sessions:
-            session.put(FinalText(text) if final else PartialText(text))
+            session.put(heard)
 
     def breaks(self) -> None:
         """Let every session fail in a way that another cures."""

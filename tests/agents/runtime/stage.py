@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import trio
@@ -12,7 +12,7 @@ import trio.testing
 
 from tests.agents.runtime.engines import OTHER_HZ, TONES, ScriptEars, TonesVoice
 from vb.agents.audio import Mouth
-from vb.agents.runtime.brain import Answer, Line, Tool, ToolCall, Words
+from vb.agents.runtime.brain import Answer, Brain, Line, Tool, ToolCall, Words
 from vb.agents.runtime.options import AgentOptions, Parts
 from vb.agents.runtime.tally import Tally
 from vb.agents.tasks.runtime import OwnAgent
@@ -27,7 +27,13 @@ SPEECH = (6000 * np.sin(2 * np.pi * 300 * np.arange(480) / RATE_HZ)).astype(np.i
 SILENCE = np.zeros(480, np.int16)
 TONE_HZ = 440
 
-Step = str | float | ToolCall | ProviderFailed
+Step = str | float | Words | ToolCall | ProviderFailed
+
+
+class StageBrain(Brain, Protocol):
+    """One that tells how many of its answers are being made."""
+
+    thinking: int
 
 
 class ScriptBrain:
@@ -73,7 +79,7 @@ class Stage:
     key = "leg 1"
 
     def __init__(
-        self, brain: ScriptBrain, options: AgentOptions, do: Callable[[ToolCall], Awaitable[str]]
+        self, brain: StageBrain, options: AgentOptions, do: Callable[[ToolCall], Awaitable[str]]
     ) -> None:
         self.voice, self.ears, self.brain = TonesVoice(), ScriptEars(), brain
         self.heard: list[int] = []
@@ -168,7 +174,7 @@ async def _nothing(call: ToolCall) -> str:
 
 @asynccontextmanager
 async def open_stage(
-    brain: ScriptBrain,
+    brain: StageBrain,
     options: AgentOptions | None = None,
     do: Callable[[ToolCall], Awaitable[str]] = _nothing,
     *,

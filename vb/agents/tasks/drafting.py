@@ -41,8 +41,8 @@ class Draft:
         self._moved = trio.Event()
 
     def answers(self, lines: Sequence[Line]) -> bool:
-        """Return whether it is an answer to just these lines, and has not failed."""
-        return self._failure is None and list(lines) == self._lines
+        """Return whether it is an answer to just these lines."""
+        return list(lines) == self._lines
 
     async def run(self) -> None:
         """Let the model talk, until it has finished or the draft is dropped."""
