@@ -85,10 +85,10 @@ class FakeEar:
 
 
 class FakeTurns:
-    """Takes a turn to be over unless its last word is "two"."""
+    """Takes a turn to be over unless "two" is in it."""
 
     def judge(self, pcm: Pcm) -> float:
-        return 0.1 if read_tones(pcm).endswith("two") else 0.9
+        return 0.1 if "two" in read_tones(pcm) else 0.9
 
 
 @dataclass

@@ -16,7 +16,9 @@ from vb.agents.runtime.brain import Answer, Brain, Line, Tool, ToolCall, Words
 from vb.agents.runtime.options import AgentOptions, Parts
 from vb.agents.runtime.tally import Tally
 from vb.agents.tasks.runtime import OwnAgent
+from vb.agents.tasks.watching import Watching
 from vb.events.base import Event
+from vb.local_speech.tasks.turn_model import TurnModel
 from vb.providers.failure import ProviderFailed
 from vb.stt.base import Options
 from vb.tts.base import Voice
@@ -74,12 +76,18 @@ class Stage:
     Attributes:
         heard: the pitch of each frame that was heard, 0 for none.
         events: what the agent has told.
+        voice_of_user: what is heard of him, again and again, while he is loud.
     """
 
     key = "leg 1"
 
     def __init__(
-        self, brain: StageBrain, options: AgentOptions, do: Callable[[ToolCall], Awaitable[str]]
+        self,
+        brain: StageBrain,
+        options: AgentOptions,
+        do: Callable[[ToolCall], Awaitable[str]],
+        watching: Watching | None,
+        turn_model: TurnModel | None,
     ) -> None:
         self.voice, self.ears, self.brain = TonesVoice(), ScriptEars(), brain
         self.heard: list[int] = []
@@ -88,13 +96,24 @@ class Stage:
         self.trip_ms: float | None = 80.0
         self.tally = Tally()
         self.loud = False
+        self.voice_of_user = SPEECH
+        self._user_at = 0
         self._ticked = trio.Event()
         self.echo: int | None = None
         self._sound: list[np.ndarray] = []
         self._mouth: Mouth | None = None
         self._push: Any = None
         parts = Parts(options, None, self.voice, Voice("v"), self.ears, Options(), do)
-        self.agent = OwnAgent(self, self, parts, conversation_id="c", brain=brain, tally=self.tally)  # type: ignore[arg-type]  # as much of an owner as it needs
+        self.agent = OwnAgent(
+            self,  # type: ignore[arg-type]  # as much of an owner as it needs
+            self,
+            parts,
+            conversation_id="c",
+            brain=brain,
+            tally=self.tally,
+            watching=watching,
+            turn_model=turn_model,
+        )
 
     # -- as a seat and an owner ----------------------------------------------------------------------------
 
@@ -119,13 +138,18 @@ class Stage:
             self._sound.append(SILENCE if frame is None else frame)
             self.heard.append(0 if frame is None else pitch(frame))
             if self._mouth is not None:
-                said = SPEECH if self.loud else SILENCE
+                said = self._next_of_user() if self.loud else SILENCE
                 if self.echo is not None and len(self._sound) > self.echo:
                     said = said + self._sound[-1 - self.echo] // 10
                 self._push(said.astype(np.int16), RATE_HZ)
             self._ticked.set()
             self._ticked = trio.Event()
             await trio.sleep(FRAME_S)
+
+    def _next_of_user(self) -> np.ndarray:
+        places = np.arange(self._user_at, self._user_at + SILENCE.size)
+        self._user_at += SILENCE.size
+        return np.take(self.voice_of_user, places, mode="wrap")
 
     async def say(self, text: str, seconds: float = 0.5) -> None:
         """Speak, and be understood when it is over."""
@@ -134,7 +158,7 @@ class Stage:
 
     async def noise(self, seconds: float) -> None:
         """Make a noise."""
-        self.loud = True
+        self.loud, self._user_at = True, 0
         await trio.sleep(seconds)
         self.loud = False
 
@@ -179,9 +203,11 @@ async def open_stage(
     do: Callable[[ToolCall], Awaitable[str]] = _nothing,
     *,
     prepare: Callable[[Stage], None] = lambda stage: None,
+    watching: Watching | None = None,
+    turn_model: TurnModel | None = None,
 ) -> AsyncIterator[Stage]:
     """Hold a conversation inside the block; afterwards nothing of it may be left."""
-    stage = Stage(brain, options or AgentOptions(), do)
+    stage = Stage(brain, options or AgentOptions(), do, watching, turn_model)
     prepare(stage)
     async with trio.open_nursery() as ticks:
         ticks.start_soon(stage.tick)

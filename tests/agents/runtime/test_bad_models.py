@@ -75,7 +75,7 @@ class Endpoint:
         return model.answer(lines, tools)
 
 
-GOOD = [delta(content="bravo.") + b"data: [DONE]\n\n"]
+GOOD: list[bytes | float] = [delta(content="bravo.") + b"data: [DONE]\n\n"]
 BAD: dict[str, Sequence[bytes | float] | int] = {
     "empty": [],
     "nothing in it": [delta(role="assistant"), b"data: [DONE]\n\n"],

@@ -23,7 +23,8 @@ EIGHT = "alpha bravo charlie delta alpha bravo charlie delta"
 async def test_a_model_is_asked_at_the_last_words_and_heard_when_the_turn_is_over(
     autojump_clock: MockClock,
 ) -> None:
-    async with open_stage(ScriptBrain([0.3, "alpha."])) as stage:
+    brain = ScriptBrain([0.3, "alpha."])
+    async with open_stage(brain) as stage:
         await stage.say("hello")
         said_at = trio.current_time()
         await stage.until(AgentTurn)
@@ -34,7 +35,7 @@ async def test_a_model_is_asked_at_the_last_words_and_heard_when_the_turn_is_ove
         assert turn["endpointing_ms"] in (400, 420)
         first = stage.heard.index(TONES["alpha"]) * 0.02
         assert 0.4 <= first - said_at <= 0.5
-        assert len(stage.brain.asked) == 1
+        assert len(brain.asked) == 1
 
 
 async def test_one_that_may_not_begin_early_is_asked_when_the_turn_is_over(autojump_clock: MockClock) -> None:
@@ -137,7 +138,8 @@ async def test_a_model_that_fails_early_is_told_once_and_only_when_it_is_wanted(
 
 async def test_turns_that_the_provider_tells_are_quicker_and_are_guessed(autojump_clock: MockClock) -> None:
     options = AgentOptions(timing=Timing(min_endpointing_s=0.3, provider_turns=True))
-    async with open_stage(ScriptBrain([0.2, "alpha."]), options) as stage:
+    brain = ScriptBrain([0.2, "alpha."])
+    async with open_stage(brain, options) as stage:
         await stage.noise(0.5)
         await trio.sleep(0.1)
         stage.ears.hears(Turn("eager_end_of_turn", text="book a table"))
@@ -149,7 +151,7 @@ async def test_turns_that_the_provider_tells_are_quicker_and_are_guessed(autojum
         assert (turn["policy_ms"], turn["endpointing_ms"]) == (300, 300)
         assert turn["first_words_ms"] <= 320
         assert stage.ears.finalized == 0
-        assert len(stage.brain.asked) == 1
+        assert len(brain.asked) == 1
 
 
 async def test_a_turn_that_is_resumed_stops_the_model(autojump_clock: MockClock) -> None:
@@ -170,14 +172,15 @@ async def test_a_turn_that_is_resumed_stops_the_model(autojump_clock: MockClock)
 async def test_a_text_that_may_not_be_interrupted_is_heard_whole_and_the_user_is_answered_then(
     autojump_clock: MockClock,
 ) -> None:
-    async with open_stage(ScriptBrain(["bravo."])) as stage:
+    brain = ScriptBrain(["bravo."])
+    async with open_stage(brain) as stage:
         await stage.agent.say(EIGHT, uninterruptible=True)
         await trio.sleep(0.5)
         await stage.say("hello")
         said = await stage.until(AgentTurn)
         assert (said["heard"], said["interrupted"], said["false_interruptions"]) == (EIGHT, False, 0)
         assert (await stage.until(AgentResponse, 2))["text"] == "bravo."
-        assert stage.brain.asked[0] == [Line("assistant", EIGHT), Line("user", "hello")]
+        assert brain.asked[0] == [Line("assistant", EIGHT), Line("user", "hello")]
 
 
 async def test_a_text_that_may_be_interrupted_is(autojump_clock: MockClock) -> None:

@@ -2,7 +2,8 @@
 
 One clock: every delay counts from the last voiced sample, whatever else comes early or late. An interruption
 is judged in two steps. Soon after speech begins the agent pauses; only when it goes on is the agent's turn
-over. A cough or an "mhm" lets the agent go on at the sample where it paused.
+over. A cough or an "mhm" lets the agent go on at the sample where it paused. Where a detector takes its time
+to tell speech from noise, the agent pauses for any sound, and goes on when nothing says that it was speech.
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ BREATH_S: Final = 0.2
 FRAME_S: Final = 0.02
 BACKCHANNEL_S: Final = 1.0
 """An "mhm" after which the agent spoke on for so long is no turn; near its end it may be an answer."""
+GAP_S: Final = 0.06
+"""A quiet moment as short as this does not end a sound."""
 _ROUNDING_S: Final = 1e-6
 
 
@@ -51,6 +54,7 @@ class TurnTaking:
         self._finals: list[str] = []
         self._partial = ""
         self._sound_at = self._voiced_at = -NEVER
+        self._loud_at = self._loud_began_at = self._doubted_at = -NEVER
         self._spoke = False
         self._turn_began_at = -NEVER
         self._asked = False
@@ -103,6 +107,12 @@ class TurnTaking:
             self._spoke = True
             if not self._finals:
                 self._turn_began_at = self.began_at
+
+    def sounded(self, at: float, length_s: float = FRAME_S) -> None:
+        """Take note of a loud frame, of which it will be told later whether it is speech."""
+        if at - length_s - self._loud_at > GAP_S:
+            self._loud_began_at = at - length_s
+        self._loud_at = at
 
     @property
     def _run(self) -> float:
@@ -183,9 +193,14 @@ class TurnTaking:
                 self._paused = False
                 found.append(Resume())
             return
-        if silence <= BREATH_S and run >= timing.pause_s and not self._paused:
-            self._paused = True
-            found.append(Pause(self.began_at))
+        if not self._paused:
+            if silence <= BREATH_S and run >= timing.pause_s:
+                self._paused = True
+                found.append(Pause(self.began_at))
+            elif self._sounds(now):
+                self._paused = True
+                self._doubted_at = self._loud_began_at
+                found.append(Pause(self._doubted_at))
         words = len(" ".join([*self._finals, self._partial]).split())
         if self._paused and words >= timing.interruption_words:
             long_enough = run >= timing.interruption_s or (timing.interruption_words > 0 and words > 0)
@@ -194,12 +209,19 @@ class TurnTaking:
                 found.append(Interrupt())
                 return
         wait_s = timing.false_interruption_s if timing.interruption_words else BREATH_S
-        if self._paused and silence > wait_s:
+        doubt = now - self._doubted_at
+        if self._paused and silence > wait_s and doubt > BREATH_S:
             self._paused = False
-            self._forget()
-            self._false_at = self._voiced_at
+            if self._voiced_at > self._doubted_at:
+                self._forget()
+                self._false_at = self._voiced_at
             self.false_interruptions += 1
             found.append(Resume())
+
+    def _sounds(self, now: float) -> bool:
+        """Return whether there is a sound for which the agent has not paused yet."""
+        lasts = self._loud_at - self._loud_began_at + _ROUNDING_S >= self.timing.pause_s
+        return now - self._loud_at <= GAP_S and lasts and self._loud_began_at != self._doubted_at
 
     def _judge_end(self, now: float, found: list[Decision]) -> None:
         timing, silence = self.timing, now - self._heard_at

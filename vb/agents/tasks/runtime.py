@@ -116,9 +116,11 @@ class OwnAgent:
         options = parts.options
         self._telling = Telling(owner, tally)
         self._turn_model = turn_model if options.timing.turn_model else None
+        self._turns = TurnTaking(options.timing)
         watching = Watching() if watching is None else watching
         self._ear = watching.add(
             self._voiced,
+            sounded=self._turns.sounded,
             keep_s=TURN_S if self._turn_model is not None else 0.0,
             detect=options.detector,
         )
@@ -130,7 +132,6 @@ class OwnAgent:
         self._id = conversation_id
         self._mouth = _OwnMouth(self._ear.activity)
         self._mouth.on_turn = self._begun
-        self._turns = TurnTaking(options.timing)
         self._listening = Listening(
             parts.transcripts, parts.listening, self._understood, partial(self._telling.failed, "transcript")
         )

@@ -38,8 +38,14 @@ REST_S: Final = 1.0
 ENTER: Final = 0.5
 LEAVE: Final = 0.35
 """Probabilities from which silence becomes speech, and below which speech becomes silence."""
+MAX_BEFORE: Final = 3
+"""Loud frames just before the first that is surely speech are its beginning, so many at most."""
 MAX_WAITING: Final = 8
 """Frames of one user that wait to be judged; of older ones the loudness decides."""
+
+
+def ignore(at: float) -> None:
+    """Stand in for a callback nobody has set."""
 
 
 @dataclass(slots=True)
@@ -58,6 +64,7 @@ class Ear:
     Args:
         watching: asks the detector.
         voiced: told of each frame with speech: when its last sample came, and its length in seconds.
+        sounded: told when a loud frame came of which the detector says later whether it is speech.
         keep_s: how much of the audio is kept, for a turn model.
         detect: whether the detector is asked.
 
@@ -71,10 +78,12 @@ class Ear:
         watching: Watching,
         voiced: Callable[[float, float], None],
         *,
+        sounded: Callable[[float], None] = ignore,
         keep_s: float = 0.0,
         detect: bool = True,
     ) -> None:
         self._detect = detect
+        self._sounded = sounded
         self.activity = VoiceActivity()
         self.lag_s = 0.0
         self.row: int | None = None
@@ -85,6 +94,7 @@ class Ear:
         self._resampler: StreamResampler | None = None
         self._rest = np.zeros(0, np.int16)
         self._loud = self._above_echo = self._speaking = False
+        self._before = 0
 
     def push(self, frame: Pcm, rate_hz: int, now: float, *, agent_speaks: bool) -> None:
         """Take 20 ms of the user, inside the tick."""
@@ -94,6 +104,8 @@ class Ear:
             self._fall_back()
             if loud:
                 self._voiced(now, TICK_S)
+        elif loud:
+            self._sounded(now)
         if works or self._kept.maxlen:
             pcm = self._convert(frame, rate_hz)
             self._kept.append(pcm)
@@ -136,10 +148,13 @@ class Ear:
         speaks = frame.loud
         if odds is not None:
             speaks = odds >= (LEAVE if self._speaking else ENTER) and frame.above_echo
-        self._speaking = speaks
         self.lag_s = now - frame.ended_at
+        before, self._before = self._before, 0
         if speaks:
-            self._voiced(frame.ended_at, DETECTOR_S)
+            self._voiced(frame.ended_at, DETECTOR_S * (1 if self._speaking else 1 + before))
+        elif frame.loud:
+            self._before = min(before + 1, MAX_BEFORE)
+        self._speaking = speaks
 
     def recent(self) -> Pcm:
         """Return the audio that is kept, at 16 kHz."""
@@ -171,9 +186,16 @@ class Watching:
         """Return whether the detector is to be asked now."""
         return self._running and now >= self._rests_until
 
-    def add(self, voiced: Callable[[float, float], None], *, keep_s: float = 0.0, detect: bool = True) -> Ear:
+    def add(
+        self,
+        voiced: Callable[[float, float], None],
+        *,
+        sounded: Callable[[float], None] = ignore,
+        keep_s: float = 0.0,
+        detect: bool = True,
+    ) -> Ear:
         """Begin to listen to a user, as `Ear` says; whoever does closes it."""
-        ear = Ear(self, voiced, keep_s=keep_s, detect=detect)
+        ear = Ear(self, voiced, sounded=sounded, keep_s=keep_s, detect=detect)
         self._ears[ear] = None
         return ear
 
