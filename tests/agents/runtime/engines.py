@@ -28,6 +28,7 @@ class TonesVoice:
         fails: raises instead of speaking.
         stalls: says nothing over so many of the next connections.
         delay_s: how long it takes for each sentence.
+        delays: the same for the next ones.
     """
 
     name = "tones"
@@ -38,6 +39,7 @@ class TonesVoice:
         self.fails = False
         self.stalls = 0
         self.delay_s = 0.0
+        self.delays: list[float] = []
         self.opened = 0
 
     def check(self, voice: Voice) -> Voice:
@@ -70,7 +72,8 @@ class _TonesSession:
             raise ProviderFailed("service_unavailable", "tones: out of order")
         if self._stalls:
             return
-        await trio.sleep(self._voice.delay_s)
+        delays = self._voice.delays
+        await trio.sleep(delays.pop(0) if delays else self._voice.delay_s)
         for number, word in enumerate(text.split()):
             hertz = TONES.get(word.strip(".,!?").lower(), OTHER_HZ)
             steps = np.arange(24 * WORD_MS)

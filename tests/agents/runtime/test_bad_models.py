@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import trio
@@ -86,7 +86,7 @@ BAD: dict[str, Sequence[bytes | float] | int] = {
     "nested without end": [b"data: " + b"[" * 100_000 + b"\n\n"],
     "an error": [b'data: {"error": {"message": "overloaded"}}\n\n'],
     "a line without end": [b"data: " + b"x" * 65_536] * (MAX_LINE_BYTES // 65_536 + 2),
-    "comments without end": [b": ping\n\n", 1.0] * 60,
+    "comments without end": cast("list[bytes | float]", [b": ping\n\n", 1.0]) * 60,
     "arguments without end": [call("order", '{"count": '), *[call("order", " " * 1000), 0.01] * 10_000],
     "silence": [delta(role="assistant"), 3600.0],
     "another type": [delta(content=["a", {"b": 1}], tool_calls="order")],

@@ -254,6 +254,43 @@ async def test_goodbye_is_said_in_time_though_the_voice_is_dead(autojump_clock: 
         assert done[0] - asked <= 4.0
 
 
+@pytest.mark.parametrize("words", ["alpha bravo.", "Alpha. Bravo. Charlie."])
+async def test_a_hang_up_follows_the_last_frame_of_the_goodbye_within_100_ms(
+    autojump_clock: MockClock, words: str
+) -> None:
+    done: list[int] = []
+
+    async def do(call: ToolCall) -> str:
+        done.append(len(stage.heard))
+        return "done"
+
+    hangup = AgentOptions(tools=(Tool("hangup", ""),))
+    brain = ScriptBrain([f"{words} ", *calls("c1", name="hangup"), 0.3], [])
+    async with open_stage(brain, hangup, do) as stage:
+        await stage.say("bye")
+        turn = await stage.until(AgentTurn)
+        assert turn["heard"] == words
+        last = max(at for at, hertz in enumerate(stage.heard) if hertz)
+        (at,) = done
+        assert 0 < (at - last) * 20 <= 100
+
+
+async def test_a_voice_that_comes_in_bursts_is_heard_evenly_with_one_gap(autojump_clock: MockClock) -> None:
+    """Two seconds of audio at once, nothing for a second and a half more, and two seconds again."""
+    seven = "Alpha alpha alpha alpha alpha alpha alpha."
+    brain = ScriptBrain([f"{seven} {seven}"])
+    async with open_stage(brain, prepare=lambda s: s.voice.delays.extend([0.0, 3.6])) as stage:
+        await stage.say("hello")
+        turn = await stage.until(AgentTurn)
+        assert turn["played_ms"] == 4200
+        first = next(at for at, hertz in enumerate(stage.heard) if hertz)
+        last = max(at for at, hertz in enumerate(stage.heard) if hertz)
+        frames = [bool(hertz) for hertz in stage.heard[first : last + 1]]
+        gap = len(frames) - 210
+        assert frames == [True] * 105 + [False] * gap + [True] * 105
+        assert 1.4 <= gap * 0.02 <= 1.6
+
+
 async def test_a_slow_tool_is_bridged_by_a_tone_and_times_stay_true(autojump_clock: MockClock) -> None:
     async def do(call: ToolCall) -> str:
         await trio.sleep(9)

@@ -76,7 +76,7 @@ async def test_a_model_that_fails_is_told_once_and_the_conversation_goes_on(
 ) -> None:
     helper = FakeHelper()
     async with open_hearing(helper, ScriptBrain(["alpha."]), MODEL) as stage:
-        helper.engines.turns = lambda: Installed(()).turns()  # type: ignore[method-assign,return-value]  # there is none
+        helper.engines.turns = lambda: Installed(()).turns()  # type: ignore[assignment,method-assign,return-value]  # there is none
         for count in (1, 2):
             await stage.say("hello")
             turn = await stage.until(AgentTurn, count)
