@@ -10,6 +10,7 @@ from conformance.peers.chat_service import open_chat_service, tool_call
 from conformance.peers.stt_service import KEY as EARS_KEY
 from conformance.peers.stt_service import SttService, open_stt_service
 from conformance.peers.stt_words import WORDS
+from conformance.peers.trace_collector import open_trace_collector
 from conformance.peers.voice_services import KEY as VOICE_KEY
 from conformance.peers.voice_services import VoiceServices, open_voice_services
 from conformance.peers.vsi import Frame
@@ -166,16 +167,19 @@ async def agent_own_room(world: World) -> None:
 
 
 @scenario(
-    "Agent of the server's own with a language model: history, a tool by HTTP, a failure, hanging up",
+    "Agent of the server's own with a language model: history, a tool, a failure, a trace, hanging up",
     needs=("servers",),
 )
 async def agent_own_model(world: World) -> None:
     voices, ears = await world.open(open_voice_services()), await world.open(open_stt_service())
-    model = await world.open(open_chat_service())
+    model, traces = await world.open(open_chat_service()), await world.open(open_trace_collector())
     thinking = {
         "OPENAI_BASE_URL": f"{model.url}/v1",
         "OPENAI_API_KEY": chat_service.KEY,
         "VB_AGENT_MODEL": "m-1",
+        "OTEL_EXPORTER_OTLP_ENDPOINT": traces.url,
+        "OTEL_EXPORTER_OTLP_HEADERS": "X-Key=k-1",
+        "OTEL_SERVICE_NAME": "desk",
     }
     async with world.server({**_settings(voices, ears), **thinking}) as there:
         phone = await answered(there)
@@ -228,4 +232,7 @@ async def agent_own_model(world: World) -> None:
         await there.event("agent.disconnected", scope, reason="leg_ended")
         await phone.is_hung_up("api_hangup")
         there.order(("agent.disconnected", phone.leg_id), ("leg.disconnected", phone.leg_id))
+        call, turn = await traces.until("call"), await traces.until("agent turn")
+        check("trace", (turn["traceId"], turn["parentSpanId"]), (call["traceId"], call["spanId"]))
+        check("collector", (call["service"], traces.keys), ("desk", {"k-1"}))
         check("key in the log", chat_service.KEY.encode() in bytes(there.target.log), False)

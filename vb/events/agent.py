@@ -78,6 +78,7 @@ class AgentTurn(LegOrRoomEvent, type="agent.turn"):
     provider_ms: int | None = None
     server_ms: int | None = None
     early: bool = False
+    took_ms: int = 0
     ducked_ms: int | None = None
     played_ms: int
     interrupted: bool

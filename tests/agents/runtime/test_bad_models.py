@@ -87,7 +87,10 @@ BAD: dict[str, Sequence[bytes | float] | int] = {
     "an error": [b'data: {"error": {"message": "overloaded"}}\n\n'],
     "a line without end": [b"data: " + b"x" * 65_536] * (MAX_LINE_BYTES // 65_536 + 2),
     "comments without end": cast("list[bytes | float]", [b": ping\n\n", 1.0]) * 60,
-    "arguments without end": [call("order", '{"count": '), *[call("order", " " * 1000), 0.01] * 10_000],
+    "arguments without end": [
+        call("order", '{"count": '),
+        *cast("list[bytes | float]", [call("order", " " * 1000), 0.01]) * 10_000,
+    ],
     "silence": [delta(role="assistant"), 3600.0],
     "another type": [delta(content=["a", {"b": 1}], tool_calls="order")],
     "status 500": 500,

@@ -32,13 +32,16 @@ class Telling:
         if text:
             self._owner.tell(AgentUserTranscript, text=text, is_final=is_final)
 
-    def turn(self, reply: Reply, played_ms: int, round_trip_ms: float | None, *, cut_by_user: bool) -> None:
+    def turn(
+        self, reply: Reply, played_ms: int, round_trip_ms: float | None, now: float, *, cut_by_user: bool
+    ) -> None:
         """Tell what became of an answer, of which nothing more will be heard.
 
         Args:
             reply: it.
             played_ms: how much of it was heard.
             round_trip_ms: to the listener and back; None while nobody knows.
+            now: the time.
             cut_by_user: whether the user has cut it short.
         """
         heard = reply.text[: reply.noted].strip()
@@ -58,6 +61,7 @@ class Telling:
             **{f"{name}_ms": time_ms for name, time_ms in (steps | shares).items()},
             network_ms=None if round_trip_ms is None else round(round_trip_ms / 2),
             early=reply.early,
+            took_ms=round(1000 * (now - (reply.asked_at if reply.ended_at is None else reply.ended_at))),
             ducked_ms=ducked_ms,
             played_ms=played_ms,
             interrupted=interrupted,

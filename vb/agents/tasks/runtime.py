@@ -362,7 +362,7 @@ class OwnAgent:
         if rest := self._replier.note(reply):
             self._history.add(Line("assistant", rest))
         cut = not reply.complete and not reply.failed and by_user and (waited or bool(reply.text))
-        self._telling.turn(reply, played_ms, self._seat.round_trip_ms(), cut_by_user=cut)
+        self._telling.turn(reply, played_ms, self._seat.round_trip_ms(), trio.current_time(), cut_by_user=cut)
 
     def _begun(self, turn: int) -> None:
         reply = self._reply

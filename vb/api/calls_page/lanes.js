@@ -53,6 +53,11 @@ export function drawLanes({ startMs, endMs, entries, rooms, quality, sound, seek
   const caller = spans(entries, endMs, (entry) => SPEECH[entry.type]);
   if (caller.length) add("Speaks", (top) => caller.map((from) => bar("speech", from, top + 8, 16, `speaks at ${offset(from[0] - startMs)}`)));
   const agent = spans(entries, endMs, (entry) => ({ "agent.speaking_started": true, "agent.speaking_stopped": false })[entry.type]);
+  for (const { type, ms, event } of entries) { // one that runs in the server tells when its turn is over
+    if (type === "agent.turn" && event.played_ms > 0) {
+      agent.push([Math.max(ms - (event.took_ms ?? 0) + (event.first_heard_ms ?? 0), ms - (event.took_ms ?? event.played_ms)), ms]);
+    }
+  }
   if (agent.length) add("Agent", (top) => agent.map((from) => bar("agent", from, top + 8, 16, "agent speaks")));
   if (quality.length) {
     add("Quality", (top) => quality.map((sample, at) => {

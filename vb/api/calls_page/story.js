@@ -10,6 +10,8 @@ const SAID = {
   "stt.text": "Caller", "agent.user_transcript": "Caller", "agent.agent_response": "Agent", "rtt.received": "Typed",
 };
 
+const BUDGET = ["endpointing_ms", "first_words_ms", "first_audio_ms", "first_heard_ms", "policy_ms", "provider_ms", "server_ms"];
+
 function titleOf(entry) {
   if (entry.sip) {
     const [line, ...rest] = entry.sip.text.split("\r\n");
@@ -23,6 +25,7 @@ function gist(event) {
   const shown = ["room_id", "digit", "from", "to", "url", "file", "result", "error", "codec", "text"];
   const parts = shown.filter((name) => event[name] != null && event[name] !== "").map((name) => `${name.replace("_id", "")} ${event[name]}`);
   if (event.parts_ms) parts.push(...Object.entries(event.parts_ms).map(([name, ms]) => `${name.replaceAll("_", " ")} ${Math.round(ms)} ms`));
+  parts.push(...BUDGET.filter((name) => event[name] != null).map((name) => `${name.slice(0, -3).replaceAll("_", " ")} ${event[name]} ms`));
   if (event.cdr) parts.push(`${event.cdr.reason} after ${length(event.cdr.duration_total)}`);
   return parts.join(", ");
 }
@@ -37,6 +40,7 @@ const isFinal = (entry) => entry.event.is_final !== false;
 // How long the caller waited for each answer: from the end of what was said until the agent's words came.
 function timeTurns(entries) {
   let since = null;
+  let said = null;
   for (const entry of entries) {
     const ends = entry.type === "speaking.stopped" || (SAID[entry.type] === "Caller" && isFinal(entry));
     if (entry.type === "speaking.started") since = null;
@@ -44,6 +48,10 @@ function timeTurns(entries) {
     else if (SAID[entry.type] === "Agent" && since != null) {
       entry.waitedMs = entry.ms - since;
       since = null;
+      said = entry;
+    } else if (entry.type === "agent.turn" && said) { // of an agent that runs in the server, which knows better
+      said.waitedMs = entry.event.first_heard_ms;
+      said = null;
     }
   }
 }
