@@ -15,6 +15,8 @@ from tests.agents.runtime.engines import OTHER_HZ, TONES, ScriptEars, TonesVoice
 from tests.integration.test_agents import config_for
 from tests.support.phone import Phone, open_phone
 from tests.support.world import call_in, wait_for
+from vb.agents.runtime.brain import ToolCall
+from vb.commands.own_agents import Deeds
 from vb.errors import BadRequest, Conflict
 from vb.server import Server, open_server
 from vb.sip import call_events as sip
@@ -145,6 +147,37 @@ async def test_goodbye_hangs_up_once_it_was_heard(tmp_path: Any) -> None:
         ended = await world.next("leg.disconnected")
         assert ended["cdr"]["reason"] == "api_hangup"
         assert world.phone.tones(15) == {OTHER_HZ}
+
+
+async def test_tools_press_keys_play_transfer_and_say_what_they_cannot(tmp_path: Any) -> None:
+    async with open_world(tmp_path) as world:
+        engine = world.server.engine
+        (leg,) = engine.legs
+        deeds = Deeds(engine, leg, {}, {"send_dtmf", "play", "transfer"})
+        assert await deeds.do(ToolCall("1", "send_dtmf", {"digits": "12#"})) == "done"
+        with trio.fail_after(5):
+            while world.phone.digits != "12#":
+                await world.phone.hear(1)
+        assert (await deeds.do(ToolCall("2", "send_dtmf", {}))).startswith("error: ")
+        assert (await deeds.do(ToolCall("3", "play", {"url": "ftp://nowhere/"}))).startswith("error: ")
+        assert (await deeds.do(ToolCall("4", "hangup"))) == "error: there is no tool hangup"
+        assert (await deeds.do(ToolCall("5", "transfer", {"target": "nowhere"}))).startswith("error: ")
+        assert await deeds.do(ToolCall("6", "transfer", {"target": world.phone.uri})) == "done"
+        await world.next("leg.transfer_initiated")
+
+
+async def test_language_and_variables_reach_every_part(tmp_path: Any) -> None:
+    async with open_world(tmp_path) as world:
+        await world.start(
+            language="pl",
+            greeting="alpha {n}",
+            idle_timeout_ms=1000,
+            idle_prompt="bravo {n} {m}",
+            variables={"n": "delta", "m": "{n}"},
+        )
+        assert (await world.next("agent.agent_response"))["text"] == "alpha delta"
+        assert (await world.next("agent.agent_response"))["text"] == "bravo delta {n}"
+        assert (world.voice.language, world.ears.language) == ("pl", "pl")
 
 
 class Clocked(list[np.ndarray[Any, np.dtype[np.int16]]]):

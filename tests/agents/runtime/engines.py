@@ -29,6 +29,8 @@ class TonesVoice:
         stalls: says nothing over so many of the next connections.
         delay_s: how long it takes for each sentence.
         delays: the same for the next ones.
+        rate_hz: of its audio, or what it says of it.
+        language: that was asked for last.
     """
 
     name = "tones"
@@ -40,6 +42,8 @@ class TonesVoice:
         self.stalls = 0
         self.delay_s = 0.0
         self.delays: list[float] = []
+        self.rate_hz = 24_000
+        self.language = ""
         self.opened = 0
 
     def check(self, voice: Voice) -> Voice:
@@ -48,6 +52,7 @@ class TonesVoice:
     @asynccontextmanager
     async def open(self, voice: Voice, *, streamed: bool = False) -> AsyncIterator[VoiceSession]:
         self.opened += 1
+        self.language = voice.language
         stalls, self.stalls = self.stalls > 0, max(0, self.stalls - 1)
         try:
             yield _TonesSession(self, stalls=stalls)
@@ -79,7 +84,7 @@ class _TonesSession:
             steps = np.arange(24 * WORD_MS)
             pcm = (8000 * np.sin(2 * np.pi * hertz * steps / 24_000)).astype(np.int16)
             self._send.send_nowait(Mark(word, number * WORD_MS, (number + 1) * WORD_MS))
-            self._send.send_nowait(Audio(pcm, 24_000))
+            self._send.send_nowait(Audio(pcm, self._voice.rate_hz))
         self._send.send_nowait(Done())
 
     async def clear(self) -> None:
@@ -98,6 +103,7 @@ class ScriptEars:
     def __init__(self) -> None:
         self.finalized = 0
         self.heard_samples = 0
+        self.language = ""
         self._sessions: list[_ScriptSession] = []
 
     @property
@@ -112,6 +118,7 @@ class ScriptEars:
 
     @asynccontextmanager
     async def open(self, options: Options) -> AsyncIterator[EarSession]:
+        self.language = options.language
         session = _ScriptSession(self)
         self._sessions.append(session)
         try:

@@ -20,6 +20,7 @@ from vb.events.agent import (
     AgentInterrupted,
     AgentResponse,
     AgentTurn,
+    AgentUserTranscript,
 )
 from vb.providers.failure import ProviderFailed
 
@@ -430,3 +431,40 @@ async def test_whatever_goes_wrong_it_answers_again_and_leaves_nothing(
             at = brain.asked[-1].index(line)
             assert [result.call_id for result in brain.asked[-1][at + 1 : at + 1 + len(ids)]] == ids
     assert len(stage.all(AgentTurn)) == len({turn["turn"] for turn in stage.all(AgentTurn)})
+
+
+@pytest.mark.parametrize("rate_hz", [8_000, 11_025, 48_000])
+async def test_a_voice_at_an_odd_rate_is_heard_for_as_long_as_it_says(
+    autojump_clock: MockClock, rate_hz: int
+) -> None:
+    async with open_stage(
+        ScriptBrain(["alpha bravo"]), prepare=lambda s: setattr(s.voice, "rate_hz", rate_hz)
+    ) as stage:
+        await stage.say("hello")
+        turn = await stage.until(AgentTurn)
+        assert abs(turn["played_ms"] - 600 * 24_000 / rate_hz) <= 40
+        assert (turn["heard"], stage.all(AgentError)) == ("alpha bravo", [])
+
+
+@pytest.mark.parametrize("rate_hz", [0, -1, 1, 10**9])
+async def test_a_voice_at_an_impossible_rate_is_one_event(autojump_clock: MockClock, rate_hz: int) -> None:
+    async with open_stage(
+        ScriptBrain(["alpha"]), prepare=lambda s: setattr(s.voice, "rate_hz", rate_hz)
+    ) as stage:
+        for count in (1, 2):
+            await stage.say("hello")
+            await stage.until(AgentTurn, count)
+        (error,) = stage.all(AgentError)
+        assert (error["part"], error["category"]) == ("voice", "permanent_input")
+        assert TONE_HZ in stage.heard
+
+
+@pytest.mark.parametrize("text", ["\ud800 hello", "x" * 1_000_000, "\x00", "word " * 100_000])
+async def test_whatever_a_transcript_holds_it_is_bounded_text(autojump_clock: MockClock, text: str) -> None:
+    brain = ScriptBrain(["alpha"])
+    async with open_stage(brain) as stage:
+        await stage.say(text)
+        await stage.until(AgentTurn)
+        (told,) = stage.all(AgentUserTranscript)
+        assert len(told["text"].encode()) <= 65_536
+        assert brain.asked[0][-1].text == told["text"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 import trio
 from trio.testing import MockClock
@@ -12,6 +14,7 @@ from vb.agents.runtime.budget import shares_ms, steps_ms
 from vb.agents.runtime.decisions import Timing
 from vb.agents.runtime.options import AgentOptions
 from vb.agents.runtime.reply import Reply
+from vb.agents.seats import LegSeat
 from vb.events.agent import AgentInterrupted, AgentTurn
 
 EIGHT = "alpha bravo charlie delta alpha bravo charlie delta"
@@ -136,3 +139,12 @@ async def test_a_turn_that_waits_for_its_end_is_the_policys_time(autojump_clock:
         stage.ears.says("and then", final=False)
         turn = await stage.until(AgentTurn)
         assert (turn["policy_ms"], turn["provider_ms"]) == (1000, 0)
+
+
+@pytest.mark.parametrize("trip_ms", [None, 84.0])
+def test_the_way_to_a_leg_is_what_its_rtcp_tells(trip_ms: float | None) -> None:
+    link = SimpleNamespace(round_trip_ms=trip_ms)
+    leg = SimpleNamespace(link=lambda: link)
+    assert LegSeat(leg).round_trip_ms() == trip_ms  # type: ignore[arg-type]  # as much of a leg as it needs
+    leg.link = lambda: None
+    assert LegSeat(leg).round_trip_ms() is None  # type: ignore[arg-type]  # the same

@@ -12,6 +12,7 @@ import trio
 
 from vb.agents.audio import AudioFormat, Mouth
 from vb.agents.base import Busy, NotReady
+from vb.agents.messages import words
 from vb.agents.runtime.brain import Brain, Line
 from vb.agents.runtime.decisions import (
     AskFinal,
@@ -44,7 +45,7 @@ from vb.local_speech.engines.smart_turn import TURN_S
 from vb.local_speech.tasks.turn_model import TurnModel
 from vb.owner import Owner
 from vb.providers.failure import ProviderFailed
-from vb.stt.base import FinalText, Heard, PartialText, Turn
+from vb.stt.base import FinalText, Heard, PartialText
 
 log = structlog.get_logger(__name__)
 
@@ -234,17 +235,16 @@ class OwnAgent:
 
     def _understood(self, heard: Heard) -> None:
         self._telling.works("transcript")
+        text = words(heard.text or "")
         if isinstance(heard, PartialText):
-            self._turns.partial(heard.text)
-            self._telling.user(heard.text, is_final=False)
+            self._turns.partial(text)
+            self._telling.user(text, is_final=False)
         elif isinstance(heard, FinalText):
-            self._turns.final(heard.text)
+            self._turns.final(text)
             self._final_at = trio.current_time()
-            self._telling.user(heard.text, is_final=True)
-        elif isinstance(heard, Turn):
-            over_soon = heard.event == "eager_end_of_turn"
-            if over_soon or heard.event == "turn_resumed":
-                self._turns.may_be_over((heard.text or "") if over_soon else "")
+            self._telling.user(text, is_final=True)
+        elif heard.event in ("eager_end_of_turn", "turn_resumed"):
+            self._turns.may_be_over(text if heard.event == "eager_end_of_turn" else "")
         self._look(trio.current_time())
 
     async def _judge_turn(self, silence: int) -> None:

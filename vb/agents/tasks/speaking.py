@@ -19,6 +19,8 @@ from vb.tts.base import Provider as VoiceProvider
 
 RATE_HZ: Final = 24_000
 """What voices say is held at this rate, whatever theirs is."""
+MIN_RATE_HZ: Final = 4_000
+MAX_RATE_HZ: Final = 192_000
 AHEAD_MS: Final = 10_000
 """So far a voice may be ahead of what is heard; then it waits."""
 STALL_S: Final = 3.0
@@ -177,6 +179,9 @@ class Speech:
             piece.marks.append(SpokenWord(item.text, item.end_ms))
 
     def _hear(self, audio: Audio, piece: Stretch) -> None:
+        if not MIN_RATE_HZ <= audio.rate_hz <= MAX_RATE_HZ:
+            problem = f"{self._provider.name}: it speaks at {audio.rate_hz} Hz"
+            raise ProviderFailed("permanent_input", problem)
         reply, mouth = self._reply, self._mouth
         if reply.first_audio_at is None:
             reply.first_audio_at = trio.current_time()

@@ -55,7 +55,7 @@ export function drawLanes({ startMs, endMs, entries, rooms, quality, sound, seek
   const agent = spans(entries, endMs, (entry) => ({ "agent.speaking_started": true, "agent.speaking_stopped": false })[entry.type]);
   for (const { type, ms, event } of entries) { // one that runs in the server tells when its turn is over
     if (type === "agent.turn" && event.played_ms > 0) {
-      agent.push([Math.max(ms - (event.took_ms ?? 0) + (event.first_heard_ms ?? 0), ms - (event.took_ms ?? event.played_ms)), ms]);
+      agent.push([ms - (event.took_ms ?? event.played_ms) + (event.first_heard_ms ?? 0), ms]);
     }
   }
   if (agent.length) add("Agent", (top) => agent.map((from) => bar("agent", from, top + 8, 16, "agent speaks")));
