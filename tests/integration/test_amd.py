@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 import numpy as np
 import pytest
 import trio
 
-from tests.support.phone import Phone
+from tests.support.phone import Phone, in_use
 from tests.support.world import rest_of, sip_uri, wait_for
 from vb.channels import Channel
 from vb.codecs.g711 import PCM_TO_ULAW
@@ -58,23 +57,8 @@ class ScriptedPhone(Phone):
             await trio.sleep_until(due)
 
 
-@asynccontextmanager
-async def scripted(*script: tuple[float | None, int]) -> AsyncIterator[ScriptedPhone]:
-    phone = ScriptedPhone(*script)
-    try:
-        async with trio.open_nursery() as nursery:
-            await phone.open(nursery)
-            try:
-                yield phone
-            finally:
-                for call in phone.calls:
-                    call.hangup()
-                with trio.move_on_after(1, shield=True):
-                    for call in phone.calls:
-                        await call.wait_closed()
-                nursery.cancel_scope.cancel()
-    finally:
-        phone.close()  # once nobody reads its socket any more
+def scripted(*script: tuple[float | None, int]) -> AbstractAsyncContextManager[ScriptedPhone]:
+    return in_use(ScriptedPhone(*script))
 
 
 async def call_out(server: Server, phone: Phone, events: Events, **fields: Any) -> str:

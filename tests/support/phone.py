@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 import socket
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from typing import Any
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any, TypeVar
 
 import numpy as np
 import trio
@@ -20,6 +20,8 @@ from vb.rtp.packet import build_header, parse_rtp
 from vb.sdp.offer_answer import OfferAnswer
 from vb.sip import call_events as sip
 from vb.sip.tasks.endpoint import DialRequest, SipCall, SipEndpoint, SipSettings
+
+AnyPhone = TypeVar("AnyPhone", bound="Phone")
 
 
 class Phone:
@@ -198,9 +200,8 @@ class Phone:
 
 
 @asynccontextmanager
-async def open_phone(tone_hz: float, second_hz: float = 0.0, *, events: bool = True) -> AsyncIterator[Phone]:
-    """A phone for as long as the block lasts; it plays one tone or two."""
-    phone = Phone(tone_hz, second_hz, events=events)
+async def in_use(phone: AnyPhone) -> AsyncIterator[AnyPhone]:
+    """A phone that takes calls for as long as the block lasts; its calls end with it."""
     try:
         async with trio.open_nursery() as nursery:
             await phone.open(nursery)
@@ -214,4 +215,11 @@ async def open_phone(tone_hz: float, second_hz: float = 0.0, *, events: bool = T
                         await call.wait_closed()
                 nursery.cancel_scope.cancel()
     finally:
-        phone.close()
+        phone.close()  # once nobody reads its socket any more
+
+
+def open_phone(
+    tone_hz: float, second_hz: float = 0.0, *, events: bool = True
+) -> AbstractAsyncContextManager[Phone]:
+    """A phone for as long as the block lasts; it plays one tone or two."""
+    return in_use(Phone(tone_hz, second_hz, events=events))

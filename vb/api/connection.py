@@ -37,7 +37,7 @@ WRITE_TIMEOUT_S: Final = 5.0
 GONE_S: Final = 10.0
 """A peer that has acknowledged none of what was written for so long has vanished without a word."""
 _LOOK_S: Final = GONE_S / 4
-"""How often a peer is looked after while it owes acknowledgements; it is let go of twice this late at most."""
+"""How often a peer that owes acknowledgements is looked after; it is let go of twice this late at most."""
 LINGER_S: Final = 1.0
 _STREAM_ERRORS: Final = (trio.BrokenResourceError, trio.ClosedResourceError, trio.BusyResourceError)
 _MAX_EMPTY_LINES: Final = 16

@@ -12,6 +12,7 @@ import hashlib
 import hmac
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Final
 
 from cryptography import x509
@@ -26,14 +27,14 @@ LIFETIME: Final = datetime.timedelta(days=365)
 _CLOCK_SKEW: Final = datetime.timedelta(days=1)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Identity:
     """A certificate with its key; one serves all legs of a server."""
 
     certificate: x509.Certificate
     key: ec.EllipticCurvePrivateKey
 
-    @property
+    @cached_property
     def fingerprint(self) -> Fingerprint:
         """What our descriptions say of the certificate."""
         der = self.certificate.public_bytes(Encoding.DER)
