@@ -161,6 +161,7 @@ def build_engine(
     local_speech = build_local_speech(config.local_speech)
     turns = Turns(partial(metrics.recovered, "engine", "turn"))
     agents = Agents(ids, web, plane, local_speech)
+    agents.watching.on_fault = partial(metrics.recovered, "agents", "ear")
     bus.subscribe(metrics.observe)
     engine = Engine(
         config=config,

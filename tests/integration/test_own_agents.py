@@ -159,7 +159,7 @@ async def test_tools_press_keys_play_transfer_and_say_what_they_cannot(tmp_path:
             while world.phone.digits != "12#":
                 await world.phone.hear(1)
         assert (await deeds.do(ToolCall("2", "send_dtmf", {}))).startswith("error: ")
-        assert (await deeds.do(ToolCall("3", "play", {"url": "ftp://nowhere/"}))).startswith("error: ")
+        assert (await deeds.do(ToolCall("3", "play", {"url": ""}))).startswith("error: ")
         assert (await deeds.do(ToolCall("4", "hangup"))) == "error: there is no tool hangup"
         assert (await deeds.do(ToolCall("5", "transfer", {"target": "nowhere"}))).startswith("error: ")
         assert await deeds.do(ToolCall("6", "transfer", {"target": world.phone.uri})) == "done"

@@ -116,6 +116,25 @@ async def test_a_helper_that_crashes_leaves_nobody_unheard(autojump_clock: MockC
         assert sum(length_s for *_, length_s in user.seen) >= 0.4
 
 
+async def test_a_fault_of_one_conversation_ends_it_and_no_other(autojump_clock: MockClock) -> None:
+    async with open_watching(FakeHelper()) as watching:
+        faults: list[str] = []
+        watching.on_fault = lambda: faults.append("counted")
+
+        def fails(at: float, length_s: float) -> None:
+            raise ZeroDivisionError
+
+        bad = User(watching)
+        bad.ear.close()
+        bad.ear = watching.add(fails, failed=lambda: faults.append("ended"))
+        good = User(watching)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(bad.says, FRAME, 0.5)
+            nursery.start_soon(good.says, FRAME, 0.5)
+        assert faults[:2] == ["counted", "ended"]
+        assert sum(length_s for *_, length_s in good.seen) >= 0.4
+
+
 async def test_rows_come_back_and_are_fresh_for_the_next_user(autojump_clock: MockClock) -> None:
     helper = FakeHelper()
     async with open_watching(helper) as watching:

@@ -124,6 +124,7 @@ class OwnAgent:
             sounded=self._turns.sounded,
             keep_s=TURN_S if self._turn_model is not None else 0.0,
             detect=options.detector,
+            failed=self.fail,
         )
         self.owner = owner
         self.over = False

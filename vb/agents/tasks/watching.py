@@ -44,6 +44,10 @@ MAX_WAITING: Final = 8
 """Frames of one user that wait to be judged; of older ones the loudness decides."""
 
 
+def nothing() -> None:
+    """Stand in for another."""
+
+
 def ignore(at: float) -> None:
     """Stand in for a callback nobody has set."""
 
@@ -67,10 +71,12 @@ class Ear:
         sounded: told when a loud frame came of which the detector says later whether it is speech.
         keep_s: how much of the audio is kept, for a turn model.
         detect: whether the detector is asked.
+        failed: told that what is told of frames has failed: a fault here ends one conversation, and no other.
 
     Attributes:
         activity: judges by loudness, and knows what the agent says itself.
         lag_s: how long after its end the newest frame was judged.
+        open: whether anything is heard.
     """
 
     def __init__(
@@ -81,11 +87,14 @@ class Ear:
         sounded: Callable[[float], None] = ignore,
         keep_s: float = 0.0,
         detect: bool = True,
+        failed: Callable[[], None] = nothing,
     ) -> None:
+        self.failed = failed
         self._detect = detect
         self._sounded = sounded
         self.activity = VoiceActivity()
         self.lag_s = 0.0
+        self.open = True
         self.row: int | None = None
         self.frames: deque[_Frame] = deque()
         self._watching = watching
@@ -98,6 +107,8 @@ class Ear:
 
     def push(self, frame: Pcm, rate_hz: int, now: float, *, agent_speaks: bool) -> None:
         """Take 20 ms of the user, inside the tick."""
+        if not self.open:
+            return
         loud = self.activity.judge(frame, agent_speaks=agent_speaks)
         works = self._detect and self._watching.works(now)
         if not works:
@@ -170,10 +181,14 @@ class Watching:
 
     Args:
         speech: the engines of this machine; None for none.
+
+    Attributes:
+        on_fault: told of each fault that was contained.
     """
 
     def __init__(self, speech: LocalSpeech | None = None) -> None:
         self.bell = Bell()
+        self.on_fault: Callable[[], None] = nothing
         self._watch = Watch(speech) if speech is not None and speech.detects else None
         self._ears: dict[Ear, None] = {}
         self._left: list[int] = []
@@ -193,14 +208,16 @@ class Watching:
         sounded: Callable[[float], None] = ignore,
         keep_s: float = 0.0,
         detect: bool = True,
+        failed: Callable[[], None] = nothing,
     ) -> Ear:
         """Begin to listen to a user, as `Ear` says; whoever does closes it."""
-        ear = Ear(self, voiced, sounded=sounded, keep_s=keep_s, detect=detect)
+        ear = Ear(self, voiced, sounded=sounded, keep_s=keep_s, detect=detect, failed=failed)
         self._ears[ear] = None
         return ear
 
     def remove(self, ear: Ear) -> None:
         """Forget a user; it may be called again."""
+        ear.open = False
         if self._ears.pop(ear, self) is None:
             self._leave(ear)
 
@@ -260,7 +277,13 @@ class Watching:
                 continue
             if odds is None:
                 self._leave(ear)  # what it knows of the user has a gap now
-            ear.take(frame, None if odds is None else float(odds[index]), now)
+            try:
+                ear.take(frame, None if odds is None else float(odds[index]), now)
+            except Exception:  # a fault of one conversation is no fault of the others
+                log.exception("agent failed by what it heard")
+                self.on_fault()
+                self.remove(ear)
+                ear.failed()
 
     def readings(self) -> Iterator[Reading]:
         """Give the figures."""
