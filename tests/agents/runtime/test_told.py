@@ -80,7 +80,7 @@ async def test_words_of_which_nothing_was_heard_have_no_shares(autojump_clock: M
     ) as stage:
         turn = await stage.until(AgentTurn)
         times = [name for name, value in turn.items() if name.endswith("_ms") and value is not None]
-        assert sorted(times) == ["network_ms", "played_ms"]
+        assert sorted(times) == ["network_ms", "played_ms", "took_ms"]
 
 
 async def test_pauses_tell_how_soon_and_at_which_sample_it_went_on(autojump_clock: MockClock) -> None:
