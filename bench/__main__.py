@@ -56,11 +56,13 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def _chosen(args: argparse.Namespace) -> list[Case]:
-    soak = [replace(case, minutes=args.minutes) for case in ON_REQUEST]
-    cases: list[Case] = [*(QUICK if args.quick else CASES), *soak]
+    long = [
+        replace(case, minutes=args.minutes) if isinstance(case, SoakCase) else case for case in ON_REQUEST
+    ]
+    cases: list[Case] = [*(QUICK if args.quick else CASES), *long]
     profiled = PROFILED if not args.quick else QUICK[0].name
     wanted = args.only or ([profiled] if args.profile else None)
-    chosen = [case for case in cases if (case not in soak if wanted is None else case.name in wanted)]
+    chosen = [case for case in cases if (case not in long if wanted is None else case.name in wanted)]
     if wanted is not None and len(chosen) < len(set(wanted)):
         raise SystemExit(f"bench: no such case among {', '.join(case.name for case in cases)}")
     return chosen

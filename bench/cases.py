@@ -247,6 +247,9 @@ class MemoryCase:
     bar_kb: float = 0.5
 
 
+HistoryKind = Literal["", "sqlite", "postgresql"]
+
+
 @dataclass(frozen=True, slots=True)
 class SignallingCase:
     """Calls without audio, answered by a command and hung up soon after; one client reads all events.
@@ -257,7 +260,7 @@ class SignallingCase:
         calls: measured.
         warm_up: calls before them.
         hold_s: from the 200 to the caller's BYE.
-        history: whether the server keeps its calls in a PostgreSQL database.
+        history: the kind of database in which the server keeps its calls; empty for none.
     """
 
     name: str = "signalling"
@@ -265,7 +268,26 @@ class SignallingCase:
     calls: int = 900
     warm_up: int = 120
     hold_s: float = 0.1
-    history: bool = False
+    history: HistoryKind = ""
+
+
+@dataclass(frozen=True, slots=True)
+class HistoriesCase:
+    """The same calls without a history, with one in SQLite and with one in PostgreSQL, in turn.
+
+    Attributes:
+        name: as `--only` takes it.
+        rate: calls a second.
+        calls: measured, in each run.
+        warm_up: calls before them.
+        rounds: how often each takes its turn.
+    """
+
+    name: str = "signalling-300-histories"
+    rate: float = 300.0
+    calls: int = 3000
+    warm_up: int = 150
+    rounds: int = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -296,6 +318,7 @@ Case = (
     | MemoryCase
     | SoakCase
     | SignallingCase
+    | HistoriesCase
     | BurstCase
 )
 
@@ -328,14 +351,14 @@ CASES: Final[tuple[Case, ...]] = (
     MemoryCase(),
     SignallingCase(),
     SignallingCase("signalling-300", rate=300.0, calls=3000, warm_up=150),
-    SignallingCase("signalling-300-history", rate=300.0, calls=3000, warm_up=150, history=True),
+    SignallingCase("signalling-300-history", rate=300.0, calls=3000, warm_up=150, history="postgresql"),
     BurstCase("delete-400", 420, "delete"),
     BurstCase("delete-2000", 2020, "delete"),
     BurstCase("hang-up-2000", 2000, "hang up"),
     BurstCase("stop-1000", 1000, "stop"),
 )
 
-ON_REQUEST: Final = (SoakCase(),)
+ON_REQUEST: Final[tuple[Case, ...]] = (SoakCase(), HistoriesCase())
 """Only run when they are named."""
 
 QUICK: Final[tuple[Case, ...]] = (

@@ -336,6 +336,7 @@ class SignallingFigures:
         load: the generator's own lateness.
         late_percent: ticks that the server itself calls late, None when it does not say.
         stored_s: from the end of the last call until the history had all of them; None without a history.
+        lateness: of ticks, as the server tells it of its last minute, None when it does not say.
     """
 
     cpu_us: float
@@ -348,6 +349,22 @@ class SignallingFigures:
     load: LoadLateness
     late_percent: float | None = None
     stored_s: float | None = None
+    lateness: Spread | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class HistoriesFigures:
+    """What a history costs the ticks, and how soon it has all calls: a figure for each round.
+
+    Attributes:
+        late_p99_ms: kind of history → lateness of ticks that 99 of 100 stay below.
+        stored_s: kind of history → from the end of the last call until all were stored.
+        core_wait_percent: of the time, the most that the server could have run but had no core.
+    """
+
+    late_p99_ms: dict[str, list[float]]
+    stored_s: dict[str, list[float]]
+    core_wait_percent: float
 
 
 Figures = (
@@ -361,6 +378,7 @@ Figures = (
     | MemoryFigures
     | SoakFigures
     | SignallingFigures
+    | HistoriesFigures
     | BurstFigures
 )
 

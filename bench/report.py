@@ -16,6 +16,7 @@ from bench.cases import (
     Case,
     DelayCase,
     FeaturesCase,
+    HistoriesCase,
     MediaCase,
     MemoryCase,
     SignallingCase,
@@ -106,6 +107,11 @@ def _describe(case: Case) -> str:
             return (
                 f"{case.calls} calls answered by a command, {case.rate:g} a second, "
                 f"hung up after {case.hold_s * 1000:g} ms, no audio from callers"
+            )
+        case HistoriesCase():
+            return (
+                f"{case.calls} calls, {case.rate:g} a second, {case.rounds} times in turn: "
+                "without a history, in SQLite, in PostgreSQL"
             )
         case BurstCase():
             return f"{case.legs} calls, nearly all in one room without audio, end at once: {case.kind}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from statistics import median
 from typing import Final, TypeVar
 
 from bench.cases import (
@@ -23,6 +24,7 @@ from bench.cases import (
     Case,
     DelayCase,
     FeaturesCase,
+    HistoriesCase,
     MediaCase,
     MemoryCase,
     SignallingCase,
@@ -34,12 +36,14 @@ from bench.cases import (
     WebSocketCase,
 )
 from bench.figures import Spread
+from bench.histories import most_late_ms
 from bench.outcome import (
     BurstFigures,
     CallFigures,
     DelayFigures,
     FeatureFigures,
     Figures,
+    HistoriesFigures,
     MediaFigures,
     MemoryFigures,
     Outcome,
@@ -130,6 +134,8 @@ def _readers(case: Case) -> list[Reader]:
             return _of(SoakFigures, SOAK)
         case SignallingCase():
             return _of(SignallingFigures, SIGNALLING)
+        case HistoriesCase():
+            return _of(HistoriesFigures, HISTORIES)
         case BurstCase():
             return _of(BurstFigures, BURST)
 
@@ -348,6 +354,25 @@ SIGNALLING: Final[Sequence[Own[SignallingFigures]]] = (
     ("time without a core, % of the window", lambda f: f.core_wait_percent, None),
     ("generator lateness p99, ms", lambda f: f.load.p99_ms, None),
     ("generator, share of a core", lambda f: f.load.cpu_share, None),
+)
+
+
+def _late_of(kind: str) -> Callable[[HistoriesFigures], float | None]:
+    return lambda figures: median(figures.late_p99_ms[kind]) if figures.late_p99_ms.get(kind) else None
+
+
+def _stored_of(kind: str) -> Callable[[HistoriesFigures], float | None]:
+    return lambda figures: max(figures.stored_s.get(kind, ()), default=None)
+
+
+HISTORIES: Final[Sequence[Own[HistoriesFigures]]] = (
+    ("ticks late p99 without a history, ms", _late_of(""), None),
+    ("ticks late p99 with SQLite, ms", _late_of("sqlite"), None),
+    ("ticks late p99 with PostgreSQL, ms", _late_of("postgresql"), None),
+    ("most that both may be late by, ms", lambda f: most_late_ms(f.late_p99_ms.get("", ())), None),
+    ("SQLite has the last call after, s", _stored_of("sqlite"), STORED_S),
+    ("PostgreSQL has the last call after, s", _stored_of("postgresql"), STORED_S),
+    ("time without a core, % of the window", lambda f: f.core_wait_percent, None),
 )
 
 

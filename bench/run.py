@@ -26,6 +26,7 @@ from bench.cases import (
     Case,
     DelayCase,
     FeaturesCase,
+    HistoriesCase,
     MediaCase,
     MemoryCase,
     SignallingCase,
@@ -42,6 +43,7 @@ from bench.events import lost_events, order_faults
 from bench.features import run_features
 from bench.figures import Spread
 from bench.generator import Generator, LoadLateness
+from bench.histories import run_histories
 from bench.memory import run_memory
 from bench.outcome import CallFigures, DelayFigures, MediaFigures, Options, Outcome
 from bench.programs import run_websocket
@@ -92,6 +94,8 @@ def run_case(case: Case, checkout: Path, options: Options) -> Outcome:
             return run_soak(case, checkout, options)
         case SignallingCase():
             return run_signalling(case, checkout, options)
+        case HistoriesCase():
+            return run_histories(case, checkout, options)
         case BurstCase():
             return run_burst(case, checkout, options)
 

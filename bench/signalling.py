@@ -18,7 +18,7 @@ from bench.generator import FinishedCall
 from bench.host import Placement, placed, placements
 from bench.load.churn import Rush
 from bench.outcome import Options, Outcome, SignallingFigures
-from bench.server import late_percent
+from bench.server import late_percent, tick_lateness
 from tests.support.postgres import running_postgres
 
 EVENTS: Final = ("leg.ringing", "leg.connected", "leg.disconnected")
@@ -56,7 +56,8 @@ def run_signalling(case: SignallingCase, checkout: Path, options: Options) -> Ou
         done = _offer(bed, case, case.calls)
         used, waited = bed.server.cpu_s() - used, bed.server.core_wait_s() - waited
         took = monotonic() - began
-        late = late_percent(before, bed.server.metrics())
+        after = bed.server.metrics()
+        late = late_percent(before, after)
         lateness = bed.generator.lateness()
         application = bed.application
         offered = case.warm_up + case.calls
@@ -81,6 +82,7 @@ def run_signalling(case: SignallingCase, checkout: Path, options: Options) -> Ou
             load=lateness,
             late_percent=late,
             stored_s=stored_s,
+            lateness=tick_lateness(after),
         )
         if stored_s is not None and stored_s >= STORED_S:
             faults.append(f"not all of {offered} calls were stored within {STORED_S:.0f} s")
@@ -93,8 +95,12 @@ def _history(case: SignallingCase, place: Placement) -> Iterator[dict[str, str]]
     if not case.history:
         yield {}
         return
-    with placed(place), tempfile.TemporaryDirectory() as folder, running_postgres() as url:
-        yield {"VB_DATABASE_URL": url, "VB_DATA_DIR": folder}
+    with placed(place), tempfile.TemporaryDirectory() as folder:
+        if case.history == "sqlite":
+            yield {"VB_DATABASE_URL": f"sqlite:///{folder}/calls.db", "VB_DATA_DIR": folder}
+            return
+        with running_postgres() as url:
+            yield {"VB_DATABASE_URL": url, "VB_DATA_DIR": folder}
 
 
 def _wait_stored(bed: Bed, calls: int) -> float:

@@ -14,6 +14,7 @@ import trio
 from interop.chromium import Page, find_chromium, open_page
 from interop.report import Report, run_peer
 from interop.server import Server, running_server
+from interop.stored_calls import ANSWERED, ASKED, CUT_SHORT, FIRST_HEARD_MS, store_agent_call
 
 TOKEN = "a-token-that-nobody-guesses"
 CALL_S = 30.0
@@ -61,11 +62,50 @@ async def _hold_call(server: Server) -> None:
         await trio.sleep(SOUNDED_S)
         await client.delete(f"/v1/legs/{called}")
         await _until(
-            client, "/api/calls", lambda found: len([call for call in found["results"] if call["ended"]]) == 2
+            client, "/api/calls", lambda found: len([call for call in found["results"] if call["ended"]]) == 3
         )
 
 
-async def _look(report: Report, page: Page, server: Server, folder: Path) -> None:
+async def _look_at_agent(report: Report, page: Page, call_id: str, folder: Path) -> None:
+    """Look at the story of a call with an agent: what was said, when it spoke, and how long that took."""
+    check = report.check
+    await page.resize(*DESK)
+    await page.run(f"location.hash = '#/{call_id}'")
+    check(
+        await page.wait_for(f"document.body.textContent.includes({ASKED!r})"),
+        "the story tells what was asked",
+    )
+    said = await page.run("[...document.querySelectorAll('.said')].map(node => node.textContent)")
+    answer = next((text for text in said if ANSWERED in text), "")
+    check(f"answered after {FIRST_HEARD_MS} ms" in answer, "an answer tells how long it took", said)
+    check("end of turn 420" in answer, "and how long each step of it took", answer)
+    check(
+        any(CUT_SHORT in text and "interrupted" in text for text in said),
+        "an answer that was cut short says so",
+        said,
+    )
+    bars = await page.run(
+        "['.agent', '.waited', '.speech'].map(m => document.querySelectorAll(`.lanes ${m}`).length)"
+    )
+    report.equal(
+        bars, [3, 2, 3], "the time line shows the agent's turns, what they took, and the caller's speech"
+    )
+    listed = await page.run("document.querySelector('.story').textContent")
+    check(
+        "turn 2, heard after 812 ms" in listed,
+        "a turn tells its times",
+        listed[:3000],
+    )
+    facts = await page.run("document.querySelector('.facts').textContent")
+    check("Agent answers after700 ms" in facts, "the facts tell how fast the agent answers", facts)
+    await page.shoot(folder / "agent-desk.png")
+    await page.resize(*PHONE)
+    fits = "document.documentElement.scrollWidth <= 360"
+    check(await page.wait_for(fits), "the story of an agent fits into 360 pixels")
+    await page.shoot(folder / "agent-phone.png")
+
+
+async def _look(report: Report, page: Page, server: Server, agent_call: str, folder: Path) -> None:
     await page.resize(*DESK)
     check = report.check
     if not check(await page.wait_for("document.getElementById('ask')?.open"), "it asks for a token"):
@@ -77,7 +117,7 @@ async def _look(report: Report, page: Page, server: Server, folder: Path) -> Non
     await page.ask("Input.insertText", text=TOKEN)
     await page.press("Enter")
     listed = "document.querySelectorAll('.calls tbody tr').length"
-    check(await page.wait_for(f"{listed} === 2"), "both calls are listed")
+    check(await page.wait_for(f"{listed} === 3"), "all calls are listed")
     check(
         await page.wait_for("document.querySelector('.calls').textContent.includes('anna')"),
         "the list tells who called",
@@ -149,10 +189,12 @@ async def _look(report: Report, page: Page, server: Server, folder: Path) -> Non
     check(await page.wait_for(fits), "the story fits into 360 pixels")
     await page.shoot(folder / "story-phone.png")
     await page.run("location.hash = '#/'")
-    check(await page.wait_for(f"{listed} === 2"), "the way back leads to the list")
+    check(await page.wait_for(f"{listed} === 3"), "the way back leads to the list")
     check(await page.wait_for(fits), "the list fits into 360 pixels")
     await page.wait_for("document.querySelector('.calls').textContent.includes('anna')")
     await page.shoot(folder / "list-phone.png")
+
+    await _look_at_agent(report, page, agent_call, folder)
 
     strangers = [
         url
@@ -175,10 +217,13 @@ async def run(report: Report) -> None:
     with tempfile.TemporaryDirectory(prefix="interop-browser-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
         pictures = Path(keep) if keep else folder
-        async with running_server(folder, {"VB_API_TOKENS": TOKEN}) as server:
+        database = folder / "calls.db"
+        agent_call = await trio.to_thread.run_sync(store_agent_call, database)
+        settings = {"VB_API_TOKENS": TOKEN, "VB_DATABASE_URL": f"sqlite:///{database}"}
+        async with running_server(folder, settings) as server:
             await _hold_call(server)
             async with open_page(folder, f"{server.http_url}/calls") as page:
-                await _look(report, page, server, pictures)
+                await _look(report, page, server, agent_call, pictures)
 
 
 def main() -> int:

@@ -83,6 +83,10 @@ def questions() -> list[Question]:
         "search, word of all": [("search", KNOWN.word)],
         "search, rare word": [("search", KNOWN.rare)],
         "search, two words": [("search", f"{KNOWN.word} {KNOWN.rare}")],
+        "search, two common": [("search", " ".join(KNOWN.common[:2]))],
+        "search, three common": [("search", " ".join(KNOWN.common))],
+        "search, common and rare": [("search", f"{KNOWN.common[0]} {KNOWN.number}")],
+        "search, sixteen words": [("search", KNOWN.many)],
         "search, number": [("search", KNOWN.number)],
         "search, order": [("search", KNOWN.order)],
         "search, nothing": [("search", "zzzzzz")],
@@ -91,13 +95,41 @@ def questions() -> list[Question]:
         "agent and dates": [("agentIds", AGENTS[0]), ("fromDate", day)],
         "team and duration": [("metadata.X-Team", "team-0"), ("durationMin", "60s")],
         "search and agent": [("search", KNOWN.word), ("agentIds", AGENTS[0])],
+        "search, agent and duration": [
+            ("search", " ".join(KNOWN.common[:2])),
+            ("agentIds", AGENTS[0]),
+            ("durationMin", "60s"),
+        ],
+        "search, voice and hours": [
+            ("search", KNOWN.common[0]),
+            ("voiceId", VOICES[0]),
+            ("timeOfDayStart", "22:00"),
+            ("timeOfDayEnd", "06:00"),
+        ],
+        "many words, eight hours": [
+            ("search", KNOWN.many),
+            ("fromDate", f"{day}T10:00:00Z"),
+            ("toDate", f"{day}T18:20:00Z"),
+        ],
+        "search and dates": [("search", " ".join(KNOWN.common[:2])), ("fromDate", day)],
+        "search, longest first": [("search", KNOWN.common[0]), ("sort", "-duration")],
+        "sixty agents and team": [
+            *(("agentIds", agent) for agent in (*AGENTS, *VOICES)),
+            ("metadata.X-Team", "team-0"),
+        ],
+        "duration and hours": [
+            ("durationMin", "60s"),
+            ("timeOfDayStart", "22:00"),
+            ("timeOfDayEnd", "06:00"),
+        ],
         "sorted by duration": [("sort", "-duration")],
         "sorted by ended, agent": [("sort", "-ended"), ("agentIds", AGENTS[0])],
+        "sorted by duration, team": [("sort", "duration"), ("metadata.X-Team", "team-0")],
     }
     asked = [Question("page of 50", [], PAGE_MS)]
     asked += [Question(name, pairs, FILTER_MS) for name, pairs in filters.items()]
     asked += [Question(name, pairs, SEARCH_MS) for name, pairs in searches.items()]
-    return asked + [Question(name, pairs, 0.0) for name, pairs in several.items()]
+    return asked + [Question(name, pairs, SEARCH_MS) for name, pairs in several.items()]
 
 
 def _p(values: list[float], share: float) -> float:
@@ -191,7 +223,7 @@ def main(argv: list[str] | None = None) -> int:
                 load(url, make_calls(args.calls))
                 store = Store(url, run_id=RUN)
                 store.open()
-                while not store.tend_words():
+                while not store.tend():
                     pass
                 store.close()
                 kind = store.kind

@@ -48,12 +48,16 @@ class Known:
         number: of one caller.
         word: that every summary has.
         rare: that few summaries have.
+        common: that many summaries have.
+        many: as many words as a search may have, all of them common.
     """
 
     order: str = "order-123456"
     number: str = "4930000012345"
     word: str = "caller"
     rare: str = "bababa"
+    common: tuple[str, str, str] = ("bababa", "babade", "debaba")
+    many: str = "caller x team env prod order bababa babade debaba badeba 493 4930 49300 498 4989 49891"
 
 
 _SDP: Final = (

@@ -175,5 +175,5 @@ def test_pages_of_common_words_are_those_of_a_plain_search(store: Store, sort: s
 
 def test_few_calls_have_no_common_words(store: Store) -> None:
     store.write([said(number, "amber") for number in range(10)])
-    assert store.tend_words()
+    assert store.tend()
     assert counters(store) == Counter()

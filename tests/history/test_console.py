@@ -56,6 +56,7 @@ def test_filters_are_those_of_the_api(config: Config) -> None:
     (call,) = [json.loads(line) for line in text.splitlines()]
     assert call["billedDuration"] == "90.500s"
     assert ask(config, "list", "--limit", "1", "--sort", "created")[1].count("\n") == 2
+    assert ask(config, "list", "--sort", "-duration", "--limit", "1")[1].count("90.5") == 1
     assert ask(config, "list", "--search", "4930111", "--format", "jsonl")[1].count("\n") == 1
 
 
@@ -88,6 +89,9 @@ def test_old_calls_are_pruned(config: Config) -> None:
         (("list", "--duration-min", "long"), "vb: durationMin: must be a duration"),
         (("show", "nobody"), "vb: call not found"),
         (("list", "--metadata", "=x"), "vb: metadata: needs a key"),
+        (("list", "--metadata", "X-Team"), "vb: metadata: must be given as"),
+        (("export", "--sort", "-length"), "vb: sort: must be one of"),
+        (("list", "--sort", "--limit"), "vb: sort: must be one of"),
     ],
 )
 def test_what_is_wrong_is_one_line(

@@ -14,7 +14,7 @@ from quart_trio import QuartTrio
 
 from vb.api.edge import CommandRunner
 from vb.api.encoding import parse_body, to_line
-from vb.commands.query import read_query
+from vb.commands.query import read_query, split_query
 from vb.commands.registry import REGISTRY, parse_params
 from vb.errors import InvalidField, VbError
 
@@ -90,7 +90,7 @@ def _operation(
         route = command.route
         try:
             body = parse_body(await request.get_data(cache=False, as_text=False, parse_form_data=False))
-            query = {} if route.body else read_query(command.params, request.args.items(multi=True))
+            query = {} if route.body else read_query(command.params, split_query(request.query_string))
             fields = route.path_fields
             named = {fields[parameter]: value for parameter, value in path.items()}
             params = parse_params(command.params, {**query, **route.from_body(body), **named})

@@ -1,7 +1,7 @@
 """From the query of a request to the parameters of a command.
 
 Everything in a query is text and any key may come several times, while parameters have exact types. A field
-that is a list takes every value of its key, any other one the last; a number or boolean is read from its
+that is a list takes every value of its key, any other one just one; a number or boolean is read from its
 text. A field made by `prefixed` collects the keys that begin with its prefix.
 """
 
@@ -10,11 +10,33 @@ from __future__ import annotations
 from collections.abc import Iterable
 from functools import cache
 from typing import Annotated, Any, get_args, get_origin
+from urllib.parse import unquote_to_bytes
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from vb.errors import InvalidField
 from vb.parameters import PREFIX_KEY
+
+
+def split_query(raw: bytes) -> list[tuple[str, str]]:
+    """Return keys and values of the query of a URL, decoded, in its order.
+
+    Raises:
+        InvalidField: something in it is no UTF-8, named by its key.
+    """
+    pairs: list[tuple[str, str]] = []
+    for piece in filter(None, raw.split(b"&")):
+        name, _, value = piece.partition(b"=")
+        key = _decoded("query", name)
+        pairs.append((key, _decoded(key, value)))
+    return pairs
+
+
+def _decoded(key: str, raw: bytes) -> str:
+    try:
+        return unquote_to_bytes(raw.replace(b"+", b" ")).decode()
+    except UnicodeDecodeError:
+        raise InvalidField(key, "is no valid text") from None
 
 
 def read_query(model: type[BaseModel], pairs: Iterable[tuple[str, str]]) -> dict[str, Any]:
@@ -25,7 +47,7 @@ def read_query(model: type[BaseModel], pairs: Iterable[tuple[str, str]]) -> dict
         pairs: keys and values in the order of the query, decoded.
 
     Raises:
-        InvalidField: a value is not of its field's type, named by its key.
+        InvalidField: a value is not of its field's type, or one of several, named by its key.
     """
     values: dict[str, Any] = {}
     fields, prefixes = _fields(model), _prefixes(model)
@@ -33,11 +55,13 @@ def read_query(model: type[BaseModel], pairs: Iterable[tuple[str, str]]) -> dict
         if key in fields:
             if fields[key][1]:
                 values.setdefault(key, []).append(text)
+            elif key in values:
+                raise InvalidField(key, "is given twice")
             else:
                 values[key] = text
             continue
         for prefix, name in prefixes.items():
-            if key.startswith(prefix) and len(key) > len(prefix):
+            if key.startswith(prefix):
                 values.setdefault(name, []).append((key.removeprefix(prefix), text))
     return {key: _read(fields[key][0], key, value) for key, value in values.items() if key in fields}
 

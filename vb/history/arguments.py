@@ -21,6 +21,18 @@ FILTERS: Final = {
 _REPEATED: Final = frozenset({"agentIds", "metadata"})
 
 
+class _Parser(argparse.ArgumentParser):
+    """A parser that does not take the order `-created` for an option."""
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Parse, with each order joined to its option."""
+        given, joined = list(args or ()), list[str]()
+        while given:
+            word = given.pop(0)
+            joined.append(f"{word}={given.pop(0)}" if word == "--sort" and given else word)
+        return super().parse_known_args(joined, namespace)
+
+
 def add_parser(commands: Any) -> None:
     """Add `calls` and its commands to a parser's."""
     calls = commands.add_parser(
@@ -28,7 +40,9 @@ def add_parser(commands: Any) -> None:
         help="list, show, export and prune stored calls",
         description="Look at the history of calls. The settings are those of the server.",
     )
-    verbs = calls.add_subparsers(dest="verb", required=True, metavar="list | show | export | prune")
+    verbs = calls.add_subparsers(
+        dest="verb", required=True, metavar="list | show | export | prune", parser_class=_Parser
+    )
     listing = verbs.add_parser("list", help="list calls, the newest first")
     _add_filters(listing)
     listing.add_argument("--limit", type=int, default=50, metavar="N", help="at most so many (50)")

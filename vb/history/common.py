@@ -36,6 +36,12 @@ def read_words(stored: str) -> list[str]:
     return stored.replace("'", "").split()
 
 
+def wait_alone(connection: Connection) -> None:
+    """Wait until nobody writes calls, and let nobody begin to; SQLite has one writer at a time anyway."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(select(func.pg_advisory_xact_lock(LOCK)))
+
+
 @dataclass(slots=True)
 class WordTally:
     """What one transaction does to the counters of common words."""

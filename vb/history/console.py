@@ -91,8 +91,8 @@ def _pairs(args: argparse.Namespace) -> list[tuple[str, str]]:
             if value is None:
                 continue
             if name == "metadata":
-                key, _, rest = value.partition("=")
-                pairs.append((f"metadata.{key}", rest))
+                key, equals, rest = value.partition("=")
+                pairs.append((f"metadata.{key}", rest) if equals else ("metadata", value))
             else:
                 pairs.append((name, value))
     return pairs

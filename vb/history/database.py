@@ -29,6 +29,8 @@ PROGRESS_STEPS: Final = 200_000
 POOL: Final = 4
 WORK_MEM: Final = "64MB"
 """Of one statement of PostgreSQL: enough to mark each of a million calls, and not whole pages of them."""
+AS_BYTES: Final[dict[str, Any]] = {"as_bytes": True}
+"""Options of a statement that reads long binary values: else PostgreSQL would spell them out in digits."""
 CACHE_KIB: Final = 65_536
 _MIGRATION_LOCK: Final = 0x7662_0001
 """Of PostgreSQL's advisory locks: servers that start together take turns."""
@@ -72,7 +74,7 @@ def open_engine(url: URL) -> Engine:
         event.listen(engine, "begin", _begin_sqlite)
         return engine
     try:
-        return create_engine(
+        engine = create_engine(
             url,
             pool_size=POOL,
             max_overflow=0,
@@ -86,6 +88,15 @@ def open_engine(url: URL) -> Engine:
         )
     except (ImportError, NoSuchModuleError):
         raise ConfigError("VB_DATABASE_URL: PostgreSQL needs psycopg; install vb[postgres]") from None
+    event.listen(engine, "before_cursor_execute", _prepare_cursor)
+    return engine
+
+
+def _prepare_cursor(
+    _connection: Connection, cursor: Any, _statement: str, _parameters: Any, context: Any, _many: bool
+) -> None:
+    if context.execution_options.get("as_bytes"):
+        cursor.format = 1  # of psycopg: values come as they are, not as digits
 
 
 def _prepare_sqlite(connection: sqlite3.Connection, _: object) -> None:

@@ -1,8 +1,9 @@
 """Finding calls: how a query is carried out so that none of its filters makes it slow.
 
 The counters tell how many calls each filter leaves. When the rarest one leaves few, its calls are gathered,
-looked at and sorted; else calls are walked in the wanted order, by an index that has this order, until the
-page is full. Adding 0 to a column keeps a database from taking an index on it instead.
+looked at and sorted. When several filters leave many each, all calls are sifted (see `vb.history.sieve`).
+Else calls are walked in the wanted order, by an index that has this order, until the page is full. Adding 0
+to a column keeps a database from taking an index on it instead.
 
 A word that all calls have is no filter. The calls of another common word are walked by their keys, through
 the periods that have some.
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Final
 from uuid import UUID
 
@@ -30,15 +32,20 @@ from sqlalchemy import (
 )
 
 from vb.history.common import PERIOD_BITS
-from vb.history.match import have_words, match_words
+from vb.history.match import have_words, match_words, probe_words
 from vb.history.packing import unpack_json
 from vb.history.query import Filters, Position, Query
 from vb.history.schema import CALLS, LABELS, PARTS, words_table
+from vb.history.sieve import Sieve, sift
 from vb.history.totals import Totals, duration_range, has_dates, has_durations, key_range
 from vb.history.writer import DOCUMENT_PART
 
 GATHER_MAX: Final = 20_000
 """Up to so many calls are gathered and sorted."""
+WALK_MAX: Final = 5_000
+"""So many calls are walked in an order other than that of their creation before all are sifted."""
+SIFT_MIN: Final = 200
+"""Fewer calls are looked at one by one."""
 PROBE_MAX: Final = 2_000
 """Up to so many calls are looked at for words one by one; for more, all that match are gathered once."""
 PROBE_SHARE: Final = 10
@@ -84,11 +91,13 @@ class _Driver:
         name: of the filter; None for all calls.
         size: how many calls it leaves.
         keys: selects their keys, each once.
+        exact: whether it leaves just so many; else it leaves no more.
     """
 
     name: str | tuple[int, ...] | None
     size: int
     keys: Callable[[], Select[int]]
+    exact: bool = True
 
 
 class Finder:
@@ -104,6 +113,7 @@ class Finder:
         self._keys = key_range(query.filters)
         self._drivers = self._sizes()
         self._rarest = min(self._drivers, key=lambda driver: driver.size)
+        self._sieve = self._sifted()
 
     # -- filters -------------------------------------------------------------------------------------------
 
@@ -117,22 +127,41 @@ class Finder:
         left = tuple(word for word in filters.words if word not in idle)
         return replace(filters, words=left), {word: common[word] for word in left if word in common}
 
-    def _words_size(self) -> int:
+    def _words_size(self) -> tuple[int, bool]:
+        """Return how many calls have all words, and whether no fewer do."""
         words = self._filters.words
-        if len(words) == 1 and words[0] in self._common:
-            return sum(self._common[words[0]].values())
+        if all(word in self._common for word in words):
+            return min(sum(self._common[word].values()) for word in words), len(words) == 1
         count = select(func.count()).select_from(self._words).where(self._matches())
-        return int(self._connection.scalar(count) or 0)
+        return int(self._connection.scalar(count) or 0), True
+
+    def _sifted(self) -> Sieve | None:
+        """Sift all calls where walking or gathering would take long."""
+        rarest, sort = self._rarest, self._query.sort
+        if rarest.name is None or rarest.size <= SIFT_MIN:
+            return None
+        if len(self._drivers) == 1 and rarest.exact and (sort in ("created", rarest.name) or self._walks):
+            return None
+        return self._sift()
+
+    @property
+    def _walks(self) -> bool:
+        """Whether so many calls match that a page is most likely found among the first ones."""
+        return self._rarest.size > GATHER_MAX
+
+    def _sift(self) -> Sieve | None:
+        filters = self._filters
+        return sift(self._connection, filters, [word for word in filters.words if word not in self._common])
 
     def _sizes(self) -> list[_Driver]:
         filters, totals = self._filters, self._totals
         found: list[_Driver] = []
         if filters.words:
-            found.append(_Driver("words", self._words_size(), self._by_words))
+            size, exact = self._words_size()
+            found.append(_Driver("words", size, self._by_words, exact))
         for group in filters.labels:
-            found.append(
-                _Driver(group, totals.of_labels(group), lambda group=group: self._by_labels(group))  # type: ignore[misc]
-            )
+            size, exact = totals.of_labels(group)
+            found.append(_Driver(group, size, partial(self._by_labels, group), exact))
         if has_durations(filters):
             found.append(_Driver("duration", totals.of_durations(filters), self._by_duration))
         if filters.times_of_day_us:
@@ -196,13 +225,15 @@ class Finder:
             needs_row = True
         for group in filters.labels:
             if group != driver:
-                conditions.append(exists().where(LABELS.c.label.in_(group), LABELS.c.call_key == key))
+                own = LABELS.alias()  # the key may be that of another label's row
+                conditions.append(exists().where(own.c.label.in_(group), own.c.call_key == key))
         if filters.words and driver != "words":
             if probed > max(PROBE_MAX, self._size_of("words") // PROBE_SHARE):
                 matched = self._by_words().cte("matched").prefix_with("MATERIALIZED")
                 conditions.append(key.in_(select(matched.c.call_key)))
             else:
-                conditions.append(exists().where(self._has_words(), self._words.c.rowid == key))
+                having = probe_words(self._words, filters.words, self._dialect)
+                conditions.append(exists().where(having, self._words.c.rowid == key))
         return conditions, needs_row
 
     def _size_of(self, name: str) -> int:
@@ -212,8 +243,10 @@ class Finder:
 
     def total(self) -> int:
         """Count the calls that match."""
+        if self._sieve is not None:
+            return self._sieve.total
         rarest = self._rarest
-        if len(self._drivers) == 1 or not rarest.size:
+        if (len(self._drivers) == 1 and rarest.exact) or not rarest.size:
             return rarest.size
         gathered = rarest.keys().cte("gathered").prefix_with("MATERIALIZED")
         key = gathered.c.call_key
@@ -246,8 +279,13 @@ class Finder:
         """Return value and key of the next calls, in the order in which they are walked."""
         if not self._rarest.size:
             return []
+        if self._sieve is not None:
+            query = self._query
+            return self._sieve.rows(query.sort, query.position, limit, down=self._down)
         if self._rarest.size <= GATHER_MAX and self._rarest.name is not None:
             statement = self._gather(limit)
+        elif self._query.sort not in ("created", self._rarest.name) and self._rarest.name is not None:
+            return self._walk_first(limit)
         elif self._query.sort == "created" and self._rarest.name == "words" and self._common:
             return self._walk_words(limit)
         elif self._query.sort == "created" and (self._filters.labels or self._filters.words):
@@ -298,6 +336,26 @@ class Finder:
         )
         columns = (key,) if self._query.sort == "created" else (value, key)
         return self._ordered(statement, *columns).limit(limit)
+
+    def _walk_first(self, limit: int) -> list[tuple[int, int]]:
+        """Look for a page among the first calls in the wanted order; sift all when it is not there."""
+        key, value = CALLS.c.call_key, _COLUMNS[self._query.sort]
+        near = self._ordered(
+            select(value.label("value"), key.label("key")).where(*self._after(value, key)), value, key
+        )
+        first = near.limit(WALK_MAX).cte("first").prefix_with("MATERIALIZED")
+        conditions, needs_row = self._others(first.c.key, None, probed=0)
+        source = first.join(CALLS, CALLS.c.call_key == first.c.key) if needs_row else first
+        statement = select(first.c.value, first.c.key).select_from(source).where(*conditions)
+        found = self._connection.execute(
+            self._ordered(statement, first.c.value, first.c.key).limit(limit)
+        ).all()
+        if len(found) < limit:
+            sieve = self._sift()
+            if sieve is not None:
+                return sieve.rows(self._query.sort, self._query.position, limit, down=self._down)
+            found = self._connection.execute(self._walk(limit)).all()
+        return [(value, key) for value, key in found]
 
     def _stream(self, limit: int) -> Select[Any]:
         """Walk the calls of each label of the rarest group, or of the words: they lie in order."""

@@ -30,6 +30,11 @@ def metadata_label(key: str, value: str) -> int:
     return _hashed(b"metadata", key, value)
 
 
+def word_term(word: str) -> int:
+    """Return the number under which segments keep which calls have a word."""
+    return _hashed(b"word", word)
+
+
 SEVERAL_AGENTS: Final = _hashed(b"agents", "several")
 """Label of calls that had more than one agent, so that counts of agents can be put right."""
 

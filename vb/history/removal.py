@@ -12,6 +12,7 @@ from vb.history.common import WordTally
 from vb.history.counts import Deltas, apply_counts, count_call, count_duration, count_labels
 from vb.history.labels import unpack_labels
 from vb.history.schema import CALLS, FILES, KEY_BITS, LABELS, PARTS, words_table
+from vb.history.segments import tell_late
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +81,7 @@ def remove(connection: Connection, keys: Sequence[int]) -> Removed:
     connection.execute(delete(CALLS).where(CALLS.c.call_key.in_(found)))
     apply_counts(connection, deltas)
     tally.apply()
+    tell_late(connection, found)
     return Removed(tuple(row.call_id for row in rows), files)
 
 

@@ -114,6 +114,35 @@ WORD_COUNTS: Final = Table(
     sqlite_with_rowid=False,
 )
 
+SEGMENTS: Final = Table(
+    "call_segments",
+    METADATA,
+    Column("first_key", BigInteger, primary_key=True, autoincrement=False),
+    Column("last_key", BigInteger, nullable=False),
+    Column("mark", BigInteger, nullable=False),
+    Column("calls", Integer, nullable=False),
+    Column("words", BigInteger, nullable=False),
+    comment="stretches of calls that are laid out once more by column; see `vb.history.segments`",
+    sqlite_with_rowid=False,
+)
+
+SEGMENT_SETS: Final = Table(
+    "segment_sets",
+    METADATA,
+    Column("term", BigInteger, primary_key=True, autoincrement=False),
+    Column("first_key", BigInteger, primary_key=True, autoincrement=False),
+    Column("data", LargeBinary, nullable=False),
+    Index("ix_segment_sets_first_key", "first_key"),
+    comment="columns of a segment, and which of its calls have a common word or label",
+)
+
+LATE_CALLS: Final = Table(
+    "late_calls",
+    METADATA,
+    Column("call_key", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=False),
+    comment="calls of segments that changed, came or went since: what a segment says of them is not so",
+)
+
 FILES: Final = Table(
     "call_files",
     METADATA,

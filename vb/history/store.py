@@ -21,6 +21,7 @@ from vb.history.quality import QUALITY_PART
 from vb.history.query import Query
 from vb.history.removal import Removed, doomed, outdated, remove
 from vb.history.schema import CALLS, PARTS
+from vb.history.seal import tend_segments
 from vb.history.tend import tend_words
 from vb.history.writer import DOCUMENT_PART, CallWrite, Writer
 
@@ -127,11 +128,11 @@ class Store:
                 keys += connection.scalars(outdated(before_us, REMOVE_AT_ONCE - len(keys)))
             return remove(connection, keys)
 
-    def tend_words(self, stop: Callable[[], bool] = lambda: False) -> bool:
-        """Count the words that have become common; see `vb.history.tend`.
+    def tend(self, stop: Callable[[], bool] = lambda: False) -> bool:
+        """Do some of what makes questions fast: see `vb.history.tend` and `vb.history.seal`.
 
         Args:
-            stop: whether no further word is to be begun.
+            stop: whether nothing further is to be begun.
 
         Returns:
             Whether nothing is left to be done for now.
@@ -139,7 +140,9 @@ class Store:
         Raises:
             SQLAlchemyError: the database is away.
         """
-        return not self._ready or tend_words(self._engine, stop=stop)
+        if not self._ready:
+            return True
+        return tend_words(self._engine, stop=stop) and tend_segments(self._engine, stop=stop)
 
     def delete(self, call_id: UUID) -> Removed:
         """Remove one ended call.

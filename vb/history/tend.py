@@ -9,7 +9,7 @@ from typing import Final
 
 from sqlalchemy import Connection, Engine, Integer, delete, func, insert, literal, select, update
 
-from vb.history.common import LOCK, PERIOD_BITS, Counts, move_counts, read_words
+from vb.history.common import PERIOD_BITS, Counts, move_counts, read_words, wait_alone
 from vb.history.database import reading, writing
 from vb.history.match import match_words
 from vb.history.schema import CALLS, COMMON_WORDS, WORD_COUNTS, words_table
@@ -83,7 +83,7 @@ def _sample(connection: Connection, common_min: int) -> list[str]:
 def _add(engine: Engine, words: Iterable[str]) -> dict[str, int]:
     """Let everybody count words from now on; returns the new ones, each with the mark of this attempt."""
     with writing(engine) as connection:
-        _alone(connection)
+        wait_alone(connection)
         known = frozenset(connection.scalars(select(COMMON_WORDS.c.word)))
         added = {word: random.randint(1, MAX_MARK) for word in words if word not in known}
         if added:
@@ -117,7 +117,7 @@ def _settle(engine: Engine, word: str, pending: int) -> None:
 def _forget(engine: Engine) -> None:
     """Make room: stop to count words that have become rare."""
     with writing(engine) as connection:
-        _alone(connection)
+        wait_alone(connection)
         total = func.sum(WORD_COUNTS.c.calls)
         rare = connection.scalars(
             select(COMMON_WORDS.c.word)
@@ -128,9 +128,3 @@ def _forget(engine: Engine) -> None:
         ).all()
         for table in (COMMON_WORDS, WORD_COUNTS):
             connection.execute(delete(table).where(table.c.word.in_(rare)))
-
-
-def _alone(connection: Connection) -> None:
-    """Wait until nobody writes calls, and let nobody begin to; SQLite has one writer at a time anyway."""
-    if connection.dialect.name == "postgresql":
-        connection.execute(select(func.pg_advisory_xact_lock(LOCK)))

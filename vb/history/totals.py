@@ -29,6 +29,8 @@ from vb.history.times import SECOND_US
 
 KEY_MASK = (1 << KEY_BITS) - 1
 MAX_US = (1 << 63) - 1
+OVERLAP_MAX = 5_000
+"""Up to so many calls with several agents are looked at one by one."""
 
 
 def key_range(filters: Filters) -> tuple[int, int]:
@@ -119,13 +121,14 @@ class Totals:
             found.setdefault(word, {})[period] = calls
         return found
 
-    def of_labels(self, group: tuple[int, ...]) -> int:
-        """Count calls that have one of a group's labels."""
+    def of_labels(self, group: tuple[int, ...]) -> tuple[int, bool]:
+        """Count calls that have one of a group's labels; also returns whether no fewer do."""
         total = self._sum(LABEL, COUNTS.c.bucket.in_(group))
-        if len(group) == 1 or not self._sum(LABEL, COUNTS.c.bucket == SEVERAL_AGENTS):
-            return total
+        overlapping = 0 if len(group) == 1 else self._sum(LABEL, COUNTS.c.bucket == SEVERAL_AGENTS)
+        if not overlapping or overlapping > OVERLAP_MAX:
+            return total, not overlapping
         several = select(LABELS.c.call_key).where(LABELS.c.label == SEVERAL_AGENTS)
         query = select(func.count() - func.count(distinct(LABELS.c.call_key))).where(
             LABELS.c.label.in_(group), LABELS.c.call_key.in_(several)
         )
-        return total - int(self._connection.scalar(query) or 0)
+        return total - int(self._connection.scalar(query) or 0), True

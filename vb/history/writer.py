@@ -22,6 +22,7 @@ from vb.history.labels import labels_of, pack_labels, unpack_labels
 from vb.history.packing import dump_json, pack, pack_json
 from vb.history.record import Change
 from vb.history.schema import CALLS, DAY_US, FILES, KEY_BITS, LABELS, OPEN, PARTS, words_table
+from vb.history.segments import tell_late
 from vb.history.words import words_of
 from vb.storage.address import parse_object
 
@@ -197,6 +198,7 @@ class Writer:
         self._files(connection, [*new, *(write for write, _ in newer)])
         apply_counts(connection, deltas)
         tally.apply()
+        tell_late(connection, [write.key for write in (*new, *(write for write, _ in newer))])
 
     def _insert(self, connection: Connection, writes: list[CallWrite]) -> list[CallWrite]:
         """Insert new calls; returns them with their keys, which change where another call has them."""

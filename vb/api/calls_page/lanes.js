@@ -26,6 +26,18 @@ function spans(entries, endMs, select) {
   return found;
 }
 
+// When the agent spoke: a turn of one that runs here ends when it is told of; of another one its words are all that is known.
+function turnsOf(entries) {
+  const told = entries.filter((entry) => entry.type === "agent.turn" && entry.event.played_ms);
+  if (told.length) {
+    return told.map(({ ms, event }) => ({
+      from: ms - event.played_ms, to: ms, waitedMs: event.first_heard_ms, text: `${event.heard}${event.interrupted ? " (interrupted)" : ""}`,
+    }));
+  }
+  return entries.filter((entry) => entry.type === "agent.agent_response" && entry.event.is_final !== false)
+    .map(({ ms, waitedMs, event }) => ({ from: ms, to: ms, waitedMs, text: event.text }));
+}
+
 export const sampleText = (sample) => [`MOS ${sample.mosScore.toFixed(2)}`, `${sample.packetsLost} of ${sample.packetsLost + sample.packetsReceived} lost`,
   `jitter ${sample.jitterMs.toFixed(1)} ms`, sample.roundTripMs == null ? null : `round trip ${Math.round(sample.roundTripMs)} ms`,
   sample.farLostPercent == null ? null : `far end lost ${sample.farLostPercent} %`].filter(Boolean).join(", ");
@@ -41,7 +53,8 @@ export function drawLanes({ startMs, endMs, entries, rooms, quality, sound, seek
     svg("rect", { class: kind, x: x(from), y: top, width: Math.max(2, x(to) - x(from)), height, rx: 2 }, svg("title", {}, text));
   const add = (label, draw) => lanes.push([label, draw]);
 
-  add("SIP", (top) => entries.filter((entry) => entry.sip).map((entry) =>
+  const messages = entries.filter((entry) => entry.sip);
+  if (messages.length) add("SIP", (top) => messages.map((entry) =>
     svg("circle", { class: `sip-${entry.sip.direction}`, cx: x(entry.ms), cy: top + (entry.sip.direction === "in" ? 10 : 22), r: 4 },
       svg("title", {}, `${offset(entry.ms - startMs)} ${entry.title}`))));
   add("Events", (top) => entries.filter((entry) => entry.event).map((entry) =>
@@ -52,13 +65,13 @@ export function drawLanes({ startMs, endMs, entries, rooms, quality, sound, seek
   }
   const caller = spans(entries, endMs, (entry) => SPEECH[entry.type]);
   if (caller.length) add("Speaks", (top) => caller.map((from) => bar("speech", from, top + 8, 16, `speaks at ${offset(from[0] - startMs)}`)));
-  const agent = spans(entries, endMs, (entry) => ({ "agent.speaking_started": true, "agent.speaking_stopped": false })[entry.type]);
-  for (const { type, ms, event } of entries) { // one that runs in the server tells when its turn is over
-    if (type === "agent.turn" && event.played_ms > 0) {
-      agent.push([ms - (event.took_ms ?? event.played_ms) + (event.first_heard_ms ?? 0), ms]);
-    }
+  const turns = turnsOf(entries);
+  if (turns.length) {
+    add("Agent", (top) => turns.map(({ from, to, waitedMs, text }) => [
+      waitedMs ? bar("waited", [from - waitedMs, from], top + 14, 4, `the caller waits ${Math.round(waitedMs)} ms`) : null,
+      bar("agent", [from, to], top + 8, 16, `agent at ${offset(from - startMs)}: ${text}`),
+    ]));
   }
-  if (agent.length) add("Agent", (top) => agent.map((from) => bar("agent", from, top + 8, 16, "agent speaks")));
   if (quality.length) {
     add("Quality", (top) => quality.map((sample, at) => {
       const to = Date.parse(sample.time);

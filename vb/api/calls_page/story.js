@@ -10,8 +10,6 @@ const SAID = {
   "stt.text": "Caller", "agent.user_transcript": "Caller", "agent.agent_response": "Agent", "rtt.received": "Typed",
 };
 
-const BUDGET = ["endpointing_ms", "first_words_ms", "first_audio_ms", "first_heard_ms", "policy_ms", "provider_ms", "server_ms"];
-
 function titleOf(entry) {
   if (entry.sip) {
     const [line, ...rest] = entry.sip.text.split("\r\n");
@@ -21,11 +19,26 @@ function titleOf(entry) {
   return entry.type;
 }
 
+const STEPS = [["transcript_ms", "transcript"], ["endpointing_ms", "end of turn"], ["first_words_ms", "first words"], ["first_audio_ms", "first audio"]];
+
+const stepsOf = (turn) => STEPS.filter(([name]) => turn[name] != null).map(([name, text]) => `${text} ${Math.round(turn[name])}`);
+
+function turnGist(event) {
+  const steps = stepsOf(event);
+  return [
+    `turn ${event.turn}`,
+    event.first_heard_ms == null ? null : `heard after ${Math.round(event.first_heard_ms)} ms${steps.length ? ` (${steps.join(", ")})` : ""}`,
+    event.server_ms == null ? null : `policy ${event.policy_ms}, providers ${event.provider_ms}, server ${event.server_ms} ms`,
+    event.played_ms == null ? null : `spoke ${length(event.played_ms / 1000)}`,
+    event.interrupted ? "interrupted" : null,
+  ].filter(Boolean);
+}
+
 function gist(event) {
-  const shown = ["room_id", "digit", "from", "to", "url", "file", "result", "error", "codec", "text"];
+  const shown = ["room_id", "digit", "from", "to", "url", "file", "result", "error", "codec", "provider", "reason", ...(event.turn == null ? ["text"] : [])];
   const parts = shown.filter((name) => event[name] != null && event[name] !== "").map((name) => `${name.replace("_id", "")} ${event[name]}`);
   if (event.parts_ms) parts.push(...Object.entries(event.parts_ms).map(([name, ms]) => `${name.replaceAll("_", " ")} ${Math.round(ms)} ms`));
-  parts.push(...BUDGET.filter((name) => event[name] != null).map((name) => `${name.slice(0, -3).replaceAll("_", " ")} ${event[name]} ms`));
+  if (event.turn != null) parts.push(...turnGist(event));
   if (event.cdr) parts.push(`${event.cdr.reason} after ${length(event.cdr.duration_total)}`);
   return parts.join(", ");
 }
@@ -37,26 +50,36 @@ function kindOf(entry) {
 
 const isFinal = (entry) => entry.event.is_final !== false;
 
-// How long the caller waited for each answer: from the end of what was said until the agent's words came.
+// How long the caller waited for each answer. An agent that runs here tells so itself, in the turn that comes with what was
+// heard of it; of another one is known when its words came after the end of what was said.
 function timeTurns(entries) {
   let since = null;
-  let said = null;
+  let answer = null;
   for (const entry of entries) {
     const ends = entry.type === "speaking.stopped" || (SAID[entry.type] === "Caller" && isFinal(entry));
     if (entry.type === "speaking.started") since = null;
     else if (ends) since ??= entry.ms;
-    else if (SAID[entry.type] === "Agent" && since != null) {
-      entry.waitedMs = entry.ms - since;
+    else if (SAID[entry.type] === "Agent" && isFinal(entry)) {
+      answer = entry;
+      if (since != null) entry.waitedMs = entry.ms - since;
       since = null;
-      said = entry;
-    } else if (entry.type === "agent.turn" && said) { // of an agent that runs in the server, which knows better
-      said.waitedMs = entry.event.first_heard_ms;
-      said = null;
+    } else if (entry.type === "agent.turn") {
+      if (answer && answer.event.text === entry.event.heard) {
+        answer.waitedMs = entry.event.first_heard_ms;
+        answer.turn = entry.event;
+      }
+      answer = null;
     }
   }
 }
 
-const lateness = (entry) => (entry.waitedMs == null ? "" : `, answered after ${Math.round(entry.waitedMs)} ms`);
+function lateness(entry) {
+  const parts = entry.waitedMs == null ? [] : [`answered after ${Math.round(entry.waitedMs)} ms`];
+  const steps = entry.turn ? stepsOf(entry.turn) : [];
+  if (parts.length && steps.length) parts[0] += ` (${steps.join(", ")})`;
+  if (entry.turn?.interrupted) parts.push("interrupted");
+  return parts.length ? ` ${parts.join(", ")}` : "";
+}
 
 function content(entry) {
   if (entry.sip) {
@@ -74,7 +97,9 @@ function content(entry) {
     h("pre", { tabindex: 0, "aria-label": entry.type }, JSON.stringify(entry.event, null, 2)));
 }
 
-function facts(call) {
+const middle = (values) => values.toSorted((one, other) => one - other)[Math.floor((values.length - 1) / 2)];
+
+function facts(call, waited) {
   const { leg } = call;
   const quality = leg.quality;
   const rows = [
@@ -83,7 +108,8 @@ function facts(call) {
     ["Duration", length(seconds(call.billedDuration))], ["End", leg.reason ? `${call.endReason} (${leg.reason})` : ""],
     ["MOS", quality?.mos_score?.toFixed(2)], ["Packets received", quality?.rtp_packets_received],
     ["Packets lost", quality?.rtp_packets_lost], ["Jitter", quality && `${quality.rtp_jitter_ms.toFixed(1)} ms`],
-    ["Far end", call.clientVersion], ["Application", leg.appId], ["Agent", call.agent.name], ["Server", leg.instanceId],
+    ["Far end", call.clientVersion], ["Application", leg.appId], ["Agent", call.agent.name || leg.agents.map((agent) => agent.name ?? agent.provider).filter(Boolean).join(", ")],
+    ["Agent answers after", waited.length ? `${Math.round(middle(waited))} ms` : ""], ["Server", leg.instanceId],
     ...Object.entries(call.metadata),
   ];
   return h("dl", { class: "facts" }, rows.filter(([, value]) => value != null && value !== "")
@@ -140,7 +166,7 @@ function draw(root, call, entries, quality, sound, signal) {
   root.replaceChildren(...[
     h("p", {}, h("a", { href: "#/" }, "All calls")),
     h("h2", {}, `${call.leg.from ?? "unknown"} → ${call.leg.to ?? call.leg.uri ?? "unknown"}`),
-    facts(call),
+    facts(call, entries.map((entry) => entry.waitedMs).filter((ms) => ms != null)),
     h("h2", {}, "Time line"),
     place,
     quality.length ? h("details", { class: "sounded" }, h("summary", {}, "How it sounded"), h("ul", {}, quality.map((sample) =>

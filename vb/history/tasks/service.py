@@ -42,8 +42,15 @@ TAKE: Final = 500
 READERS: Final = 3
 MAX_TO_DELETE: Final = 10_000
 TEND_EVERY_S: Final = 60.0
+TEND_PAUSE_S: Final = 0.5
+"""Between two rounds while much is to be done."""
 SAMPLE_STEPS: Final = 50
 """Parts of a round over all legs, so that no tick waits for thousands of them."""
+
+SAID: Final[dict[Trouble, str]] = {
+    "database": "the database does not take calls",
+    "queue": "the queue on the disk cannot be written",
+}
 
 DeleteStored = Callable[[str], Awaitable[bool]]
 """Deletes a recording from a bucket, by its address; says whether it is gone."""
@@ -127,9 +134,11 @@ class History:
 
     @property
     def problem(self) -> str | None:
-        """What does not work now, for the readiness of the server; None when all does."""
-        problems = self.keeper.problems
-        return "; ".join(f"call history: {what}: {why}" for what, why in sorted(problems.items())) or None
+        """What does not work now, for the readiness of the server; None when all does.
+
+        Anybody may ask for that, so why it does not work is left to the log.
+        """
+        return "; ".join(f"call history: {SAID[part]}" for part in sorted(self.keeper.problems)) or None
 
     def readings(self) -> Iterable[Reading]:
         """Give the metrics of the history."""
@@ -184,17 +193,17 @@ class History:
             await self.remove_recordings([await self._to_delete.get()])
 
     async def run_tending(self) -> None:
-        """Count the words that become common, in a thread that nobody waits for, until cancelled."""
+        """Count words and lay out calls, so that questions are fast, in a thread that nobody waits for."""
         done = True
         try:
             while True:
-                await trio.sleep(TEND_EVERY_S if done else PAUSE_S)
-                tend = partial(self.store.tend_words, lambda: self._ends)
+                await trio.sleep(TEND_EVERY_S if done else TEND_PAUSE_S)
+                tend = partial(self.store.tend, lambda: self._ends)
                 try:
                     done = await trio.to_thread.run_sync(tend, abandon_on_cancel=True, limiter=self._tending)
                 except SQLAlchemyError as exc:  # only searches are slower; the writing tells what is wrong
                     done = True
-                    log.warning("common words are not counted", problem=type(exc).__name__)
+                    log.warning("the call history is not tended", problem=type(exc).__name__)
         finally:
             self._ends = True
 
@@ -306,7 +315,7 @@ async def open_history(
         async with trio.open_nursery() as nursery:
             nursery.start_soon(history.run, name="call history")
             nursery.start_soon(history.run_removals, name="recordings of removed calls")
-            nursery.start_soon(history.run_tending, name="common words")
+            nursery.start_soon(history.run_tending, name="words and segments of the history")
             nursery.start_soon(history.run_sampling, name="quality of calls")
             try:
                 yield history
