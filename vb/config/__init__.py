@@ -41,6 +41,7 @@ from vb.config.storage import (
     RecordingConfig,
     S3Config,
 )
+from vb.config.tracing import TracingConfig
 from vb.config.tts import VoiceConfig
 from vb.errors import ConfigError
 from vb.settings import Group
@@ -66,6 +67,7 @@ __all__ = [
     "ElevenLabsConfig",
     "GoogleSpeechConfig",
     "LocalSpeechConfig",
+    "TracingConfig",
     "UltravoxConfig",
     "VapiConfig",
     "VoiceConfig",
@@ -109,6 +111,7 @@ class Config(Group):
     ultravox: UltravoxConfig = UltravoxConfig()
     agents: AgentConfig = AgentConfig()
     local_speech: LocalSpeechConfig = LocalSpeechConfig()
+    tracing: TracingConfig = TracingConfig()
 
     @model_validator(mode="after")
     def _check_ports(self) -> Config:
