@@ -3,26 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from statistics import median
 from typing import Final, TypeVar
 
+from bench.agent_rows import AGENTS, FAULTY_AGENTS, OWN_AGENTS
 from bench.cases import (
-    AGENTS_LATENESS_P99_MS,
     BESIDE_CODEC,
     BINDING,
     BURST_LATENESS_MS,
     DELAY_P50_MS,
     DELAY_P95_MS,
-    DUCKED_P95_MS,
     FIRST_AUDIO_P95_MS,
     LATE_TICKS_PERCENT,
     LATENESS_P99_MS,
     MEMORY_KB,
-    SERVER_SHARE_P50_MS,
-    SERVER_SHARE_P95_MS,
     SETUP_P99_MS,
-    SILENCED_P95_MS,
     STORED_S,
     TRANSCRIBED_LATENESS_P99_MS,
     WEBRTC_LATENESS_P99_MS,
@@ -71,51 +66,12 @@ from bench.outcome import (
     WebSocketFigures,
     Window,
 )
+from bench.row import Own, Reader, Row
 
 F = TypeVar("F")
 
 SURROUNDINGS: Final = ("VSI clients", "generator", "load average", "time without", "bursts", "scripted calls")
 """Figures that say how the measurement went, and nothing of the server: there is no point in their ratio."""
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One figure of one case: the best of all runs.
-
-    Attributes:
-        name: what it is, with its unit.
-        value: the figure, None when the server does not say.
-        bar: the most it may be, None without a bar.
-        baseline: the same figure of the baseline.
-    """
-
-    name: str
-    value: float | None
-    bar: float | None = None
-    baseline: float | None = None
-
-    @property
-    def ratio(self) -> float | None:
-        """The figure over the baseline's."""
-        if self.value is None or not self.baseline:
-            return None
-        return self.value / self.baseline
-
-    def text(self) -> str:
-        value = "not told" if self.value is None else f"{self.value:.2f}"
-        bar = "" if self.bar is None else f"bar {self.bar:g}"
-        verdict = ""
-        if self.bar is not None and self.value is not None:
-            verdict = "ok" if self.value <= self.bar else "OVER"
-        ratio = "" if self.ratio is None else f"{self.ratio:.2f} × baseline {self.baseline:.2f}"
-        return f"  {self.name:<44}{value:>10}   {bar:<9}{verdict:<6}{ratio}".rstrip()
-
-
-Reader = tuple[str, Callable[[Figures], float | None], float | None]
-"""Name, where its value stands, and its bar."""
-
-Own = tuple[str, Callable[[F], float | None], float | None]
-"""The same for the figures of one kind of case."""
 
 
 def _of(kind: type[F], readers: Sequence[Own[F]]) -> list[Reader]:
@@ -366,55 +322,6 @@ def _memory_readers(case: MemoryCase) -> list[Reader]:
     ]
     return _of(MemoryFigures, own)
 
-
-def _tick(read: Callable[[Spread], float]) -> Callable[[AgentFigures | OwnAgentFigures], float | None]:
-    return lambda f: None if f.lateness is None else read(f.lateness)
-
-
-AGENTS: Final[Sequence[Own[AgentFigures]]] = (
-    ("CPU, µs per leg and tick", lambda f: f.window.cpu_us, None),
-    ("time without a core, % of the window", lambda f: f.window.core_wait_percent, None),
-    ("tick lateness at callers p99, ms", lambda f: f.window.egress.p99_ms, AGENTS_LATENESS_P99_MS),
-    ("tick lateness of the server p99, ms", _tick(lambda s: s.p99_ms), AGENTS_LATENESS_P99_MS),
-    ("tick lateness of the server max, ms", _tick(lambda s: s.max_ms), None),
-    ("interrupted to the last of the agent p50, ms", lambda f: f.silenced.p50_ms, None),
-    ("interrupted to the last of the agent p95, ms", lambda f: f.silenced.p95_ms, SILENCED_P95_MS),
-    ("messages of audio a second", lambda f: f.messages_per_s, None),
-    ("generator lateness p99, ms", lambda f: f.window.load.p99_ms, None),
-    ("generator: partners late by at most, ms", lambda f: f.partners_late_ms, None),
-    ("load average of the machine", lambda f: f.window.load_average, None),
-)
-
-STEPS: Final = ("turn judged over", "model's first words", "voice's first sample", "first frame out")
-
-
-def _step(name: str) -> Own[OwnAgentFigures]:
-    return f"of it by the server: {name} p50, ms", lambda f: f.steps_ms[name], None
-
-
-OWN_AGENTS: Final[Sequence[Own[OwnAgentFigures]]] = (
-    ("CPU, µs per leg and tick", lambda f: f.window.cpu_us, None),
-    ("time without a core, % of the window", lambda f: f.window.core_wait_percent, None),
-    ("tick lateness at callers p99, ms", lambda f: f.window.egress.p99_ms, AGENTS_LATENESS_P99_MS),
-    ("tick lateness of the server p99, ms", _tick(lambda s: s.p99_ms), AGENTS_LATENESS_P99_MS),
-    ("tick lateness of the server max, ms", _tick(lambda s: s.max_ms), None),
-    ("the server's share of an answer p50, ms", lambda f: f.server_share.p50_ms, SERVER_SHARE_P50_MS),
-    ("the server's share of an answer p95, ms", lambda f: f.server_share.p95_ms, SERVER_SHARE_P95_MS),
-    ("speech to the last of the agent p50, ms", lambda f: f.ducked.p50_ms, None),
-    ("speech to the last of the agent p95, ms", lambda f: f.ducked.p95_ms, DUCKED_P95_MS),
-    *(_step(name) for name in STEPS),
-    ("answers", lambda f: float(f.answers), None),
-    ("generator lateness p99, ms", lambda f: f.window.load.p99_ms, None),
-    ("generator: partners late by at most, ms", lambda f: f.partners_late_ms, None),
-    ("load average of the machine", lambda f: f.window.load_average, None),
-)
-
-FAULTY_AGENTS: Final[Sequence[Own[FaultyAgentFigures]]] = (
-    ("sessions", lambda f: float(f.sessions), None),
-    ("sessions whose end was not told", lambda f: float(f.sessions - f.ended), 0.0),
-    ("left over: tasks, files and processes", lambda f: float(f.left), 0.0),
-    ("until nothing was left, s", lambda f: f.took_s, None),
-)
 
 DELAY: Final[Sequence[Own[DelayFigures]]] = (
     ("delay p50, ms", lambda f: f.delay.p50_ms, DELAY_P50_MS),

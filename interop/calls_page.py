@@ -14,7 +14,7 @@ import trio
 from interop.chromium import Page, find_chromium, open_page
 from interop.report import Report, run_peer
 from interop.server import Server, running_server
-from interop.stored_calls import ANSWERED, ASKED, CUT_SHORT, FIRST_HEARD_MS, store_agent_call
+from tests.support.stored_calls import ANSWERED, ASKED, CUT_SHORT, FIRST_HEARD_MS, store_agent_call
 
 TOKEN = "a-token-that-nobody-guesses"
 CALL_S = 30.0

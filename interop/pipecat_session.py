@@ -1,6 +1,6 @@
 """Pipecat's own clients of speech services against ours, as a program: one JSON line per check.
 
-It runs in an environment of its own, where Pipecat is; `interop.pipecat_speech` starts it and reads the lines.
+It runs in an environment of its own, with Pipecat; `interop.pipecat_speech` starts it and reads its lines.
 """
 
 from __future__ import annotations

@@ -161,7 +161,8 @@ def build_engine(
     metrics, life, bridges = Metrics(), Lifetime(), Bridges()
     local_speech = build_local_speech(config.local_speech)
     turns = Turns(partial(metrics.recovered, "engine", "turn"))
-    agents = Agents(ids, web, plane)
+    agents = Agents(ids, web, plane, local_speech)
+    agents.watching.on_fault = partial(metrics.recovered, "agents", "ear")
     bus.subscribe(metrics.observe)
     engine = Engine(
         config=config,

@@ -21,6 +21,7 @@ WRONG_TOKEN_STATUSES: Final = ("401", "429")
 TEXT_LOSSES: Final = ("overflow", "malformed")
 OUTCOMES: Final = ("success", "exhausted", "marshal_error", "request_error", "undelivered")
 RECOVERED: Final = {
+    "agents": ("ear",),
     "api": ("connection", "request"),
     "commands": ("call",),
     "engine": ("leg", "room", "turn"),

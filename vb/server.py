@@ -38,6 +38,7 @@ from vb.history.tasks import History, open_history
 from vb.layers import open_layer
 from vb.mixer.tasks import run_plane
 from vb.moqleg.kind import MoqLegs
+from vb.tracing.tasks import Tracing
 
 CLEANUP_SHARE: Final = 0.6
 """Which part of the stop time-out legs and recordings may take to end."""
@@ -145,6 +146,10 @@ async def open_server(config: Config | None = None, *, http: bool = True) -> Asy
         transports.start_soon(engine.recorders.recover, name="recovery of recordings")
         await transports.start(engine.agents.farewells.run, name="goodbyes to agents")
         transports.start_soon(engine.turns.run, name="turns")
+        tracing = Tracing(config.tracing, bus, engine.ids, web)
+        engine.metrics.add_source(tracing.readings)
+        transports.start_soon(tracing.run, name="traces")
+        transports.start_soon(engine.agents.watching.run, name="detector of speech")
         transports.start_soon(engine.local_speech.run, name="local speech")
         webhooks = WebhookDispatcher(engine, spool=spool)
         transports.start_soon(webhooks.run, name="webhooks")

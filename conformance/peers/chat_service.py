@@ -22,7 +22,7 @@ def words(text: str) -> str:
     return "".join(_delta({"content": piece}) for piece in pieces)
 
 
-def tool_call(call_id: str, name: str, arguments: dict[str, str]) -> str:
+def tool_call(call_id: str, name: str, arguments: dict[str, object]) -> str:
     """A call of a tool, whose arguments come in two pieces."""
     text = json.dumps(arguments)
     head = {

@@ -9,6 +9,7 @@ from pathlib import Path
 from conformance.expect import TEXT, check, containing, require
 from conformance.phones import answered
 from conformance.registry import scenario
+from conformance.targets import run_to_end
 from conformance.world import World
 
 INSTALLED = all(
@@ -26,6 +27,9 @@ ONE_AT_A_TIME = {
 async def local_speech(world: World) -> None:
     models = str(Path(tempfile.gettempdir()) / "vb-no-models-here")
     chosen = {"VB_LOCAL_VOICE": "heart", "VB_LOCAL_MODEL": "tiny.en"} if INSTALLED else {}
+    code, output = await run_to_end(world.home / "refused", {"VB_TURN_MODEL": f"{models}/turns.onnx"})
+    check("exit code", code, 1)
+    require("VB_TURN_MODEL" in output, "output", "the setting's name", output[-500:])
     async with world.server({**ONE_AT_A_TIME, **chosen, "VB_MODELS_DIR": models}) as server:
         first, second = await answered(server), await answered(server, "call2")
         listen, speak = {"provider": "local"}, {"provider": "local", "voice": "default", "text": "Hello."}

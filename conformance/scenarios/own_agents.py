@@ -10,6 +10,7 @@ from conformance.peers.chat_service import open_chat_service, tool_call
 from conformance.peers.stt_service import KEY as EARS_KEY
 from conformance.peers.stt_service import SttService, open_stt_service
 from conformance.peers.stt_words import WORDS
+from conformance.peers.trace_collector import open_trace_collector
 from conformance.peers.voice_services import KEY as VOICE_KEY
 from conformance.peers.voice_services import VoiceServices, open_voice_services
 from conformance.peers.vsi import Frame
@@ -19,7 +20,12 @@ from conformance.world import World
 
 WORD_S = 0.3
 _TONES = {word: hertz for hertz, word in WORDS.items()}
-_PARTS: dict[str, object] = {"voice": "Joanna", "voice_provider": "aws", "transcript_provider": "deepgram"}
+_PARTS: dict[str, object] = {
+    "voice": "Joanna",
+    "voice_provider": "aws",
+    "transcript_provider": "deepgram",
+    "detector": "loudness",  # the caller is a tone
+}
 
 
 def _settings(voices: VoiceServices, ears: SttService) -> dict[str, str]:
@@ -86,9 +92,13 @@ async def agent_own_leg(world: World) -> None:
             heard="You said: alpha bravo.",
             transcript_ms=between(0, 2600),
             endpointing_ms=between(300, 2600),
-            first_words_ms=between(300, 2800),
+            first_words_ms=between(0, 2800),
+            first_text_ms=between(300, 3000),
             first_audio_ms=between(300, 3500),
             first_heard_ms=between(300, 3500),
+            policy_ms=between(300, 2500),
+            provider_ms=between(0, 3000),
+            server_ms=between(0, 1000),
             played_ms=between(480, 520),
         )
         check(
@@ -96,6 +106,22 @@ async def agent_own_leg(world: World) -> None:
         )
         await there.rest("POST", f"{path}/message", {"message": "charlie", "respond": True}, status=200)
         await _said(there, "agent.agent_response", scope, "You said: charlie.")
+        await there.event("agent.turn", scope, turn=3)
+        whole = {"message": "700 hz 1500 ms", "uninterruptible": True}
+        await there.rest("POST", f"{path}/message", whole, status=400)
+        await there.rest("POST", f"{path}/message", {**whole, "say": True, "respond": True}, status=400)
+        await there.rest("POST", f"{path}/message", {**whole, "say": True}, status=200)
+        (await phone.rtp.listen(200, settle_ms=300)).has_tones(700)
+        await _says(phone, "delta")
+        await there.event(
+            "agent.turn",
+            scope,
+            turn=4,
+            heard="700 hz 1500 ms",
+            interrupted=False,
+            played_ms=between(1480, 1520),
+        )
+        await _said(there, "agent.agent_response", scope, "You said: delta.")
         await there.rest("DELETE", path, status=200, expect={"status": "agent_stopped"})
         await there.event("agent.disconnected", scope, reason="stopped", provider="local")
         await ears.until_open(0)
@@ -141,24 +167,31 @@ async def agent_own_room(world: World) -> None:
 
 
 @scenario(
-    "Agent of the server's own with a language model: history, a tool by HTTP, a failure, hanging up",
+    "Agent of the server's own with a language model: history, a tool, a failure, a trace, hanging up",
     needs=("servers",),
 )
 async def agent_own_model(world: World) -> None:
     voices, ears = await world.open(open_voice_services()), await world.open(open_stt_service())
-    model = await world.open(open_chat_service())
+    model, traces = await world.open(open_chat_service()), await world.open(open_trace_collector())
     thinking = {
         "OPENAI_BASE_URL": f"{model.url}/v1",
         "OPENAI_API_KEY": chat_service.KEY,
         "VB_AGENT_MODEL": "m-1",
+        "OTEL_EXPORTER_OTLP_ENDPOINT": traces.url,
+        "OTEL_EXPORTER_OTLP_HEADERS": "X-Key=k-1",
+        "OTEL_SERVICE_NAME": "desk",
     }
     async with world.server({**_settings(voices, ears), **thinking}) as there:
         phone = await answered(there)
         scope: dict[str, object] = {"leg_id": phone.leg_id, "room_id": ABSENT}
         look = {"name": "look", "description": "tells a colour", "url": f"{model.url}/tool"}
+        needs_at = {"type": "object", "properties": {"at": {"type": "string"}}, "required": ["at"]}
         body = {**_PARTS, "instructions": "Be brief.", "tools": ["hangup", look]}
         away = {**body, "tools": [{**look, "url": "http://10.9.8.7/"}]}
         await there.rest("POST", f"{phone.path}/agent/local", away, status=400)
+        odd = {**body, "tools": [{**look, "parameters": {"type": "text"}}]}
+        await there.rest("POST", f"{phone.path}/agent/local", odd, status=400)
+        body["tools"] = ["hangup", {**look, "parameters": needs_at}]
         await there.rest("POST", f"{phone.path}/agent/local", body, status=200)
         await there.event("agent.connected", scope, provider="local")
         model.answers += [chat_service.words("700 hz 300 ms")]
@@ -181,15 +214,25 @@ async def agent_own_model(world: World) -> None:
         )
         result = {"role": "tool", "content": '{"colour": "blue"}', "tool_call_id": "c1"}
         check("result", model.asked[2]["messages"][-1], result)
-        model.answers += [401]
+        model.answers += [tool_call("c9", "look", {"at": 9}), chat_service.words("900 hz")]
         await there.event("agent.turn", scope, turn=2)
+        await _says(phone, "alpha")
+        await there.event("agent.error", scope, part="tool", category="permanent_input", error=TEXT)
+        await _said(there, "agent.agent_response", scope, "900 hz")
+        check("told", model.asked[4]["messages"][-1]["content"], "error: look: at is not of type string")
+        check("tool, not again", model.tool_asked, [{"at": "sky"}])
+        model.answers += [401]
+        await there.event("agent.turn", scope, turn=3)
         await _says(phone, "charlie")
         await there.event("agent.error", scope, part="model", category="permanent_auth", error=TEXT)
         await _said(there, "agent.agent_response", scope, "Sorry, I cannot answer that now.")
         model.answers += [chat_service.words("500 hz 400 ms. ") + tool_call("c2", "hangup", {})]
-        await there.event("agent.turn", scope, turn=3)
+        await there.event("agent.turn", scope, turn=4)
         await _says(phone, "delta")
         await there.event("agent.disconnected", scope, reason="leg_ended")
         await phone.is_hung_up("api_hangup")
         there.order(("agent.disconnected", phone.leg_id), ("leg.disconnected", phone.leg_id))
+        call, turn = await traces.until("call"), await traces.until("agent turn")
+        check("trace", (turn["traceId"], turn["parentSpanId"]), (call["traceId"], call["spanId"]))
+        check("collector", (call["service"], traces.keys), ("desk", {"k-1"}))
         check("key in the log", chat_service.KEY.encode() in bytes(there.target.log), False)

@@ -9,7 +9,8 @@ from bench.figures import Spread
 from bench.generator import LoadLateness
 from bench.outcome import CallFigures, Outcome, SignallingFigures
 from bench.report import case_text, write_json
-from bench.rows import Row, rows_of
+from bench.row import Row
+from bench.rows import rows_of
 
 LOAD = LoadLateness(p50_ms=0.1, p95_ms=0.2, p99_ms=0.3, max_ms=0.4, cpu_share=0.1)
 CASE = CallCase()

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+import numpy as np
 import pytest
 import trio
 
@@ -14,8 +15,11 @@ from tests.agents.runtime.engines import OTHER_HZ, TONES, ScriptEars, TonesVoice
 from tests.integration.test_agents import config_for
 from tests.support.phone import Phone, open_phone
 from tests.support.world import call_in, wait_for
+from vb.agents.runtime.brain import ToolCall
+from vb.commands.own_agents import Deeds
 from vb.errors import BadRequest, Conflict
 from vb.server import Server, open_server
+from vb.sip import call_events as sip
 
 pytestmark = pytest.mark.integration
 
@@ -33,7 +37,12 @@ class World:
 
     async def start(self, **fields: object) -> None:
         answer = await self.server.call(
-            "leg_agent_local", id=self.leg, voice_provider="tones", transcript_provider="script", **fields
+            "leg_agent_local",
+            id=self.leg,
+            voice_provider="tones",
+            transcript_provider="script",
+            detector="loudness",  # the user's voice is a tone
+            **fields,
         )
         assert answer.model_dump(exclude_none=True) == {"status": "agent_started", "leg_id": self.leg}  # type: ignore[union-attr]
         connected = await wait_for(self.events, "agent.connected", leg_id=self.leg)
@@ -76,12 +85,13 @@ async def test_an_agent_greets_answers_and_tells_where_its_time_went(tmp_path: A
         turn = await world.next("agent.turn")
         assert (turn["interrupted"], turn["heard"]) == (False, "You said: bravo charlie.")
         assert 300 <= turn["endpointing_ms"] <= 900
-        assert (
-            turn["endpointing_ms"]
-            <= turn["first_words_ms"]
-            <= turn["first_audio_ms"]
-            <= turn["first_heard_ms"]
-        )
+        assert turn["early"]
+        assert turn["transcript_ms"] <= turn["first_words_ms"] < turn["endpointing_ms"]
+        assert turn["endpointing_ms"] <= turn["first_text_ms"] <= turn["first_audio_ms"]
+        assert turn["first_audio_ms"] <= turn["first_heard_ms"]
+        shares = [turn[f"{name}_ms"] for name in ("policy", "provider", "server")]
+        assert abs(sum(shares) - turn["first_heard_ms"]) <= 3
+        assert turn["policy_ms"] == 400
         assert turn["first_heard_ms"] - turn["endpointing_ms"] < 250
         await world.server.call("leg_agent_stop", id=world.leg)
         assert (await world.next("agent.disconnected"))["reason"] == "stopped"
@@ -137,6 +147,82 @@ async def test_goodbye_hangs_up_once_it_was_heard(tmp_path: Any) -> None:
         ended = await world.next("leg.disconnected")
         assert ended["cdr"]["reason"] == "api_hangup"
         assert world.phone.tones(15) == {OTHER_HZ}
+
+
+async def test_tools_press_keys_play_transfer_and_say_what_they_cannot(tmp_path: Any) -> None:
+    async with open_world(tmp_path) as world:
+        engine = world.server.engine
+        (leg,) = engine.legs
+        deeds = Deeds(engine, leg, {}, {"send_dtmf", "play", "transfer"})
+        assert await deeds.do(ToolCall("1", "send_dtmf", {"digits": "12#"})) == "done"
+        with trio.fail_after(5):
+            while world.phone.digits != "12#":
+                await world.phone.hear(1)
+        assert (await deeds.do(ToolCall("2", "send_dtmf", {}))).startswith("error: ")
+        assert (await deeds.do(ToolCall("3", "play", {"url": ""}))).startswith("error: ")
+        assert (await deeds.do(ToolCall("4", "hangup"))) == "error: there is no tool hangup"
+        assert (await deeds.do(ToolCall("5", "transfer", {"target": "nowhere"}))).startswith("error: ")
+        assert await deeds.do(ToolCall("6", "transfer", {"target": world.phone.uri})) == "done"
+        await world.next("leg.transfer_initiated")
+
+
+async def test_language_and_variables_reach_every_part(tmp_path: Any) -> None:
+    async with open_world(tmp_path) as world:
+        await world.start(
+            language="pl",
+            greeting="alpha {n}",
+            idle_timeout_ms=1000,
+            idle_prompt="bravo {n} {m}",
+            variables={"n": "delta", "m": "{n}"},
+        )
+        assert (await world.next("agent.agent_response"))["text"] == "alpha delta"
+        assert (await world.next("agent.agent_response"))["text"] == "bravo delta {n}"
+        assert (world.voice.language, world.ears.language) == ("pl", "pl")
+
+
+class Clocked(list[np.ndarray[Any, np.dtype[np.int16]]]):
+    """Frames that a phone has heard, and when each one came."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.at: list[float] = []
+
+    def append(self, frame: np.ndarray[Any, np.dtype[np.int16]]) -> None:
+        super().append(frame)
+        self.at.append(trio.current_time())
+
+    @property
+    def loud_at(self) -> list[float]:
+        return [at for at, frame in zip(self.at, self, strict=True) if np.abs(frame).max() > 500]
+
+
+async def test_the_bye_follows_the_last_frame_of_the_goodbye_within_100_ms(tmp_path: Any) -> None:
+    """The best of three calls, for the machine may be busy with something else."""
+    took_s: list[float] = []
+    for _ in range(3):
+        async with open_world(tmp_path) as world:
+            await world.start(tools=["hangup"])
+            await world.user_says("goodbye")
+            heard = world.phone.heard = Clocked()
+            await world.phone.wait_for(world.phone.calls[-1], sip.RemoteHangup)
+            took_s.append(trio.current_time() - heard.loud_at[-1])
+        if took_s[-1] <= 0.1:
+            break
+    assert min(took_s) <= 0.1, took_s
+
+
+async def test_a_voice_in_bursts_is_sent_every_20_ms(tmp_path: Any) -> None:
+    async with open_world(tmp_path) as world:
+        seven = "Alpha alpha alpha alpha alpha alpha alpha."
+        world.voice.delays += [0.0, 3.6]
+        heard = world.phone.heard = Clocked()
+        await world.start(greeting=f"{seven} {seven}")
+        turn = await world.next("agent.turn")
+        assert turn["played_ms"] == 4200
+        steps_ms = np.diff(heard.loud_at) * 1000
+        assert abs(np.median(steps_ms) - 20) <= 2
+        assert sorted(steps_ms)[-2] < 200  # one gap, in which nothing was there to be said
+        assert 1200 <= max(steps_ms) <= 2000
 
 
 async def test_a_model_behind_a_chat_api_answers_and_its_failure_is_spoken_of(tmp_path: Any) -> None:

@@ -84,6 +84,13 @@ class FakeEar:
         return Written(read_tones(pcm), 0.9)
 
 
+class FakeTurns:
+    """Takes a turn to be over unless "two" is in it."""
+
+    def judge(self, pcm: Pcm) -> float:
+        return 0.1 if "two" in read_tones(pcm) else 0.9
+
+
 @dataclass
 class FakeEngines:
     voice_engine: FakeVoice = field(default_factory=FakeVoice)
@@ -96,6 +103,9 @@ class FakeEngines:
     def ear(self, name: str) -> FakeEar:
         return FakeEar()
 
+    def turns(self) -> FakeTurns:
+        return FakeTurns()
+
     def activity(self, rows: int) -> Loudness:
         return Loudness(rows)
 
@@ -107,6 +117,8 @@ class FakeHelper:
     Attributes:
         speak_s: what a piece takes.
         listen_s: what an utterance takes to be written down.
+        detect_s: what a batch of frames takes to be judged.
+        turn_s: what a turn takes.
         rss_kb: what it says of its memory.
         crash_on: a word in a frame of text at which it ends.
         mute: whether it does nothing at all.
@@ -116,6 +128,8 @@ class FakeHelper:
     engines: FakeEngines = field(default_factory=FakeEngines)
     speak_s: float = 0.05
     listen_s: float = 0.1
+    detect_s: float = 0.0
+    turn_s: float = 0.05
     rss_kb: int = 100_000
     busy_s: float = 0.0
     crash_on: str = ""
@@ -137,7 +151,7 @@ class FakeHelper:
         self._to_server, to_receive = trio.testing.memory_stream_one_way_pair()
         self.outgoing: trio.abc.SendStream = to_send
         self.incoming: trio.abc.ReceiveStream = to_receive
-        self._bell = [Bell(), Bell(), Bell()]
+        self._bell = [Bell() for _ in range(4)]
         self._scope = trio.CancelScope()
         self._done = trio.Event()
         self._pipe = trio.Lock()
@@ -164,10 +178,10 @@ class FakeHelper:
             self._done.set()
 
     async def _serve(self) -> None:
-        jobs = (self._work.voice_job, self._work.ear_job, self._work.activity_job)
-        costs = (self.speak_s, self.listen_s, 0.0)
+        jobs = (self._work.voice_job, self._work.ear_job, self._work.activity_job, self._work.turn_job)
+        costs = ("speak_s", "listen_s", "detect_s", "turn_s")
         async with trio.open_nursery() as nursery:
-            for index in range(3):
+            for index in range(4):
                 nursery.start_soon(self._labour, jobs[index], costs[index], self._bell[index])
             await self._send([self._work.ready()])
             if self.garbage:
@@ -194,12 +208,12 @@ class FakeHelper:
         for bell in self._bell:
             bell.ring()
 
-    async def _labour(self, take: object, cost_s: float, bell: Bell) -> None:
+    async def _labour(self, take: object, cost: str, bell: Bell) -> None:
         assert callable(take)
         while True:
             while (job := take(trio.current_time())) is None:
                 await bell.wait()
-            await trio.sleep(cost_s)
+            await trio.sleep(getattr(self, cost))
             await self._send(job()())
             self._ring()
 

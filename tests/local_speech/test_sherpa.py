@@ -60,11 +60,11 @@ def test_a_model_that_would_end_the_process_is_refused_before(folder: Path, wron
         model = onnx.load(str(folder / "decoder.onnx"))
         del model.metadata_props[:]
         onnx.save(model, str(folder / "decoder.onnx"))
-    engines = Installed(find_all(str(folder.parent), model="tiny"), try_sherpa)
+    engines = Installed(find_all(str(folder.parent), model="tiny"), try_sherpa=try_sherpa)
     with pytest.raises(EngineFailed, match="tiny cannot be loaded"):
         engines.ear("tiny")
 
 
 def test_a_model_that_is_right_passes_the_trial(folder: Path) -> None:
-    engines = Installed(find_all(str(folder.parent), model="tiny"), try_sherpa)
+    engines = Installed(find_all(str(folder.parent), model="tiny"), try_sherpa=try_sherpa)
     assert engines.ear("tiny").listen(tones(LOW), "en").text == "low"

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final, Protocol
 
-from vb.agents.base import AgentCodec, CannotInject, NotReady
+from vb.agents.base import AgentCodec, Busy, CannotInject, NotReady
 from vb.agents.runtime.brain import Brain
 from vb.agents.runtime.options import Parts
 from vb.agents.runtime.rules import RuleBot
@@ -18,10 +18,13 @@ from vb.agents.tasks.chat import ChatModel
 from vb.agents.tasks.farewells import Farewells
 from vb.agents.tasks.runtime import OwnAgent
 from vb.agents.tasks.session import Session
+from vb.agents.tasks.watching import Watching
 from vb.errors import Conflict, InternalError, NotAvailable, NotFound
 from vb.ids import IdSource
 from vb.legs.leg import Leg
 from vb.legs.state import LegState
+from vb.local_speech.tasks.speech import LocalSpeech
+from vb.local_speech.tasks.turn_model import TurnModel
 from vb.metrics import Reading
 from vb.mixer.plane import Plane
 from vb.mixer.port import Port
@@ -60,6 +63,7 @@ class Conversation(Protocol):
         Raises:
             CannotInject: the provider takes none.
             NotReady: not yet.
+            Busy: too much waits already.
             ProviderFailed: it refuses it.
         """
         ...
@@ -77,13 +81,19 @@ class Agents:
         ids: for the names of agents in rooms.
         web: the way out to their providers.
         plane: where agents in rooms are mixed.
+        local_speech: the engines of this machine, for the server's own agents; None for none.
         tally: what became of the answers of the server's own.
+        watching: tells these when users speak.
+        turn_model: tells them whether users have finished; None for none.
     """
 
     ids: IdSource
     web: WebClient
     plane: Plane
+    local_speech: LocalSpeech | None = None
     farewells: Farewells = field(init=False)
+    watching: Watching = field(init=False)
+    turn_model: TurnModel | None = field(init=False, default=None)
     tally: Tally = field(default_factory=Tally)
     _running: dict[str, Conversation] = field(default_factory=dict)
     _seats: dict[str, RoomSeat] = field(default_factory=dict)
@@ -92,6 +102,9 @@ class Agents:
 
     def __post_init__(self) -> None:
         self.farewells = Farewells(self.web)
+        self.watching = Watching(self.local_speech)
+        if self.local_speech is not None and self.local_speech.judges_turns:
+            self.turn_model = TurnModel(self.local_speech)
 
     def start(self, owner: Owner, codec: AgentCodec) -> None:
         """Attach an agent that runs at a provider; whether it can be reached shows in its events.
@@ -115,7 +128,16 @@ class Agents:
         name = f"agent-{self.ids.token(_ID_BYTES)}"
         self._start(
             owner,
-            lambda seat: OwnAgent(owner, seat, parts, conversation_id=name, brain=brain, tally=self.tally),
+            lambda seat: OwnAgent(
+                owner,
+                seat,
+                parts,
+                conversation_id=name,
+                brain=brain,
+                tally=self.tally,
+                watching=self.watching,
+                turn_model=self.turn_model,
+            ),
         )
 
     def _start(self, owner: Owner, make: Callable[[Seat], Conversation]) -> None:
@@ -182,8 +204,30 @@ class Agents:
             raise NotAvailable(f"{session.provider} takes no text") from None
         except NotReady:
             raise Conflict("the agent is not ready yet") from None
+        except Busy:
+            raise Conflict("too much waits to be said") from None
         except ProviderFailed as failed:
             raise InternalError(str(failed)) from None
+
+    async def say(self, owner: Owner, text: str, *, uninterruptible: bool) -> None:
+        """Let an agent say a text, word for word.
+
+        Raises:
+            NotFound: there is none.
+            Conflict: its conversation has not begun or is over, or too much waits to be said.
+            NotAvailable: it does not run here.
+        """
+        session = self._find(owner)
+        if session.over:
+            raise Conflict("the agent's conversation is over")
+        if not isinstance(session, OwnAgent):
+            raise NotAvailable(f"{session.provider} says nothing word for word")
+        try:
+            await session.say(text, uninterruptible=uninterruptible)
+        except NotReady:
+            raise Conflict("the agent is not ready yet") from None
+        except Busy:
+            raise Conflict("too much waits to be said") from None
 
     def _find(self, owner: Owner) -> Conversation:
         session = self._running.get(owner.key)
@@ -212,5 +256,6 @@ class Agents:
             text = "Audio from and to agents that was dropped"
             yield "agent_audio_lost_seconds", text, milliseconds / 1000, {"direction": what}
         yield from self.tally.readings()
+        yield from self.watching.readings()
         text = "Providers of agents whose connection was cut because too many goodbyes were being said"
         yield "agent_farewells_skipped", text, self.farewells.skipped, {}

@@ -162,6 +162,11 @@ class Mouth:
         return self._played * 1000 // self._rate_hz
 
     @property
+    def played_samples(self) -> int:
+        """How much of the newest turn was heard, at the rate at which audio is held."""
+        return self._played
+
+    @property
     def audio_format(self) -> AudioFormat:
         """How the provider writes audio."""
         return self._format

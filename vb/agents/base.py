@@ -161,6 +161,10 @@ class NotReady(Exception):
     """The conversation has not begun, or what is needed for it is missing."""
 
 
+class Busy(Exception):
+    """Too much waits to be said already."""
+
+
 class AgentCodec(Protocol):
     """One conversation with one provider.
 

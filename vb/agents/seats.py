@@ -32,6 +32,10 @@ class Seat(Protocol):
         """Neither hear nor be heard any more; harmless when it is over already."""
         ...
 
+    def round_trip_ms(self) -> float | None:
+        """Return the time to whoever listens and back; None while nobody knows."""
+        ...
+
 
 class LegSeat:
     """Beside a leg: it hears that leg alone, muted or not. The whole room that the leg is in hears it.
@@ -66,6 +70,11 @@ class LegSeat:
         self._heard_by = place
         place.add_source(self._mouth)
 
+    def round_trip_ms(self) -> float | None:
+        """Return the time to the far end of the leg and back, as its RTCP tells; None while it does not."""
+        link = self._leg.link()
+        return None if link is None else link.round_trip_ms
+
     def leave(self) -> None:
         """Neither hear nor be heard any more."""
         if self._leg.ended:
@@ -99,6 +108,10 @@ class RoomSeat:
         """Hear and be heard from the next tick on."""
         self.port = self._plane.open_stream(mouth, ears, rate_hz=RATE_HZ, comfort_noise=False)
         self._room.mix.join(self._id, self.port)
+
+    def round_trip_ms(self) -> float | None:
+        """Return None: everybody in a room is differently far."""
+        return None
 
     def leave(self) -> None:
         """Neither hear nor be heard any more."""

@@ -111,6 +111,12 @@ class AgentMessage(OwnerRef):
     respond: bool = Field(
         default=False, description="whether the agent is to answer it as if the user had said it"
     )
+    say: bool = Field(
+        default=False, description="whether an agent of the server's own is to say it, word for word"
+    )
+    uninterruptible: bool = Field(
+        default=False, description="whether that is heard to its end, whatever the user does"
+    )
 
 
 def _needed(value: str | None, name: str) -> str:
@@ -278,6 +284,10 @@ async def agent_ultravox(engine: Engine, owner: Owner, p: UltravoxAgent) -> Agen
 
 def _check_message(engine: Engine, p: AgentMessage) -> None:
     _needed(p.message.strip(), "message")
+    if p.say and p.respond:
+        raise BadRequest("say and respond exclude each other")
+    if p.uninterruptible and not p.say:
+        raise BadRequest("uninterruptible goes with say")
 
 
 @owner_command(
@@ -290,7 +300,10 @@ def _check_message(engine: Engine, p: AgentMessage) -> None:
 )
 async def agent_message(engine: Engine, owner: Owner, p: AgentMessage) -> Status:
     """Put a text into a conversation."""
-    await engine.agents.inject(owner, p.message, respond=p.respond)
+    if p.say:
+        await engine.agents.say(owner, p.message, uninterruptible=p.uninterruptible)
+    else:
+        await engine.agents.inject(owner, p.message, respond=p.respond)
     return Status(status="message_sent")
 
 

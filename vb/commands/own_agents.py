@@ -10,10 +10,11 @@ from typing import Annotated, Any, Final, Literal
 import structlog
 from pydantic import Field
 
+from vb.agents.runtime.arguments import check_schema
 from vb.agents.runtime.brain import Tool, ToolCall
 from vb.agents.runtime.chat import ChatSettings
+from vb.agents.runtime.decisions import Timing
 from vb.agents.runtime.options import AgentOptions, Parts
-from vb.agents.runtime.turns import Timing
 from vb.commands.agents import started
 from vb.commands.owners import owner_command
 from vb.commands.params import OwnerRef
@@ -33,6 +34,9 @@ log = structlog.get_logger(__name__)
 
 MAX_TEXT_CHARS: Final = 16_384
 TOOL_S: Final = 10.0
+SURE_MS: Final = 300
+UNSURE_MS: Final = 400
+"""Silence after which a turn may be over: where something tells that it is, and where nothing does."""
 MAX_RESULT_BYTES: Final = 65_536
 _PLACE: Final = re.compile(r"\{([^{}]{1,256})\}")
 BuiltIn = Literal["hangup", "transfer", "send_dtmf", "play"]
@@ -67,10 +71,26 @@ class OwnAgentStart(OwnerRef):
         default=0, description="silence after which it asks whether anybody is there; 0 = never"
     )
     idle_prompt: Text = Field(default="Are you still there?", description="what it asks then")
+    apology: Text = Field(
+        default="Sorry, I cannot answer that now.",
+        description="what it says when its model fails; empty = nothing",
+    )
     tools: Annotated[list[BuiltIn | HttpTool], Field(max_length=32)] = Field(
         default_factory=list, description="what it can do: words for what is built in, or HTTP tools"
     )
-    min_endpointing_ms: Ms = Field(default=400, description="silence after which a turn may be over")
+    detector: Literal["auto", "loudness"] = Field(
+        default="auto",
+        description="what tells when the user speaks: the detector of local speech, if any, or loudness",
+    )
+    preemptive: bool = Field(
+        default=True,
+        description="whether its model begins before it is certain that the user has finished",
+    )
+    min_endpointing_ms: Ms | None = Field(
+        default=None,
+        description="silence after which a turn may be over; 400, or 300 with a turn model or a provider of "
+        "transcripts that tells turns",
+    )
     max_endpointing_ms: Ms = Field(default=2500, description="silence after which it is")
     interruption_ms: Ms = Field(default=200, description="speech that interrupts the agent")
     interruption_words: Annotated[int, Field(ge=0, le=100)] = Field(
@@ -80,11 +100,15 @@ class OwnAgentStart(OwnerRef):
         default=1500, description="silence after which an agent that was stopped by no words goes on"
     )
 
-    @property
-    def timing(self) -> Timing:
+    def timing(self, *, turn_model: bool, provider_turns: bool) -> Timing:
         """Return how patient it is."""
+        told = SURE_MS if turn_model or provider_turns else UNSURE_MS
+        least_ms = told if self.min_endpointing_ms is None else self.min_endpointing_ms
         return Timing(
-            min_endpointing_s=self.min_endpointing_ms / 1000,
+            turn_model=turn_model and not provider_turns,
+            provider_turns=provider_turns,
+            min_endpointing_s=least_ms / 1000,
+            unsure_endpointing_s=max(least_ms, UNSURE_MS if self.min_endpointing_ms is None else 0) / 1000,
             max_endpointing_s=self.max_endpointing_ms / 1000,
             interruption_s=self.interruption_ms / 1000,
             interruption_words=self.interruption_words,
@@ -192,7 +216,7 @@ def _filled(text: str, variables: dict[str, str]) -> str:
     return _PLACE.sub(lambda place: variables.get(place[1], place[0]), text)
 
 
-def _options(p: OwnAgentStart) -> AgentOptions:
+def _options(p: OwnAgentStart, timing: Timing) -> AgentOptions:
     tools = [
         _BUILT_IN[tool]
         if isinstance(tool, str)
@@ -205,8 +229,11 @@ def _options(p: OwnAgentStart) -> AgentOptions:
         greeting=_filled(p.greeting, p.variables),
         guarded=p.greeting_guarded,
         idle_s=p.idle_timeout_ms / 1000 if p.idle_timeout_ms else None,
-        idle_prompt=p.idle_prompt,
-        timing=p.timing,
+        idle_prompt=_filled(p.idle_prompt, p.variables),
+        apology=_filled(p.apology, p.variables),
+        preemptive=p.preemptive,
+        detector=p.detector != "loudness",
+        timing=timing,
         tools=tuple(tools),
     )
 
@@ -225,10 +252,17 @@ def _check(engine: Engine, p: OwnAgentStart) -> Callable[[Owner], Parts]:
     voice = voices.check(wanted)
     listening = Listening(language=p.language, partial=True)
     transcripts = engine.transcripts.choose(p.transcript_provider, listening)
-    chat, options = _chat(engine, p), _options(p)
+    timing = p.timing(
+        turn_model=engine.agents.turn_model is not None, provider_turns=transcripts.capabilities.turns
+    )
+    chat, options = _chat(engine, p), _options(p, timing)
     tools = {tool.name: tool for tool in p.tools if isinstance(tool, HttpTool)}
     built_in: set[str] = {tool for tool in p.tools if isinstance(tool, str)}
     for tool in tools.values():
+        try:
+            check_schema(tool.parameters)
+        except ValueError as exc:
+            raise InvalidField("tools", f"{tool.name}: {exc}") from None
         try:
             engine.web.policy.check(tool.url)
         except UrlRefused as exc:

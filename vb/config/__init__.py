@@ -42,6 +42,7 @@ from vb.config.storage import (
     RecordingConfig,
     S3Config,
 )
+from vb.config.tracing import TracingConfig
 from vb.config.tts import VoiceConfig
 from vb.errors import ConfigError
 from vb.settings import Group
@@ -68,6 +69,7 @@ __all__ = [
     "ElevenLabsConfig",
     "GoogleSpeechConfig",
     "LocalSpeechConfig",
+    "TracingConfig",
     "UltravoxConfig",
     "VapiConfig",
     "VoiceConfig",
@@ -112,6 +114,7 @@ class Config(Group):
     ultravox: UltravoxConfig = UltravoxConfig()
     agents: AgentConfig = AgentConfig()
     local_speech: LocalSpeechConfig = LocalSpeechConfig()
+    tracing: TracingConfig = TracingConfig()
 
     @model_validator(mode="after")
     def _check_ports(self) -> Config:

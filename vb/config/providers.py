@@ -101,6 +101,11 @@ class LocalSpeechConfig(Group):
     )
     voice: str = setting("VB_LOCAL_VOICE", "voice of local speech where a request names none", "")
     model: str = setting("VB_LOCAL_MODEL", "model that listens where a request names none", "")
+    turn_model: str = setting(
+        "VB_TURN_MODEL",
+        "ONNX file that tells whether a user who pauses has finished, such as Smart Turn v3; empty = none",
+        "",
+    )
     utterances: Annotated[int, Field(ge=1, le=1000)] = setting(
         "VB_LOCAL_UTTERANCES", "most utterances that are spoken or wait at a time; more get 503", 32
     )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
+from pydantic import Field
+
 from vb.events.base import LegOrRoomEvent
 from vb.providers.failure import FailureCategory
 
@@ -61,17 +63,27 @@ class AgentLatency(LegOrRoomEvent, type="agent.latency"):
 
 
 class AgentTurn(LegOrRoomEvent, type="agent.turn"):
-    """One answer of an agent that runs here; its times count from the user's last voiced frame."""
+    """One answer of an agent that runs here; its times count from the user's last voiced sample."""
 
     turn: int
+    vad_ms: int | None = None
     transcript_ms: int | None = None
     endpointing_ms: int | None = None
     first_words_ms: int | None = None
+    first_text_ms: int | None = None
     first_audio_ms: int | None = None
     first_heard_ms: int | None = None
+    network_ms: int | None = None
+    policy_ms: int | None = None
+    provider_ms: int | None = None
+    server_ms: int | None = None
+    early: bool = False
+    took_ms: int = 0
+    ducked_ms: int | None = None
     played_ms: int
     interrupted: bool
     false_interruptions: int = 0
+    resumed_samples: list[int] = Field(default_factory=list)
     text: str
     heard: str
 
@@ -79,6 +91,6 @@ class AgentTurn(LegOrRoomEvent, type="agent.turn"):
 class AgentError(LegOrRoomEvent, type="agent.error"):
     """A part of an agent that runs here has failed; the conversation goes on."""
 
-    part: Literal["model", "voice", "transcript", "tool"]
+    part: Literal["model", "voice", "transcript", "tool", "turn_model"]
     category: FailureCategory
     error: str

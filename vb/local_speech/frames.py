@@ -52,6 +52,8 @@ class Kind(IntEnum):
     FRAMES = 10
     """Frames of 32 ms of several rows, to tell speech from noise."""
     PING = 11
+    TURN = 12
+    """The end of what somebody said, int16 at 16 kHz: is that all?"""
 
     READY = 65
     """The first frame: JSON of what the helper can do."""
@@ -69,6 +71,8 @@ class Kind(IntEnum):
     """Probabilities of speech, float32, one for each row."""
     PONG = 72
     """JSON of rss_kb, busy_s and waiting."""
+    FINISHED = 73
+    """The probability that it is: one float32."""
 
 
 _KINDS: Final = frozenset(int(kind) for kind in Kind)

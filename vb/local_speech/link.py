@@ -75,7 +75,7 @@ class Link:
     def send(self, frame: Frame) -> None:
         """Put a frame in line; audio that finds no room is dropped."""
         size = len(frame.body) + 9
-        if frame.kind in (Kind.AUDIO, Kind.FRAMES) and self._outbox_bytes + size > OUTBOX_BYTES:
+        if frame.kind in (Kind.AUDIO, Kind.FRAMES, Kind.TURN) and self._outbox_bytes + size > OUTBOX_BYTES:
             self.dropped += 1
             return
         self._outbox.append(frame)

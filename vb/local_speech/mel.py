@@ -53,7 +53,11 @@ def _window() -> NDArray[np.float32]:
 
 def log_mel(pcm: Pcm) -> NDArray[np.float32]:
     """Return the columns of an utterance at 16 kHz, (80, samples // 160); 400 samples at least."""
-    sound = pcm.astype(np.float32) / 32768
+    return picture(pcm.astype(np.float32) / np.float32(32768))
+
+
+def picture(sound: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the columns of samples from -1 to 1, as `log_mel` does."""
     if len(sound) < _WINDOW:
         sound = np.pad(sound, (0, _WINDOW - len(sound)))
     sound = np.pad(sound, _WINDOW // 2, mode="reflect")
@@ -61,5 +65,5 @@ def log_mel(pcm: Pcm) -> NDArray[np.float32]:
     power = np.abs(np.fft.rfft(frames, axis=1)[:-1]) ** 2
     bands = np.log10(np.maximum(_filters() @ power.T.astype(np.float32), _FLOOR))
     bands = np.maximum(bands, bands.max() - _RANGE)
-    picture: NDArray[np.float32] = ((bands + 4) / 4).astype(np.float32)
-    return picture
+    columns: NDArray[np.float32] = ((bands + 4) / 4).astype(np.float32)
+    return columns

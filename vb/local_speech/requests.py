@@ -13,12 +13,12 @@ from vb.local_speech.engines.base import Ability
 from vb.local_speech.frames import Frame, Garbage, Kind, sound_of
 from vb.providers.failure import FailureCategory, ProviderFailed
 
-What = Literal["utterance", "transcript", "frames"]
+What = Literal["utterance", "transcript", "frames", "turn"]
 """What can be asked."""
 
 MAX_INBOX: Final = 1024
 """Frames that wait for one reader at most: those of an utterance are bounded by what it may make ahead."""
-ENDING: Final = frozenset({Kind.DONE, Kind.FAILED, Kind.ODDS})
+ENDING: Final = frozenset({Kind.DONE, Kind.FAILED, Kind.ODDS, Kind.FINISHED})
 """Nothing follows these for the same id."""
 AHEAD_S: Final = 5
 """Audio that an utterance is made ahead of its listener, besides one piece."""

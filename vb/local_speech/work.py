@@ -12,12 +12,13 @@ from typing import Final, TypeAlias
 
 import numpy as np
 
+from vb.codecs.pcm import Pcm
 from vb.local_speech.engines.base import Activity, EngineFailed, Engines, Written
-from vb.local_speech.frames import Frame, Kind, with_fields
+from vb.local_speech.frames import Frame, Kind, samples_of, with_fields
 from vb.local_speech.hearing import Batch, Hearing, Job
 from vb.local_speech.rows import Rows
 from vb.local_speech.rows import read as read_rows
-from vb.local_speech.speaking import Piece, Speaking
+from vb.local_speech.speaking import Piece, Speaking, failure
 
 Finish: TypeAlias = Callable[[], list[Frame]]
 """Takes what came of a job and returns what is to be sent."""
@@ -28,6 +29,8 @@ _BROKEN: Final = "the local engine failed"
 """What clients are told of a fault that nobody expected."""
 _VOICE_KINDS: Final = frozenset({Kind.VOICE, Kind.TEXT, Kind.END, Kind.MORE})
 _EAR_KINDS: Final = frozenset({Kind.STREAM, Kind.AUDIO, Kind.FLUSH, Kind.CLOSE})
+MAX_TURNS: Final = 16
+"""Turns that wait to be judged at most: who asks has a few hundred milliseconds."""
 MAX_BATCHES: Final = 8
 """Batches of watched streams that wait at most; older ones are out of date."""
 
@@ -46,6 +49,7 @@ class Work:
         self._speaking = Speaking()
         self._hearing = Hearing(rows)
         self._watched: deque[tuple[int, Rows]] = deque()
+        self._turns: deque[tuple[int, Pcm]] = deque()
         self._activity: Activity | None = None
         self._since: dict[str, float] = {}
 
@@ -76,7 +80,13 @@ class Work:
         if frame.kind in _EAR_KINDS:
             return self._hearing.take(frame)
         if frame.kind is Kind.CANCEL:
+            self._turns = deque(each for each in self._turns if each[0] != frame.id)
             return self._speaking.take(frame) + self._hearing.take(frame)
+        if frame.kind is Kind.TURN:
+            self._turns.append((frame.id, samples_of(frame.body)))
+            if len(self._turns) > MAX_TURNS:
+                return [failure(self._turns.popleft()[0], "service_unavailable", "too many turns at a time")]
+            return []
         if frame.kind is Kind.FRAMES:
             self._watched.append((frame.id, read_rows(frame.body, self._rows)))
             if len(self._watched) > MAX_BATCHES:
@@ -124,6 +134,25 @@ class Work:
         except Exception:  # as above
             return lambda: self._hearing.failed(job, "unknown", _BROKEN)
         return lambda: self._hearing.heard(job, written.text, written.confidence) + self._hearing.ended()
+
+    def turn_job(self, now: float) -> Labour | None:
+        """Return the turn that is to be judged next."""
+        if not self._turns:
+            self._since.pop("turn", None)
+            return None
+        self._since["turn"] = now
+        number, pcm = self._turns.popleft()
+        return lambda: self._judge_turn(number, pcm)
+
+    def _judge_turn(self, number: int, pcm: Pcm) -> Finish:
+        try:
+            odds = np.array([self._engines.turns().judge(pcm)], "<f4").tobytes()
+        except EngineFailed as exc:
+            text = str(exc)
+            return lambda: [failure(number, "permanent_input", text)]
+        except Exception:  # as above
+            return lambda: [failure(number, "unknown", _BROKEN)]
+        return lambda: [Frame(Kind.FINISHED, number, odds)]
 
     def activity_job(self, now: float) -> Labour | None:
         """Return the frames that are to be judged next: watched streams come before transcripts."""

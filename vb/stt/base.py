@@ -84,6 +84,7 @@ class Capabilities:
         max_keyterms: how many key terms it takes.
         max_keyterm_chars: how long each may be.
         keep_alive_s: without audio for so long it is told that more will come.
+        turns: whether it makes words final when a turn is over, and not before.
     """
 
     block_ms: int = 40
@@ -95,6 +96,7 @@ class Capabilities:
     max_keyterms: int = 100
     max_keyterm_chars: int = 100
     keep_alive_s: float = 5.0
+    turns: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,6 +35,7 @@ BLOCK_MS: Final = 80
 CAPABILITIES: Final = Capabilities(
     block_ms=BLOCK_MS,
     finalize=True,
+    turns=True,
     options=frozenset(
         {"model", "keyterms", "eot_threshold", "eager_eot_threshold", "eot_timeout_ms", "language_hints"}
     ),

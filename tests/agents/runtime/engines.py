@@ -28,6 +28,9 @@ class TonesVoice:
         fails: raises instead of speaking.
         stalls: says nothing over so many of the next connections.
         delay_s: how long it takes for each sentence.
+        delays: the same for the next ones.
+        rate_hz: of its audio, or what it says of it.
+        language: that was asked for last.
     """
 
     name = "tones"
@@ -38,6 +41,9 @@ class TonesVoice:
         self.fails = False
         self.stalls = 0
         self.delay_s = 0.0
+        self.delays: list[float] = []
+        self.rate_hz = 24_000
+        self.language = ""
         self.opened = 0
 
     def check(self, voice: Voice) -> Voice:
@@ -46,6 +52,7 @@ class TonesVoice:
     @asynccontextmanager
     async def open(self, voice: Voice, *, streamed: bool = False) -> AsyncIterator[VoiceSession]:
         self.opened += 1
+        self.language = voice.language
         stalls, self.stalls = self.stalls > 0, max(0, self.stalls - 1)
         try:
             yield _TonesSession(self, stalls=stalls, streamed=streamed)
@@ -81,13 +88,14 @@ class _TonesSession:
             raise ProviderFailed("service_unavailable", "tones: out of order")
         if self._stalls:
             return
-        await trio.sleep(self._voice.delay_s)
+        delays = self._voice.delays
+        await trio.sleep(delays.pop(0) if delays else self._voice.delay_s)
         for number, word in enumerate(text.split(), self._words):
             hertz = TONES.get(word.strip(".,!?").lower(), OTHER_HZ)
             steps = np.arange(24 * WORD_MS)
             pcm = (8000 * np.sin(2 * np.pi * hertz * steps / 24_000)).astype(np.int16)
             self._send.send_nowait(Mark(word, number * WORD_MS, (number + 1) * WORD_MS))
-            self._send.send_nowait(Audio(pcm, 24_000))
+            self._send.send_nowait(Audio(pcm, self._voice.rate_hz))
         self._words += len(text.split())
 
     async def clear(self) -> None:
@@ -106,6 +114,7 @@ class ScriptEars:
     def __init__(self) -> None:
         self.finalized = 0
         self.heard_samples = 0
+        self.language = ""
         self._sessions: list[_ScriptSession] = []
 
     @property
@@ -120,6 +129,7 @@ class ScriptEars:
 
     @asynccontextmanager
     async def open(self, options: Options) -> AsyncIterator[EarSession]:
+        self.language = options.language
         session = _ScriptSession(self)
         self._sessions.append(session)
         try:
@@ -129,8 +139,12 @@ class ScriptEars:
 
     def says(self, text: str, *, final: bool = True) -> None:
         """Let every session hear something."""
+        self.hears(FinalText(text) if final else PartialText(text))
+
+    def hears(self, heard: Heard) -> None:
+        """Let every session give something."""
         for session in self._sessions:
-            session.put(FinalText(text) if final else PartialText(text))
+            session.put(heard)
 
     def breaks(self) -> None:
         """Let every session fail in a way that another cures."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import trio
@@ -12,11 +12,13 @@ import trio.testing
 
 from tests.agents.runtime.engines import OTHER_HZ, TONES, ScriptEars, TonesVoice
 from vb.agents.audio import Mouth
-from vb.agents.runtime.brain import Answer, Line, Tool, ToolCall, Words
+from vb.agents.runtime.brain import Answer, Brain, Line, Tool, ToolCall, Words
 from vb.agents.runtime.options import AgentOptions, Parts
 from vb.agents.runtime.tally import Tally
 from vb.agents.tasks.runtime import OwnAgent
+from vb.agents.tasks.watching import Watching
 from vb.events.base import Event
+from vb.local_speech.tasks.turn_model import TurnModel
 from vb.providers.failure import ProviderFailed
 from vb.stt.base import Options
 from vb.tts.base import Provider as VoiceProvider
@@ -28,7 +30,13 @@ SPEECH = (6000 * np.sin(2 * np.pi * 300 * np.arange(480) / RATE_HZ)).astype(np.i
 SILENCE = np.zeros(480, np.int16)
 TONE_HZ = 440
 
-Step = str | float | ToolCall | ProviderFailed
+Step = str | float | Words | ToolCall | ProviderFailed
+
+
+class StageBrain(Brain, Protocol):
+    """One that tells how many of its answers are being made."""
+
+    thinking: int
 
 
 class ScriptBrain:
@@ -69,23 +77,29 @@ class Stage:
     Attributes:
         heard: the pitch of each frame that was heard, 0 for none.
         events: what the agent has told.
+        voice_of_user: what is heard of him, again and again, while he is loud.
     """
 
     key = "leg 1"
 
     def __init__(
         self,
-        brain: ScriptBrain,
+        brain: StageBrain,
         options: AgentOptions,
         do: Callable[[ToolCall], Awaitable[str]],
         speaker: tuple[VoiceProvider, Voice] | None = None,
+        watching: Watching | None = None,
+        turn_model: TurnModel | None = None,
     ) -> None:
         self.voice, self.ears, self.brain = TonesVoice(), ScriptEars(), brain
         self.heard: list[int] = []
         self.events: list[tuple[type[Event], dict[str, Any]]] = []
         self.why_over = ""
+        self.trip_ms: float | None = 80.0
         self.tally = Tally()
         self.loud = False
+        self.voice_of_user = SPEECH
+        self._user_at = 0
         self._ticked = trio.Event()
         self.echo: int | None = None
         self._sound: list[np.ndarray] = []
@@ -93,7 +107,16 @@ class Stage:
         self._push: Any = None
         provider, voice = speaker or (self.voice, Voice("v"))
         parts = Parts(options, None, provider, voice, self.ears, Options(), do)
-        self.agent = OwnAgent(self, self, parts, conversation_id="c", brain=brain, tally=self.tally)  # type: ignore[arg-type]  # as much of an owner as it needs
+        self.agent = OwnAgent(
+            self,  # type: ignore[arg-type]  # as much of an owner as it needs
+            self,
+            parts,
+            conversation_id="c",
+            brain=brain,
+            tally=self.tally,
+            watching=watching,
+            turn_model=turn_model,
+        )
 
     # -- as a seat and an owner ----------------------------------------------------------------------------
 
@@ -102,6 +125,9 @@ class Stage:
 
     def leave(self) -> None:
         self._mouth = None
+
+    def round_trip_ms(self) -> float | None:
+        return self.trip_ms
 
     def tell(self, kind: type[Event], **fields: Any) -> None:
         self.events.append((kind, fields))
@@ -115,13 +141,18 @@ class Stage:
             self._sound.append(SILENCE if frame is None else frame)
             self.heard.append(0 if frame is None else pitch(frame))
             if self._mouth is not None:
-                said = SPEECH if self.loud else SILENCE
+                said = self._next_of_user() if self.loud else SILENCE
                 if self.echo is not None and len(self._sound) > self.echo:
                     said = said + self._sound[-1 - self.echo] // 10
                 self._push(said.astype(np.int16), RATE_HZ)
             self._ticked.set()
             self._ticked = trio.Event()
             await trio.sleep(FRAME_S)
+
+    def _next_of_user(self) -> np.ndarray:
+        places = np.arange(self._user_at, self._user_at + SILENCE.size)
+        self._user_at += SILENCE.size
+        return np.take(self.voice_of_user, places, mode="wrap")
 
     async def say(self, text: str, seconds: float = 0.5) -> None:
         """Speak, and be understood when it is over."""
@@ -130,7 +161,7 @@ class Stage:
 
     async def noise(self, seconds: float) -> None:
         """Make a noise."""
-        self.loud = True
+        self.loud, self._user_at = True, 0
         await trio.sleep(seconds)
         self.loud = False
 
@@ -170,15 +201,17 @@ async def _nothing(call: ToolCall) -> str:
 
 @asynccontextmanager
 async def open_stage(
-    brain: ScriptBrain,
+    brain: StageBrain,
     options: AgentOptions | None = None,
     do: Callable[[ToolCall], Awaitable[str]] = _nothing,
     *,
     prepare: Callable[[Stage], None] = lambda stage: None,
     speaker: tuple[VoiceProvider, Voice] | None = None,
+    watching: Watching | None = None,
+    turn_model: TurnModel | None = None,
 ) -> AsyncIterator[Stage]:
     """Hold a conversation inside the block; afterwards nothing of it may be left."""
-    stage = Stage(brain, options or AgentOptions(), do, speaker)
+    stage = Stage(brain, options or AgentOptions(), do, speaker, watching, turn_model)
     prepare(stage)
     async with trio.open_nursery() as ticks:
         ticks.start_soon(stage.tick)

@@ -39,7 +39,7 @@ async def test_the_rule_bot_answers(said: str, answer: str) -> None:
 
 
 async def test_the_rule_bot_hangs_up_and_transfers_only_when_it_may() -> None:
-    assert await answers("Goodbye!") == [Words("Goodbye. Have a nice day.")]
+    assert await answers("Goodbye!") == [Words("Goodbye. Have a nice day.", uninterruptible=True)]
     assert (await answers("Goodbye!", "hangup"))[1:] == [ToolCall("rule-1", "hangup", {})]
     found = await answers("Transfer me to sip:bob@example.org", "transfer")
     assert found[1:] == [ToolCall("rule-1", "transfer", {"target": "sip:bob@example.org"})]

@@ -20,6 +20,7 @@ from vb.events.agent import (
     AgentInterrupted,
     AgentResponse,
     AgentTurn,
+    AgentUserTranscript,
 )
 from vb.providers.failure import ProviderFailed
 from vb.tts.base import Capabilities
@@ -261,6 +262,43 @@ async def test_goodbye_is_said_in_time_though_the_voice_is_dead(autojump_clock: 
         assert done[0] - asked <= 4.0
 
 
+@pytest.mark.parametrize("words", ["alpha bravo.", "Alpha. Bravo. Charlie."])
+async def test_a_hang_up_follows_the_last_frame_of_the_goodbye_within_100_ms(
+    autojump_clock: MockClock, words: str
+) -> None:
+    done: list[int] = []
+
+    async def do(call: ToolCall) -> str:
+        done.append(len(stage.heard))
+        return "done"
+
+    hangup = AgentOptions(tools=(Tool("hangup", ""),))
+    brain = ScriptBrain([f"{words} ", *calls("c1", name="hangup"), 0.3], [])
+    async with open_stage(brain, hangup, do) as stage:
+        await stage.say("bye")
+        turn = await stage.until(AgentTurn)
+        assert turn["heard"] == words
+        last = max(at for at, hertz in enumerate(stage.heard) if hertz)
+        (at,) = done
+        assert 0 < (at - last) * 20 <= 100
+
+
+async def test_a_voice_that_comes_in_bursts_is_heard_evenly_with_one_gap(autojump_clock: MockClock) -> None:
+    """Two seconds of audio at once, nothing for a second and a half more, and two seconds again."""
+    seven = "Alpha alpha alpha alpha alpha alpha alpha."
+    brain = ScriptBrain([f"{seven} {seven}"])
+    async with open_stage(brain, prepare=lambda s: s.voice.delays.extend([0.0, 3.6])) as stage:
+        await stage.say("hello")
+        turn = await stage.until(AgentTurn)
+        assert turn["played_ms"] == 4200
+        first = next(at for at, hertz in enumerate(stage.heard) if hertz)
+        last = max(at for at, hertz in enumerate(stage.heard) if hertz)
+        frames = [bool(hertz) for hertz in stage.heard[first : last + 1]]
+        gap = len(frames) - 210
+        assert frames == [True] * 105 + [False] * gap + [True] * 105
+        assert 1.4 <= gap * 0.02 <= 1.6
+
+
 async def test_a_slow_tool_is_bridged_by_a_tone_and_times_stay_true(autojump_clock: MockClock) -> None:
     async def do(call: ToolCall) -> str:
         await trio.sleep(9)
@@ -400,3 +438,40 @@ async def test_whatever_goes_wrong_it_answers_again_and_leaves_nothing(
             at = brain.asked[-1].index(line)
             assert [result.call_id for result in brain.asked[-1][at + 1 : at + 1 + len(ids)]] == ids
     assert len(stage.all(AgentTurn)) == len({turn["turn"] for turn in stage.all(AgentTurn)})
+
+
+@pytest.mark.parametrize("rate_hz", [8_000, 11_025, 48_000])
+async def test_a_voice_at_an_odd_rate_is_heard_for_as_long_as_it_says(
+    autojump_clock: MockClock, rate_hz: int
+) -> None:
+    async with open_stage(
+        ScriptBrain(["alpha bravo"]), prepare=lambda s: setattr(s.voice, "rate_hz", rate_hz)
+    ) as stage:
+        await stage.say("hello")
+        turn = await stage.until(AgentTurn)
+        assert abs(turn["played_ms"] - 600 * 24_000 / rate_hz) <= 40
+        assert (turn["heard"], stage.all(AgentError)) == ("alpha bravo", [])
+
+
+@pytest.mark.parametrize("rate_hz", [0, -1, 1, 10**9])
+async def test_a_voice_at_an_impossible_rate_is_one_event(autojump_clock: MockClock, rate_hz: int) -> None:
+    async with open_stage(
+        ScriptBrain(["alpha"]), prepare=lambda s: setattr(s.voice, "rate_hz", rate_hz)
+    ) as stage:
+        for count in (1, 2):
+            await stage.say("hello")
+            await stage.until(AgentTurn, count)
+        (error,) = stage.all(AgentError)
+        assert (error["part"], error["category"]) == ("voice", "permanent_input")
+        assert TONE_HZ in stage.heard
+
+
+@pytest.mark.parametrize("text", ["\ud800 hello", "x" * 1_000_000, "\x00", "word " * 100_000])
+async def test_whatever_a_transcript_holds_it_is_bounded_text(autojump_clock: MockClock, text: str) -> None:
+    brain = ScriptBrain(["alpha"])
+    async with open_stage(brain) as stage:
+        await stage.say(text)
+        await stage.until(AgentTurn)
+        (told,) = stage.all(AgentUserTranscript)
+        assert len(told["text"].encode()) <= 65_536
+        assert brain.asked[0][-1].text == told["text"]

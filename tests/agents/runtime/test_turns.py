@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from vb.agents.runtime.turns import (
+import pytest
+
+from vb.agents.runtime.decisions import (
     AskFinal,
+    AskTurn,
     Decision,
+    Guess,
     Interrupt,
     Noise,
     Pause,
     Resume,
     Timing,
-    TurnTaking,
     UserTurn,
 )
+from vb.agents.runtime.turns import TurnTaking
 
 FRAME_S = 0.02
 
@@ -24,13 +28,18 @@ class Clock:
         self.turns = TurnTaking(timing)
         self.now = 10.0
         self.found: list[tuple[float, Decision]] = []
+        self.guesses: list[str] = []
 
     def play(self, seconds: float, *, voiced: bool = False) -> None:
         for _ in range(round(seconds / FRAME_S)):
             self.now += FRAME_S
             if voiced:
                 self.turns.voiced(self.now)
-            self.found += [(self.now, item) for item in self.turns.decide(self.now)]
+            for item in self.turns.decide(self.now):
+                if isinstance(item, Guess):
+                    self.guesses.append(item.text)
+                else:
+                    self.found.append((self.now, item))
 
     def kinds(self) -> list[type]:
         return [type(item) for _, item in self.found]
@@ -105,7 +114,7 @@ def test_speech_pauses_the_agent_first_and_interrupts_it_then() -> None:
     clock.play(0.5, voiced=True)
     assert clock.kinds()[:2] == [Pause, Interrupt]
     assert clock.at(Pause) - begun <= 0.1
-    assert 0.2 <= clock.at(Interrupt) - begun <= 0.24
+    assert clock.at(Interrupt) - begun == pytest.approx(0.2)
 
 
 def test_a_cough_lets_the_agent_go_on_once() -> None:
@@ -195,3 +204,171 @@ def test_half_a_minute_of_music_does_not_keep_a_turn_open_for_ever() -> None:
     clock.turns.final("at last")
     clock.play(0.5)
     assert isinstance(clock.found[-1][1], UserTurn)
+
+
+def test_a_pause_counts_from_the_first_sample_of_speech() -> None:
+    clock = Clock()
+    clock.turns.agent(True)
+    begun = clock.now
+    clock.play(0.06, voiced=True)
+    ((now, pause),) = clock.found
+    assert isinstance(pause, Pause)
+    assert now == pytest.approx(begun + 0.06)
+    assert pause.began_at == pytest.approx(begun)
+
+
+def test_frames_that_are_judged_late_count_from_when_they_were_heard() -> None:
+    clock = Clock()
+    clock.turns.final("hello")
+    ended_at = clock.now
+    for late_s in (0.3, 0.268, 0.236):
+        clock.turns.voiced(ended_at - late_s + 0.236, 0.032)
+    clock.play(1.0)
+    (turn,) = [item for _, item in clock.found if isinstance(item, UserTurn)]
+    assert turn.ended_at == ended_at
+    assert clock.at(UserTurn) - ended_at <= 0.43
+
+
+MODEL = Timing(min_endpointing_s=0.3, turn_model=True)
+
+
+@pytest.mark.parametrize(
+    ("verdict", "after_s", "over_s"),
+    [(True, 0.22, 0.3), (True, 0.36, 0.36), (None, 0.22, 0.4), (False, 0.22, 2.5)],
+)
+def test_a_turn_model_makes_the_agent_quicker_or_more_patient(
+    verdict: bool | None, after_s: float, over_s: float
+) -> None:
+    clock = Clock(MODEL)
+    clock.play(1.0, voiced=True)
+    ended_at = clock.now
+    clock.turns.final("and then")
+    clock.play(after_s)
+    (asked,) = [item for _, item in clock.found if isinstance(item, AskTurn)]
+    clock.turns.judged(asked.silence, verdict)
+    clock.play(3.0)
+    turn = next(item for _, item in clock.found if isinstance(item, UserTurn))
+    assert over_s <= clock.at(UserTurn) - ended_at <= over_s + 0.03
+    assert turn.wait_s <= over_s
+
+
+def test_a_verdict_on_an_earlier_silence_counts_for_nothing() -> None:
+    clock = Clock(MODEL)
+    clock.play(1.0, voiced=True)
+    clock.play(0.24)
+    (asked,) = [item for _, item in clock.found if isinstance(item, AskTurn)]
+    clock.play(0.5, voiced=True)
+    ended_at = clock.now
+    clock.turns.final("well")
+    clock.turns.judged(asked.silence, False)
+    clock.play(1.0)
+    assert 0.4 <= clock.at(UserTurn) - ended_at <= 0.43
+    assert clock.kinds().count(AskTurn) == 2
+
+
+def test_a_provider_that_tells_turns_is_not_asked_to_end_them_before_the_last_moment() -> None:
+    clock = Clock(Timing(min_endpointing_s=0.3, provider_turns=True))
+    clock.play(1.0, voiced=True)
+    clock.turns.partial("well")
+    clock.play(1.0)
+    assert clock.kinds() == []
+    clock.turns.final("well")
+    clock.play(0.02)
+    assert clock.kinds() == [UserTurn]
+    clock.play(1.0, voiced=True)
+    ended_at = clock.now
+    clock.turns.final("quick")
+    clock.play(0.5)
+    assert 0.3 <= clock.found[-1][0] - ended_at <= 0.33
+    clock.play(1.0, voiced=True)
+    clock.turns.partial("no end")
+    clock.play(2.4)
+    assert clock.kinds() == [UserTurn, UserTurn, AskFinal]
+
+
+def test_an_answer_is_begun_three_times_at_most_and_withdrawn_when_the_words_change() -> None:
+    clock = Clock()
+    for number in range(5):
+        clock.play(0.3, voiced=True)
+        clock.turns.partial("one")
+        clock.play(0.1)
+        clock.turns.final(f"word{number}")
+        clock.play(0.1)
+    one, two, three = "word0", "word0 word1", "word0 word1 word2"
+    assert clock.guesses == [one, "", two, "", three, ""]
+    clock.play(1.0)
+    assert [type(item) for _, item in clock.found][-1] is UserTurn
+    clock.play(0.3, voiced=True)
+    clock.turns.final("next")
+    clock.play(0.1)
+    assert clock.guesses[6:] == ["next"]
+
+
+def test_no_answer_to_long_speech_is_begun_early() -> None:
+    clock = Clock()
+    for _ in range(30):
+        clock.play(0.3, voiced=True)
+        clock.play(0.1)
+    clock.turns.final("a long story")
+    clock.play(0.1)
+    assert clock.guesses == []
+
+
+def test_what_a_provider_takes_to_be_over_is_guessed_until_it_takes_it_back() -> None:
+    clock = Clock(Timing(min_endpointing_s=0.3, provider_turns=True))
+    clock.play(0.5, voiced=True)
+    clock.turns.may_be_over("book a table")
+    clock.play(0.1)
+    clock.turns.may_be_over("")
+    clock.play(0.1)
+    assert clock.guesses == ["book a table", ""]
+
+
+def test_music_is_given_up_and_words_over_it_are_still_answered() -> None:
+    clock = Clock()
+    begun = clock.now
+    clock.play(30.0, voiced=True)
+    assert clock.kinds() == [Noise]
+    assert clock.at(Noise) - begun <= 20.1
+    clock.turns.final("hello there")
+    said_at = clock.now
+    clock.play(1.0, voiced=True)
+    (turn,) = [(now, item) for now, item in clock.found if isinstance(item, UserTurn)]
+    assert 0.4 <= turn[0] - said_at <= 0.45
+    clock.play(0.3)
+    clock.play(0.5, voiced=True)
+    clock.turns.final("again")
+    clock.play(0.5)
+    assert clock.kinds().count(UserTurn) == 2
+
+
+def test_a_sound_of_which_nobody_knows_yet_whether_it_is_speech_pauses_the_agent_for_a_moment() -> None:
+    clock = Clock()
+    clock.turns.agent(True)
+    begun = clock.now
+    for _ in range(100):  # two seconds of a noise that never is speech
+        clock.turns.sounded(clock.now + FRAME_S)
+        clock.play(FRAME_S)
+    assert clock.kinds() == [Pause, Resume]
+    assert clock.at(Pause) - begun == pytest.approx(0.06)
+    assert clock.at(Resume) - begun <= 0.23
+    clock.play(1.0)
+    clock.turns.sounded(clock.now)
+    clock.play(0.1)
+    assert clock.kinds() == [Pause, Resume]
+    for _ in range(4):
+        clock.turns.sounded(clock.now + FRAME_S)
+        clock.play(FRAME_S)
+    assert clock.kinds() == [Pause, Resume, Pause]
+
+
+def test_a_sound_that_turns_out_to_be_speech_interrupts_the_agent() -> None:
+    clock = Clock()
+    clock.turns.agent(True)
+    begun = clock.now
+    for number in range(17):
+        clock.turns.sounded(clock.now + FRAME_S)
+        clock.play(FRAME_S, voiced=number >= 6)
+    assert clock.kinds() == [Pause, Interrupt]
+    assert clock.at(Pause) - begun == pytest.approx(0.06)
+    assert clock.at(Interrupt) - begun == pytest.approx(0.32, abs=0.021)

@@ -64,9 +64,15 @@ class Tool:
 
 @dataclass(frozen=True, slots=True)
 class Words:
-    """The next words of an answer."""
+    """The next words of an answer.
+
+    Attributes:
+        text: they.
+        uninterruptible: whether the answer is heard to its end from here on, whatever the user does.
+    """
 
     text: str
+    uninterruptible: bool = False
 
 
 Answer: TypeAlias = Words | ToolCall

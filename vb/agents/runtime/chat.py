@@ -82,10 +82,12 @@ class AnswerReader:
 
     Attributes:
         over: whether the answer is complete, or as much of it as is taken.
+        problem: what was wrong with it, whatever could be read; "" for nothing.
     """
 
     def __init__(self) -> None:
         self.over = False
+        self.problem = ""
         self._rest = b""
         self._chars = 0
         self._calls: dict[int, dict[str, str]] = {}
@@ -94,7 +96,7 @@ class AnswerReader:
         """Take bytes of the body."""
         *lines, self._rest = (self._rest + data).split(b"\n")
         if len(self._rest) > MAX_LINE_BYTES:
-            self.over = True
+            self._fail("its answer has a line without end")
         for line in lines:
             if line.startswith(b"data:") and not self.over:
                 yield from self._take(line[5:].strip())
@@ -112,11 +114,21 @@ class AnswerReader:
                 yield ToolCall(call["id"], call["name"][:64], arguments, problem)
         self._calls.clear()
 
+    def _fail(self, problem: str) -> None:
+        self.over = True
+        self.problem = problem
+
     def _take(self, data: bytes) -> Iterator[Answer]:
         if data == b"[DONE]":
             self.over = True
             return
-        choices = parse_object(data).get("choices")
+        found = parse_object(data)
+        if not found and data not in (b"", b"{}"):
+            self.problem = "a part of its answer cannot be read"
+        if found.get("error"):
+            self._fail("it has failed in its answer")
+            return
+        choices = found.get("choices")
         choice = choices[0] if isinstance(choices, list) and choices else None
         if not isinstance(choice, Mapping):
             return
@@ -127,7 +139,7 @@ class AnswerReader:
             self._chars += len(text)
             yield Words(text)
             if self._chars >= MAX_ANSWER_CHARS:
-                self.over = True
+                self._fail("its answer does not end")
         calls = delta.get("tool_calls")
         for number, part in enumerate(calls if isinstance(calls, list) else []):
             if isinstance(part, Mapping):

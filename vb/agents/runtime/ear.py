@@ -23,9 +23,13 @@ class VoiceActivity:
     """One user's voice: a threshold that follows the noise floor.
 
     The floor falls quickly and rises slowly, so that speech does not become the floor of itself.
+
+    Attributes:
+        above_echo: whether the last frame was louder than what may come back of the agent's own voice.
     """
 
     def __init__(self) -> None:
+        self.above_echo = False
         self._floor = VOICED_RMS / _ABOVE_FLOOR
         self._own = 0.0
 
@@ -44,7 +48,8 @@ class VoiceActivity:
         self._floor = min(self._floor * _RISE, rms) if rms > self._floor else self._floor * _FALL + rms * 0.1
         self._floor = min(max(self._floor, 10.0), 2000.0)
         threshold = max(VOICED_RMS, self._floor * _ABOVE_FLOOR)
-        return rms > max(threshold * (_WHILE_SPEAKING if agent_speaks else 1.0), self._own * _ECHO)
+        self.above_echo = rms > self._own * _ECHO
+        return self.above_echo and rms > threshold * (_WHILE_SPEAKING if agent_speaks else 1.0)
 
 
 def _rms(frame: Pcm) -> float:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from vb.agents.runtime.brain import Do, Tool
 from vb.agents.runtime.chat import ChatSettings
-from vb.agents.runtime.turns import Timing
+from vb.agents.runtime.decisions import Timing
 from vb.stt.base import Options as Listening
 from vb.stt.base import Provider as TranscriptProvider
 from vb.tts.base import Provider as VoiceProvider
@@ -24,7 +24,9 @@ class AgentOptions:
         guarded: whether the greeting cannot be interrupted.
         idle_s: silence after which it asks whether anybody is there; None for never.
         idle_prompt: what it asks then.
-        sorry: what it says when its model fails.
+        apology: what it says when its model fails.
+        preemptive: whether its model begins to answer before it is certain that the user has finished.
+        detector: whether the detector of speech is asked, where there is one; else loudness decides.
         timing: how patient it is.
         tools: what it can do.
     """
@@ -35,7 +37,9 @@ class AgentOptions:
     guarded: bool = False
     idle_s: float | None = None
     idle_prompt: str = "Are you still there?"
-    sorry: str = "Sorry, I cannot answer that now."
+    apology: str = "Sorry, I cannot answer that now."
+    preemptive: bool = True
+    detector: bool = True
     timing: Timing = field(default_factory=Timing)
     tools: tuple[Tool, ...] = ()
 

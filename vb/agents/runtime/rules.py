@@ -41,13 +41,16 @@ class RuleBot:
     def _answer(self, text: str, tools: set[str], told: str = "") -> list[Answer]:
         words = _WORDS.findall(text.lower())
         if any(word in words for word in ("goodbye", "bye", "hangup")) or "hang up" in text.lower():
-            return [Words("Goodbye. Have a nice day."), *self._call("hangup", tools)]
+            return [Words("Goodbye. Have a nice day.", uninterruptible=True), *self._call("hangup", tools)]
         if "transfer" in words:
             # Nobody says an address; the one that is said or written counts, else the one it was told of.
             to = _ADDRESS.search(text) or _ADDRESS.search(told)
             if to is None:
                 return [Words("Tell me the address to transfer you to.")]
-            return [Words("I am transferring you now."), *self._call("transfer", tools, target=to[0])]
+            return [
+                Words("I am transferring you now.", uninterruptible=True),
+                *self._call("transfer", tools, target=to[0]),
+            ]
         if "time" in words:
             now = self._now()
             return [Words(f"It is {_hour(now)} {now:%M}.".replace(" 00.", " o'clock."))]

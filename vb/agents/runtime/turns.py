@@ -1,84 +1,37 @@
 """Whose turn it is: when the user has finished, and when the user interrupts.
 
-One clock: every delay counts from the last voiced frame, whatever else comes early or late. An interruption
+One clock: every delay counts from the last voiced sample, whatever else comes early or late. An interruption
 is judged in two steps. Soon after speech begins the agent pauses; only when it goes on is the agent's turn
-over. A cough or an "mhm" lets the agent go on at the sample where it paused.
+over. A cough or an "mhm" lets the agent go on at the sample where it paused. Where a detector takes its time
+to tell speech from noise, the agent pauses for any sound, and goes on when nothing says that it was speech.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Final, TypeAlias
+from typing import Final
+
+from vb.agents.runtime.decisions import (
+    NEVER,
+    AskFinal,
+    AskTurn,
+    Decision,
+    Guess,
+    Interrupt,
+    Noise,
+    Pause,
+    Resume,
+    Timing,
+    UserTurn,
+)
 
 BREATH_S: Final = 0.2
 """A shorter silence belongs to the speech around it."""
-NEVER: Final = float("inf")
+FRAME_S: Final = 0.02
 BACKCHANNEL_S: Final = 1.0
 """An "mhm" after which the agent spoke on for so long is no turn; near its end it may be an answer."""
-
-
-@dataclass(frozen=True, slots=True)
-class Timing:
-    """How patient an agent is, in seconds.
-
-    Attributes:
-        min_endpointing_s: silence after which a turn may be over, once its words are final.
-        max_endpointing_s: silence after which it is over whatever is missing.
-        ask_s: silence after which the transcript is asked to be final.
-        pause_s: speech after which the agent pauses.
-        interruption_s: speech after which the agent's turn is over.
-        interruption_words: words that have to be understood besides.
-        false_interruption_s: silence after which a paused agent goes on, when words are waited for.
-    """
-
-    min_endpointing_s: float = 0.4
-    max_endpointing_s: float = 2.5
-    ask_s: float = 0.24
-    pause_s: float = 0.06
-    interruption_s: float = 0.2
-    interruption_words: int = 0
-    false_interruption_s: float = 1.5
-
-
-@dataclass(frozen=True, slots=True)
-class Pause:
-    """The agent holds its tongue for now."""
-
-
-@dataclass(frozen=True, slots=True)
-class Resume:
-    """It was nothing: the agent goes on where it paused."""
-
-
-@dataclass(frozen=True, slots=True)
-class Interrupt:
-    """The agent's turn is over: nothing more of it is heard."""
-
-
-@dataclass(frozen=True, slots=True)
-class AskFinal:
-    """The transcript of what was said should become final now."""
-
-
-@dataclass(frozen=True, slots=True)
-class UserTurn:
-    """The user has finished.
-
-    Attributes:
-        text: what was said.
-        ended_at: time of its last voiced frame.
-    """
-
-    text: str
-    ended_at: float
-
-
-@dataclass(frozen=True, slots=True)
-class Noise:
-    """What seemed to be the user's turn had no words: whatever was cut short because of it goes on."""
-
-
-Decision: TypeAlias = Pause | Resume | Interrupt | AskFinal | UserTurn | Noise
+GAP_S: Final = 0.06
+"""A quiet moment as short as this does not end a sound."""
+_ROUNDING_S: Final = 1e-6
 
 
 class TurnTaking:
@@ -90,18 +43,28 @@ class TurnTaking:
     Attributes:
         interruptible: whether the agent may be interrupted now.
         false_interruptions: how often the agent has paused for nothing.
+        began_at: when the newest stretch of the user's speech began.
     """
 
     def __init__(self, timing: Timing | None = None) -> None:
         self.timing = timing or Timing()
         self.interruptible = True
         self.false_interruptions = 0
+        self.began_at = -NEVER
         self._finals: list[str] = []
         self._partial = ""
-        self._run_at = NEVER
-        self._voiced_at = -NEVER
+        self._sound_at = self._voiced_at = -NEVER
+        self._loud_at = self._loud_began_at = self._doubted_at = -NEVER
         self._spoke = False
+        self._turn_began_at = -NEVER
         self._asked = False
+        self._asked_turn = False
+        self._silence = 0
+        self._complete: bool | None = None
+        self._eager = ""
+        self._guess = ""
+        self._guesses = 0
+        self._deaf = False
         self._agent = False
         self._paused = False
         self._fresh = False
@@ -123,26 +86,65 @@ class TurnTaking:
 
     # -- what is seen --------------------------------------------------------------------------------------
 
-    def voiced(self, now: float) -> None:
-        """Take note of a frame with speech of the user."""
-        if now - self._voiced_at > BREATH_S:
-            self._run_at = now
-        self._voiced_at = now
-        self._asked = False
-        if now - self._run_at >= self.timing.pause_s:
+    def voiced(self, at: float, length_s: float = FRAME_S) -> None:
+        """Take note of a frame with speech of the user, which may be told a little late.
+
+        Args:
+            at: when its last sample came.
+            length_s: its length.
+        """
+        if at - self._sound_at > BREATH_S:
+            self.began_at = at - length_s
+            self._deaf = False
+        self._sound_at = at
+        if self._deaf:
+            return
+        self._voiced_at = at
+        self._asked = self._asked_turn = False
+        self._complete = None
+        self._silence += 1
+        if self._run >= self.timing.pause_s and not self._spoke:
             self._spoke = True
+            if not self._finals:
+                self._turn_began_at = self.began_at
+
+    def sounded(self, at: float, length_s: float = FRAME_S) -> None:
+        """Take note of a loud frame, of which it will be told later whether it is speech."""
+        if at - length_s - self._loud_at > GAP_S:
+            self._loud_began_at = at - length_s
+        self._loud_at = at
+
+    @property
+    def _run(self) -> float:
+        """How long the user has spoken without a pause."""
+        return self._voiced_at - self.began_at + _ROUNDING_S
 
     def partial(self, text: str) -> None:
         """Take note of what the user seems to say since the last final words."""
         self._partial = text.strip()
+        self._eager = ""
         self._fresh = True
 
     def final(self, text: str) -> None:
         """Take note of what the user has said."""
-        self._partial = ""
+        self._partial = self._eager = ""
         self._fresh = True
         if text.strip():
             self._finals.append(text.strip())
+
+    def may_be_over(self, text: str) -> None:
+        """Take note that a provider takes the turn to be nearly over, with these words; "" no more."""
+        self._eager = text.strip()
+
+    def judged(self, silence: int, complete: bool | None) -> None:
+        """Take note of what a turn model says, unless the user has gone on since it was asked.
+
+        Args:
+            silence: as in `AskTurn`.
+            complete: whether the user has finished; None when nobody knows.
+        """
+        if silence == self._silence:
+            self._complete = complete
 
     def agent(self, speaks: bool) -> None:
         """Take note whether anything of the agent is heard or waits to be."""
@@ -173,18 +175,32 @@ class TurnTaking:
         return self._voiced_at if self._spoke else max(self._voiced_at, self._words_at)
 
     def _ask(self, silence: float, found: list[Decision]) -> None:
-        if silence >= self.timing.ask_s and not self._asked:
+        timing = self.timing
+        if timing.turn_model and self._spoke and silence >= timing.ask_turn_s and not self._asked_turn:
+            self._asked_turn = True
+            found.append(AskTurn(self._silence))
+        # Who tells turns would end this one because it is asked to: that is left to the last moment.
+        ask_s = timing.max_endpointing_s - timing.ask_s if timing.provider_turns else timing.ask_s
+        if silence >= ask_s and not self._asked:
             self._asked = True
             found.append(AskFinal())
 
     def _judge_interruption(self, now: float, found: list[Decision]) -> None:
         timing, silence = self.timing, now - self._voiced_at
-        run = self._voiced_at - self._run_at if silence <= BREATH_S else 0.0
+        run = self._run if silence <= BREATH_S else 0.0
         if not self.interruptible:
+            if self._paused:  # it may not be cut any more
+                self._paused = False
+                found.append(Resume())
             return
-        if silence <= BREATH_S and run >= timing.pause_s and not self._paused:
-            self._paused = True
-            found.append(Pause())
+        if not self._paused:
+            if silence <= BREATH_S and run >= timing.pause_s:
+                self._paused = True
+                found.append(Pause(self.began_at))
+            elif self._sounds(now):
+                self._paused = True
+                self._doubted_at = self._loud_began_at
+                found.append(Pause(self._doubted_at))
         words = len(" ".join([*self._finals, self._partial]).split())
         if self._paused and words >= timing.interruption_words:
             long_enough = run >= timing.interruption_s or (timing.interruption_words > 0 and words > 0)
@@ -193,34 +209,74 @@ class TurnTaking:
                 found.append(Interrupt())
                 return
         wait_s = timing.false_interruption_s if timing.interruption_words else BREATH_S
-        if self._paused and silence > wait_s:
+        doubt = now - self._doubted_at
+        if self._paused and silence > wait_s and doubt > BREATH_S:
             self._paused = False
-            self._forget()
-            self._false_at = self._voiced_at
+            if self._voiced_at > self._doubted_at:
+                self._forget()
+                self._false_at = self._voiced_at
             self.false_interruptions += 1
             found.append(Resume())
+
+    def _sounds(self, now: float) -> bool:
+        """Return whether there is a sound for which the agent has not paused yet."""
+        lasts = self._loud_at - self._loud_began_at + _ROUNDING_S >= self.timing.pause_s
+        return now - self._loud_at <= GAP_S and lasts and self._loud_began_at != self._doubted_at
 
     def _judge_end(self, now: float, found: list[Decision]) -> None:
         timing, silence = self.timing, now - self._heard_at
         if not self.user_speaking:
             return
+        if self._run >= timing.longest_speech_s and self._spoke and silence <= BREATH_S:
+            self._deaf = True  # music, or whatever it is: nobody speaks for so long without a breath
+            self._end(0.0, found)
+            return
         self._ask(silence, found)
         said = " ".join([*self._finals, self._partial]).strip()
         complete = bool(self._finals) and not self._partial
-        if (complete and silence >= timing.min_endpointing_s) or silence >= timing.max_endpointing_s:
-            if self._is_over(said):
-                self._forget()
-                return
-            ended_at = self._heard_at
-            self._forget()
-            if said:
-                self._said, self._said_at = said, self._voiced_at
-                found.append(UserTurn(said, ended_at))
-            else:
-                found.append(Noise())
+        wait_s = min(self._wait_s(silence) if complete else NEVER, timing.max_endpointing_s)
+        if silence >= wait_s:
+            self._end(wait_s, found)
         elif not said and silence >= timing.false_interruption_s:
             self._forget()
             found.append(Noise())
+        else:
+            self._judge_guess(said if complete else "", found)
+
+    def _wait_s(self, silence: float) -> float:
+        """Return the silence after which a turn is over whose words are all there."""
+        timing = self.timing
+        if not timing.turn_model:
+            return timing.min_endpointing_s
+        if self._complete is None:
+            return max(timing.unsure_endpointing_s, timing.min_endpointing_s)
+        return timing.min_endpointing_s if self._complete else timing.max_endpointing_s
+
+    def _end(self, wait_s: float, found: list[Decision]) -> None:
+        said = " ".join([*self._finals, self._partial]).strip()
+        ended_at = self._heard_at
+        over = self._is_over(said)
+        guessed = bool(self._guess)
+        self._forget()
+        if over:
+            found += [Guess("")] * guessed
+        elif said:
+            self._said, self._said_at = said, self._voiced_at
+            found.append(UserTurn(said, ended_at, wait_s))
+        else:
+            found.append(Noise())
+
+    def _judge_guess(self, said: str, found: list[Decision]) -> None:
+        """Let an answer to what was said so far be begun, or the one that was begun be forgotten."""
+        timing = self.timing
+        text = " ".join([*self._finals, self._eager]) if self._eager else said
+        too_long = self._voiced_at - self._turn_began_at > timing.guess_speech_s
+        if text != self._guess and (too_long or self._guesses >= timing.guesses):
+            text = ""
+        if text != self._guess:
+            self._guesses += bool(text)
+            self._guess = text
+            found.append(Guess(text))
 
     def _is_over(self, said: str) -> bool:
         """Return whether words belong to what was dealt with: they have come late, without another voice."""
@@ -231,7 +287,8 @@ class TurnTaking:
 
     def _forget(self) -> None:
         self._finals.clear()
-        self._partial, self._spoke = "", False
+        self._partial = self._eager = self._guess = ""
+        self._spoke, self._guesses = False, 0
 
 
 def _plain(text: str) -> str:

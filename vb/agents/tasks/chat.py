@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 from typing import Final
 
 import trio
@@ -59,16 +60,18 @@ class ChatModel:
             if response.status != 200:
                 raise ProviderFailed(category_of_status(response.status), f"model: status {response.status}")
             reader = AnswerReader()
-            chunks = response.chunks()
             try:
-                async for chunk in chunks:
-                    for part in reader.feed(chunk):
-                        yield part
-                    if reader.over:
-                        break
+                async with aclosing(response.chunks()) as chunks:
+                    async for chunk in chunks:
+                        for part in reader.feed(chunk):
+                            yield part
+                        if reader.over:
+                            break
             except WebError as error:
                 raise provider_failure("model", error) from None
             for part in reader.finish():
                 yield part
+            if reader.problem:
+                raise ProviderFailed("unknown", f"model: {reader.problem}")
         finally:
             await response.aclose()

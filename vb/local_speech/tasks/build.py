@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
+from pathlib import Path
+
 from vb.config import LocalSpeechConfig
 from vb.errors import ConfigError
-from vb.local_speech.engines.installed import find_all
+from vb.local_speech.engines.installed import detector_file, find_all
 from vb.local_speech.tasks.process import launcher, own_command
 from vb.local_speech.tasks.speech import Limits, LocalSpeech
 
@@ -27,6 +30,17 @@ def build_local_speech(config: LocalSpeechConfig) -> LocalSpeech:
     ):
         if name and name not in [ability.name for ability in abilities]:
             raise ConfigError(f"{setting}: {name} is not installed; `vb models list` shows what is")
-    command = own_command(config.models_dir, config.voice, config.model, _ROWS)
+    if config.turn_model and not Path(config.turn_model).is_file():
+        raise ConfigError(f"VB_TURN_MODEL: {config.turn_model} is no file")
+    if config.turn_model and find_spec("onnxruntime") is None:
+        raise ConfigError("VB_TURN_MODEL: onnxruntime is not installed (pip install 'vb[speech]')")
+    command = own_command(config.models_dir, config.voice, config.model, _ROWS, config.turn_model)
     limits = Limits(config.utterances, config.transcripts, config.memory_mb)
-    return LocalSpeech(launcher(command), voices, models, limits)
+    return LocalSpeech(
+        launcher(command),
+        voices,
+        models,
+        limits,
+        detects=detector_file() is not None,
+        judges_turns=bool(config.turn_model),
+    )

@@ -57,6 +57,7 @@ class Helper:
             ("voice", work.voice_job),
             ("ear", work.ear_job),
             ("activity", work.activity_job),
+            ("turn", work.turn_job),
         ):
             threading.Thread(target=self._labour, args=(take,), name=name, daemon=True).start()
         self._send([work.ready()])
@@ -147,9 +148,11 @@ def main(argv: list[str] | None = None) -> NoReturn:
     parser.add_argument("--models", default="")
     parser.add_argument("--voice", default="")
     parser.add_argument("--model", default="")
+    parser.add_argument("--turn-model", default="")
     parser.add_argument("--rows", type=int, default=64)
     args = parser.parse_args(argv)
-    serve(Installed(find_all(args.models, args.voice, args.model), try_sherpa), args.rows)
+    found = find_all(args.models, args.voice, args.model)
+    serve(Installed(found, args.turn_model, try_sherpa=try_sherpa), args.rows)
 
 
 if __name__ == "__main__":

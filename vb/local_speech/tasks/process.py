@@ -109,9 +109,15 @@ async def start(command: Sequence[str]) -> HelperProcess:
     return _Process(process, process.stderr)
 
 
-def own_command(models: str, voice: str, model: str, rows: int) -> list[str]:
+def own_command(models: str, voice: str, model: str, rows: int, turn_model: str = "") -> list[str]:
     """Return the command that runs the helper with the engines that are installed."""
     module = "vb.local_speech.tasks.helper"
-    values = {"--models": models, "--voice": voice, "--model": model, "--rows": str(rows)}
+    values = {
+        "--models": models,
+        "--voice": voice,
+        "--model": model,
+        "--rows": str(rows),
+        "--turn-model": turn_model,
+    }
     options = [part for name, value in values.items() for part in (name, value) if value]
     return [sys.executable, "-m", module, *options]

@@ -18,7 +18,7 @@ from vb.local_speech.link import PING_S, HelperFault, Link
 from vb.local_speech.requests import Exchange, Requests, What
 from vb.local_speech.speaking import failure
 from vb.local_speech.tasks.process import HelperProcess, Launch
-from vb.local_speech.work import MAX_BATCHES
+from vb.local_speech.work import MAX_BATCHES, MAX_TURNS
 from vb.metrics import Reading
 from vb.providers.backoff import Backoff
 from vb.providers.failure import FailureCategory, ProviderFailed
@@ -59,6 +59,8 @@ class LocalSpeech:
         models: that listen, the best first.
         limits: how much is asked at a time.
         draw: gives numbers from 0 to 1 at random, for the spread of restarts.
+        detects: whether there is a detector that tells speech from other sounds.
+        judges_turns: whether there is a turn model.
     """
 
     def __init__(
@@ -68,7 +70,12 @@ class LocalSpeech:
         models: tuple[Ability, ...],
         limits: Limits | None = None,
         draw: Callable[[], float] = random.random,
+        *,
+        detects: bool = False,
+        judges_turns: bool = False,
     ) -> None:
+        self.detects = detects
+        self.judges_turns = judges_turns
         self.voices = voices
         self.models = models
         self._launch = launch
@@ -85,7 +92,7 @@ class LocalSpeech:
         self._failures = 0
         self._starts = 0
         self._running = False
-        self._refused: dict[What, int] = {"utterance": 0, "transcript": 0, "frames": 0}
+        self._refused: dict[What, int] = {"utterance": 0, "transcript": 0, "frames": 0, "turn": 0}
         self._faults = 0
         self._dropped = 0
 
@@ -103,6 +110,7 @@ class LocalSpeech:
             "utterance": self._limits.utterances,
             "transcript": self._limits.transcripts,
             "frames": MAX_BATCHES,
+            "turn": MAX_TURNS,
         }[what]
         resting_s = self._rests_until - trio.current_time()
         if self._failures >= PATIENCE and resting_s > 0:

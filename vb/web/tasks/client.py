@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import suppress
 from http.cookiejar import DefaultCookiePolicy
 from typing import Final
@@ -243,7 +243,7 @@ class WebResponse:
             return 0
         return int(text[:20]) if text.isascii() and text.isdecimal() else None
 
-    async def chunks(self) -> AsyncIterator[bytes]:
+    async def chunks(self) -> AsyncGenerator[bytes, None]:
         """Take the body as it arrives, whatever it is coded in.
 
         Raises:
