@@ -160,7 +160,7 @@ def test_behaviours_are_all_there() -> None:
         "speech": 5,
         "webrtc": 8,
         "WhatsApp": 4,
-        "agents": 7,
+        "agents": 10,
         "transcripts": 6,
     }
 
