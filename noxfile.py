@@ -211,7 +211,7 @@ def lock(session: nox.Session) -> None:
     """Write requirements/*.txt from pyproject.toml: versions with hashes, wheels only, no index address."""
     common = ["pip", "compile", "--quiet", "pyproject.toml", "--universal", "--python-version", "3.11"]
     common += ["--fork-strategy", "fewest", "--generate-hashes", "--only-binary", ":all:", "--group", "build"]
-    common += ["--extra", "storage"]
+    common += ["--extra", "storage", "--extra", "moq"]
     common += ["--no-emit-index-url", "--no-emit-find-links", "--no-annotate", "--no-header"]
     development = [
         part for group in ("test", "lint", "nox", "docs", "interop") for part in ("--group", group)

@@ -12,8 +12,8 @@ from bench.cases import (
     SERVER_SHARE_P95_MS,
     SILENCED_P95_MS,
 )
-from bench.figures import Spread
-from bench.outcome import AgentFigures, FaultyAgentFigures, OwnAgentFigures
+from bench.figures import FaultyAgentFigures, Spread
+from bench.outcome import AgentFigures, OwnAgentFigures
 from bench.row import Own
 
 

@@ -11,8 +11,9 @@ from typing import Final
 from bench.agents import attach, settings_of, start_own
 from bench.bed import RAMP_MOST_UNFINISHED, RAMP_RATE, SETTLE_S, Bed, Load, call_faults, open_bed, set_up
 from bench.cases import FaultyAgentsCase
+from bench.figures import FaultyAgentFigures
 from bench.host import placements
-from bench.outcome import FaultyAgentFigures, Options, Outcome
+from bench.outcome import Options, Outcome
 from bench.partner_lines import FAULTS
 from bench.partners import Partners, running_partners
 

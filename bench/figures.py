@@ -36,3 +36,20 @@ class Spread:
         """Return the largest of every figure."""
         columns = list(zip(*((s.p50_ms, s.p95_ms, s.p99_ms, s.max_ms) for s in spreads), strict=True))
         return cls(*(max(column) for column in columns)) if columns else cls.of(())
+
+
+@dataclass(frozen=True, slots=True)
+class FaultyAgentFigures:
+    """What is left of agents whose partners fail.
+
+    Attributes:
+        sessions: that came.
+        ended: of them, those whose end was told.
+        left: tasks, files and processes that are there after the last and were not before the first.
+        took_s: until nothing was left, after the last was ended.
+    """
+
+    sessions: int
+    ended: int
+    left: int
+    took_s: float

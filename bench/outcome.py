@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.figures import Spread
+from bench.figures import FaultyAgentFigures, Spread
 from bench.generator import LoadLateness
 from bench.trend import Trend
 
@@ -388,23 +388,6 @@ class OwnAgentFigures:
     steps_ms: Mapping[str, float]
     answers: int
     partners_late_ms: float
-
-
-@dataclass(frozen=True, slots=True)
-class FaultyAgentFigures:
-    """What is left of agents whose partners fail.
-
-    Attributes:
-        sessions: that came.
-        ended: of them, those whose end was told.
-        left: tasks, files and processes that are there after the last and were not before the first.
-        took_s: until nothing was left, after the last was ended.
-    """
-
-    sessions: int
-    ended: int
-    left: int
-    took_s: float
 
 
 @dataclass(frozen=True, slots=True)

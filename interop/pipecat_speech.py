@@ -103,7 +103,7 @@ async def run(report: Report) -> None:
 
 def main() -> int:
     """Run the session."""
-    report = Report("pipecat")
+    report = Report("pipecat_speech")
     run_peer(report, run)
     return 1 if report.failures else 0
 

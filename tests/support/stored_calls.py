@@ -27,7 +27,7 @@ CUT_SHORT = "One, two, three, four"
 def _said(leg_id: str) -> Iterator[tuple[float, Event]]:
     """Give what happens in the call, each after so many seconds."""
     leg = {"leg_id": leg_id}
-    yield 0.0, LegRinging(leg_id=leg_id, leg_type="sip_inbound", from_="agnes", to="help")
+    yield 0.0, LegRinging(leg_id=leg_id, leg_type="sip_inbound", from_="caller", to="help")
     yield 0.4, LegConnected(leg_id=leg_id, leg_type="sip_inbound")
     yield 0.1, AgentConnected(**leg, conversation_id="talk-1", provider="local")
     yield 2.0, AgentResponse(**leg, text="Hello.")

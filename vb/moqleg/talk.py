@@ -108,7 +108,8 @@ class Talk:
     def ended(self, code: int, reason: str) -> None:
         """Take note of the end."""
         if code:
-            log.info("moq session ended", code=code, reason=reason)
+            log.info("moq session ended", code=code)
+            log.debug("what the end of a moq session says", reason=reason)
         self.end_code = code
         self._published.clear()
         self.decided.set()

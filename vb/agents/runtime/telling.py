@@ -81,4 +81,5 @@ class Telling:
         if problem not in self._told:
             self._told.add(problem)
             self._owner.tell(AgentError, part=part, category=failed.category, error=str(failed))
-        log.info("agent's part failed", part=part, problem=str(failed), owner=self._owner.key)
+        log.info("agent's part failed", part=part, category=failed.category, owner=self._owner.key)
+        log.debug("how an agent's part failed", part=part, problem=str(failed), owner=self._owner.key)
