@@ -128,9 +128,9 @@ def test_tokens_and_unknown_parameters_may_be_repeated() -> None:
     assert list(ControlStream().receive(message.encode())) == [message]
 
 
-def test_a_value_longer_than_it_may_be_is_a_fault_of_its_formatting() -> None:
+def test_a_value_longer_than_it_may_be_ends_the_session() -> None:
     payload = varint(0) + varint(1) + varint(1) + b"a" + varint(1) + varint(5) + varint(70_000)
-    assert refused(framed(0x6, payload)) == SessionCode.KEY_VALUE_FORMATTING_ERROR
+    assert refused(framed(0x6, payload)) == SessionCode.PROTOCOL_VIOLATION
 
 
 def test_flags_are_zero_or_one() -> None:

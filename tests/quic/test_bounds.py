@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 from aioquic.buffer import encode_uint_var
 from aioquic.h3.connection import Setting
-from aioquic.quic.packet import QuicFrameType, QuicStreamFrame
+from aioquic.quic.packet import QuicErrorCode, QuicFrameType, QuicStreamFrame
 
-from tests.quic.world import Client, Peer, World
-from vb.quic.bounds import MAX_CONTROL_BYTES, MAX_HEADER_BYTES, WINDOW_BYTES
-from vb.quic.connection import MAX_REQUESTS, Connection
+from tests.quic.world import SITE, Client, Peer, World
+from vb.quic.bounds import MAX_CONTROL_BYTES, MAX_GAPS, MAX_HEADER_BYTES, WINDOW_BYTES
+from vb.quic.connection import MAX_REQUESTS, Connection, source_of
 
 
 def connection_of(world: World) -> Connection:
@@ -282,3 +282,73 @@ def test_a_peer_cannot_stretch_how_long_it_is_kept(monkeypatch: pytest.MonkeyPat
     world.run(10.0 if closed else 40.0)
     assert world.endpoint.connections == 0
     assert peer.told[-1][0] == "closed"
+
+
+def test_a_stream_in_hundreds_of_pieces_ends_the_connection_before_it_costs_time() -> None:
+    world = World()
+    client, peer = world.joined()
+    stream = encode_uint_var(client.quic.get_next_available_stream_id(is_unidirectional=True))
+    for first in range(0, 2 * (MAX_GAPS + 50), 200):
+        frames = (stream + encode_uint_var(0x4000 + at) + b"\x01x" for at in range(first, first + 200, 2))
+        send_raw(client, b"".join(b"\x0e" + frame for frame in frames))
+    world.run(3.0)
+    assert client.end_code() == QuicErrorCode.CRYPTO_BUFFER_EXCEEDED
+    assert peer.told[-1][0] == "closed"
+
+
+def test_a_request_whose_answer_is_not_wanted_any_more_begins_nothing() -> None:
+    world = World()
+    client = world.client()
+    world.run(1.0)
+    assert client.http is not None
+    stream = client.quic.get_next_available_stream_id()
+    pseudo = {":method": "CONNECT", ":scheme": "https", ":authority": "vb.test", ":path": SITE.path}
+    headers = [*pseudo.items(), (":protocol", "webtransport")]
+    client.http.send_headers(stream, [(name.encode(), value.encode()) for name, value in headers])
+    client.quic.stop_stream(stream, 0)
+    client.flush()
+    world.run(1.0)
+    assert world.faults == []
+    assert world.peers == []
+    client.connect()
+    world.run(1.0)
+    assert len(world.peers) == 1
+
+
+@pytest.mark.parametrize("resets", [True, False])
+def test_the_end_of_a_stopped_stream_is_told(resets: bool) -> None:
+    world = World()
+    client, peer = world.joined()
+    stream = client.open(bidirectional=False, first=b"x")
+    world.run(1.0)
+    peer.session.stop(stream, 5)
+    if resets:
+        world.run(1.0)
+    else:
+        client.send(stream, b"y", fin=True)
+        world.run(1.0)
+    assert peer.received(stream) == b"x"
+    assert [what[:2] for what in peer.told][-1] == ("reset", stream)
+
+
+def test_streams_of_sessions_that_are_not_there_leave_nothing_behind() -> None:
+    world = World()
+    client, _ = world.joined()
+    http = connection_of(world)._http
+    assert http is not None
+    before = http.kept_streams
+    frames = b""
+    for number in range(20):
+        stream = encode_uint_var(100 + 4 * number)
+        data = b"\x40\x41\x41\x90x"
+        frames += b"\x05" + stream + b"\x00" + b"\x0b" + stream + encode_uint_var(len(data)) + data
+    send_raw(client, frames)
+    world.run(0.012)  # before the client's own QUIC hears of streams that it never opened
+    assert world.faults == []
+    assert http.kept_streams == before
+
+
+def test_another_source_is_another_network_of_ipv6_or_address_of_ipv4() -> None:
+    assert source_of(("::ffff:192.0.2.1", 5, 0, 0)) == "192.0.2.1"
+    assert source_of(("2001:db8::1", 5, 0, 0)) == source_of(("2001:db8::ffff:2", 6, 0, 0))
+    assert source_of(("2001:db8:0:1::1", 5, 0, 0)) != source_of(("2001:db8::1", 5, 0, 0))

@@ -18,6 +18,14 @@ def parse_object(message: bytes | str) -> Mapping[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
+def whole(found: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return an object without lone surrogates at any depth: they cannot be matched or sent."""
+    try:
+        return parse_object(json.dumps(found, ensure_ascii=False).encode("utf-8", "replace"))
+    except RecursionError:
+        return {}
+
+
 def object_at(found: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     """Return an object inside another."""
     value = found.get(name)

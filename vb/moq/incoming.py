@@ -12,6 +12,7 @@ from vb.moq.fields import Filter
 from vb.moq.objects import FetchHead, ObjectStream, TooLong
 from vb.moq.publication import Track
 from vb.moq.subscription import Sink, Subscription
+from vb.moq.wire import MAX_VARINT
 from vb.quic.session import Session
 
 MAX_STREAMS: Final = 128
@@ -47,6 +48,8 @@ class Incoming:
         """
         if alias in self._aliases:
             raise MoqError(SessionCode.DUPLICATE_TRACK_ALIAS, f"track alias {alias} is taken")
+        if alias > MAX_VARINT // 2:
+            raise violation(f"track alias {alias} leaves no room for others")
         subscription.alias, subscription.live = alias, True
         self._aliases[alias] = subscription
         self._next_alias = max(self._next_alias, alias + 1)

@@ -138,17 +138,18 @@ class ObjectStream:
 
     def _read(self, reader: Reader, *, extended: bool) -> Object:
         number = reader.varint()
-        extensions: Parameters = ()
+        raw = b""
         if extended:
             count = reader.varint()
             if count > MAX_EXTENSION_BYTES:
                 raise TooLong
-            extensions = read_extensions(reader.take(count))
+            raw = reader.take(count)
         count = reader.varint()
         if count > MAX_PAYLOAD_BYTES:
             raise TooLong
         payload = reader.take(count)
         status = ObjectStatus.NORMAL if payload else _read_status(reader)
+        extensions = read_extensions(raw)  # of a whole object only: it may come byte by byte
         if number < self._last:
             raise violation(f"object {number} comes after {self._last}")
         if status is ObjectStatus.DOES_NOT_EXIST and extensions:

@@ -25,6 +25,8 @@ MAX_BEHIND_OBJECTS: Final = 50
 """Objects that wait for the subscriber's credit or acknowledgement; more than these are all dropped."""
 MAX_BEHIND_BYTES: Final = 65_536
 """The same for objects of a group of their own, which are not dropped, but not taken either."""
+_HEADS_BYTES: Final = 64
+"""More than the heads of a stream and of an object take."""
 MAX_GROUP: Final = 1 << 60
 """Of a subscription's start: there must be room for groups behind it."""
 
@@ -142,7 +144,8 @@ class Publication:
         """Send an object as a group of its own; False when the subscriber does not take it now."""
         self._forget_taken()
         waiting = sum(self.transport.unsent(group.stream) for group in self._open)
-        group = self._begin() if self.forward and waiting <= MAX_BEHIND_BYTES else None
+        fits = waiting + len(payload) <= MAX_BEHIND_BYTES - _HEADS_BYTES
+        group = self._begin() if self.forward and fits else None
         if group is None:
             return False
         data = SubgroupHead(self.alias, group.number).encode() + Object(0, payload).encode()

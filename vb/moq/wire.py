@@ -183,7 +183,7 @@ def _read_pair(reader: Reader) -> tuple[int, int | bytes]:
         return kind, reader.varint()
     count = reader.varint()
     if count > MAX_VALUE_BYTES:
-        raise MoqError(SessionCode.KEY_VALUE_FORMATTING_ERROR, f"a value has {count} bytes")
+        raise violation(f"a value has {count} bytes")
     return kind, reader.take(count)
 
 

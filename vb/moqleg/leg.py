@@ -130,7 +130,8 @@ class MoqLeg(Leg):
                     break
                 await trio.sleep(_LOOK_S)
         finally:
-            talk.close(self.end_reason or "", failed=self.end_reason in _FAILURES)
+            reason = self.end_reason  # None: there never was a leg
+            talk.close(reason or "there is no room", failed=reason is None or reason in _FAILURES)
 
     @asynccontextmanager
     async def _media_tasks(self) -> AsyncIterator[None]:

@@ -37,6 +37,8 @@ MIC: Final = (b"mic",)
 AUDIO: Final = b"audio"
 TEXT: Final = b"text"
 FRAME_MS: Final = 20
+PIECE_CHARACTERS: Final = 4000
+"""Of text in an object: in UTF-8 that is never more than a peer like us takes."""
 FRAME_UNITS: Final = 960
 """Of the RTP clock in 20 ms."""
 _UNSENT_FRAMES: Final = 8
@@ -199,7 +201,8 @@ class Talk:
 
     def say(self, text: str) -> bool:
         """Send text; False when the peer has none, or takes it too slowly."""
-        return self.has_text and self._published[TEXT].send_alone(text.encode())
+        pieces = (text[at : at + PIECE_CHARACTERS] for at in range(0, len(text), PIECE_CHARACTERS))
+        return self.has_text and all(self._published[TEXT].send_alone(piece.encode()) for piece in pieces)
 
     def malformed(self, problem: str) -> None:
         """Count an object that is of no use."""

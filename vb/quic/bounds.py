@@ -29,6 +29,8 @@ WINDOW_BYTES: Final = 512 * 1024
 """So much of all streams together may have come out of order, or not at all."""
 MAX_STREAMS: Final = 128
 """Streams of each direction that a peer may have open."""
+MAX_GAPS: Final = 256
+"""Pieces of a stream that wait for what is before them: each new one is compared with all of them."""
 MAX_CRYPTO_BYTES: Final = 64 * 1024
 """So much of a handshake may have come out of order."""
 MAX_HEADER_BYTES: Final = 16 * 1024
@@ -124,9 +126,12 @@ class BoundedQuic(QuicConnection):
 
     @property
     def is_overfull(self) -> bool:
-        """Whether the peer has sent more of a handshake out of order than anybody needs."""
+        """Whether more came out of order, in bytes of a handshake or in pieces, than anybody needs."""
         receivers = [stream.receiver for stream in self._crypto_streams.values()]
-        return any(item.highest_offset - item.starting_offset() > MAX_CRYPTO_BYTES for item in receivers)
+        if any(item.highest_offset - item.starting_offset() > MAX_CRYPTO_BYTES for item in receivers):
+            return True
+        receivers += [stream.receiver for stream in self._streams.values()]
+        return any(len(item._ranges) > MAX_GAPS for item in receivers)
 
     def may_open(self, *, bidirectional: bool) -> bool:
         """Tell whether there is credit and room for one more stream of ours."""

@@ -78,7 +78,7 @@ class Connection:
     """
 
     def __init__(self, quic: BoundedQuic, source: Address, now: float, hooks: Hooks) -> None:
-        self.host = plain_host(source)
+        self.host = source_of(source)
         self.is_open = False
         self.failure: str | None = None
         self.is_over = False
@@ -235,7 +235,7 @@ class Connection:
             self._quic.stop_stream(item.stream_id, STREAM_REJECTED)
         if self._quic.can_send(item.stream_id):
             self._quic.reset_stream(item.stream_id, STREAM_REJECTED)
-            self._http.end_sending(item.stream_id)
+        self._http.end_sending(item.stream_id)
 
     def _is_session(self, stream: int) -> bool:
         return self.session is not None and not self.session.is_over and self.session.stream == stream
@@ -259,12 +259,16 @@ class Connection:
     def _take_request(self, stream: int, headers: Headers, *, fin: bool) -> None:
         assert self._http is not None
         if stream in self._requests or self._is_session(stream):
+            if fin and self.session is not None and self._is_session(stream):
+                self.session.receive_request(b"", fin=True)
             return  # trailers
         self._requests.add(stream)
         self._request_count += 1
         if self._request_count > MAX_REQUESTS:
             self._quic.close(ErrorCode.H3_EXCESSIVE_LOAD, reason_phrase="too many requests")
             return
+        if not self._quic.can_send(stream):
+            return  # no answer is wanted any more
         address = self._quic.get_peer_address() or self._source
         request = read_request(headers, self._hooks.site, (plain_host(address), int(address[1])))
         if isinstance(request, Refusal):
@@ -317,6 +321,14 @@ def plain_host(address: Address) -> str:
         mapped = ipaddress.IPv6Address(host).ipv4_mapped
         return host if mapped is None else str(mapped)
     return host
+
+
+def source_of(address: Address) -> str:
+    """Return what counts as one source: an IPv4 address, or the /64 that one host of IPv6 can fill."""
+    host = plain_host(address)
+    if ":" not in host:
+        return host
+    return str(ipaddress.IPv6Network((int(ipaddress.IPv6Address(host)) >> 64 << 64, 64)))
 
 
 def _failure(event: events.ConnectionTerminated) -> str:

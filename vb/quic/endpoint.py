@@ -24,7 +24,7 @@ from aioquic.quic.packet import QuicPacketType, pull_quic_header
 from vb.limits.rate import RateLimit
 from vb.quic.answers import Answers, SpentTokens
 from vb.quic.bounds import BoundedQuic
-from vb.quic.connection import Address, Connection, Hooks, plain_host
+from vb.quic.connection import Address, Connection, Hooks, source_of
 from vb.quic.invariants import CONNECTION_ID_BYTES, Heading, read_heading
 from vb.quic.requests import Site
 from vb.quic.session import Accept
@@ -50,7 +50,7 @@ class Limits:
         connections, per_host: at a time, in all and from one address.
         handshakes, handshakes_per_host: of these, how many may still be at their handshake.
         new_per_second: connections that begin in a second.
-        answers_per_second: datagrams without state that strangers get.
+        answers_per_second: datagrams without state that strangers get, of each kind.
     """
 
     connections: int = 1024
@@ -98,7 +98,7 @@ class Endpoint:
         self._answers = Answers(key, draw, self._versions)
         self._limits = limits or Limits()
         self._spent = SpentTokens()
-        self._answer_rate = RateLimit(self._limits.answers_per_second)
+        self._answer_rates = {kind: RateLimit(self._limits.answers_per_second) for kind in ANSWERS}
         self._new_rate = RateLimit(self._limits.new_per_second)
         self._routes: dict[bytes, Connection] = {}
         self._ids: dict[Connection, set[bytes]] = {}
@@ -229,7 +229,7 @@ class Endpoint:
     # -- strangers -----------------------------------------------------------------------------------------
 
     def _may_answer(self, kind: str, now: float) -> bool:
-        if not self._answer_rate.take(now):
+        if not self._answer_rates[kind].take(now):
             self.dropped["rate"] += 1
             return False
         self.answered[kind] += 1
@@ -280,7 +280,7 @@ class Endpoint:
         if original_id is None or self._spent.has(retry_id, now):
             self.dropped["token"] += 1
             return
-        if not self._has_room(plain_host(source), now):
+        if not self._has_room(source_of(source), now):
             self.dropped["full"] += 1
             if self._may_answer("refusal", now):
                 self._out.append((self._answers.refuse(header), source))

@@ -153,13 +153,13 @@ class WebTransportSession:
             self._muted.discard(stream)
         if not muted:
             self._tell(lambda receiver: receiver.data(stream, data, fin=fin))
+        elif fin:  # nothing more comes of it
+            self._tell(lambda receiver: receiver.stream_reset(stream, 0))
 
     def stream_reset(self, stream: int, code: int) -> None:
         """Take note that the peer gave up its half of a stream."""
-        muted = stream in self._muted
         self._muted.discard(stream)
-        if not muted:
-            self._tell(lambda receiver: receiver.stream_reset(stream, from_http_code(code)))
+        self._tell(lambda receiver: receiver.stream_reset(stream, from_http_code(code)))
 
     def stopped(self, stream: int, code: int) -> None:
         """Take note that the peer wants no more of our half of a stream, which QUIC has reset by itself."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -11,12 +12,15 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from tests.agents.runtime.engines import TonesVoice
 from tests.agents.runtime.stage import open_stage
 from vb.agents.runtime.brain import Answer, Line, Tool, ToolCall
 from vb.agents.runtime.chat import MAX_ANSWER_CHARS, MAX_LINE_BYTES, ChatSettings
 from vb.agents.runtime.options import AgentOptions
 from vb.agents.tasks.chat import ChatModel
 from vb.events.agent import AgentDisconnected, AgentError, AgentResponse, AgentTurn
+from vb.tts.base import Session as VoiceSession
+from vb.tts.base import Voice
 
 ORDER = Tool(
     "order",
@@ -182,3 +186,48 @@ async def test_arguments_that_fit_are_carried_out(autojump_clock: MockClock) -> 
         await stage.until(AgentTurn)
         assert done == [{"count": 2}]
         assert stage.all(AgentError) == []
+
+
+async def test_half_a_character_in_arguments_is_replaced_before_they_are_judged(
+    autojump_clock: MockClock,
+) -> None:
+    done: list[Any] = []
+
+    async def do(call: ToolCall) -> str:
+        done.append(dict(call.arguments))
+        return "done"
+
+    find = Tool(
+        "find", "Finds.", {"type": "object", "properties": {"id": {"type": "string", "pattern": "^x"}}}
+    )
+    endpoint = Endpoint([[call("find", '{"id": "x\\ud83d"}')], GOOD])
+    async with open_stage(endpoint, AgentOptions(tools=(find,)), do) as stage:
+        await stage.say("find")
+        await stage.until(AgentTurn)
+        assert done == [{"id": "x?"}]
+        assert stage.all(AgentError) == []
+
+
+class DeadVoice(TonesVoice):
+    """A voice that nobody can connect to."""
+
+    @asynccontextmanager
+    async def open(self, voice: Voice, *, streamed: bool = False) -> AsyncIterator[VoiceSession]:
+        await trio.Event().wait()
+        async with super().open(voice, streamed=streamed) as session:
+            yield session
+
+
+async def test_a_tool_that_is_called_without_a_word_waits_for_no_voice(autojump_clock: MockClock) -> None:
+    done = trio.Event()
+
+    async def do(call: ToolCall) -> str:
+        done.set()
+        return "done"
+
+    options = AgentOptions(tools=(ORDER,))
+    endpoint = Endpoint([[call("order", '{"count": 2}')], GOOD])
+    async with open_stage(endpoint, options, do, speaker=(DeadVoice(), Voice("v"))) as stage:
+        await stage.say("order")
+        with trio.fail_after(1.0):
+            await done.wait()

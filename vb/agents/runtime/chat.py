@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from pydantic import SecretStr
 
-from vb.agents.messages import object_at, parse_object, text_at
+from vb.agents.messages import object_at, parse_object, text_at, whole, words
 from vb.agents.runtime.brain import Answer, Line, Tool, ToolCall, Words
 
 MAX_ANSWER_CHARS: Final = 8_000
@@ -108,10 +108,10 @@ class AnswerReader:
             call = self._calls[index]
             if call["name"]:
                 text = call["arguments"].strip() or "{}"
-                arguments = parse_object(text)
+                arguments = whole(parse_object(text))
                 bad = not arguments and "".join(text.split()) != "{}"
                 problem = "its arguments are no JSON object" if bad else ""
-                yield ToolCall(call["id"], call["name"][:64], arguments, problem)
+                yield ToolCall(call["id"], words(call["name"])[:64], arguments, problem)
         self._calls.clear()
 
     def _fail(self, problem: str) -> None:

@@ -35,12 +35,16 @@ class History:
 
     def add(self, line: Line) -> None:
         """Add a line; the oldest ones go when there are too many."""
-        self.lines.append(line)
-        first = self._fixed
-        if len(self.lines) > MAX_LINES:
-            del self.lines[first : first + len(self.lines) - MAX_LINES]
-            while len(self.lines) > first and self.lines[first].role == "tool":
-                del self.lines[first]  # chat APIs refuse a result whose call they do not see
+        self.lines[:] = self.followed_by(line)
+
+    def followed_by(self, line: Line) -> list[Line]:
+        """Return what the lines would be with one more."""
+        lines, first = [*self.lines, line], self._fixed
+        if len(lines) > MAX_LINES:
+            del lines[first : first + len(lines) - MAX_LINES]
+            while len(lines) > first and lines[first].role == "tool":
+                del lines[first]  # chat APIs refuse a result whose call they do not see
+        return lines
 
     def called(self, text: str, calls: Sequence[ToolCall]) -> None:
         """Add the calls of tools that came with some words."""

@@ -30,6 +30,7 @@ class Doing:
         tools: those that there are.
         history: gets the results.
         on_failure: told what failed.
+        on_success: told what works, so that its next failure is told again.
     """
 
     def __init__(
@@ -38,11 +39,13 @@ class Doing:
         tools: Sequence[Tool],
         history: History,
         on_failure: Callable[[str, ProviderFailed], None],
+        on_success: Callable[[str], None],
     ) -> None:
         self._do = do
         self._tools = {tool.name: tool for tool in tools}
         self._history = history
         self._on_failure = on_failure
+        self._on_success = on_success
         self._running: list[trio.Event] = []
 
     def start(self, nursery: trio.Nursery, reply: Reply, calls: Sequence[ToolCall]) -> trio.Event:
@@ -86,7 +89,9 @@ class Doing:
         if sum(each.name == call.name for each in reply.calls) > MAX_SAME:
             return self._refuse(f"{call.name} is called without end")
         with trio.move_on_after(TOOL_S):
-            return await self._do(call)
+            result = await self._do(call)
+            self._on_success("tool")
+            return result
         return self._refuse(f"{call.name} takes longer than {TOOL_S:g} s")
 
     def _refuse(self, why: str) -> str:

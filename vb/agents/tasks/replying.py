@@ -103,7 +103,7 @@ class Replier:
         """Return what may become the answer to a text, if the user says it; None while that is no use."""
         if self._doing.busy:
             return None
-        return Draft(self._brain, [*self._history.lines, Line("user", text)], self._tools)
+        return Draft(self._brain, self._history.followed_by(Line("user", text)), self._tools)
 
     async def answer(
         self, reply: Reply, nursery: trio.Nursery, sorry: str, draft: Draft | None = None

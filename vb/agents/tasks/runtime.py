@@ -144,7 +144,7 @@ class OwnAgent:
             parts.voice,
             brain,
             options.tools,
-            Doing(parts.do, options.tools, self._history, self._telling.failed),
+            Doing(parts.do, options.tools, self._history, self._telling.failed, self._telling.works),
             self._history,
             self._telling.failed,
             self._telling.works,
@@ -169,10 +169,13 @@ class OwnAgent:
 
         Cancellation: the agent is silent at once.
         """
-        reason, failure = "stopped", None
+        reason, failure = "internal_error", None
         try:
             failure = await self._converse()
-            reason = "failed" if failure is not None else reason
+            reason = "failed" if failure is not None else "stopped"
+        except trio.Cancelled:
+            reason = "stopped"
+            raise
         finally:
             self.over = True
             self._conclude_reply(by_user=False)

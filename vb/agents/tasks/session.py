@@ -124,9 +124,12 @@ class Session:
 
         Cancellation: the agent is silent at once; its provider is told goodbye in a task of its own.
         """
-        end = Over(self.why or "stopped")
+        end = Over("internal_error")
         try:
             end = await self._converse()
+        except trio.Cancelled:
+            end = Over("stopped")
+            raise
         except (ProviderFailed, WebError) as problem:
             end = self._failed(problem)
         finally:

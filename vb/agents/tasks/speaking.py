@@ -80,6 +80,8 @@ class Speech:
         """Say that these were all words."""
         self._add(self._sentences.end())
         self._ended = True
+        if not self._texts:
+            self._patience.cancel()  # nothing is to be said: no voice is waited for
         if self._streamed and self._pieces and not self._owed:
             self._owed = True
             self._expect()
@@ -139,6 +141,8 @@ class Speech:
         self._pieces = [Stretch(text, begin) for text, begin in self._texts]
 
     async def _try(self) -> None:
+        if self._ended and not self._texts:
+            return
         failures: list[ProviderFailed] = []
         opened = self._provider.open(self._voice, streamed=self._streamed)
         with trio.CancelScope() as self._patience:
@@ -164,6 +168,8 @@ class Speech:
                     nursery.cancel_scope.cancel()
             except ProviderFailed as failed:
                 failures.append(failed)
+        if self._ended and not self._texts:
+            return
         if self._patience.cancelled_caught:
             failures.append(ProviderFailed("retryable", f"{self._provider.name}: it says nothing"))
         if failures:

@@ -14,7 +14,8 @@ BATCH: Final = 64
 TURN_S: Final = 0.002
 """How long one batch may keep the loop: the media's tick comes every 20 ms."""
 _BUFFER_BYTES: Final = 1 << 20
-_MAX_DATAGRAM_BYTES: Final = 65536
+_MAX_DATAGRAM_BYTES: Final = 2048
+"""What is longer is cut, and so cannot be decrypted: a datagram of 64 KB would hold thousands of frames."""
 
 Address = tuple[Any, ...]
 

@@ -128,8 +128,9 @@ class _StreamedSession:
         await self._send()
 
     async def _send(self) -> None:
-        if self._failure is not None:
-            raise self._failure
+        if self._failure is not None:  # `receive` tells of it, behind what had come by then
+            await trio.lowlevel.checkpoint()
+            return
         messages = self._codec.take()
         if not messages:
             await trio.lowlevel.checkpoint()
