@@ -16,6 +16,7 @@ from vb.api.sockets import SOCKETS
 from vb.commands.params import NoParams
 from vb.commands.registry import REGISTRY, Route
 from vb.commands.views import Status
+from vb.moqleg.request import PATH as MOQ_PATH
 
 if TYPE_CHECKING:
     from vb.engine import Engine
@@ -210,7 +211,8 @@ async def test_the_routes_are_those_of_the_registry_and_the_listed_pages(app: Ap
     commands = {(command.route.method, command.route.path) for command in REGISTRY.values()}
     pages = {*PAGES, RECORDING_PATH, *ROUTES}
     pages |= {route.path for route in SOCKETS}
-    assert routes == commands | {("GET", page) for page in pages}
+    moq = {("GET", "/moq/listener"), ("POST", MOQ_PATH)}
+    assert routes == commands | {("GET", page) for page in pages} | moq
 
 
 async def test_a_client_that_leaves_does_not_cut_a_command_short(
