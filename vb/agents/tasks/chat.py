@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import aclosing
 from typing import Final
 
 import trio
@@ -56,17 +55,17 @@ class ChatModel:
             raise ProviderFailed("retryable", f"model: no answer within {CONNECT_S:g} s") from None
         except WebError as error:
             raise provider_failure("model", error) from None
+        chunks = response.chunks()
         try:
             if response.status != 200:
                 raise ProviderFailed(category_of_status(response.status), f"model: status {response.status}")
             reader = AnswerReader()
             try:
-                async with aclosing(response.chunks()) as chunks:
-                    async for chunk in chunks:
-                        for part in reader.feed(chunk):
-                            yield part
-                        if reader.over:
-                            break
+                async for chunk in chunks:
+                    for part in reader.feed(chunk):
+                        yield part
+                    if reader.over:
+                        break
             except WebError as error:
                 raise provider_failure("model", error) from None
             for part in reader.finish():
@@ -74,4 +73,5 @@ class ChatModel:
             if reader.problem:
                 raise ProviderFailed("unknown", f"model: {reader.problem}")
         finally:
+            await chunks.aclose()
             await response.aclose()
