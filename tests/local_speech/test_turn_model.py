@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import trio
-from trio.testing import MockClock
+from trio.testing import MockClock, wait_all_tasks_blocked
 
 from tests.local_speech import onnx_file
 from tests.local_speech.fakes import FakeHelper, open_speech, say
@@ -105,6 +105,7 @@ async def test_a_question_that_nobody_waits_for_is_withdrawn(autojump_clock: Moc
         model = TurnModel(speech)
         with trio.move_on_after(0.5):
             await model.judge(say("one"))
+        await wait_all_tasks_blocked()
         assert helper.frames[-1].kind is Kind.CANCEL
         assert await model.judge(say("two")) == pytest.approx(0.1)
         assert speech.count("turn") == 0
