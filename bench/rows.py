@@ -42,14 +42,13 @@ from bench.cases import (
     WebRtcCase,
     WebSocketCase,
 )
-from bench.figures import Spread
+from bench.figures import FaultyAgentFigures, Spread
 from bench.histories import most_late_ms
 from bench.outcome import (
     AgentFigures,
     BurstFigures,
     CallFigures,
     DelayFigures,
-    FaultyAgentFigures,
     FeatureFigures,
     Figures,
     HistoriesFigures,
