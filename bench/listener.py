@@ -15,11 +15,11 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
 from bench.host import Placement
 from bench.served import BINARY, CLOSE, PING, PONG, TEXT, frame_of, headers_of, opening_of, take_masked
+from bench.services import running_service
 
 _READ_BYTES: Final = 262_144
 _SPEAK_BYTES: Final = 32_000
@@ -151,24 +151,8 @@ class Listener:
 @contextmanager
 def running_listener(placement: Placement) -> Iterator[Listener]:
     """A service for the time of the block."""
-    with subprocess.Popen(
-        [sys.executable, "-m", "bench.listener"],
-        cwd=Path(__file__).resolve().parents[1],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as process:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        try:
-            placement.apply(process.pid)
-            yield Listener(process, json.loads(process.stdout.readline())["port"])
-        finally:
-            process.stdin.close()
-            try:
-                process.wait(5)
-            except subprocess.TimeoutExpired:
-                process.kill()
+    with running_service("bench.listener", placement) as (process, port):
+        yield Listener(process, port)
 
 
 if __name__ == "__main__":

@@ -3,15 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 import socket
-import subprocess
-import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -25,7 +20,8 @@ from bench.generator import Heard
 from bench.hearing import check_hearing
 from bench.host import Placement, load_average, placements
 from bench.outcome import MoqFigures, Options, Outcome
-from bench.server import ROOT, Server, ServerFailed, running_server
+from bench.server import Server, ServerFailed, running_server
+from bench.services import running_callers
 
 SETTLE_S: Final = 2.0
 TICK_S: Final = 0.02
@@ -48,30 +44,13 @@ class _Told:
     counted: dict[str, Any]
 
 
-@contextmanager
-def _callers(command: list[str], place: Placement) -> Iterator[subprocess.Popen[bytes]]:
-    process = subprocess.Popen(
-        [sys.executable, "-m", *command],
-        cwd=ROOT,
-        env={"PATH": os.defpath, "PYTHONPATH": str(ROOT)},
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-    )
-    try:
-        place.apply(process.pid)
-        yield process
-    finally:
-        process.kill()
-        process.wait()
-
-
 def _measure(server: Server, case: MoqCase, command: list[str], place: Placement, options: Options) -> _Told:
     """Let callers talk over a steady window.
 
     Raises:
         ServerFailed: not all of them have connected.
     """
-    with _callers(command, place) as process:
+    with running_callers(command, place) as process:
         assert process.stdin is not None
         assert process.stdout is not None
         if process.stdout.readline() != b"up\n":

@@ -18,11 +18,11 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
 from bench.host import Placement, raise_open_files
 from bench.partner_lines import Counted, Line
+from bench.services import running_service
 
 _READ_BYTES: Final = 262_144
 
@@ -176,24 +176,8 @@ class Partners:
 @contextmanager
 def running_partners(placement: Placement) -> Iterator[Partners]:
     """Partners for the time of the block."""
-    with subprocess.Popen(
-        [sys.executable, "-m", "bench.partners"],
-        cwd=Path(__file__).resolve().parents[1],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as process:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        try:
-            placement.apply(process.pid)
-            yield Partners(process, json.loads(process.stdout.readline())["port"])
-        finally:
-            process.stdin.close()
-            try:
-                process.wait(5)
-            except subprocess.TimeoutExpired:
-                process.kill()
+    with running_service("bench.partners", placement) as (process, port):
+        yield Partners(process, port)
 
 
 if __name__ == "__main__":

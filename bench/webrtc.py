@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -23,7 +21,8 @@ from bench.generator import Heard, LoadLateness
 from bench.hearing import check_hearing
 from bench.host import Placement, load_average, placements
 from bench.outcome import Options, Outcome, Stages, WebRtcFigures, Window
-from bench.server import ROOT, Server, ServerFailed, late_percent, running_server, tick_lateness
+from bench.server import Server, ServerFailed, late_percent, running_server, tick_lateness
+from bench.services import running_callers
 from bench.window import TICK_S, StageWatch
 
 UP_LIMIT_S: Final = 90.0
@@ -42,20 +41,8 @@ def _callers(server: Server, case: WebRtcCase, place: Placement) -> Iterator[sub
     talkers = case.legs if case.talkers is None else case.talkers
     room_size = 2 if case.layout == "pairs" else case.legs
     figures = (case.legs, case.amplitude, talkers, room_size)
-    command = [sys.executable, "-m", "bench.load.webrtc", url, *map(str, figures)]
-    process = subprocess.Popen(
-        command,
-        cwd=ROOT,
-        env={"PATH": os.defpath, "PYTHONPATH": str(ROOT)},
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-    )
-    try:
-        place.apply(process.pid)
+    with running_callers(["bench.load.webrtc", url, *map(str, figures)], place) as process:
         yield process
-    finally:
-        process.kill()
-        process.wait()
 
 
 @contextmanager
@@ -65,19 +52,8 @@ def _further(server: Server, case: WebRtcCase, place: Placement) -> Iterator[sub
         yield None
         return
     url = f"http://{server.http_host}:{server.http_port}"
-    process = subprocess.Popen(
-        [sys.executable, "-m", "bench.load.handshakes", url, str(case.handshakes_per_s)],
-        cwd=ROOT,
-        env={"PATH": os.defpath, "PYTHONPATH": str(ROOT)},
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-    )
-    try:
-        place.apply(process.pid)
+    with running_callers(["bench.load.handshakes", url, str(case.handshakes_per_s)], place) as process:
         yield process
-    finally:
-        process.kill()
-        process.wait()
 
 
 def run_webrtc(case: WebRtcCase, checkout: Path, options: Options) -> Outcome:

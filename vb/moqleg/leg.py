@@ -13,7 +13,7 @@ import trio
 
 from vb.codecs.base import OPUS
 from vb.errors import InternalError
-from vb.events.leg import LegAudioDropped, LegConnected
+from vb.events.leg import LegConnected
 from vb.legs.capabilities import REFUSALS, Capability, Refusals
 from vb.legs.leg import Leg
 from vb.legs.protocols import LegHost
@@ -24,8 +24,7 @@ from vb.moq.codes import SessionCode
 from vb.moqleg.talk import FRAME_MS, Talk
 from vb.sdp.negotiate import Agreed
 from vb.sdp.stream import MediaAddress
-from vb.wsleg.conversation import REPORT_DELAY_S, REPORT_INTERVAL_S
-from vb.wsleg.losses import Loss
+from vb.wsleg.losses import Loss, audio_dropped
 
 LEG_TYPE: Final = "moq_in"
 SETUP_TIMEOUT_S: Final = 10.0
@@ -170,26 +169,11 @@ class MoqLeg(Leg):
             self._media.sending = hears
 
     async def _report(self) -> None:
-        """Tell of losses, soon after the first and then every few seconds at most."""
-        losses = self._talk.losses
-        while True:
-            await losses.wait()
-            await trio.sleep(REPORT_DELAY_S)
-            for loss in losses.take():
-                self._tell_loss(loss)
-            await trio.sleep(REPORT_INTERVAL_S)
+        """Tell of losses until cancelled."""
+        await self._talk.losses.report(self._tell_loss)
 
     def _tell_loss(self, loss: Loss) -> None:
-        self.publish(
-            LegAudioDropped(
-                leg_id=self.id,
-                app_id=self.app_id,
-                direction=loss.direction,
-                reason=loss.reason,
-                count=loss.count,
-                duration_ms=loss.duration_ms,
-            )
-        )
+        self.publish(audio_dropped(self.id, self.app_id, loss))
 
     # -- text ----------------------------------------------------------------------------------------------
 

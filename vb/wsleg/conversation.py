@@ -31,8 +31,6 @@ from vb.wsleg.wire import (
 log = structlog.get_logger(__name__)
 
 PING_INTERVAL_S: Final = 30.0
-REPORT_DELAY_S: Final = 0.5
-REPORT_INTERVAL_S: Final = 5.0
 CONTROLS_PER_S: Final = 50
 """Texts and pings that a program may send; what comes faster is dropped."""
 FLOOD_PAUSE_S: Final = 0.02
@@ -120,13 +118,12 @@ class Conversation:
 
     async def report(self, tell: Callable[[Loss], None]) -> None:
         """Tell of losses, soon after the first and then every few seconds at most, until cancelled."""
-        while True:
-            await self._losses.wait()
-            await trio.sleep(REPORT_DELAY_S)
-            for loss in self._losses.take():
-                tell(loss)
-                self.say(dropped_message(loss.direction, loss.reason, loss.count, loss.duration_ms))
-            await trio.sleep(REPORT_INTERVAL_S)
+
+        def tell_both(loss: Loss) -> None:
+            tell(loss)
+            self.say(dropped_message(loss.direction, loss.reason, loss.count, loss.duration_ms))
+
+        await self._losses.report(tell_both)
 
     async def ping(self) -> None:
         """Ask every now and then whether the program is there, until cancelled."""

@@ -13,7 +13,7 @@ import structlog
 import trio
 
 from vb.errors import InternalError
-from vb.events.leg import LegAudioDropped, LegConnected
+from vb.events.leg import LegConnected
 from vb.legs.capabilities import REFUSALS, Capability, Refusals
 from vb.legs.leg import Leg
 from vb.legs.protocols import LegHost
@@ -23,7 +23,7 @@ from vb.mixer.port import StreamPort
 from vb.wsleg.audio_in import AudioIn
 from vb.wsleg.audio_out import AudioOut
 from vb.wsleg.conversation import Conversation
-from vb.wsleg.losses import Loss, Losses
+from vb.wsleg.losses import Loss, Losses, audio_dropped
 from vb.wsleg.socket import END_REASONS, MediaSocket, Outbox, close_code
 from vb.wsleg.wire import SAMPLE_RATES_HZ, WireFormat, text_message
 
@@ -215,16 +215,7 @@ class WebSocketLeg(Leg):
             await self._conversation.report(self._tell_loss)
 
     def _tell_loss(self, loss: Loss) -> None:
-        self.publish(
-            LegAudioDropped(
-                leg_id=self.id,
-                app_id=self.app_id,
-                direction=loss.direction,
-                reason=loss.reason,
-                count=loss.count,
-                duration_ms=loss.duration_ms,
-            )
-        )
+        self.publish(audio_dropped(self.id, self.app_id, loss))
 
     def _say(self, message: str) -> bool:
         return self._conversation is not None and self._conversation.say(message)

@@ -1,12 +1,14 @@
-"""What a WebSocket lost, gathered for its reports: counted at once, told every few seconds at most."""
+"""What one far end lost, gathered for its reports: counted at once, told every few seconds at most."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
 import trio
+
+from vb.events.leg import LegAudioDropped
 
 Direction = Literal["in", "out"]
 LossReason = Literal["overflow", "underflow", "malformed", "flood", "slow_reader"]
@@ -18,6 +20,8 @@ LOSSES: Final[tuple[tuple[Direction, LossReason], ...]] = (
     ("in", "flood"),
     ("out", "slow_reader"),
 )
+REPORT_DELAY_S: Final = 0.5
+REPORT_INTERVAL_S: Final = 5.0
 TOLD_LATE_FRAMES: Final = 5
 """Frames that came too late before it is told: one now and then is what a network does."""
 Counts: TypeAlias = dict[tuple[Direction, LossReason], int]
@@ -43,7 +47,7 @@ class Loss:
 
 
 class Losses:
-    """The losses of one WebSocket.
+    """The losses of one far end.
 
     Args:
         totals: counts those of all.
@@ -75,3 +79,24 @@ class Losses:
             self._new["in", "underflow"] = found.pop(("in", "underflow"))
         for (direction, reason), (count, duration_ms) in found.items():
             yield Loss(direction, reason, count, duration_ms)
+
+    async def report(self, tell: Callable[[Loss], None]) -> None:
+        """Tell of losses, soon after the first and then every few seconds at most, until cancelled."""
+        while True:
+            await self.wait()
+            await trio.sleep(REPORT_DELAY_S)
+            for loss in self.take():
+                tell(loss)
+            await trio.sleep(REPORT_INTERVAL_S)
+
+
+def audio_dropped(leg_id: str, app_id: str | None, loss: Loss) -> LegAudioDropped:
+    """Return the event that tells of a loss."""
+    return LegAudioDropped(
+        leg_id=leg_id,
+        app_id=app_id,
+        direction=loss.direction,
+        reason=loss.reason,
+        count=loss.count,
+        duration_ms=loss.duration_ms,
+    )

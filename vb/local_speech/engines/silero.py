@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vb.codecs.pcm import Pcm
-from vb.local_speech.engines.base import EngineFailed
+from vb.local_speech.engines.onnx import open_session
 
 _STATE: Final = 128
 _CONTEXT_SAMPLES: Final = 64
@@ -31,17 +31,7 @@ class Silero:
     """
 
     def __init__(self, model: Path, rows: int) -> None:
-        import onnxruntime
-
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = options.inter_op_num_threads = 1
-        options.log_severity_level = 3
-        try:
-            self._session: Any = onnxruntime.InferenceSession(
-                str(model), options, providers=["CPUExecutionProvider"]
-            )
-        except Exception as exc:  # its errors have no common base
-            raise EngineFailed(f"{model.name} cannot be loaded: {exc}") from None
+        self._session = open_session(model)
         self._states = np.zeros((2, rows, _STATE), np.float32)
         self._contexts = np.zeros((rows, _CONTEXT_SAMPLES), np.float32)
 

@@ -9,12 +9,13 @@ that the turn is over.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
 from vb.codecs.pcm import Pcm
 from vb.local_speech.engines.base import EngineFailed
+from vb.local_speech.engines.onnx import open_session
 from vb.local_speech.mel import BANDS, picture
 from vb.local_speech.segments import RATE_HZ
 
@@ -35,17 +36,7 @@ class SmartTurn:
     """
 
     def __init__(self, model: Path) -> None:
-        import onnxruntime
-
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = options.inter_op_num_threads = 1
-        options.log_severity_level = 3
-        try:
-            self._session: Any = onnxruntime.InferenceSession(
-                str(model), options, providers=["CPUExecutionProvider"]
-            )
-        except Exception as exc:  # its errors have no common base
-            raise EngineFailed(f"{model.name} cannot be loaded: {exc}") from None
+        self._session = open_session(model)
         inputs = self._session.get_inputs()
         if len(inputs) != 1 or inputs[0].type != "tensor(float)" or len(inputs[0].shape) not in (2, 3):
             raise EngineFailed(f"{model.name} is no turn model: one float input of 80 bands, or of samples")
@@ -67,7 +58,7 @@ class SmartTurn:
             given = sound[None]
         try:
             answer = np.asarray(self._session.run(None, {self._input: given})[0], np.float32).ravel()
-        except Exception as exc:  # as above
+        except Exception as exc:  # its errors have no common base
             raise EngineFailed(f"the turn model failed: {exc}") from None
         if not answer.size or not np.isfinite(answer[0]):
             raise EngineFailed("the turn model's answer is no number")
