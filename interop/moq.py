@@ -6,9 +6,7 @@ server's is at their end.
 
 from __future__ import annotations
 
-import os
 import sys
-import tempfile
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
@@ -16,11 +14,11 @@ from typing import Any
 import trio
 
 from interop.application import Application, answer_into_room, application
-from interop.chromium import Page, find_chromium, open_page
+from interop.chromium import Page, open_page
 from interop.phone_calls import Line
-from interop.phone_client import PhoneFailed, PhoneOptions, find_baresip, running_phones
+from interop.phone_client import PhoneOptions, running_phones
 from interop.report import Report, run_peer
-from interop.room import ROOM, SMALL, TOKEN, UNNAMED, USER, join_room, page_hears
+from interop.room import ROOM, SMALL, TOKEN, UNNAMED, USER, join_room, meeting, page_hears
 from interop.server import running_server
 
 ANNA_HZ, BEN_HZ, PHONE_HZ = TONES_HZ = (600, 1000, 1400)
@@ -134,17 +132,7 @@ async def run(report: Report) -> None:
     Raises:
         NotRun: Chromium or baresip is not installed.
     """
-    find_chromium()
-    find_baresip()
-    keep = os.environ.get("INTEROP_PICTURES")  # noqa: TID251 - says where pictures go, sets nothing of vb
-    with tempfile.TemporaryDirectory(prefix="interop-moq-", ignore_cleanup_errors=True) as name:
-        folder = Path(name)
-        with trio.move_on_after(RUN_S) as scope:
-            try:
-                await _meet(report, folder, Path(keep) if keep else folder)
-            except* PhoneFailed as problems:
-                report.check(False, "the phone does as it is told", problems.exceptions)
-        report.check(not scope.cancelled_caught, f"all is over within {RUN_S:g} s")
+    await meeting(report, _meet, RUN_S)
 
 
 def main() -> int:

@@ -10,7 +10,7 @@ import os
 import signal
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -352,8 +352,10 @@ async def _meet(report: Report, folder: Path, pictures: Path) -> None:
         await _read_documents(report, ben, server, pictures)
 
 
-async def run(report: Report) -> None:
-    """Let them meet.
+async def meeting(
+    report: Report, meet: Callable[[Report, Path, Path], Awaitable[None]], limit_s: float
+) -> None:
+    """Let pages and a phone meet, with a folder for what they write and one for pictures.
 
     Raises:
         NotRun: Chromium or baresip is not installed.
@@ -361,14 +363,23 @@ async def run(report: Report) -> None:
     find_chromium()
     find_baresip()
     keep = os.environ.get("INTEROP_PICTURES")  # noqa: TID251 - says where pictures go, sets nothing of vb
-    with tempfile.TemporaryDirectory(prefix="interop-room-", ignore_cleanup_errors=True) as name:
+    with tempfile.TemporaryDirectory(prefix="interop-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
-        with trio.move_on_after(RUN_S) as scope:
+        with trio.move_on_after(limit_s) as scope:
             try:
-                await _meet(report, folder, Path(keep) if keep else folder)
+                await meet(report, folder, Path(keep) if keep else folder)
             except* PhoneFailed as problems:
                 report.check(False, "the phone does as it is told", problems.exceptions)
-        report.check(not scope.cancelled_caught, f"all is over within {RUN_S:g} s")
+        report.check(not scope.cancelled_caught, f"all is over within {limit_s:g} s")
+
+
+async def run(report: Report) -> None:
+    """Let them meet.
+
+    Raises:
+        NotRun: Chromium or baresip is not installed.
+    """
+    await meeting(report, _meet, RUN_S)
 
 
 def main() -> int:
