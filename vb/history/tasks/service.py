@@ -34,7 +34,11 @@ T = TypeVar("T")
 IDLE_S: Final = 1.0
 """How long changes that are not urgent may wait."""
 PAUSE_S: Final = 0.05
-"""Between two rounds: what comes meanwhile is written together."""
+"""Between two rounds, at least: what comes meanwhile is written together."""
+PAUSE_MOST_S: Final = 0.5
+REST: Final = 4.0
+"""So many times as long as a round took, nothing is written. While much happens the thread has the interpreter
+for a fifth of the time then, and a short call is written once and not at every step."""
 RETRY_S: Final = 2.0
 CLOSE_S: Final = 10.0
 """How long the end of the server waits for the last round; a thread that still writes is waited for."""
@@ -212,7 +216,9 @@ class History:
     async def run(self) -> None:
         """Write what happens until cancelled."""
         while True:
+            began = trio.current_time()
             kept = await self._round()
+            took_s = trio.current_time() - began
             if kept.refused or self.keeper.problems:
                 await trio.sleep(RETRY_S)
                 continue
@@ -221,7 +227,7 @@ class History:
             with trio.move_on_after(IDLE_S):
                 await self._wakeup.wait()
             self._wakeup = trio.Event()
-            await trio.sleep(PAUSE_S)
+            await trio.sleep(pause_s(took_s))
 
     async def _round(self, *, last: bool = False) -> Kept:
         """Hand on what has changed. Once taken it is kept, even when this is cancelled."""
@@ -276,6 +282,11 @@ class History:
                 partial(self.keeper.close, calls_left=bool(len(self.collector) or self.collector.waiting)),
                 limiter=self._writing,
             )
+
+
+def pause_s(took_s: float) -> float:
+    """Return how long to wait behind a round that took so long."""
+    return min(max(PAUSE_S, REST * took_s), PAUSE_MOST_S)
 
 
 def _readings(history: History) -> Iterator[Reading]:
