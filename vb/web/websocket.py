@@ -55,7 +55,7 @@ _MAX_HANDSHAKE_BYTES: Final = 16_384
 _INFLATED_AT_ONCE: Final = 4096
 """A compressed byte may become a thousand; so the limit is looked at that often."""
 _MAX_ODD_AT_ONCE: Final = 500
-"""Control frames and fragments among the bytes of one read: more are a flood, which would hold up all calls."""
+"""Control frames and fragments among the bytes of one read: more are a flood, which holds up all calls."""
 
 
 @dataclass(frozen=True, slots=True)
