@@ -307,6 +307,14 @@ async def test_a_format_that_cannot_be_played_is_a_failure(content_type: str) ->
     assert "unsupported" in failed["error"]
 
 
+async def test_an_answer_in_crumbs_is_a_failure() -> None:
+    async with open_stage() as stage:
+        stage.mock.plan(Speak(TONE.tobytes(), piece_bytes=2))
+        stage.speak()
+        failed = await stage.listener.hear_until("tts.finished", "tts.error")
+    assert (failed["category"], failed["error"]) == ("unknown", "elevenlabs: the answer comes in crumbs")
+
+
 async def test_what_follows_the_audio_without_end_is_a_stall(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(asking, "STALL_S", 0.3)
     audio = b64encode(wav_bytes(TONE.tobytes(), rate_hz=RATE_HZ))

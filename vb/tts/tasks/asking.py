@@ -31,6 +31,9 @@ PORTION_BYTES: Final = 8_192
 MAX_PORTIONS: Final = 512
 """What is read ahead of one answer: about two minutes of speech."""
 MAX_ANSWER_BYTES: Final = 32 * 1024 * 1024
+MANY_CHUNKS: Final = 1_000
+CRUMB_BYTES: Final = 16
+"""An answer of many chunks that are no longer than this on average costs more than it says."""
 STALL_S: Final = 5.0
 STALL_BYTES: Final = 4_096
 """How much audio has to come in each such time once an answer has begun; speech is far more."""
@@ -308,6 +311,7 @@ class _Answer:
         self._name = codec.name
         self._body = codec.body()
         self._size = 0
+        self._chunks = 0
 
     async def add(self, content_type: str, chunk: bytes) -> int:
         """Take the next bytes of the body and return how many of audio are in them.
@@ -317,6 +321,9 @@ class _Answer:
         self._size += len(chunk)
         if self._size > MAX_ANSWER_BYTES:
             raise ProviderFailed("unknown", f"{self._name}: the answer is too long")
+        self._chunks += 1
+        if self._chunks > MANY_CHUNKS and self._size < CRUMB_BYTES * self._chunks:
+            raise ProviderFailed("unknown", f"{self._name}: the answer comes in crumbs")
         audio = self._body.feed(chunk)
         if not audio:
             return 0
