@@ -37,7 +37,7 @@ PAUSE_S: Final = 0.05
 """Between two rounds, at least: what comes meanwhile is written together."""
 PAUSE_MOST_S: Final = 0.5
 REST: Final = 4.0
-"""So many times as long as a round took, nothing is written. While much happens the thread has the interpreter
+"""So many times as long as a round took nothing is written: while much happens the thread has the interpreter
 for a fifth of the time then, and a short call is written once and not at every step."""
 RETRY_S: Final = 2.0
 CLOSE_S: Final = 10.0
