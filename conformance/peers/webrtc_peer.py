@@ -13,7 +13,7 @@ from functools import partial
 
 import trio
 
-from conformance.expect import Difference
+from conformance.expect import Difference, check
 
 _COOKIE = 0x2112A442
 _REQUEST, _SUCCESS = 0x0001, 0x0101
@@ -71,6 +71,24 @@ class WebRtcPeer:
         tones = (await self.told("tones"))["tones"]
         assert isinstance(tones, list)
         return tones
+
+    async def press(self, digits: str) -> None:
+        """Presses keys, one after the other."""
+        await self.say(press=digits)
+
+    async def hears_digits(self, digits: str, within_s: float = 3.0) -> None:
+        """Waits until exactly these digits have come since the peer was opened.
+
+        Raises:
+            Difference: when they do not come in time, or others do.
+        """
+        heard: object = ""
+        with trio.move_on_after(within_s):
+            while heard != digits:
+                await trio.sleep(0.1)
+                await self.say(pressed=True)
+                heard = (await self.told("digits"))["digits"]
+        check("digits at the WebRTC peer", heard, digits)
 
     def without_candidates(self) -> tuple[str, list[str]]:
         """Its offer as one that trickles, and its candidates."""

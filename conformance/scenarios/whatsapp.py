@@ -30,7 +30,7 @@ async def _hears_user(phone: Phone) -> None:
     require(len(tones) == 1 and abs(tones[0] - USER_HZ) < 15, "tones of the phone", [USER_HZ], tones)
 
 
-def _edge(world: World) -> AbstractAsyncContextManager[Edge]:
+def open_whatsapp(world: World) -> AbstractAsyncContextManager[Edge]:
     """An edge, and a server that calls it and is called by it."""
     return open_edge(world, "VB_WHATSAPP_EDGE", {"VB_WHATSAPP_DOMAIN": DOMAIN})
 
@@ -40,7 +40,7 @@ def _edge(world: World) -> AbstractAsyncContextManager[Edge]:
     needs=("servers",),
 )
 async def wa_out(world: World) -> None:
-    async with _edge(world) as edge:
+    async with open_whatsapp(world) as edge:
         there = edge.world
         phone = await answered(there, tone=PHONE_HZ)
         await phone.join("wa")
@@ -82,7 +82,7 @@ async def wa_out(world: World) -> None:
     needs=("servers",),
 )
 async def wa_in(world: World) -> None:
-    async with _edge(world) as edge:
+    async with open_whatsapp(world) as edge:
         there = edge.world
         phone = await answered(there, tone=PHONE_HZ)
         await phone.join("wa")
@@ -122,7 +122,7 @@ async def wa_in(world: World) -> None:
     needs=("servers",),
 )
 async def wa_in_refused(world: World) -> None:
-    async with _edge(world) as edge:
+    async with open_whatsapp(world) as edge:
         there = edge.world
         peer = await world.open(open_webrtc(USER_HZ))
         for name, sdp in {
@@ -168,17 +168,21 @@ async def wa_in_refused(world: World) -> None:
     timeout_s=60,
 )
 async def wa_out_refused(world: World) -> None:
-    async with _edge(world) as edge:
+    async with open_whatsapp(world) as edge:
         there = edge.world
         for status, reason in {
             403: "forbidden",
             404: "not_found",
+            408: "timeout",
             480: "unavailable",
             486: "busy",
+            487: "cancelled",
             488: "not_acceptable",
             500: "sip_500",
             503: "service_unavailable",
+            600: "sip_600",
             603: "declined",
+            302: "invite_failed",
         }.items():
             call, leg_id = await edge.dialled()
             assert call.invite is not None
@@ -216,17 +220,18 @@ async def _bad_answer(world: World, edge: Edge, name: str) -> None:
 
 
 @scenario(
-    "WhatsApp: a wrong certificate, media that never comes, and media that falls silent",
+    "WhatsApp: a wrong certificate, media that never comes, says goodbye, and falls silent",
     needs=("servers",),
     timeout_s=90,
 )
 async def wa_media_lost(world: World) -> None:
-    async with _edge(world) as edge:
+    async with open_whatsapp(world) as edge:
         there = edge.world
         ended: dict[str, tuple[str, str, bool]] = {}
         for name, reason in (
             ("wrong certificate", "connect_failed"),
             ("never there", "ice_failed"),
+            ("says goodbye", "ice_disconnected"),
             ("falls silent", "ice_disconnected"),
         ):
             call, leg_id = await edge.dialled()
@@ -245,6 +250,11 @@ async def wa_media_lost(world: World) -> None:
             if name == "falls silent":
                 await there.event("leg.connected", leg_id=leg_id)
                 peer.vanish()
+            elif name == "says goodbye":
+                await there.event("leg.connected", leg_id=leg_id)
+                await peer.say(close=True)
+                await call.reply(await call.request("BYE", 6.0), 200)
+                await there.disconnected(leg_id, reason, answered=True)
             ended[name] = (leg_id, reason, name == "falls silent")
             if name == "wrong certificate":
                 await call.reply(await call.request("BYE", 10.0), 200)
