@@ -1,4 +1,4 @@
-"""Telephone-events for aiortc, which has none: pressed in the place of audio, and noted as they come (RFC 4733)."""
+"""Telephone-events for aiortc, which has none: sent in place of audio, noted as they come (RFC 4733)."""
 
 from __future__ import annotations
 

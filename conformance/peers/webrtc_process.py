@@ -1,9 +1,9 @@
 """A WebRTC peer in a process of its own, because aiortc needs asyncio; spoken to in lines of JSON.
 
 Lines in: `{"offer": sdp}`, `{"answer": sdp}`, `{"candidate": text, "mid": mid}`, `{"report": ms}`,
-`{"press": digits}`, `{"pressed": true}` or `{"close": true}`. Lines out: `{"offer": sdp}` unless it was started with a second word, `{"answered": sdp}`
-to an offer, each state of the connection as `{"state": word}`, then what was asked for. Started with the
-pitch of its tone in Hz.
+`{"press": digits}`, `{"pressed": true}` or `{"close": true}`. Lines out: `{"offer": sdp}` unless it was
+started with a second word, `{"answered": sdp}` to an offer, each state of the connection as
+`{"state": word}`, then what was asked for. Started with the pitch of its tone in Hz.
 """
 
 from __future__ import annotations

@@ -54,7 +54,7 @@ class Edge:
     async def challenge(
         self, call: Call, nonce: str = "n1", *, status: int = 407, user: str = US, stale: bool = False
     ) -> SipMessage:
-        """Asks for a digest as a proxy (407) or as the callee (401), and checks the one of the next INVITE."""
+        """Asks for a digest as a proxy (407) or a callee (401), and checks the one of the next INVITE."""
         assert call.invite is not None
         asks, proves = (
             ("Proxy-Authenticate", "Proxy-Authorization")
