@@ -6,6 +6,7 @@ import struct
 from collections import deque
 
 from aiortc import RTCDtlsTransport
+from aiortc.rtcdtlstransport import RtpReceiver
 from aiortc.rtp import RtpPacket, is_rtcp
 
 PAYLOAD_TYPE = 126
@@ -42,8 +43,8 @@ class Digits:
         self._timestamp = b""
         self._noted: int | None = None
         self._send_packet, self._route = transport._send_rtp, transport._rtp_router.route_rtp
-        transport._send_rtp = self._send
-        transport._rtp_router.route_rtp = self._note
+        transport._send_rtp = self._send  # type: ignore[method-assign]  # there is no other way in
+        transport._rtp_router.route_rtp = self._note  # type: ignore[method-assign]  # nor here
 
     def press(self, digits: str) -> None:
         """Sends digits from the next packet of audio on."""
@@ -63,7 +64,7 @@ class Digits:
             data = head + data[8:12] + struct.pack("!BBH", code, end | 10, steps * STEP)
         await self._send_packet(data)
 
-    def _note(self, packet: RtpPacket) -> object:
+    def _note(self, packet: RtpPacket) -> RtpReceiver | None:
         if packet.payload_type == PAYLOAD_TYPE and len(packet.payload) >= 4:
             code, flags = packet.payload[:2]
             if flags & END and packet.timestamp != self._noted and code < len(DIGITS):

@@ -108,10 +108,18 @@ class WebRtcPeer:
 
 
 @asynccontextmanager
-async def open_webrtc(pitch_hz: float, *, answers: bool = False) -> AsyncIterator[WebRtcPeer]:
-    """A peer that speaks a tone, for the time of the block; with an offer unless it is to answer one."""
+async def open_webrtc(
+    pitch_hz: float, *, answers: bool = False, digits: bool = False
+) -> AsyncIterator[WebRtcPeer]:
+    """A peer that speaks a tone, for the time of the block.
+
+    Args:
+        pitch_hz: of the tone.
+        answers: whether it answers an offer in place of making one.
+        digits: whether its descriptions have telephone-events.
+    """
     command = [sys.executable, "-m", "conformance.peers.webrtc_process", str(pitch_hz)]
-    command += ["answers"] if answers else []
+    command += [word for word, wanted in (("answers", answers), ("digits", digits)) if wanted]
     async with trio.open_nursery() as nursery:
         run = partial(trio.run_process, command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, check=False)
         peer = WebRtcPeer(await nursery.start(run))

@@ -1,9 +1,9 @@
 """A WebRTC peer in a process of its own, because aiortc needs asyncio; spoken to in lines of JSON.
 
 Lines in: `{"offer": sdp}`, `{"answer": sdp}`, `{"candidate": text, "mid": mid}`, `{"report": ms}`,
-`{"press": digits}`, `{"pressed": true}` or `{"close": true}`. Lines out: `{"offer": sdp}` unless it was
-started with a second word, `{"answered": sdp}` to an offer, each state of the connection as
-`{"state": word}`, then what was asked for. Started with the pitch of its tone in Hz.
+`{"press": digits}`, `{"pressed": true}` or `{"close": true}`. Lines out: `{"offer": sdp}` unless it answers,
+`{"answered": sdp}` to an offer, each state of the connection as `{"state": word}`, then what was asked for.
+Started with the pitch of its tone in Hz, and with "answers" and "digits" where it does and has them.
 """
 
 from __future__ import annotations
@@ -70,16 +70,17 @@ async def _main() -> None:
     tasks: list[asyncio.Task[None]] = []
     peer.on("track", lambda track: tasks.append(asyncio.ensure_future(listen(track, heard))))
     peer.on("connectionstatechange", lambda: _tell(state=peer.connectionState))
-    if len(sys.argv) < 3:
+    described = with_events if "digits" in sys.argv else str
+    if "answers" not in sys.argv:
         await peer.setLocalDescription(await peer.createOffer())
-        _tell(offer=with_events(peer.localDescription.sdp))
+        _tell(offer=described(peer.localDescription.sdp))
     loop = asyncio.get_running_loop()
     while line := await loop.run_in_executor(None, sys.stdin.readline):
         words = json.loads(line)
         if "offer" in words:
             await peer.setRemoteDescription(RTCSessionDescription(words["offer"], "offer"))
             await peer.setLocalDescription(await peer.createAnswer())
-            _tell(answered=with_events(peer.localDescription.sdp))
+            _tell(answered=described(peer.localDescription.sdp))
         elif "answer" in words:
             await peer.setRemoteDescription(RTCSessionDescription(words["answer"], "answer"))
         elif "candidate" in words:

@@ -30,9 +30,9 @@ async def _hears_user(phone: Phone) -> None:
     require(len(tones) == 1 and abs(tones[0] - USER_HZ) < 15, "tones of the phone", [USER_HZ], tones)
 
 
-def open_whatsapp(world: World) -> AbstractAsyncContextManager[Edge]:
+def open_whatsapp(world: World, **settings: str) -> AbstractAsyncContextManager[Edge]:
     """An edge, and a server that calls it and is called by it."""
-    return open_edge(world, "VB_WHATSAPP_EDGE", {"VB_WHATSAPP_DOMAIN": DOMAIN})
+    return open_edge(world, "VB_WHATSAPP_EDGE", {"VB_WHATSAPP_DOMAIN": DOMAIN, **settings})
 
 
 @scenario(
@@ -56,6 +56,7 @@ async def wa_out(world: World) -> None:
         check("our part in the handshake", audio.attribute("setup"), "actpass")
         candidates = [line for line in audio.attributes if line.startswith("candidate:")]
         require(bool(candidates) and "end-of-candidates" in audio.attributes, "candidates", "all", candidates)
+        check("what ICE is to do beside", audio.attribute("ice-options"), None)
         peer = await world.open(open_webrtc(USER_HZ, answers=True))
         sdp = await peer.answer(invite.body.decode())
         await call.reply(invite, 180)

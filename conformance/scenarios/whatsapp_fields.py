@@ -6,7 +6,7 @@ import trio
 
 from conformance.expect import check, containing
 from conformance.peers.webrtc_peer import open_webrtc
-from conformance.peers.whatsapp_edge import US, Edge
+from conformance.peers.whatsapp_edge import DOMAIN, THEM, US, Edge
 from conformance.phones import Phone, answered
 from conformance.registry import scenario
 from conformance.scenarios.webhooks import delivered
@@ -29,20 +29,26 @@ async def _room_mate(world: World) -> Phone:
 
 
 @scenario(
-    "WhatsApp out and in: digits of the user, as events and by INFO, digits for him, and those of room mates",
+    "WhatsApp out and in: digits of the user, by events and by INFO, digits for him, those of room mates",
     needs=("servers",),
 )
 async def wa_digits(world: World) -> None:
-    async with open_whatsapp(world) as edge:
+    async with open_whatsapp(world, VB_DTMF_INFO="true") as edge:
         there = edge.world
         phone = await _room_mate(there)
-        peer = await world.open(open_webrtc(USER_HZ, answers=True))
+        peer = await world.open(open_webrtc(USER_HZ, answers=True, digits=True))
         call, leg_id = await edge.connected(peer, room_id="wa")
         path = f"/v1/legs/{leg_id}"
         await there.event("leg.joined_room", leg_id=leg_id)
         await peer.press("4#")
         await _digits_of(world, edge, leg_id, "4#")
         await phone.rtp.hears_digits("4#")
+        for digit, seq in (("#", 0), ("6", 3)):  # the first has come already, by events
+            body = f"Signal={digit}\r\nDuration=160\r\n".encode()
+            await call.send_request("INFO", headers=[("Content-Type", "application/dtmf-relay")], body=body)
+            await call.response(200, "INFO")
+            if seq:
+                await there.event("dtmf.received", {"digit": digit, "seq": seq}, leg_id=leg_id)
         await there.rest("POST", f"{path}/dtmf", {"digits": "19*"}, status=200)
         await peer.hears_digits("19*")
         await phone.rtp.send_digit("7")
@@ -55,8 +61,9 @@ async def wa_digits(world: World) -> None:
         await call.reply(await call.request("BYE"), 200)
         await there.disconnected(leg_id, "api_hangup", answered=True)
 
-        peer = await world.open(open_webrtc(USER_HZ))
+        peer = await world.open(open_webrtc(USER_HZ, digits=True))
         async with edge.calling() as incoming:
+            incoming.local_uri = f"<sip:+{THEM}@WA.{DOMAIN.upper()}.>"  # names are the same in any case
             await incoming.send_invite(peer.offer.encode())
             await incoming.response(180)
             leg_id = str((await there.event("leg.ringing", leg_type="whatsapp_in"))["leg_id"])
@@ -82,7 +89,7 @@ async def wa_fields(world: World) -> None:
     async with open_whatsapp(world) as edge:
         there = edge.world
         phone = await _room_mate(there)
-        peer = await world.open(open_webrtc(USER_HZ, answers=True))
+        peer = await world.open(open_webrtc(USER_HZ, answers=True, digits=True))
         call, leg_id = await edge.dialled(
             room_id="wa",
             app_id="shop",
