@@ -24,7 +24,7 @@ from aioquic.quic.connection import QuicConnection
 
 from bench.codecs import Speaker, payloads_of
 from bench.host import raise_open_files
-from bench.load.talking import talk, wait_until
+from bench.load.talking import KEPT, talk, wait_until
 from bench.tones import tone_frequencies
 from vb.moq.objects import Object
 from vb.moq.publication import GROUP_OBJECTS, Publication, Track
@@ -32,7 +32,6 @@ from vb.moq.session import MoqSession
 from vb.moq.wire import Namespace
 
 MOST_GREETING: Final = 8
-KEPT: Final = 75
 CLOCK_STEP: Final = 960
 READ_BYTES: Final = 65_536
 WEBTRANSPORT_STREAM: Final = 0x41

@@ -13,6 +13,8 @@ from typing import Final, Protocol
 TICK_S: Final = 0.02
 START_LIMIT_S: Final = 60.0
 STEP_S: Final = 0.005
+KEPT: Final = 250
+"""Packets that each keeps, five seconds: where the machine did something else there is another to judge."""
 
 
 class Callers(Protocol):

@@ -23,7 +23,7 @@ import numpy as np
 
 from bench.codecs import Speaker, payloads_of
 from bench.host import raise_open_files
-from bench.load.talking import post, talk, wait_until
+from bench.load.talking import KEPT, post, talk, wait_until
 from bench.tones import tone_frequencies
 from vb.codecs.base import OPUS
 from vb.rtp.packet import PacketKind, classify
@@ -37,8 +37,6 @@ from vb.webrtc.session import Connected, Session
 from vb.webrtc.srtp import Rows, Srtp, protect_rows, unprotect_rows
 
 ROW_BYTES: Final = 1500
-KEPT: Final = 250
-"""Five seconds: where the machine did something else meanwhile, there is another one to judge."""
 PER_S: Final = 50
 CLOCK_STEP: Final = 960
 ONE_BYTE_FORM: Final = b"\xbe\xde\x00\x01"
