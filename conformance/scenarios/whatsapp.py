@@ -119,7 +119,7 @@ async def wa_in(world: World) -> None:
 
 
 @scenario(
-    "WhatsApp in: offers that cannot be used get 400; refusals, early media, and a caller who gives up",
+    "WhatsApp in: offers that cannot be used get 400; refusals, early media, a caller who gives up or leaves",
     needs=("servers",),
 )
 async def wa_in_refused(world: World) -> None:
@@ -161,6 +161,11 @@ async def wa_in_refused(world: World) -> None:
             await call.cancel()
             await call.ack(await call.response(487))
             await there.disconnected(leg_id, "caller_cancel")
+        async with edge.calling() as call:
+            await call.send_invite(peer.offer.encode())
+            await call.response(180)
+            leg_id = str((await there.event("leg.ringing", leg_type="whatsapp_in"))["leg_id"])
+        await there.disconnected(leg_id, "caller_cancel")  # its connection has ended
 
 
 @scenario(
@@ -221,7 +226,7 @@ async def _bad_answer(world: World, edge: Edge, name: str) -> None:
 
 
 @scenario(
-    "WhatsApp: a wrong certificate, media that never comes, says goodbye, and falls silent",
+    "WhatsApp: an edge that says nothing; a wrong certificate, media that never comes, leaves, falls silent",
     needs=("servers",),
     timeout_s=90,
 )
@@ -229,6 +234,7 @@ async def wa_media_lost(world: World) -> None:
     async with open_whatsapp(world) as edge:
         there = edge.world
         ended: dict[str, tuple[str, str, bool]] = {}
+        _, unheard = await edge.unchallenged()
         for name, reason in (
             ("wrong certificate", "connect_failed"),
             ("never there", "ice_failed"),
@@ -263,6 +269,7 @@ async def wa_media_lost(world: World) -> None:
         for name in ("never there", "falls silent"):
             leg_id, reason, was_up = ended[name]
             await there.disconnected(leg_id, reason, answered=was_up, within_s=40)
+        await there.disconnected(unheard, "invite_failed", within_s=40)
 
 
 @scenario("WhatsApp: without TLS 503; fields that are missing or of no use 400; nothing starts")
