@@ -437,7 +437,7 @@ CASES: Final[tuple[Case, ...]] = (
     FeaturesCase(),
     WebSocketCase(),
     BesideCase("moq-10", 10, "MoQ", bar=MOQ_BESIDE_BROWSER),
-    BesideCase("moq-40", 40, "MoQ", bar=MOQ_BESIDE_BROWSER),
+    BesideCase("moq-30", 30, "MoQ", bar=MOQ_BESIDE_BROWSER),
     BesideCase("whatsapp-10", 10, "WhatsApp", bar=WHATSAPP_BESIDE_BROWSER),
     BesideCase("whatsapp-40", 40, "WhatsApp", bar=WHATSAPP_BESIDE_BROWSER),
     TranscriptsCase(),
