@@ -26,7 +26,8 @@ STATEMENT_MS: Final = 10_000
 """A statement is given up then."""
 PROGRESS_STEPS: Final = 200_000
 """Steps of SQLite between two looks at the clock."""
-POOL: Final = 4
+POOL: Final = 6
+"""Connections: of those who read, of who writes, of who tends, and one to spare, so that nobody waits."""
 WORK_MEM: Final = "64MB"
 """Of one statement of PostgreSQL: enough to mark each of a million calls, and not whole pages of them."""
 AS_BYTES: Final[dict[str, Any]] = {"as_bytes": True}
