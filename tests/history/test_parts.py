@@ -52,6 +52,21 @@ def test_words_are_found_again_whatever_their_case(text: str) -> None:
         assert set(split_words(variant)) <= known
 
 
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("\U0001d407\U0001d404\U0001d40b\U0001d40b\U0001d40e", ["hello"]),
+        ("\u2122 \u2121", ["tm", "tel"]),
+        ("\u24b6\u1d2c", ["aa"]),
+        ("\u03d2\u03f9", ["\u03c5\u03c3"]),
+        ("Stra\u00dfe \ufb01x", ["strasse", "fix"]),
+    ],
+)
+def test_letters_of_every_shape_have_no_case(text: str, words: list[str]) -> None:
+    assert list(split_words(text)) == words
+    assert [word for found in words for word in split_words(found)] == words
+
+
 def test_numbers_are_found_by_their_beginning_and_end_and_names_by_their_beginning() -> None:
     known = set(words_of(["sip:+49301234567@Example.org", "Jörg"], ["Große Straße"]).split())
     assert {"4930", "4567", "01234567", "49301234567", "exa", "example", "jor", "jorg", "grosse"} <= known

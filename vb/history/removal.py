@@ -39,7 +39,9 @@ def doomed(limit: int) -> Select[int]:
 
 def outdated(before_us: int, limit: int) -> Select[int]:
     """Select ended calls that were made before a time."""
-    query = select(CALLS.c.call_key).where(CALLS.c.call_key < before_us << KEY_BITS, CALLS.c.ended_us + 0 > 0)
+    query = select(CALLS.c.call_key).where(
+        CALLS.c.call_key < max(0, before_us) << KEY_BITS, CALLS.c.ended_us + 0 > 0
+    )
     return query.order_by(CALLS.c.call_key).limit(limit)
 
 
