@@ -163,8 +163,12 @@ def make_folder(url: URL) -> None:
         os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
 
 
-def upgrade(engine: Engine) -> None:
+def upgrade(engine: Engine, *, to: str = "head") -> None:
     """Bring the tables up to date; several processes may do so at once.
+
+    Args:
+        engine: of the database.
+        to: the last step that is taken.
 
     Raises:
         OSError: the folder of an SQLite file cannot be made.
@@ -179,4 +183,4 @@ def upgrade(engine: Engine) -> None:
             connection.execute(select(func.pg_advisory_xact_lock(_MIGRATION_LOCK)))
         attributes: dict[str, Any] = config.attributes
         attributes["connection"] = connection
-        command.upgrade(config, "head")
+        command.upgrade(config, to)
