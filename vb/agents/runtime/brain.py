@@ -75,7 +75,12 @@ class Words:
     uninterruptible: bool = False
 
 
-Answer: TypeAlias = Words | ToolCall
+@dataclass(frozen=True, slots=True)
+class Writing:
+    """The model is at work: it is writing down a call of a tool, which counts when it is complete."""
+
+
+Answer: TypeAlias = Words | ToolCall | Writing
 
 
 class Brain(Protocol):
