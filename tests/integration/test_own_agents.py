@@ -251,7 +251,7 @@ async def test_a_model_behind_a_chat_api_answers_and_its_failure_is_spoken_of(tm
 
 async def test_only_local_voices_have_a_default(tmp_path: Any) -> None:
     async with open_world(tmp_path) as world:
-        with pytest.raises(BadRequest, match="voice is required with voice_provider tones"):
+        with pytest.raises(BadRequest, match="voice: is required with voice_provider tones"):
             await world.start(voice="default")
         await world.start(greeting="alpha")
         assert (await world.next("agent.agent_response"))["text"] == "alpha"

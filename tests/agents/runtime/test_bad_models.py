@@ -210,7 +210,8 @@ async def test_half_a_character_in_arguments_is_replaced_before_they_are_judged(
 
 def written(seconds: float) -> Sequence[bytes | float]:
     """A call whose arguments take so long to write."""
-    return [call("order", '{"count": '), *([1.0, call("order", " ")] * round(seconds)), call("order", "2}")]
+    slowly: list[bytes | float] = [1.0, call("order", " ")]
+    return [call("order", '{"count": '), *slowly * round(seconds), call("order", "2}")]
 
 
 @pytest.mark.parametrize("preemptive", [False, True])
