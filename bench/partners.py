@@ -159,6 +159,7 @@ class Partners:
     """The running services."""
 
     def __init__(self, process: subprocess.Popen[str], port: int) -> None:
+        self.port = port
         self.http_url = f"http://127.0.0.1:{port}"
         self.ws_url = f"ws://127.0.0.1:{port}"
         self._process = process

@@ -140,6 +140,18 @@ class GuardedTransport(httpx.AsyncBaseTransport):
         while self._idle and (len(self._idle) > _KEPT_CONNECTIONS or self._idle[0].http.has_expired()):
             await self._idle.pop(0).http.aclose()
 
+    @property
+    def kept(self) -> int:
+        """How many connections wait for a request."""
+        return len(self._idle)
+
+    async def close_old(self) -> None:
+        """Close connections that have waited long enough, or that their server has closed."""
+        old = [kept for kept in self._idle if kept.http.has_expired()]
+        self._idle = [kept for kept in self._idle if kept not in old]
+        for kept in old:
+            await kept.http.aclose()
+
     async def aclose(self) -> None:
         """Close the connections that are kept."""
         while self._idle:
