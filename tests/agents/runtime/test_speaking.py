@@ -68,7 +68,7 @@ async def test_after_any_interruption_the_next_answer_is_heard_as_soon_as_it_is_
 async def test_a_voice_that_stalls_in_the_middle_ends_its_turn_and_is_told(
     autojump_clock: MockClock,
 ) -> None:
-    async with open_stage(ScriptBrain(["alpha. bravo."], ["charlie."])) as stage:
+    async with open_stage(ScriptBrain(["Alpha. Bravo."], ["charlie."])) as stage:
         stage.voice.delays += [0.0, 3600.0, 3600.0]
         await stage.say("hello")
         await stage.until(AgentTurn)

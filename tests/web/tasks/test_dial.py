@@ -87,3 +87,22 @@ async def test_no_address_left_is_told_at_once(
     with pytest.raises(CannotConnect):
         await connect("a", "b")
     assert trio.current_time() == pytest.approx(0.2)
+
+
+async def test_who_is_cancelled_when_the_connection_is_there_leaves_none_open(
+    monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
+) -> None:
+    ours, theirs = memory_stream_pair()
+
+    async def connecting(place: Place, address: str, tls: ssl.SSLContext | None) -> trio.abc.Stream:
+        try:
+            await trio.sleep_forever()
+        except trio.Cancelled:
+            pass  # as one that is through in the very moment
+        return ours
+
+    monkeypatch.setattr(dial_module, "_open", connecting)
+    with trio.move_on_after(0.1):
+        await connect("a")
+    with trio.fail_after(1):
+        assert await theirs.receive_some() == b""
