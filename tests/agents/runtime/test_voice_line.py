@@ -2,47 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-
 import trio
 from trio.testing import MockClock
 
-from tests.agents.runtime.engines import TonesVoice
+from tests.agents.runtime.engines import SocketVoice
 from tests.agents.runtime.stage import ScriptBrain, open_stage
 from vb.agents.runtime.options import AgentOptions
 from vb.agents.tasks.voice_line import KEPT_S
 from vb.events.agent import AgentError, AgentTurn
-from vb.providers.failure import ProviderFailed
-from vb.tts.base import Capabilities, Session, Voice
-
-
-class SocketVoice(TonesVoice):
-    """A voice whose sockets take their time to open, or never do.
-
-    Attributes:
-        takes_s: how long one takes.
-        refuses: whether none opens.
-        opened_at: when each was begun.
-    """
-
-    capabilities = Capabilities(marks=True, streams_text=True)
-
-    def __init__(self, takes_s: float = 0.3, *, refuses: bool = False) -> None:
-        super().__init__()
-        self.takes_s = takes_s
-        self.refuses = refuses
-        self.opened_at: list[float] = []
-
-    @asynccontextmanager
-    async def open(self, voice: Voice, *, streamed: bool = False) -> AsyncIterator[Session]:
-        if streamed:
-            self.opened_at.append(trio.current_time())
-            await trio.sleep(self.takes_s)
-            if self.refuses:
-                raise ProviderFailed("retryable", "tones: no socket")
-        async with super().open(voice, streamed=streamed) as session:
-            yield session
+from vb.tts.base import Voice
 
 
 def speaker(voice: SocketVoice) -> tuple[SocketVoice, Voice]:
