@@ -287,14 +287,12 @@ class WebResponse:
 
     async def finish(self) -> None:
         """Close it; a short body is read before, so that the connection can be used again."""
-        if self.length is not None and self.length <= _SHORT_BYTES:
-            with trio.move_on_after(_SHORT_TIME_S):
-                try:
-                    async for _ in self.chunks():
-                        pass
-                except WebError:
-                    pass  # nobody wanted it
-        await self.aclose()
+        try:
+            if self.length is not None and self.length <= _SHORT_BYTES:
+                with trio.move_on_after(_SHORT_TIME_S):
+                    await unwind(self.chunks())
+        finally:
+            await self.aclose()
 
     async def aclose(self) -> None:
         """Close the connection unless the body was read, however long the peer would like that to take."""
