@@ -44,6 +44,7 @@ class TurnTaking:
         interruptible: whether the agent may be interrupted now.
         false_interruptions: how often the agent has paused for nothing.
         began_at: when the newest stretch of the user's speech began.
+        behind_s: how long ago that came which is heard now: what has come since is not known yet.
     """
 
     def __init__(self, timing: Timing | None = None) -> None:
@@ -51,6 +52,7 @@ class TurnTaking:
         self.interruptible = True
         self.false_interruptions = 0
         self.began_at = -NEVER
+        self.behind_s = 0.0
         self._finals: list[str] = []
         self._partial = ""
         self._sound_at = self._voiced_at = -NEVER
@@ -169,7 +171,8 @@ class TurnTaking:
                 self._words_at = now  # words of somebody who speaks too softly to be seen
         if self._agent:
             self._agent_at = now
-            self._judge_interruption(now, found)
+            if self._paused or self._heard_lately(now - self.behind_s):
+                self._judge_interruption(now - self.behind_s, found)
         if not self._agent:
             self._judge_end(now, found)
         elif not self.interruptible and self.user_speaking:
@@ -191,7 +194,12 @@ class TurnTaking:
             self._asked = True
             found.append(AskFinal())
 
+    def _heard_lately(self, heard_until: float) -> bool:
+        """Return whether anything of the last moments may be an interruption; mostly nothing is."""
+        return heard_until - max(self._voiced_at, self._loud_at) <= BREATH_S
+
     def _judge_interruption(self, now: float, found: list[Decision]) -> None:
+        """Judge what was heard up to now."""
         timing, silence = self.timing, now - self._voiced_at
         run = self._run if silence <= BREATH_S else 0.0
         if not self.interruptible:
@@ -207,7 +215,7 @@ class TurnTaking:
                 self._paused = True
                 self._doubted_at = self._loud_began_at
                 found.append(Pause(self._doubted_at))
-        words = len(" ".join([*self._finals, self._partial]).split())
+        words = len(" ".join([*self._finals, self._partial]).split()) if self._paused else 0
         if self._paused and words >= timing.interruption_words:
             long_enough = run >= timing.interruption_s or (timing.interruption_words > 0 and words > 0)
             if long_enough:

@@ -53,9 +53,11 @@ log = structlog.get_logger(__name__)
 CHECK_S: Final = 0.1
 """Turns are judged at least so often: a leg on hold gives no frames that would do it."""
 MAX_IDLE_PROMPTS: Final = 2
-WAIT_S: Final = 0.025
-"""Up to so long what is heard has waited for its tick: silence began before it, and so does its clock. Of
-what a jitter buffer keeps longer nobody knows yet whether it is silence."""
+WAIT_S: Final = 0.05
+"""Up to so long what is heard has waited in a jitter buffer and for its tick: silence began before, and so
+does its clock. What is kept longer counts later, as nobody knows yet whether silence follows it."""
+WAIT_PART: Final = 8
+"""Nor is more of the silence that ends a turn left unheard than one part in so many."""
 JUDGE_S: Final = 1.0
 """A turn model that takes longer is not waited for."""
 COMPLETE: Final = 0.5
@@ -149,6 +151,7 @@ class OwnAgent:
         self._answering.on_over = self._rest
         self._changed = Bell()
         self._heard_at = 0.0
+        self._credit_s = min(WAIT_S, options.timing.min_endpointing_s / WAIT_PART)
         self._idle_prompts = 0
         self._quiet_since = 0.0
         self._ending: Callable[[], None] = _nothing
@@ -210,7 +213,8 @@ class OwnAgent:
         """Take 20 ms of the user from the mixer, inside the tick."""
         self._listening.backlog.push(frame, rate_hz)
         now = trio.current_time()
-        self._heard_at = max(self._heard_at, now - min(self._seat.waited_s(), WAIT_S))
+        self._heard_at = max(self._heard_at, now - min(self._seat.waited_s(), self._credit_s))
+        self._turns.behind_s = now - self._heard_at
         self._ear.push(frame, rate_hz, self._heard_at, agent_speaks=bool(self._mouth.waiting_ms))
         self._look(now)
 
