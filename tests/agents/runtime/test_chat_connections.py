@@ -10,7 +10,7 @@ from pydantic import SecretStr
 
 from tests.support.web import local_web
 from tests.web.tasks.servers import Peer, open_server
-from vb.agents.runtime.brain import Answer, Line, Words
+from vb.agents.runtime.brain import Answer, Finished, Line, Words
 from vb.agents.runtime.chat import ChatSettings
 from vb.agents.tasks.chat import ChatModel
 from vb.providers.failure import ProviderFailed
@@ -43,7 +43,7 @@ async def test_an_answer_ends_with_the_models_last_word_and_its_connection_is_us
         model = ChatModel(web, ChatSettings(url, "m", SecretStr("")))
         with trio.fail_after(5):
             for _ in range(3):
-                assert await ask(model) == [Words("Hello.")]
+                assert await ask(model) == [Words("Hello."), Finished()]
         assert server.connections == connections
 
 

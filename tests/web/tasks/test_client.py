@@ -343,3 +343,17 @@ async def test_connections_that_nobody_needs_any_more_are_closed(monkeypatch: py
                 while kept(web):  # noqa: ASYNC110 - nothing tells of it
                     await trio.sleep(0.01)
                 nursery.cancel_scope.cancel()
+
+
+async def test_headers_and_a_short_body_go_out_together() -> None:
+    came: list[bytes] = []
+
+    async def handler(peer: Peer) -> None:
+        came.append(bytes(await peer.stream.receive_some(65536)))
+        await peer.stream.send_all(OK)
+
+    async with open_server(handler) as server, aclosing(local_web(["127.0.0.1"])) as web:
+        url = f"http://127.0.0.1:{server.port}/"
+        await web.ask("POST", url, within_s=5, max_bytes=10, content=b"words")
+    (request,) = came
+    assert request.endswith(b"\r\n\r\nwords")

@@ -80,7 +80,12 @@ class Writing:
     """The model is at work: it is writing down a call of a tool, which counts when it is complete."""
 
 
-Answer: TypeAlias = Words | ToolCall | Writing
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """No more words follow; what is left to do behind them need not be waited for."""
+
+
+Answer: TypeAlias = Words | ToolCall | Writing | Finished
 
 
 class Brain(Protocol):

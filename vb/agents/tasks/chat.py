@@ -7,7 +7,7 @@ from typing import Final
 
 import trio
 
-from vb.agents.runtime.brain import Answer, Line, Tool
+from vb.agents.runtime.brain import Answer, Finished, Line, Tool
 from vb.agents.runtime.chat import AnswerReader, ChatSettings, request_body
 from vb.providers.failure import ProviderFailed, category_of_status
 from vb.web.errors import WebError
@@ -72,6 +72,7 @@ class ChatModel:
             except WebError as error:
                 raise provider_failure("model", error) from None
             if not reader.problem:
+                yield Finished()
                 await _read_on(chunks)
             for part in reader.finish():
                 yield part

@@ -12,7 +12,7 @@ import numpy as np
 import trio
 
 from vb.agents.audio import FRAME_MS, AudioFormat, Mouth
-from vb.agents.runtime.brain import Answer, Brain, Line, Tool, ToolCall, Words, Writing
+from vb.agents.runtime.brain import Answer, Brain, Finished, Line, Tool, ToolCall, Words, Writing
 from vb.agents.runtime.history import History
 from vb.agents.runtime.reply import Reply
 from vb.agents.tasks.doing import Doing
@@ -175,6 +175,10 @@ class Replier:
                     if part is None:
                         break
                     if isinstance(part, Writing):
+                        continue
+                    if isinstance(part, Finished):
+                        if len(reply.text) > begun:
+                            speech.end()
                         continue
                     worded_at += silent_s
                     if last and isinstance(part, ToolCall):

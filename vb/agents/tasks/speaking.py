@@ -74,7 +74,7 @@ class Speech:
         self._add(self._sentences.feed(text))
 
     def end(self) -> None:
-        """Say that these were all words."""
+        """Say that these were all words; it may be said again."""
         self._add(self._sentences.end())
         self._ended = True
         if not self._texts:
