@@ -49,20 +49,24 @@ class Dialer:
         tls = await self.prepare() if place.secure else None
         race = _Race()
         try:
-            with trio.move_on_after(CONNECT_TIMEOUT_S):
-                async with trio.open_nursery() as nursery:
-                    for address in place.addresses[:MAX_ADDRESSES]:
-                        failed = trio.Event()
-                        nursery.start_soon(race.run, partial(_open, place, address, tls), failed, nursery)
-                        with trio.move_on_after(STAGGER_S):
-                            await failed.wait()
+            await self._run(race, place, tls)
         except BaseException:
-            if race.winner is not None:  # who waited for it was cancelled in the moment in which it was there
+            if race.winner is not None:  # it was through at the moment of the cancellation
                 await trio.aclose_forcefully(race.winner)
             raise
         if race.winner is None:
             raise CannotConnect("cannot connect")
         return race.winner
+
+    @staticmethod
+    async def _run(race: _Race, place: Place, tls: ssl.SSLContext | None) -> None:
+        with trio.move_on_after(CONNECT_TIMEOUT_S):
+            async with trio.open_nursery() as nursery:
+                for address in place.addresses[:MAX_ADDRESSES]:
+                    failed = trio.Event()
+                    nursery.start_soon(race.run, partial(_open, place, address, tls), failed, nursery)
+                    with trio.move_on_after(STAGGER_S):
+                        await failed.wait()
 
 
 class _Race:
