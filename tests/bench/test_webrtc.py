@@ -30,7 +30,7 @@ def legs() -> list[Leg]:
     found = [Leg(number, context, [bytes([number, 7, 7])], talks=number == 0) for number in range(2)]
     for leg, other in zip(found, found[::-1], strict=True):
         talk = WebRtcNegotiation(codecs=[OPUS], session_id=1, ssrc=9, cname="far")
-        offer = talk.read_offer(leg.offer)
+        offer = talk.read_offer(leg.offer())
         local = LocalTransport(Credentials("abcd", "a" * 22), context.identity.fingerprint, (), True, False)
         leg.talk.read_answer(talk.answer(offer, local))
         leg.srtp, leg.remote = Srtp(KEYS), other.base
