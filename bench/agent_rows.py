@@ -55,6 +55,7 @@ OWN_AGENTS: Final[Sequence[Own[OwnAgentFigures]]] = (
     *(_step(name) for name in STEPS),
     ("answers", lambda f: float(f.answers), None),
     ("generator lateness p99, ms", lambda f: f.window.load.p99_ms, None),
+    ("generator: partners late p95, ms", lambda f: f.partners_late_p95_ms, None),
     ("generator: partners late by at most, ms", lambda f: f.partners_late_ms, None),
     ("load average of the machine", lambda f: f.window.load_average, None),
 )

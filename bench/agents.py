@@ -194,6 +194,7 @@ def run_own_agents(case: OwnAgentsCase, checkout: Path, options: Options) -> Out
             },
             answers=len(share),
             partners_late_ms=counted.late_ms,
+            partners_late_p95_ms=counted.late_p95_ms,
         )
     return Outcome(figures, tuple(faults))
 

@@ -13,6 +13,7 @@ from bench.bed import RAMP_MOST_UNFINISHED, RAMP_RATE, SETTLE_S, Bed, Load, call
 from bench.cases import FaultyAgentsCase
 from bench.figures import FaultyAgentFigures
 from bench.host import placements
+from bench.open_files import connections_to, open_files
 from bench.outcome import Options, Outcome
 from bench.partner_lines import FAULTS
 from bench.partners import Partners, running_partners
@@ -21,6 +22,7 @@ OWN_FAULTS: Final = ("refuse", "drop", "stall")
 """What may be wrong with a model."""
 _WARM_UP: Final = len(FAULTS) + len(OWN_FAULTS)
 """So many rounds before: what is made at the first need and kept, such as idle connections, is no leak."""
+_KEPT: Final = "voiceblender_web_connections_kept"
 LIVE_S: Final = 0.6
 GONE_S: Final = 20.0
 SHOWN: Final = 5
@@ -37,14 +39,19 @@ def run_faulty_agents(case: FaultyAgentsCase, checkout: Path, options: Options) 
         for number in range(_WARM_UP):
             _round(bed, partners, case.legs, number)
         bed.wait(SETTLE_S)
-        before = _held(bed)
+        before = _held(bed, partners)
         for begin in range(0, case.sessions, case.legs):
             _round(bed, partners, case.legs, _WARM_UP + begin // case.legs)
         sessions = case.legs * (_WARM_UP + len(range(0, case.sessions, case.legs)))
-        began = time.monotonic()
-        bed.application.pump_until(lambda: not (_held(bed) - before), GONE_S, step_s=0.5)
+        began, left = time.monotonic(), Counter[str]()
+
+        def nothing_is_left() -> bool:
+            nonlocal left
+            left = _held(bed, partners) - before
+            return not left
+
+        bed.application.pump_until(nothing_is_left, GONE_S, step_s=0.5)
         took_s = time.monotonic() - began
-        left = _held(bed) - before
         faults += [f"left over: {count} {what}" for what, count in left.most_common(SHOWN)]
         # Who is told that there is no agent any more, or not yet, is told the truth.
         errors = bed.application.errors
@@ -75,10 +82,14 @@ def _round(bed: Bed, partners: Partners, legs: int, number: int) -> None:
     bed.application.pump_until(lambda: told["agent.disconnected"] >= wanted, GONE_S)
 
 
-def _held(bed: Bed) -> Counter[str]:
-    """Return tasks by name, open files, and processes that the server has started."""
-    held = Counter(bed.server.tasks())
-    held["open files"] = bed.server.open_files()
+def _held(bed: Bed, partners: Partners) -> Counter[str]:
+    """Return tasks by name, open files by what they are, and processes that the server has started.
+
+    Connections to the partners that wait for another request are no agent's: the server says how many there
+    are, and closes them after half a minute.
+    """
+    held = Counter(bed.server.tasks()) + open_files(bed.server.pid)
+    held[connections_to(partners.port)] -= round(bed.server.metrics().get(_KEPT, 0.0))
     for thread in os.listdir(f"/proc/{bed.server.pid}/task"):
         children = Path(f"/proc/{bed.server.pid}/task/{thread}/children").read_text().split()
         held["processes"] += len(children)

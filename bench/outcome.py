@@ -381,6 +381,7 @@ class OwnAgentFigures:
         steps_ms: the medians of what the server itself tells of its share, by step.
         answers: how many were timed.
         partners_late_ms: most by which the partners were late themselves.
+        partners_late_p95_ms: so much or less in all but one case of twenty.
     """
 
     window: Window
@@ -390,6 +391,7 @@ class OwnAgentFigures:
     steps_ms: Mapping[str, float]
     answers: int
     partners_late_ms: float
+    partners_late_p95_ms: float
 
 
 @dataclass(frozen=True, slots=True)

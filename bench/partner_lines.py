@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import time
 from collections.abc import Callable
@@ -28,7 +29,7 @@ AMPLITUDE: Final = 8000.0
 MODEL_MS: Final = 100.0
 """From the request to a model until its first words."""
 VOICE_MS: Final = 100.0
-"""From the request to a voice until its first sample."""
+"""From the request to a voice, or its first words, until its first sample."""
 EARS_MS: Final = 50.0
 """From the question for final words until they come."""
 REPLY_S: Final = 4.0
@@ -92,6 +93,7 @@ class Line:
         self._fault = "none"
         self._begun = False
         self._talk = 0
+        self._context = ""
 
     def take(self, data: bytes) -> None:
         """Take what has come."""
@@ -173,7 +175,17 @@ class Line:
             self._start(0.1)
         elif b"Finalize" in payload:
             self._later(EARS_MS / 1000, lambda: self._send(_RESULT))
+        elif self._path.startswith(_VOICES):
+            self._take_words(json.loads(payload))
         return True
+
+    def _take_words(self, message: dict[str, str]) -> None:
+        """Speak once for each context that has words, whatever they are."""
+        context = message.get("context_id", "")
+        if message.get("text", "").strip() and context != self._context:
+            self._context = context
+            self._counted.asked += 1
+            self._later(VOICE_MS / 1000, lambda: self._send(_spoken(context)))
 
     def _tell(self, message: dict[str, str]) -> None:
         self._send(frame_of(TEXT, json.dumps(message).encode()))
@@ -232,10 +244,18 @@ class Line:
 
 
 _READ: Final = frozenset({TEXT})
+_VOICES: Final = "/v1/text-to-speech/"
 _AUDIO: Final = tone_of(REPLY_S)
+_PIECE: Final = base64.b64encode(tone_of(1.0)).decode()
 _VOICE: Final = (
     b"HTTP/1.1 200 OK\r\nContent-Type: audio/pcm\r\nContent-Length: %d\r\n\r\n" % len(_AUDIO) + _AUDIO
 )
+
+
+def _spoken(context: str) -> bytes:
+    """Return what a voice says over a WebSocket, in pieces of a second."""
+    piece = frame_of(TEXT, f'{{"audio":"{_PIECE}","contextId":"{context}"}}'.encode())
+    return piece * round(REPLY_S) + frame_of(TEXT, f'{{"contextId":"{context}","isFinal":true}}'.encode())
 
 
 def _answer() -> bytes:

@@ -20,6 +20,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
 
+from bench.figures import percentile
 from bench.host import Placement, raise_open_files
 from bench.partner_lines import Counted, Line
 from bench.services import running_service
@@ -38,6 +39,7 @@ class Partnership:
         asked: requests to models and voices.
         cuts: number of the conversation and wall time in ns of each interruption by a partner.
         late_ms: most by which the partners were late themselves since they were asked before.
+        late_p95_ms: by how much they were late, or less, in all but one case of twenty.
     """
 
     open: int
@@ -46,6 +48,7 @@ class Partnership:
     asked: int
     cuts: tuple[tuple[int, int], ...]
     late_ms: float
+    late_p95_ms: float
 
 
 class _Service:
@@ -56,7 +59,7 @@ class _Service:
         self._lines: dict[int, tuple[socket.socket, Line, bytearray]] = {}
         self._due: list[tuple[float, int, Line, Callable[[], None]]] = []
         self._numbers = itertools.count()
-        self._late_s = 0.0
+        self._late_ms: list[float] = []
 
     def serve(self) -> None:
         """Serve until standard input ends."""
@@ -64,8 +67,10 @@ class _Service:
         self._poll.register(self._listener.fileno(), select.EPOLLIN)
         self._poll.register(sys.stdin.fileno(), select.EPOLLIN)
         while True:
-            wait_s = max(0.0, self._due[0][0] - time.monotonic()) if self._due else -1
-            for descriptor, events in self._poll.poll(wait_s):
+            wait_s = max(0.0, self._due[0][0] - time.monotonic()) if self._due else None
+            # By itself it waits for whole milliseconds, and rounds up.
+            select.select([self._poll], [], [], wait_s)
+            for descriptor, events in self._poll.poll(0):
                 if descriptor == self._listener.fileno():
                     self._accept()
                 elif descriptor == sys.stdin.fileno():
@@ -84,16 +89,17 @@ class _Service:
             counted.messages,
             counted.asked,
             counted.cuts,
-            self._late_s * 1000,
+            max(self._late_ms, default=0.0),
+            percentile(self._late_ms, 95) if self._late_ms else 0.0,
         ]
         print(json.dumps(told), flush=True)
-        self._late_s = 0.0
+        self._late_ms.clear()
 
     def _do_due(self) -> None:
         now = time.monotonic()
         while self._due and self._due[0][0] <= now:
             at, _, line, do = heapq.heappop(self._due)
-            self._late_s = max(self._late_s, now - at)
+            self._late_ms.append((now - at) * 1000)
             if not line.over:
                 do()
 
@@ -159,6 +165,7 @@ class Partners:
     """The running services."""
 
     def __init__(self, process: subprocess.Popen[str], port: int) -> None:
+        self.port = port
         self.http_url = f"http://127.0.0.1:{port}"
         self.ws_url = f"ws://127.0.0.1:{port}"
         self._process = process
@@ -169,8 +176,8 @@ class Partners:
         assert self._process.stdout is not None
         self._process.stdin.write("?\n")
         self._process.stdin.flush()
-        sockets, size, messages, asked, cuts, late_ms = json.loads(self._process.stdout.readline())
-        return Partnership(sockets, size, messages, asked, tuple((leg, at) for leg, at in cuts), late_ms)
+        sockets, size, messages, asked, cuts, *late_ms = json.loads(self._process.stdout.readline())
+        return Partnership(sockets, size, messages, asked, tuple((leg, at) for leg, at in cuts), *late_ms)
 
 
 @contextmanager

@@ -140,6 +140,7 @@ async def open_server(config: Config | None = None, *, http: bool = True) -> Asy
         open_layer() as edge,
     ):
         await web.prepare()
+        transports.start_soon(web.tend, name="kept connections")
         engine = build_engine(config, web, rooms, legs, bus=bus, history=history)
         await engine.recorders.storage.check_server_bucket()
         await transports.start(engine.recorders.storage.uploads.run, name="uploads")

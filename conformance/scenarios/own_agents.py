@@ -73,6 +73,7 @@ async def agent_own_leg(world: World) -> None:
         path = f"{phone.path}/agent"
         body = {**_PARTS, "agent_id": "a1", "greeting": "{n} hz 4000 ms", "variables": {"n": "600"}}
         await there.rest("POST", f"{path}/local", {**body, "voice_provider": "nobody"}, status=400)
+        await there.rest("POST", f"{path}/local", {**body, "voice": "default"}, status=400)
         await there.rest("POST", f"{path}/local", {**body, "model": "m"}, status=400)
         await there.rest("POST", f"{path}/local", {**body, "tools": ["fly"]}, status=400)
         await there.rest("POST", f"{path}/local", body, status=200, expect=started)

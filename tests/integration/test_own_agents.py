@@ -42,7 +42,7 @@ class World:
             voice_provider="tones",
             transcript_provider="script",
             detector="loudness",  # the user's voice is a tone
-            **fields,
+            **{"voice": "v", **fields},
         )
         assert answer.model_dump(exclude_none=True) == {"status": "agent_started", "leg_id": self.leg}  # type: ignore[union-attr]
         connected = await wait_for(self.events, "agent.connected", leg_id=self.leg)
@@ -247,3 +247,11 @@ async def test_a_model_behind_a_chat_api_answers_and_its_failure_is_spoken_of(tm
             error = await world.next("agent.error")
             assert (error["part"], error["category"]) == ("model", "permanent_input")
             assert (await world.next("agent.agent_response"))["text"].startswith("Sorry")
+
+
+async def test_only_local_voices_have_a_default(tmp_path: Any) -> None:
+    async with open_world(tmp_path) as world:
+        with pytest.raises(BadRequest, match="voice: is required with voice_provider tones"):
+            await world.start(voice="default")
+        await world.start(greeting="alpha")
+        assert (await world.next("agent.agent_response"))["text"] == "alpha"

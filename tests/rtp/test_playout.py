@@ -154,3 +154,32 @@ def test_pass_through_is_not_controlled() -> None:
 def test_the_ring_holds_the_longest_wait() -> None:
     assert PlayoutSettings(None, 300).ring_ms == 512
     assert PlayoutSettings(None, 1000).ring_ms == 1200
+
+
+def test_it_is_known_how_long_the_newest_played_sample_has_waited() -> None:
+    stream = Stream()
+    assert stream.playout.waited_s(0, 100.0) == 0
+    for number in range(4):
+        stream.place(number, 0.012)
+        now = stream.tick_at
+        stream.play()
+        assert stream.playout.waited_s(0, now) == pytest.approx(0.012)
+    now = stream.tick_at
+    stream.play()  # nothing has come: what was made up would have come then
+    assert stream.playout.waited_s(0, now) == pytest.approx(0.012)
+    stream.place(5, 0.016)
+    stream.place(6, 0.001)
+    stream.play()
+    assert stream.playout.waited_s(0, stream.tick_at - TICK_S) == pytest.approx(0.021)
+
+
+def test_of_a_long_packet_each_frame_has_waited_since_it_was_said() -> None:
+    stream = Stream(length=480)
+    waited = []
+    for number in range(6):
+        if number % 3 == 0:
+            stream.place(number // 3, 0.010)
+        now = stream.tick_at
+        stream.play()
+        waited.append(stream.playout.waited_s(0, now))
+    assert waited[3:] == pytest.approx([0.05] * 3)

@@ -24,7 +24,7 @@ MAX_SPEECH_MS: Final = 60_000
 _ODD_RATES_HZ: Final = {22_050: 24_000, 44_100: 48_000}
 """Rates of which 20 ms are no whole number of samples."""
 LEAD_FRAMES: Final = 2
-"""Speech begins once so much of it is there, or all of it."""
+"""What is held back at the beginning of speech of those who send it just in time."""
 PATIENCE_TICKS: Final = 2
 """So long the rest of a frame, or of the lead, is waited for."""
 
@@ -118,6 +118,10 @@ class Mouth:
     The one place where audio of an interrupted turn is dropped: what is held when the interruption comes, and
     what comes of that turn afterwards.
 
+    Args:
+        audio_format: how the provider writes audio.
+        lead_frames: speech begins once so much of it is there, or all of it.
+
     Attributes:
         finished: True once nothing may be heard of it any more.
         dropped_ms: what had no room.
@@ -130,7 +134,7 @@ class Mouth:
         on_said: gets each frame that is heard, at whatever rate, inside the tick.
     """
 
-    def __init__(self, audio_format: AudioFormat) -> None:
+    def __init__(self, audio_format: AudioFormat, *, lead_frames: int = LEAD_FRAMES) -> None:
         self.finished = False
         self.paused = False
         self.on_turn: Callable[[int], None] = _ignore
@@ -141,6 +145,7 @@ class Mouth:
         self.turn = 0
         self._cut = -1
         self._format = audio_format
+        self._lead_frames = lead_frames
         self._rate_hz = audio_format.near_hz
         self._converter = self._make_converter()
         self._pieces: deque[_Piece] = deque()
@@ -238,7 +243,7 @@ class Mouth:
     def _may_speak(self) -> bool:
         """Hold speech back for a moment at its beginning, for many providers send it just in time."""
         samples = self._rate_hz // TICKS_PER_S
-        if self._held >= (samples if self._speaking else LEAD_FRAMES * samples):
+        if self._held >= (samples if self._speaking else self._lead_frames * samples):
             self._speaking, self._waited = True, 0
             return True
         self._waited += 1

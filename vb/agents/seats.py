@@ -36,6 +36,10 @@ class Seat(Protocol):
         """Return the time to whoever listens and back; None while nobody knows."""
         ...
 
+    def waited_s(self) -> float:
+        """Return how long what is heard now, inside a tick, has waited here since it came."""
+        ...
+
 
 class LegSeat:
     """Beside a leg: it hears that leg alone, muted or not. The whole room that the leg is in hears it.
@@ -75,6 +79,11 @@ class LegSeat:
         link = self._leg.link()
         return None if link is None else link.round_trip_ms
 
+    def waited_s(self) -> float:
+        """Return how long the leg's jitter buffer and the wait for the tick have kept what is heard now."""
+        port = self._leg.port
+        return 0.0 if port is None else port.waited_s()
+
     def leave(self) -> None:
         """Neither hear nor be heard any more."""
         if self._leg.ended:
@@ -112,6 +121,10 @@ class RoomSeat:
     def round_trip_ms(self) -> float | None:
         """Return None: everybody in a room is differently far."""
         return None
+
+    def waited_s(self) -> float:
+        """Return nothing: each of those who are heard has waited for another time."""
+        return 0.0
 
     def leave(self) -> None:
         """Neither hear nor be heard any more."""

@@ -27,6 +27,8 @@ from vb.owner import Owner
 from vb.parameters import Params, Url
 from vb.stt.base import Options as Listening
 from vb.tts.base import Voice
+from vb.tts.local import DEFAULT as DEFAULT_VOICE
+from vb.tts.local import NAME as LOCAL_VOICES
 from vb.tts.speech import check_voice
 from vb.web.errors import UrlRefused, WebError
 
@@ -64,8 +66,8 @@ class OwnAgentStart(OwnerRef):
     variables: dict[str, str] = Field(default_factory=dict, description="values for {name} in texts")
     model: Word = Field(default="", description="model of OPENAI_BASE_URL, else VB_AGENT_MODEL")
     language: Word = Field(default="", description="language of voice and ears, such as en")
-    voice: Word = Field(default="default", description="voice of its provider")
-    voice_provider: Word = Field(default="local", description="who speaks, as for tts")
+    voice: Word = Field(default=DEFAULT_VOICE, description="voice of its provider; only local has a default")
+    voice_provider: Word = Field(default=LOCAL_VOICES, description="who speaks, as for tts")
     transcript_provider: Word = Field(default="local", description="who listens, as for stt")
     idle_timeout_ms: Ms = Field(
         default=0, description="silence after which it asks whether anybody is there; 0 = never"
@@ -247,6 +249,8 @@ def _check(engine: Engine, p: OwnAgentStart) -> Callable[[Owner], Parts]:
     voices = engine.voices.providers.get(p.voice_provider)
     if voices is None:
         raise InvalidField("voice_provider", f"must be one of {', '.join(engine.voices.providers)}")
+    if p.voice == DEFAULT_VOICE and p.voice_provider != LOCAL_VOICES:
+        raise InvalidField("voice", f"is required with voice_provider {p.voice_provider}")
     wanted = Voice(p.voice, voices.capabilities.live_model, p.language, rate_hz=24_000)
     check_voice(p.voice_provider, voices.capabilities, wanted)
     voice = voices.check(wanted)

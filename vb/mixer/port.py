@@ -129,6 +129,10 @@ class Port:
         self._core.speaking.watch(self.slot, self._detect_speaking and not self._muted)
         self._core.touch(self.slot)
 
+    def waited_s(self) -> float:
+        """Return how long what it says now, inside a tick, has waited here since it came."""
+        return 0.0
+
     def silence(self) -> None:
         """Let the far end hear nothing from now on, because its leg ends."""
 
@@ -376,6 +380,10 @@ class RtpPort(Port):
     def last_arrival_s(self) -> float:
         """Monotonic time of the last packet from the leg's source, or of its opening."""
         return float(self._core.columns.heard_at[self.slot])
+
+    def waited_s(self) -> float:
+        """Return how long what it says now, inside a tick, has waited for it."""
+        return self._core.playout.waited_s(self.slot, self._core.now)
 
     def sent(self) -> SentSnapshot:
         """Return the state of our own stream."""

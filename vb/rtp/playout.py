@@ -95,6 +95,7 @@ class Playout:
         self.settings = settings
         self.next = np.zeros(capacity, np.int64)
         self.end = np.zeros(capacity, np.int64)
+        self._end_at = np.zeros(capacity, np.float64)
         self.holes_until = np.zeros(capacity, np.int64)
         self.heard_end = np.zeros(capacity, np.int64)
         self._lead = np.zeros(capacity, np.int64)
@@ -171,7 +172,9 @@ class Playout:
         self._note_gaps(slots, positions, steps, keep, tick_at, holes)
         end = self.end[slots]
         reach = positions + lengths
-        self.end[slots] = np.where(keep & (reach > end), reach, end)
+        newest = keep & (reach > end)
+        self.end[slots] = np.where(newest, reach, end)
+        self._end_at[slots[newest]] = arrival_s[newest]
         self._lead[slots] = positions - self.next[slots]
         return Placement(keep, holes)
 
@@ -363,3 +366,13 @@ class Playout:
         """Return how much audio of a leg waits, in milliseconds."""
         waiting = max(0, int(self.end[slot] - self.next[slot]))
         return waiting * 20.0 / int(self.width[slot])
+
+    def waited_s(self, slot: int, now: float) -> float:
+        """Return how long ago the sample before `next` came, or would have come; 0 before any has.
+
+        Packets of several frames count as if each frame had come when its last sample was spoken.
+        """
+        if not self.started[slot]:
+            return 0.0
+        ahead_s = int(self.end[slot] - self.next[slot]) * TICK_S / int(self.width[slot])
+        return max(0.0, now - float(self._end_at[slot]) + ahead_s)

@@ -24,6 +24,7 @@ CAPABILITIES: Final = Capabilities(
     # The first text starts the engines, which takes seconds on a busy machine.
     patience_s=30.0,
 )
+NAME: Final = "local"
 DEFAULT: Final = "default"
 """Names the best voice that knows the language, as requests have to name one."""
 _TEXT_CHARS: Final = 8192
@@ -43,7 +44,7 @@ class LocalVoices:
     @property
     def name(self) -> str:
         """Return its name in requests."""
-        return "local"
+        return NAME
 
     @property
     def capabilities(self) -> Capabilities:

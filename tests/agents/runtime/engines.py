@@ -105,6 +105,34 @@ class _TonesSession:
         return await self._receive.receive()
 
 
+class SocketVoice(TonesVoice):
+    """A voice whose sockets take their time to open, or never do.
+
+    Attributes:
+        takes_s: how long one takes.
+        refuses: whether none opens.
+        opened_at: when each was begun.
+    """
+
+    capabilities = Capabilities(marks=True, streams_text=True)
+
+    def __init__(self, takes_s: float = 0.3, *, refuses: bool = False) -> None:
+        super().__init__()
+        self.takes_s = takes_s
+        self.refuses = refuses
+        self.opened_at: list[float] = []
+
+    @asynccontextmanager
+    async def open(self, voice: Voice, *, streamed: bool = False) -> AsyncIterator[VoiceSession]:
+        if streamed:
+            self.opened_at.append(trio.current_time())
+            await trio.sleep(self.takes_s)
+            if self.refuses:
+                raise ProviderFailed("retryable", "tones: no socket")
+        async with super().open(voice, streamed=streamed) as session:
+            yield session
+
+
 class ScriptEars:
     """A provider of transcripts that hears what a test says."""
 

@@ -96,6 +96,7 @@ class Stage:
         self.events: list[tuple[type[Event], dict[str, Any]]] = []
         self.why_over = ""
         self.trip_ms: float | None = 80.0
+        self.waits_s = 0.0
         self.tally = Tally()
         self.loud = False
         self.voice_of_user = SPEECH
@@ -128,6 +129,9 @@ class Stage:
 
     def round_trip_ms(self) -> float | None:
         return self.trip_ms
+
+    def waited_s(self) -> float:
+        return self.waits_s
 
     def tell(self, kind: type[Event], **fields: Any) -> None:
         self.events.append((kind, fields))

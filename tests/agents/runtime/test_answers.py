@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vb.agents.runtime.brain import Answer, Line, Tool, ToolCall, Words
+from vb.agents.runtime.brain import Answer, Line, Tool, ToolCall, Words, Writing
 from vb.agents.runtime.chat import MAX_ANSWER_CHARS, AnswerReader, request_body
 from vb.agents.runtime.heard import SpokenWord, Stretch, heard_until
 from vb.agents.runtime.history import MAX_LINES, History
@@ -78,13 +78,15 @@ def test_a_streamed_answer_is_read_however_it_is_cut(size: int) -> None:
     rest = {"index": 0, "function": {"arguments": ": 1}"}}
     data = delta(content="Hel") + b": comment\n\n" + delta(content="lo") + delta(tool_calls=[part])
     data += delta(tool_calls=[rest]) + b"data: [DONE]\n\n" + delta(content="too late")
-    assert read(data, size) == [Words("Hel"), Words("lo"), ToolCall("c", "look", {"a": 1})]
+    words, work = [Words("Hel"), Words("lo")], [Writing(), Writing()]
+    assert read(data, size) == [*words, *work, ToolCall("c", "look", {"a": 1})]
 
 
 def test_arguments_that_are_no_json_are_none() -> None:
     part = {"index": 0, "id": "c", "function": {"name": "look", "arguments": "{{{"}}
     assert read(delta(tool_calls=[part]), 99) == [
-        ToolCall("c", "look", {}, "its arguments are no JSON object")
+        Writing(),
+        ToolCall("c", "look", {}, "its arguments are no JSON object"),
     ]
 
 

@@ -208,6 +208,43 @@ async def test_half_a_character_in_arguments_is_replaced_before_they_are_judged(
         assert stage.all(AgentError) == []
 
 
+def written(seconds: float) -> Sequence[bytes | float]:
+    """A call whose arguments take so long to write."""
+    slowly: list[bytes | float] = [1.0, call("order", " ")]
+    return [call("order", '{"count": '), *slowly * round(seconds), call("order", "2}")]
+
+
+@pytest.mark.parametrize("preemptive", [False, True])
+async def test_a_model_that_writes_arguments_is_not_silent(
+    autojump_clock: MockClock, preemptive: bool
+) -> None:
+    done: list[Any] = []
+
+    async def do(call: ToolCall) -> str:
+        done.append(dict(call.arguments))
+        return "done"
+
+    options = AgentOptions(tools=(ORDER,), preemptive=preemptive)
+    async with open_stage(Endpoint([written(12), GOOD]), options, do) as stage:
+        await stage.say("order")
+        said = len(stage.heard)
+        turn = await stage.until(AgentTurn)
+        assert (turn["heard"], done, stage.all(AgentError)) == ("bravo.", [{"count": 2}], [])
+        assert stage.longest_silence_s(said) < 5
+
+
+async def test_a_model_that_never_stops_writing_arguments_is_given_up(autojump_clock: MockClock) -> None:
+    async def do(call: ToolCall) -> str:
+        raise AssertionError(call)
+
+    async with open_stage(Endpoint([written(60)]), AgentOptions(tools=(ORDER,)), do) as stage:
+        await stage.say("order")
+        turn = await stage.until(AgentTurn)
+        (error,) = stage.all(AgentError)
+        assert (error["part"], turn["heard"][:5]) == ("model", "Sorry")
+        assert turn["took_ms"] < 22_000
+
+
 class DeadVoice(TonesVoice):
     """A voice that nobody can connect to."""
 

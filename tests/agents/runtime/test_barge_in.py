@@ -11,11 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from trio.testing import MockClock
 
-from tests.agents.runtime.engines import TONES, WORD_MS
+from tests.agents.runtime.engines import TONES, WORD_MS, SocketVoice, TonesVoice
 from tests.agents.runtime.stage import ScriptBrain, Stage, Step, open_stage
 from vb.agents.audio import Mouth
 from vb.agents.runtime.history import History
 from vb.events.agent import AgentInterrupted, AgentResponse, AgentTurn
+from vb.tts.base import Voice
 
 NAMES = list(TONES)
 WORDS = 8
@@ -48,15 +49,20 @@ DEEDS = st.lists(
 )
 
 
-async def converse(deeds: Sequence[Deed], think_s: float, voice_s: float) -> None:
+async def converse(
+    deeds: Sequence[Deed], think_s: float, voice_s: float, waits_s: float, voice: TonesVoice | None
+) -> None:
     """Hold a conversation, and look at every frame, event and line of it.
 
-    Every answer is one word eight times, each the tone of its turn. What the user says is numbered.
+    Every answer is one word eight times, each the tone of its turn. What the user says is numbered, and has
+    waited for its tick.
     """
     answers: list[list[Step]] = [[think_s, f"{NAMES[n % 4]} " * WORDS] for n in range(len(deeds) * 4 + 4)]
     brain = ScriptBrain(*answers)
-    async with open_stage(brain) as stage:
-        stage.voice.delay_s = voice_s
+    speaker = None if voice is None else (voice, Voice("v"))
+    async with open_stage(brain, speaker=speaker) as stage:
+        (voice or stage.voice).delay_s = voice_s
+        stage.waits_s = waits_s
         await stage.say("go")
         for number, deed in enumerate(deeds):
             await trio.sleep(deed.wait_s)
@@ -71,6 +77,7 @@ async def converse(deeds: Sequence[Deed], think_s: float, voice_s: float) -> Non
     _judge_turns(stage)
     _judge_sound(stage)
     _judge_history(brain)
+    assert voice is None or voice.opened == 0
 
 
 def _word(stage: Stage) -> str:
@@ -125,16 +132,35 @@ def _judge_history(brain: ScriptBrain) -> None:
                 assert len(line.text.split()) <= WORDS
 
 
-def _hold(deeds: Sequence[Deed], think_s: float = 0.3, voice_s: float = 0.1) -> None:
-    trio.run(converse, deeds, think_s, voice_s, clock=MockClock(autojump_threshold=0))
+def _hold(
+    deeds: Sequence[Deed],
+    think_s: float = 0.3,
+    voice_s: float = 0.1,
+    waits_s: float = 0.0,
+    voice: TonesVoice | None = None,
+) -> None:
+    clock = MockClock(autojump_threshold=0)
+    trio.run(converse, deeds, think_s, voice_s, waits_s, voice, clock=clock)
+
+
+THINKS = st.sampled_from([0.0, 0.3, 1.2])
+WAITS = st.sampled_from([0.0, 0.013, 0.2])
 
 
 @settings(max_examples=30, deadline=None)
-@given(DEEDS, st.sampled_from([0.0, 0.3, 1.2]), st.sampled_from([0.0, 0.1, 0.7]))
+@given(DEEDS, THINKS, st.sampled_from([0.0, 0.1, 0.7]), WAITS)
 def test_whenever_the_user_interrupts_nothing_of_an_earlier_turn_is_heard_or_remembered(
-    deeds: list[Deed], think_s: float, voice_s: float
+    deeds: list[Deed], think_s: float, voice_s: float, waits_s: float
 ) -> None:
-    _hold(deeds, think_s, voice_s)
+    _hold(deeds, think_s, voice_s, waits_s)
+
+
+@settings(max_examples=20, deadline=None)
+@given(DEEDS, THINKS, st.sampled_from([0.0, 0.3, 2.0]), st.booleans())
+def test_nor_is_it_of_a_voice_whose_socket_opens_ahead_of_need(
+    deeds: list[Deed], think_s: float, opens_s: float, refuses: bool
+) -> None:
+    _hold(deeds, think_s, voice=SocketVoice(opens_s, refuses=refuses))
 
 
 FIVE = [Deed(1.5, 0.5, understood=True)] * 5

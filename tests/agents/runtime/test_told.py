@@ -10,6 +10,7 @@ from trio.testing import MockClock
 
 from tests.agents.runtime.engines import TONES
 from tests.agents.runtime.stage import ScriptBrain, open_stage
+from vb.agents.runtime.brain import Tool, ToolCall
 from vb.agents.runtime.budget import shares_ms, steps_ms
 from vb.agents.runtime.decisions import Timing
 from vb.agents.runtime.options import AgentOptions
@@ -42,6 +43,49 @@ async def test_every_step_of_an_answer_has_its_time(autojump_clock: MockClock) -
     assert (turn["policy_ms"], turn["provider_ms"]) == (400, 600)
     assert turn["server_ms"] == heard - 1000
     assert turn["network_ms"] == 40
+
+
+@pytest.mark.parametrize(("waits_s", "counted_s"), [(0.0, 0.0), (0.013, 0.013), (0.04, 0.04), (0.3, 0.05)])
+async def test_silence_counts_from_when_the_last_sample_came_and_ends_between_two_frames(
+    autojump_clock: MockClock, waits_s: float, counted_s: float
+) -> None:
+    async with open_stage(ScriptBrain(["alpha."]), LATE) as stage:
+        stage.waits_s = waits_s
+        await stage.noise(0.5)
+        last = trio.current_time() - 0.02
+        stage.ears.says("hello")
+        turn = await stage.until(AgentTurn)
+        assert (turn["endpointing_ms"], turn["policy_ms"]) == (400, 400)
+        assert turn["vad_ms"] == round(1000 * counted_s)
+        heard_at = stage.heard.index(TONES["alpha"]) * 0.02
+        assert heard_at - (last - counted_s) <= 0.42 + 1e-6
+
+
+async def test_what_may_not_be_interrupted_is_the_policys_time(autojump_clock: MockClock) -> None:
+    options = AgentOptions(greeting="alpha bravo charlie delta alpha", guarded=True, preemptive=False)
+    async with open_stage(ScriptBrain([0.3, "bravo."]), options) as stage:
+        await trio.sleep(0.3)
+        await stage.say("hello")
+        turn = await stage.until(AgentTurn, 2)
+        assert 600 <= turn["policy_ms"] <= 800
+        assert turn["provider_ms"] == 300
+        assert turn["server_ms"] <= 40
+
+
+async def test_a_tool_that_is_still_at_work_is_the_providers_time(autojump_clock: MockClock) -> None:
+    async def do(call: ToolCall) -> str:
+        await trio.sleep(4.0)
+        return "done"
+
+    options = AgentOptions(tools=(Tool("look", ""),), preemptive=False)
+    async with open_stage(ScriptBrain([ToolCall("c", "look")], ["bravo."]), options, do) as stage:
+        await stage.say("look")
+        await trio.sleep(1.0)
+        await stage.say("hurry")
+        turn = await stage.until(AgentTurn, 2)
+        assert turn["heard"] == "bravo."
+        assert turn["provider_ms"] >= 1500
+        assert turn["server_ms"] <= 40
 
 
 @pytest.mark.parametrize("late_s", [0.0, 1.0])

@@ -21,7 +21,7 @@ from vb.web.errors import (
     UrlRefused,
     WebError,
 )
-from vb.web.tasks import transport
+from vb.web.tasks import client, transport
 from vb.web.tasks.client import KEEPING_REDIRECTS, WebClient
 from vb.web.tasks.dial import Dialer
 
@@ -325,3 +325,35 @@ async def test_an_answer_that_was_dealt_with_is_gone_without_the_collector(end: 
         gone = ref(response._response)
         del response
         assert gone() is None
+
+
+async def test_connections_that_nobody_needs_any_more_are_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transport, "_KEPT_S", 0.05)
+    monkeypatch.setattr(client, "_TEND_S", 0.02)
+
+    def kept(web: WebClient) -> float:
+        return next(value for name, _, value, _ in web.readings() if name == "web_connections_kept")
+
+    async with open_server(answering()) as server, aclosing(local_web(["127.0.0.1"])) as web:
+        await get(web, f"http://127.0.0.1:{server.port}/")
+        assert kept(web) == 1
+        with trio.fail_after(5):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(web.tend)
+                while kept(web):  # noqa: ASYNC110 - nothing tells of it
+                    await trio.sleep(0.01)
+                nursery.cancel_scope.cancel()
+
+
+async def test_headers_and_a_short_body_go_out_together() -> None:
+    came: list[bytes] = []
+
+    async def handler(peer: Peer) -> None:
+        came.append(bytes(await peer.stream.receive_some(65536)))
+        await peer.stream.send_all(OK)
+
+    async with open_server(handler) as server, aclosing(local_web(["127.0.0.1"])) as web:
+        url = f"http://127.0.0.1:{server.port}/"
+        await web.ask("POST", url, within_s=5, max_bytes=10, content=b"words")
+    (request,) = came
+    assert request.endswith(b"\r\n\r\nwords")

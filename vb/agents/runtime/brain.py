@@ -75,7 +75,17 @@ class Words:
     uninterruptible: bool = False
 
 
-Answer: TypeAlias = Words | ToolCall
+@dataclass(frozen=True, slots=True)
+class Writing:
+    """The model is at work: it is writing down a call of a tool, which counts when it is complete."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """No more words follow; what is left to do behind them need not be waited for."""
+
+
+Answer: TypeAlias = Words | ToolCall | Writing | Finished
 
 
 class Brain(Protocol):

@@ -13,7 +13,7 @@ from typing import Any, Final
 from pydantic import SecretStr
 
 from vb.agents.messages import object_at, parse_object, text_at, whole
-from vb.agents.runtime.brain import Answer, Line, Tool, ToolCall, Words
+from vb.agents.runtime.brain import Answer, Line, Tool, ToolCall, Words, Writing
 from vb.providers.reading import words
 
 MAX_ANSWER_CHARS: Final = 8_000
@@ -142,9 +142,11 @@ class AnswerReader:
             if self._chars >= MAX_ANSWER_CHARS:
                 self._fail("its answer does not end")
         calls = delta.get("tool_calls")
-        for number, part in enumerate(calls if isinstance(calls, list) else []):
-            if isinstance(part, Mapping):
-                self._take_call(number, part)
+        parts = [part for part in calls if isinstance(part, Mapping)] if isinstance(calls, list) else []
+        for number, part in enumerate(parts):
+            self._take_call(number, part)
+        if parts:
+            yield Writing()
 
     def _take_call(self, number: int, part: Mapping[str, Any]) -> None:
         index = part.get("index")
@@ -155,5 +157,7 @@ class AnswerReader:
         function = object_at(part, "function")
         call["id"] = call["id"] or text_at(part, "id")[:128]
         call["name"] = call["name"] or text_at(function, "name")
-        if len(call["arguments"]) < MAX_LINE_BYTES:
-            call["arguments"] += text_at(function, "arguments")
+        call["arguments"] += text_at(function, "arguments")
+        if len(call["arguments"]) > MAX_LINE_BYTES:
+            self._calls.clear()
+            self._fail("its arguments do not end")

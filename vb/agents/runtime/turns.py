@@ -44,6 +44,7 @@ class TurnTaking:
         interruptible: whether the agent may be interrupted now.
         false_interruptions: how often the agent has paused for nothing.
         began_at: when the newest stretch of the user's speech began.
+        behind_s: how long ago that came which is heard now: what has come since is not known yet.
     """
 
     def __init__(self, timing: Timing | None = None) -> None:
@@ -51,6 +52,7 @@ class TurnTaking:
         self.interruptible = True
         self.false_interruptions = 0
         self.began_at = -NEVER
+        self.behind_s = 0.0
         self._finals: list[str] = []
         self._partial = ""
         self._sound_at = self._voiced_at = -NEVER
@@ -60,7 +62,7 @@ class TurnTaking:
         self._asked = False
         self._asked_turn = False
         self._silence = 0
-        self._complete: bool | None = None
+        self._judged: bool | None = None
         self._eager = ""
         self._guess = ""
         self._guesses = 0
@@ -101,7 +103,7 @@ class TurnTaking:
             return
         self._voiced_at = at
         self._asked = self._asked_turn = False
-        self._complete = None
+        self._judged = None
         self._silence += 1
         if self._run >= self.timing.pause_s and not self._spoke:
             self._spoke = True
@@ -144,7 +146,7 @@ class TurnTaking:
             complete: whether the user has finished; None when nobody knows.
         """
         if silence == self._silence:
-            self._complete = complete
+            self._judged = complete
 
     def agent(self, speaks: bool) -> None:
         """Take note whether anything of the agent is heard or waits to be."""
@@ -153,6 +155,12 @@ class TurnTaking:
             self._paused = False
 
     # -- what follows --------------------------------------------------------------------------------------
+
+    def ends_at(self) -> float:
+        """Return when the user's turn is over, if nothing more is seen until then; inf while none goes on."""
+        if self._agent or not self.user_speaking:
+            return NEVER
+        return self._heard_at + self._wait_s() + _ROUNDING_S
 
     def decide(self, now: float) -> list[Decision]:
         """Return what follows from all that was seen; asked at least every 100 ms."""
@@ -163,7 +171,8 @@ class TurnTaking:
                 self._words_at = now  # words of somebody who speaks too softly to be seen
         if self._agent:
             self._agent_at = now
-            self._judge_interruption(now, found)
+            if self._paused or self._heard_lately(now - self.behind_s):
+                self._judge_interruption(now - self.behind_s, found)
         if not self._agent:
             self._judge_end(now, found)
         elif not self.interruptible and self.user_speaking:
@@ -185,7 +194,12 @@ class TurnTaking:
             self._asked = True
             found.append(AskFinal())
 
+    def _heard_lately(self, heard_until: float) -> bool:
+        """Return whether anything of the last moments may be an interruption; mostly nothing is."""
+        return heard_until - max(self._voiced_at, self._loud_at) <= BREATH_S
+
     def _judge_interruption(self, now: float, found: list[Decision]) -> None:
+        """Judge what was heard up to now."""
         timing, silence = self.timing, now - self._voiced_at
         run = self._run if silence <= BREATH_S else 0.0
         if not self.interruptible:
@@ -201,7 +215,7 @@ class TurnTaking:
                 self._paused = True
                 self._doubted_at = self._loud_began_at
                 found.append(Pause(self._doubted_at))
-        words = len(" ".join([*self._finals, self._partial]).split())
+        words = len(" ".join([*self._finals, self._partial]).split()) if self._paused else 0
         if self._paused and words >= timing.interruption_words:
             long_enough = run >= timing.interruption_s or (timing.interruption_words > 0 and words > 0)
             if long_enough:
@@ -233,28 +247,36 @@ class TurnTaking:
             return
         self._ask(silence, found)
         said = " ".join([*self._finals, self._partial]).strip()
-        complete = bool(self._finals) and not self._partial
-        wait_s = min(self._wait_s(silence) if complete else NEVER, timing.max_endpointing_s)
+        wait_s = self._wait_s()
         if silence >= wait_s:
             self._end(wait_s, found)
         elif not said and silence >= timing.false_interruption_s:
             self._forget()
             found.append(Noise())
         else:
-            self._judge_guess(said if complete else "", found)
+            self._judge_guess(said if self._complete else "", found)
 
-    def _wait_s(self, silence: float) -> float:
-        """Return the silence after which a turn is over whose words are all there."""
+    @property
+    def _complete(self) -> bool:
+        """Whether all words of the turn are there."""
+        return bool(self._finals) and not self._partial
+
+    def _wait_s(self) -> float:
+        """Return the silence after which the turn is over, as things stand."""
         timing = self.timing
-        if not timing.turn_model:
-            return timing.min_endpointing_s
-        if self._complete is None:
-            return max(timing.unsure_endpointing_s, timing.min_endpointing_s)
-        return timing.min_endpointing_s if self._complete else timing.max_endpointing_s
+        least_s, most_s = timing.min_endpointing_s, timing.max_endpointing_s
+        if not self._complete:
+            return most_s
+        if timing.turn_model and self._judged is None:
+            least_s = max(timing.unsure_endpointing_s, least_s)
+        elif timing.turn_model and not self._judged:
+            return most_s
+        return min(least_s, most_s)
 
     def _end(self, wait_s: float, found: list[Decision]) -> None:
         said = " ".join([*self._finals, self._partial]).strip()
         ended_at = self._heard_at
+        wait_s = max(wait_s, self._agent_at - ended_at)  # what may not be interrupted is waited for as well
         over = self._is_over(said)
         guessed = bool(self._guess)
         self._forget()

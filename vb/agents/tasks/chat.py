@@ -7,14 +7,16 @@ from typing import Final
 
 import trio
 
-from vb.agents.runtime.brain import Answer, Line, Tool
+from vb.agents.runtime.brain import Answer, Finished, Line, Tool
 from vb.agents.runtime.chat import AnswerReader, ChatSettings, request_body
 from vb.providers.failure import ProviderFailed, category_of_status
 from vb.web.errors import WebError
 from vb.web.failures import provider_failure
-from vb.web.tasks.client import WebClient
+from vb.web.tasks.client import WebClient, unwind
 
 CONNECT_S: Final = 10.0
+END_S: Final = 0.02
+"""How long the end of an answer's body is waited for, once the model has said that it is over."""
 
 
 class ChatModel:
@@ -58,6 +60,7 @@ class ChatModel:
         chunks = response.chunks()
         try:
             if response.status != 200:
+                await _read_on(chunks)
                 raise ProviderFailed(category_of_status(response.status), f"model: status {response.status}")
             reader = AnswerReader()
             try:
@@ -68,10 +71,21 @@ class ChatModel:
                         break
             except WebError as error:
                 raise provider_failure("model", error) from None
+            if not reader.problem:
+                yield Finished()
+                await _read_on(chunks)
             for part in reader.finish():
                 yield part
             if reader.problem:
                 raise ProviderFailed("unknown", f"model: {reader.problem}")
         finally:
-            await chunks.aclose()
+            with trio.CancelScope() as nothing_more:
+                nothing_more.cancel()
+                await unwind(chunks)
             await response.aclose()
+
+
+async def _read_on(chunks: AsyncGenerator[bytes, None]) -> None:
+    """Read a body that is as good as over to its end: then its connection serves the next request."""
+    with trio.move_on_after(END_S):
+        await unwind(chunks)

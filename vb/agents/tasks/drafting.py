@@ -8,7 +8,7 @@ from typing import Final
 
 import trio
 
-from vb.agents.runtime.brain import Answer, Brain, Line, Tool
+from vb.agents.runtime.brain import Answer, Brain, Finished, Line, Tool, Writing
 from vb.providers.failure import ProviderFailed
 
 MAX_PARTS: Final = 4096
@@ -50,7 +50,9 @@ class Draft:
             with self._scope:
                 async with aclosing(self._brain.answer(self._lines, self._tools)) as answers:
                     async for part in answers:
-                        if self.first_part_at is None:
+                        if isinstance(part, Writing) and part in self._parts[-1:]:
+                            continue
+                        if self.first_part_at is None and not isinstance(part, Writing | Finished):
                             self.first_part_at = trio.current_time()
                         self._parts.append(part)
                         self._tell()

@@ -12,20 +12,21 @@ import numpy as np
 import trio
 
 from vb.agents.audio import FRAME_MS, AudioFormat, Mouth
-from vb.agents.runtime.brain import Answer, Brain, Line, Tool, ToolCall, Words
+from vb.agents.runtime.brain import Answer, Brain, Finished, Line, Tool, ToolCall, Words, Writing
 from vb.agents.runtime.history import History
 from vb.agents.runtime.reply import Reply
 from vb.agents.tasks.doing import Doing
 from vb.agents.tasks.drafting import Draft
 from vb.agents.tasks.speaking import AHEAD_MS, RATE_HZ, Speech
+from vb.agents.tasks.voice_line import VoiceLine
 from vb.blocking import Bell
 from vb.codecs.pcm import Pcm
 from vb.providers.failure import ProviderFailed
-from vb.tts.base import Provider as VoiceProvider
-from vb.tts.base import Voice
 
 FIRST_WORDS_S: Final = 4.0
 """How long a model may take for its first word, and then for each next one."""
+WRITES_S: Final = 15.0
+"""The same for one that is writing down what it wants done."""
 MAX_ROUNDS: Final = 5
 """So often a model may call tools before it answers: one that loops is broken off."""
 TONE_MS: Final = 300
@@ -50,40 +51,38 @@ class Replier:
 
     Args:
         mouth: where they are heard.
-        provider: of the voice.
-        voice: whose it is.
+        line: the way to the voice.
         brain: what answers.
         tools: what it may call.
         doing: carries them out.
         history: what was said before.
         on_failure: told what failed of `model` or `voice`.
         on_success: told which of them works.
+
+    Attributes:
         on_guard: told of an answer that may not be interrupted any more.
     """
 
     def __init__(
         self,
         mouth: Mouth,
-        provider: VoiceProvider,
-        voice: Voice,
+        line: VoiceLine,
         brain: Brain,
         tools: Sequence[Tool],
         doing: Doing,
         history: History,
         on_failure: Callable[[str, ProviderFailed], None],
         on_success: Callable[[str], None],
-        on_guard: Callable[[Reply], None],
     ) -> None:
+        self.on_guard: Callable[[Reply], None] = _ignore
         self._mouth = mouth
-        self._provider = provider
-        self._voice = voice
+        self._line = line
         self._brain = brain
         self._tools = tools
         self._doing = doing
         self._history = history
         self._on_failure = on_failure
         self._on_success = on_success
-        self._on_guard = on_guard
         self._drained = Bell()
         mouth.on_taken = self._taken
 
@@ -98,6 +97,10 @@ class Replier:
             speech.write(text)
 
         await self._speak(reply, talk)
+
+    def prepare(self, nursery: trio.Nursery) -> None:
+        """Open the way to the voice, for an answer that will soon be asked for."""
+        self._line.prepare(nursery)
 
     def draft(self, text: str) -> Draft | None:
         """Return what may become the answer to a text, if the user says it; None while that is no use."""
@@ -118,7 +121,9 @@ class Replier:
 
         Cancellation: model and voice stop; a tool that has begun goes on, and its result is in the history.
         """
-        await self._doing.idle()
+        if self._doing.busy:
+            reply.model_asked_at = trio.current_time()  # from here on it is the tools' time
+            await self._doing.idle()
         for number in range(MAX_ROUNDS + 1):
             calls: list[ToolCall] = []
             last = number == MAX_ROUNDS
@@ -155,16 +160,27 @@ class Replier:
         """Ask the model, and have its words said as they come."""
         begun, lines = len(reply.text), list(self._history.lines)
         tools = () if last else self._tools
+        worded_at = trio.current_time()
         try:
             # Closed here and now: an interruption must not leave the model talking to nobody.
             async with aclosing(self._ask(reply, lines, tools, draft)) as answers:
                 while True:
+                    part: Answer | None = None
                     with trio.move_on_after(FIRST_WORDS_S) as patience:
                         part = await anext(answers, None)
-                    if patience.cancelled_caught:
-                        raise ProviderFailed("retryable", f"the model says nothing for {FIRST_WORDS_S:g} s")
+                    silent_s = trio.current_time() - worded_at
+                    writes = isinstance(part, Writing)
+                    if patience.cancelled_caught or (writes and silent_s > WRITES_S):
+                        raise ProviderFailed("retryable", f"the model says nothing for {silent_s:.0f} s")
                     if part is None:
                         break
+                    if isinstance(part, Writing):
+                        continue
+                    if isinstance(part, Finished):
+                        if len(reply.text) > begun:
+                            speech.end()
+                        continue
+                    worded_at += silent_s
                     if last and isinstance(part, ToolCall):
                         raise ProviderFailed("unknown", "the model calls tools without end")
                     self._take(reply, part, calls, speech)
@@ -187,12 +203,12 @@ class Replier:
             reply.model_asked_at = trio.current_time()
         return self._brain.answer(lines, tools)
 
-    def _take(self, reply: Reply, part: Answer, calls: list[ToolCall], speech: Speech) -> None:
+    def _take(self, reply: Reply, part: Words | ToolCall, calls: list[ToolCall], speech: Speech) -> None:
         if isinstance(part, Words):
             if reply.first_words_at is None:
                 reply.first_words_at = trio.current_time()
             if part.uninterruptible:
-                self._on_guard(reply)
+                self.on_guard(reply)
             speech.write(part.text)
             return
         speech.retries = 0  # whoever is to be hung up on does not wait for a voice that may be dead
@@ -203,7 +219,7 @@ class Replier:
 
     async def _speak(self, reply: Reply, talk: Talk) -> None:
         """Say words as they come, and wait until they were heard."""
-        speech = Speech(self._mouth, reply, self._provider, self._voice, self._drained)
+        speech = Speech(self._mouth, reply, self._line, self._drained)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(speech.run)
             await talk(speech)
@@ -222,3 +238,7 @@ class Replier:
         waiting_ms = self._mouth.waiting_ms
         if not waiting_ms or waiting_ms + FRAME_MS > AHEAD_MS >= waiting_ms:
             self._drained.ring()
+
+
+def _ignore(reply: Reply) -> None:
+    """Stand in for a callback nobody has set."""

@@ -10,12 +10,12 @@ import trio
 from vb.agents.audio import AudioFormat, Mouth
 from vb.agents.runtime.heard import SpokenWord, Stretch
 from vb.agents.runtime.reply import Reply
+from vb.agents.tasks.voice_line import VoiceLine
 from vb.blocking import Bell
 from vb.local_speech.sentences import Sentences
 from vb.media.conversion import RateConverter
 from vb.providers.failure import WORTH_A_RETRY, ProviderFailed
-from vb.tts.base import Audio, Done, Mark, Session, Spoken, Voice
-from vb.tts.base import Provider as VoiceProvider
+from vb.tts.base import Audio, Done, Mark, Session, Spoken
 
 RATE_HZ: Final = 24_000
 """What voices say is held at this rate, whatever theirs is."""
@@ -35,8 +35,7 @@ class Speech:
     Args:
         mouth: where they are heard.
         reply: gets what becomes of them.
-        provider: of the voice.
-        voice: whose it is.
+        line: the way to the voice.
         drained: rung when the mouth holds less than it may.
 
     Attributes:
@@ -44,19 +43,17 @@ class Speech:
         failure: why the voice has given up.
     """
 
-    def __init__(
-        self, mouth: Mouth, reply: Reply, provider: VoiceProvider, voice: Voice, drained: Bell
-    ) -> None:
+    def __init__(self, mouth: Mouth, reply: Reply, line: VoiceLine, drained: Bell) -> None:
         self.retries = 1
         self.failure: ProviderFailed | None = None
         self._mouth = mouth
         self._reply = reply
-        self._provider = provider
-        self._voice = voice
+        self._line = line
+        self._provider = line.provider
         self._drained = drained
         self._sentences = Sentences()
         self._at = len(reply.text)
-        self._streamed = provider.capabilities.streams_text
+        self._streamed = line.streams
         self._pieces: list[Stretch] = []
         """One for each sentence; only one for a voice that takes text as it is written."""
         self._texts: list[tuple[str, int]] = []
@@ -77,7 +74,7 @@ class Speech:
         self._add(self._sentences.feed(text))
 
     def end(self) -> None:
-        """Say that these were all words."""
+        """Say that these were all words; it may be said again."""
         self._add(self._sentences.end())
         self._ended = True
         if not self._texts:
@@ -128,7 +125,8 @@ class Speech:
             except ProviderFailed as failed:
                 begun = self._done < len(self._pieces) and self._pieces[self._done].made_ms
                 if self._streamed and not self._opened:
-                    self._speak_by_sentence()  # there may be no socket, as at a gateway for HTTP alone
+                    self._line.refused()  # there may be no socket, as at a gateway for HTTP alone
+                    self._speak_by_sentence()
                     continue
                 if not self.retries or begun or failed.category not in WORTH_A_RETRY:
                     self.failure = failed
@@ -144,7 +142,7 @@ class Speech:
         if self._ended and not self._texts:
             return
         failures: list[ProviderFailed] = []
-        opened = self._provider.open(self._voice, streamed=self._streamed)
+        opened = self._line.open(streamed=self._streamed)
         with trio.CancelScope() as self._patience:
             self._expect()
             try:

@@ -148,6 +148,8 @@ class Ear:
 
     def _fall_back(self) -> None:
         """Let loudness decide about what waits."""
+        if not (self.frames or self._rest.size or self._loud or self._above_echo):
+            return
         while self.frames:
             frame = self.frames.popleft()
             self.take(frame, None, frame.ended_at)

@@ -34,6 +34,7 @@ _SHORT_BYTES: Final = 65_536
 """What is read of an answer that nobody wants, so that its connection can be used again."""
 _SHORT_TIME_S: Final = 1.0
 _CLOSE_TIMEOUT_S: Final = 1.0
+_TEND_S: Final = 5.0
 _NOTHING: Final = httpx.ByteStream(b"")
 
 
@@ -61,12 +62,13 @@ class WebClient:
     ) -> None:
         self._guard = guard
         self._dial = dial
+        self._kept = GuardedTransport(guard, dial)
         self.http = httpx.AsyncClient(
             headers={"User-Agent": user_agent},
             follow_redirects=False,
             trust_env=False,
             timeout=None,
-            transport=transport or GuardedTransport(guard, dial),
+            transport=transport or self._kept,
         )
         self.http.cookies.jar.set_policy(DefaultCookiePolicy(allowed_domains=()))
 
@@ -76,12 +78,20 @@ class WebClient:
         return self._guard.policy
 
     def readings(self) -> list[Reading]:
-        """Return gauges of the look-ups for the metrics."""
-        return self._guard.readings()
+        """Return gauges of the look-ups and of kept connections for the metrics."""
+        text = "Connections to other servers that are kept for further requests"
+        kept: Reading = ("web_connections_kept", text, self._kept.kept, {})
+        return [*self._guard.readings(), kept]
 
     async def prepare(self) -> None:
         """Make what takes long to make, so that no request has to wait for it."""
         await self._dial.prepare()
+
+    async def tend(self) -> None:
+        """Close connections that were kept for nothing, until cancelled."""
+        while True:
+            await trio.sleep(_TEND_S)
+            await self._kept.close_old()
 
     async def aclose(self) -> None:
         """Close all connections that are kept."""
@@ -277,14 +287,12 @@ class WebResponse:
 
     async def finish(self) -> None:
         """Close it; a short body is read before, so that the connection can be used again."""
-        if self.length is not None and self.length <= _SHORT_BYTES:
-            with trio.move_on_after(_SHORT_TIME_S):
-                try:
-                    async for _ in self.chunks():
-                        pass
-                except WebError:
-                    pass  # nobody wanted it
-        await self.aclose()
+        try:
+            if self.length is not None and self.length <= _SHORT_BYTES:
+                with trio.move_on_after(_SHORT_TIME_S):
+                    await unwind(self.chunks())
+        finally:
+            await self.aclose()
 
     async def aclose(self) -> None:
         """Close the connection unless the body was read, however long the peer would like that to take."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
@@ -37,6 +37,7 @@ _READ_BYTES: Final = 8_192
 _KEPT_CONNECTIONS: Final = 100
 _KEPT_S: Final = 30.0
 _CLOSE_TIMEOUT_S: Final = 1.0
+_TOGETHER_BYTES: Final = 16_384
 _CONNECT_ERRORS: Final[Mapping[type[Exception], type[Exception]]] = {CannotConnect: httpx.ConnectError}
 _READ_ERRORS: Final = {
     trio.TooSlowError: httpcore.ReadTimeout,
@@ -142,6 +143,18 @@ class GuardedTransport(httpx.AsyncBaseTransport):
         while self._idle and (len(self._idle) > _KEPT_CONNECTIONS or self._idle[0].http.has_expired()):
             await self._idle.pop(0).http.aclose()
 
+    @property
+    def kept(self) -> int:
+        """How many connections wait for a request."""
+        return len(self._idle)
+
+    async def close_old(self) -> None:
+        """Close connections that have waited long enough, or that their server has closed."""
+        old = [kept for kept in self._idle if kept.http.has_expired()]
+        self._idle = [kept for kept in self._idle if kept not in old]
+        for kept in old:
+            await kept.http.aclose()
+
     async def aclose(self) -> None:
         """Close the connections that are kept."""
         while self._idle:
@@ -209,18 +222,32 @@ def _renamed(error: Exception, names: Mapping[type[Exception], type[Exception]])
 
 
 class _Stream(httpcore.AsyncNetworkStream):
-    """A connection in use by the pool."""
+    """A connection in use by the pool.
+
+    What is short goes out together before the next answer is read: headers and body, mostly, which costs one
+    packet and one turn of the event loop instead of two.
+    """
 
     def __init__(self, stream: trio.abc.Stream) -> None:
         self._stream = stream
+        self._unsent = b""
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        if self._unsent:
+            with suppress(httpcore.WriteError):  # there may be an answer all the same, as httpcore has it
+                await self._flush(timeout)
         with _named(_READ_ERRORS), trio.fail_after(_seconds(timeout)):
             return bytes(await self._stream.receive_some(min(max_bytes, _READ_BYTES)))
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        self._unsent += buffer
+        if len(self._unsent) > _TOGETHER_BYTES:
+            await self._flush(timeout)
+
+    async def _flush(self, timeout: float | None) -> None:
+        data, self._unsent = self._unsent, b""
         with _named(_WRITE_ERRORS), trio.fail_after(_seconds(timeout)):
-            await self._stream.send_all(buffer)
+            await self._stream.send_all(data)
 
     async def aclose(self) -> None:
         await trio.aclose_forcefully(self._stream)
