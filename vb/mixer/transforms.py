@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 import numpy as np
 
@@ -15,6 +15,9 @@ from vb.webrtc.srtp import Rows, Srtp, protect_rows, unprotect_rows
 
 if TYPE_CHECKING:
     from vb.mixer.core import PlaneCore
+
+_FIRST_RTCP_TYPE: Final = np.uint8(192)
+_RTCP_TYPES: Final = 32
 
 
 class Transforms:
@@ -58,11 +61,14 @@ class Transforms:
         """Restore the RTP and RTCP packets of a batch; STUN and DTLS are left as they came (RFC 7983)."""
         first, second, slots = batch.matrix[:count, 0], batch.matrix[:count, 1], batch.slots[:count]
         mine = self._has_one[slots] & (first >> 6 == 2) & (batch.lengths[:count] > 1)
-        rtcp = (second >= 192) & (second <= 223)
-        many = mine & self._has_srtp[slots] & ~rtcp
-        if many.any():
-            self._unprotect(batch, true_places(many))
-        rows = true_places(mine & ~many)
+        rtcp = second - _FIRST_RTCP_TYPE < _RTCP_TYPES
+        many = true_places(mine & self._has_srtp[slots] & ~rtcp)
+        if many.size:
+            self._unprotect(batch, many)
+        if many.size == np.count_nonzero(mine):
+            return
+        mine[many] = False
+        rows = true_places(mine)
         for row, slot, is_rtcp in zip(rows.tolist(), slots[rows].tolist(), rtcp[rows].tolist(), strict=True):
             transform, length = self._by_slot[slot], int(batch.lengths[row])
             try:
