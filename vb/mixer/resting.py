@@ -16,7 +16,7 @@ from vb.mixer.frames import Slots
 from vb.mixer.streams import LEAD_IN, StreamReceiver
 
 MAX_BYTES: Final = 128
-"""A longer packet of silence is left to the decoder's own care: silence takes a few bytes, or 80 at a fixed rate."""
+"""A longer packet is left to the decoder itself: silence takes a few bytes, or 80 at a fixed rate."""
 
 
 class Resting:

@@ -317,7 +317,7 @@ def protect_rows(
 def _are_usual(
     sessions: Sequence[Srtp | None], lengths: NDArray[np.int64], most: int
 ) -> TypeGuard[Sequence[Srtp]]:
-    """Tell whether all packets have a session and a length that none refuses, so that no look at each is due."""
+    """Tell whether all packets have a session, and lengths that none of them refuses."""
     return bool(
         lengths.size and lengths.min() >= _ENOUGH_BYTES and lengths.max() <= most and None not in sessions
     )
