@@ -265,6 +265,9 @@ class Ingest:
             audio, silent, sizes = audio.at(~rests), silent[~rests], sizes[~rests]
             if not audio.slots.size:
                 return
+        for slot in audio.slots[resting.legs[audio.slots]].tolist():
+            if (stream := self._core.streams[slot]) is not None:
+                resting.wake(slot, stream)
         # One copy of all of them: cutting bytes costs a fraction of cutting arrays.
         width = int(sizes.max())
         data = batch.matrix[audio.rows, HEADER_BYTES : HEADER_BYTES + width].tobytes()
@@ -276,7 +279,6 @@ class Ingest:
             stream = self._core.streams[slot]
             if stream is None:
                 continue
-            resting.wake(slot, stream)
             payload = data[at * width : at * width + size]
             if is_silent and stream.rests:
                 self._rest_waiting(slot, stream)
