@@ -258,10 +258,11 @@ class Ingest:
         silent, sizes = batch.levels[audio.rows] >= SILENT_LEVEL, batch.lengths[audio.rows] - HEADER_BYTES
         rests = resting.legs[audio.slots] & silent & (sizes <= MAX_BYTES)
         if rests.any():
-            part, most = audio.at(rests), int(sizes[rests].max())
-            payloads = batch.matrix[part.rows, HEADER_BYTES : HEADER_BYTES + most]
-            resting.keep(part.slots, part.positions + part.lengths, part.types, payloads, sizes[rests])
-            self._rest(part.slots, part.positions, part.lengths)
+            slots, positions, lengths = audio.slots[rests], audio.positions[rests], audio.lengths[rests]
+            kept = sizes[rests]
+            payloads = batch.matrix[audio.rows[rests], HEADER_BYTES : HEADER_BYTES + int(kept.max())]
+            resting.keep(slots, positions + lengths, audio.types[rests], payloads, kept)
+            self._rest(slots, positions, lengths)
             audio, silent, sizes = audio.at(~rests), silent[~rests], sizes[~rests]
             if not audio.slots.size:
                 return
@@ -303,6 +304,10 @@ class Ingest:
     def _write_silence(self, slots: Slots, positions: Slots, lengths: Slots) -> None:
         """Let the rings of distinct legs play silence for a span of each."""
         widths = self._core.playout.width[slots]
+        width, length = int(widths[0]), int(lengths[0])
+        if (widths == width).all() and (lengths == length).all():
+            self._core.rings[width * TICKS_PER_S].write_silence(slots, positions, length)
+            return
         for width, length in {*zip(widths.tolist(), lengths.tolist(), strict=True)}:
             same = (widths == width) & (lengths == length)
             ring = self._core.rings[width * TICKS_PER_S]
