@@ -53,11 +53,11 @@ def skip_extensions(
         level_ids: of each leg, the number of the audio level among its extensions, 0 for none.
     """
     batch.levels[start:stop] = NO_LEVEL
-    # As far as the first element; what is read of a shorter packet is not used.
-    heads = batch.matrix[start:stop, :_SEEN_BYTES].copy()
-    chosen = heads[:, 0] == _EXTENDED
+    chosen = batch.matrix[start:stop, 0] == _EXTENDED
     if not chosen.any():
         return
+    # As far as the first element; what is read of a shorter packet is not used.
+    heads = batch.matrix[start:stop, :_SEEN_BYTES].copy()
     slots, lengths = batch.slots[start:stop], batch.lengths[start:stop] - HEADER_BYTES
     words = heads.view(">u2")
     sizes = _INTRODUCTION_BYTES + 4 * words[:, _SIZE_WORD].astype(np.int64)
