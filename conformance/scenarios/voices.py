@@ -196,7 +196,16 @@ async def tts_fails(world: World) -> None:
         await there.event("tts.error", within_s=15.0, tts_id=stalled, category="retryable")
         await _finished(phone, after, "completed", 500, 520)
         good: dict[str, object] = {"text": "x", "voice": VOICE}
-        bad = ({"text": ""}, {"voice": ""}, {"volume": 9}, {"provider": "x"}, {"prompt": "x"}, {"text": 1})
+        spanish = {"provider": "deepgram", "voice": "aura-2-thalia-en", "language": "es"}
+        bad = (
+            {"text": ""},
+            {"voice": ""},
+            {"volume": 9},
+            {"provider": "x"},
+            {"prompt": "x"},
+            {"text": 1},
+            spanish,
+        )
         for change in bad:
             await there.rest("POST", f"{phone.path}/tts", {**good, **change}, status=400)
         await there.command_fails("leg_tts", {"id": phone.leg_id, "voice": VOICE}, 400, containing("text"))

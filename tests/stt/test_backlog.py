@@ -135,6 +135,28 @@ def test_no_more_is_put_back_than_is_kept_with_what_waits() -> None:
     assert len(taken) >= 248
 
 
+def test_what_is_to_be_sent_again_gives_way_before_what_came_later() -> None:
+    woken = Woken()
+    woken.say(250)
+    assert len(woken.taken()) == 250
+    woken.backlog.put_back(200 * 320)
+    woken.say(100)
+    assert woken.backlog.dropped_frames == 50
+    assert woken.backlog.position_samples == 100 * 320
+    assert woken.taken() == list(range(101, 351))
+    assert woken.backlog.position_samples == 350 * 320
+
+
+def test_what_finds_no_room_to_be_sent_again_is_counted() -> None:
+    woken = Woken()
+    woken.say(100)
+    assert len(woken.taken()) == 100
+    woken.say(200)
+    woken.backlog.put_back(100 * 320)
+    assert woken.backlog.dropped_frames == 50
+    assert woken.taken() == list(range(51, 301))
+
+
 def test_a_closed_backlog_takes_no_more() -> None:
     woken = Woken()
     woken.say(2)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from typing import Any
 
 import pytest
@@ -23,7 +24,13 @@ _KINDS = st.sampled_from(
      "partial_transcript", "committed_transcript", "auth_error", "Success", "NoMatch"]
 )  # fmt: skip
 _VALUES = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8) | _KINDS,
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(st.characters(), max_size=8)
+    | st.just("\ud800")
+    | _KINDS,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_KEYS, inner, max_size=6),
     max_leaves=12,
 )
@@ -45,3 +52,4 @@ def test_any_message_is_read_or_is_a_failure(name: str, value: dict[str, Any], r
     ):
         for read in make(name).receive(message):
             assert isinstance(read, Failed | FinalText | PartialText | Turn)
+            json.dumps(asdict(read), allow_nan=False, ensure_ascii=False).encode()

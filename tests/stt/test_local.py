@@ -101,6 +101,25 @@ async def test_a_crash_fails_the_session_and_names_what_was_not_written(autojump
         assert session.unheard_samples == pytest.approx(3200 + 16_000, abs=600)
 
 
+async def test_words_that_were_told_early_are_not_heard_again_after_a_crash(
+    autojump_clock: MockClock,
+) -> None:
+    helper = FakeHelper()
+    async with (
+        open_speech(helper) as speech,
+        LocalTranscripts(speech).open(Options(partial=True)) as session,
+    ):
+        await talk(session, "one two three four five six seven", pause=False)
+        (partial,) = await session.receive() or ()
+        assert isinstance(partial, PartialText)
+        assert partial.text.startswith("one two")
+        assert partial.end_ms
+        helper._scope.cancel()
+        with pytest.raises(ProviderFailed):
+            await rest(session)
+        assert session.unheard_samples == 7 * 1600 - partial.end_ms * 16
+
+
 async def test_a_language_that_no_model_knows_is_refused_with_advice(autojump_clock: MockClock) -> None:
     async with open_speech(FakeHelper()) as speech:
         provider = LocalTranscripts(speech)

@@ -306,6 +306,16 @@ async def test_one_that_breaks_off_again_and_again_without_a_word_is_given_up(
         assert len(at.provider.sessions) == module.FIRST.tries
 
 
+async def test_a_flood_of_words_lets_others_come_to_their_turn(autojump_clock: MockClock) -> None:
+    async with stage() as at:
+        at.provider.last.hear(*[PartialText(str(number)) for number in range(1000)])
+        turns = told = 0
+        while told < 1000:
+            await trio.lowlevel.checkpoint()
+            turns, told = turns + 1, told + len(at.observed.events())
+        assert turns > 1000 / (2 * module.TOLD_AT_ONCE)
+
+
 async def test_one_that_breaks_off_each_minute_goes_on(autojump_clock: MockClock) -> None:
     async with stage() as at:
         for _ in range(20):

@@ -103,7 +103,10 @@ async def test_a_stopped_utterance_is_not_kept_in_part(tmp_path: Path) -> None:
         assert names(tmp_path) == set()
 
 
-@pytest.mark.parametrize("damage", [b"", b"audio/mpeg\nxx", b"audio/pcm;rate=16000;length=99\nxx"])
+@pytest.mark.parametrize(
+    "damage",
+    [b"", b"audio/mpeg\nxx", b"audio/pcm;rate=16000;length=99\nxx", b"audio/pcm;rate=1000;length=2\nxx"],
+)
 async def test_a_damaged_file_is_asked_for_again_and_replaced(tmp_path: Path, damage: bytes) -> None:
     async with open_stage(cache_dir=tmp_path) as stage:
         stage.mock.plan(Speak(TONE.tobytes()))
@@ -177,6 +180,44 @@ async def test_a_slow_disk_is_not_waited_for(tmp_path: Path, autojump_clock: tri
     assert await cache.get("0" * 64) is None
     await cache.put("0" * 64, [Audio(TONE, RATE_HZ)])
     assert trio.current_time() < 10
+
+
+async def test_what_had_to_go_before_it_was_written_does_not_stay(tmp_path: Path) -> None:
+    first_may = trio.Event()
+    calls = 0
+
+    async def disk(function: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls == 1:
+            await first_may.wait()
+        return function()
+
+    size = len(pack([Audio(TONE, RATE_HZ)], RATE_HZ))
+    cache = cache_in(tmp_path, size)
+    cache._disk = disk
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(cache.put, "1" * 64, [Audio(TONE, RATE_HZ)])
+        await trio.testing.wait_all_tasks_blocked()
+        await cache.put("2" * 64, [Audio(TONE, RATE_HZ)])
+        first_may.set()
+    assert names(tmp_path) == {"2" * 64}
+
+
+async def test_what_a_slow_disk_holds_still_counts(
+    tmp_path: Path, autojump_clock: trio.testing.MockClock
+) -> None:
+    async def stuck(function: object) -> None:
+        await trio.sleep_forever()
+
+    size = len(pack([Audio(TONE, RATE_HZ)], RATE_HZ))
+    cache = cache_in(tmp_path, size)
+    await cache.put("1" * 64, [Audio(TONE, RATE_HZ)])
+    quick, cache._disk = cache._disk, stuck  # type: ignore[assignment]  # never returns
+    assert await cache.get("1" * 64) is None
+    cache._disk = quick
+    await cache.put("2" * 64, [Audio(TONE, RATE_HZ)])
+    assert names(tmp_path) == {"2" * 64}
 
 
 def test_an_index_counts_each_utterance_once() -> None:

@@ -28,7 +28,7 @@ from vb.config import (
     GoogleSpeechConfig,
     S3Config,
 )
-from vb.errors import BadRequest, Unavailable
+from vb.errors import BadRequest, InvalidField, Unavailable
 from vb.providers.failure import ProviderFailed
 from vb.storage.sigv4 import Credentials
 from vb.tts.aws import PollyVoices
@@ -184,12 +184,15 @@ def test_amazons_errors_have_categories(status: int, kind: str, category: str) -
         (422, {"detail": [{"loc": ["body"]}]}, "permanent_input", False),
         (400, {"detail": "text"}, "permanent_input", False),
         (500, [], "service_unavailable", False),
+        (429, "[" * 3000, "rate_limited", False),
+        (401, {"detail": {"status": ["k-1"]}}, "permanent_auth", False),
     ],
 )
 def test_elevenlabs_errors_have_categories_and_show_no_text(
     status: int, body: Any, category: str, shown: bool
 ) -> None:
-    failed = ElevenLabsVoices(ElevenLabsConfig()).failure(HttpAnswer(status, {}, json.dumps(body).encode()))
+    content = body if isinstance(body, str) else json.dumps(body)
+    failed = ElevenLabsVoices(ElevenLabsConfig()).failure(HttpAnswer(status, {}, content.encode()))
     assert failed.category == category
     assert ("(" in str(failed)) is shown
     assert "k-1" not in str(failed)
@@ -209,12 +212,56 @@ async def test_a_voice_of_elevenlabs_is_found_by_its_name_once() -> None:
 
 
 @pytest.mark.parametrize(
-    "answer", [HttpAnswer(401, {}, b""), HttpAnswer(200, {}, b"{}"), HttpAnswer(200, {}, b"[1]")]
+    "answer",
+    [
+        HttpAnswer(401, {}, b""),
+        HttpAnswer(200, {}, b"{}"),
+        HttpAnswer(200, {}, b"[1]"),
+        HttpAnswer(200, {}, b"[" * 3000),
+        HttpAnswer(200, {}, b'{"voices": ["Rachel"]}'),
+    ],
 )
 async def test_a_name_that_nobody_knows_is_asked_for_as_it_is(answer: HttpAnswer) -> None:
     codec = ElevenLabsVoices(ElevenLabsConfig())
     request = await codec.request("hi", codec.check(voice("../a b")), FakeOutside(answers=[answer]))
     assert "/v1/text-to-speech/..%2Fa%20b/stream?" in request.url
+
+
+async def test_an_id_that_is_no_text_does_no_harm() -> None:
+    codec = ElevenLabsVoices(ElevenLabsConfig())
+    answer = HttpAnswer(200, {}, b'{"voices": [{"name": "Rachel", "voice_id": "\\ud800/../x"}]}')
+    request = await codec.request("hi", codec.check(voice("rachel")), FakeOutside(answers=[answer]))
+    assert "/v1/text-to-speech/%3F%2F..%2Fx/stream?" in request.url
+
+
+@pytest.mark.parametrize("body", [b"[" * 3000, b'{"err_code": NaN}', b'{"error": []}', b"\xff"])
+@pytest.mark.parametrize("codec", [DeepgramVoices(DeepgramConfig()), GoogleVoices(GoogleSpeechConfig())])
+def test_an_error_that_cannot_be_read_has_the_category_of_its_status(
+    codec: DeepgramVoices | GoogleVoices, body: bytes
+) -> None:
+    assert codec.failure(HttpAnswer(429, {}, body)).category == "rate_limited"
+
+
+@pytest.mark.parametrize(
+    ("name", "language", "spoken"),
+    [
+        ("aura-2-thalia-en", "en-GB", True),
+        ("aura-2-celeste-es", "es", True),
+        ("aura-2-celeste-es", "ES_mx", True),
+        ("aura-2-thalia-en", "", True),
+        ("thalia", "", True),
+        ("aura-2-thalia-en", "multi", True),
+        ("aura-2-thalia-en", "es", False),
+        ("thalia", "en", False),
+    ],
+)
+def test_the_language_of_a_deepgram_voice_is_in_its_name(name: str, language: str, spoken: bool) -> None:
+    codec, wanted = DeepgramVoices(DeepgramConfig()), voice(name, language=language, model_id="any")
+    if spoken:
+        assert codec.check(wanted) == voice(name)
+        return
+    with pytest.raises(InvalidField, match="language"):
+        codec.check(wanted)
 
 
 def test_without_a_key_it_is_503() -> None:
@@ -326,6 +373,11 @@ def _unpadded(text: str) -> bytes:
         (HttpAnswer(400, {}, b'{"error": "invalid_grant"}'), "permanent_auth"),
         (HttpAnswer(503, {}, b""), "service_unavailable"),
         (HttpAnswer(200, {}, b"nonsense"), "unknown"),
+        (HttpAnswer(200, {}, b"[" * 3000), "unknown"),
+        (HttpAnswer(200, {}, b'{"access_token": "a\\nb"}'), "unknown"),
+        (HttpAnswer(200, {}, b'{"access_token": "\\ud800"}'), "unknown"),
+        (HttpAnswer(200, {}, b'{"access_token": ""}'), "unknown"),
+        (HttpAnswer(200, {}, b'{"access_token": "t", "expires_in": Infinity}'), "unknown"),
     ],
 )
 async def test_no_token_is_a_failure(answer: HttpAnswer, category: str) -> None:
@@ -336,11 +388,23 @@ async def test_no_token_is_a_failure(answer: HttpAnswer, category: str) -> None:
     assert failed.value.category == category
 
 
+async def test_a_token_that_is_said_to_last_for_ever_is_renewed_after_a_day() -> None:
+    codec = GoogleVoices(GoogleSpeechConfig(credentials="/sa.json"))
+    answer = HttpAnswer(200, {}, b'{"access_token": "t", "expires_in": 99999999999999999999}')
+    outside = FakeOutside(files={"/sa.json": service_account()}, answers=[answer] * 2)
+    for _ in range(2):
+        request = await codec.request("hi", codec.check(voice("Kore", api_key="")), outside)
+        assert request.headers["Authorization"] == "Bearer t"
+        outside.time += timedelta(days=2)
+    assert len(outside.asked) == 2
+
+
 @pytest.mark.parametrize(
     "content",
     [
         b"",
         b"[]",
+        b"[" * 3000,
         b"{}",
         b'{"private_key": 1}',
         service_account(private_key="-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----"),

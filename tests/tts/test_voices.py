@@ -293,6 +293,39 @@ async def test_the_format_is_read_from_the_answer(content: bytes, content_type: 
         assert peak == pytest.approx(400, abs=4)
 
 
+@pytest.mark.parametrize(
+    "content_type",
+    ["audio/basic;rate=1", "audio/x-alaw;rate=7999", "audio/l16;rate=9999999",
+     "audio/l16;rate=16000;channels=2", "audio/l16;channels=0"],
+)  # fmt: skip
+async def test_a_format_that_cannot_be_played_is_a_failure(content_type: str) -> None:
+    async with open_stage() as stage:
+        stage.mock.plan(Speak(bytes(4_000), content_type))
+        stage.speak()
+        failed = await stage.listener.hear_until("tts.finished", "tts.error")
+    assert failed["category"] == "unknown"
+    assert "unsupported" in failed["error"]
+
+
+async def test_an_answer_in_crumbs_is_a_failure() -> None:
+    async with open_stage() as stage:
+        stage.mock.plan(Speak(TONE.tobytes(), piece_bytes=2))
+        stage.speak()
+        failed = await stage.listener.hear_until("tts.finished", "tts.error")
+    assert (failed["category"], failed["error"]) == ("unknown", "elevenlabs: the answer comes in crumbs")
+
+
+async def test_what_follows_the_audio_without_end_is_a_stall(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(asking, "STALL_S", 0.3)
+    audio = b64encode(wav_bytes(TONE.tobytes(), rate_hz=RATE_HZ))
+    content = b'{"audioContent": "' + audio + b'"' + b" " * 30_000_000
+    async with open_stage() as stage:
+        stage.mock.plan(Speak(content, "application/json", piece_bytes=8_192, pace_s=0.01))
+        stage.speak(provider="google", voice="Kore", api_key="k")
+        failed = await stage.listener.hear_until("tts.finished", "tts.error")
+    assert (failed["category"], "stalls" in failed["error"]) == ("retryable", True)
+
+
 async def test_two_owners_do_not_wait_for_each_other() -> None:
     async with open_stage() as stage, trio.open_nursery() as nursery:
         other = Listener("room a")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Final, Literal, Protocol, TypeAlias
+from typing import Literal, Protocol, TypeAlias
 
 from vb.agents.audio import AudioFormat
 from vb.codecs.pcm import Pcm
@@ -18,9 +18,6 @@ Message: TypeAlias = bytes | str
 """A message of the provider's WebSocket: bytes are a binary one, text is a text one."""
 
 ProviderName = Literal["elevenlabs", "vapi", "pipecat", "deepgram", "ultravox"]
-
-MAX_TEXT_CHARS: Final = 16_384
-"""More of one transcript is cut: it goes into an event that applications hold in memory."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from vb.agents.base import MAX_TEXT_CHARS
+from vb.providers.reading import words
 
 
 def parse_object(message: bytes | str) -> Mapping[str, Any]:
@@ -41,11 +41,6 @@ def text_at(found: Mapping[str, Any], name: str) -> str:
 def words_at(found: Mapping[str, Any], name: str) -> str:
     """Return a text that goes into an event: bounded, and without lone surrogates, which JSON may hold."""
     return words(text_at(found, name))
-
-
-def words(text: str) -> str:
-    """Make a text fit for an event."""
-    return text[:MAX_TEXT_CHARS].strip().encode("utf-8", "replace").decode()
 
 
 def number_at(found: Mapping[str, Any], name: str) -> int | None:

@@ -23,9 +23,10 @@ from vb.agents.base import (
     Spoke,
     over_by_close,
 )
-from vb.agents.messages import flag_at, object_at, parse_object, words, words_at
+from vb.agents.messages import flag_at, object_at, parse_object, words_at
 from vb.agents.protobuf import read_fields, write_bytes, write_number
 from vb.codecs.pcm import Pcm
+from vb.providers.reading import words
 
 _RTVI: Final = "rtvi-ai"
 _BUSY: Final = 1013

@@ -10,7 +10,6 @@ from urllib.parse import quote
 
 from vb.agents.audio import AudioFormat
 from vb.agents.base import (
-    MAX_TEXT_CHARS,
     Address,
     AgentEvent,
     Heard,
@@ -25,9 +24,10 @@ from vb.agents.base import (
     Spoke,
     over_by_close,
 )
-from vb.agents.messages import flag_at, number_at, parse_object, text_at, words, words_at
+from vb.agents.messages import flag_at, number_at, parse_object, text_at, words_at
 from vb.codecs.pcm import Pcm
 from vb.providers.failure import ProviderFailed, category_of_status
+from vb.providers.reading import MAX_TEXT_CHARS, words
 
 BUFFER_MS: Final = 30_000
 """How far the provider may be ahead: what it has sent and is not heard yet can be taken back here."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Iterable
 from typing import Any, Final
@@ -11,6 +12,8 @@ from urllib.parse import urlencode
 from vb.providers.failure import FailureCategory
 
 _MAX_WORDS: Final = 200
+MAX_TEXT_CHARS: Final = 16_384
+"""More of one text is cut: it goes into an event that applications hold in memory."""
 _NOT_PRINTABLE: Final = re.compile(r"[\x00-\x1f\x7f]+")
 _BY_CLOSE_CODE: Final[dict[int, FailureCategory]] = {
     1003: "permanent_input",
@@ -49,9 +52,41 @@ def read_object(message: bytes | str) -> dict[str, Any]:
     return found
 
 
+def words(text: str) -> str:
+    """Make a text fit for an event: bounded, and without lone surrogates, which JSON may hold."""
+    return text[:MAX_TEXT_CHARS].strip().encode("utf-8", "replace").decode()
+
+
+def text_of(value: object) -> str:
+    """Return a text of a message, fit for an event; null is an empty one.
+
+    Raises:
+        TypeError: it is no text.
+    """
+    if value is None:
+        return ""
+    if not isinstance(value, str):
+        raise TypeError("no text")
+    return words(value)
+
+
+def number_of(value: object) -> float:
+    """Return a number that JSON can hold again.
+
+    Raises:
+        TypeError: it is none.
+        ValueError: it is infinite, or none that clients could read.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError("no number")
+    if not (math.isfinite(value) and abs(value) < 2**53):
+        raise ValueError("out of range")
+    return value
+
+
 def shown_words(provider: str, key: str, words: object) -> str:
     """Return a provider's own words about a failure: one line, not long, and never with a key in it."""
-    text = _NOT_PRINTABLE.sub(" ", str(words or "failed"))
+    text = _NOT_PRINTABLE.sub(" ", str(words or "failed")).encode("utf-8", "replace").decode()
     if key:
         text = text.replace(key, "***")
     return f"{provider}: {text[:_MAX_WORDS]}"

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from vb.codecs.pcm import Pcm
 from vb.config.providers import AzureSpeechConfig
-from vb.providers.reading import websocket_url
+from vb.providers.reading import number_of, text_of, websocket_url
 from vb.stt.base import (
     RATE_HZ,
     Capabilities,
@@ -154,7 +154,7 @@ class AzureCodec:
         self._turn_start_ms = self._sent_bytes * 1000 // (2 * RATE_HZ)
 
     def _hypothesis(self, body: dict[str, Any]) -> list[Read]:
-        text = str(body["Text"]).strip()
+        text = text_of(body["Text"])
         return [PartialText(text, *self._times(body))] if text else []
 
     def _phrase(self, body: dict[str, Any]) -> list[Read]:
@@ -164,14 +164,15 @@ class AzureCodec:
         text = ""
         if status == "Success":
             best = body.get("NBest")
-            text = str(body["DisplayText"] if "DisplayText" in body else best[0]["Display"] if best else "")
-        return [FinalText(text.strip(), None, *self._times(body))]
+            shown = body["DisplayText"] if "DisplayText" in body else best[0]["Display"] if best else ""
+            text = text_of(shown)
+        return [FinalText(text, None, *self._times(body))]
 
     def _times(self, body: dict[str, Any]) -> tuple[int | None, int | None]:
         if "Offset" not in body:
             return None, None
-        start_ms = self._turn_start_ms + int(body["Offset"]) // _TICKS_PER_MS
-        return start_ms, start_ms + int(body.get("Duration", 0)) // _TICKS_PER_MS
+        start_ms = self._turn_start_ms + int(number_of(body["Offset"])) // _TICKS_PER_MS
+        return start_ms, start_ms + int(number_of(body.get("Duration", 0))) // _TICKS_PER_MS
 
     def _context(self) -> str:
         terms = [{"Text": term} for term in self._options.keyterms]

@@ -1,8 +1,9 @@
 """Audio of one leg on its way to a provider: what was heard and not yet sent, and what was just sent.
 
 The media plane pushes frames of 20 ms and never waits; whoever sends is woken once for each block. Both
-halves are bounded: of what cannot be sent the newest five seconds are kept, and as much of what was sent, so
-that it can be sent again to the next provider when this one cannot have heard it.
+halves are bounded: of what cannot be sent the newest five seconds are kept, what is to be sent again
+included, and as much of what was sent, so that it can be sent again to the next provider when this one
+cannot have heard it.
 """
 
 from __future__ import annotations
@@ -52,6 +53,7 @@ class Backlog:
         self._on_block = on_block
         self._frames: deque[tuple[Pcm, int]] = deque()
         self._again: deque[Pcm] = deque()
+        self._again_samples = 0
         self._sent: deque[Pcm] = deque()
         self._sent_samples = 0
         self._resampler = StreamResampler(RATE_HZ, RATE_HZ)
@@ -70,9 +72,8 @@ class Backlog:
             return
         frames = self._frames
         frames.append((frame.copy(), rate_hz))
-        if len(frames) > _KEPT_FRAMES:
-            frames.popleft()
-            self._drop(1)
+        if len(frames) * FRAME_SAMPLES + self._again_samples > _KEPT_SAMPLES:
+            self._drop_oldest()
         if len(frames) == self._wanted_frames or len(frames) == _KEPT_FRAMES:
             self._on_block()
 
@@ -83,7 +84,7 @@ class Backlog:
             rest: take what there is, even if it is less than a block.
         """
         if self._again:
-            block = self._again.popleft()
+            block = self._pop_again()
         else:
             count = min(self._wanted_frames, len(self._frames))
             if not count or (count < self._wanted_frames and not rest):
@@ -102,15 +103,17 @@ class Backlog:
 
         Only whole blocks are; together with what waits they are no more than is kept.
         """
-        free = _KEPT_SAMPLES - len(self._frames) * FRAME_SAMPLES - sum(block.size for block in self._again)
-        left = samples
+        free = _KEPT_SAMPLES - len(self._frames) * FRAME_SAMPLES - self._again_samples
+        left = min(samples, self._sent_samples)
         while self._sent and self._sent[-1].size <= min(left, free):
             block = self._sent.pop()
             self._sent_samples -= block.size
             self._again.appendleft(block)
+            self._again_samples += block.size
             self.position_samples -= block.size
             left -= block.size
             free -= block.size
+        self.dropped_frames += left // FRAME_SAMPLES
         self.forget()
 
     def forget(self) -> None:
@@ -122,9 +125,19 @@ class Backlog:
         """Take no more audio; what waits can still be taken."""
         self.open = False
 
-    def _drop(self, frames: int) -> None:
-        self.dropped_frames += frames
-        self.position_samples += frames * FRAME_SAMPLES
+    def _pop_again(self) -> Pcm:
+        block = self._again.popleft()
+        self._again_samples -= block.size
+        return block
+
+    def _drop_oldest(self) -> None:
+        if self._again:
+            samples = self._pop_again().size
+        else:
+            self._frames.popleft()
+            samples = FRAME_SAMPLES
+        self.dropped_frames += samples // FRAME_SAMPLES
+        self.position_samples += samples
 
     def _convert(self, count: int) -> Pcm:
         """Return the oldest frames at the rate of providers; the leg's rate changes between rooms."""

@@ -7,7 +7,7 @@ from typing import Any, Final
 from vb.codecs.pcm import Pcm
 from vb.config.providers import DeepgramConfig
 from vb.providers.failure import FailureCategory
-from vb.providers.reading import read_object, websocket_url
+from vb.providers.reading import read_object, text_of, websocket_url
 from vb.stt.base import (
     RATE_HZ,
     Capabilities,
@@ -113,7 +113,7 @@ class DeepgramCodec:
 
     def _results(self, message: dict[str, Any]) -> list[Read]:
         alternatives = message["channel"]["alternatives"]
-        text = str(alternatives[0]["transcript"]).strip() if alternatives else ""
+        text = text_of(alternatives[0]["transcript"]) if alternatives else ""
         start_ms, length_ms = to_ms(message["start"]), to_ms(message["duration"])
         end_ms = start_ms + length_ms if start_ms is not None and length_ms is not None else None
         if message.get("is_final"):

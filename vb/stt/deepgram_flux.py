@@ -7,7 +7,7 @@ from typing import Any, Final
 from vb.codecs.pcm import Pcm
 from vb.config.providers import DeepgramConfig
 from vb.errors import InvalidField
-from vb.providers.reading import read_object, websocket_url
+from vb.providers.reading import number_of, read_object, text_of, websocket_url
 from vb.stt.base import (
     RATE_HZ,
     Capabilities,
@@ -127,19 +127,19 @@ class FluxCodec:
         event = _EVENTS.get(str(message["event"]))
         if event is None:
             return []
-        text = str(message["transcript"]).strip()
+        text = text_of(message["transcript"])
         start_ms, end_ms = to_ms(message["audio_window_start"]), to_ms(message["audio_window_end"])
         words = tuple(_word(word, start_ms, end_ms) for word in message["words"])
         turn = Turn(
             event,
-            turn_index=int(message["turn_index"]),
+            turn_index=int(number_of(message["turn_index"])),
             text=text or None,
-            end_of_turn_confidence=float(message["end_of_turn_confidence"]),
+            end_of_turn_confidence=float(number_of(message["end_of_turn_confidence"])),
             audio_window_start_ms=start_ms,
             audio_window_end_ms=end_ms,
             last_word_end_ms=words[-1].end_ms if words else None,
             words=words,
-            languages=tuple(str(language) for language in message.get("languages") or ()),
+            languages=tuple(text_of(language) for language in message.get("languages") or ()),
         )
         if event == "end_of_turn":
             return [turn, FinalText(text, speech_final=True, start_ms=start_ms, end_ms=end_ms)]
@@ -150,8 +150,8 @@ def _word(word: dict[str, Any], start_ms: int | None, end_ms: int | None) -> Wor
     """Return a word; one without times was said somewhere in the window."""
     start, end = to_ms(word.get("start")), to_ms(word.get("end"))
     return Word(
-        str(word["word"]),
-        float(word["confidence"]),
+        text_of(word["word"]),
+        float(number_of(word["confidence"])),
         (start_ms or 0) if start is None else start,
         (end_ms or 0) if end is None else end,
     )

@@ -9,7 +9,7 @@ from typing import Any, Final
 from vb.codecs.pcm import Pcm
 from vb.config.providers import ElevenLabsConfig
 from vb.providers.failure import FailureCategory
-from vb.providers.reading import read_object, websocket_url
+from vb.providers.reading import read_object, text_of, websocket_url
 from vb.stt.base import (
     RATE_HZ,
     Capabilities,
@@ -112,11 +112,11 @@ class ElevenLabsCodec:
     def _read(self, message: dict[str, Any]) -> list[Read]:
         kind = str(message["message_type"])
         if kind == "partial_transcript":
-            text = str(message["text"]).strip()
+            text = text_of(message["text"])
             return [PartialText(text)] if text else []
         if kind == "committed_transcript":
             self.over = self._finishing
-            return [FinalText(str(message["text"]).strip())]
+            return [FinalText(text_of(message["text"]))]
         if kind == "commit_throttled":  # there was nothing to commit, which is no failure
             self.over = self._finishing
             return []

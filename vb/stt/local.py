@@ -110,7 +110,10 @@ class LocalSession:
 
     @property
     def unheard_samples(self) -> int:
-        """Return what was sent since the end of the last words that came: whoever failed had no more."""
+        """Return what was sent since the end of the last words that came: whoever failed had no more.
+
+        Words that were not final count, too: they become final when the session has failed.
+        """
         return max(0, self._sent_samples - self._written_samples)
 
     async def send(self, pcm: Pcm) -> None:
@@ -155,7 +158,7 @@ class LocalSession:
             text, start_ms, end_ms = str(fields["text"]), int(fields["start_ms"]), int(fields["end_ms"])
         except (Garbage, KeyError, TypeError, ValueError):
             raise ProviderFailed("unknown", "local: the engines said something odd") from None
+        self._written_samples = max(self._written_samples, end_ms * RATE_HZ // 1000)
         if what == "partial":
             return PartialText(text, start_ms, end_ms)
-        self._written_samples = max(self._written_samples, end_ms * RATE_HZ // 1000)
         return FinalText(text, True, start_ms, end_ms) if text else FinalText("")

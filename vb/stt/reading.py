@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from vb.providers.failure import FailureCategory
-from vb.providers.reading import NONSENSE, ODD, category_of_close, closing_words, shown_words
+from vb.providers.reading import NONSENSE, ODD, category_of_close, closing_words, number_of, shown_words
 from vb.stt.base import Failed, Read
 
 
-def to_ms(seconds: Any) -> int | None:
-    """Return seconds as whole milliseconds, None for what is no number of them.
+def to_ms(seconds: object) -> int | None:
+    """Return seconds as whole milliseconds, None where there are none.
 
     Raises:
         TypeError: it is of another type.
+        ValueError: no session is as long as that.
     """
-    return None if seconds is None else round(seconds * 1000)
+    return None if seconds is None else max(0, round(number_of(number_of(seconds) * 1000)))
 
 
 def read_safely(provider: str, read: Callable[[], list[Read]]) -> list[Read]:

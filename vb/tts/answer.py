@@ -11,11 +11,12 @@ from vb.codecs.g711 import ALAW_TO_PCM, ULAW_TO_PCM
 from vb.codecs.pcm import Pcm
 from vb.media.errors import DecodeError
 from vb.media.mp3 import Mp3Decoder
-from vb.media.wav import RawDecoder, WavDecoder
+from vb.media.wav import RawDecoder, WavDecoder, check_rate
 from vb.providers.failure import ProviderFailed
 from vb.tts.base import Audio
 
 _RATE = re.compile(r"\brate\s*=\s*\"?(\d{1,7})\b")
+_CHANNELS = re.compile(r"\bchannels\s*=\s*\"?(\d{1,3})\b")
 _MAGIC_BYTES: Final = 4
 _ULAW: Final = frozenset({"audio/basic", "audio/x-mulaw", "audio/mulaw", "audio/pcmu", "audio/ulaw"})
 _ALAW: Final = frozenset({"audio/x-alaw", "audio/alaw", "audio/pcma", "audio/x-alaw-basic"})
@@ -34,7 +35,7 @@ class _G711Decoder:
     """Bytes of G.711, one a sample."""
 
     def __init__(self, table: Pcm, rate_hz: int) -> None:
-        self.rate_hz: int | None = rate_hz
+        self.rate_hz: int | None = check_rate(rate_hz)
         self._table = table
 
     def feed(self, data: bytes) -> list[Pcm]:
@@ -68,6 +69,8 @@ class AnswerAudio:
             raise ProviderFailed("unknown", f"{provider}: answered with something else than audio")
         rate = _RATE.search(parameters)
         self._rate_hz = int(rate[1]) if rate else None
+        channels = _CHANNELS.search(parameters)
+        self._channels = int(channels[1]) if channels else 1
         self._asked_hz = asked_hz
         self._head = b""
         self._decoder: _Decoder | None = None
@@ -113,6 +116,8 @@ class AnswerAudio:
             return WavDecoder()
         if head[:3] == b"ID3" or self._essence in ("audio/mpeg", "audio/mp3"):
             return Mp3Decoder()
+        if self._channels != 1:
+            raise DecodeError(f"unsupported audio: {self._channels} channels")
         if self._essence in _ULAW:
             return _G711Decoder(ULAW_TO_PCM, self._rate_hz or _G711_HZ)
         if self._essence in _ALAW:

@@ -10,6 +10,7 @@ from typing import Final
 
 import numpy as np
 
+from vb.media.wav import MAX_RATE_HZ, MIN_RATE_HZ
 from vb.tts.base import Audio
 from vb.tts.speech import Speech
 
@@ -46,7 +47,7 @@ def unpack(content: bytes) -> Audio | None:
     if match is None:
         return None
     rate_hz, length = int(match[1]), int(match[2])
-    if len(content) != match.end() + length or length % 2:
+    if len(content) != match.end() + length or length % 2 or not MIN_RATE_HZ <= rate_hz <= MAX_RATE_HZ:
         return None
     return Audio(np.frombuffer(content, "<i2", offset=match.end()).astype(np.int16, copy=False), rate_hz)
 

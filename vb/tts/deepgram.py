@@ -6,18 +6,22 @@ Spec: Deepgram API, "Speak" version 1.
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from typing import Final
 from urllib.parse import urlencode
 
 from vb.config.providers import DeepgramConfig
-from vb.errors import Unavailable
+from vb.errors import InvalidField, Unavailable
 from vb.providers.failure import ProviderFailed
+from vb.providers.reading import ODD
 from vb.tts.base import Capabilities, Voice
 from vb.tts.deepgram_stream import DeepgramStream
 from vb.tts.http import RATE_HZ, HttpAnswer, HttpRequest, Outside, PlainBody, refused
 
 NAME: Final = "deepgram"
+_LANGUAGE: Final = re.compile(r"-([a-z]{2,3})$")
+"""A voice's name ends with what it speaks, as in aura-2-celeste-es."""
 
 
 class DeepgramVoices:
@@ -34,10 +38,16 @@ class DeepgramVoices:
         self._config = config
 
     def check(self, voice: Voice) -> Voice:
-        """Fill in the key; model and language say nothing to this provider, so they are dropped."""
+        """Fill in the key and see that the voice speaks the language; a voice is its own model.
+
+        Raises:
+            InvalidField: it speaks another, or its name does not say which.
+            Unavailable: there is no key.
+        """
         key = voice.api_key if voice.api_key.get_secret_value() else self._config.api_key
         if not key.get_secret_value():
             raise Unavailable("no Deepgram API key provided")
+        _check_language(voice)
         return replace(voice, api_key=key, model_id="", language="")
 
     async def request(self, text: str, voice: Voice, outside: Outside) -> HttpRequest:
@@ -67,6 +77,18 @@ class DeepgramVoices:
         """Return what an answer without success means."""
         try:
             code = json.loads(answer.body)["err_code"]
-        except (ValueError, TypeError, KeyError):
+        except ODD:
             code = None
         return refused(NAME, answer.status, code)
+
+
+def _check_language(voice: Voice) -> None:
+    """Refuse a language that the voice does not speak: there is no other place to ask for one."""
+    wanted = voice.language.replace("_", "-").partition("-")[0].lower()
+    found = _LANGUAGE.search(voice.voice)
+    if wanted == "multi":  # an agent's ears may be told so, and its voice with them
+        return
+    if wanted and found is None:
+        raise InvalidField("language", "deepgram has it in the name of the voice, as in aura-2-thalia-en")
+    if wanted and found is not None and found[1] != wanted:
+        raise InvalidField("language", f"{voice.voice} speaks {found[1]}")

@@ -16,6 +16,7 @@ from urllib.parse import quote
 from vb.config.providers import ElevenLabsConfig
 from vb.errors import Unavailable
 from vb.providers.failure import ProviderFailed
+from vb.providers.reading import ODD, words
 from vb.tts.base import Capabilities, Voice
 from vb.tts.elevenlabs_stream import BY_CODE, ElevenLabsStream
 from vb.tts.http import RATE_HZ, HttpAnswer, HttpRequest, Outside, PlainBody, refused
@@ -92,7 +93,7 @@ class ElevenLabsVoices:
         try:
             detail = json.loads(answer.body)["detail"]
             code = detail.get("status") or detail.get("code")
-        except (ValueError, TypeError, KeyError, AttributeError):
+        except ODD:
             code = None
         category = BY_CODE.get(code) if isinstance(code, str) else None
         return refused(NAME, answer.status, code, category)
@@ -112,7 +113,7 @@ def _id_of(name: str, answer: HttpAnswer) -> str:
         voices = json.loads(answer.body)["voices"] if answer.status == 200 else []
         for voice in voices:
             if str(voice["name"]).lower() == name.lower():
-                return str(voice["voice_id"])
-    except (ValueError, TypeError, KeyError):
+                return words(str(voice["voice_id"]))
+    except ODD:
         pass
     return name

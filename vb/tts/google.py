@@ -23,6 +23,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from vb.config.providers import GoogleSpeechConfig
 from vb.errors import Unavailable
 from vb.providers.failure import ProviderFailed
+from vb.providers.reading import ODD
 from vb.tts.base import Capabilities, Voice
 from vb.tts.http import RATE_HZ, HttpAnswer, HttpRequest, Outside, refused
 
@@ -31,6 +32,9 @@ DEFAULT_LANGUAGE: Final = "en-US"
 _SCOPE: Final = "https://www.googleapis.com/auth/cloud-platform"
 _GRANT: Final = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 _TOKEN_S: Final = 3600
+_MAX_TOKEN_S: Final = 86_400
+_TOKEN: Final = re.compile(r"[!-~]+")
+"""What may stand in a header."""
 _SPARE: Final = timedelta(minutes=2)
 """A token is renewed that long before it ends."""
 _VOICE = re.compile(r"([a-z]{2,3}-[A-Za-z]{2,4})-.+")
@@ -105,7 +109,7 @@ class GoogleVoices:
             self._token_until = None
         try:
             code = json.loads(answer.body)["error"]["status"]
-        except (ValueError, TypeError, KeyError):
+        except ODD:
             code = None
         return refused(NAME, answer.status, code)
 
@@ -202,7 +206,7 @@ def read_account(data: bytes) -> ServiceAccount:
         fields = json.loads(data)
         key = load_pem_private_key(fields["private_key"].encode(), None)
         email, token_url = str(fields["client_email"]), str(fields["token_uri"])
-    except (ValueError, TypeError, KeyError, AttributeError, UnsupportedAlgorithm):
+    except (*ODD, UnsupportedAlgorithm):
         raise ProviderFailed("permanent_auth", _NO_ACCOUNT) from None
     if not isinstance(key, RSAPrivateKey):
         raise ProviderFailed("permanent_auth", _NO_ACCOUNT)
@@ -219,8 +223,11 @@ def _token_in(answer: HttpAnswer) -> tuple[str, int]:
         )
     try:
         fields = json.loads(answer.body)
-        return str(fields["access_token"]), int(fields.get("expires_in", _TOKEN_S))
-    except (ValueError, TypeError, KeyError, AttributeError):
+        token, lasts_s = str(fields["access_token"]), int(fields.get("expires_in", _TOKEN_S))
+        if not _TOKEN.fullmatch(token):
+            raise ValueError("no token")
+        return token, min(lasts_s, _MAX_TOKEN_S)
+    except ODD:
         raise ProviderFailed("unknown", f"{NAME}: the token cannot be read") from None
 
 

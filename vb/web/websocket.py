@@ -24,6 +24,7 @@ from wsproto.events import (
     CloseConnection,
     Event,
     Ping,
+    Pong,
     RejectConnection,
     Request,
     TextMessage,
@@ -42,13 +43,19 @@ PROTOCOL_ERROR: Final = 1002
 ABNORMAL: Final = 1006
 """Stands for the code of a peer that gave none, because the connection broke."""
 NOT_TEXT: Final = 1007
+POLICY_VIOLATION: Final = 1008
 TOO_LARGE: Final = 1009
 _TEXT_FRAME: Final = 0x81
 _BINARY_FRAME: Final = 0x82
 _MASKED: Final = 0x80
+_PING_FRAME: Final = 0x89
+_PONG_FRAME: Final = 0x8A
+_DATA_OPCODES: Final = (1, 2)
 _MAX_HANDSHAKE_BYTES: Final = 16_384
 _INFLATED_AT_ONCE: Final = 4096
 """A compressed byte may become a thousand; so the limit is looked at that often."""
+_MAX_ODD_AT_ONCE: Final = 500
+"""Control frames and fragments among the bytes of one read: more are a flood, which holds up all calls."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +104,7 @@ class ClientProtocol:
         self._parts: list[Message] = []
         self._part_size = 0
         self._in_message = False
-        self._pong = b""
+        self._asked: bytes | None = None
         self._reply = b""
 
     # -- the handshake -------------------------------------------------------------------------------------
@@ -198,8 +205,11 @@ class ClientProtocol:
 
     def control(self) -> bytes:
         """Return what has to be sent because of what was received: the latest pong, or a close frame."""
-        found, self._pong, self._reply = self._pong + self._reply, b"", b""
-        return found
+        asked, self._asked = self._asked, None
+        reply, self._reply = self._reply, b""
+        if asked is None or not self.is_open:
+            return reply
+        return self._ws.send(Pong(payload=asked)) + reply
 
     # -- receiving -----------------------------------------------------------------------------------------
 
@@ -211,6 +221,7 @@ class ClientProtocol:
         held = self._held + data if self._held else data
         at, end = 0, len(held)
         found: list[Message] = []
+        odd = 0
         while at < end and self.closed is None:
             if self._rest:  # of a frame that is none of the plain ones
                 taken = min(self._rest, end - at)
@@ -224,8 +235,14 @@ class ClientProtocol:
             if body > end:
                 break
             length = short if short < 126 else int.from_bytes(held[at + 2 : body], "big")
+            odd += first & 0x0F not in _DATA_OPCODES
             if length > self._max_bytes:
                 self._fail(TOO_LARGE, "message too large")
+            elif odd > _MAX_ODD_AT_ONCE:
+                self._fail(POLICY_VIOLATION, "too many frames")
+            elif first in (_PING_FRAME, _PONG_FRAME) and second < 126 and body + length <= end:
+                at = body + length
+                self._take_sign(first, held[body:at])
             elif (
                 first in (_BINARY_FRAME, _TEXT_FRAME)
                 and body + length <= end
@@ -254,6 +271,13 @@ class ClientProtocol:
         except UnicodeDecodeError:
             self._fail(NOT_TEXT, "text is not UTF-8")
 
+    def _take_sign(self, first: int, data: bytes) -> None:
+        """Take a ping or pong; it may stand between the fragments of a message (section 5.4)."""
+        if first == _PONG_FRAME:
+            self.pongs += 1
+        else:
+            self._asked = data  # only the latest needs an answer (section 5.5.3)
+
     def _pass_on(self, data: bytes, found: list[Message]) -> None:
         """Let the library read a part of a frame."""
         step = _INFLATED_AT_ONCE if self._extended else len(data)
@@ -266,7 +290,8 @@ class ClientProtocol:
 
     def _take(self, event: Event, found: list[Message]) -> None:
         if isinstance(event, TextMessage | BytesMessage):
-            self._parts.append(event.data if isinstance(event.data, str) else bytes(event.data))
+            if event.data:
+                self._parts.append(event.data if isinstance(event.data, str) else bytes(event.data))
             self._part_size += len(event.data)
             self._in_message = not event.message_finished
             if self._part_size > self._max_bytes:
@@ -275,9 +300,8 @@ class ClientProtocol:
                 empty: Message = "" if isinstance(event, TextMessage) else b""
                 found.append(empty.join(self._parts))  # type: ignore[arg-type]  # all parts are of one kind
                 self._parts, self._part_size = [], 0
-        elif isinstance(event, Ping):
-            if self.is_open:
-                self._pong = self._ws.send(event.response())  # only the latest needs one (section 5.5.3)
+        elif isinstance(event, Ping):  # one that came in pieces
+            self._take_sign(_PING_FRAME, bytes(event.payload))
         elif isinstance(event, CloseConnection):
             self._end(event)
         else:

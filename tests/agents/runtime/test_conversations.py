@@ -231,6 +231,19 @@ async def test_a_voice_that_stalls_is_asked_again_and_its_words_are_heard_once(
         assert stage.heard.count(TONES["alpha"]) == stage.heard.count(TONES["charlie"]) == 15
 
 
+async def test_a_user_who_interrupts_a_voice_that_stalls_is_answered(autojump_clock: MockClock) -> None:
+    brain = ScriptBrain(["alpha alpha alpha."], ["bravo."])
+    async with open_stage(brain, prepare=lambda s: setattr(s.voice, "stalls", 1)) as stage:
+        await stage.say("first")
+        await trio.sleep(1.0)
+        await stage.say("second")
+        await stage.until(AgentResponse, len(stage.all(AgentResponse)) + 1)
+        assert TONES["bravo"] in stage.heard
+        assert TONES["alpha"] not in stage.heard
+        assert [line.role for line in brain.asked[-1]].count("user") == 2
+        assert stage.all(AgentError) == []
+
+
 async def test_a_voice_that_says_nothing_leaves_no_long_silence(autojump_clock: MockClock) -> None:
     async with open_stage(ScriptBrain(["alpha."]), prepare=lambda s: setattr(s.voice, "stalls", 4)) as stage:
         for _ in range(2):

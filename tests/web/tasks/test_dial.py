@@ -87,3 +87,19 @@ async def test_no_address_left_is_told_at_once(
     with pytest.raises(CannotConnect):
         await connect("a", "b")
     assert trio.current_time() == pytest.approx(0.2)
+
+
+async def test_a_connection_that_comes_at_the_moment_of_a_cancellation_is_closed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ours, theirs = memory_stream_pair()
+
+    async def opened(place: Place, address: str, tls: ssl.SSLContext | None) -> trio.abc.Stream:
+        scope.cancel()
+        return ours
+
+    monkeypatch.setattr(dial_module, "_open", opened)
+    with trio.CancelScope() as scope:
+        await connect("a")
+    assert scope.cancelled_caught
+    assert await theirs.receive_some() == b""

@@ -12,8 +12,9 @@ from typing import Any, Final
 
 from pydantic import SecretStr
 
-from vb.agents.messages import object_at, parse_object, text_at, whole, words
+from vb.agents.messages import object_at, parse_object, text_at, whole
 from vb.agents.runtime.brain import Answer, Line, Tool, ToolCall, Words
+from vb.providers.reading import words
 
 MAX_ANSWER_CHARS: Final = 8_000
 """More than that nobody listens to: an answer that has no end is cut."""

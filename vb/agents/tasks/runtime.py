@@ -12,7 +12,6 @@ import trio
 
 from vb.agents.audio import AudioFormat, Mouth
 from vb.agents.base import Busy, NotReady
-from vb.agents.messages import words
 from vb.agents.runtime.brain import Brain, Line
 from vb.agents.runtime.decisions import (
     AskFinal,
@@ -45,6 +44,7 @@ from vb.local_speech.engines.smart_turn import TURN_S
 from vb.local_speech.tasks.turn_model import TurnModel
 from vb.owner import Owner
 from vb.providers.failure import ProviderFailed
+from vb.providers.reading import words
 from vb.stt.base import FinalText, Heard, PartialText
 
 log = structlog.get_logger(__name__)

@@ -35,6 +35,8 @@ PATIENCE_S: Final = 2.0
 """How long a transcription that is stopped waits for its last words."""
 FAREWELL_S: Final = 0.6
 """The same at the end of its leg or room, which nobody may hold up."""
+TOLD_AT_ONCE: Final = 16
+"""After so many events others come to their turn: a provider may say hundreds of things at a time."""
 
 
 class Figures:
@@ -298,8 +300,10 @@ class Transcriber:
             ProviderFailed: the provider has failed.
         """
         while (heard := await session.receive()) is not None:
-            for item in heard:
+            for number, item in enumerate(heard, 1):
                 self._tell(item)
+                if number % TOLD_AT_ONCE == 0:
+                    await trio.lowlevel.cancel_shielded_checkpoint()
 
     def _tell(self, heard: Heard) -> None:
         self._proven = True

@@ -31,9 +31,12 @@ PORTION_BYTES: Final = 8_192
 MAX_PORTIONS: Final = 512
 """What is read ahead of one answer: about two minutes of speech."""
 MAX_ANSWER_BYTES: Final = 32 * 1024 * 1024
+MANY_CHUNKS: Final = 1_000
+CRUMB_BYTES: Final = 16
+"""An answer of many chunks that are no longer than this on average costs more than it says."""
 STALL_S: Final = 5.0
 STALL_BYTES: Final = 4_096
-"""How much has to come in each such time once an answer has begun; speech is far more."""
+"""How much audio has to come in each such time once an answer has begun; speech is far more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,8 +279,7 @@ class _AskedSession:
                 # A slow listener is not the provider's fault: his time does not count.
                 left_s, patience.deadline = patience.deadline - trio.current_time(), inf
                 first = not answer.begun
-                await answer.add(response.header("Content-Type"), chunk)
-                progress += len(chunk)
+                progress += await answer.add(response.header("Content-Type"), chunk)
                 if answer.begun and (first or progress >= STALL_BYTES):
                     left_s, progress = STALL_S, 0
                 patience.deadline = trio.current_time() + left_s
@@ -309,20 +311,28 @@ class _Answer:
         self._name = codec.name
         self._body = codec.body()
         self._size = 0
+        self._chunks = 0
 
-    async def add(self, content_type: str, chunk: bytes) -> None:
-        """Take the next bytes of the body; waits while the listener is far behind."""
+    async def add(self, content_type: str, chunk: bytes) -> int:
+        """Take the next bytes of the body and return how many of audio are in them.
+
+        Waits while the listener is far behind.
+        """
         self._size += len(chunk)
         if self._size > MAX_ANSWER_BYTES:
             raise ProviderFailed("unknown", f"{self._name}: the answer is too long")
+        self._chunks += 1
+        if self._chunks > MANY_CHUNKS and self._size < CRUMB_BYTES * self._chunks:
+            raise ProviderFailed("unknown", f"{self._name}: the answer comes in crumbs")
         audio = self._body.feed(chunk)
         if not audio:
-            return
+            return 0
         if not self.begun:
             self.begun = True
             await self._put(_Head(self._body.content_type(content_type)))
         for start in range(0, len(audio), PORTION_BYTES):
             await self._put(audio[start : start + PORTION_BYTES])
+        return len(audio)
 
     async def finish(self) -> None:
         """Say that the body is complete."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -87,14 +88,14 @@ class SpeechCache:
 
         What another server with the same folder has kept is found as well.
         """
-        audio: Audio | None = None
         with trio.move_on_after(_READ_S):
             audio = await self._disk(lambda: self._read(key))
-        if audio is None:
-            self._index.drop(key)
-        else:
-            self._index.use(key)
-        return audio
+            if audio is None:
+                self._index.drop(key)
+            else:
+                self._index.use(key)
+            return audio
+        return None  # the disk is slow; what is there still counts
 
     def _read(self, key: str) -> Audio | None:
         path = self._folder / key
@@ -125,6 +126,8 @@ class SpeechCache:
             if failed:
                 self._index.drop(key)
                 log.warning("speech cannot be kept", problem=failed)
+            elif key not in self._index:  # it had to go for others before it was there
+                await self._disk(lambda: self._discard(key))
 
     def _write(self, key: str, token: str, content: bytes, gone: list[str]) -> str | None:
         """Write a file and remove others; returns what went wrong."""
@@ -142,6 +145,10 @@ class SpeechCache:
             part.unlink(missing_ok=True)
             return error.strerror or type(error).__name__
         return None
+
+    def _discard(self, key: str) -> None:
+        with suppress(OSError):
+            self._remove([key])
 
     def _remove(self, keys: Sequence[str]) -> None:
         for key in keys:

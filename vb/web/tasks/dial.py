@@ -48,6 +48,18 @@ class Dialer:
         """
         tls = await self.prepare() if place.secure else None
         race = _Race()
+        try:
+            await self._run(race, place, tls)
+        except BaseException:
+            if race.winner is not None:  # it was through at the moment of the cancellation
+                await trio.aclose_forcefully(race.winner)
+            raise
+        if race.winner is None:
+            raise CannotConnect("cannot connect")
+        return race.winner
+
+    @staticmethod
+    async def _run(race: _Race, place: Place, tls: ssl.SSLContext | None) -> None:
         with trio.move_on_after(CONNECT_TIMEOUT_S):
             async with trio.open_nursery() as nursery:
                 for address in place.addresses[:MAX_ADDRESSES]:
@@ -55,9 +67,6 @@ class Dialer:
                     nursery.start_soon(race.run, partial(_open, place, address, tls), failed, nursery)
                     with trio.move_on_after(STAGGER_S):
                         await failed.wait()
-        if race.winner is None:
-            raise CannotConnect("cannot connect")
-        return race.winner
 
 
 class _Race:

@@ -32,6 +32,8 @@ TARGET: Final = "vb.target"
 """Name of the request extension that holds the URL, which was taken apart already."""
 REPEATABLE: Final = "vb.repeatable"
 """Name of the request extension that says that the request may be sent twice, although it is no GET."""
+_READ_BYTES: Final = 8_192
+"""What is read at once: whatever small things a server has put into it are looked at without a pause."""
 _KEPT_CONNECTIONS: Final = 100
 _KEPT_S: Final = 30.0
 _CLOSE_TIMEOUT_S: Final = 1.0
@@ -214,7 +216,7 @@ class _Stream(httpcore.AsyncNetworkStream):
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         with _named(_READ_ERRORS), trio.fail_after(_seconds(timeout)):
-            return bytes(await self._stream.receive_some(max_bytes))
+            return bytes(await self._stream.receive_some(min(max_bytes, _READ_BYTES)))
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:
         with _named(_WRITE_ERRORS), trio.fail_after(_seconds(timeout)):
