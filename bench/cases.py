@@ -20,6 +20,9 @@ FEW_SHARE: Final = 0.25
 """Most that a room in which few talk may cost, of one in which all do."""
 BESIDE_CODEC: Final = 2.5
 """What a browser costs beside its codec, over what a phone costs."""
+MOQ_BESIDE_BROWSER: Final = 2.5
+WHATSAPP_BESIDE_BROWSER: Final = 1.1
+"""What a leg of another kind costs, over what a browser does."""
 TRANSCRIBED_LATENESS_P99_MS: Final = 10.0
 DELAY_P50_MS: Final = 22.0
 DELAY_P95_MS: Final = 32.0
@@ -229,18 +232,20 @@ class WebSocketCase:
 
 
 @dataclass(frozen=True, slots=True)
-class MoqCase:
-    """Browsers talk in 2-party rooms, and after them as many programs over MoQ, for the ratio.
+class BesideCase:
+    """Browsers talk in 2-party rooms, and after them as many callers of another kind, for the ratio.
 
     Attributes:
         name: as `--only` takes it.
         legs: how many of each.
-        bar: most that a MoQ leg may cost, in WebRTC legs.
+        kind: of the others.
+        bar: most that a leg of theirs may cost, in legs of browsers.
     """
 
-    name: str = "moq-10"
-    legs: int = 10
-    bar: float | None = 2.5
+    name: str
+    legs: int
+    kind: Literal["MoQ", "WhatsApp"]
+    bar: float | None = None
 
     @property
     def amplitude(self) -> float:
@@ -398,7 +403,7 @@ Case = (
     | CallCase
     | FeaturesCase
     | WebSocketCase
-    | MoqCase
+    | BesideCase
     | TranscriptsCase
     | AgentsCase
     | OwnAgentsCase
@@ -435,7 +440,10 @@ CASES: Final[tuple[Case, ...]] = (
     CallCase(),
     FeaturesCase(),
     WebSocketCase(),
-    MoqCase(),
+    BesideCase("moq-10", 10, "MoQ", bar=MOQ_BESIDE_BROWSER),
+    BesideCase("moq-30", 30, "MoQ", bar=MOQ_BESIDE_BROWSER),
+    BesideCase("whatsapp-10", 10, "WhatsApp", bar=WHATSAPP_BESIDE_BROWSER),
+    BesideCase("whatsapp-40", 40, "WhatsApp", bar=WHATSAPP_BESIDE_BROWSER),
     TranscriptsCase(),
     AgentsCase("agents-80", 80, 20),
     AgentsCase("agents-150", 150, 60),
@@ -467,7 +475,8 @@ QUICK: Final[tuple[Case, ...]] = (
     CallCase(calls=100),
     FeaturesCase("features-20", 20, 4, bar_us=None),
     WebSocketCase("websocket-10", 10, bar_us=None),
-    MoqCase(bar=None),
+    BesideCase("moq-10", 10, "MoQ"),
+    BesideCase("whatsapp-10", 10, "WhatsApp"),
     TranscriptsCase("transcripts-10", 10),
     AgentsCase("agents-10", 10, 20),
     AgentsCase("agents-10-60ms", 10, 60),

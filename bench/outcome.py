@@ -309,19 +309,21 @@ class WebSocketFigures:
 
 
 @dataclass(frozen=True, slots=True)
-class MoqFigures:
-    """What programs over MoQ cost beside browsers.
+class BesideFigures:
+    """What callers of another kind cost beside browsers.
 
     Attributes:
-        cpu_us: CPU of the server for each MoQ leg and tick.
+        cpu_us: CPU of the server for each of their legs and each tick that was played.
         webrtc_us: the same for a leg of a browser.
-        load_cpu: share of a core that the programs took themselves.
+        left_out_percent: ticks that were due and not played, of whichever kind had more of them.
+        load_cpu: share of a core that the callers took themselves.
         load_lateness: how far they were behind their own grid.
         load_average: of the machine.
     """
 
     cpu_us: float
     webrtc_us: float
+    left_out_percent: float
     load_cpu: float
     load_lateness: Spread
     load_average: float
@@ -472,7 +474,7 @@ Figures = (
     | CallFigures
     | FeatureFigures
     | WebSocketFigures
-    | MoqFigures
+    | BesideFigures
     | TranscriptFigures
     | AgentFigures
     | OwnAgentFigures

@@ -13,6 +13,7 @@ from typing import Final
 from bench.cases import (
     FEW_SHARE,
     AgentsCase,
+    BesideCase,
     BurstCase,
     CallCase,
     Case,
@@ -22,7 +23,6 @@ from bench.cases import (
     HistoriesCase,
     MediaCase,
     MemoryCase,
-    MoqCase,
     OwnAgentsCase,
     SignallingCase,
     SoakCase,
@@ -126,8 +126,8 @@ def _describe(case: Case) -> str:
                 f"{case.legs} legs, 2-party rooms at 16 kHz, PCMU, bursts of speech told for all, "
                 f"{case.recorded} recorded, pass-through off"
             )
-        case MoqCase():
-            return f"{case.legs} browsers in 2-party rooms, then as many programs over MoQ"
+        case BesideCase():
+            return f"{case.legs} browsers in 2-party rooms, then as many callers by {case.kind}"
         case WebSocketCase():
             return f"{case.legs} programs on WebSockets, 2-party rooms at 16 kHz, then as many phones"
         case TranscriptsCase():

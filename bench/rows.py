@@ -23,6 +23,7 @@ from bench.cases import (
     WEBRTC_LATENESS_P99_MS,
     WEBRTC_MEMORY_KB,
     AgentsCase,
+    BesideCase,
     BurstCase,
     CallCase,
     Case,
@@ -32,7 +33,6 @@ from bench.cases import (
     HistoriesCase,
     MediaCase,
     MemoryCase,
-    MoqCase,
     OwnAgentsCase,
     SignallingCase,
     SoakCase,
@@ -46,6 +46,7 @@ from bench.figures import FaultyAgentFigures, Spread
 from bench.histories import most_late_ms
 from bench.outcome import (
     AgentFigures,
+    BesideFigures,
     BurstFigures,
     CallFigures,
     DelayFigures,
@@ -54,7 +55,6 @@ from bench.outcome import (
     HistoriesFigures,
     MediaFigures,
     MemoryFigures,
-    MoqFigures,
     Outcome,
     OwnAgentFigures,
     SignallingFigures,
@@ -96,8 +96,8 @@ def _readers(case: Case) -> list[Reader]:
             return _of(CallFigures, CALLS)
         case FeaturesCase():
             return _features_readers(case)
-        case MoqCase():
-            return _moq_readers(case)
+        case BesideCase():
+            return _beside_readers(case)
         case WebSocketCase():
             return _websocket_readers(case)
         case TranscriptsCase():
@@ -256,16 +256,18 @@ def _features_readers(case: FeaturesCase) -> list[Reader]:
     ]
 
 
-def _moq_readers(case: MoqCase) -> list[Reader]:
-    own: list[Own[MoqFigures]] = [
+def _beside_readers(case: BesideCase) -> list[Reader]:
+    ratio = f"a {case.kind} leg over a browser's"
+    own: list[Own[BesideFigures]] = [
         ("CPU, µs per leg and tick", lambda f: f.cpu_us, None),
         ("CPU of a browser's leg, µs", lambda f: f.webrtc_us, None),
-        ("a MoQ leg over a browser's", lambda f: f.cpu_us / f.webrtc_us if f.webrtc_us else None, case.bar),
-        ("CPU of the programs, share of a core", lambda f: f.load_cpu, None),
-        ("lateness of the programs p99, ms", lambda f: f.load_lateness.p99_ms, None),
+        (ratio, lambda f: f.cpu_us / f.webrtc_us if f.webrtc_us else None, case.bar),
+        ("ticks that were left out, %", lambda f: f.left_out_percent, None),
+        ("CPU of the callers, share of a core", lambda f: f.load_cpu, None),
+        ("lateness of the callers p99, ms", lambda f: f.load_lateness.p99_ms, None),
         ("load average of the machine", lambda f: f.load_average, None),
     ]
-    return _of(MoqFigures, own)
+    return _of(BesideFigures, own)
 
 
 def _websocket_readers(case: WebSocketCase) -> list[Reader]:

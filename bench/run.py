@@ -20,10 +20,12 @@ from bench.bed import (
     packets_lost,
     set_up,
 )
+from bench.beside import run_beside
 from bench.bursts import run_burst
 from bench.cases import (
     PAIR_AMPLITUDE,
     AgentsCase,
+    BesideCase,
     BurstCase,
     CallCase,
     Case,
@@ -33,7 +35,6 @@ from bench.cases import (
     HistoriesCase,
     MediaCase,
     MemoryCase,
-    MoqCase,
     OwnAgentsCase,
     SignallingCase,
     SoakCase,
@@ -51,7 +52,6 @@ from bench.figures import Spread
 from bench.generator import Generator, LoadLateness
 from bench.histories import run_histories
 from bench.memory import run_memory
-from bench.moq import run_moq
 from bench.outcome import CallFigures, DelayFigures, MediaFigures, Options, Outcome
 from bench.programs import run_websocket
 from bench.server import tick_lateness
@@ -91,8 +91,8 @@ def run_case(case: Case, checkout: Path, options: Options) -> Outcome:
             return run_calls(case, checkout, options)
         case FeaturesCase():
             return run_features(case, checkout, options)
-        case MoqCase():
-            return run_moq(case, checkout, options)
+        case BesideCase():
+            return run_beside(case, checkout, options)
         case WebSocketCase():
             return run_websocket(case, checkout, options)
         case TranscriptsCase():

@@ -112,7 +112,7 @@ async def _look(report: Report, page: Page, server: Server, agent_call: str, fol
         return
     await page.ask("Input.insertText", text="a-wrong-one")
     await page.press("Enter")
-    asked = "document.getElementById('ask-problem').textContent.includes('not right')"
+    asked = "document.getElementById('ask-problem')?.textContent.includes('not right')"
     check(await page.wait_for(asked), "a wrong token is asked for again")
     await page.ask("Input.insertText", text=TOKEN)
     await page.press("Enter")

@@ -159,7 +159,7 @@ async def join_room(report: Report, page: Page, name: str) -> None:
     await page.run("document.getElementById('name').focus()")
     await page.ask("Input.insertText", text=name)
     await page.press("Enter")
-    check(await page.wait_for("document.getElementById('ask').open"), f"{name}: it asks for a token")
+    check(await page.wait_for("document.getElementById('ask')?.open"), f"{name}: it asks for a token")
     await page.ask("Input.insertText", text=TOKEN)
     await page.press("Enter")
     connected = "document.getElementById('state').textContent === 'Connected'"

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from tests.support.dns_server import DnsServer, Lie, open_dns_server
+from conformance.peers.dns import DnsServer, Lie, open_dns_server
 from vb import name_servers
 from vb.dns_records import Answer, Kind, LookupFailed, Naptr, Srv
 from vb.name_servers import NameServers, read_hosts

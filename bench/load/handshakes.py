@@ -12,10 +12,10 @@ import os
 import select
 import sys
 import time
-import urllib.request
 from typing import Final
 
 from bench.host import raise_open_files
+from bench.load.talking import post
 from bench.load.webrtc import ROW_BYTES, Leg
 from vb.rtp.packet import PacketKind, classify
 from vb.webrtc.certificate import make_identity
@@ -45,15 +45,7 @@ class Callers:
         """Offer another leg."""
         self._number += 1
         leg = Leg(self._number, self._context, [])
-        body = json.dumps({"sdp": leg.offer.decode()}).encode()
-        request = urllib.request.Request(
-            f"{self._url}/v1/webrtc/offer", body, {"Content-Type": "application/json"}
-        )
-        with urllib.request.urlopen(request, timeout=10) as reply:
-            answer = json.loads(reply.read())
-        agreed = leg.talk.read_answer(answer["sdp"].encode())
-        leg.session.set_peer(agreed.transport, agreed.role, time.monotonic())
-        leg.flush()
+        leg.answered(post(self._url, "/webrtc/offer", {"sdp": leg.offer().decode()})["sdp"].encode())
         self._under_way[leg.socket.fileno()] = leg, time.monotonic()
         self._epoll.register(leg.socket, select.EPOLLIN)
 

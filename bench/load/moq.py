@@ -1,14 +1,13 @@
 """MoQ callers as a load: QUIC and a session for each, in one process on one thread.
 
-Started with the address of the WebTransport listener, the number of legs, the level of their tones, and how
-many share a room. It says `up` when all hear and are heard, and at a byte of standard input what it has
-counted and heard; ends then.
+Started with the address of the WebTransport listener, that of the server's REST, the number of legs, the
+level of their tones, and how many share a room. It says `up` when all hear and are heard, and at a byte of
+standard input what it has counted and heard; ends then.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import select
 import socket
 import ssl
@@ -25,16 +24,14 @@ from aioquic.quic.connection import QuicConnection
 
 from bench.codecs import Speaker, payloads_of
 from bench.host import raise_open_files
+from bench.load.talking import KEPT, talk, wait_until
 from bench.tones import tone_frequencies
 from vb.moq.objects import Object
 from vb.moq.publication import GROUP_OBJECTS, Publication, Track
 from vb.moq.session import MoqSession
 from vb.moq.wire import Namespace
 
-TICK_S: Final = 0.02
-START_LIMIT_S: Final = 60.0
 MOST_GREETING: Final = 8
-KEPT: Final = 75
 CLOCK_STEP: Final = 960
 READ_BYTES: Final = 65_536
 WEBTRANSPORT_STREAM: Final = 0x41
@@ -224,21 +221,11 @@ class Load:
             self.callers.append(caller)
             self._by_fd[caller.socket.fileno()] = caller
             self._epoll.register(caller.socket.fileno(), select.EPOLLIN)
-            self._wait(MOST_GREETING)
-        self.lateness_ms: list[float] = []
+            wait_until(self._few_are_greeting, self)
 
-    def _wait(self, most: int) -> None:
-        """Let so many callers be on their way at most: the server lets few of one address be.
-
-        Raises:
-            SystemExit: it takes too long.
-        """
-        deadline = time.monotonic() + START_LIMIT_S
-        while sum(not caller.is_open for caller in self.callers) > most:
-            if time.monotonic() > deadline:
-                sys.exit("not all legs have connected")
-            self.serve(0.005)
-            self.expire()
+    def _few_are_greeting(self) -> bool:
+        """Whether further ones may come: the server lets few of one address be on their way."""
+        return sum(not caller.is_open for caller in self.callers) <= MOST_GREETING
 
     @property
     def is_up(self) -> bool:
@@ -258,44 +245,25 @@ class Load:
         for caller in self.callers:
             caller.expire(now)
 
+    def speak(self, at: int) -> None:
+        """Send the frame of a tick of everybody."""
+        for caller in self.callers:
+            caller.speak(at)
+
 
 def main() -> None:
     """Run until told to stop."""
     raise_open_files()
-    host, port, legs, amplitude, room_size = sys.argv[1:]
+    host, port, _, legs, amplitude, room_size = sys.argv[1:]
     load = Load((host, int(port)), int(legs), float(amplitude), int(room_size))
-    deadline = time.monotonic() + START_LIMIT_S
-    while not load.is_up:
-        if time.monotonic() > deadline:
-            sys.exit("not all legs have connected")
-        load.serve(0.005)
-        load.expire()
-    print("up", flush=True)
-    os.set_blocking(0, False)
-    began, used, at = time.monotonic(), time.process_time(), 0
-    while not sys.stdin.buffer.read(1):
-        load.lateness_ms.append((time.monotonic() - began - at * TICK_S) * 1000)
-        for caller in load.callers:
-            caller.speak(at)
-        at += 1
-        while load.serve(0.0):
-            pass
-        load.expire()
-        while (left := began + at * TICK_S - time.monotonic()) > 0:
-            load.serve(left)
-    print(
-        json.dumps(
-            {
-                "received": [caller.received for caller in load.callers],
-                "lost": [caller.lost for caller in load.callers],
-                "lateness_ms": load.lateness_ms,
-                "cpu_s": time.process_time() - used,
-                "took_s": time.monotonic() - began,
-                "heard": [list(caller.kept) for caller in load.callers],
-            }
-        ),
-        flush=True,
-    )
+    wait_until(lambda: load.is_up, load)
+    told = talk(load, load.speak)
+    told |= {
+        "received": [caller.received for caller in load.callers],
+        "lost": [caller.lost for caller in load.callers],
+        "heard": [list(caller.kept) for caller in load.callers],
+    }
+    print(json.dumps(told), flush=True)
 
 
 if __name__ == "__main__":

@@ -205,10 +205,20 @@ def audio_address(sdp: str) -> tuple[str, int] | None:
     return (host, port) if host and port else None
 
 
-def agree(request: Received, status: str = "200 OK", *, extra: tuple[str, ...] = (), body: str = "") -> bytes:
-    """Return the positive response to any request of the server."""
+def agree(
+    request: Received, status: str = "200 OK", *, tag: str = "", extra: tuple[str, ...] = (), body: str = ""
+) -> bytes:
+    """Return the response to any request of the server, a positive one unless it is told otherwise.
+
+    Args:
+        request: that is answered.
+        status: and its reason.
+        tag: of our end, where the request begins a dialog.
+        extra: header lines.
+        body: with its type among them.
+    """
     kept = [
-        f"{name}: {value}"
+        f"{name}: {value}{f';tag={tag}' if tag and name == 'to' else ''}"
         for name, value in request.headers
         if name in ("via", "from", "to", "call-id", "cseq")
     ]

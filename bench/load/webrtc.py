@@ -9,36 +9,34 @@ from __future__ import annotations
 
 import datetime
 import json
-import os
 import secrets
 import select
 import socket
 import struct
 import sys
 import time
-import urllib.request
 from collections import deque
+from collections.abc import Callable
 from typing import Final
 
 import numpy as np
 
 from bench.codecs import Speaker, payloads_of
 from bench.host import raise_open_files
+from bench.load.talking import KEPT, post, talk, wait_until
 from bench.tones import tone_frequencies
 from vb.codecs.base import OPUS
 from vb.rtp.packet import PacketKind, classify
+from vb.webrtc.agreement import AgreedWebRtc
 from vb.webrtc.candidate import local_candidate
 from vb.webrtc.certificate import make_identity
 from vb.webrtc.dtls import DtlsContext
+from vb.webrtc.local_description import LocalTransport
 from vb.webrtc.negotiation import WebRtcNegotiation
 from vb.webrtc.session import Connected, Session
 from vb.webrtc.srtp import Rows, Srtp, protect_rows, unprotect_rows
 
-TICK_S: Final = 0.02
-START_LIMIT_S: Final = 60.0
 ROW_BYTES: Final = 1500
-KEPT: Final = 250
-"""Five seconds: where the machine did something else meanwhile, there is another one to judge."""
 PER_S: Final = 50
 CLOCK_STEP: Final = 960
 ONE_BYTE_FORM: Final = b"\xbe\xde\x00\x01"
@@ -48,21 +46,34 @@ HEADER: Final = struct.Struct("!BBHII")
 
 
 class Leg:
-    """One caller."""
+    """One caller, who is called where he does not call.
+
+    Args:
+        number: tells him from others.
+        context: his certificate.
+        payloads: what he says, again and again.
+        talks: whether his packets say so.
+        calls: whether he makes the offer.
+    """
 
     def __init__(
-        self, number: int, context: DtlsContext, payloads: list[bytes | None], *, talks: bool = True
+        self,
+        number: int,
+        context: DtlsContext,
+        payloads: list[bytes | None],
+        *,
+        talks: bool = True,
+        calls: bool = True,
     ) -> None:
         self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self.socket.setblocking(False)
         self.socket.bind(("127.0.0.1", 0))
         self.base = self.socket.getsockname()
-        self.session = Session(controlling=True, context=context, random_bytes=secrets.token_bytes)
-        candidate = local_candidate("host", self.base)
-        self.session.add_local(candidate, self.base)
+        self.session = Session(controlling=calls, context=context, random_bytes=secrets.token_bytes)
+        self._candidate = local_candidate("host", self.base)
+        self.session.add_local(self._candidate, self.base)
         self.ssrc = number + 1
         self.talk = WebRtcNegotiation(codecs=[OPUS], session_id=1, ssrc=self.ssrc, cname="load")
-        self.offer = self.talk.offer(self.session.local_transport([candidate], complete=True))
         self.payloads = payloads
         self.level = TALKING_LEVEL if talks else SILENT_LEVEL
         self.srtp: Srtp | None = None
@@ -70,6 +81,28 @@ class Leg:
         self.received = self.lost = 0
         self.last: int | None = None
         self.kept: deque[bytes] = deque(maxlen=KEPT)
+
+    def _transport(self) -> LocalTransport:
+        return self.session.local_transport([self._candidate], complete=True)
+
+    def offer(self) -> bytes:
+        """Return the offer of a call, which is complete."""
+        return self.talk.offer(self._transport())
+
+    def answered(self, answer: bytes) -> None:
+        """Take the answer to it, and connect."""
+        self._connect(self.talk.read_answer(answer))
+
+    def answer(self, offer: bytes) -> bytes:
+        """Take the offer of a call, and connect; returns the answer, which is complete."""
+        answer = self.talk.answer(self.talk.read_offer(offer), self._transport())
+        assert self.talk.agreed is not None
+        self._connect(self.talk.agreed)
+        return answer
+
+    def _connect(self, agreed: AgreedWebRtc) -> None:
+        self.session.set_peer(agreed.transport, agreed.role, time.monotonic())
+        self.flush()
 
     def flush(self) -> None:
         """Send what is to be sent, and take the keys."""
@@ -154,9 +187,16 @@ class Outgoing:
 
 
 class Load:
-    """All callers of a run."""
+    """All callers of a run.
 
-    def __init__(self, url: str, legs: int, amplitude: float, talkers: int, room_size: int) -> None:
+    Args:
+        legs: how many.
+        amplitude: of their tones.
+        talkers: how many of them talk.
+        calls: whether they call.
+    """
+
+    def __init__(self, legs: int, amplitude: float, talkers: int, *, calls: bool = True) -> None:
         context = DtlsContext(make_identity(datetime.datetime.now(datetime.UTC), 1))
         frequencies = tone_frequencies(legs)
         talker, listener = Speaker("opus"), Speaker("opus", sound="silence")
@@ -166,35 +206,28 @@ class Load:
                 context,
                 payloads_of(talker if number < talkers else listener, int(frequencies[number]), amplitude),
                 talks=number < talkers,
+                calls=calls,
             )
             for number in range(legs)
         ]
-        self._room_size = room_size
-        self._url = url
         self._by_fd = {leg.socket.fileno(): leg for leg in self.legs}
         self._epoll = select.epoll()
         for fd in self._by_fd:
             self._epoll.register(fd, select.EPOLLIN)
         self._room = memoryview(bytearray(ROW_BYTES))
-        self.lateness_ms: list[float] = []
+        self._turn, self._turns = 0, 1
 
-    def call(self) -> None:
-        """Offer each leg to the server and put it into its room."""
+    def connect(self, room_size: int, connect: Callable[[Leg, str], None]) -> None:
+        """Connect each leg with the server, one after the other.
+
+        Args:
+            room_size: how many share a room.
+            connect: brings a leg into a room, but for what `serve` does.
+        """
         for number, leg in enumerate(self.legs):
-            answer = self._ask("/webrtc/offer", {"sdp": leg.offer.decode()})
-            self._ask(f"/rooms/room-{number // self._room_size}/legs", {"leg_id": answer["leg_id"]})
-            agreed = leg.talk.read_answer(answer["sdp"].encode())
-            leg.session.set_peer(agreed.transport, agreed.role, time.monotonic())
-            leg.flush()
+            connect(leg, f"room-{number // room_size}")
             self.serve(0.0)
-
-    def _ask(self, path: str, body: dict[str, str]) -> dict[str, str]:
-        request = urllib.request.Request(
-            f"{self._url}/v1{path}", json.dumps(body).encode(), {"Content-Type": "application/json"}
-        )
-        with urllib.request.urlopen(request, timeout=10) as reply:
-            found: dict[str, str] = json.loads(reply.read())
-        return found
+        wait_until(lambda: self.is_up, self)
 
     @property
     def is_up(self) -> bool:
@@ -222,64 +255,46 @@ class Load:
             leg.session.receive(data, source, leg.base, time.monotonic())
             leg.flush()
 
-    def take_all(self) -> None:
-        """Take what has come to legs whose sockets are connected, as all are once they send.
+    def settle(self) -> None:
+        """Do from now on what each session has due once a second: all are up, and nothing of it is urgent."""
+        self._turns = PER_S
 
-        Called once a tick: sockets hold much more than that, and to be woken by each packet would cost more
-        than to read it, at the server's end as well.
-        """
-        while ready := self._epoll.poll(0.0):
-            for fd, _ in ready:
-                leg = self._by_fd[fd]
-                self._take(leg, leg.socket.recv(ROW_BYTES), leg.remote)
-
-    def expire(self, at: int | None = None) -> None:
-        """Do what sessions have due: all of them, or those whose turn the tick `at` is, once a second."""
+    def expire(self) -> None:
+        """Do what sessions have due: all of them, or those whose turn it is."""
         now = time.monotonic()
-        for leg in self.legs if at is None else self.legs[at % PER_S :: PER_S]:
+        self._turn = (self._turn + 1) % self._turns
+        for leg in self.legs[self._turn :: self._turns]:
             deadline = leg.session.deadline()
             if deadline is not None and now >= deadline:
                 leg.session.expire(now)
                 leg.flush()
 
 
+def talk_and_tell(load: Load) -> None:
+    """Talk until told to stop, and tell what was counted and heard."""
+    load.settle()
+    told = talk(load, Outgoing(load.legs).send, once_a_tick=True)
+    told |= {
+        "received": [leg.received for leg in load.legs],
+        "lost": [leg.lost for leg in load.legs],
+        "heard": [leg.heard() for leg in load.legs],
+    }
+    print(json.dumps(told), flush=True)
+
+
 def main() -> None:
     """Run until told to stop."""
     raise_open_files()
     url, legs, amplitude, talkers, room_size = sys.argv[1:]
-    load = Load(url, int(legs), float(amplitude), int(talkers), int(room_size))
-    load.call()
-    deadline = time.monotonic() + START_LIMIT_S
-    while not load.is_up:
-        if time.monotonic() > deadline:
-            sys.exit("not all legs have connected")
-        load.serve(0.005)
-        load.expire()
-    outgoing = Outgoing(load.legs)
-    print("up", flush=True)
-    os.set_blocking(0, False)
-    began, at = time.monotonic(), 0
-    while not sys.stdin.buffer.read(1):
-        load.lateness_ms.append((time.monotonic() - began - at * TICK_S) * 1000)
-        outgoing.send(at)
-        at += 1
-        load.take_all()
-        load.expire(at)
-        if (left := began + at * TICK_S - time.monotonic()) > 0:
-            time.sleep(left)  # noqa: TID251 - this process has no event loop
-    print(
-        json.dumps(
-            {
-                "received": [leg.received for leg in load.legs],
-                "lost": [leg.lost for leg in load.legs],
-                "lateness_ms": load.lateness_ms,
-                "cpu_s": time.process_time(),
-                "took_s": time.monotonic() - began,
-                "heard": [leg.heard() for leg in load.legs],
-            }
-        ),
-        flush=True,
-    )
+
+    def call(leg: Leg, room: str) -> None:
+        answer = post(url, "/webrtc/offer", {"sdp": leg.offer().decode()})
+        post(url, f"/rooms/{room}/legs", {"leg_id": answer["leg_id"]})
+        leg.answered(answer["sdp"].encode())
+
+    load = Load(int(legs), float(amplitude), int(talkers))
+    load.connect(int(room_size), call)
+    talk_and_tell(load)
 
 
 if __name__ == "__main__":

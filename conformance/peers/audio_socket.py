@@ -8,23 +8,20 @@ import json
 import math
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from urllib.parse import urlsplit
 
 import numpy as np
 import trio
 from trio_websocket import (
     ConnectionClosed,
-    ConnectionRejected,
-    HandshakeError,
     WebSocketConnection,
     WebSocketRequest,
     serve_websocket,
-    wrap_client_stream,
 )
 
 from conformance.expect import Difference, check, require
 from conformance.peers.mailbox import Mailbox
 from conformance.peers.measure import Pcm, level_db, tones_of
+from conformance.peers.websocket import open_websocket
 
 Frame = dict[str, object]
 Headers = tuple[tuple[str, str], ...]
@@ -170,13 +167,6 @@ class AudioSocket:
         await self._socket.aclose(code)
 
 
-async def _close_at_end(stream: trio.SocketStream) -> None:
-    try:
-        await trio.sleep_forever()
-    finally:
-        await trio.aclose_forcefully(stream)
-
-
 @asynccontextmanager
 async def open_audio(
     url: str, name: str, *, rate_hz: int = 16000, in_json: bool = False, headers: Headers = ()
@@ -186,33 +176,10 @@ async def open_audio(
     Raises:
         Difference: when the connection is refused.
     """
-    parts = urlsplit(url)
-    resource = parts.path + (f"?{parts.query}" if parts.query else "")
-    async with trio.open_nursery() as nursery:
-        try:
-            with trio.fail_after(5):
-                stream = await trio.open_tcp_stream(parts.hostname or "127.0.0.1", parts.port or 80)
-                nursery.start_soon(_close_at_end, stream)
-                socket = await wrap_client_stream(
-                    nursery,
-                    stream,
-                    parts.netloc,
-                    resource,
-                    message_queue_size=5000,
-                    extra_headers=[(key.encode(), value.encode()) for key, value in headers],
-                )
-        except ConnectionRejected as refused:
-            raise Difference(f"ws {name}", "an open connection", refused.status_code) from refused
-        except (HandshakeError, OSError, trio.TooSlowError) as problem:
-            raise Difference(f"ws {name}", "an open connection", repr(problem)) from problem
+    async with open_websocket(url, f"ws {name}", headers, most_waiting=5000) as (socket, nursery):
         client = AudioSocket(socket, name, rate_hz, in_json=in_json)
         nursery.start_soon(client.read)
-        try:
-            yield client
-        finally:
-            with trio.CancelScope(shield=True, deadline=trio.current_time() + 1):
-                await socket.aclose()
-            nursery.cancel_scope.cancel()
+        yield client
 
 
 class AudioHost:

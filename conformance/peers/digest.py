@@ -12,9 +12,10 @@ def parameters_of(header: str) -> dict[str, str]:
     return {name.lower(): quoted or bare for name, quoted, bare in found}
 
 
-def challenge(nonce: str, realm: str = "test") -> str:
+def challenge(nonce: str, realm: str = "test", *, stale: bool = False) -> str:
     """The value of a WWW-Authenticate or Proxy-Authenticate header."""
-    return f'Digest realm="{realm}", nonce="{nonce}", algorithm=MD5, qop="auth"'
+    late = ", stale=true" if stale else ""
+    return f'Digest realm="{realm}", nonce="{nonce}", algorithm=MD5, qop="auth"{late}'
 
 
 def _md5(text: str) -> str:

@@ -8,10 +8,11 @@ from contextlib import asynccontextmanager
 from urllib.parse import parse_qsl, urlsplit
 
 import trio
-from trio_websocket import ConnectionClosed, HandshakeError, WebSocketConnection, wrap_client_stream
+from trio_websocket import ConnectionClosed, WebSocketConnection
 
 from conformance.expect import Difference
 from conformance.peers.mailbox import Mailbox
+from conformance.peers.websocket import open_websocket
 from conformance.seen import Notes
 
 Frame = dict[str, object]
@@ -109,13 +110,6 @@ class Vsi:
         return self.close_code
 
 
-async def _close_at_end(stream: trio.SocketStream) -> None:
-    try:
-        await trio.sleep_forever()
-    finally:
-        await trio.aclose_forcefully(stream)
-
-
 @asynccontextmanager
 async def open_vsi(
     url: str,
@@ -128,34 +122,14 @@ async def open_vsi(
     Raises:
         Difference: when the connection is refused or the first frame is another.
     """
-    parts = urlsplit(url)
-    resource = parts.path + (f"?{parts.query}" if parts.query else "")
-    async with trio.open_nursery() as nursery:
-        try:
-            with trio.fail_after(5):
-                stream = await trio.open_tcp_stream(parts.hostname or "127.0.0.1", parts.port or 80)
-                nursery.start_soon(_close_at_end, stream)
-                socket = await wrap_client_stream(
-                    nursery,
-                    stream,
-                    parts.netloc,
-                    resource,
-                    message_queue_size=1000,
-                    extra_headers=[(key.encode(), value.encode()) for key, value in headers],
-                )
-        except (HandshakeError, OSError, trio.TooSlowError) as problem:
-            raise Difference(f"vsi {name}", "an open connection", repr(problem)) from problem
+    asked = dict(parse_qsl(urlsplit(url).query, keep_blank_values=True))
+    async with open_websocket(url, f"vsi {name}", headers, most_waiting=1000) as (socket, nursery):
         made = Notes() if notes is None else notes
         made.answered("GET /v1/vsi", 101)
-        made.sent("GET /v1/vsi", dict(parse_qsl(parts.query, keep_blank_values=True)))
+        made.sent("GET /v1/vsi", asked)
         client = Vsi(socket, name, made)
         nursery.start_soon(client.read)
-        try:
-            first = await client.frame("connected", 5.0)
-            if first != {"type": "connected"} or client.frames.items()[0] != first:
-                raise Difference(f"vsi {name}: first frame", {"type": "connected"}, client.frames.items()[0])
-            yield client
-        finally:
-            with trio.CancelScope(shield=True, deadline=trio.current_time() + 1):
-                await socket.aclose()
-            nursery.cancel_scope.cancel()
+        first = await client.frame("connected", 5.0)
+        if first != {"type": "connected"} or client.frames.items()[0] != first:
+            raise Difference(f"vsi {name}: first frame", {"type": "connected"}, client.frames.items()[0])
+        yield client

@@ -13,7 +13,7 @@ from functools import partial
 
 import trio
 
-from conformance.expect import Difference
+from conformance.expect import Difference, check
 
 _COOKIE = 0x2112A442
 _REQUEST, _SUCCESS = 0x0001, 0x0101
@@ -72,6 +72,24 @@ class WebRtcPeer:
         assert isinstance(tones, list)
         return tones
 
+    async def press(self, digits: str) -> None:
+        """Presses keys, one after the other."""
+        await self.say(press=digits)
+
+    async def hears_digits(self, digits: str, within_s: float = 3.0) -> None:
+        """Waits until exactly these digits have come since the peer was opened.
+
+        Raises:
+            Difference: when they do not come in time, or others do.
+        """
+        heard: object = ""
+        with trio.move_on_after(within_s):
+            while heard != digits:
+                await trio.sleep(0.1)
+                await self.say(pressed=True)
+                heard = (await self.told("digits"))["digits"]
+        check("digits at the WebRTC peer", heard, digits)
+
     def without_candidates(self) -> tuple[str, list[str]]:
         """Its offer as one that trickles, and its candidates."""
         lines = self.offer.splitlines()
@@ -90,10 +108,18 @@ class WebRtcPeer:
 
 
 @asynccontextmanager
-async def open_webrtc(pitch_hz: float, *, answers: bool = False) -> AsyncIterator[WebRtcPeer]:
-    """A peer that speaks a tone, for the time of the block; with an offer unless it is to answer one."""
+async def open_webrtc(
+    pitch_hz: float, *, answers: bool = False, digits: bool = False
+) -> AsyncIterator[WebRtcPeer]:
+    """A peer that speaks a tone, for the time of the block.
+
+    Args:
+        pitch_hz: of the tone.
+        answers: whether it answers an offer in place of making one.
+        digits: whether its descriptions have telephone-events.
+    """
     command = [sys.executable, "-m", "conformance.peers.webrtc_process", str(pitch_hz)]
-    command += ["answers"] if answers else []
+    command += [word for word, wanted in (("answers", answers), ("digits", digits)) if wanted]
     async with trio.open_nursery() as nursery:
         run = partial(trio.run_process, command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, check=False)
         peer = WebRtcPeer(await nursery.start(run))

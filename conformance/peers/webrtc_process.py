@@ -1,9 +1,9 @@
 """A WebRTC peer in a process of its own, because aiortc needs asyncio; spoken to in lines of JSON.
 
-Lines in: `{"offer": sdp}`, `{"answer": sdp}`, `{"candidate": text, "mid": mid}`, `{"report": ms}` or
-`{"close": true}`. Lines out: `{"offer": sdp}` unless it was started with a second word, `{"answered": sdp}`
-to an offer, each state of the connection as `{"state": word}`, then what was asked for. Started with the
-pitch of its tone in Hz.
+Lines in: `{"offer": sdp}`, `{"answer": sdp}`, `{"candidate": text, "mid": mid}`, `{"report": ms}`,
+`{"press": digits}`, `{"pressed": true}` or `{"close": true}`. Lines out: `{"offer": sdp}` unless it answers,
+`{"answered": sdp}` to an offer, each state of the connection as `{"state": word}`, then what was asked for.
+Started with the pitch of its tone in Hz, and with "answers" and "digits" where it does and has them.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from aiortc.sdp import candidate_from_sdp
 from av import AudioFrame
 
 from conformance.peers.measure import level_db, tones_of
+from conformance.peers.webrtc_digits import Digits, with_events
 
 RATE_HZ = 48_000
 FRAME = 960
@@ -64,21 +65,22 @@ async def listen(track: MediaStreamTrack, heard: list[np.ndarray]) -> None:
 async def _main() -> None:
     ice.get_host_addresses = lambda use_ipv4, use_ipv6: ["127.0.0.1"]
     peer = RTCPeerConnection()
-    peer.addTrack(Tone(float(sys.argv[1])))
+    digits = Digits(peer.addTrack(Tone(float(sys.argv[1]))).transport)
     heard: list[np.ndarray] = []
     tasks: list[asyncio.Task[None]] = []
     peer.on("track", lambda track: tasks.append(asyncio.ensure_future(listen(track, heard))))
     peer.on("connectionstatechange", lambda: _tell(state=peer.connectionState))
-    if len(sys.argv) < 3:
+    described = with_events if "digits" in sys.argv else str
+    if "answers" not in sys.argv:
         await peer.setLocalDescription(await peer.createOffer())
-        _tell(offer=peer.localDescription.sdp)
+        _tell(offer=described(peer.localDescription.sdp))
     loop = asyncio.get_running_loop()
     while line := await loop.run_in_executor(None, sys.stdin.readline):
         words = json.loads(line)
         if "offer" in words:
             await peer.setRemoteDescription(RTCSessionDescription(words["offer"], "offer"))
             await peer.setLocalDescription(await peer.createAnswer())
-            _tell(answered=peer.localDescription.sdp)
+            _tell(answered=described(peer.localDescription.sdp))
         elif "answer" in words:
             await peer.setRemoteDescription(RTCSessionDescription(words["answer"], "answer"))
         elif "candidate" in words:
@@ -90,6 +92,10 @@ async def _main() -> None:
             await asyncio.sleep(words["report"] / 1000)
             sound = np.concatenate([np.zeros(0, np.int16), *heard])
             _tell(tones=tones_of(sound, RATE_HZ), level=level_db(sound), frames=len(heard))
+        elif "press" in words:
+            digits.press(words["press"])
+        elif "pressed" in words:
+            _tell(digits=digits.heard)
         else:
             break
     await peer.close()

@@ -15,6 +15,7 @@ from conformance.peers.sip_call import Call
 from conformance.peers.sip_message import SipMessage
 from conformance.peers.sip_stream import open_listener, open_tls
 from conformance.peers.sip_ua import SipUa
+from conformance.peers.webrtc_peer import WebRtcPeer
 from conformance.world import World
 
 DOMAIN = "meta.vc"
@@ -50,17 +51,39 @@ class Edge:
         await self.world.event("leg.ringing", leg_id=leg_id, leg_type="whatsapp_out")
         return await self.ua.next_call(5.0), leg_id
 
-    async def challenge(self, call: Call, nonce: str = "n1") -> SipMessage:
-        """Asks for a digest, and checks the one of the next INVITE."""
+    async def challenge(
+        self, call: Call, nonce: str = "n1", *, status: int = 407, user: str = US, stale: bool = False
+    ) -> SipMessage:
+        """Asks for a digest as a proxy (407) or a callee (401), and checks the one of the next INVITE."""
         assert call.invite is not None
-        await call.reply(call.invite, 407, headers=[("Proxy-Authenticate", challenge(nonce))])
+        asks, proves = (
+            ("Proxy-Authenticate", "Proxy-Authorization")
+            if status == 407
+            else ("WWW-Authenticate", "Authorization")
+        )
+        await call.reply(call.invite, status, headers=[(asks, challenge(nonce, stale=stale))])
         await call.request("ACK")
         invite = await call.request("INVITE")
-        proof = invite.header("Proxy-Authorization") or ""
+        proof = invite.header(proves) or ""
         require(is_right(proof, "INVITE", PASSWORD), "digest", "right", proof)
-        check("user of the digest", parameters_of(proof).get("username"), US)
+        given = parameters_of(proof)
+        check("user and nonce of the digest", (given.get("username"), given.get("nonce")), (user, nonce))
         call.invite = invite
         return invite
+
+    async def connected(self, peer: WebRtcPeer, **fields: object) -> tuple[Call, str]:
+        """Has the server call a user, who takes the call; returns the call and the leg."""
+        call, leg_id = await self.dialled(**fields)
+        await self.take(call, peer)
+        await self.world.event("leg.connected", leg_id=leg_id)
+        return call, leg_id
+
+    async def take(self, call: Call, peer: WebRtcPeer) -> None:
+        """Answers a call with the media of a peer."""
+        assert call.invite is not None
+        sdp = await peer.answer(call.invite.body.decode())
+        await call.reply(call.invite, 200, sdp=sdp.encode())
+        await call.request("ACK")
 
     @asynccontextmanager
     async def calling(self, name: str = THEM) -> AsyncIterator[Call]:

@@ -15,7 +15,7 @@ from conformance.targets import SECRET
 from conformance.world import World
 
 
-async def _delivered(world: World, kind: str, path: str, secret: str | None, **fields: str) -> Delivery:
+async def delivered(world: World, kind: str, path: str, secret: str | None, **fields: str) -> Delivery:
     """The next delivery of an event: shape, headers and signature."""
     delivery = await world.sink.delivery(kind, path=path, within_s=3.0, **fields)
     where = f"webhook {path} {kind}"
@@ -56,7 +56,7 @@ async def hook_call(world: World) -> None:
     ]
     ending = ["playback.finished", "leg.left_room", "room.deleted", "leg.disconnected"]
     for kind in [*expected, *ending]:
-        delivery = await _delivered(world, kind, "/hook", secret)
+        delivery = await delivered(world, kind, "/hook", secret)
         same = next(f for f in world.vsi.frames.items() if f.get("event_id") == delivery.event["event_id"])
         check(f"{kind} on VSI and webhook", delivery.event, same)
     order = world.sink.order("/hook")
@@ -84,7 +84,7 @@ class _Hooks:
 
     async def get(self, path: str, kind: str, **fields: str) -> Delivery:
         """Takes the next delivery of an event to a path, signed with the secret of that path."""
-        return await _delivered(self.world, kind, path, self.secrets[path], **fields)
+        return await delivered(self.world, kind, path, self.secrets[path], **fields)
 
     def of(self, path: str) -> dict[str, object]:
         """The fields of a request that set this hook."""

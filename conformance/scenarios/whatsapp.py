@@ -30,9 +30,9 @@ async def _hears_user(phone: Phone) -> None:
     require(len(tones) == 1 and abs(tones[0] - USER_HZ) < 15, "tones of the phone", [USER_HZ], tones)
 
 
-def _edge(world: World) -> AbstractAsyncContextManager[Edge]:
+def open_whatsapp(world: World, **settings: str) -> AbstractAsyncContextManager[Edge]:
     """An edge, and a server that calls it and is called by it."""
-    return open_edge(world, "VB_WHATSAPP_EDGE", {"VB_WHATSAPP_DOMAIN": DOMAIN})
+    return open_edge(world, "VB_WHATSAPP_EDGE", {"VB_WHATSAPP_DOMAIN": DOMAIN, **settings})
 
 
 @scenario(
@@ -40,7 +40,7 @@ def _edge(world: World) -> AbstractAsyncContextManager[Edge]:
     needs=("servers",),
 )
 async def wa_out(world: World) -> None:
-    async with _edge(world) as edge:
+    async with open_whatsapp(world) as edge:
         there = edge.world
         phone = await answered(there, tone=PHONE_HZ)
         await phone.join("wa")
@@ -56,6 +56,7 @@ async def wa_out(world: World) -> None:
         check("our part in the handshake", audio.attribute("setup"), "actpass")
         candidates = [line for line in audio.attributes if line.startswith("candidate:")]
         require(bool(candidates) and "end-of-candidates" in audio.attributes, "candidates", "all", candidates)
+        check("what ICE is to do beside", audio.attribute("ice-options"), None)
         peer = await world.open(open_webrtc(USER_HZ, answers=True))
         sdp = await peer.answer(invite.body.decode())
         await call.reply(invite, 180)
@@ -82,7 +83,7 @@ async def wa_out(world: World) -> None:
     needs=("servers",),
 )
 async def wa_in(world: World) -> None:
-    async with _edge(world) as edge:
+    async with open_whatsapp(world) as edge:
         there = edge.world
         phone = await answered(there, tone=PHONE_HZ)
         await phone.join("wa")
@@ -118,11 +119,11 @@ async def wa_in(world: World) -> None:
 
 
 @scenario(
-    "WhatsApp in: offers that cannot be used get 400; refusals, early media, and a caller who gives up",
+    "WhatsApp in: offers that cannot be used get 400; refusals, early media, a caller who gives up or leaves",
     needs=("servers",),
 )
 async def wa_in_refused(world: World) -> None:
-    async with _edge(world) as edge:
+    async with open_whatsapp(world) as edge:
         there = edge.world
         peer = await world.open(open_webrtc(USER_HZ))
         for name, sdp in {
@@ -160,6 +161,11 @@ async def wa_in_refused(world: World) -> None:
             await call.cancel()
             await call.ack(await call.response(487))
             await there.disconnected(leg_id, "caller_cancel")
+        async with edge.calling() as call:
+            await call.send_invite(peer.offer.encode())
+            await call.response(180)
+            leg_id = str((await there.event("leg.ringing", leg_type="whatsapp_in"))["leg_id"])
+        await there.disconnected(leg_id, "caller_cancel")  # its connection has ended
 
 
 @scenario(
@@ -168,17 +174,21 @@ async def wa_in_refused(world: World) -> None:
     timeout_s=60,
 )
 async def wa_out_refused(world: World) -> None:
-    async with _edge(world) as edge:
+    async with open_whatsapp(world) as edge:
         there = edge.world
         for status, reason in {
             403: "forbidden",
             404: "not_found",
+            408: "timeout",
             480: "unavailable",
             486: "busy",
+            487: "cancelled",
             488: "not_acceptable",
             500: "sip_500",
             503: "service_unavailable",
+            600: "sip_600",
             603: "declined",
+            302: "invite_failed",
         }.items():
             call, leg_id = await edge.dialled()
             assert call.invite is not None
@@ -216,17 +226,19 @@ async def _bad_answer(world: World, edge: Edge, name: str) -> None:
 
 
 @scenario(
-    "WhatsApp: a wrong certificate, media that never comes, and media that falls silent",
+    "WhatsApp: an edge that says nothing; a wrong certificate, media that never comes, leaves, falls silent",
     needs=("servers",),
     timeout_s=90,
 )
 async def wa_media_lost(world: World) -> None:
-    async with _edge(world) as edge:
+    async with open_whatsapp(world) as edge:
         there = edge.world
         ended: dict[str, tuple[str, str, bool]] = {}
+        _, unheard = await edge.unchallenged()
         for name, reason in (
             ("wrong certificate", "connect_failed"),
             ("never there", "ice_failed"),
+            ("says goodbye", "ice_disconnected"),
             ("falls silent", "ice_disconnected"),
         ):
             call, leg_id = await edge.dialled()
@@ -245,6 +257,11 @@ async def wa_media_lost(world: World) -> None:
             if name == "falls silent":
                 await there.event("leg.connected", leg_id=leg_id)
                 peer.vanish()
+            elif name == "says goodbye":
+                await there.event("leg.connected", leg_id=leg_id)
+                await peer.say(close=True)
+                await call.reply(await call.request("BYE", 6.0), 200)
+                await there.disconnected(leg_id, reason, answered=True)
             ended[name] = (leg_id, reason, name == "falls silent")
             if name == "wrong certificate":
                 await call.reply(await call.request("BYE", 10.0), 200)
@@ -252,6 +269,7 @@ async def wa_media_lost(world: World) -> None:
         for name in ("never there", "falls silent"):
             leg_id, reason, was_up = ended[name]
             await there.disconnected(leg_id, reason, answered=was_up, within_s=40)
+        await there.disconnected(unheard, "invite_failed", within_s=40)
 
 
 @scenario("WhatsApp: without TLS 503; fields that are missing or of no use 400; nothing starts")

@@ -34,7 +34,7 @@ def legs() -> list[Leg]:
     found = [Leg(number, context, [bytes([number, 7, 7])], talks=number == 0) for number in range(2)]
     for leg, other in zip(found, found[::-1], strict=True):
         talk = WebRtcNegotiation(codecs=[OPUS], session_id=1, ssrc=9, cname="far")
-        offer = talk.read_offer(leg.offer)
+        offer = talk.read_offer(leg.offer())
         local = LocalTransport(Credentials("abcd", "a" * 22), context.identity.fingerprint, (), True, False)
         leg.talk.read_answer(talk.answer(offer, local))
         leg.srtp, leg.remote = Srtp(KEYS), other.base
@@ -81,10 +81,10 @@ def test_a_server_with_more_cores_shares_them_with_the_load_where_there_are_no_o
     assert (server.cores, load.cores) == (frozenset(cores), frozenset(cores))
 
 
-def test_legs_take_once_a_tick_what_has_come_and_do_what_is_due_once_a_second(
+def test_legs_take_what_has_come_and_once_settled_do_what_is_due_once_a_second(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    load = Load("http://localhost", legs=2, amplitude=1000.0, talkers=1, room_size=2)
+    load = Load(legs=2, amplitude=1000.0, talkers=1)
     one, other = load.legs
     asked: list[Leg] = []
     for leg, mate in ((one, other), (other, one)):
@@ -95,11 +95,15 @@ def test_legs_take_once_a_tick_what_has_come_and_do_what_is_due_once_a_second(
     for sequence in range(3):
         for leg in load.legs:
             leg.socket.send(HEADER.pack(0x80, 111, sequence, 0, leg.ssrc))
-    load.take_all()
+    while load.serve(0.0):
+        pass
     assert [(leg.received, leg.lost) for leg in load.legs] == [(3, 0), (3, 0)]
-    for at in range(PER_S):
-        load.expire(at)
+    load.expire()
     assert asked == load.legs
+    load.settle()
+    for _ in range(PER_S):
+        load.expire()
+    assert sorted(map(id, asked[2:])) == sorted(map(id, load.legs))
     for leg in load.legs:
         leg.socket.close()
 

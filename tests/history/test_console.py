@@ -3,6 +3,8 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -106,3 +108,50 @@ def test_what_is_wrong_is_one_line(
 def test_without_a_history_that_is_said(capsys: pytest.CaptureFixture[str]) -> None:
     assert ask(Config(), "list")[0] == 1
     assert "there is no call history" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("list", "--limit", "0"),
+        ("list", "--limit", "-3"),
+        ("prune", "--older-than", "0"),
+        ("prune", "--older-than", "9" * 30),
+        ("list", "--limit", "\u0663"),
+    ],
+)
+def test_a_number_that_makes_no_sense_is_refused(
+    arguments: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        build_parser().parse_args(["calls", *arguments])
+    assert "must be a number from 1 to" in capsys.readouterr().err
+
+
+def test_nothing_is_older_than_all_time(config: Config) -> None:
+    assert ask(config, "prune", "--older-than", "1000000") == (0, "0 calls deleted\n")
+
+
+@pytest.mark.parametrize("form", ["table", "csv", "jsonl"])
+def test_a_terminal_need_not_know_every_letter(
+    store: Store, config: Config, form: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.write([write(9, **{"from": "J\u00f6rg \u65e5\u672c"})])
+    raw = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(raw, encoding="ascii"))
+    assert run(build_parser().parse_args(["calls", "list", "--format", form]), config) == 0
+    assert raw.getvalue().count(b"\n") >= 4
+
+
+def test_who_has_read_enough_is_told_nothing(config: Config, capsys: pytest.CaptureFixture[str]) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    with open(writing, "w", encoding="utf-8") as out:
+        assert run(build_parser().parse_args(["calls", "export"]), config, out) == 1
+    assert capsys.readouterr().err == ""
+
+
+def test_a_full_disk_is_no_fault_of_the_history(config: Config, capsys: pytest.CaptureFixture[str]) -> None:
+    with open("/dev/full", "w", encoding="utf-8") as out:
+        assert run(build_parser().parse_args(["calls", "export"]), config, out) == 1
+    assert capsys.readouterr().err == "vb: the output cannot be written: No space left on device\n"

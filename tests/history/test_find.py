@@ -214,3 +214,32 @@ def test_a_cursor_is_good_for_its_query_only(full: Store) -> None:
     for pairs in ([], [("metadata.X-Team", "blue")], [("metadata.X-Team", "red"), ("sort", "created")]):
         with pytest.raises(InvalidField, match="cursor: belongs to another query"):
             list_calls(full, [*pairs, cursor])
+
+
+@pytest.mark.parametrize("sort", ["created", "-created", "duration", "-ended"])
+def test_where_all_that_followed_is_gone_the_page_leads_back(store: Store, sort: str) -> None:
+    store.write([write(number, duration_us=number * 1_000_000) for number in range(1, 7)])
+    asked = [("sort", sort), ("pageSize", "3")]
+    first = list_calls(store, asked)
+    last = list_calls(store, [("sort", sort), ("pageSize", "500")]).results[3:]
+    assert first.next is not None
+    second = list_calls(store, [*asked, ("cursor", first.next.rsplit("cursor=", 1)[1])])
+    assert second.previous is not None
+    for call in last:
+        store.delete(call.call_id)
+    nothing = list_calls(store, [*asked, ("cursor", first.next.rsplit("cursor=", 1)[1])])
+    assert (nothing.results, nothing.next, nothing.total) == ([], None, 3)
+    assert nothing.previous is not None
+    back = list_calls(store, [*asked, ("cursor", nothing.previous.rsplit("cursor=", 1)[1])])
+    assert [call.call_id for call in back.results] == [call.call_id for call in first.results]
+    for call in first.results:
+        store.delete(call.call_id)
+    store.write([write(number, duration_us=number * 1_000_000) for number in (8, 9)])
+    gone = list_calls(store, [*asked, ("cursor", second.previous.rsplit("cursor=", 1)[1])])
+    if not gone.results:
+        assert gone.next is not None
+        on = list_calls(store, [*asked, ("cursor", gone.next.rsplit("cursor=", 1)[1])])
+        assert len(on.results) == 2
+    store.prune(1 << 54)
+    empty = list_calls(store, [*asked, ("cursor", first.next.rsplit("cursor=", 1)[1])])
+    assert (empty.results, empty.next, empty.previous) == ([], None, None)

@@ -11,10 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import inspect
 
+from bench.history.load import load
 from tests.history.making import change, write
 from vb.errors import ConfigError
 from vb.history import words as words_module
 from vb.history.database import open_engine, parse_url, upgrade
+from vb.history.edge import list_calls
 from vb.history.labels import labels_of, metadata_label, pack_labels, unpack_labels
 from vb.history.packing import pack, unpack
 from vb.history.reasons import MEANINGS, billing_status, end_reason, termination_reason
@@ -50,6 +52,21 @@ def test_words_are_found_again_whatever_their_case(text: str) -> None:
     known = set(words_of([text], []).split())
     for variant in (text, text.casefold()):
         assert set(split_words(variant)) <= known
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("\U0001d407\U0001d404\U0001d40b\U0001d40b\U0001d40e", ["hello"]),
+        ("\u2122 \u2121", ["tm", "tel"]),
+        ("\u24b6\u1d2c", ["aa"]),
+        ("\u03d2\u03f9", ["\u03c5\u03c3"]),
+        ("Stra\u00dfe \ufb01x", ["strasse", "fix"]),
+    ],
+)
+def test_letters_of_every_shape_have_no_case(text: str, words: list[str]) -> None:
+    assert list(split_words(text)) == words
+    assert [word for found in words for word in split_words(found)] == words
 
 
 def test_numbers_are_found_by_their_beginning_and_end_and_names_by_their_beginning() -> None:
@@ -234,3 +251,24 @@ def test_a_record_that_comes_late_or_twice_changes_nothing(store: Store) -> None
     story = store.story(write(1).call_id)
     assert "ended_us" in story.call.document
     assert story.parts == (b'{"n":2}',)
+
+
+@pytest.mark.parametrize("step", ["0001", "0002", "0003"])
+def test_a_database_of_an_older_step_is_brought_up_to_date_with_its_calls(
+    database_url: str, step: str
+) -> None:
+    engine = open_engine(parse_url(database_url))
+    upgrade(engine, to=step)
+    engine.dispose()
+    recordings = [{"file": "/r/a.wav", "finished": True}]
+    load(database_url, [write(n, metadata={"X-Team": "red"}, recordings=recordings) for n in range(5)])
+    store = Store(database_url, run_id=uuid.UUID(int=1))
+    store.open()
+    store.delete(write(0).call_id)
+    store.write([write(0, version=4), write(1, version=4, metadata={"X-Team": "blue"}), write(9)])
+    while not store.tend():
+        pass
+    assert list_calls(store, []).total == 5
+    assert list_calls(store, [("metadata.X-Team", "red")]).total == 3
+    assert list_calls(store, [("durationMin", "1s"), ("metadata.X-Team", "red")]).total == 3
+    store.close()

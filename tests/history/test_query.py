@@ -169,6 +169,7 @@ def test_ids_and_metadata_become_labels() -> None:
         ("pageSize", "99999999999999999999", "pageSize"),
         ("pageSize", "-1", "pageSize"),
         ("pageSize", "1.5", "pageSize"),
+        ("pageSize", "1_0", "pageSize"),
         ("pageSize", "٣", "pageSize"),
         ("search", "", "search"),
         ("search", "%_*\"'()-", "search"),

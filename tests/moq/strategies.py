@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from vb.moq import fields as kinds
 from vb.moq.fields import Filter, Joining, Range
 from vb.moq.messages import MESSAGES, Message
-from vb.moq.wire import MAX_VARINT, Location
+from vb.moq.wire import Location
+from vb.quic.varint import MAX_VARINT
 
 numbers = st.integers(0, MAX_VARINT)
 octets = st.integers(0, 255)

@@ -13,7 +13,7 @@ from tests.moq.strategies import messages
 from vb.moq.codes import SessionCode
 from vb.moq.messages import Announce, Message, Subscribe, SubscribeAnnounces, TrackStatusRequest
 from vb.moq.objects import Object, SubgroupHead
-from vb.moq.wire import varint
+from vb.quic.varint import varint
 
 small = st.integers(0, 6)
 tracks = st.sampled_from([MIX, MIC, ((b"mix",), b"text")])

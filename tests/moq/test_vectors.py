@@ -38,7 +38,7 @@ from vb.moq.messages import (
     UnsubscribeAnnounces,
 )
 from vb.moq.objects import FetchHead, Object, ObjectStream, SubgroupHead
-from vb.moq.wire import Location, Reader, varint
+from vb.moq.wire import Location
 
 MIX = (b"mix",)
 MIC = (b"mic",)
@@ -97,30 +97,6 @@ def test_a_message_is_written_and_read_as_the_draft_has_it(text: str, message: M
     wire = bytes.fromhex(text)
     assert message.encode().hex(" ") == wire.hex(" ")
     assert list(ControlStream().receive(wire)) == [message]
-
-
-@pytest.mark.parametrize(
-    ("value", "text"),
-    [(0, "00"), (63, "3f"), (64, "4040"), (16383, "7fff"), (16384, "80004000"), (2**30, "c000000040000000")],
-)
-def test_integers_take_as_few_bytes_as_they_need(value: int, text: str) -> None:
-    assert varint(value).hex() == text
-    assert Reader(bytes.fromhex(text)).varint() == value
-
-
-@pytest.mark.parametrize(
-    ("text", "value"),
-    # The examples of RFC 9000, appendix A.1.
-    [
-        ("c2197c5eff14e88c", 151288809941952652),
-        ("9d7f3e7d", 494878333),
-        ("7bbd", 15293),
-        ("25", 37),
-        ("4025", 37),
-    ],
-)
-def test_integers_are_read_as_quic_has_them(text: str, value: int) -> None:
-    assert Reader(bytes.fromhex(text)).varint() == value
 
 
 STREAMS: dict[str, tuple[SubgroupHead, list[Object]]] = {

@@ -12,27 +12,14 @@ from vb.quic.capsules import (
     Capsules,
     Close,
     encode_close,
-    encode_number,
-    read_number,
 )
+from vb.quic.varint import varint
 from vb.quic.webtransport import from_http_code, to_http_code
-
-
-@given(st.integers(0, (1 << 62) - 1))
-def test_numbers_are_read_as_they_were_written(value: int) -> None:
-    data = encode_number(value)
-    assert read_number(b"x" + data, 1) == (value, 1 + len(data))
-    assert read_number(data[:-1]) is None
-
-
-@pytest.mark.parametrize(("value", "data"), [(37, "25"), (15293, "7bbd"), (494878333, "9d7f3e7d")])
-def test_numbers_are_those_of_the_rfc(value: int, data: str) -> None:
-    assert encode_number(value) == bytes.fromhex(data)  # RFC 9000, appendix A.1
 
 
 @given(st.integers(0, 0xFFFFFFFF), st.text(max_size=200), st.integers(1, 9))
 def test_an_end_is_read_however_it_is_cut(code: int, reason: str, step: int) -> None:
-    data = encode_number(0x1F) + encode_number(300) + bytes(300) + encode_close(code, reason)
+    data = varint(0x1F) + varint(300) + bytes(300) + encode_close(code, reason)
     capsules, found = Capsules(), None
     for at in range(0, len(data), step):
         found = capsules.receive(data[at : at + step]) or found
@@ -46,7 +33,7 @@ def test_words_that_are_too_long_are_cut_between_characters() -> None:
 
 def test_what_nobody_knows_is_skipped_and_not_kept() -> None:
     capsules = Capsules()
-    assert capsules.receive(encode_number(0x1F) + encode_number(1 << 40)) is None
+    assert capsules.receive(varint(0x1F) + varint(1 << 40)) is None
     for _ in range(100):
         assert capsules.receive(bytes(10_000)) is None
     assert len(capsules._held) == 0
@@ -59,7 +46,7 @@ def test_what_nobody_knows_is_skipped_and_not_kept() -> None:
 )
 def test_a_wrong_end_is_an_error(value: bytes) -> None:
     with pytest.raises(CapsuleError):
-        Capsules().receive(encode_number(0x2843) + encode_number(len(value)) + value)
+        Capsules().receive(varint(0x2843) + varint(len(value)) + value)
 
 
 @given(st.lists(st.binary(max_size=50), max_size=20))

@@ -164,6 +164,13 @@ def test_an_offer_without_a_codec_of_ours_is_refused_and_changes_nothing() -> No
     assert ours.agreed is None
 
 
+def test_where_no_candidates_come_later_none_are_asked_for() -> None:
+    whole = replace(OURS, candidates=(HOST,), complete=True, trickles=False)
+    lines, _ = answered(sdp(*CHROME), transport=whole)
+    assert "a=end-of-candidates" in lines
+    assert not [line for line in lines if line.startswith("a=ice-options")]
+
+
 def test_a_lite_server_says_so() -> None:
     lines, _ = answered(sdp(*CHROME), transport=replace(OURS, lite=True))
     assert "a=ice-lite" in lines

@@ -17,11 +17,15 @@ _HTML: Final = "text/html; charset=utf-8"
 _FILES: Final = {
     "/calls": (
         "calls_page",
-        ("style.css", "main.js", "server.js", "elements.js", "list.js", "story.js", "lanes.js", "sound.js"),
+        (
+            "style.css",
+            *("main.js", "page.js", "server.js", "token.js", "elements.js"),
+            *("list.js", "story.js", "lanes.js", "sound.js"),
+        ),
     ),
     "/phone": (
         "phone_page",
-        ("style.css", "main.js", "call.js", "events.js", "people.js", "sound.js", "keys.js"),
+        ("style.css", "main.js", "call.js", "controls.js", "events.js", "people.js", "sound.js", "keys.js"),
     ),
     "/moq": (
         "moq_page",

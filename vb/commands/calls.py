@@ -28,7 +28,15 @@ T = TypeVar("T")
 PATH: Final = edge.CALLS_PATH
 LINKS: Final = ("next", "previous")
 
-PageSize = Annotated[int, Field(ge=1, le=MAX_PAGE)]
+
+def _plain_number(value: Any) -> Any:
+    """Refuse what Python takes for a number but nobody else does, such as `1_0` and ` 1`."""
+    if isinstance(value, str) and not (value.isascii() and value.isdecimal()):
+        raise ValueError("must be a number")
+    return value
+
+
+PageSize = Annotated[int, BeforeValidator(_plain_number), Field(ge=1, le=MAX_PAGE)]
 
 
 def _as_pairs(value: Any) -> Any:

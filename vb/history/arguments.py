@@ -18,6 +18,7 @@ FILTERS: Final = {
     "timeOfDayEnd": ("--time-of-day-end", "TIME", "made at or before a time of any day"),
     "voiceId": ("--voice", "ID", "with a voice"),
 }
+MAX_NUMBER: Final = 1_000_000
 _REPEATED: Final = frozenset({"agentIds", "metadata"})
 
 
@@ -33,6 +34,17 @@ class _Parser(argparse.ArgumentParser):
         return super().parse_known_args(joined, namespace)
 
 
+def _number(text: str) -> int:
+    """Return a number of days or calls.
+
+    Raises:
+        ArgumentTypeError: it is none.
+    """
+    if not (text.isascii() and text.isdecimal() and 1 <= int(text[:10]) <= MAX_NUMBER):
+        raise argparse.ArgumentTypeError(f"must be a number from 1 to {MAX_NUMBER}")
+    return int(text)
+
+
 def add_parser(commands: Any) -> None:
     """Add `calls` and its commands to a parser's."""
     calls = commands.add_parser(
@@ -45,7 +57,7 @@ def add_parser(commands: Any) -> None:
     )
     listing = verbs.add_parser("list", help="list calls, the newest first")
     _add_filters(listing)
-    listing.add_argument("--limit", type=int, default=50, metavar="N", help="at most so many (50)")
+    listing.add_argument("--limit", type=_number, default=50, metavar="N", help="at most so many (50)")
     listing.add_argument("--format", choices=("table", "jsonl", "csv"), default="table", help="how (table)")
     export = verbs.add_parser("export", help="write all calls that match")
     _add_filters(export)
@@ -55,7 +67,7 @@ def add_parser(commands: Any) -> None:
     show.add_argument("--format", choices=("table", "jsonl"), default="table", help="how (table)")
     prune = verbs.add_parser("prune", help="delete old calls with their recordings")
     prune.add_argument(
-        "--older-than", type=int, metavar="DAYS", help="made before so many days (VB_RETENTION_DAYS)"
+        "--older-than", type=_number, metavar="DAYS", help="made before so many days (VB_RETENTION_DAYS)"
     )
 
 

@@ -12,7 +12,6 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from fnmatch import fnmatchcase
 from typing import Any, Final
-from uuid import UUID
 
 from vb.events.base import Event, Published
 from vb.events.bus import rfc3339
@@ -94,7 +93,6 @@ class Collector:
         self._room_of: dict[str, str] = {}
         self._dirty: dict[str, CallRecord] = {}
         self._trace = SipTrace()
-        self._untold: dict[UUID, CallRecord] = {}
         self._uploads: dict[str, StoredObject] = {}
 
     def __len__(self) -> int:
@@ -204,9 +202,9 @@ class Collector:
 
     def give_back(self, changes: Iterable[Change]) -> None:
         """Take back what could not be written; it comes again with the next `take`."""
-        by_key = {change.key: change for change in changes}
+        by_id = {change.call_id: change for change in changes}
         for call in (*self._calls.values(), *self._ended.values()):
-            change = by_key.get(call.key)
+            change = by_id.get(call.call_id)
             if change is not None:
                 call.give_back(change)
                 self._dirty[call.leg_id] = call
@@ -235,15 +233,9 @@ class Collector:
             if self._dirty.pop(leg_id, None) is not None:
                 self.lost += 1
 
-    def recorded(self, call_id: UUID) -> CallRecord | None:
-        """Return an ended call that lies in the database for the first time; None for any other one."""
-        return self._untold.pop(call_id, None)
-
     def _let_go(self, leg_id: str) -> CallRecord:
         self._trace.forget(leg_id)
-        call = self._ended.pop(leg_id)
-        self._untold.pop(call.call_id, None)
-        return call
+        return self._ended.pop(leg_id)
 
     # -- inside --------------------------------------------------------------------------------------------
 
@@ -297,8 +289,7 @@ class Collector:
             self._leave(leg_id)
             for stay in call.items("rooms"):
                 stay.setdefault("left_us", at_us)  # when a room is deleted nobody is said to leave it
-            ended = self._ended[leg_id] = self._calls.pop(leg_id)
-            self._untold[ended.call_id] = ended
+            self._ended[leg_id] = self._calls.pop(leg_id)
 
     def _leave(self, leg_id: str) -> None:
         room_id = self._room_of.pop(leg_id, None)

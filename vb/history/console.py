@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import csv
+import io
+import os
 import sys
 import time
 import uuid
@@ -60,8 +62,14 @@ def run(args: argparse.Namespace, config: Config, out: IO[str] | None = None) ->
         store = Store(settings.url, run_id=uuid.uuid4())
     except ConfigError as exc:
         return _fail(exc.message)
+    if out is sys.stdout and isinstance(out, io.TextIOWrapper):
+        out.reconfigure(errors="replace")  # a terminal need not know every letter that a name has
     try:
         store.open()
+    except (SQLAlchemyError, OSError) as exc:
+        store.close()
+        return _fail(_unusable(exc))
+    try:
         if args.verb == "show":
             _show(store, args, out)
         elif args.verb == "prune":
@@ -69,13 +77,32 @@ def run(args: argparse.Namespace, config: Config, out: IO[str] | None = None) ->
         else:
             limit = args.limit if args.verb == "list" else None
             _write(_calls(store, parse_query(_pairs(args)), limit), args.format, out)
+        out.flush()
     except VbError as exc:
         return _fail(exc.message)
-    except (SQLAlchemyError, OSError) as exc:
-        return _fail(f"the call history cannot be used: {str(exc).partition(chr(10))[0]}")
+    except SQLAlchemyError as exc:
+        return _fail(_unusable(exc))
+    except BrokenPipeError:  # who reads has seen enough, as `head` has
+        _leave(out)
+        return 1
+    except OSError as exc:
+        _leave(out)
+        return _fail(f"the output cannot be written: {exc.strerror}")
     finally:
         store.close()
     return 0
+
+
+def _unusable(problem: Exception) -> str:
+    return f"the call history cannot be used: {str(problem).partition(chr(10))[0]}"
+
+
+def _leave(out: IO[str]) -> None:
+    """Let what is still to be written go nowhere: else Python tries once more at its end."""
+    try:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), out.fileno())
+    except OSError:  # it is no file
+        return
 
 
 def _fail(message: str) -> int:

@@ -26,7 +26,8 @@ STATEMENT_MS: Final = 10_000
 """A statement is given up then."""
 PROGRESS_STEPS: Final = 200_000
 """Steps of SQLite between two looks at the clock."""
-POOL: Final = 4
+POOL: Final = 6
+"""Connections: of those who read, of who writes, of who tends, and one to spare, so that nobody waits."""
 WORK_MEM: Final = "64MB"
 """Of one statement of PostgreSQL: enough to mark each of a million calls, and not whole pages of them."""
 AS_BYTES: Final[dict[str, Any]] = {"as_bytes": True}
@@ -162,8 +163,12 @@ def make_folder(url: URL) -> None:
         os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
 
 
-def upgrade(engine: Engine) -> None:
+def upgrade(engine: Engine, *, to: str = "head") -> None:
     """Bring the tables up to date; several processes may do so at once.
+
+    Args:
+        engine: of the database.
+        to: the last step that is taken.
 
     Raises:
         OSError: the folder of an SQLite file cannot be made.
@@ -178,4 +183,4 @@ def upgrade(engine: Engine) -> None:
             connection.execute(select(func.pg_advisory_xact_lock(_MIGRATION_LOCK)))
         attributes: dict[str, Any] = config.attributes
         attributes["connection"] = connection
-        command.upgrade(config, "head")
+        command.upgrade(config, to)

@@ -273,7 +273,11 @@ class Finder:
             following = Position(*rows[-1])
         if rows and place is not None and (more or not backwards):
             previous = Position(*rows[0], backwards=True)
-        return Page(calls, self.total(), following, previous)
+        total = self.total()
+        if not rows and place is not None and total:  # what was behind this place is gone: lead back
+            turned = Position(place.value, place.key + (-1 if self._down else 1), not backwards)
+            following, previous = (turned, None) if backwards else (None, turned)
+        return Page(calls, total, following, previous)
 
     def _rows(self, limit: int) -> list[tuple[int, int]]:
         """Return value and key of the next calls, in the order in which they are walked."""

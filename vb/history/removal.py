@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from sqlalchemy import BindParameter, Connection, Select, bindparam, delete, exists, select
+from sqlalchemy.dialects import postgresql, sqlite
 
 from vb.history.common import WordTally
 from vb.history.counts import Deltas, apply_counts, count_call, count_duration, count_labels
 from vb.history.labels import unpack_labels
-from vb.history.schema import CALLS, FILES, KEY_BITS, LABELS, PARTS, words_table
+from vb.history.schema import CALLS, FILES, KEY_BITS, LABELS, PARTS, REMOVED, words_table
 from vb.history.segments import tell_late
 
 
@@ -38,8 +39,29 @@ def doomed(limit: int) -> Select[int]:
 
 def outdated(before_us: int, limit: int) -> Select[int]:
     """Select ended calls that were made before a time."""
-    query = select(CALLS.c.call_key).where(CALLS.c.call_key < before_us << KEY_BITS, CALLS.c.ended_us + 0 > 0)
+    query = select(CALLS.c.call_key).where(
+        CALLS.c.call_key < max(0, before_us) << KEY_BITS, CALLS.c.ended_us + 0 > 0
+    )
     return query.order_by(CALLS.c.call_key).limit(limit)
+
+
+def bar(connection: Connection, call_id: UUID, now_us: int) -> None:
+    """Let a call that is about to be deleted not be stored again when more is told of it."""
+    kind = sqlite if connection.dialect.name == "sqlite" else postgresql
+    row = {"call_id": call_id, "removed_us": now_us}
+    connection.execute(kind.insert(REMOVED).values(row).on_conflict_do_nothing())
+
+
+def removed_of(connection: Connection, call_ids: Sequence[UUID]) -> Iterable[UUID]:
+    """Return those of some calls that were deleted."""
+    if not call_ids:
+        return ()
+    return connection.scalars(select(REMOVED.c.call_id).where(REMOVED.c.call_id.in_(call_ids)))
+
+
+def forget_removed(connection: Connection, before_us: int) -> None:
+    """Let go of the ids of calls that were deleted before a time."""
+    connection.execute(delete(REMOVED).where(REMOVED.c.removed_us < before_us))
 
 
 def remove(connection: Connection, keys: Sequence[int]) -> Removed:

@@ -16,7 +16,7 @@ from vb.history.packing import unpack_json
 from vb.history.reasons import PROCESS_LOST
 from vb.history.record import Change
 from vb.history.schema import CALLS, PARTS, RUNS
-from vb.history.writer import DOCUMENT_PART, Writer, prepare
+from vb.history.writer import DOCUMENT_PART, Recorded, Writer, prepare
 
 SEEN_EVERY_S: Final = 5.0
 GONE_AFTER_US: Final = 45_000_000
@@ -31,6 +31,24 @@ def register(connection: Connection, run_id: UUID, instance_id: str, now_us: int
     return False
 
 
+def ensure(connection: Connection, run_id: UUID, instance_id: str, seen_us: int) -> bool:
+    """Let a process be known whose calls a transaction writes, so that they are closed when it is gone.
+
+    Waits for who closes its calls right now.
+
+    Args:
+        seen_us: when it was last there, in case that nobody knows of it.
+
+    Returns:
+        Whether it was known already.
+    """
+    known = select(RUNS.c.run_id).where(RUNS.c.run_id == run_id)
+    if connection.scalar(known.with_for_update(read=True, key_share=True)) is not None:
+        return True
+    connection.execute(insert(RUNS).values(run_id=run_id, instance_id=instance_id[:255], seen_us=seen_us))
+    return False
+
+
 def unregister(connection: Connection, run_id: UUID) -> None:
     """Say that a process has ended in good order, with all of its calls."""
     connection.execute(delete(RUNS).where(RUNS.c.run_id == run_id))
@@ -42,11 +60,11 @@ def gone(connection: Connection, now_us: int) -> list[UUID]:
     return list(connection.scalars(query.order_by(RUNS.c.seen_us)))
 
 
-def close_calls(connection: Connection, run_id: UUID, now_us: int) -> list[UUID]:
+def close_calls(connection: Connection, run_id: UUID, now_us: int) -> list[Recorded]:
     """Close the calls that a process has left open, in the transaction of a connection.
 
     Returns:
-        Their ids; none when somebody else has closed them.
+        Which these are; none when somebody else has closed them.
     """
     row = connection.execute(select(RUNS).where(RUNS.c.run_id == run_id).with_for_update()).one_or_none()
     if row is None:
@@ -61,9 +79,9 @@ def close_calls(connection: Connection, run_id: UUID, now_us: int) -> list[UUID]
     # It was alive when it was last seen, and its calls with it; what came later nobody knows.
     ended_us = min(row.seen_us, now_us)
     changes = [_closed(call, ended_us) for call in open_calls]
-    Writer(run_id).write(connection, [prepare(change) for change in changes])
+    recorded = Writer(run_id).write(connection, [prepare(change) for change in changes])
     connection.execute(delete(RUNS).where(RUNS.c.run_id == run_id))
-    return [change.call_id for change in changes]
+    return recorded
 
 
 def _closed(call: Any, ended_us: int) -> Change:

@@ -143,6 +143,16 @@ LATE_CALLS: Final = Table(
     comment="calls of segments that changed, came or went since: what a segment says of them is not so",
 )
 
+REMOVED: Final = Table(
+    "removed_calls",
+    METADATA,
+    Column("call_id", Uuid, primary_key=True),
+    Column("removed_us", BigInteger, nullable=False),
+    Index("ix_removed_calls_removed", "removed_us"),
+    comment="calls that somebody deleted a while ago: what comes late of them is not stored again",
+    sqlite_with_rowid=False,
+)
+
 FILES: Final = Table(
     "call_files",
     METADATA,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,13 +20,15 @@ from vb.history.find import Finder, Found, Page
 from vb.history.packing import unpack, unpack_json
 from vb.history.quality import QUALITY_PART
 from vb.history.query import Query
-from vb.history.removal import Removed, doomed, outdated, remove
+from vb.history.removal import Removed, bar, doomed, forget_removed, outdated, remove
 from vb.history.schema import CALLS, PARTS
 from vb.history.seal import tend_segments
 from vb.history.tend import tend_words
-from vb.history.writer import DOCUMENT_PART, CallWrite, Writer
+from vb.history.writer import DOCUMENT_PART, CallWrite, Recorded, Writer
 
 REMOVE_AT_ONCE: Final = 200
+NEVER_SEEN: Final = 0
+"""When a process was last there of which nobody knows more than that it has left calls."""
 T = TypeVar("T")
 
 
@@ -39,6 +42,19 @@ class Story:
 
     call: Found
     parts: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What became of calls that were written.
+
+    Attributes:
+        recorded: those that are over, and were not so in the database before.
+        known: whether the database knew of their process.
+    """
+
+    recorded: tuple[Recorded, ...]
+    known: bool
 
 
 class Store:
@@ -82,18 +98,23 @@ class Store:
 
     # -- writing -------------------------------------------------------------------------------------------
 
-    def write(self, writes: Iterable[CallWrite], run_id: UUID | None = None) -> None:
+    def write(
+        self, writes: Iterable[CallWrite], run_id: UUID | None = None, *, seen_us: int = NEVER_SEEN
+    ) -> Written:
         """Write calls, in one transaction.
 
         Args:
             run_id: the process whose calls they are, when it is not this one.
+            seen_us: when that process was last there, in case that the database does not know of it.
 
         Raises:
             SQLAlchemyError: none of them is written.
         """
         writer = self._writer if run_id is None else Writer(run_id)
         with writing(self._engine) as connection:
-            writer.write(connection, writes)
+            name = self._instance_id if run_id is None else ""
+            known = runs.ensure(connection, run_id or self.run_id, name, seen_us)
+            return Written(tuple(writer.write(connection, writes)), known)
 
     def alive(self, now_us: int) -> bool:
         """Say that this process is there; returns whether the database still knew it."""
@@ -105,14 +126,15 @@ class Store:
         with writing(self._engine) as connection:
             runs.unregister(connection, self.run_id)
 
-    def close_gone(self, now_us: int) -> list[UUID]:
-        """Close the calls of processes that are gone; returns their ids."""
+    def close_gone(self, now_us: int, but: Iterable[UUID] = ()) -> list[Recorded]:
+        """Close the calls of processes that are gone, but for some; returns which these are."""
         with reading(self._engine) as connection:
             found = runs.gone(connection, now_us)
-        return [call for run_id in found if run_id != self.run_id for call in self.close_run(run_id, now_us)]
+        kept = {self.run_id, *but}
+        return [call for run_id in found if run_id not in kept for call in self.close_run(run_id, now_us)]
 
-    def close_run(self, run_id: UUID, now_us: int) -> list[UUID]:
-        """Close the calls of a process that is known to be gone; returns their ids."""
+    def close_run(self, run_id: UUID, now_us: int) -> list[Recorded]:
+        """Close the calls of a process that is known to be gone; returns which these are."""
         with writing(self._engine) as connection:
             return runs.close_calls(connection, run_id, now_us)
 
@@ -127,6 +149,11 @@ class Store:
             if before_us is not None and len(keys) < REMOVE_AT_ONCE:
                 keys += connection.scalars(outdated(before_us, REMOVE_AT_ONCE - len(keys)))
             return remove(connection, keys)
+
+    def forget_removed(self, before_us: int) -> None:
+        """Let go of the ids of calls that were deleted before a time; until then nothing brings them back."""
+        with writing(self._engine) as connection:
+            forget_removed(connection, before_us)
 
     def tend(self, stop: Callable[[], bool] = lambda: False) -> bool:
         """Do some of what makes questions fast: see `vb.history.tend` and `vb.history.seal`.
@@ -157,6 +184,7 @@ class Store:
                 raise NotFound("call not found")
             if not row.ended_us:
                 raise Conflict("the call goes on")
+            bar(connection, call_id, time.time_ns() // 1_000)
             return remove(connection, [row.call_key])
 
     # -- reading -------------------------------------------------------------------------------------------

@@ -28,10 +28,18 @@ _ALONE: Final = re.compile(
 """Scripts that put no space between words: each of their characters counts as a word."""
 
 
+def _plain(text: str) -> str:
+    """Return text without case and accents."""
+    if text.isascii():
+        return text.lower()
+    # Capitals that have a shape of their own, as in mathematics, are letters only once they are taken apart.
+    folded = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", text).casefold())
+    return "".join(char for char in folded if not unicodedata.combining(char))
+
+
 def split_words(text: str) -> Iterator[str]:
     """Cut text into words without case, accents and punctuation; long ones are shortened."""
-    folded = unicodedata.normalize("NFKD", text[:MAX_TEXT_CHARS].casefold())
-    plain = "".join(char for char in folded if not unicodedata.combining(char))
+    plain = _plain(text[:MAX_TEXT_CHARS])
     for run in _RUN.findall(_ALONE.sub(r" \g<0> ", plain)):
         yield run[:MAX_WORD_CHARS]
 

@@ -19,8 +19,9 @@ from sqlalchemy.exc import IntegrityError
 from vb.history.common import WordTally
 from vb.history.counts import Deltas, apply_counts, count_call, count_duration, count_labels
 from vb.history.labels import labels_of, pack_labels, unpack_labels
-from vb.history.packing import dump_json, pack, pack_json
+from vb.history.packing import dump_json, pack, pack_json, unpack_json
 from vb.history.record import Change
+from vb.history.removal import removed_of
 from vb.history.schema import CALLS, DAY_US, FILES, KEY_BITS, LABELS, OPEN, PARTS, words_table
 from vb.history.segments import tell_late
 from vb.history.words import words_of
@@ -49,6 +50,15 @@ class CallWrite:
     parts: Mapping[int, bytes]
     words: str | None
     files: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """A call that is over, and was not so in the database before."""
+
+    call_id: UUID
+    leg_id: str
+    app_id: str | None
 
 
 def prepare(change: Change) -> CallWrite:
@@ -162,15 +172,18 @@ class Writer:
     def __init__(self, run_id: UUID) -> None:
         self._run_id = run_id
 
-    def write(self, connection: Connection, writes: Iterable[CallWrite]) -> None:
+    def write(self, connection: Connection, writes: Iterable[CallWrite]) -> list[Recorded]:
         """Write calls in the transaction of a connection.
+
+        Returns:
+            Those that are over and were not before, as far as the database knew.
 
         Raises:
             SQLAlchemyError: nothing is written once the transaction has been rolled back.
         """
         todo = _merge(writes)
         if not todo:
-            return
+            return []
         tally = WordTally.begin(connection)
         found = {
             row.call_id: row
@@ -179,8 +192,9 @@ class Writer:
             )
         }
         deltas: Deltas = Deltas()
-        new = [write for write in todo if write.call_id not in found]
-        new = self._insert(connection, new)
+        unknown = [write for write in todo if write.call_id not in found]
+        removed = frozenset(removed_of(connection, [write.call_id for write in unknown]))
+        new = self._insert(connection, [write for write in unknown if write.call_id not in removed])
         old = [
             (replace(write, key=found[write.call_id].call_key), found[write.call_id])
             for write in todo
@@ -192,6 +206,8 @@ class Writer:
             count_labels(deltas, write.labels, 1)
         newer = [(write, row) for write, row in old if write.version > row.version]
         self._update(connection, newer, deltas)
+        if not new and not old:
+            return []
         self._parts(connection, [*new, *(write for write, _ in old)])
         self._labels(connection, new, newer)
         self._words(connection, new, [write for write, _ in newer], tally)
@@ -199,6 +215,9 @@ class Writer:
         apply_counts(connection, deltas)
         tally.apply()
         tell_late(connection, [write.key for write in (*new, *(write for write, _ in newer))])
+        # What was closed for a process that is gone ends once more when that one tells how it really ended.
+        ending = [*new, *(write for write, row in newer if not row.ended_us or row.version % 2)]
+        return [_recorded(write) for write in ending if write.ended_us]
 
     def _insert(self, connection: Connection, writes: list[CallWrite]) -> list[CallWrite]:
         """Insert new calls; returns them with their keys, which change where another call has them."""
@@ -321,6 +340,11 @@ class Writer:
         rows = [{"call_key": write.key, "file": file} for write in writes for file in write.files]
         if rows:
             connection.execute(_dialect(connection).insert(FILES).on_conflict_do_nothing(), rows)
+
+
+def _recorded(write: CallWrite) -> Recorded:
+    document = unpack_json(write.parts[DOCUMENT_PART])
+    return Recorded(write.call_id, document.get("leg_id", str(write.call_id)), document.get("app_id"))
 
 
 _CHANGING = frozenset({"version", "run_id", "joined_us", "ended_us", "duration_us", "auto_delete", "labels"})

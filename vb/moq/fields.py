@@ -27,8 +27,8 @@ from vb.moq.wire import (
     Parameters,
     Reader,
     limited,
-    varint,
 )
+from vb.quic.varint import varint
 
 LATEST_OBJECT: Final = 0x2
 NEXT_GROUP: Final = 0x1

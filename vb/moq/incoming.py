@@ -12,8 +12,8 @@ from vb.moq.fields import Filter
 from vb.moq.objects import FetchHead, ObjectStream, TooLong
 from vb.moq.publication import Track
 from vb.moq.subscription import Sink, Subscription
-from vb.moq.wire import MAX_VARINT
 from vb.quic.session import Session
+from vb.quic.varint import MAX_VARINT
 
 MAX_STREAMS: Final = 128
 """Streams of objects that are read at a time."""

@@ -32,7 +32,8 @@ from vb.moq.fields import (
     Versions,
     Wanted,
 )
-from vb.moq.wire import MAX_NAME_BYTES, Coding, Incomplete, Namespace, Reader, varint
+from vb.moq.wire import MAX_NAME_BYTES, Coding, Incomplete, Namespace, Reader
+from vb.quic.varint import varint
 
 MAX_PAYLOAD_BYTES: Final = 65_535
 

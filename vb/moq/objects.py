@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from vb.moq.codes import ObjectStatus, violation
-from vb.moq.wire import Incomplete, Parameters, Reader, read_extensions, varint, write_extensions
+from vb.moq.wire import Incomplete, Parameters, Reader, read_extensions, write_extensions
+from vb.quic.varint import varint
 
 SUBGROUP_TYPES: Final = range(0x08, 0x0E)
 FETCH_TYPE: Final = 0x05

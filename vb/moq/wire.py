@@ -1,6 +1,6 @@
-"""Building blocks of MoQ messages: integers, key-value pairs, names, and how a field is read and written.
+"""Building blocks of MoQ messages: key-value pairs, names, and how a field is read and written.
 
-Spec: RFC 9000 section 16; draft-ietf-moq-transport-11 sections 1.4 and 2.4.1.
+Spec: draft-ietf-moq-transport-11 sections 1.4 and 2.4.1.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from typing import Final, Generic, NamedTuple, TypeVar
 
 from vb.moq.codes import MoqError, SessionCode, violation
+from vb.quic.varint import read_varint, varint
 
 T = TypeVar("T")
 
-MAX_VARINT: Final = (1 << 62) - 1
 MAX_NAMESPACE_PARTS: Final = 32
 MAX_NAME_BYTES: Final = 4096
 """Of a namespace and a track's name together."""
@@ -87,23 +87,15 @@ class Reader:
         return value
 
     def varint(self) -> int:
-        """Take an integer of 1, 2, 4 or 8 bytes; longer ones than needed are fine.
+        """Take an integer of 1, 2, 4 or 8 bytes.
 
         Raises:
             Incomplete: it is cut off.
         """
-        if self.at >= len(self._data):
+        found = read_varint(self._data, self.at)
+        if found is None:
             raise Incomplete
-        first = self._data[self.at]
-        size = 1 << (first >> 6)
-        if size == 1:
-            self.at += 1
-            return first
-        end = self.at + size
-        if end > len(self._data):
-            raise Incomplete
-        value = int.from_bytes(self._data[self.at : end]) & ((1 << (8 * size - 2)) - 1)
-        self.at = end
+        value, self.at = found
         return value
 
     def block(self, limit: int, what: str) -> bytes:
@@ -117,23 +109,6 @@ class Reader:
         if count > limit:
             raise violation(f"{what} has {count} bytes")
         return self.take(count)
-
-
-def varint(value: int) -> bytes:
-    """Return an integer in as few bytes as it needs.
-
-    Raises:
-        ValueError: it has more than 62 bits.
-    """
-    if 0 <= value < 0x40:
-        return bytes((value,))
-    if 0 <= value < 0x4000:
-        return (value | 0x4000).to_bytes(2)
-    if 0 <= value < 0x4000_0000:
-        return (value | 0x8000_0000).to_bytes(4)
-    if 0 <= value <= MAX_VARINT:
-        return (value | 0xC000_0000_0000_0000).to_bytes(8)
-    raise ValueError(f"{value} is no varint")
 
 
 @dataclass(frozen=True, slots=True)

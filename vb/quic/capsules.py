@@ -1,12 +1,14 @@
 """Capsules: what is said about a session on the stream that asked for it.
 
-Spec: RFC 9297 §3, draft-ietf-webtrans-http3 §6; RFC 9000 §16 for the numbers.
+Spec: RFC 9297 §3, draft-ietf-webtrans-http3 §6.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Final
+
+from vb.quic.varint import read_varint, varint
 
 CLOSE_SESSION: Final = 0x2843
 MAX_REASON_BYTES: Final = 1024
@@ -26,30 +28,11 @@ class Close:
     reason: str
 
 
-def encode_number(value: int) -> bytes:
-    """Return a number below 2**62 in as few bytes as can be."""
-    for exponent, bits in enumerate((6, 14, 30, 62)):
-        if value < 1 << bits:
-            size = 1 << exponent
-            return (value | exponent << (8 * size - 2)).to_bytes(size)
-    raise ValueError("number too large")
-
-
-def read_number(data: bytes | bytearray, at: int = 0) -> tuple[int, int] | None:
-    """Return the number at a place and the place behind it; None when not all of it is there."""
-    if at >= len(data):
-        return None
-    size = 1 << (data[at] >> 6)
-    if len(data) < at + size:
-        return None
-    return int.from_bytes(data[at : at + size]) & ((1 << (8 * size - 2)) - 1), at + size
-
-
 def encode_close(code: int, reason: str) -> bytes:
     """Return the capsule that ends a session; words that are too long are cut."""
     words = reason.encode()[:MAX_REASON_BYTES].decode(errors="ignore").encode()
     value = (code & 0xFFFFFFFF).to_bytes(_CODE_BYTES) + words
-    return encode_number(CLOSE_SESSION) + encode_number(len(value)) + value
+    return varint(CLOSE_SESSION) + varint(len(value)) + value
 
 
 class Capsules:
@@ -73,8 +56,8 @@ class Capsules:
                 self._skip -= skipped
                 if self._skip:
                     return None
-            kind = read_number(self._held)
-            length = kind and read_number(self._held, kind[1])
+            kind = read_varint(self._held)
+            length = kind and read_varint(self._held, kind[1])
             if kind is None or length is None:
                 return None
             if kind[0] != CLOSE_SESSION:

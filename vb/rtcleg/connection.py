@@ -99,13 +99,14 @@ class RtcConnection:
             found.update(asdict(srtp.counts))
         return found
 
-    def local(self, *, complete: bool = False) -> LocalTransport:
+    def local(self, *, trickles: bool = True) -> LocalTransport:
         """Return what a description of ours says of it, with the candidates that are known by now.
 
         Args:
-            complete: say that there will be no others, whatever is found later.
+            trickles: whether others may come later, of either side; else there are none, whatever is found.
         """
-        return self.session.local_transport(self.candidates.found, complete=complete or self.candidates.done)
+        complete = self.candidates.done or not trickles
+        return self.session.local_transport(self.candidates.found, complete=complete, trickles=trickles)
 
     def follow(self, theirs: PeerTransport, role: Role) -> bool:
         """Take what the peer says of its transport; True when it restarts ICE.
@@ -123,12 +124,12 @@ class RtcConnection:
         return restart
 
     @asynccontextmanager
-    async def tasks(self, contain: Contain, on_digit: Callable[[str], None]) -> AsyncIterator[None]:
+    async def tasks(self, contain: Contain, on_digit: Callable[[str, float], None]) -> AsyncIterator[None]:
         """Serve RTP and look for candidates inside the block; its end leaves the plane.
 
         Args:
             contain: runs each task.
-            on_digit: told each digit of the peer.
+            on_digit: told each digit of the peer, and for how many seconds its key was down.
         """
         try:
             async with trio.open_nursery() as nursery:

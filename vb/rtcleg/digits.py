@@ -3,30 +3,19 @@
 from __future__ import annotations
 
 from vb.errors import Conflict
-from vb.events.leg import DtmfReceived
 from vb.legs.capabilities import Capability
-from vb.legs.leg import Leg
+from vb.legs.keyed import KeyedLeg
 from vb.rtcleg.media import RtcMedia
 
 
-class RtcDigits(Leg):
-    """A leg whose digits are telephone-events only.
+class RtcDigits(KeyedLeg):
+    """A leg that is sent digits as telephone-events only.
 
     Attributes:
         media: its media.
     """
 
     media: RtcMedia
-    _digits = 0
-
-    def digit_received(self, digit: str) -> None:
-        """Tell of a digit from the far end, and pass it on to the room."""
-        if self.ended:
-            return
-        self._digits += 1
-        self.publish(DtmfReceived(leg_id=self.id, app_id=self.app_id, digit=digit, seq=self._digits))
-        if self.room is not None:
-            self.room.relay_digit(self, digit)
 
     def send_digits(self, digits: str) -> None:
         """Queue digits for the far end, as telephone-events.

@@ -67,14 +67,14 @@ class RtcMedia:
         self.port.configure(replace(self._agreed, remote_rtp=remote, remote_rtcp=remote))
         self.port.sending = True
 
-    async def run(self, on_digit: Callable[[str], None]) -> None:
+    async def run(self, on_digit: Callable[[str, float], None]) -> None:
         """Serve RTCP and digits; the peer's consent, not its silence, ends the leg."""
         await run_rtp(
             self.endpoint,
             self.port,
             cname=self._cname,
             ids=self._ids,
-            on_digit=lambda digit, _lasted_s: on_digit(digit),
+            on_digit=on_digit,
             timing=RtpTiming(timeout_s=0.0),
         )
 

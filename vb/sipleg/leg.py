@@ -10,10 +10,11 @@ import trio
 
 from vb.choices import SrtpKeying
 from vb.errors import BadRequest, Conflict
-from vb.events.leg import DtmfReceived, LegConnected, LegEarlyMedia, QualityInfo
+from vb.events.leg import LegConnected, LegEarlyMedia, QualityInfo
 from vb.legs.capabilities import Capability
 from vb.legs.cdr import REJECTIONS, refusal_reason
 from vb.legs.facts import LegFacts
+from vb.legs.keyed import KeyedLeg
 from vb.legs.leg import Leg
 from vb.legs.protocols import LegHost
 from vb.legs.state import UNANSWERED, LegState
@@ -26,7 +27,6 @@ from vb.sip.info import read_digit
 from vb.sip.refer_events import ReferEvent
 from vb.sip.tasks.endpoint import SipCall
 from vb.sipleg.digit_sending import send_digits
-from vb.sipleg.keypresses import KeyPresses, Way
 from vb.sipleg.late_offer import LateOffer
 from vb.sipleg.media import SipMedia
 from vb.sipleg.media_tasks import MediaTasks
@@ -64,7 +64,7 @@ class SipLegOptions:
     on_end: Callable[[], None] | None = None
 
 
-class SipLeg(Leg):
+class SipLeg(KeyedLeg):
     """A leg whose far end is a SIP user agent; it is its own signalling."""
 
     def __init__(
@@ -88,8 +88,6 @@ class SipLeg(Leg):
         self.late_offer = LateOffer(media.negotiation, self._tasks.expect)
         self.forks = Forks(media.negotiation)
         self._on_media = options.on_media
-        self._digits = 0
-        self._keypresses = KeyPresses()
         self._speech_detection = options.speech_detection
         self.session = Session(self, call, media)
         self.transfers = Transfers(self, options.transfers)
@@ -135,17 +133,6 @@ class SipLeg(Leg):
     async def serve(self, on_ready: Callable[[], None]) -> None:
         """Run the leg to its end."""
         await self.live(self, lambda: self._tasks, on_ready=on_ready, outlives=False)
-
-    def digit_received(self, digit: str, lasted_s: float = 0.0, way: Way = "event") -> None:
-        """Tell of a digit from the far end, whichever way it came, and pass it on to the room; once."""
-        if self.state is LegState.HUNG_UP:
-            return  # its packet was read while the leg said its last word
-        if not self._keypresses.is_new(digit, way, trio.current_time(), lasted_s=lasted_s):
-            return
-        self._digits += 1
-        self.publish(DtmfReceived(leg_id=self.id, app_id=self.app_id, digit=digit, seq=self._digits))
-        if self.room is not None:
-            self.room.relay_digit(self, digit)
 
     def _publish_end(self) -> None:
         if self.options.on_end is not None:

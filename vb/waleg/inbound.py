@@ -40,7 +40,7 @@ def is_whatsapp(call: SipCall, domain: str) -> bool:
     if call.transport != "tls" or not domain:
         return False
     try:
-        host = parse_uri(call.invite.from_.uri).host.lower()
+        host = parse_uri(call.invite.from_.uri).host.lower().removesuffix(".")
     except SipParseError:
         return False
     return host == domain.lower() or host.endswith(f".{domain.lower()}")

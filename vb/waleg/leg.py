@@ -276,7 +276,7 @@ class WhatsAppLeg(RtcDigits):
             case sip.InfoReceived(content_type=kind, body=body):
                 pressed = read_digit(kind, body)
                 if pressed is not None:
-                    self.digit_received(pressed.digit)
+                    self.digit_received(pressed.digit, pressed.duration_ms / 1000, "info")
             case ReferReceived():
                 call.decline_refer(_DECLINED)
             case _:
@@ -286,7 +286,7 @@ class WhatsAppLeg(RtcDigits):
         """Apply an offer and return our answer, which is complete; we begin the handshake where we may."""
         role: Role = "server" if offer.transport.setup == "active" else "client"
         self.connection.follow(offer.transport, role)
-        sdp = self.negotiation.answer(offer, self.connection.local(complete=True), active=True)
+        sdp = self.negotiation.answer(offer, self.connection.local(trickles=False), active=True)
         self._agree()
         return sdp
 
@@ -312,7 +312,7 @@ class WhatsAppLeg(RtcDigits):
         call.answer_offer(self.answer_to(offer))
 
     def _offer_again(self) -> bytes:
-        return self.negotiation.offer(self.connection.local(complete=True))
+        return self.negotiation.offer(self.connection.local(trickles=False))
 
     def _refresh(self, call: SipCall) -> None:
         """Offer the session in force once more; without an answer its time runs out."""

@@ -196,7 +196,7 @@ class OutgoingCall:
         await leg.connection.gathering.wait_done(GATHER_LIMIT_S)
         if leg.ended:
             return None
-        sdp = leg.negotiation.offer(leg.connection.local(complete=True))
+        sdp = leg.negotiation.offer(leg.connection.local(trickles=False))
         return endpoint.dial(replace(self.dial, sdp=sdp, route=route))
 
 

@@ -34,6 +34,7 @@ class LocalTransport:
         candidates: those known by now, the best first.
         complete: there will be no further ones.
         lite: we only answer checks.
+        trickles: further ones of the peer may come after its description.
     """
 
     credentials: Credentials
@@ -41,6 +42,7 @@ class LocalTransport:
     candidates: tuple[Candidate, ...] = ()
     complete: bool = False
     lite: bool = False
+    trickles: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +122,7 @@ def _transport_attributes(transport: LocalTransport) -> list[Attribute]:
     attributes = [
         Attribute("ice-ufrag", transport.credentials.ufrag),
         Attribute("ice-pwd", transport.credentials.password),
-        Attribute("ice-options", "trickle"),
+        *([Attribute("ice-options", "trickle")] if transport.trickles else []),
         Attribute("fingerprint", transport.fingerprint.to_text()),
     ]
     attributes += [Attribute("candidate", candidate.to_text()) for candidate in transport.candidates]

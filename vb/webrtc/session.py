@@ -108,10 +108,18 @@ class Session:
         self._out: list[Transmit] = []
         self._events: list[SessionEvent] = []
 
-    def local_transport(self, candidates: Sequence[Candidate], *, complete: bool) -> LocalTransport:
-        """Return what our next description says of this transport."""
+    def local_transport(
+        self, candidates: Sequence[Candidate], *, complete: bool, trickles: bool = True
+    ) -> LocalTransport:
+        """Return what our next description says of this transport.
+
+        Args:
+            candidates: those known by now.
+            complete: there will be no further ones.
+            trickles: further ones of the peer may come after its description.
+        """
         fingerprint = self._context.identity.fingerprint
-        return LocalTransport(self.ice.local, fingerprint, tuple(candidates), complete, self._lite)
+        return LocalTransport(self.ice.local, fingerprint, tuple(candidates), complete, self._lite, trickles)
 
     def add_local(self, candidate: Candidate, base: Address) -> None:
         """Add a candidate of ours; see `IceAgent.add_local`."""

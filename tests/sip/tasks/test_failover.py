@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 import pytest
 import trio
 
-from tests.support.dns_server import DnsServer, open_dns_server
+from conformance.peers.dns import DnsServer, open_dns_server
 from tests.support.sip_pair import ANSWER, OFFER
 from vb import name_servers
 from vb.ids import SystemIds

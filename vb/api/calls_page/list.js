@@ -2,6 +2,7 @@
 
 import { h, length, seconds, when } from "/calls/elements.js";
 import { local, read } from "/calls/server.js";
+import { isAsking } from "/calls/token.js";
 
 const FRESH_MS = 3000;
 const FIELDS = [
@@ -97,7 +98,7 @@ export function showList(root, tell, signal) {
     load({ onward: true });
   });
   const timer = setInterval(() => {
-    if (!paged && !document.hidden && !document.getElementById("ask").open) load();
+    if (!paged && !document.hidden && !isAsking()) load();
   }, FRESH_MS);
   signal.addEventListener("abort", () => clearInterval(timer));
   return load();

@@ -1,19 +1,11 @@
 // Which view is shown: the list, or the story of the call that the fragment names.
 
-import { forgetToken, hasToken } from "/calls/server.js";
 import { showList } from "/calls/list.js";
+import { $, tell, wireHead } from "/calls/page.js";
 import { showStory } from "/calls/story.js";
 
-const root = document.getElementById("content");
-const state = document.getElementById("state");
-const forget = document.getElementById("forget");
+const root = $("content");
 let view = null;
-
-function tell(text, bad = false) {
-  state.textContent = text;
-  state.className = bad ? "bad" : "";
-  forget.hidden = !hasToken();
-}
 
 async function show() {
   view?.abort();
@@ -25,14 +17,9 @@ async function show() {
   if (moved) root.focus({ preventScroll: true });
 }
 
-forget.addEventListener("click", () => {
-  forgetToken();
+wireHead(() => {
   location.hash = "#/";
   show();
-});
-document.querySelector(".skip").addEventListener("click", (event) => {
-  event.preventDefault();
-  root.focus();
 });
 addEventListener("hashchange", show);
 show();

@@ -1,7 +1,6 @@
-// What the page asks of the server. The token stays in this tab.
+// What the page asks of the server, with the token where one is needed.
 
-const KEY = "vb token";
-let asking = null;
+import { askForToken, forgetToken, hasToken, token } from "/calls/token.js";
 
 export class Refused extends Error {
   constructor(status, message) {
@@ -10,34 +9,15 @@ export class Refused extends Error {
   }
 }
 
-export const hasToken = () => Boolean(sessionStorage.getItem(KEY));
-export const forgetToken = () => sessionStorage.removeItem(KEY);
-
-function ask(problem) {
-  asking ??= new Promise((resolve) => {
-    const dialog = document.getElementById("ask");
-    const input = document.getElementById("token");
-    document.getElementById("ask-problem").textContent = problem;
-    dialog.addEventListener("close", () => {
-      asking = null;
-      if (input.value) sessionStorage.setItem(KEY, input.value);
-      input.value = "";
-      resolve();
-    }, { once: true });
-    dialog.showModal();
-  });
-  return asking;
-}
-
 export async function get(path, signal, request = {}) {
   for (;;) {
-    const token = sessionStorage.getItem(KEY);
-    const answer = await fetch(path, { ...request, headers: token ? { Authorization: `Bearer ${token}` } : {}, signal });
+    const sent = token();
+    const answer = await fetch(path, { ...request, headers: sent ? { Authorization: `Bearer ${sent}` } : {}, signal });
     if (answer.ok) return answer;
     const body = await answer.json().catch(() => ({}));
     if (answer.status !== 401) throw new Refused(answer.status, body.error ?? answer.statusText);
     forgetToken();
-    await ask(token ? "That token was not right." : "");
+    await askForToken(sent ? "That token was not right." : "");
     if (!hasToken()) throw new Refused(401, "A token is needed.");
   }
 }
@@ -51,9 +31,8 @@ export async function send(method, path, body = {}) {
 // A script cannot give a WebSocket or a WebTransport session a header: the token goes as a subprotocol beside the
 // one that is spoken.
 export function tokenProtocol() {
-  const token = sessionStorage.getItem(KEY);
-  if (!token) return [];
-  const bytes = new TextEncoder().encode(token);
+  if (!hasToken()) return [];
+  const bytes = new TextEncoder().encode(token());
   return [`vb.token.${btoa(String.fromCharCode(...bytes)).replace(/[+]/g, "-").replace(/[/]/g, "_").replace(/=+$/, "")}`];
 }
 

@@ -1,46 +1,27 @@
 // The page: what its buttons do, and what they show.
 
-import { forgetToken, hasToken } from "/calls/server.js";
+import { $, tell } from "/calls/page.js";
 import { Call } from "/moq/call.js";
-import { wanted } from "/phone/sound.js";
+import { play, showCall, wireCall } from "/phone/controls.js";
+import { openMicrophone, why } from "/phone/sound.js";
 
 const METER_MS = 100;
-const $ = (id) => document.getElementById(id);
 let call = null;
 
-function tell(text, bad = false) {
-  $("state").textContent = text;
-  $("state").className = bad ? "bad" : "";
-  $("forget").hidden = !hasToken();
-}
+const show = () => showCall(call, [], ["clean"]);
 
-function show() {
-  for (const id of ["mute", "hangup"]) $(id).disabled = !call;
-  for (const id of ["room", "name", "clean", "call"]) $(id).disabled = Boolean(call);
-  $("mute").setAttribute("aria-pressed", String(Boolean(call?.muted)));
-  $("mute").textContent = call?.muted ? "Unmute" : "Mute";
-}
-
-const why = (error) => ({
-  NotAllowedError: "The browser does not let this page use the microphone.",
-  NotFoundError: "There is no microphone.",
-  NotReadableError: "The microphone is in use by another program.",
-}[error.name] ?? error.message);
-
+// Where browsers give no microphone they have none of these either, and the microphone's error says why.
 function check() {
-  if (!navigator.mediaDevices) throw new Error("Browsers give the microphone to pages of https and of localhost only.");
-  if (!("WebTransport" in window && "AudioEncoder" in window)) throw new Error("This browser has no WebTransport or no WebCodecs.");
+  const able = "WebTransport" in window && "AudioEncoder" in window;
+  if (navigator.mediaDevices && !able) throw new Error("This browser has no WebTransport or no WebCodecs.");
 }
 
 const told = {
   state: tell,
-  sound(stream) {
-    $("sound").srcObject = stream;
-    $("sound").play().catch(() => {});
-  },
+  sound: play,
   left() {
     call = null;
-    $("sound").srcObject = null;
+    play(null);
     show();
     $("call").focus();
   },
@@ -52,7 +33,7 @@ async function join() {
   let begun = null;
   try {
     check();
-    const stream = await navigator.mediaDevices.getUserMedia(wanted("", $("clean").checked));
+    const stream = await openMicrophone("", $("clean").checked);
     call = begun = new Call($("room").value, $("name").value.trim(), stream, told);
     show();
     $("hangup").focus();
@@ -65,25 +46,7 @@ async function join() {
   }
 }
 
-$("join").addEventListener("submit", (event) => {
-  event.preventDefault();
-  if (!call && !$("call").disabled) join();
-});
-$("hangup").addEventListener("click", () => call?.hangUp());
-$("mute").addEventListener("click", () => {
-  call?.mute(!call.muted);
-  show();
-});
-$("forget").addEventListener("click", () => {
-  forgetToken();
-  call?.hangUp();
-  tell("");
-});
-document.querySelector(".skip").addEventListener("click", (event) => {
-  event.preventDefault();
-  $("content").focus();
-});
-addEventListener("pagehide", () => call?.hangUp());
+wireCall(() => call, join, show);
 setInterval(() => {
   $("spoken").value = call?.sound?.spoken() ?? 0;
   $("heard").value = call?.sound?.heard?.() ?? 0;
@@ -91,6 +54,5 @@ setInterval(() => {
   $("figures").textContent = figures ? `Frames: ${figures.sent} sent, ${figures.heard} heard, ${figures.dropped} dropped` : "";
 }, METER_MS);
 
-$("room").value = new URLSearchParams(location.search).get("room") ?? $("room").value;
 show();
 tell("");

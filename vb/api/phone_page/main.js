@@ -1,42 +1,24 @@
 // The page: what its buttons do, and what they show.
 
-import { forgetToken, hasToken } from "/calls/server.js";
+import { $, tell } from "/calls/page.js";
 import { Call } from "/phone/call.js";
+import { play, showCall, wireCall } from "/phone/controls.js";
 import { listen } from "/phone/events.js";
 import { makeKeys } from "/phone/keys.js";
 import { People } from "/phone/people.js";
-import { listDevices, meterOf, wanted } from "/phone/sound.js";
+import { listDevices, meterOf, openMicrophone, why } from "/phone/sound.js";
 
 const METER_MS = 100;
-const $ = (id) => document.getElementById(id);
 const people = new People($("people"), $("nobody"), $("texts"));
 let call = null;
 let stopEvents = null;
 let spoken = null;
 let heard = null;
 
-function tell(text, bad = false) {
-  $("state").textContent = text;
-  $("state").className = bad ? "bad" : "";
-  $("forget").hidden = !hasToken();
-}
+const show = () => showCall(call, ["keys", "text", "send"], []);
 
-function show() {
-  for (const id of ["mute", "hangup", "keys", "text", "send"]) $(id).disabled = !call;
-  for (const id of ["room", "name", "call"]) $(id).disabled = Boolean(call);
-  $("mute").setAttribute("aria-pressed", String(Boolean(call?.muted)));
-  $("mute").textContent = call?.muted ? "Unmute" : "Mute";
-}
-
-const why = (error) => ({
-  NotAllowedError: "The browser does not let this page use the microphone.",
-  NotFoundError: "There is no microphone.",
-  NotReadableError: "The microphone is in use by another program.",
-}[error.name] ?? error.message);
-
-async function openMicrophone() {
-  if (!navigator.mediaDevices) throw new Error("Browsers give the microphone to pages of https and of localhost only.");
-  const stream = await navigator.mediaDevices.getUserMedia(wanted($("microphone").value, $("clean").checked));
+async function listenToMicrophone() {
+  const stream = await openMicrophone($("microphone").value, $("clean").checked);
   spoken?.stop();
   spoken = meterOf(stream);
   return stream;
@@ -45,8 +27,7 @@ async function openMicrophone() {
 const told = {
   state: tell,
   sound(stream) {
-    $("sound").srcObject = stream;
-    $("sound").play().catch(() => {});
+    play(stream);
     heard?.stop();
     heard = meterOf(stream);
   },
@@ -57,7 +38,7 @@ const told = {
     spoken?.stop();
     heard?.stop();
     spoken = heard = null;
-    $("sound").srcObject = null;
+    play(null);
     people.clear();
     show();
     $("call").focus();
@@ -69,7 +50,7 @@ async function join() {
   $("call").disabled = true;
   let begun = null;
   try {
-    const stream = await openMicrophone();
+    const stream = await listenToMicrophone();
     listDevices($("microphone"), $("speaker"));
     begun = new Call($("room").value, $("name").value.trim(), stream, told);
     await begun.makeRoom();
@@ -91,20 +72,12 @@ async function join() {
   }
 }
 
-$("join").addEventListener("submit", (event) => {
-  event.preventDefault();
-  if (!call && !$("call").disabled) join();
-});
-$("hangup").addEventListener("click", () => call?.hangUp());
-$("mute").addEventListener("click", () => {
-  call?.mute(!call.muted);
-  show();
-});
+wireCall(() => call, join, show);
 for (const id of ["microphone", "clean"]) {
   $(id).addEventListener("change", async () => {
     if (!call) return;
     try {
-      await call.use(await openMicrophone());
+      await call.use(await listenToMicrophone());
     } catch (error) {
       tell(why(error), true);
     }
@@ -118,16 +91,6 @@ $("write").addEventListener("submit", async (event) => {
   $("text").value = "";
   if (!(await people.write(text))) tell("Nobody here has text in his call.");
 });
-$("forget").addEventListener("click", () => {
-  forgetToken();
-  call?.hangUp();
-  tell("");
-});
-document.querySelector(".skip").addEventListener("click", (event) => {
-  event.preventDefault();
-  $("content").focus();
-});
-addEventListener("pagehide", () => call?.hangUp());
 navigator.mediaDevices?.addEventListener("devicechange", () => listDevices($("microphone"), $("speaker")));
 makeKeys($("keys"), $("pressed"), (key) => Boolean(call?.press(key)));
 setInterval(() => {
@@ -135,7 +98,6 @@ setInterval(() => {
   $("heard").value = heard?.() ?? 0;
 }, METER_MS);
 
-$("room").value = new URLSearchParams(location.search).get("room") ?? $("room").value;
 listDevices($("microphone"), $("speaker"));
 show();
 tell("");

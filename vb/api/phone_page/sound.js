@@ -3,9 +3,18 @@
 const QUIETEST_DB = -60;
 let context = null;
 
-export const wanted = (device, clean) => ({
-  audio: { ...(device ? { deviceId: { exact: device } } : {}), echoCancellation: clean, noiseSuppression: clean, autoGainControl: clean },
-});
+export function openMicrophone(device, clean) {
+  if (!navigator.mediaDevices) throw new Error("Browsers give the microphone to pages of https and of localhost only.");
+  return navigator.mediaDevices.getUserMedia({
+    audio: { ...(device ? { deviceId: { exact: device } } : {}), echoCancellation: clean, noiseSuppression: clean, autoGainControl: clean },
+  });
+}
+
+export const why = (error) => ({
+  NotAllowedError: "The browser does not let this page use the microphone.",
+  NotFoundError: "There is no microphone.",
+  NotReadableError: "The microphone is in use by another program.",
+}[error.name] ?? error.message);
 
 // Returns a function that tells the level of a stream: 0 for silence, 1 for full scale.
 export function meterOf(stream) {

@@ -7,7 +7,7 @@ once, counted, and tried again later; nothing that was taken is let go before it
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal
@@ -19,16 +19,22 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlch
 
 from vb.history.edge import delete_files
 from vb.history.record import Change
-from vb.history.runs import SEEN_EVERY_S
+from vb.history.runs import GONE_AFTER_US, SEEN_EVERY_S
 from vb.history.schema import DAY_US
 from vb.history.spool import QueueFull, Spool
-from vb.history.store import Store
-from vb.history.writer import CallWrite, decode, encode, prepare
+from vb.history.store import NEVER_SEEN, Store
+from vb.history.writer import CallWrite, Recorded, decode, encode, prepare
 
 log = structlog.get_logger(__name__)
 
 BATCH: Final = 200
+DRAIN_S: Final = 1.0
+"""How long one round hands on what waits: all else must not wait for the whole of a long queue."""
+AWAY_US: Final = 3 * round(SEEN_EVERY_S * 1_000_000)
+"""Who could not say for so long that it is there, knows nothing of the others either."""
 SWEEP_EVERY_S: Final = 60.0
+REMOVED_KEPT_US: Final = 30 * DAY_US
+"""How long a deleted call is kept from coming back with what a killed process has left of it."""
 SWEEP_ROUNDS: Final = 5
 """Batches of old calls that one round removes at most, so that writing is not held up."""
 
@@ -48,8 +54,8 @@ class Kept:
     """
 
     refused: list[Change] = field(default_factory=list)
-    recorded: list[UUID] = field(default_factory=list)
-    closed: list[UUID] = field(default_factory=list)
+    recorded: list[Recorded] = field(default_factory=list)
+    closed: list[Recorded] = field(default_factory=list)
     left: list[str] = field(default_factory=list)
     unknown: bool = False
 
@@ -96,6 +102,8 @@ class Keeper:
         self._queue: Spool | None = None
         self._ready = False
         self._seen_at = float("-inf")
+        self._seen_us = 0
+        self._judges_at_us = 0
         self._swept_at = float("-inf")
 
     @property
@@ -111,15 +119,14 @@ class Keeper:
             last: whether the server stops.
         """
         kept = Kept()
-        writes = [prepare(change) for change in changes]
+        writes = list(self._prepared(changes))
         queued = self._enqueue(writes)
         try:
             self._open()
             if not queued:  # the disk is full or away, but perhaps the database is not
                 self._write(writes, kept)
                 queued = True
-            if self._queue is not None:
-                self._empty(self._queue, kept)
+            if self._queue is not None and self._empty(self._queue, kept):
                 self._close_left(self._queue, kept)
             self._look_after(kept, last=last)
         except (SQLAlchemyError, OSError, CommandError) as exc:
@@ -129,6 +136,14 @@ class Keeper:
         if not queued:
             kept.refused = list(changes)
         return kept
+
+    def _prepared(self, changes: Iterable[Change]) -> Iterator[CallWrite]:
+        for change in changes:
+            try:
+                yield prepare(change)
+            except Exception:  # the boundary of a call: what it is made of must not hold up the others
+                self.damaged += 1
+                log.exception("a record of a call cannot be made", call_id=str(change.call_id))
 
     # -- the queue -----------------------------------------------------------------------------------------
 
@@ -147,8 +162,9 @@ class Keeper:
         self._works("queue")
         return True
 
-    def _empty(self, queue: Spool, kept: Kept) -> None:
-        """Write what the queue holds."""
+    def _empty(self, queue: Spool, kept: Kept) -> bool:
+        """Write what the queue holds, for a while; returns whether that was all."""
+        until = self._monotonic() + DRAIN_S
         while items := queue.take(BATCH):
             writes: dict[UUID, list[CallWrite]] = {}
             for item in items:
@@ -160,11 +176,16 @@ class Keeper:
             for run_id, of_run in writes.items():
                 self._write(of_run, kept, None if run_id == self._store.run_id else run_id)
             queue.ack([item.number for item in items])
+            if self._monotonic() > until:
+                break
+        return not len(queue)
 
     def _write(self, writes: Sequence[CallWrite], kept: Kept, run_id: UUID | None = None) -> None:
+        if not writes:
+            return
+        seen_us = self._now_us() if run_id is None else NEVER_SEEN
         try:
-            if writes:
-                self._store.write(writes, run_id)
+            done = self._store.write(writes, run_id, seen_us=seen_us)
         except (OperationalError, InterfaceError):
             raise
         except (DBAPIError, ArithmeticError, ValueError) as exc:
@@ -176,7 +197,9 @@ class Keeper:
             log.error("a record of a call is refused", problem=_first_line(exc))
             return
         self.written += len(writes)
-        kept.recorded += [write.call_id for write in writes if write.ended_us]
+        kept.recorded += done.recorded
+        if run_id is None:
+            self._met(kept, known=done.known)
 
     # -- the database --------------------------------------------------------------------------------------
 
@@ -198,18 +221,28 @@ class Keeper:
             return
         now = self._monotonic()
         if now - self._seen_at >= SEEN_EVERY_S:
-            known = self._store.alive(self._now_us())
-            kept.unknown = not known and self._seen_at > float("-inf")
-            self._seen_at = now
-            closed = self._store.close_gone(self._now_us())
-            self._told_closed(closed)
-            kept.closed += closed
+            now_us = self._now_us()
+            self._met(kept, known=self._store.alive(now_us))
+            was_away = now_us - self._seen_us > AWAY_US if self._seen_us else self.failures["database"] > 0
+            if was_away:  # the others may have been away as well, and may need longer to come back
+                self._judges_at_us = now_us + GONE_AFTER_US
+            self._seen_at, self._seen_us = now, now_us
+            if now_us >= self._judges_at_us:
+                left = self._queue.left if self._queue is not None else ()
+                closed = self._store.close_gone(now_us, left)
+                self._told_closed(closed)
+                kept.closed += closed
         if now - self._swept_at >= SWEEP_EVERY_S and self._sweep(kept):
             self._swept_at = now
+
+    def _met(self, kept: Kept, *, known: bool) -> None:
+        """Take note of whether the database still knew this process, once it was told of it."""
+        kept.unknown = kept.unknown or (not known and self._seen_us > 0)
 
     def _sweep(self, kept: Kept) -> bool:
         """Remove some calls that are too old, or that their policy removes; returns whether none is left."""
         before_us = self._now_us() - round(self._retention_days * DAY_US) if self._retention_days else None
+        self._store.forget_removed(self._now_us() - REMOVED_KEPT_US)
         for _ in range(SWEEP_ROUNDS):
             removed = self._store.prune(before_us)
             if not removed.calls:
@@ -218,7 +251,7 @@ class Keeper:
             kept.left += delete_files(removed.files, self._recordings_folder)
         return False
 
-    def _told_closed(self, closed: Sequence[UUID]) -> None:
+    def _told_closed(self, closed: Sequence[Recorded]) -> None:
         if closed:
             log.warning("calls of a lost server process are closed", calls=len(closed))
 

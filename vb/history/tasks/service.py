@@ -204,6 +204,10 @@ class History:
                 except SQLAlchemyError as exc:  # only searches are slower; the writing tells what is wrong
                     done = True
                     log.warning("the call history is not tended", problem=type(exc).__name__)
+                except Exception:  # the boundary of tending: without it searches are slower, and no more
+                    done = True
+                    self.faults += 1
+                    log.exception("the call history is not tended")
         finally:
             self._ends = True
 
@@ -216,7 +220,7 @@ class History:
             if kept.refused or self.keeper.problems:
                 await trio.sleep(RETRY_S)
                 continue
-            if self.collector.waiting >= TAKE:
+            if self.collector.waiting >= TAKE or self.keeper.queued:
                 continue
             with trio.move_on_after(IDLE_S):
                 await self._wakeup.wait()
@@ -245,20 +249,15 @@ class History:
         return kept
 
     def _tell(self, kept: Kept) -> None:
-        """Say which calls lie in the database now, each one of this process once, and what has gone wrong."""
+        """Say which calls lie in the database now, and what has gone wrong."""
         told, now = self._told, dict(self.keeper.problems)
         for part in now.keys() - told.keys():
             self._bus.publish(HistoryFailed(part=part, error=now[part]))
         for part in told.keys() - now.keys():
             self._bus.publish(HistoryRecovered(part=part))
         self._told = now
-        for call_id in kept.recorded:
-            call = self.collector.recorded(call_id)
-            if call is not None:
-                app_id = call.document.get("app_id")
-                self._bus.publish(CallRecorded(call_id=str(call_id), leg_id=call.leg_id, app_id=app_id))
-        for call_id in kept.closed:
-            self._bus.publish(CallRecorded(call_id=str(call_id), leg_id=str(call_id)))
+        for call in (*kept.recorded, *kept.closed):
+            self._bus.publish(CallRecorded(call_id=str(call.call_id), leg_id=call.leg_id, app_id=call.app_id))
 
     async def drain(self, deadline: float) -> None:
         """Write what has happened so far, until a time of Trio's clock."""

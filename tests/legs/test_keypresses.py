@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vb.sipleg.keypresses import WINDOW_S, KeyPresses, Way
+from vb.legs.keypresses import WINDOW_S, KeyPresses, Way
 
 WAYS: list[Way] = ["event", "info", "tone"]
 
