@@ -10,11 +10,21 @@ from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 
-from bench.cases import CASES, ON_REQUEST, QUICK, AgentsCase, Case, MediaCase, OwnAgentsCase, SoakCase
+from bench.cases import (
+    CASES,
+    ON_REQUEST,
+    QUICK,
+    AgentsCase,
+    Case,
+    MediaCase,
+    OwnAgentsCase,
+    SoakCase,
+    WebRtcCase,
+)
 from bench.generator import GeneratorFailed
 from bench.host import raise_open_files
 from bench.outcome import Options, Outcome
-from bench.report import case_text, profile_text, write_json
+from bench.report import case_text, profile_text, share_text, write_json
 from bench.rows import missed_bars
 from bench.run import run_case
 from bench.server import ROOT, ServerFailed
@@ -112,6 +122,8 @@ def main(argv: list[str] | None = None) -> int:
             results.append((case, runs, baseline))
             failures += missed_bars(case, runs)
             print(case_text(case, runs, baseline), flush=True)
+            if isinstance(case, WebRtcCase) and (share := share_text(case, results)) is not None:
+                print(share, flush=True)
     if args.json is not None:
         write_json(args.json, results)
     for failure in failures:

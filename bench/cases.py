@@ -16,6 +16,8 @@ LATE_TICKS_PERCENT: Final = 1.0
 MEMORY_KB: Final = 150.0
 WEBRTC_MEMORY_KB: Final = 400.0
 WEBRTC_LATENESS_P99_MS: Final = 10.0
+FEW_SHARE: Final = 0.25
+"""Most that a room in which few talk may cost, of one in which all do."""
 BESIDE_CODEC: Final = 2.5
 """What a browser costs beside its codec, over what a phone costs."""
 MOQ_BESIDE_BROWSER: Final = 2.5
@@ -110,6 +112,7 @@ class WebRtcCase:
         phones: whether as many PCMU phones are then called into the same rooms, for the ratio.
         checked: whether what listeners hear is judged; too many tones at once drown in a codec for speech.
         bar_us: most µs of CPU per leg and tick, None without a bar.
+        share_of: the case whose cost this one may have a share of, where both are run.
     """
 
     name: str
@@ -122,6 +125,7 @@ class WebRtcCase:
     phones: bool = False
     checked: bool = True
     bar_us: float | None = None
+    share_of: str | None = None
 
     @property
     def amplitude(self) -> float:
@@ -429,7 +433,7 @@ CASES: Final[tuple[Case, ...]] = (
     WebRtcCase("webrtc-pairs-100", 100, phones=True),
     WebRtcCase("webrtc-pairs-170", 170, cores=2),
     WebRtcCase("webrtc-room-all", 100, "one room", complexity="0", checked=False),
-    WebRtcCase("webrtc-room-few", 100, "one room", talkers=3, complexity="0"),
+    WebRtcCase("webrtc-room-few", 100, "one room", talkers=3, complexity="0", share_of="webrtc-room-all"),
     WebRtcCase("webrtc-handshakes", 20, handshakes_per_s=30.0),
     DelayCase(),
     VoiceCase(),

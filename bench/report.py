@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from bench.cases import (
+    FEW_SHARE,
     AgentsCase,
     BesideCase,
     BurstCase,
@@ -32,6 +33,7 @@ from bench.cases import (
     WebSocketCase,
 )
 from bench.outcome import Outcome, SoakFigures, WebRtcFigures
+from bench.row import Row
 from bench.rows import rows_of, stage_lines
 from bench.window import TICK_S
 
@@ -54,6 +56,31 @@ def case_text(case: Case, runs: Sequence[Outcome], baseline: Sequence[Outcome] =
     if isinstance(case, MediaCase | SpeakersCase | WebRtcCase) and runs and not faults:
         faults = ["  every listener hears exactly its room mates and never itself"]
     return "\n".join([title, *(row.text() for row in rows_of(case, runs, baseline)), *trends, *faults])
+
+
+def share_text(
+    case: WebRtcCase, results: Sequence[tuple[Case, Sequence[Outcome], Sequence[Outcome]]]
+) -> str | None:
+    """Return what a case costs of another one that was run as well, None where it was not.
+
+    Both are what a tick that was played costs a leg, so that it does not matter how many were.
+    """
+    costs = {
+        other.name: (_tick_us(runs), _tick_us(baseline))
+        for other, runs, baseline in results
+        if isinstance(other, WebRtcCase)
+    }
+    own, all_of_it = costs.get(case.name), costs.get(case.share_of or "")
+    if own is None or all_of_it is None:
+        return None
+    shares = [few / whole if few and whole else None for few, whole in zip(own, all_of_it, strict=True)]
+    return Row(f"a played tick, of {case.share_of}", shares[0], FEW_SHARE, shares[1]).text()
+
+
+def _tick_us(runs: Sequence[Outcome]) -> float | None:
+    """Return the least that a tick that was played cost a leg in any run."""
+    figures = [run.figures for run in runs]
+    return min((one.stages.cpu_us for one in figures if isinstance(one, WebRtcFigures)), default=None)
 
 
 def trend_lines(figures: SoakFigures) -> list[str]:

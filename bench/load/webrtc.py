@@ -215,6 +215,7 @@ class Load:
         for fd in self._by_fd:
             self._epoll.register(fd, select.EPOLLIN)
         self._room = memoryview(bytearray(ROW_BYTES))
+        self._turn, self._turns = 0, 1
 
     def connect(self, room_size: int, connect: Callable[[Leg, str], None]) -> None:
         """Connect each leg with the server, one after the other.
@@ -254,10 +255,15 @@ class Load:
             leg.session.receive(data, source, leg.base, time.monotonic())
             leg.flush()
 
+    def settle(self) -> None:
+        """Do from now on what each session has due once a second: all are up, and nothing of it is urgent."""
+        self._turns = PER_S
+
     def expire(self) -> None:
-        """Do what sessions have due."""
+        """Do what sessions have due: all of them, or those whose turn it is."""
         now = time.monotonic()
-        for leg in self.legs:
+        self._turn = (self._turn + 1) % self._turns
+        for leg in self.legs[self._turn :: self._turns]:
             deadline = leg.session.deadline()
             if deadline is not None and now >= deadline:
                 leg.session.expire(now)
@@ -266,7 +272,8 @@ class Load:
 
 def talk_and_tell(load: Load) -> None:
     """Talk until told to stop, and tell what was counted and heard."""
-    told = talk(load, Outgoing(load.legs).send)
+    load.settle()
+    told = talk(load, Outgoing(load.legs).send, once_a_tick=True)
     told |= {
         "received": [leg.received for leg in load.legs],
         "lost": [leg.lost for leg in load.legs],

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import datetime
 import os
+from functools import partial
 
 import numpy as np
 import pytest
 
 from bench.cases import CASES, WebRtcCase
+from bench.figures import Spread
+from bench.generator import LoadLateness
 from bench.host import placements
-from bench.load.webrtc import ONE_BYTE_FORM, SILENT_LEVEL, TALKING_LEVEL, Leg, Outgoing
-from bench.report import case_text
+from bench.load.webrtc import HEADER, ONE_BYTE_FORM, PER_S, SILENT_LEVEL, TALKING_LEVEL, Leg, Load, Outgoing
+from bench.outcome import Outcome, Stages, WebRtcFigures, Window
+from bench.report import case_text, share_text
 from vb.codecs.base import OPUS
 from vb.sdp.ice import Credentials
 from vb.webrtc.certificate import make_identity
@@ -75,6 +79,56 @@ def test_a_server_with_more_cores_shares_them_with_the_load_where_there_are_no_o
     cores = sorted(os.sched_getaffinity(0))
     server, load = placements(realtime=False, server_cores=len(cores))
     assert (server.cores, load.cores) == (frozenset(cores), frozenset(cores))
+
+
+def test_legs_take_what_has_come_and_once_settled_do_what_is_due_once_a_second(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    load = Load(legs=2, amplitude=1000.0, talkers=1)
+    one, other = load.legs
+    asked: list[Leg] = []
+    for leg, mate in ((one, other), (other, one)):
+        leg.remote = mate.base
+        leg.srtp = Srtp(KEYS)
+        leg.socket.connect(mate.base)
+        monkeypatch.setattr(leg.session, "deadline", partial(asked.append, leg))
+    for sequence in range(3):
+        for leg in load.legs:
+            leg.socket.send(HEADER.pack(0x80, 111, sequence, 0, leg.ssrc))
+    while load.serve(0.0):
+        pass
+    assert [(leg.received, leg.lost) for leg in load.legs] == [(3, 0), (3, 0)]
+    load.expire()
+    assert asked == load.legs
+    load.settle()
+    for _ in range(PER_S):
+        load.expire()
+    assert sorted(map(id, asked[2:])) == sorted(map(id, load.legs))
+    for leg in load.legs:
+        leg.socket.close()
+
+
+def run_that_costs(cpu_us: float) -> Outcome:
+    late = Spread(0.0, 0.0, 0.0, 0.0)
+    window = Window(cpu_us, 0.0, LoadLateness(0.0, 0.0, 0.0, 0.0, 0.0), late, 0.0, 0.0)
+    stages = Stages(cpu_us, {}, late, 0.0, 0.5)
+    return Outcome(WebRtcFigures(window, None, 0.0, 0, 0, 1.0, 0.0, stages), ())
+
+
+def test_a_room_in_which_few_talk_is_held_against_one_in_which_all_do_where_both_were_run() -> None:
+    cases = {case.name: case for case in CASES if isinstance(case, WebRtcCase)}
+    few, whole = cases["webrtc-room-few"], cases["webrtc-room-all"]
+    results = [
+        (whole, [run_that_costs(200.0), run_that_costs(180.0)], [run_that_costs(200.0)]),
+        (few, [run_that_costs(45.0)], [run_that_costs(60.0)]),
+    ]
+    text = share_text(few, results)
+    assert text is not None
+    assert "0.25   bar 0.25" in text
+    assert "ok" in text
+    assert "baseline 0.30" in text
+    assert share_text(few, results[1:]) is None
+    assert share_text(whole, results) is None
 
 
 def test_each_case_says_what_happens_in_it() -> None:

@@ -14,6 +14,7 @@ from vb.codecs.opus import OpusEncoder
 from vb.mixer.batch import NO_LEVEL, Batch
 from vb.mixer.demux import Demux
 from vb.mixer.extensions import skip_extensions
+from vb.mixer.resting import MAX_BYTES
 from vb.rtp.packet import parse_rtp
 
 
@@ -164,9 +165,9 @@ class LevelPhone(Phone):
         self.timestamp += 960
 
 
-def test_a_leg_whose_level_says_silence_is_not_decoded_and_heard_again_at_once() -> None:
-    world = World()
-    plain, other = world.phone(400), world.phone(600)
+def browser(world: World) -> LevelPhone:
+    """Add one whose levels are agreed on."""
+    plain = world.phone(400)
     world.phones.remove(plain)
     phone = LevelPhone(world.io, plain.port, plain.source, ssrc=plain.ssrc)
     phone.encoder = OpusEncoder(48000)
@@ -174,6 +175,16 @@ def test_a_leg_whose_level_says_silence_is_not_decoded_and_heard_again_at_once()
     phone.port.configure(agreed(plain.source[1], codec=OPUS))
     phone.port.audio_level_id = 1
     world.phones.append(phone)
+    return phone
+
+
+@pytest.mark.parametrize("most_bytes", [MAX_BYTES, 3])
+def test_a_leg_whose_level_says_silence_is_not_decoded_and_heard_again_at_once(
+    most_bytes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vb.mixer.ingest.MAX_BYTES", most_bytes)
+    world = World()
+    phone, other = browser(world), world.phone(600)
     world.room(phone, other)
     world.run(50)
     assert world.plane.statistics.rested == 0

@@ -140,14 +140,20 @@ class LegColumns:
         self.step[slot] = 0
         heapq.heappush(self._free, slot)
 
-    def packet_views(self, slots: Sequence[int], size: int) -> list[memoryview]:
+    def packet_views(self, slots: Sequence[int], size: int | Sequence[int]) -> list[memoryview]:
         """Return the first so many bytes of the outgoing packet of each of some legs.
 
         Those of the usual sizes are made once for each slot.
+
+        Args:
+            slots: the legs.
+            size: of all packets, or of each.
         """
         whole = self.packets.reshape(-1).data
+        starts = [slot * MAX_PACKET_BYTES for slot in slots]
+        if not isinstance(size, int):
+            return [whole[at : at + length] for at, length in zip(starts, size, strict=True)]
         if not 0 <= size - USUAL_PACKET_BYTES <= _MAX_TAG_BYTES:
-            starts = [slot * MAX_PACKET_BYTES for slot in slots]
             return [whole[at : at + size] for at in starts]
         views = self._views.setdefault(size, [])
         for slot in range(len(views), self.reach):

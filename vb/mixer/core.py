@@ -11,6 +11,7 @@ from vb.mixer.batch import Io
 from vb.mixer.columns import LegColumns
 from vb.mixer.frames import RATES_HZ
 from vb.mixer.hands import Hands, OneHand
+from vb.mixer.resting import Resting
 from vb.mixer.sharing import Sharing
 from vb.mixer.speaking import Speaking
 from vb.mixer.stats import PlaneStatistics
@@ -71,6 +72,7 @@ class PlaneCore:
         self.ports: list[Port | None] = [None] * capacity
         self.latches: list[SourceLatch | None] = [None] * capacity
         self.streams: list[StreamReceiver | None] = [None] * capacity
+        self.resting = Resting(capacity)
         self.packetizers: list[Packetizer | None] = [None] * capacity
         self.sharing = Sharing(self)
         self.transforms = Transforms(self)

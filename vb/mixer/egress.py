@@ -271,14 +271,12 @@ class Egress:
         self._sequence[slots] = sequence
         self._timestamp[slots] = columns.timestamp[slots]
         whole = columns.packets.reshape(-1).data
-        packets: list[memoryview] = []
         sizes: list[int] = []
         for slot, data in alone:
             start, size = slot * MAX_PACKET_BYTES, HEADER_BYTES + len(data)
             whole[start + HEADER_BYTES : start + size] = data
-            packets.append(whole[start : start + size])
             sizes.append(size)
-        self._hand_over([slot for slot, _ in alone], packets, sizes)
+        self._hand_over([slot for slot, _ in alone], sizes)
         columns.sequence[slots] = sequence + np.uint16(1)
         columns.marker[slots] = False
         columns.sent_packets[slots] += 1
@@ -303,18 +301,30 @@ class Egress:
         columns.packets[slots, 1] = np.where(marker, types | _MARKER, types)
         self._sequence[slots] = sequence
         self._timestamp[slots] = timestamps
-        self._hand_over(recipients.slot_list, recipients.packets(HEADER_BYTES + size), HEADER_BYTES + size)
+        self._hand_over(recipients.slot_list, HEADER_BYTES + size, recipients)
         columns.sequence[slots] = sequence + np.uint16(1)
         columns.marker[slots] = False
         columns.sent_packets[slots] += 1
         columns.sent_octets[slots] += size
         self._core.statistics.packets_out += slots.size
 
-    def _hand_over(self, slots: list[int], packets: list[memoryview], size: int | list[int]) -> None:
-        """Give finished packets to the sockets, all of one size or each of its own."""
-        if self._core.transforms:
-            slots, packets = self._core.transforms.send(slots, packets, size)
-        self._core.io.send(slots, packets)
+    def _hand_over(
+        self, slots: list[int], size: int | list[int], recipients: _Recipients | None = None
+    ) -> None:
+        """Give finished packets to the sockets, all of one size or each of its own.
+
+        Args:
+            slots: the legs.
+            size: of all packets, or of each.
+            recipients: these legs, where they are the same in every tick.
+        """
+        core = self._core
+        if core.transforms:
+            core.io.send(*core.transforms.send(slots, size))
+        elif recipients is not None and isinstance(size, int):
+            core.io.send(slots, recipients.packets(size))
+        else:
+            core.io.send(slots, core.columns.packet_views(slots, size))
 
     def _tone(self, port: RtpPort) -> Pcm:
         """Return 20 ms of the digits that go out as tones."""
@@ -344,7 +354,7 @@ class Egress:
         self._sequence[slot] = columns.sequence[slot]
         self._timestamp[slot] = timestamp
         packet[HEADER_BYTES:size] = np.frombuffer(payload, np.uint8)
-        self._hand_over([slot], [packet[:size].data], size)
+        self._hand_over([slot], size)
         columns.sequence[slot] = (int(columns.sequence[slot]) + 1) & 0xFFFF
         columns.sent_packets[slot] += 1
         columns.sent_octets[slot] += len(payload)

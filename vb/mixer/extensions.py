@@ -20,7 +20,14 @@ _EXTENDED: Final = 0x90
 """First byte of a packet with an extension and neither contributors nor padding."""
 _PLAIN: Final = 0x80
 _INTRODUCTION_BYTES: Final = 4
-_ONE_BYTE_FORM: Final = (0xBE, 0xDE)
+_FORM_WORD: Final = HEADER_BYTES // 2
+_SIZE_WORD: Final = _FORM_WORD + 1
+"""Where they stand, in words of two bytes."""
+_FIRST_ELEMENT: Final = HEADER_BYTES + _INTRODUCTION_BYTES
+_SEEN_BYTES: Final = _FIRST_ELEMENT + 2
+_ONE_BYTE_FORM: Final = 0xBEDE
+_FIRST_RTCP_TYPE: Final = np.uint8(192)
+_RTCP_TYPES: Final = 32
 _STOP: Final = 15
 """Number of the element after which nothing is read any more (RFC 8285 §4.2)."""
 _MAX_ELEMENTS: Final = 16
@@ -46,20 +53,28 @@ def skip_extensions(
         level_ids: of each leg, the number of the audio level among its extensions, 0 for none.
     """
     batch.levels[start:stop] = NO_LEVEL
-    extended = batch.matrix[start:stop, 0] == _EXTENDED
-    if not extended.any():
+    chosen = batch.matrix[start:stop, 0] == _EXTENDED
+    if not chosen.any():
         return
-    rows = start + true_places(extended & trusted[batch.slots[start:stop]])
-    rows = rows[batch.lengths[rows] >= HEADER_BYTES + _INTRODUCTION_BYTES]
-    rows = rows[(batch.matrix[rows, 1] < 192) | (batch.matrix[rows, 1] > 223)]
-    words = batch.matrix[rows, 14].astype(np.int64) << 8 | batch.matrix[rows, 15]
-    sizes = _INTRODUCTION_BYTES + 4 * words
-    whole = sizes <= batch.lengths[rows] - HEADER_BYTES
-    rows, sizes = rows[whole], sizes[whole]
-    _read_levels(batch, rows, sizes, level_ids)
-    for size in set(sizes.tolist()):
-        chosen = rows[sizes == size]
-        same = slice(start, stop) if chosen.size == stop - start else chosen
+    # As far as the first element; what is read of a shorter packet is not used.
+    heads = batch.matrix[start:stop, :_SEEN_BYTES].copy()
+    slots, lengths = batch.slots[start:stop], batch.lengths[start:stop] - HEADER_BYTES
+    words = heads.view(">u2")
+    sizes = _INTRODUCTION_BYTES + 4 * words[:, _SIZE_WORD].astype(np.int64)
+    chosen &= trusted[slots] & (lengths >= _INTRODUCTION_BYTES) & (sizes <= lengths)
+    chosen &= heads[:, 1] - _FIRST_RTCP_TYPE >= _RTCP_TYPES
+    wanted = level_ids[slots]
+    told = chosen & (wanted > 0) & (words[:, _FORM_WORD] == _ONE_BYTE_FORM)
+    # Most have one element, the level, or it is the first one.
+    first = told & (heads[:, _FIRST_ELEMENT] == wanted << 4) & (sizes > _INTRODUCTION_BYTES)
+    batch.levels[start:stop][first] = heads[first, _FIRST_ELEMENT + 1] & _LEVEL_MASK
+    others = true_places(told & ~first)
+    if others.size:
+        _read_levels(batch, start + others, sizes[others], wanted[others])
+    found = sizes[chosen]
+    for size in set(found.tolist()):
+        whole = found.size == stop - start and (found == size).all()
+        same = slice(start, stop) if whole else start + true_places(chosen & (sizes == size))
         end = int(batch.lengths[same].max())
         # The right side is a copy, so the overlap does no harm.
         moved = batch.matrix[same, HEADER_BYTES + size : end].copy()
@@ -68,17 +83,10 @@ def skip_extensions(
         batch.matrix[same, 0] = _PLAIN
 
 
-def _read_levels(batch: Batch, rows: Slots, sizes: Slots, level_ids: NDArray[np.uint8]) -> None:
-    """Note the audio level of the rows whose extension has one."""
-    wanted = level_ids[batch.slots[rows]]
-    chosen = (
-        (wanted > 0)
-        & (batch.matrix[rows, HEADER_BYTES] == _ONE_BYTE_FORM[0])
-        & (batch.matrix[rows, HEADER_BYTES + 1] == _ONE_BYTE_FORM[1])
-    )
-    rows, wanted = rows[chosen], wanted[chosen]
-    place, end = np.full(rows.size, HEADER_BYTES + _INTRODUCTION_BYTES), sizes[chosen] + HEADER_BYTES
-    for _ in range(_MAX_ELEMENTS if rows.size else 0):
+def _read_levels(batch: Batch, rows: Slots, sizes: Slots, wanted: NDArray[np.uint8]) -> None:
+    """Note the audio level of rows whose extension has it behind something else, if it has one."""
+    place, end = np.full(rows.size, _FIRST_ELEMENT), sizes + HEADER_BYTES
+    for _ in range(_MAX_ELEMENTS):
         inside = place + 1 < end  # an element of a byte at least, and the byte before it
         if not inside.any():
             return

@@ -32,6 +32,7 @@ from vb.mixer.demux import MAX_AGE_S, PLAIN_FIRST_BYTE, Demux
 from vb.mixer.extensions import SILENT_LEVEL, skip_extensions
 from vb.mixer.frames import TICKS_PER_S, Slots, true_places
 from vb.mixer.port import MAX_EVENTS, RtpPort
+from vb.mixer.resting import MAX_BYTES
 from vb.mixer.streams import OPUS_FRAME_MS, StreamReceiver
 from vb.rtp.arrival import Headers
 from vb.rtp.digits import EventPacket
@@ -253,40 +254,60 @@ class Ingest:
 
     def _keep_payloads(self, batch: Batch, audio: _Audio) -> None:
         """Hand payloads of codecs with state to their decoders, silence of those at rest to their rings."""
-        resting: list[int] = []
-        levels = batch.levels[audio.rows]
-        end = int(batch.lengths[audio.rows].max())
+        resting = self._core.resting
+        silent, sizes = batch.levels[audio.rows] >= SILENT_LEVEL, batch.lengths[audio.rows] - HEADER_BYTES
+        rests = resting.legs[audio.slots] & silent & (sizes <= MAX_BYTES)
+        if rests.any():
+            slots, positions, lengths = audio.slots[rests], audio.positions[rests], audio.lengths[rests]
+            kept = sizes[rests]
+            payloads = batch.matrix[audio.rows[rests], HEADER_BYTES : HEADER_BYTES + int(kept.max())]
+            resting.keep(slots, positions + lengths, audio.types[rests], payloads, kept)
+            self._rest(slots, positions, lengths)
+            audio, silent, sizes = audio.at(~rests), silent[~rests], sizes[~rests]
+            if not audio.slots.size:
+                return
+        for slot in audio.slots[resting.legs[audio.slots]].tolist():
+            if (stream := self._core.streams[slot]) is not None:
+                resting.wake(slot, stream)
         # One copy of all of them: cutting bytes costs a fraction of cutting arrays.
-        data, width = batch.matrix[audio.rows, HEADER_BYTES:end].tobytes(), end - HEADER_BYTES
-        sizes = batch.lengths[audio.rows] - HEADER_BYTES
-        columns = (audio.slots, audio.positions, audio.lengths, audio.types, sizes, levels)
-        for at, (slot, position, samples, payload_type, size, level) in enumerate(
+        width = int(sizes.max())
+        data = batch.matrix[audio.rows, HEADER_BYTES : HEADER_BYTES + width].tobytes()
+        columns = (audio.slots, audio.positions, audio.lengths, audio.types, sizes, silent)
+        begun: list[int] = []
+        for at, (slot, position, samples, payload_type, size, is_silent) in enumerate(
             zip(*(column.tolist() for column in columns), strict=True)
         ):
             stream = self._core.streams[slot]
             if stream is None:
                 continue
             payload = data[at * width : at * width + size]
-            if level >= SILENT_LEVEL and stream.rests:
-                if stream.waits:
-                    self._rest_waiting(slot, stream)
+            if is_silent and stream.rests:
+                self._rest_waiting(slot, stream)
                 stream.rest(position, samples, payload_type, payload)
-                resting.append(at)
+                resting.begin(slot)
+                begun.append(at)
             else:
-                stream.push(position, payload_type, payload, silent=level >= SILENT_LEVEL)
-        if resting:
-            self._core.statistics.rested += len(resting)
-            self._write_silence(audio.slots[resting], audio.positions[resting], audio.lengths[resting])
+                stream.push(position, payload_type, payload, silent=is_silent)
+        if begun:
+            self._rest(audio.slots[begun], audio.positions[begun], audio.lengths[begun])
+
+    def _rest(self, slots: Slots, positions: Slots, lengths: Slots) -> None:
+        """Count packets that are not decoded, and let silence be played for them."""
+        self._core.statistics.rested += slots.size
+        self._write_silence(slots, positions, lengths)
 
     def _rest_waiting(self, slot: int, stream: StreamReceiver) -> None:
         """Leave the packets that still wait of a leg that has just begun to rest undecoded."""
         for position, samples in stream.rest_waiting():
-            self._core.statistics.rested += 1
-            self._write_silence(np.array([slot]), np.array([position]), np.array([samples]))
+            self._rest(np.array([slot]), np.array([position]), np.array([samples]))
 
     def _write_silence(self, slots: Slots, positions: Slots, lengths: Slots) -> None:
         """Let the rings of distinct legs play silence for a span of each."""
         widths = self._core.playout.width[slots]
+        width, length = int(widths[0]), int(lengths[0])
+        if (widths == width).all() and (lengths == length).all():
+            self._core.rings[width * TICKS_PER_S].write_silence(slots, positions, length)
+            return
         for width, length in {*zip(widths.tolist(), lengths.tolist(), strict=True)}:
             same = (widths == width) & (lengths == length)
             ring = self._core.rings[width * TICKS_PER_S]
@@ -295,6 +316,7 @@ class Ingest:
     def _restart(self, slot: int) -> None:
         """Play a new source from its first packet on (media rule 6)."""
         self._core.playout.stop(slot)
+        self._core.resting.forget(slot)
         stream = self._core.streams[slot]
         if stream is not None:
             stream.reset()

@@ -48,7 +48,7 @@ class Bank:
 
     rate_hz: int
     slots: Slots
-    decoded: list[int]
+    decoded: Slots
     heard: Pcm
     told: Pcm
     source: Slots
@@ -358,7 +358,7 @@ def _make_banks(core: PlaneCore, facts: PortFacts, classes: Iterable[MixClass]) 
             continue
         slots = np.concatenate([mix_class.slots[rows] for mix_class, rows in parts])
         shape = (slots.size, samples_per_tick(rate_hz))
-        decoded = slots[facts.decoded[slots]].tolist()
+        decoded = slots[facts.decoded[slots]]
         heard, told = np.zeros(shape, np.int16), np.zeros(shape, np.int16)
         bank = Bank(rate_hz, slots, decoded, heard, told, np.arange(slots.size))
         banks.append(bank)

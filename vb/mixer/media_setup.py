@@ -141,6 +141,8 @@ class MediaSetup:
 
     def _set_receiver(self, receiver: StreamReceiver | None, rate_hz: int) -> None:
         core, slot = self._core, self._port.slot
+        if receiver is not core.streams[slot]:
+            core.resting.forget(slot)
         core.streams[slot] = receiver
         core.columns.opus_hz[slot] = rate_hz if receiver is not None and receiver.is_opus else 0
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -14,8 +14,7 @@ from vb.mixer.frames import TICKS_PER_S, Pcm
 _TICK_MS = 1000 // TICKS_PER_S
 
 
-@dataclass(frozen=True, slots=True)
-class Payload:
+class Payload(NamedTuple):
     """One packet's payload and how far before the end of this tick's audio it begins.
 
     Attributes:

@@ -153,10 +153,11 @@ class Playback:
 
 def decode_due(core: PlaneCore, bank: Bank) -> None:
     """Decode the waiting packets of a bank's legs that this tick plays; a failing codec ends its leg."""
-    if not bank.decoded:
+    if not bank.decoded.size:
         return
+    awake = bank.decoded[~core.resting.legs[bank.decoded]]
     playout, width, streams = core.playout, bank.heard.shape[1], core.streams
-    waiting = [slot for slot in bank.decoded if (stream := streams[slot]) is not None and stream.waits]
+    waiting = [slot for slot in awake.tolist() if (stream := streams[slot]) is not None and stream.waits]
     if not waiting:
         return
     until = (playout.next[waiting] + width).tolist()

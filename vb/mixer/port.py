@@ -447,6 +447,7 @@ class RtpPort(Port):
         core.io.detach(slot)
         core.latches[slot] = None
         core.streams[slot] = None
+        core.resting.forget(slot)
         core.packetizers[slot] = None
         core.arrivals.forget(slot)
         core.playout.forget(slot)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import heapq
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 import numpy as np
@@ -26,7 +26,7 @@ _MAX_WAITING: Final = 64
 _MAX_CONCEALED_S: Final = 0.06
 RESTS_AFTER: Final = 10
 """Silent packets in a row that are decoded before the decoder rests; speech has shorter gaps."""
-_LEAD_IN: Final = 2
+LEAD_IN: Final = 2
 """Packets decoded unheard before the first one that is heard again: with one it starts 12 dB less exact."""
 _OPUS_FRAME_MS: Final = (10, 20, 40, 60, 10, 20, 10, 20, 2.5, 5, 10, 20)
 """Frame length by configuration: three bands of SILK by 4, two of hybrid by 2, CELT by 4 (RFC 6716 §3.1)."""
@@ -78,7 +78,7 @@ class StreamReceiver:
         self._decoded_end: int | None = None
         self._loud = 0
         self._silent = 0
-        self._kept: deque[tuple[int, bytes]] = deque(maxlen=_LEAD_IN)
+        self._kept: deque[tuple[int, bytes]] = deque(maxlen=LEAD_IN)
         self.damaged = 0
         self.rested = 0
 
@@ -97,6 +97,19 @@ class StreamReceiver:
         self.rested += 1
         self._kept.append((payload_type, payload))
         end = position + samples
+        if self._decoded_end is None or end > self._decoded_end:
+            self._decoded_end = end
+
+    def resume(self, end: int, kept: Iterable[tuple[int, bytes]], rested: int) -> None:
+        """Take over from whoever rested in its place.
+
+        Args:
+            end: position behind the last sample that was not decoded.
+            kept: payload types and payloads of the last packets, in the order in which they came.
+            rested: how many packets there were.
+        """
+        self.rested += rested
+        self._kept.extend(kept)
         if self._decoded_end is None or end > self._decoded_end:
             self._decoded_end = end
 

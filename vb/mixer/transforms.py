@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 import numpy as np
 
@@ -16,6 +15,9 @@ from vb.webrtc.srtp import Rows, Srtp, protect_rows, unprotect_rows
 
 if TYPE_CHECKING:
     from vb.mixer.core import PlaneCore
+
+_FIRST_RTCP_TYPE: Final = np.uint8(192)
+_RTCP_TYPES: Final = 32
 
 
 class Transforms:
@@ -59,11 +61,14 @@ class Transforms:
         """Restore the RTP and RTCP packets of a batch; STUN and DTLS are left as they came (RFC 7983)."""
         first, second, slots = batch.matrix[:count, 0], batch.matrix[:count, 1], batch.slots[:count]
         mine = self._has_one[slots] & (first >> 6 == 2) & (batch.lengths[:count] > 1)
-        rtcp = (second >= 192) & (second <= 223)
-        many = mine & self._has_srtp[slots] & ~rtcp
-        if many.any():
-            self._unprotect(batch, true_places(many))
-        rows = true_places(mine & ~many)
+        rtcp = second - _FIRST_RTCP_TYPE < _RTCP_TYPES
+        many = true_places(mine & self._has_srtp[slots] & ~rtcp)
+        if many.size:
+            self._unprotect(batch, many)
+        if many.size == np.count_nonzero(mine):
+            return
+        mine[many] = False
+        rows = true_places(mine)
         for row, slot, is_rtcp in zip(rows.tolist(), slots[rows].tolist(), rtcp[rows].tolist(), strict=True):
             transform, length = self._by_slot[slot], int(batch.lengths[row])
             try:
@@ -90,66 +95,48 @@ class Transforms:
         if refused:
             self._core.statistics.dropped["transform_in"] += int(refused)
 
-    def send(
-        self, slots: Sequence[int], packets: Sequence[memoryview], size: int | Sequence[int]
-    ) -> tuple[list[int], list[memoryview]]:
+    def send(self, slots: list[int], size: int | list[int]) -> tuple[list[int], list[memoryview]]:
         """Prepare outgoing packets, each in the buffer of its leg and one of a leg at most.
 
         Args:
             slots: the legs.
-            packets: of each, as long as it is.
             size: length of all packets, or that of each.
 
         Returns:
             The legs whose packets go out, and the packets.
         """
-        if len(slots) == 1 or not self._srtp:
-            return self._send_each(slots, packets)
-        sessions = [self._srtp.get(slot) for slot in slots]
+        views = self._core.columns.packet_views
+        if not self._has_one[slots].any():
+            return slots, views(slots, size)
         lengths = np.empty(len(slots), np.int64)
         lengths[:] = size
-        assert self._outgoing is not None
-        protect_rows(sessions, self._outgoing, slots, lengths)
-        if None not in sessions and (lengths == lengths[0]).all() and lengths[0]:
-            return list(slots), self._core.columns.packet_views(slots, int(lengths[0]))
+        sessions = [self._srtp.get(slot) for slot in slots]
+        if self._outgoing is not None:
+            protect_rows(sessions, self._outgoing, slots, lengths)
+        if None not in sessions and lengths.all():
+            same = (lengths == lengths[0]).all()
+            return slots, views(slots, int(lengths[0]) if same else lengths.tolist())
         kept: list[int] = []
         prepared: list[memoryview] = []
-        for slot, session, packet, length in zip(slots, sessions, packets, lengths.tolist(), strict=True):
-            if session is None:
-                others = self._send_each([slot], [packet])
-                kept += others[0]
-                prepared += others[1]
-            elif length:
+        for slot, session, length in zip(slots, sessions, lengths.tolist(), strict=True):
+            sent = max(0, self._protect(slot, length)) if session is None else length
+            if sent:
                 kept.append(slot)
-                prepared.append(self._row(slot)[:length])
+                prepared.append(self._row(slot)[:sent])
             else:
                 self._core.statistics.dropped["transform_out"] += 1
         return kept, prepared
 
-    def _send_each(
-        self, slots: Sequence[int], packets: Sequence[memoryview]
-    ) -> tuple[list[int], list[memoryview]]:
-        """Prepare outgoing packets one by one."""
-        kept: list[int] = []
-        prepared: list[memoryview] = []
-        for slot, packet in zip(slots, packets, strict=True):
-            transform = self._by_slot.get(slot)
-            if transform is None:
-                kept.append(slot)
-                prepared.append(packet)
-                continue
-            row = self._row(slot)
-            try:
-                length = transform.protect(row, len(packet))
-            except Exception as error:  # the named boundary: one leg's transform must not stop the tick
-                self._fail(slot, error)
-                length = REFUSED
-            if length < 0:
-                self._core.statistics.dropped["transform_out"] += 1
-                continue
-            kept.append(slot)
-            prepared.append(row[:length])
-        return kept, prepared
+    def _protect(self, slot: int, length: int) -> int:
+        """Prepare the outgoing packet of one leg; returns its new length, or a number below 1."""
+        transform = self._by_slot.get(slot)
+        if transform is None:
+            return length
+        try:
+            return transform.protect(self._row(slot), length)
+        except Exception as error:  # the named boundary: one leg's transform must not stop the tick
+            self._fail(slot, error)
+            return REFUSED
 
     def open_rtcp(self, slot: int, data: bytes) -> bytes | None:
         """Restore RTCP that came to a port of its own; None when it was refused."""

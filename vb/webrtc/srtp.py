@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +34,8 @@ _TAG_BYTES: Final = {
     SrtpProfile.AES128_CM_SHA1_32: 4,
 }
 _RTCP_TAG_BYTES: Final = _TAG_BYTES | {SrtpProfile.AES128_CM_SHA1_32: 10}
+_ENOUGH_BYTES: Final = _RTP_HEADER_BYTES + max(_TAG_BYTES.values())
+"""A packet so long is one by every profile, protected or not."""
 
 
 @dataclass(slots=True)
@@ -88,7 +90,7 @@ class Rows:
         contexts: Iterable[Any],
         places: Sequence[int],
         lengths: NDArray[np.int64],
-        chosen: Sequence[int],
+        chosen: Sequence[int] | slice,
     ) -> list[int]:
         """Have libsrtp work on packets one after the other, without an object for any of them.
 
@@ -102,11 +104,12 @@ class Rows:
         Returns:
             The status of each.
         """
-        self._sizes[places] = lengths[chosen]
+        rows = np.array(places, np.intp)
+        self._sizes[rows] = lengths[chosen]
         pointers, sizes = self._pointers.__getitem__, self._size_pointers.__getitem__
         # The loop is one of the interpreter's own iterators.
         statuses = list(map(function, contexts, map(pointers, places), map(sizes, places)))
-        taken = self._sizes[places]
+        taken = self._sizes[rows]
         if any(statuses):
             taken[np.flatnonzero(statuses)] = 0
         lengths[chosen] = taken
@@ -250,17 +253,23 @@ def unprotect_rows(
         indexes: the row of each packet, none twice.
         lengths: of each packet; becomes that of the RTP packet, 0 when it is refused.
     """
-    most, legs, chosen = rows.capacity_bytes, [], []
-    for at, (session, length) in enumerate(zip(sessions, lengths.tolist(), strict=True)):
-        if session is None:
-            continue
-        if session.min_rtp_bytes <= length <= most:
-            legs.append(session)
-            chosen.append(at)
-        else:
-            session.counts.malformed += 1
-            lengths[at] = 0
-    places = [indexes[at] for at in chosen]
+    most = rows.capacity_bytes
+    legs: Sequence[Srtp]
+    chosen: Sequence[int] | slice
+    if _are_usual(sessions, lengths, most):
+        legs, places, chosen = sessions, indexes, slice(None)
+    else:
+        legs, chosen = [], []
+        for at, (session, length) in enumerate(zip(sessions, lengths.tolist(), strict=True)):
+            if session is None:
+                continue
+            if session.min_rtp_bytes <= length <= most:
+                legs.append(session)
+                chosen.append(at)
+            else:
+                session.counts.malformed += 1
+                lengths[at] = 0
+        places = [indexes[at] for at in chosen]
     sources = rows.words[places, 2].tolist()
     statuses = rows.work(libsrtp.unprotect, [leg.inbound for leg in legs], places, lengths, chosen)
     if not any(statuses) and sources == [leg.newest_source for leg in legs]:
@@ -282,18 +291,33 @@ def protect_rows(
         indexes: the row of each packet, none twice.
         lengths: of each packet; becomes that of the SRTP packet, 0 when it must not be sent.
     """
-    most, legs, chosen = rows.capacity_bytes - TRAILER_BYTES, [], []
-    for at, (session, length) in enumerate(zip(sessions, lengths.tolist(), strict=True)):
-        if session is None:
-            continue
-        if _RTP_HEADER_BYTES <= length <= most:
-            legs.append(session)
-            chosen.append(at)
-        else:
-            session.counts.unsent += 1
-            lengths[at] = 0
-    places = [indexes[at] for at in chosen]
+    most = rows.capacity_bytes - TRAILER_BYTES
+    legs: Sequence[Srtp]
+    chosen: Sequence[int] | slice
+    if _are_usual(sessions, lengths, most):
+        legs, places, chosen = sessions, indexes, slice(None)
+    else:
+        legs, chosen = [], []
+        for at, (session, length) in enumerate(zip(sessions, lengths.tolist(), strict=True)):
+            if session is None:
+                continue
+            if _RTP_HEADER_BYTES <= length <= most:
+                legs.append(session)
+                chosen.append(at)
+            else:
+                session.counts.unsent += 1
+                lengths[at] = 0
+        places = [indexes[at] for at in chosen]
     statuses = rows.work(libsrtp.protect, [leg.outbound for leg in legs], places, lengths, chosen)
     if any(statuses):
         for leg, status in zip(legs, statuses, strict=True):
             leg.counts.unsent += bool(status)
+
+
+def _are_usual(
+    sessions: Sequence[Srtp | None], lengths: NDArray[np.int64], most: int
+) -> TypeGuard[Sequence[Srtp]]:
+    """Tell whether all packets have a session, and lengths that none of them refuses."""
+    return bool(
+        lengths.size and lengths.min() >= _ENOUGH_BYTES and lengths.max() <= most and None not in sessions
+    )
