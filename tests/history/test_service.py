@@ -26,7 +26,6 @@ from vb.history.spool import Spool
 from vb.history.store import Store
 from vb.history.tasks import open_history
 from vb.history.tasks.keeper import Keeper
-from vb.history.tasks.service import pause_s
 from vb.history.writer import prepare
 from vb.ids import SystemIds
 
@@ -342,13 +341,6 @@ async def test_recordings_in_a_bucket_go_with_calls_that_their_policy_deletes(tm
             await asked.wait()
     assert deleted == ["s3://bucket/a.wav"]
     assert history.left == 0
-
-
-@pytest.mark.parametrize(
-    ("took_ms", "pause_ms"), [(0, 50), (5, 50), (20, 80), (100, 400), (125, 500), (3_000, 500)]
-)
-def test_the_busier_the_thread_is_the_longer_it_rests(took_ms: int, pause_ms: int) -> None:
-    assert pause_s(took_ms / 1000) == pytest.approx(pause_ms / 1000)
 
 
 @pytest.mark.parametrize(

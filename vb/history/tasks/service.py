@@ -34,11 +34,7 @@ T = TypeVar("T")
 IDLE_S: Final = 1.0
 """How long changes that are not urgent may wait."""
 PAUSE_S: Final = 0.05
-"""Between two rounds, at least: what comes meanwhile is written together."""
-PAUSE_MOST_S: Final = 0.5
-REST: Final = 4.0
-"""So many times as long as a round took nothing is written: while much happens the thread has the interpreter
-for a fifth of the time then, and a short call is written once and not at every step."""
+"""Between two rounds: what comes meanwhile is written together."""
 RETRY_S: Final = 2.0
 CLOSE_S: Final = 10.0
 """How long the end of the server waits for the last round; a thread that still writes is waited for."""
@@ -220,9 +216,7 @@ class History:
     async def run(self) -> None:
         """Write what happens until cancelled."""
         while True:
-            began = trio.current_time()
             kept = await self._round()
-            took_s = trio.current_time() - began
             if kept.refused or self.keeper.problems:
                 await trio.sleep(RETRY_S)
                 continue
@@ -230,7 +224,7 @@ class History:
                 with trio.move_on_after(IDLE_S):
                     await self._wakeup.wait()
                 self._wakeup = trio.Event()
-            await trio.sleep(pause_s(took_s))  # also with a long queue: its calls are over, others are not
+            await trio.sleep(PAUSE_S)  # also with a long queue: its calls are over, others are not
 
     async def _round(self, *, last: bool = False) -> Kept:
         """Hand on what has changed. Once taken it is kept, even when this is cancelled."""
@@ -280,11 +274,6 @@ class History:
                 partial(self.keeper.close, calls_left=bool(len(self.collector) or self.collector.waiting)),
                 limiter=self._writing,
             )
-
-
-def pause_s(took_s: float) -> float:
-    """Return how long to wait behind a round that took so long."""
-    return min(max(PAUSE_S, REST * took_s), PAUSE_MOST_S)
 
 
 def _readings(history: History) -> Iterator[Reading]:
