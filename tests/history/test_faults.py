@@ -156,7 +156,7 @@ def test_a_server_writes_what_waits_a_while_at_a_time_and_says_meanwhile_that_it
     one.round([change(number) for number in range(20)])
 
     def slowly(*args: object, **named: object) -> object:
-        clock.now_s += 0.6
+        clock.now_s += 0.6 * module.DRAIN_S
         return really(*args, **named)  # type: ignore[arg-type]
 
     monkeypatch.setattr(store, "write", slowly)

@@ -194,6 +194,9 @@ def kernel(from_hz: int, to_hz: int) -> Kernel:
 class Resampler:
     """Converts a changing set of streams that live in fixed slots.
 
+    Attributes:
+        used: whether it ever converted anything; until then nobody's history needs a look.
+
     Args:
         from_hz: rate of the input.
         to_hz: rate of the output.
@@ -206,6 +209,7 @@ class Resampler:
     def __init__(self, from_hz: int, to_hz: int, capacity: int) -> None:
         self.kernel = kernel(from_hz, to_hz)
         self.history = self.kernel.new_history(capacity)
+        self.used = False
 
     def process(self, frames: Samples, rows: Rows | slice) -> Pcm:
         """Convert one frame of each of the streams in `rows`, (len(rows), samples); no row twice.
@@ -213,7 +217,14 @@ class Resampler:
         Raises:
             ValueError: the frames do not become a whole number of samples.
         """
+        self.used = True
         converted, self.history[rows] = self.kernel.process(frames, self.history[rows])
+        return converted
+
+    def process_float(self, frames: Samples, rows: Rows | slice) -> NDArray[np.float32]:
+        """Do the same without rounding."""
+        self.used = True
+        converted, self.history[rows] = self.kernel.process_float(frames, self.history[rows])
         return converted
 
     def reset(self, rows: Rows | slice) -> None:

@@ -49,7 +49,8 @@ class Mixer:
         # The first conversion builds its filter; that must not happen within a tick.
         for from_hz, to_hz in pairs:
             silence = np.zeros((1, samples_per_tick(from_hz)), np.float32)
-            self._up[from_hz, to_hz].process(silence, slice(0, 1))
+            kernel = self._up[from_hz, to_hz].kernel
+            kernel.process(silence, kernel.new_history(1))
 
     def adopt(self, layout: Layout) -> None:
         """Clear the filters of legs that are mixed at another rate than before, or begin to hear again."""
@@ -164,8 +165,7 @@ class Mixer:
         if block.bank.rate_hz == rate_hz:
             return frames
         resampler = self._up[block.bank.rate_hz, rate_hz]
-        part, resampler.history[slots] = resampler.kernel.process_float(frames, resampler.history[slots])
-        return part
+        return resampler.process_float(frames, slots)
 
     def _measure(self, mix_class: MixClass, block: Block) -> NDArray[np.bool_]:
         """Return which rows of a block are idle, and note the peak of every row where some may share."""
@@ -294,9 +294,7 @@ class Mixer:
             block.bank.told[block.bank_rows] = mixed
             return
         resampler = self._down[rate_hz, to_hz]
-        history = resampler.history[block.slots]
-        told, resampler.history[block.slots] = resampler.kernel.process(mixed, history)
-        block.bank.told[block.bank_rows] = told
+        block.bank.told[block.bank_rows] = resampler.process(mixed, block.slots)
 
     def _drop_tap(self, port: Port, sink: FrameSink, _error: Exception) -> None:
         """Take out a leg's tap that failed; the leg goes on."""
@@ -326,7 +324,7 @@ def _clear(resamplers: Iterable[Resampler], slots: Slots) -> None:
     """Make filters forget what some legs have said, or heard."""
     if slots.size:
         for resampler in resamplers:
-            if resampler.history[slots].any():
+            if resampler.used and resampler.history[slots].any():
                 resampler.reset(slots)
 
 

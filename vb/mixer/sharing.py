@@ -127,7 +127,8 @@ class Sharing:
     def _inherit(self, first: int, slot: int) -> None:
         """Bring a follower's filter and encoder to the state of its leader's."""
         for resampler in self.filters:
-            resampler.history[slot] = resampler.history[first]
+            if resampler.used:
+                resampler.history[slot] = resampler.history[first]
         own, theirs = self._packetizers[slot], self._packetizers[first]
         if own is not None and theirs is not None:
             own.copy(theirs)

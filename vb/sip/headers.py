@@ -14,10 +14,10 @@ TOKEN = r"[A-Za-z0-9\-.!%*_+`'~]+"
 _QUOTED = r'"(?:[^"\\]|\\.)*"'
 # Blanks are taken possessively: a hostile value must not make the search start over for every one of them.
 _VIA = re.compile(
-    rf"SIP\s*+/\s*+[0-9]++\.[0-9]++\s*+/\s*+(?P<transport>{TOKEN}+)\s++"
-    r"(?P<host>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9.])?)"
-    r"\s*+(?::\s*+(?P<port>[0-9]{1,5}))?\s*+(?P<params>;.*)?",
-    re.IGNORECASE | re.DOTALL,
+    rf"[Ss][Ii][Pp]\s*+/\s*+[0-9]++\.[0-9]++\s*+/\s*+({TOKEN}+)\s++"
+    r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9.])?)"
+    r"\s*+(?::\s*+([0-9]{1,5}))?\s*+(;.*)?",
+    re.DOTALL,
 )
 _PARAM = re.compile(rf"\s*+;\s*+({TOKEN}+)\s*+(?:=\s*+({_QUOTED}|[^\s;,\"=]*+))?\s*+", re.DOTALL)
 _NAME_ADDR = re.compile(
@@ -100,12 +100,11 @@ def parse_via(value: str) -> Via:
     match = _VIA.fullmatch(value.strip())
     if match is None:
         raise SipParseError(f"bad Via: {value[:80]!r}")
-    port = int(match["port"]) if match["port"] else None
+    transport, host, digits, params = match.groups()
+    port = int(digits) if digits else None
     if port is not None and not 0 < port < 65536:
         raise SipParseError("Via port out of range")
-    return Via(
-        match["transport"].upper(), parse_host(match["host"]), port, parse_params(match["params"] or "")
-    )
+    return Via(transport.upper(), parse_host(host), port, parse_params(params or ""))
 
 
 def parse_name_addr(value: str) -> NameAddr:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from vb.sip.errors import SipParseError
-from vb.sip.header_lines import STRAY_CONTROL, check_single, drop_unreadable_limits, read_damaged
+from vb.sip.header_lines import check_single, drop_unreadable_limits, has_stray_control, read_damaged
 from vb.sip.message import Headers, Message, Request, Response
 
 MAX_MESSAGE_BYTES = 65535
@@ -14,13 +14,13 @@ MAX_HEADERS = 256
 MAX_VIAS = 70
 
 _TOKEN = r"[A-Za-z0-9\-.!%*_+`'~]+"
-_REQUEST_LINE = re.compile(rf"({_TOKEN}) ([^\s\x00-\x20<>\"]+) SIP/([0-9]+\.[0-9]+)", re.IGNORECASE)
-_STATUS_LINE = re.compile(r"SIP/([0-9]+\.[0-9]+) ([0-9]{3}) ?([^\r\n]*)", re.IGNORECASE)
+# Spelled out: `re.IGNORECASE` would fold every character of the line.
+_SIP = "[Ss][Ii][Pp]"
+_REQUEST_LINE = re.compile(rf"({_TOKEN}+) ([^\s\x00-\x20<>\"]++) {_SIP}/([0-9]++\.[0-9]++)")
+_STATUS_LINE = re.compile(rf"{_SIP}/([0-9]++\.[0-9]++) ([0-9]{{3}}) ?([^\r\n]*)")
 # What repeats below is possessive or begins where a run of blanks begins: a hostile line must not make the
 # search start over for every blank of it.
-_LOOSE_REQUEST_LINE = re.compile(
-    rf"({_TOKEN}+)\s++(\S(?:.*?\S)?)\s++SIP/([0-9]++\.[0-9]++)\s*+", re.IGNORECASE
-)
+_LOOSE_REQUEST_LINE = re.compile(rf"({_TOKEN}+)\s++(\S(?:.*?\S)?)\s++{_SIP}/([0-9]++\.[0-9]++)\s*+")
 _HEADER = re.compile(rf"^({_TOKEN}+)[ \t]*+:[ \t]*+([^\r\n]*+)\r\n", re.MULTILINE)
 _FOLD = re.compile(r"(?<![ \t])[ \t]*+(?:\r\n[ \t]++)++")
 _DIGITS = re.compile(r"[0-9]{1,10}")
@@ -95,7 +95,7 @@ def _read_headers(message: Message, text: str) -> None:
     pairs = [(name, value.rstrip(" \t")) for name, value in _HEADER.findall(text)]
     message.headers = Headers(pairs)
     # The pattern takes whole lines and skips what it cannot read, so the counts tell whether it read all.
-    if not len(pairs) == lines == text.count("\n") == text.count("\r") or STRAY_CONTROL.search(text):
+    if not len(pairs) == lines == text.count("\n") == text.count("\r") or has_stray_control(text):
         read_damaged(message, text)
 
 

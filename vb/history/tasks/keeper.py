@@ -28,7 +28,7 @@ from vb.history.writer import CallWrite, Recorded, decode, encode, prepare
 log = structlog.get_logger(__name__)
 
 BATCH: Final = 200
-DRAIN_S: Final = 1.0
+DRAIN_S: Final = 0.25
 """How long one round hands on what waits: all else must not wait for the whole of a long queue."""
 AWAY_US: Final = 3 * round(SEEN_EVERY_S * 1_000_000)
 """Who could not say for so long that it is there, knows nothing of the others either."""

@@ -220,12 +220,11 @@ class History:
             if kept.refused or self.keeper.problems:
                 await trio.sleep(RETRY_S)
                 continue
-            if self.collector.waiting >= TAKE or self.keeper.queued:
-                continue
-            with trio.move_on_after(IDLE_S):
-                await self._wakeup.wait()
-            self._wakeup = trio.Event()
-            await trio.sleep(PAUSE_S)
+            if self.collector.waiting < TAKE and not self.keeper.queued:
+                with trio.move_on_after(IDLE_S):
+                    await self._wakeup.wait()
+                self._wakeup = trio.Event()
+            await trio.sleep(PAUSE_S)  # also with a long queue: its calls are over, others are not
 
     async def _round(self, *, last: bool = False) -> Kept:
         """Hand on what has changed. Once taken it is kept, even when this is cancelled."""

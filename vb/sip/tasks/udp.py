@@ -6,6 +6,7 @@ import errno
 import socket
 import struct
 from collections import deque
+from functools import lru_cache
 from typing import Protocol
 
 import trio
@@ -139,8 +140,7 @@ class UdpSocket:
                 except OSError:
                     continue  # the failure of an earlier send; the queue below tells which
                 count += 1
-                host = str(address[0]).partition("%")[0]
-                handler.received(data, Hop("udp", host, int(address[1])))
+                handler.received(data, _source(address[0], address[1]))
             if count == 0:
                 self._take_errors(handler)
             handler.flush()
@@ -155,3 +155,9 @@ class UdpSocket:
             for _, _, payload in ancillary:
                 if len(payload) >= 4 and struct.unpack_from("=I", payload)[0] in _UNREACHABLE and address:
                     handler.failed("udp", str(address[0]).partition("%")[0], int(address[1]))
+
+
+@lru_cache(maxsize=1024)
+def _source(host: str, port: int) -> Hop:
+    """Return where a datagram came from; nearly all of them come from a few peers."""
+    return Hop("udp", host.partition("%")[0], port)
