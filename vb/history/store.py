@@ -146,6 +146,9 @@ class Store:
         """
         with writing(self._engine) as connection:
             keys = [*connection.scalars(doomed(REMOVE_AT_ONCE))]
+            ids = select(CALLS.c.call_id).where(CALLS.c.call_key.in_(keys))
+            for call_id in connection.scalars(ids).all():
+                bar(connection, call_id, time.time_ns() // 1_000)  # its last messages may come yet
             if before_us is not None and len(keys) < REMOVE_AT_ONCE:
                 keys += connection.scalars(outdated(before_us, REMOVE_AT_ONCE - len(keys)))
             return remove(connection, keys)

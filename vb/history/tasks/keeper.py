@@ -20,9 +20,9 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlch
 from vb.history.edge import delete_files
 from vb.history.record import Change
 from vb.history.runs import GONE_AFTER_US, SEEN_EVERY_S
-from vb.history.schema import DAY_US
+from vb.history.schema import DAY_US, KEY_BITS
 from vb.history.spool import QueueFull, Spool
-from vb.history.store import NEVER_SEEN, Store
+from vb.history.store import Store
 from vb.history.writer import CallWrite, Recorded, decode, encode, prepare
 
 log = structlog.get_logger(__name__)
@@ -183,7 +183,7 @@ class Keeper:
     def _write(self, writes: Sequence[CallWrite], kept: Kept, run_id: UUID | None = None) -> None:
         if not writes:
             return
-        seen_us = self._now_us() if run_id is None else NEVER_SEEN
+        seen_us = self._now_us() if run_id is None else _newest_us(writes)
         try:
             done = self._store.write(writes, run_id, seen_us=seen_us)
         except (OperationalError, InterfaceError):
@@ -290,6 +290,11 @@ class Keeper:
     def _works(self, what: Trouble) -> None:
         if self.problems.pop(what, None) is not None:
             log.warning("call history works again", part=what)
+
+
+def _newest_us(writes: Sequence[CallWrite]) -> int:
+    """Return a time at which the process of some calls was there, as late as they tell."""
+    return max(max(write.key >> KEY_BITS, write.joined_us, write.ended_us) for write in writes)
 
 
 def _first_line(problem: Exception) -> str:
