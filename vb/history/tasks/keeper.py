@@ -229,9 +229,10 @@ class Keeper:
             self._seen_at, self._seen_us = now, now_us
             if now_us >= self._judges_at_us:
                 left = self._queue.left if self._queue is not None else ()
-                closed = self._store.close_gone(now_us, left)
-                self._told_closed(closed)
-                kept.closed += closed
+                before = len(kept.closed)
+                for call in self._store.close_gone(now_us, left):
+                    kept.closed.append(call)  # one by one: the next process's may fail
+                self._told_closed(kept.closed[before:])
         if now - self._swept_at >= SWEEP_EVERY_S and self._sweep(kept):
             self._swept_at = now
 
