@@ -48,7 +48,7 @@ async def test_a_connection_that_was_dialled_in_the_moment_of_a_cancellation_is_
             scope.cancel()
             return made
 
-        await GuardedTransport(cast("Any", None), dial).forward(request(), PLACE)
+        await GuardedTransport(cast("Any", None), cast("Any", dial)).forward(request(), PLACE)
     assert scope.cancelled_caught
     assert made.closed
 
@@ -60,7 +60,7 @@ async def test_a_kept_connection_that_a_cancelled_request_took_is_closed() -> No
         await trio.lowlevel.checkpoint()
         return made
 
-    transport = GuardedTransport(cast("Any", None), dial)
+    transport = GuardedTransport(cast("Any", None), cast("Any", dial))
     await (await transport.forward(request(), PLACE)).aread()
     assert transport.kept == 1
     with trio.CancelScope() as scope:

@@ -129,7 +129,8 @@ class Speech:
                     self._line.refused()  # there may be no socket, as at a gateway for HTTP alone
                     self._speak_by_sentence()
                     continue
-                if self._line.was_ahead and self._opened and not begun and not self._renewed:
+                broke = self._opened and not begun and not self._patience.cancelled_caught
+                if self._line.was_ahead and broke and not self._renewed:
                     self._renewed = True  # it may have died while it waited: that costs no try
                     continue
                 if not self.retries or begun or failed.category not in WORTH_A_RETRY:
