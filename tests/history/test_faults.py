@@ -258,3 +258,15 @@ async def test_a_fault_of_tending_is_counted_and_ends_nothing(
         with trio.fail_after(20):
             await tried.wait()
         assert history.faults >= 1
+
+
+def test_a_call_that_its_policy_deletes_is_told_once_and_does_not_come_back(
+    database_url: str, tmp_path: Path
+) -> None:
+    one, store = keeper(database_url, tmp_path / "queue")
+    told = one.round([change(1, auto_delete=True)]).recorded
+    assert len(told) == 1
+    store.prune(None)
+    late = one.round([change(1, auto_delete=True, version=4)])
+    assert (late.recorded, list_calls(store, []).total) == ([], 0)
+    one.close(calls_left=False)

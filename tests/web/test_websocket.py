@@ -325,3 +325,20 @@ def test_a_message_that_explodes_ends_it_before_it_has() -> None:
 def test_messages_go_out_compressed_when_that_was_agreed() -> None:
     protocol = opened(DEFLATE, deflate=True)
     assert len(protocol.frames(["a" * 1000, b"b" * 1000])) < 100
+
+
+@pytest.mark.parametrize("size", [1, 2, 5, 1000])
+@pytest.mark.parametrize("deflate", [False, True])
+def test_a_ping_between_fragments_spoils_nothing_however_it_is_cut(deflate: bool, size: int) -> None:
+    protocol = opened(*([DEFLATE] if deflate else []), deflate=deflate)
+    one, other = b"ab", b"cd"
+    if deflate:
+        packer = zlib.compressobj(wbits=-15)
+        one = packer.compress(b"ab") + packer.flush(zlib.Z_SYNC_FLUSH)
+        other = (packer.compress(b"cd") + packer.flush(zlib.Z_SYNC_FLUSH))[:-4]
+    first = bytes([TEXT | (0x40 if deflate else 0), len(one)]) + one
+    sent = first + bytes([0x80 | PING, 2]) + b"\xa4\xff" + bytes([0x80, len(other)]) + other
+    found = [
+        message for at in range(0, len(sent), size) for message in protocol.receive(sent[at : at + size])
+    ]
+    assert (found, protocol.closed) == (["abcd"], None)

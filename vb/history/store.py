@@ -126,12 +126,14 @@ class Store:
         with writing(self._engine) as connection:
             runs.unregister(connection, self.run_id)
 
-    def close_gone(self, now_us: int, but: Iterable[UUID] = ()) -> list[Recorded]:
-        """Close the calls of processes that are gone, but for some; returns which these are."""
+    def close_gone(self, now_us: int, but: Iterable[UUID] = ()) -> Iterator[Recorded]:
+        """Close the calls of processes that are gone, but for some; gives each once it is closed."""
         with reading(self._engine) as connection:
             found = runs.gone(connection, now_us)
         kept = {self.run_id, *but}
-        return [call for run_id in found if run_id not in kept for call in self.close_run(run_id, now_us)]
+        for run_id in found:
+            if run_id not in kept:
+                yield from self.close_run(run_id, now_us)
 
     def close_run(self, run_id: UUID, now_us: int) -> list[Recorded]:
         """Close the calls of a process that is known to be gone; returns which these are."""
@@ -146,6 +148,9 @@ class Store:
         """
         with writing(self._engine) as connection:
             keys = [*connection.scalars(doomed(REMOVE_AT_ONCE))]
+            ids = select(CALLS.c.call_id).where(CALLS.c.call_key.in_(keys))
+            for call_id in connection.scalars(ids).all():
+                bar(connection, call_id, time.time_ns() // 1_000)  # its last messages may come yet
             if before_us is not None and len(keys) < REMOVE_AT_ONCE:
                 keys += connection.scalars(outdated(before_us, REMOVE_AT_ONCE - len(keys)))
             return remove(connection, keys)

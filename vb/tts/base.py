@@ -117,6 +117,11 @@ class Session(Protocol):
     One task may feed while another receives. Cancelling either leaves the session fit to be closed only.
     """
 
+    @property
+    def is_over(self) -> bool:
+        """Whether it is known to be of no more use, so that a new one is to be opened."""
+        ...
+
     async def feed(self, text: str) -> None:
         """Give the next portion of text.
 

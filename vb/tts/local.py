@@ -93,6 +93,11 @@ class LocalSession:
         """Those whose last word was not received; the last one may still be fed."""
         self._feeding: Exchange | None = None
 
+    @property
+    def is_over(self) -> bool:
+        """Return False: nothing is held open between two utterances."""
+        return False
+
     async def feed(self, text: str) -> None:
         """Give the next portion of text.
 

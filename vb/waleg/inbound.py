@@ -43,7 +43,8 @@ def is_whatsapp(call: SipCall, domain: str) -> bool:
         host = parse_uri(call.invite.from_.uri).host.lower().removesuffix(".")
     except SipParseError:
         return False
-    return host == domain.lower() or host.endswith(f".{domain.lower()}")
+    domain = domain.lower().removesuffix(".")
+    return host == domain or host.endswith(f".{domain}")
 
 
 def accept_call(kind: WhatsAppLegs, call: SipCall) -> None:

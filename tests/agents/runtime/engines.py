@@ -67,7 +67,17 @@ class _TonesSession:
         self._streamed = streamed
         self._words = 0
         self._text = ""
+        self._over = False
         self._send, self._receive = trio.open_memory_channel[Spoken](10_000)
+
+    @property
+    def is_over(self) -> bool:
+        return self._over
+
+    def die(self, *, known: bool) -> None:
+        """Be closed by the other end, which is known at once or only with the next word."""
+        self._over = known
+        self._send.close()
 
     async def feed(self, text: str) -> None:
         self._text += text
@@ -83,6 +93,8 @@ class _TonesSession:
 
     async def _speak(self) -> None:
         text, self._text = self._text.strip(), ""
+        if self._over:
+            return
         self._voice.said.append(text)
         if self._voice.fails:
             raise ProviderFailed("service_unavailable", "tones: out of order")
@@ -102,7 +114,10 @@ class _TonesSession:
         self._send, self._receive = trio.open_memory_channel[Spoken](10_000)
 
     async def receive(self) -> Spoken:
-        return await self._receive.receive()
+        try:
+            return await self._receive.receive()
+        except trio.EndOfChannel:
+            raise ProviderFailed("permanent_input", "tones: closed") from None
 
 
 class SocketVoice(TonesVoice):
@@ -112,6 +127,8 @@ class SocketVoice(TonesVoice):
         takes_s: how long one takes.
         refuses: whether none opens.
         opened_at: when each was begun.
+        sessions: all that opened.
+        closes_s: how long its goodbye takes.
     """
 
     capabilities = Capabilities(marks=True, streams_text=True)
@@ -121,6 +138,8 @@ class SocketVoice(TonesVoice):
         self.takes_s = takes_s
         self.refuses = refuses
         self.opened_at: list[float] = []
+        self.sessions: list[_TonesSession] = []
+        self.closes_s = 0.0
 
     @asynccontextmanager
     async def open(self, voice: Voice, *, streamed: bool = False) -> AsyncIterator[VoiceSession]:
@@ -130,7 +149,13 @@ class SocketVoice(TonesVoice):
             if self.refuses:
                 raise ProviderFailed("retryable", "tones: no socket")
         async with super().open(voice, streamed=streamed) as session:
-            yield session
+            assert isinstance(session, _TonesSession)
+            self.sessions.append(session)
+            try:
+                yield session
+            finally:
+                with trio.CancelScope(shield=True):
+                    await trio.sleep(self.closes_s)
 
 
 class ScriptEars:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import pytest
 import trio
 from trio.testing import MockClock
 
 from tests.agents.runtime.engines import SocketVoice
 from tests.agents.runtime.stage import ScriptBrain, open_stage
 from vb.agents.runtime.options import AgentOptions
-from vb.agents.tasks.voice_line import KEPT_S
+from vb.agents.tasks.voice_line import KEPT_S, VoiceLine
 from vb.events.agent import AgentError, AgentTurn
 from vb.tts.base import Voice
 
@@ -82,3 +83,44 @@ async def test_once_a_socket_opens_the_next_failure_is_the_first_one_again(
             await stage.until(AgentTurn, number + 1)
             await trio.sleep(13)
     assert len(voice.opened_at) == 4
+
+
+@pytest.mark.parametrize("known", [True, False])
+async def test_a_socket_that_dies_while_it_waits_costs_the_answer_nothing(
+    known: bool, autojump_clock: MockClock
+) -> None:
+    voice = SocketVoice(0.1)
+    async with open_stage(ScriptBrain(["alpha."]), speaker=speaker(voice)) as stage:
+        await stage.noise(0.5)
+        await trio.sleep(2.0)
+        assert len(voice.sessions) == 1
+        voice.sessions[0].die(known=known)
+        await stage.say("hello")
+        assert (await stage.until(AgentTurn))["heard"] == "alpha."
+        assert stage.all(AgentError) == []
+        assert len(voice.sessions) == 2
+    assert voice.opened == 0
+
+
+async def test_a_socket_is_not_taken_while_it_closes(autojump_clock: MockClock) -> None:
+    voice = SocketVoice(0.1)
+    line = VoiceLine(voice, Voice("v"))
+    async with trio.open_nursery() as nursery:
+        voice.closes_s = 0.1
+        line.prepare(nursery)
+        await trio.sleep(0.1 + KEPT_S + 0.05)  # in the middle of its goodbye
+        async with line.open(streamed=True) as session:
+            assert session is voice.sessions[1]
+
+
+async def test_what_waits_is_dropped_with_what_the_user_has_cut(autojump_clock: MockClock) -> None:
+    async with open_stage(ScriptBrain(["echo."])) as stage:
+        await stage.agent.say("alpha. " * 4, uninterruptible=True)
+        await stage.agent.say("bravo. " * 20, uninterruptible=False)
+        await stage.agent.say("charlie.", uninterruptible=False)
+        await stage.until(AgentTurn)
+        await trio.sleep(0.5)
+        await stage.say("stop")  # while it says the second one
+        await stage.until(AgentTurn, 3)
+        await trio.sleep(2)
+    assert not any("charlie" in said for said in stage.voice.said)

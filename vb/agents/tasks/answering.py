@@ -115,6 +115,7 @@ class Answering:
         if reply is None:
             return
         self._scope.cancel()
+        self._waiting.clear()  # it belonged to what the user has cut
         self.conclude()
         self._unsaid = reply.text[reply.noted :].strip()
 

@@ -51,6 +51,7 @@ class ChatModel:
                     headers=headers,
                     content=request_body(settings.model, lines, tools),
                     trusted=settings.trusted,
+                    repeatable=True,  # the server may close a kept connection just now
                     redirects=frozenset(),
                 )
         except trio.TooSlowError:

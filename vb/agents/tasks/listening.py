@@ -11,7 +11,7 @@ import trio
 from vb.providers.backoff import Backoff
 from vb.providers.failure import WORTH_A_RETRY, ProviderFailed
 from vb.stt.backlog import Backlog
-from vb.stt.base import Heard, Options, Provider, Session
+from vb.stt.base import FinalText, Heard, Options, PartialText, Provider, Session
 
 AGAIN: Final = Backoff(first_s=0.25, factor=2.0, cap_s=4.0, tries=12, budget_s=30.0)
 
@@ -35,7 +35,8 @@ class Listening:
     ) -> None:
         self._provider = provider
         self._options = options
-        self._told = told
+        self._tell = told
+        self._partial: PartialText | None = None
         self._failed = failed
         self._wake = trio.Event()
         self._finalize = False
@@ -43,6 +44,19 @@ class Listening:
 
     def _on_block(self) -> None:
         self._wake.set()
+
+    def _told(self, heard: Heard) -> None:
+        if isinstance(heard, PartialText):
+            self._partial = heard
+        elif isinstance(heard, FinalText):
+            self._partial = None
+        self._tell(heard)
+
+    def _keep_words(self) -> None:
+        """Let words be final that a session has only guessed: its audio is not sent to the next one again."""
+        partial, self._partial = self._partial, None
+        if partial is not None:
+            self._tell(FinalText(partial.text))
 
     def finalize(self) -> None:
         """Ask for what was said up to now as final, where the provider can be asked."""
@@ -64,6 +78,7 @@ class Listening:
             if now - begun > AGAIN.cap_s:
                 failures = 0
             failures += 1
+            self._keep_words()
             self._failed(failure)
             if failures == 1:
                 trouble_at = now

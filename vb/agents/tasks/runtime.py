@@ -204,6 +204,8 @@ class OwnAgent:
                 await self._listening.run()
             except ProviderFailed as failed:
                 failure = failed
+            finally:
+                self._answering.shut()  # before the tasks have ended: a voice's goodbye may take a while
             nursery.cancel_scope.cancel()
         return failure
 

@@ -59,6 +59,7 @@ class Speech:
         self._texts: list[tuple[str, int]] = []
         """All sentences, and where in the answer each begins."""
         self._opened = False
+        self._renewed = False
         self._done = 0
         self._owed = False
         self._ended = False
@@ -127,6 +128,10 @@ class Speech:
                 if self._streamed and not self._opened:
                     self._line.refused()  # there may be no socket, as at a gateway for HTTP alone
                     self._speak_by_sentence()
+                    continue
+                broke = self._opened and not begun and not self._patience.cancelled_caught
+                if self._line.was_ahead and broke and not self._renewed:
+                    self._renewed = True  # it may have died while it waited: that costs no try
                     continue
                 if not self.retries or begun or failed.category not in WORTH_A_RETRY:
                     self.failure = failed

@@ -29,10 +29,12 @@ class VoiceLine:
 
     Attributes:
         provider: of the voice.
+        was_ahead: whether the session that was opened last had waited for it: that it fails says little.
     """
 
     def __init__(self, provider: Provider, voice: Voice) -> None:
         self.provider = provider
+        self.was_ahead = False
         self._voice = voice
         self._ahead: _Ahead | None = None
         self._refused = 0
@@ -45,7 +47,7 @@ class VoiceLine:
 
     def prepare(self, nursery: trio.Nursery) -> None:
         """Open a socket for the next answer, unless one waits already."""
-        if self._ahead is None and self.streams:
+        if self._waiting() is None and self.streams:
             self._ahead = _Ahead()
             nursery.start_soon(self._hold, self._ahead)
 
@@ -56,7 +58,9 @@ class VoiceLine:
                     ahead.ready.set()
                     with trio.move_on_after(KEPT_S):
                         await ahead.taken.wait()
-                    if ahead.taken.is_set():
+                    if not ahead.taken.is_set():
+                        self._forget(ahead)  # before its goodbye, behind which it can say nothing
+                    else:
                         await trio.sleep_forever()
         except ProviderFailed:
             if ahead.session is None and not ahead.taken.is_set():  # else whoever has taken it says so
@@ -64,8 +68,19 @@ class VoiceLine:
         finally:
             ahead.session = None
             ahead.ready.set()
-            if self._ahead is ahead:
-                self._ahead = None
+            self._forget(ahead)
+
+    def _forget(self, ahead: _Ahead) -> None:
+        if self._ahead is ahead:
+            self._ahead = None
+
+    def _waiting(self) -> _Ahead | None:
+        """Return the socket that waits; one that has died meanwhile is let go."""
+        ahead = self._ahead
+        if ahead is not None and ahead.session is not None and ahead.session.is_over:
+            self._ahead = None
+            ahead.scope.cancel()
+        return self._ahead
 
     def refused(self) -> None:
         """Take note that no socket has opened."""
@@ -79,7 +94,8 @@ class VoiceLine:
         Raises:
             ProviderFailed: there is no way to the provider.
         """
-        ahead = self._ahead if streamed else None
+        ahead = self._waiting() if streamed else None
+        self.was_ahead = ahead is not None
         if ahead is not None:
             self._ahead = None
             ahead.taken.set()

@@ -20,9 +20,9 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlch
 from vb.history.edge import delete_files
 from vb.history.record import Change
 from vb.history.runs import GONE_AFTER_US, SEEN_EVERY_S
-from vb.history.schema import DAY_US
+from vb.history.schema import DAY_US, KEY_BITS
 from vb.history.spool import QueueFull, Spool
-from vb.history.store import NEVER_SEEN, Store
+from vb.history.store import Store
 from vb.history.writer import CallWrite, Recorded, decode, encode, prepare
 
 log = structlog.get_logger(__name__)
@@ -183,7 +183,7 @@ class Keeper:
     def _write(self, writes: Sequence[CallWrite], kept: Kept, run_id: UUID | None = None) -> None:
         if not writes:
             return
-        seen_us = self._now_us() if run_id is None else NEVER_SEEN
+        seen_us = self._now_us() if run_id is None else _newest_us(writes)
         try:
             done = self._store.write(writes, run_id, seen_us=seen_us)
         except (OperationalError, InterfaceError):
@@ -229,9 +229,10 @@ class Keeper:
             self._seen_at, self._seen_us = now, now_us
             if now_us >= self._judges_at_us:
                 left = self._queue.left if self._queue is not None else ()
-                closed = self._store.close_gone(now_us, left)
-                self._told_closed(closed)
-                kept.closed += closed
+                before = len(kept.closed)
+                for call in self._store.close_gone(now_us, left):
+                    kept.closed.append(call)  # one by one: the next process's may fail
+                self._told_closed(kept.closed[before:])
         if now - self._swept_at >= SWEEP_EVERY_S and self._sweep(kept):
             self._swept_at = now
 
@@ -290,6 +291,11 @@ class Keeper:
     def _works(self, what: Trouble) -> None:
         if self.problems.pop(what, None) is not None:
             log.warning("call history works again", part=what)
+
+
+def _newest_us(writes: Sequence[CallWrite]) -> int:
+    """Return a time at which the process of some calls was there, as late as they tell."""
+    return max(max(write.key >> KEY_BITS, write.joined_us, write.ended_us) for write in writes)
 
 
 def _first_line(problem: Exception) -> str:

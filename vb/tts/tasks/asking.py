@@ -130,6 +130,11 @@ class _AskedSession:
         self._heard = False
         self._round = 0
 
+    @property
+    def is_over(self) -> bool:
+        """Return False: nothing is held open between two utterances."""
+        return False
+
     async def feed(self, text: str) -> None:
         """Add to the text of the utterance."""
         await trio.lowlevel.checkpoint()

@@ -104,6 +104,11 @@ class _StreamedSession:
         """How many characters each utterance has whose end was not received; the last one is being fed."""
         self._heard = False
 
+    @property
+    def is_over(self) -> bool:
+        """Whether the connection is gone, or this end has said goodbye."""
+        return self._failure is not None or self._reading.cancel_called
+
     async def feed(self, text: str) -> None:
         """Give the next portion of text."""
         self._fed[-1] += len(text)

@@ -108,18 +108,20 @@ class GuardedTransport(httpx.AsyncBaseTransport):
         return await self._ask(_Connection(place, http), request)
 
     async def _ask(self, connection: _Connection, request: httpx.Request) -> httpx.Response:
-        with _named(_ERRORS):
-            answer = await connection.http.handle_async_request(
-                httpcore.Request(
-                    method=request.method,
-                    url=_url(request),
-                    headers=request.headers.raw,
-                    content=_Whole(request.content)
-                    if isinstance(request.stream, httpx.ByteStream)
-                    else request.stream,
-                    extensions=request.extensions,
-                )
-            )
+        whole = isinstance(request.stream, httpx.ByteStream)
+        asked = httpcore.Request(
+            method=request.method,
+            url=_url(request),
+            headers=request.headers.raw,
+            content=_Whole(request.content) if whole else request.stream,
+            extensions=request.extensions,
+        )
+        try:
+            with _named(_ERRORS):
+                answer = await connection.http.handle_async_request(asked)
+        except BaseException:
+            await connection.http.aclose()  # cancelled before the library looks after it
+            raise
         return httpx.Response(
             status_code=answer.status,
             headers=answer.headers,
