@@ -140,6 +140,6 @@ async def open_dns_server(
     with sock:
         async with listener, trio.open_nursery() as nursery:
             nursery.start_soon(server.serve_udp, sock)
-            nursery.start_soon(trio.serve_listeners, server.serve_tcp, [listener])
+            await nursery.start(trio.serve_listeners, server.serve_tcp, [listener])
             yield server
             nursery.cancel_scope.cancel()

@@ -36,7 +36,7 @@ def _plain_number(value: Any) -> Any:
     return value
 
 
-PageSize = Annotated[int, BeforeValidator(_plain_number), Field(ge=1, le=MAX_PAGE)]
+PageSize = Annotated[int, Field(ge=1, le=MAX_PAGE), BeforeValidator(_plain_number)]
 
 
 def _as_pairs(value: Any) -> Any:
