@@ -15,7 +15,7 @@ import trio
 from pydantic import BaseModel
 
 from vb.api.edge import CommandRunner, EdgeEngine
-from vb.api.encoding import INVALID_JSON, parse_object, to_text
+from vb.api.encoding import INVALID_JSON, parse_object, to_bytes
 from vb.api.frames import FRAMES, text_frames
 from vb.api.patterns import Pattern
 from vb.channels import PATIENCE_S, Feed
@@ -121,7 +121,7 @@ class VsiSession:
     async def _write_events(self, batch: list[bytes]) -> None:
         if self._dropped:
             count, self._dropped = self._dropped, 0
-            batch.insert(0, to_text({"type": "events_dropped", "count": count}).encode())
+            batch.insert(0, to_bytes({"type": "events_dropped", "count": count}))
         await self._write_texts(batch)
 
     async def _ping(self) -> None:
@@ -168,7 +168,7 @@ class VsiSession:
         return {"type": f"{name}.result", **echo, "data": data}
 
     async def _write(self, frame: dict[str, Any]) -> None:
-        await self._write_texts([to_text(frame).encode()])
+        await self._write_texts([to_bytes(frame)])
 
     async def _write_texts(self, texts: list[bytes]) -> None:
         await self._send({"type": FRAMES, "bytes": text_frames(texts)})

@@ -123,6 +123,10 @@ class PartialText:
     start_ms: int | None = None
     end_ms: int | None = None
 
+    def as_final(self) -> FinalText:
+        """Return it as what was said, as far as anybody will know: its session is over."""
+        return FinalText(self.text, None, self.start_ms, self.end_ms)
+
 
 @dataclass(frozen=True, slots=True)
 class FinalText:

@@ -56,7 +56,7 @@ class Listening:
         """Let words be final that a session has only guessed: its audio is not sent to the next one again."""
         partial, self._partial = self._partial, None
         if partial is not None:
-            self._tell(FinalText(partial.text))
+            self._tell(partial.as_final())
 
     def finalize(self) -> None:
         """Ask for what was said up to now as final, where the provider can be asked."""

@@ -254,7 +254,7 @@ class Transcriber:
         """Make final what seemed to be said; what the session cannot have heard is sent to the next."""
         partial, self._partial = self._partial, None
         if partial is not None:
-            self._tell_text(FinalText(partial.text, None, partial.start_ms, partial.end_ms))
+            self._tell_text(partial.as_final())
         if session is not None:
             self._backlog.put_back(session.unheard_samples)
 
