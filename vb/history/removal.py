@@ -45,11 +45,13 @@ def outdated(before_us: int, limit: int) -> Select[int]:
     return query.order_by(CALLS.c.call_key).limit(limit)
 
 
-def bar(connection: Connection, call_id: UUID, now_us: int) -> None:
-    """Let a call that is about to be deleted not be stored again when more is told of it."""
+def bar(connection: Connection, call_ids: Sequence[UUID], now_us: int) -> None:
+    """Let calls that are about to be deleted not be stored again when more is told of them."""
+    if not call_ids:
+        return
     kind = sqlite if connection.dialect.name == "sqlite" else postgresql
-    row = {"call_id": call_id, "removed_us": now_us}
-    connection.execute(kind.insert(REMOVED).values(row).on_conflict_do_nothing())
+    rows = [{"call_id": call_id, "removed_us": now_us} for call_id in call_ids]
+    connection.execute(kind.insert(REMOVED).on_conflict_do_nothing(), rows)
 
 
 def removed_of(connection: Connection, call_ids: Sequence[UUID]) -> Iterable[UUID]:

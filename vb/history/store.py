@@ -149,8 +149,7 @@ class Store:
         with writing(self._engine) as connection:
             keys = [*connection.scalars(doomed(REMOVE_AT_ONCE))]
             ids = select(CALLS.c.call_id).where(CALLS.c.call_key.in_(keys))
-            for call_id in connection.scalars(ids).all():
-                bar(connection, call_id, time.time_ns() // 1_000)  # its last messages may come yet
+            bar(connection, connection.scalars(ids).all(), _now_us())  # their last messages may come yet
             if before_us is not None and len(keys) < REMOVE_AT_ONCE:
                 keys += connection.scalars(outdated(before_us, REMOVE_AT_ONCE - len(keys)))
             return remove(connection, keys)
@@ -189,7 +188,7 @@ class Store:
                 raise NotFound("call not found")
             if not row.ended_us:
                 raise Conflict("the call goes on")
-            bar(connection, call_id, time.time_ns() // 1_000)
+            bar(connection, [call_id], _now_us())
             return remove(connection, [row.call_key])
 
     # -- reading -------------------------------------------------------------------------------------------
@@ -262,6 +261,10 @@ class Store:
             raise Unavailable("the call history is not available")
         with _available(), reading(self._engine) as connection:
             return read(connection)
+
+
+def _now_us() -> int:
+    return time.time_ns() // 1_000
 
 
 @contextmanager
