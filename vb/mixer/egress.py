@@ -149,8 +149,10 @@ class Egress:
                 port = self._core.ports[slot]
                 if isinstance(port, RtpPort):
                     sent.single.append((row, port))
+            rows, slots = rows[~single], slots[~single]
+            tables = facts.table[slots]
             for place, name in enumerate(TABLES):
-                coded = ~single & (facts.table[slots] == place)
+                coded = tables == place
                 if coded.any():
                     sent.tabled.append(_TableGroup(self._core, _TABLES[name], rows[coded], slots[coded]))
             self._banks.append(sent)

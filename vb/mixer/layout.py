@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +29,8 @@ _PASS_HZ = 8000
 _PAIR = 2
 _PHASE_BITS = 4
 _FORMAT_BITS = 20
+_NOBODY: Final = np.zeros(0, np.int64)
+_NOBODY.flags.writeable = False  # one array for all
 
 
 @dataclass(slots=True)
@@ -103,6 +105,7 @@ class MixClass:
         taps_out: rows whose hearing somebody listens to.
         hearing: the rows with ears, None when all have.
         sharers: who shared in the last tick.
+        lone: everybody is alone and nothing else is played to or taken from them: what they hear stays zero.
         said: (n, samples) what they say, kept from tick to tick while most say nothing.
         voiced: the rows of it that were written in the last tick; all others are zero.
     """
@@ -128,8 +131,9 @@ class MixClass:
     taps_out: list[tuple[int, Port]] = field(default_factory=list)
     hearing: Hearing | None = None
     sharers: Sharers | None = None
+    lone: bool = False
     said: Mix | None = None
-    voiced: Slots = field(default_factory=lambda: np.zeros(0, np.int64))
+    voiced: Slots = field(default_factory=lambda: _NOBODY)
 
 
 @dataclass(slots=True)
@@ -155,7 +159,7 @@ class _Draft:
     pair_comfort: list[bool] = field(default_factory=list)
     meshes: list[_Mesh] = field(default_factory=list)
     routed: list[tuple[MixPlan, Slots, Slots]] = field(default_factory=list)
-    alone: Slots = field(default_factory=lambda: np.zeros(0, np.int64))
+    alone: Slots = field(default_factory=lambda: _NOBODY)
 
     @property
     def has_members(self) -> bool:
@@ -209,14 +213,16 @@ def compile_layout(core: PlaneCore, facts: PortFacts, rooms: Sequence[tuple[int,
                 _draft_room(core, facts, drafts, (number, plan), slots[start:stop], who)
             start, first = stop, first + plan.handles.size
     alone = true_places(facts.usable[:reach] & ~placed)
+    rates = facts.rate_hz[alone]
     for rate_hz, draft in drafts.items():
-        draft.alone = alone[facts.rate_hz[alone] == rate_hz]
+        draft.alone = alone[rates == rate_hz]
     classes = [_finish_class(facts, rate, draft) for rate, draft in drafts.items() if draft.has_members]
     for mix_class in classes:
         _list_extras(core, facts, mix_class)
+        mix_class.lone &= not (mix_class.private or mix_class.taps_in or mix_class.taps_out or mix_class.streams)
     banks = _make_banks(core, facts, classes)
     for mix_class in classes:
-        if not mix_class.ears.all():
+        if not (mix_class.lone or mix_class.ears.all()):
             mix_class.hearing = hearing_of(mix_class, columns.leader, mix_class.ears)
     unheard = [core.ports[slot] for slot in true_places(facts.unheard[:reach] & ~placed).tolist()]
     return Layout(banks, classes, [port for port in unheard if port is not None])
@@ -254,8 +260,32 @@ def _passes_through(one: Port | None, other: Port | None) -> bool:
     return codec.tabled and codec == other.agreed.send_codec
 
 
+def _lone_class(facts: PortFacts, rate_hz: int, slots: Slots) -> MixClass:
+    """Lay out participants who are alone, as those of `_finish_class` without rooms; calls come and go here."""
+    count = slots.size
+    return MixClass(
+        rate_hz=rate_hz,
+        slots=slots,
+        pair_rows=0,
+        mesh_start=count,
+        mesh_starts=_NOBODY,
+        mesh_of_row=_NOBODY,
+        share_start=count,
+        share_kinds=_NOBODY,
+        share_after=_NOBODY,
+        shy=_NOBODY,
+        rooms=[],
+        comfort=np.zeros(count, np.bool_),
+        peaks=np.zeros(count, np.int32),
+        ears=facts.transmitting[slots] | facts.special[slots],
+        lone=True,
+    )
+
+
 def _finish_class(facts: PortFacts, rate_hz: int, draft: _Draft) -> MixClass:
     """Lay rooms out row by row."""
+    if not (draft.pairs or draft.routed or draft.meshes):
+        return _lone_class(facts, rate_hz, draft.alone)
     parts = [np.array(draft.pairs, np.int64)]
     comfort = [np.array(draft.pair_comfort, np.bool_)]
     rooms: list[RoomRows] = []
@@ -277,7 +307,7 @@ def _finish_class(facts: PortFacts, rate_hz: int, draft: _Draft) -> MixClass:
         count += mesh.slots.size
     sizes = np.array([mesh.slots.size for mesh in meshes], np.int64)
     slots = np.concatenate(parts)
-    kinds = np.concatenate([mesh.kinds for mesh in meshes]) if meshes else np.zeros(0, np.int64)
+    kinds = np.concatenate([mesh.kinds for mesh in meshes]) if meshes else _NOBODY
     share_start = slots.size - kinds.size
     sharing = slots[share_start:]
     settled = np.where(facts.packeted[sharing], SETTLED_TICKS, SETTLED_TABLED_TICKS)
@@ -304,9 +334,8 @@ def _share_kinds(core: PlaneCore, facts: PortFacts, number: int, slots: Slots) -
 
     That is the room, codec, packet time and its phase of a leg that hears nothing of its own.
     """
-    nobody = np.zeros(0, np.int64)
     if slots.size <= _PAIR:
-        return nobody
+        return _NOBODY
     formats, leaders = facts.format[slots], core.columns.leader[slots]
     kinds = (number << _FORMAT_BITS | formats) << _PHASE_BITS
     # The packets of a follower are its leader's, its own packetizer stands still.
@@ -317,7 +346,7 @@ def _share_kinds(core: PlaneCore, facts: PortFacts, number: int, slots: Slots) -
     kinds[formats == NO_FORMAT] = NO_KIND
     _, which, counts = np.unique(kinds, return_inverse=True, return_counts=True)
     kinds[counts[which] == 1] = NO_KIND
-    return kinds if (kinds != NO_KIND).any() else nobody
+    return kinds if (kinds != NO_KIND).any() else _NOBODY
 
 
 def _hearing(plan: MixPlan, present: Slots) -> Mix:

@@ -58,7 +58,7 @@ class Mixer:
         mixed, hears = np.zeros_like(columns.zero), np.zeros_like(columns.hears)
         for mix_class in layout.classes:
             slots = mix_class.slots
-            mixed[slots], hears[slots] = True, mix_class.ears
+            mixed[slots], hears[slots] = not mix_class.lone, mix_class.ears
             moved = columns.mix_hz[slots] != mix_class.rate_hz
             _clear((*self._up.values(), *self._down.values()), slots[moved])
             columns.mix_hz[slots] = mix_class.rate_hz
@@ -71,6 +71,8 @@ class Mixer:
 
     def mix(self, mix_class: MixClass) -> None:
         """Take what the members of a class say and give each bank what they hear."""
+        if mix_class.lone:
+            return  # the rows of their banks were made zero, and nobody writes them
         columns, slots = self._core.columns, mix_class.slots
         said = self._gather(mix_class)
         for row, port in mix_class.taps_in:

@@ -77,11 +77,15 @@ class Sharing:
         self._columns = core.columns
         self._packetizers = core.packetizers
         self._kinds = np.full(core.columns.capacity, NO_KIND, np.int64)
+        self._in_use = False
 
     # What changes between two ticks.
 
     def adopt(self, layout: Layout) -> None:
         """Let go of whoever may no longer follow whom it follows, all states being those of the last tick."""
+        used, self._in_use = self._in_use, any(one.share_kinds.size for one in layout.classes)
+        if not (used or self._in_use):
+            return  # nobody shared before, and nobody does now
         columns, before = self._columns, self._kinds
         kinds = self._kinds = np.full_like(before, NO_KIND)
         for mix_class in layout.classes:
@@ -103,6 +107,8 @@ class Sharing:
 
     def release(self, slot: int) -> None:
         """Let a leg go whose encoder is about to go as well: another one leads its followers."""
+        if not self._in_use:
+            return  # nobody follows anybody
         leader = self._columns.leader
         followers = true_places(leader == slot)
         followers = followers[followers != slot]
