@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import weakref
+
 import pytest
 
 from vb.sip.client_transaction import ClientTransaction, InviteClientTransaction, NonInviteClientTransaction
 from vb.sip.hop import Hop, TransactionKey
 from vb.sip.message import Headers, Request, Response, response_to
 from vb.sip.server_transaction import InviteServerTransaction, NonInviteServerTransaction, server_key
-from vb.sip.timers import AT_ONCE, Timed, TimerQueue
+from vb.sip.timers import AT_ONCE, QueueEntry, Timed, TimerQueue
 from vb.sip.transaction import FailureKind, Transaction
 
 UDP = Hop("udp", "127.0.0.1", 5060)
@@ -239,7 +241,7 @@ def test_requests_of_rfc2543_peers_are_told_apart_by_more_than_the_branch() -> N
 
 def test_a_deadline_that_moves_later_costs_one_entry() -> None:
     class Item:
-        queued_for: float | None = None
+        queued_as: QueueEntry | None = None
         deadline: float | None = 1.0
         expired: list[float]
 
@@ -267,7 +269,7 @@ class Due:
     """An item that is due once, and notes that it was."""
 
     def __init__(self, at: float, noted: list[float]) -> None:
-        self.queued_for: float | None = None
+        self.queued_as: QueueEntry | None = None
         self.deadline: float | None = at
         self._noted = noted
 
@@ -310,7 +312,7 @@ def test_timers_that_were_moved_count_among_those_that_run_at_a_time() -> None:
 
 def test_nobody_is_woken_for_a_deadline_that_has_moved_or_gone() -> None:
     class Item:
-        queued_for: float | None = None
+        queued_as: QueueEntry | None = None
 
         def __init__(self, deadline: float) -> None:
             self.deadline: float | None = deadline
@@ -327,3 +329,19 @@ def test_nobody_is_woken_for_a_deadline_that_has_moved_or_gone() -> None:
     gone.deadline = 4.0
     queue.schedule(gone)
     assert queue.deadline() == 4.0
+
+
+def test_an_item_that_was_discarded_is_let_go_long_before_its_time() -> None:
+    queue = TimerQueue()
+    queue.schedule(Due(32.0, []))
+    moved, gone = Due(60.0, []), Due(60.0, [])
+    for item in (moved, gone):
+        queue.schedule(item)
+    moved.deadline = 30.0
+    queue.schedule(moved)
+    left = [weakref.ref(moved), weakref.ref(gone)]
+    for item in (moved, gone):
+        queue.discard(item)
+    del item, moved, gone
+    assert [ref() for ref in left] == [None, None]
+    assert queue.deadline() == 32.0

@@ -20,6 +20,7 @@ from vb.sip.message import Request, Response, response_to
 from vb.sip.options import SUPPORTED
 from vb.sip.server_transaction import ServerTransaction
 from vb.sip.session_refresh import SessionRefresher
+from vb.sip.timers import QueueEntry
 from vb.sip.transaction import FailureKind, final_status
 
 # What is sent once more for a challenge although the call is over.
@@ -49,7 +50,7 @@ class DialogUsage:
         self.state = CallState.EARLY
         self.dialog: Dialog | None = None
         self.digest: DigestClient | None = None
-        self.queued_for: float | None = None
+        self.queued_as: QueueEntry | None = None
         self._timers: dict[Callable[[float], None], float] = {}
 
     def move(self, step: CallStep) -> None:

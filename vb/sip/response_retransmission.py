@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from vb.sip.hop import Hop
-from vb.sip.timers import T1_S, T2_S, TIMEOUT_S, Timed
+from vb.sip.timers import T1_S, T2_S, TIMEOUT_S, QueueEntry, Timed
 
 
 class RetransmissionHost(Protocol):
@@ -42,7 +42,7 @@ class ResponseRetransmission:
         "_max_interval_s",
         "_on_timeout",
         "_repeat_at",
-        "queued_for",
+        "queued_as",
     )
 
     def __init__(
@@ -63,7 +63,7 @@ class ResponseRetransmission:
         self._max_interval_s = max_interval_s
         self._repeat_at: float | None = now + T1_S
         self._end_at = now + TIMEOUT_S
-        self.queued_for: float | None = None
+        self.queued_as: QueueEntry | None = None
         host.schedule(self)
 
     @property

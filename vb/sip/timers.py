@@ -15,10 +15,24 @@ AT_ONCE = 16
 """Of thousands of timers that are due at once, so many run before everybody else has a turn."""
 
 
-class Timed(Protocol):
-    """Something with at most one next deadline; `queued_for` belongs to the queue."""
+class QueueEntry:
+    """The place of an item in a queue; `item` is None once nobody waits for it.
 
-    queued_for: float | None
+    An entry stays in the heap until its time comes, which may be a minute after the item is gone: so it lets
+    go of the item at once.
+    """
+
+    __slots__ = ("at", "item")
+
+    def __init__(self, at: float, item: Timed) -> None:
+        self.at = at
+        self.item: Timed | None = item
+
+
+class Timed(Protocol):
+    """Something with at most one next deadline; `queued_as` belongs to the queue."""
+
+    queued_as: QueueEntry | None
 
     @property
     def deadline(self) -> float | None:
@@ -35,13 +49,13 @@ class TimerQueue:
 
     An entry whose item has a later deadline by now is pushed again when it comes up; an item is
     pushed early only when its deadline moved forward. Entries of discarded items are swept out once
-    they are the greater part, so that a long deadline does not keep a short-lived item.
+    they are the greater part.
     """
 
     __slots__ = ("_discarded", "_heap", "_serial")
 
     def __init__(self) -> None:
-        self._heap: list[tuple[float, int, Timed]] = []
+        self._heap: list[tuple[float, int, QueueEntry]] = []
         self._serial = count()
         self._discarded = 0
 
@@ -53,32 +67,36 @@ class TimerQueue:
         deadline = item.deadline
         if deadline is None:
             return
-        queued = item.queued_for
-        if queued is None or deadline < queued:
-            item.queued_for = deadline
-            heapq.heappush(self._heap, (deadline, next(self._serial), item))
+        queued = item.queued_as
+        if queued is None or deadline < queued.at:
+            if queued is not None:
+                queued.item = None
+            entry = item.queued_as = QueueEntry(deadline, item)
+            heapq.heappush(self._heap, (deadline, next(self._serial), entry))
 
     def deadline(self) -> float | None:
         """Return when `expire` should be called next."""
         heap = self._heap
         while heap:
-            at, _, item = heap[0]
-            if item.queued_for == at and item.deadline == at:
+            at, _, entry = heap[0]
+            item = entry.item
+            if item is not None and item.deadline == at:
                 return at
             heapq.heappop(heap)
-            if item.queued_for == at:  # it has a later deadline by now, or none: nobody is woken for this one
-                item.queued_for = None
+            if item is not None:  # it has a later deadline by now, or none: nobody is woken for this one
+                item.queued_as = None
                 self.schedule(item)
         return None
 
     def discard(self, item: Timed) -> None:
         """Drop an item that will have no deadline any more."""
-        if item.queued_for is None:
+        queued = item.queued_as
+        if queued is None:
             return
-        item.queued_for = None
+        queued.item = item.queued_as = None
         self._discarded += 1
         if self._discarded > MIN_SWEEP and self._discarded * 2 > len(self._heap):
-            self._heap[:] = [entry for entry in self._heap if entry[2].queued_for == entry[0]]
+            self._heap[:] = [entry for entry in self._heap if entry[2].item is not None]
             heapq.heapify(self._heap)
             self._discarded = 0
 
@@ -90,10 +108,10 @@ class TimerQueue:
                 if not most:
                     return
                 most -= 1
-            at, _, item = heapq.heappop(heap)
-            if item.queued_for != at:
+            item = heapq.heappop(heap)[2].item
+            if item is None:
                 continue
-            item.queued_for = None
+            item.queued_as = None
             deadline = item.deadline
             if deadline is not None and deadline <= now:
                 item.expire(now)

@@ -10,7 +10,7 @@ from typing import ClassVar, Final, Literal, Protocol
 
 from vb.sip.hop import Hop, TransactionKey
 from vb.sip.message import Response
-from vb.sip.timers import T1_S, T2_S, Timed
+from vb.sip.timers import T1_S, T2_S, QueueEntry, Timed
 from vb.sip.transaction_tables import (
     Machine,
     Rule,
@@ -60,7 +60,7 @@ class Transaction:
         machine: the table that it follows.
     """
 
-    __slots__ = ("_end_at", "_host", "_interval_s", "_repeat_at", "hop", "key", "queued_for", "state")
+    __slots__ = ("_end_at", "_host", "_interval_s", "_repeat_at", "hop", "key", "queued_as", "state")
 
     machine: ClassVar[Machine]
 
@@ -69,7 +69,7 @@ class Transaction:
         self.key = key
         self.hop = hop
         self.state = self.machine.first
-        self.queued_for: float | None = None
+        self.queued_as: QueueEntry | None = None
         self._repeat_at: float | None = None
         self._end_at: float | None = None
         self._interval_s = T1_S

@@ -11,7 +11,7 @@ import trio.testing
 from tests.sip.tasks.test_endpoint import ignore
 from vb.ids import SystemIds
 from vb.sip.tasks.endpoint import SipEndpoint, SipSettings
-from vb.sip.timers import AT_ONCE
+from vb.sip.timers import AT_ONCE, QueueEntry
 
 pytestmark = pytest.mark.integration
 COUNT = 1000
@@ -21,7 +21,7 @@ class Note:
     """A timer that notes when it ran."""
 
     def __init__(self, number: int, at: float, order: list[int]) -> None:
-        self.queued_for: float | None = None
+        self.queued_as: QueueEntry | None = None
         self.deadline: float | None = at
         self._number, self._order = number, order
 
