@@ -177,7 +177,8 @@ class Metrics:
         if state is None or leg_id is None:
             return
         event = published.event
-        kind = str(getattr(event, "leg_type", None) or self._leg_types.get(leg_id) or "unknown")
+        # What is known is not asked of the event: pydantic is slow to say that it has no such field.
+        kind = self._leg_types.get(leg_id) or str(getattr(event, "leg_type", None) or "unknown")
         self._count(self._legs, kind, state)
         if state != "disconnected":
             self._leg_types[leg_id] = kind

@@ -219,7 +219,9 @@ def compile_layout(core: PlaneCore, facts: PortFacts, rooms: Sequence[tuple[int,
     classes = [_finish_class(facts, rate, draft) for rate, draft in drafts.items() if draft.has_members]
     for mix_class in classes:
         _list_extras(core, facts, mix_class)
-        mix_class.lone &= not (mix_class.private or mix_class.taps_in or mix_class.taps_out or mix_class.streams)
+        mix_class.lone &= not (
+            mix_class.private or mix_class.taps_in or mix_class.taps_out or mix_class.streams
+        )
     banks = _make_banks(core, facts, classes)
     for mix_class in classes:
         if not (mix_class.lone or mix_class.ears.all()):
@@ -261,7 +263,7 @@ def _passes_through(one: Port | None, other: Port | None) -> bool:
 
 
 def _lone_class(facts: PortFacts, rate_hz: int, slots: Slots) -> MixClass:
-    """Lay out participants who are alone, as those of `_finish_class` without rooms; calls come and go here."""
+    """Lay out participants who are alone, as `_finish_class` would without rooms: new calls are all here."""
     count = slots.size
     return MixClass(
         rate_hz=rate_hz,

@@ -7,19 +7,31 @@ from collections.abc import Sequence
 
 from vb.sdp.description import LocalAudio
 from vb.sdp.formats import Format, choose_event
+from vb.sdp.ice import Credentials
+from vb.sdp.keying import Keys
 from vb.sdp.negotiate import Agreed, Choice
 from vb.sdp.peer_types import codecs_heard, events_heard
 from vb.sdp.session import SessionDescription
+from vb.sdp.text import AgreedText
 
 
-def agreement(choice: Choice, events: Sequence[Format], ours: LocalAudio, *, remote_held: bool) -> Agreed:
+def agreement(
+    choice: Choice,
+    events: Sequence[Format],
+    ours: LocalAudio,
+    *,
+    remote_held: bool,
+    text: AgreedText | None = None,
+    srtp: Keys | None = None,
+    ice: Credentials | None = None,
+) -> Agreed:
     """Return the agreement between the peer's line and ours.
 
     Args:
         choice: the peer's line, and what we send of it.
         events: telephone events of the peer's line that we may send.
         ours: our line; its direction is the agreed one.
-        remote_held: see `Agreed`.
+        remote_held, text, srtp, ice: see `Agreed`.
     """
     audio, sent, codec = choice.audio, choice.format, choice.codec
     event = choose_event(events, codec.clock_rate_hz)
@@ -36,7 +48,10 @@ def agreement(choice: Choice, events: Sequence[Format], ours: LocalAudio, *, rem
         remote_held=remote_held,
         ptime_ms=audio.ptime_ms,
         send_fmtp=sent.fmtp,
+        text=text,
         rtcp_use=audio.rtcp_use,
+        srtp=srtp,
+        ice=ice,
     )
 
 

@@ -152,23 +152,32 @@ def check_offer(
     network: Network = ANYWHERE,
     keying: Keying | None = None,
 ) -> list[OfferedCodec]:
-    """Find out, before a call exists, whether an offer can be answered; return its known codecs.
+    """Find out whether an offer can be answered, and return its known codecs; see `examine_offer`."""
+    return examine_offer(as_description(offer), codecs, network, keying)[0]
+
+
+def examine_offer(
+    description: SessionDescription, codecs: Sequence[Codec], network: Network, keying: Keying | None
+) -> tuple[list[OfferedCodec], PeerAudio]:
+    """Find out, before a call exists, whether an offer can be answered.
 
     Args:
-        offer: the offer, read or not.
+        description: the offer.
         codecs: the codecs enabled here, best first.
         network: what can be reached from here; a host name may still be looked up.
         keying: see `choose_audio`.
+
+    Returns:
+        Its known codecs, and the audio line as it was read, which need not be read again for the answer.
 
     Raises:
         SdpParseError: the offer cannot be read.
         OfferRejected: nothing in it can be accepted.
     """
-    description = as_description(offer)
     audio = choose_audio(description, codecs, network=network, keying=keying).audio
     if audio.host_name is None:
         require_reachable(audio)
-    return _known_codecs(description, audio, keying)
+    return _known_codecs(description, audio, keying), audio
 
 
 def check_reachable(
@@ -194,6 +203,7 @@ def choose_audio(
     current: int | None = None,
     network: Network = ANYWHERE,
     keying: Keying | None = None,
+    read: PeerAudio | None = None,
 ) -> Choice:
     """Pick the audio line and the format to answer an offer with.
 
@@ -204,6 +214,7 @@ def choose_audio(
         current: index of the line in use by the session, which is preferred while it is still offered.
         network: what can be reached from here.
         keying: how audio may be protected; without it, not at all, and secure transports are refused.
+        read: a line of this offer that was read before, when no host name had been looked up.
 
     Raises:
         OfferRejected: no audio, no transport, no key or no codec in common.
@@ -222,13 +233,15 @@ def choose_audio(
         )
         raise OfferRejected(488, _NOT_ACCEPTABLE, _WARN_KEYS if broken else _WARN_MEDIA)
     for index in taken:
-        formats = read_formats(description.media[index], UNMAPPED)
+        known = read if read is not None and read.index == index and not network.names else None
+        formats = known.formats if known is not None else read_formats(description.media[index], UNMAPPED)
         found = _pick(formats, codecs)
         if found is not None:
             if codec is not None:
                 found = _pick_named(formats, codecs, codec)
             keys = offered_keys(description, description.media[index], keying)
-            return Choice(read_audio(description, index, UNMAPPED, network, formats), *found, keys)
+            audio = known or read_audio(description, index, UNMAPPED, network, formats)
+            return Choice(audio, *found, keys)
     raise OfferRejected(488, _NOT_ACCEPTABLE, _WARN_FORMAT)
 
 

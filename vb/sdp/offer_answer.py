@@ -321,6 +321,7 @@ class OfferAnswer:
         *,
         codec: str | None = None,
         direction: Direction = "sendrecv",
+        read: PeerAudio | None = None,
     ) -> bytes:
         """Apply the peer's offer and return our answer; `agreed` tells what came of it.
 
@@ -329,6 +330,7 @@ class OfferAnswer:
             codec: name of the codec to answer with; remembered for later offers that list it. None takes
                 the first of our codecs that is offered.
             direction: the most we are ready for.
+            read: see `choose_audio`.
 
         Raises:
             SdpParseError: the offer cannot be read.
@@ -340,9 +342,9 @@ class OfferAnswer:
         description = as_description(offer)
         base = self._in_force
         current = None if base.agreed is None else base.shape.audio_index
-        network, keying = self.network, self.keying
+        network, keying, best = self.network, self.keying, self._preference()
         choice = choose_audio(
-            description, self._preference(), codec=codec, current=current, network=network, keying=keying
+            description, best, codec=codec, current=current, network=network, keying=keying, read=read
         )
         require_reachable(choice.audio)
         theirs = None
@@ -365,13 +367,9 @@ class OfferAnswer:
         ours = self._stamped(shape, answer, text)
         events = [item for item in answer.formats if item.is_event]
         held = not receives(choice.audio.direction)
+        ice = choice.audio.ice.credentials if choice.audio.ice is not None and has_ice else None
         self._in_force = _InForce(
-            agreed=replace(
-                agreement(choice, events, answer, remote_held=held),
-                text=agreed_text,
-                srtp=keys,
-                ice=choice.audio.ice.credentials if choice.audio.ice is not None and has_ice else None,
-            ),
+            agreed=agreement(choice, events, answer, remote_held=held, text=agreed_text, srtp=keys, ice=ice),
             description=ours,
             direction=answer.direction,
             shape=shape,

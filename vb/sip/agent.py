@@ -325,21 +325,20 @@ class UserAgent:
     # -- requests -------------------------------------------------------------------------------
 
     def _receive_request(self, request: Request, source: Hop, now: float) -> None:
-        hop = self._response_hop(request, source)
-        if request.method == "CANCEL":
-            self._receive_cancel(request, hop, now)
-            return
-        key = server_key(request)
+        key, tag = server_key(request), request.to.tag
         transaction = self._servers.get(key)
+        if request.method == "CANCEL":
+            self._receive_cancel(request, transaction, self._response_hop(request, source), now)
+            return
         if transaction is not None:
             transaction.receive(request, now)
             return
-        tag = request.to.tag
         if request.method == "ACK":
             call = self._calls.get((request.call_id, tag))
             if call is not None and call.has_dialog(request.from_.tag):
                 call.receive_ack(request, now)
             return
+        hop = self._response_hop(request, source)
         refusal = check_request(request, self.methods)
         call = self._calls.get((request.call_id, tag)) if tag else None
         if refusal is None and tag and (call is None or not call.has_dialog(request.from_.tag)):
@@ -356,9 +355,10 @@ class UserAgent:
                 request, self.new_server(key, request, hop, call.local_tag, now), source, now
             )
 
-    def _receive_cancel(self, request: Request, hop: Hop, now: float) -> None:
+    def _receive_cancel(
+        self, request: Request, transaction: ServerTransaction | None, hop: Hop, now: float
+    ) -> None:
         """Answer a CANCEL without a transaction of its own: while its INVITE is known, always the same."""
-        transaction = self._servers.get(server_key(request))
         if transaction is None:
             self._refuse(request, Refusal(481), hop)
             return

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import structlog
 import trio
@@ -16,7 +16,7 @@ from vb.events.leg import LegRinging, OfferedCodecInfo
 from vb.legs.leg import Leg
 from vb.sdp.address import local_network
 from vb.sdp.errors import OfferRejected, SdpParseError
-from vb.sdp.negotiate import OfferedCodec, check_offer, check_reachable
+from vb.sdp.negotiate import OfferedCodec, PeerAudio, check_reachable, examine_offer
 from vb.sdp.parser import parse_sdp
 from vb.sdp.session import SessionDescription
 from vb.sip.errors import SipParseError
@@ -38,6 +38,14 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 Refusal = tuple[int, str, list[tuple[str, str]]]
+
+
+class _Offer(NamedTuple):
+    """An offer that can be answered, as `examine_offer` found it."""
+
+    description: SessionDescription
+    codecs: list[OfferedCodec]
+    audio: PeerAudio
 
 
 def refusal(sip: SipLegs) -> Refusal | None:
@@ -64,18 +72,18 @@ def accept_call(sip: SipLegs, call: SipCall) -> None:
     if any(claim(call) for claim in sip.claims):
         return
     try:
-        offer, offered = None, []
+        offer: _Offer | None = None
         if call.offer is not None:
-            offer = parse_sdp(call.offer)
-            keying = new_keying(sip)
-            offered = check_offer(offer, sip.codecs, local_network(call.local_host), keying)
+            description = parse_sdp(call.offer)
+            network = local_network(call.local_host)
+            offer = _Offer(description, *examine_offer(description, sip.codecs, network, new_keying(sip)))
     except SdpParseError:
         call.reject(400, "Bad SDP")
         return
     except OfferRejected as exc:
         _refuse_offer(call, exc)
         return
-    run = partial(_run, sip, call, offer, offered, predecessor(sip.engine, call))
+    run = partial(_run, sip, call, offer, predecessor(sip.engine, call))
     sip.engine.legs.start(run, name=f"call {call.call_id}")
 
 
@@ -87,14 +95,14 @@ def _refuse_offer(call: SipCall, problem: OfferRejected) -> None:
 async def _run(
     sip: SipLegs,
     call: SipCall,
-    offer: SessionDescription | None,
-    offered: list[OfferedCodec],
+    offer: _Offer | None,
     old: Predecessor | None,
 ) -> None:
     engine = sip.engine
     try:
         with open_media(sip, call.local_host, sip.codecs) as media:
-            if not await _can_be_reached(call, offer, media, sip.codecs):
+            description = offer.description if offer is not None else None
+            if not await _can_be_reached(call, description, media, sip.codecs):
                 return
             headers = read_headers(call.invite.headers)
             leg = SipLeg(
@@ -102,7 +110,8 @@ async def _run(
                 call,
                 media,
                 SipLegOptions(
-                    offer=offer,
+                    offer=description,
+                    offered_audio=offer.audio if offer is not None else None,
                     speech_detection=engine.config.speech.detection,
                     transfers=sip.transfers,
                     inband_digits=engine.config.sip.dtmf_inband,
@@ -121,7 +130,7 @@ async def _run(
 
             def announce() -> None:
                 engine.legs.admit(leg)
-                leg.publish(ringing_event(leg, call, offered))
+                leg.publish(ringing_event(leg, call, offer.codecs if offer is not None else []))
                 if leg.ended or not call.is_unanswered:
                     return  # the caller has given up already
                 if old is not None:
