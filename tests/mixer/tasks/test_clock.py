@@ -90,7 +90,7 @@ async def test_ticks_that_take_all_the_time_leave_some_to_other_tasks(mock_clock
         while trio.current_time() < 3:
             await trio.lowlevel.checkpoint()
         nursery.cancel_scope.cancel()
-    assert len(steps) * 0.001 > 3 * 0.15  # a quarter of a tick, but for turns of the clock
+    assert len(steps) * 0.001 > 3 * 0.3  # the clock's own task still takes its turns
 
 
 class _BrokenPlane(Plane):

@@ -18,6 +18,10 @@ from vb.mixer.ticks import TickGrid
 
 OTHERS_SHARE: Final = 0.25
 """Of the time that a tick took, what other tasks get at least before the next one may go before them."""
+OTHERS_SHARE_WHEN_FULL: Final = 3.0
+"""The same when there is more to do than time: audio that comes late anyway must not keep a call from ending."""
+FULL_AFTER_S: Final = 0.1
+"""So long without a moment in which nobody had anything to do, and there is."""
 
 
 class _Ticker(trio.abc.Instrument):
@@ -35,6 +39,7 @@ class _Ticker(trio.abc.Instrument):
         self._now = trio.lowlevel.current_clock().current_time
         self._rest = Rest(self._now(), time.thread_time())
         self._begins_at = grid.due
+        self._idle_at = self._now()
 
     def before_task_step(self, task: trio.lowlevel.Task) -> None:
         """Tick if it is time for that; called by Trio before each step of any task."""
@@ -44,6 +49,11 @@ class _Ticker(trio.abc.Instrument):
                 self.tick(now)
             except BaseException as error:  # Trio would only log it and go on without ticks
                 self.failure = error
+
+    def before_io_wait(self, timeout: float) -> None:
+        """Note when nobody has anything to do; called by Trio before it waits, or only looks, for events."""
+        if timeout > 0:
+            self._idle_at = self._now()
 
     def tick(self, now: float) -> None:
         """Run the tick that is due."""
@@ -56,7 +66,8 @@ class _Ticker(trio.abc.Instrument):
         grid.finish()
         ended = self._now()
         plane.complexity.note((ended - now) / TICK_S, late_s)
-        self._begins_at = max(grid.due, ended + OTHERS_SHARE * (ended - now))
+        share = OTHERS_SHARE if ended - self._idle_at < FULL_AFTER_S else OTHERS_SHARE_WHEN_FULL
+        self._begins_at = max(grid.due, ended + share * (ended - now))
         rest_s = self._rest.after_tick(ended, time.thread_time())
         if rest_s and _is_realtime():
             _rest(rest_s)
