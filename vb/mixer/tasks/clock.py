@@ -19,7 +19,7 @@ from vb.mixer.ticks import TickGrid
 OTHERS_SHARE: Final = 0.25
 """Of the time that a tick took, what other tasks get at least before the next one may go before them."""
 OTHERS_SHARE_WHEN_FULL: Final = 3.0
-"""The same when there is more to do than time: audio that comes late anyway must not keep a call from ending."""
+"""The same when there is more to do than time: audio that is late anyway must not keep calls from ending."""
 FULL_AFTER_S: Final = 0.1
 """So long without a moment in which nobody had anything to do, and there is."""
 
