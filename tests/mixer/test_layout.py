@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import random
+from dataclasses import replace
+
 import pytest
 
-from tests.mixer.support import MemoryEndpoint, World, agreed
+from tests.mixer.support import MemoryEndpoint, ToneSource, World, agreed
+from vb.mixer import layout as layout_module
 from vb.mixer import plane as plane_module
 from vb.mixer.layout import Layout, compile_layout
 
@@ -39,3 +43,50 @@ def test_places_that_were_never_taken_are_not_looked_at() -> None:
     again.configure(agreed())
     world.run(1)
     assert world.plane._core.columns.reach == 3
+
+
+def _heard_by_all(seed: int) -> list[bytes]:
+    """Let phones come, join, leave, hear playback and go, and return what each of them was sent."""
+    draw = random.Random(seed)
+    world = World(capacity=16)
+    phones = [world.phone(hz) for hz in (400, 700, None, 1000)]
+    tune = ToneSource(1300)
+    for _ in range(12):
+        present = [phone for phone in phones if not phone.port.closed]
+        members = [phone for phone in present if draw.random() < 0.5]
+        world.room(*members, comfort_noise=draw.random() < 0.3)
+        chosen = draw.choice(phones).port
+        what = draw.randrange(4)
+        if what == 0 and len(present) > 2:
+            chosen.close()
+        elif what == 1 and not chosen.closed:
+            chosen.add_private(tune)
+        elif what == 2:
+            chosen.remove_private(tune)
+        elif what == 3 and len(phones) < 12:
+            phones.append(world.phone(draw.choice((500, None))))
+        world.run(draw.randrange(1, 8))
+    return [phone.pcm().tobytes() for phone in phones]
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_who_is_alone_hears_the_same_as_by_the_long_way(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    short = _heard_by_all(seed)
+    lone_class = layout_module._lone_class
+    monkeypatch.setattr(
+        layout_module, "_lone_class", lambda *arguments: replace(lone_class(*arguments), lone=False)
+    )
+    assert _heard_by_all(seed) == short
+    assert any(pcm.strip(b"\0") for pcm in short)
+
+
+def test_nobody_mixes_for_those_who_are_alone() -> None:
+    world = World()
+    phone = world.phone(400)
+    world.run(3)
+    assert [mix_class.lone for mix_class in world.plane._layout.classes] == [True]
+    assert not phone.pcm().any()
+    phone.port.add_private(ToneSource(700))
+    world.run(3)
+    assert [mix_class.lone for mix_class in world.plane._layout.classes] == [False]
+    assert phone.pcm(2).any()
