@@ -216,6 +216,7 @@ class OpusDecoder:
         if samples > self._longest:
             raise CodecError(f"Opus decoding: {samples} samples are more than one packet holds")
         size = 0 if payload is None else len(payload)
-        room = _room
-        count = self._opus.decode(self._address, payload, size, room.address, samples, fec)
-        return room.pcm[: self._opus.check(count, "Opus decoding")].copy()
+        count = self._opus.decode(self._address, payload, size, _room.address, samples, fec)
+        if count < 0:
+            self._opus.check(count, "Opus decoding")
+        return _room.pcm[:count].copy()
