@@ -72,7 +72,8 @@ def tone(talker: int, seconds: float, amplitude: float = 4000.0, *, seams: tuple
     """A talker's tone, which is held up for 13 ms at each seam."""
     clock = np.arange(round(seconds * RATE_HZ)) / RATE_HZ
     played = clock - 0.013 * np.searchsorted(np.array(seams), clock)
-    return np.rint(amplitude * np.cos(2 * np.pi * PAIRS[talker] * played)).astype(np.int16)
+    samples: Samples = np.rint(amplitude * np.cos(2 * np.pi * PAIRS[talker] * played)).astype(np.int16)
+    return samples
 
 
 def phone_hears(samples: Samples) -> tuple[str, ...]:
