@@ -4,7 +4,6 @@ Spec: RFC 6716, RTP payload RFC 7587.
 """
 
 import ctypes
-import threading
 from typing import Final, Self
 
 import numpy as np
@@ -22,20 +21,6 @@ DTX_MAX_BYTES: Final = 2
 _MAX_PAYLOAD_BYTES = 1275 * 3
 _MAX_FRAME_MS = 120
 _MONO = 1
-
-
-class _Room(threading.local):
-    """Where a thread's decoders put their audio, which is copied from there.
-
-    To ask an array for its address takes longer than to decode silence.
-    """
-
-    def __init__(self) -> None:
-        self.pcm = np.empty(max(RATES_HZ) * _MAX_FRAME_MS // 1000, np.int16)
-        self.address = self.pcm.ctypes.data
-
-
-_room = _Room()
 
 
 def opus_available(path: str | None = None) -> bool:
@@ -169,6 +154,9 @@ class OpusDecoder:
         self._address = ctypes.addressof(self._state)
         opus.check(opus.decoder_init(self._address, rate_hz, _MONO), "Opus decoder set-up")
         self._longest = rate_hz * _MAX_FRAME_MS // 1000
+        # Audio is copied from one place: to ask an array for its address takes longer than to decode silence.
+        self._room = np.empty(self._longest, np.int16)
+        self._room_address = self._room.ctypes.data
         self._step_samples = rate_hz // 400
         self._fade_end = rate_hz * FADE_MS // 1000
         self._fade_samples = self._fade_end // 3
@@ -216,7 +204,7 @@ class OpusDecoder:
         if samples > self._longest:
             raise CodecError(f"Opus decoding: {samples} samples are more than one packet holds")
         size = 0 if payload is None else len(payload)
-        count = self._opus.decode(self._address, payload, size, _room.address, samples, fec)
+        count = self._opus.decode(self._address, payload, size, self._room_address, samples, fec)
         if count < 0:
             self._opus.check(count, "Opus decoding")
-        return _room.pcm[:count].copy()
+        return self._room[:count].copy()
