@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,9 @@ _MARGIN = 1.1
 """So many seconds are decoded for one that is judged: a codec may keep something to itself at both ends."""
 _STEP = 0.5
 """Seconds by which one that is judged lies before another."""
+SKIRT_HZ: Final = np.array([-6, -5, -4, -3, 3, 4, 5, 6])
+"""Where a tone with a seam has some of its level and a whole one has none; nobody else's is so near."""
+TORN: Final = LEAKED / 2
 
 
 def unbroken_seconds(heard: Heard, speaker: Speaker) -> Iterator[Samples]:
@@ -43,13 +47,29 @@ def levels_of(second: Samples, frequencies: NDArray[np.int64]) -> NDArray[np.flo
     return levels
 
 
+def is_torn(second: Samples, tones: NDArray[np.int64], amplitude: float) -> bool:
+    """Tell whether a tone in one second of audio is broken off or jumps somewhere.
+
+    A whole one is a line of three bins. One with a seam has skirts, which get lower with the distance: where
+    they are low at a few hertz, what is found farther off is something else.
+
+    Args:
+        second: what was heard.
+        tones: frequencies of those who talk.
+        amplitude: level of each.
+    """
+    around = (tones[:, None] + SKIRT_HZ).ravel()
+    return bool(tones.size) and float(levels_of(second, around).max()) > TORN * amplitude
+
+
 def check_hearing(
     heard: Sequence[Heard], speakers: Sequence[Speaker], rooms: NDArray[np.int64], amplitude: float
 ) -> ToneCheck:
-    """Compare what each listener heard in a second with who talks in its room.
+    """Compare what each listener heard in its unbroken seconds with who talks in its room.
 
-    Who is in which room does not change, so what is wrong is wrong in every second, and one that is right
-    is enough. A second in which a machine that does something else left a seam has a bit of all frequencies.
+    Who is in which room does not change. A stranger in any second that has no seam is a fault; a second with
+    seams has a bit of all frequencies and proves nothing against anybody. Beside that, one second that is
+    right is enough.
 
     Args:
         heard: per listener, what it received.
@@ -69,11 +89,17 @@ def check_hearing(
             levels = levels_of(second, frequencies) / amplitude
             missing = np.flatnonzero(mates & (levels < HEARD))
             extra = np.flatnonzero(~mates & (levels > LEAKED))
-            weak, loud = levels[mates].min(initial=np.inf), levels[~mates].max(initial=0.0)
-            fault = ""
-            if not missing.size and not extra.size:
+            torn = extra.size > 0 and is_torn(second, frequencies[mates], amplitude)
+            stranger = extra.size > 0 and not torn
+            if fault or stranger:
+                weak, loud = levels[mates].min(initial=np.inf), levels[~mates].max(initial=0.0)
+                fault = f"listener {number}: misses {missing[:5].tolist()}, hears {extra[:5].tolist()}"
+                if torn:
+                    fault = f"listener {number}, {speaker.codec}: no second of audio without a seam is right"
+            if stranger:
                 break
-            fault = f"listener {number}: misses {missing[:5].tolist()}, hears {extra[:5].tolist()}"
+            if not missing.size and not extra.size:
+                fault = ""
         if fault:
             wrong.append(fault)
         weakest, loudest = min(weakest, float(weak)), max(loudest, float(loud))

@@ -35,7 +35,7 @@ def add_figures(engine: Engine, grid: TickGrid) -> None:
         yield "rtp_packets_out", "RTP packets handed to media sockets", totals.packets_out, {}
         yield (
             "opus_complexity",
-            "Work that Opus encoders put into a frame now, 0 to 10",
+            "Work that Opus encoders put into a frame now, 0 to 10; -1 for the least, without speech coding",
             engine.plane.complexity.level,
             {},
         )

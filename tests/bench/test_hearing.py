@@ -2,10 +2,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from bench.codecs import Speaker, payloads_of
+from bench.codecs import FORMATS, Samples, Speaker, decode, encode, payloads_of
 from bench.generator import Heard
-from bench.hearing import check_hearing
-from bench.tones import tone_frequencies
+from bench.hearing import check_hearing, is_torn, levels_of
+from bench.tones import LEAKED, tone_frequencies
 
 TALKER, LISTENER = Speaker("G722", 40), Speaker("G722", 40, "silence")
 STEP = TALKER.clock_step
@@ -60,3 +60,60 @@ def test_packets_missing_everywhere_are_told_of() -> None:
     tone = int(tone_frequencies(2)[0])
     (fault,) = faults(heard(0, 0.0), heard(tone, 4000.0, missing=25))
     assert fault == "listener 1, G722: no unbroken second of audio"
+
+
+PAIRS = tone_frequencies(100)
+MATE, NEIGHBOUR = 20, 73
+"""Talkers whose tones lie beside each other."""
+RATE_HZ = 8000
+
+
+def tone(talker: int, seconds: float, amplitude: float = 4000.0, *, seams: tuple[float, ...] = ()) -> Samples:
+    """A talker's tone, which is held up for 13 ms at each seam."""
+    clock = np.arange(round(seconds * RATE_HZ)) / RATE_HZ
+    played = clock - 0.013 * np.searchsorted(np.array(seams), clock)
+    samples: Samples = np.rint(amplitude * np.cos(2 * np.pi * PAIRS[talker] * played)).astype(np.int16)
+    return samples
+
+
+def phone_hears(samples: Samples) -> tuple[str, ...]:
+    """What is wrong with the listener whose mate is `MATE`, when it hears this."""
+    payloads = encode("PCMU", samples, 20)
+    heard_by = Heard((np.arange(len(payloads)) * 160).astype(np.uint32), payloads)
+    nothing = Heard(np.empty(0, np.uint32), [])
+    listener = MATE + 1
+    heard_by_all = [heard_by if number == listener else nothing for number in range(PAIRS.size)]
+    speakers = [Speaker("PCMU")] * PAIRS.size
+    wrong = check_hearing(heard_by_all, speakers, np.arange(PAIRS.size) // 2, 4000.0).wrong
+    return tuple(fault for fault in wrong if fault.startswith(f"listener {listener}"))
+
+
+_SECOND = np.sort(np.random.default_rng(32).uniform(0, 1, 18))
+SEAMS = tuple(float(second + at) for second in range(4) for at in _SECOND)
+
+
+def test_seams_look_like_the_talker_beside_the_mate_and_are_told_from_it() -> None:
+    assert abs(int(PAIRS[MATE] - PAIRS[NEIGHBOUR])) == 28
+    seconds = tone(MATE, 4.0, seams=SEAMS).reshape(4, -1)
+    assert all(levels_of(second, PAIRS[[NEIGHBOUR]])[0] > LEAKED * 4000 for second in seconds)
+    assert all(is_torn(second, PAIRS[[MATE]], 4000.0) for second in seconds)
+    (fault,) = phone_hears(tone(MATE, 4.0, seams=SEAMS))
+    assert str(NEIGHBOUR) not in fault
+    assert phone_hears(np.concatenate((tone(MATE, 2.0), tone(MATE, 2.0, seams=SEAMS)))) == ()
+
+
+def test_a_stranger_beside_the_mate_is_told_of_however_right_other_seconds_are() -> None:
+    mixed = tone(MATE, 2.0) + tone(NEIGHBOUR, 2.0, 1.5 * LEAKED * 4000)
+    assert not is_torn(mixed[:RATE_HZ], PAIRS[[MATE]], 4000.0)
+    for heard_all in ((mixed, tone(MATE, 2.0)), (tone(MATE, 2.0), mixed)):
+        (fault,) = phone_hears(np.concatenate(heard_all))
+        assert f"hears [{NEIGHBOUR}]" in fault
+
+
+def test_a_whole_tone_is_not_torn_by_any_codec() -> None:
+    for codec in ("PCMU", "G722", "opus"):
+        heard_in = [
+            payload for payload in payloads_of(Speaker(codec), 1431, 4000.0) * 2 if payload is not None
+        ]
+        second = decode(codec, heard_in)[-FORMATS[codec].rate_hz :]
+        assert not is_torn(second, np.array([1431]), 4000.0)

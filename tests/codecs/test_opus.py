@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from tests.codecs.signals import tone, tone_to_rest_db
 from vb.codecs import libopus
+from vb.codecs.complexity import LEAN
 from vb.codecs.opus import RATES_HZ, OpusDecoder, OpusEncoder, opus_available
 from vb.codecs.pcm import CodecError, Pcm
 
@@ -188,3 +189,60 @@ def test_any_bytes_decode_to_at_most_120_ms_or_are_an_error(payload: bytes) -> N
     except CodecError:
         return
     assert 0 < pcm.size <= 5760
+
+
+def is_speech_coded(payload: bytes) -> bool:
+    """Whether a packet has SILK in it, alone or below the transform (RFC 6716 §3.1)."""
+    return payload[0] >> 3 < 16
+
+
+@pytest.mark.parametrize("rate_hz", [8000, 16000, 48000])
+def test_a_lean_encoder_uses_the_transform_alone_and_goes_back_to_speech_coding(rate_hz: int) -> None:
+    encoder = OpusEncoder(rate_hz)
+    frames = speech_like(1.0, rate_hz).reshape(50, -1)
+    spoken = [encoder.encode(frame) for frame in frames]
+    encoder.set_complexity(LEAN)
+    lean = [encoder.encode(frame) for frame in frames]
+    encoder.set_complexity(0)
+    again = [encoder.encode(frame) for frame in frames]
+    assert all(map(is_speech_coded, spoken))
+    assert not any(map(is_speech_coded, lean[2:]))  # the first one still leads over
+    assert all(map(is_speech_coded, again[2:]))
+
+
+def test_a_lean_encoder_follows_a_voice_no_worse_than_the_lowest_level() -> None:
+    sent = speech_like(3.0, 16000)
+    errors = {}
+    for level in (0, LEAN):
+        encoder, decoder = OpusEncoder(16000), OpusDecoder(16000)
+        encoder.set_complexity(level)
+        heard = np.concatenate([decoder.decode(encoder.encode(frame)) for frame in sent.reshape(-1, 320)])
+        errors[level] = max(signal_to_error_db(sent[: -delay or None], heard[delay:]) for delay in range(160))
+    assert errors[LEAN] > errors[0]
+
+
+@pytest.mark.parametrize("hz", [440, 1203, 2510])
+def test_changes_between_lean_and_speech_coding_are_not_heard(hz: int) -> None:
+    sent = tone(hz, 16000, 8.0)
+    encoder, decoder = OpusEncoder(16000), OpusDecoder(16000)
+    frames = []
+    for place, frame in enumerate(sent.reshape(-1, 320)):
+        if place % 50 == 0:
+            encoder.set_complexity((0, LEAN)[place // 50 % 2])
+        frames.append(decoder.decode(encoder.encode(frame)))
+    purity = np.array(
+        [tone_to_rest_db(np.concatenate(frames[at : at + 3]), hz, 16000) for at in range(50, 397)]
+    )
+    changes = np.isin(np.arange(50, 397) % 50, (48, 49, 0, 1))
+    assert purity[changes].min() > max(25.0, purity[~changes].min() - 4)
+
+
+def test_a_lean_encoder_is_gone_on_from_by_another() -> None:
+    first, second, decoder = OpusEncoder(16000), OpusEncoder(16000), OpusDecoder(16000)
+    frames = speech_like(1.0, 16000).reshape(50, -1)
+    first.set_complexity(LEAN)
+    for frame in frames[:25]:
+        decoder.decode(first.encode(frame))
+    second.copy_from(first)
+    assert second.complexity == LEAN
+    assert [second.encode(frame) for frame in frames[25:]] == [first.encode(frame) for frame in frames[25:]]

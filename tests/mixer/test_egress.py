@@ -22,11 +22,13 @@ from tests.mixer.support import (
     strength,
 )
 from vb.codecs.base import Codec, make_decoder, make_encoder
+from vb.codecs.complexity import LEAN
 from vb.codecs.g711 import ULAW_TO_PCM
 from vb.codecs.opus import OpusEncoder
 from vb.codecs.resample import StreamResampler
 from vb.mixer.hands import OneHand, Work
 from vb.mixer.tasks.helpers import helpers_of
+from vb.rtp.rtcp_session import PeerReport
 from vb.speech.inband_dtmf import InbandDtmfDetector
 
 
@@ -317,3 +319,50 @@ def test_an_encoder_that_goes_on_for_another_one_has_its_complexity() -> None:
     one.set_complexity(5)
     pcm = np.rint(3000 * np.random.default_rng(1).normal(size=960)).astype(np.int16)
     assert one.encode(pcm) == other.encode(pcm)
+
+
+def report(phone: Phone, fraction_lost: float) -> None:
+    phone.port.peer_report = PeerReport(fraction_lost, 0, 0, None)
+
+
+def last_payloads(phones: list[Phone]) -> list[bool]:
+    """Whether what each has heard last is speech coding, which mends losses (RFC 6716 §3.1)."""
+    return [phone.heard[-1].payload[0] >> 3 < 16 for phone in phones]
+
+
+def test_a_leg_that_reports_losses_is_sent_what_mends_them_however_busy_the_plane_is() -> None:
+    world = World()
+    phones = opus_pair(world)
+    world.plane.complexity.level = LEAN
+    world.run(5)
+    assert last_payloads(phones) == [False, False]
+    report(phones[0], 0.004)  # one packet in five seconds
+    report(phones[1], 0.05)
+    world.run(5)
+    assert last_payloads(phones) == [False, True]
+    for _ in range(3):
+        report(phones[1], 0.0)
+        world.run(5)
+        assert last_payloads(phones) == [False, True]
+    report(phones[1], 0.0)
+    world.run(5)
+    assert last_payloads(phones) == [False, False]
+
+
+def test_all_who_share_an_encoding_are_sent_what_mends_the_losses_of_one() -> None:
+    world = World()
+    phones = [world.phone(400), *(world.phone() for _ in range(3))]
+    for phone in phones[1:]:
+        phone.port.configure(agreed(phone.source[1], codec=OPUS, receive={0: PCMU}))
+    world.room(*phones)
+    world.plane.complexity.level = LEAN
+    world.run(60)
+    followers = phones[1:]
+    assert (
+        world.plane._core.columns.leader[[phone.port.slot for phone in followers]].tolist()
+        == [followers[0].port.slot] * 3
+    )
+    assert last_payloads(followers) == [False] * 3
+    report(followers[2], 0.05)
+    world.run(5)
+    assert last_payloads(followers) == [True] * 3

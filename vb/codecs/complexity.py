@@ -11,7 +11,11 @@ from typing import Final
 
 HIGHEST_AUTO: Final = 5
 """The last steps to 10 double the time of a frame and are hardly heard on speech."""
-LOWEST: Final = 0
+LEAN: Final = -1
+"""The step below all levels: Opus without the part that is made for speech, which takes most of the time."""
+LOWEST: Final = LEAN
+LOWEST_MENDING: Final = 0
+"""The lowest level at which a packet carries a copy of the one before it, where losses are expected."""
 
 FULL: Final = 0.85
 """A share of the time at which there is nothing to try: the lowest level at once."""
@@ -37,7 +41,7 @@ class Complexity:
         fixed: keep to this one whatever the load, None to follow it.
 
     Attributes:
-        level: for the next tick, 0 to 10.
+        level: for the next tick, 0 to 10, or `LEAN` when it follows the load.
     """
 
     def __init__(self, fixed: int | None = None) -> None:

@@ -20,10 +20,13 @@ SET_BITRATE: Final = 4002
 SET_COMPLEXITY: Final = 4010
 SET_INBAND_FEC: Final = 4012
 SET_PACKET_LOSS_PERC: Final = 4014
+SET_SIGNAL: Final = 4024
+SIGNAL_AUTO: Final = -1000
+SIGNAL_MUSIC: Final = 3002
 
 _Argument: TypeAlias = ctypes.c_void_p | ctypes.c_char_p | ctypes.c_int | ctypes.c_int32
-_INT_POINTER = ctypes.c_void_p
-"""Sample buffers are passed as plain addresses: building a typed pointer costs more than a silent frame."""
+_ADDRESS = ctypes.c_void_p
+"""States and places to write to are numbers: building a typed pointer costs more than a silent frame."""
 
 
 class LibOpus:
@@ -39,26 +42,24 @@ class LibOpus:
         self.path = path
         self.encoder_size = _declare(library, "opus_encoder_get_size", [ctypes.c_int])
         self.encoder_init = _declare(
-            library, "opus_encoder_init", [ctypes.c_void_p, ctypes.c_int32, ctypes.c_int, ctypes.c_int]
+            library, "opus_encoder_init", [_ADDRESS, ctypes.c_int32, ctypes.c_int, ctypes.c_int]
         )
-        self.encoder_ctl = _declare(library, "opus_encoder_ctl", [ctypes.c_void_p, ctypes.c_int])
+        self.encoder_ctl = _declare(library, "opus_encoder_ctl", [_ADDRESS, ctypes.c_int])
         self.encode = _declare(
             library,
             "opus_encode",
-            [ctypes.c_void_p, _INT_POINTER, ctypes.c_int, ctypes.c_void_p, ctypes.c_int32],
+            [_ADDRESS, ctypes.c_char_p, ctypes.c_int, _ADDRESS, ctypes.c_int32],
         )
         self.decoder_size = _declare(library, "opus_decoder_get_size", [ctypes.c_int])
-        self.decoder_init = _declare(
-            library, "opus_decoder_init", [ctypes.c_void_p, ctypes.c_int32, ctypes.c_int]
-        )
+        self.decoder_init = _declare(library, "opus_decoder_init", [_ADDRESS, ctypes.c_int32, ctypes.c_int])
         self.decode = _declare(
             library,
             "opus_decode",
             [
-                ctypes.c_void_p,
+                _ADDRESS,
                 ctypes.c_char_p,
                 ctypes.c_int32,
-                _INT_POINTER,
+                _ADDRESS,
                 ctypes.c_int,
                 ctypes.c_int,
             ],

@@ -52,6 +52,7 @@ class LegColumns:
         handle: of the port in each slot, `FREE` where there is none.
         opus_hz: rate of what it decodes, where all its codecs with state are Opus, else 0.
         level_id: number of the header extension with the audio level, 0 for none.
+        lossy: whether the far end has lately reported that it misses packets.
         owner: number of the room whose member each is, 0 for none.
         room_hz: rate of the last room that it was in, 0 before the first one.
 
@@ -88,6 +89,7 @@ class LegColumns:
         self.hears = np.zeros(capacity, np.bool_)
         self.quiet = np.zeros(capacity, np.int64)
         self.hush = np.zeros(capacity, np.int64)
+        self.lossy = np.zeros(capacity, np.bool_)
         self.leader = np.arange(capacity)
         self.owner = np.zeros(capacity, np.int64)
         self.room_hz = np.zeros(capacity, np.int64)
@@ -119,6 +121,7 @@ class LegColumns:
             column[slot] = 0
         self.quiet[slot] = 0
         self.hush[slot] = 0
+        self.lossy[slot] = False
         for flags in (self.silent, self.shut, self.filled, self.listening, self.trusted, self.sending):
             flags[slot] = False
         self.rate_hz[slot] = 0

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vb.codecs import g711
+from vb.codecs.complexity import LEAN, LOWEST_MENDING
 from vb.mixer.columns import HEADER_BYTES, MAX_PACKET_BYTES
 from vb.mixer.core import PlaneCore
 from vb.mixer.facts import TABLES, PortFacts
@@ -224,8 +225,7 @@ class Egress:
 
     def _send_coded(self, coded: list[_Coded]) -> None:
         """Encode frames one by one, by all hands, and send what comes of them."""
-        core = self._core
-        level = core.complexity.level
+        core, levels = self._core, self._levels(coded)
         outcomes: list[list[Payload] | Exception] = [[]] * len(coded)
 
         def encode(piece: int) -> None:
@@ -234,7 +234,7 @@ class Egress:
                 if one.packetizer is None:
                     outcomes[piece] = _tabled(one.port, one.frame)
                     return
-                one.packetizer.set_complexity(level)
+                one.packetizer.set_complexity(levels[piece])
                 outcomes[piece] = one.packetizer.push(one.frame)
             except Exception as error:  # the named boundary: one leg's codec must not stop the tick
                 outcomes[piece] = error
@@ -252,6 +252,15 @@ class Egress:
                 self._send_parts(one, outcome)
         if alone:
             self._send_alone(alone)
+
+    def _levels(self, coded: list[_Coded]) -> list[int]:
+        """Return how much work goes into each frame: where packets get lost, enough to mend some."""
+        level, columns = self._core.complexity.level, self._core.columns
+        lossy = columns.lossy
+        if level != LEAN or not lossy[: columns.reach].any():
+            return [level] * len(coded)
+        sent_to = ([one.port.slot] if one.recipients is None else one.recipients.slots for one in coded)
+        return [LOWEST_MENDING if lossy[slots].any() else level for slots in sent_to]
 
     def _send_led(self, one: _Coded, payloads: list[Payload], recipients: _Recipients) -> None:
         """Send what a leader is sent to all who follow it."""

@@ -199,7 +199,8 @@ def decode_due(core: PlaneCore, bank: Bank) -> None:
             positions.append(position)
             parts.append(pcm)
     for slots, positions, parts in frames.values():
-        ring.write(np.array(slots), np.array(positions), _without_holes(np.stack(parts)))
+        pcm = np.concatenate(parts).reshape(len(parts), -1)
+        ring.write(np.array(slots), np.array(positions), _without_holes(pcm))
 
 
 def _without_holes(pcm: Pcm) -> Pcm:

@@ -26,6 +26,10 @@ from vb.sdp.offer_answer import Receivable
 
 MAX_EVENTS: Final = 64
 MAX_RTCP: Final = 16
+_LOSSY: Final = 0.01
+"""Share of lost packets from which on a far end that reports them is sent what mends some."""
+_REPORTS_TO_FORGET: Final = 4
+"""Reports without such loss after which it is not: most far ends send one every five seconds."""
 
 
 class Port:
@@ -216,7 +220,6 @@ class RtpPort(Port):
         wake: called when one of the two has got something.
         packets: STUN and DTLS, for whoever listens.
         ssrc: our source.
-        peer_report: how it arrives, by the far end's last report.
         authenticated: whether the transform refuses every packet that is not the peer's; then packets may
             come from anywhere, and the socket is never tied to one address. Set before `configure`.
     """
@@ -234,7 +237,8 @@ class RtpPort(Port):
         self.authenticated = False
         self._supervised = False
         self.latch = SourceLatch(relearn=core.relearn)
-        self.peer_report: PeerReport | None = None
+        self._peer_report: PeerReport | None = None
+        self._reports_without_loss = 0
         self._sending = False
 
     def configure(self, agreed: Agreed) -> None:
@@ -287,6 +291,24 @@ class RtpPort(Port):
     def transform(self, value: PacketTransform | None) -> None:
         if not self.closed:
             self._core.transforms.set(self.slot, value)
+
+    @property
+    def peer_report(self) -> PeerReport | None:
+        """How it arrives, by the far end's last report; what is lost decides how it is encoded."""
+        return self._peer_report
+
+    @peer_report.setter
+    def peer_report(self, value: PeerReport | None) -> None:
+        if value is self._peer_report:
+            return
+        self._peer_report = value
+        is_lossy = value is not None and value.fraction_lost >= _LOSSY
+        self._reports_without_loss = 0 if is_lossy else self._reports_without_loss + 1
+        if not self.closed:
+            lossy = self._core.columns.lossy
+            lossy[self.slot] = is_lossy or (
+                lossy[self.slot] and self._reports_without_loss < _REPORTS_TO_FORGET
+            )
 
     def seal_rtcp(self, data: bytes) -> bytes | None:
         """Return RTCP as it is to be sent, None when the transform refuses it."""

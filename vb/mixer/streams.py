@@ -73,6 +73,7 @@ class StreamReceiver:
         self._rate_hz = rate_hz
         self._most_concealed = int(_MAX_CONCEALED_S * rate_hz)
         self._decoders: dict[Codec, Decoder] = {}
+        self._by_type: dict[int, Decoder] = {}
         self._resamplers: dict[int, StreamResampler] = {}
         self._waiting: list[tuple[int, int, bytes, bool]] = []
         self._decoded_end: int | None = None
@@ -126,6 +127,7 @@ class StreamReceiver:
     def add(self, codecs: Mapping[int, Codec]) -> None:
         """Take further payload types."""
         self._codecs.update(codecs)
+        self._by_type.clear()
 
     def codec(self, payload_type: int) -> Codec:
         """Return the codec of a negotiated payload type."""
@@ -153,6 +155,7 @@ class StreamReceiver:
         self._waiting.clear()
         self._loud = 0
         self._decoders.clear()
+        self._by_type.clear()
         self._resamplers.clear()
         self._decoded_end = None
         self._silent = 0
@@ -213,15 +216,20 @@ class StreamReceiver:
         for payload_type, payload in self._kept:
             codec = self._codecs[payload_type]
             try:
-                self._to_ring(codec, self._decoder(codec).decode(payload))
+                self._to_ring(codec, self._decoder(payload_type).decode(payload))
             except CodecError:
                 self.damaged += 1
         self._kept.clear()
 
-    def _decoder(self, codec: Codec) -> Decoder:
-        decoder = self._decoders.get(codec)
+    def _decoder(self, payload_type: int) -> Decoder:
+        """Return the decoder of a payload type; types of the same codec are one stream."""
+        decoder = self._by_type.get(payload_type)
         if decoder is None:
-            decoder = self._decoders[codec] = make_decoder(codec)
+            codec = self._codecs[payload_type]
+            decoder = self._decoders.get(codec)
+            if decoder is None:
+                decoder = self._decoders[codec] = make_decoder(codec)
+            self._by_type[payload_type] = decoder
         return decoder
 
     def _to_ring(self, codec: Codec, pcm: Pcm) -> Pcm:
@@ -236,16 +244,17 @@ class StreamReceiver:
     def _decode(
         self, decoded: list[tuple[int, Pcm]], position: int, payload_type: int, payload: bytes
     ) -> None:
-        self._lead_in()
+        if self._kept:
+            self._lead_in()
         codec = self._codecs[payload_type]
-        decoder = self._decoder(codec)
-        samples = self.length(payload_type, payload) * codec.pcm_rate_hz // self._rate_hz
+        decoder = self._decoder(payload_type)
         try:
             pcm = decoder.decode(payload)
         except CodecError:
             self.damaged += 1
-            pcm = decoder.conceal(samples)
-        pcm = self._to_ring(codec, pcm)
+            pcm = decoder.conceal(self.length(payload_type, payload) * codec.pcm_rate_hz // self._rate_hz)
+        if codec.pcm_rate_hz != self._rate_hz:
+            pcm = self._to_ring(codec, pcm)
         decoded.append((position, pcm))
         self._decoded_end = position + pcm.size
 
@@ -259,7 +268,7 @@ class StreamReceiver:
             return
         self._lead_in()
         codec = self._codecs[payload_type]
-        decoder = self._decoder(codec)
+        decoder = self._decoder(payload_type)
         missing = gap * codec.pcm_rate_hz // self._rate_hz
         carried = self.length(payload_type, payload) * codec.pcm_rate_hz // self._rate_hz
         parts: list[Pcm] = []
