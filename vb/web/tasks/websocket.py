@@ -154,6 +154,11 @@ class WebSocket:
         """How much waits to be written or is being written."""
         return self._unsent
 
+    @property
+    def is_clear(self) -> bool:
+        """Whether what is put now is sent, and has nothing before it that waits."""
+        return not self._unsent and self._writing and self._protocol.is_open
+
     async def __aenter__(self) -> WebSocket:
         return self
 
