@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -141,8 +140,8 @@ class ElevenLabsCodec:
                 event = object_at(found, "audio_event")
                 self._turn = max(self._turn, number_at(event, "event_id") or self._turn)
                 try:
-                    audio = base64.b64decode(text_at(event, "audio_base_64"), validate=True)
-                except (ValueError, binascii.Error):
+                    audio = read_base64(text_at(event, "audio_base_64"))
+                except ValueError:
                     return
                 if audio:
                     yield Spoke(audio, number_at(event, "event_id") or self._turn)

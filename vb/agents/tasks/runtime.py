@@ -64,21 +64,6 @@ COMPLETE: Final = 0.5
 """From this probability on a turn model takes a turn to be over."""
 
 
-class _OwnMouth(Mouth):
-    """A mouth whose ears know what it says."""
-
-    def __init__(self, vad: VoiceActivity) -> None:
-        super().__init__(AudioFormat(RATE_HZ), lead_frames=1)  # voices are quicker than listeners
-        self._vad = vad
-
-    def take(self, rate_hz: int) -> Pcm | None:
-        """Return the next 20 ms at a rate, None while there is nothing to hear."""
-        frame = super().take(rate_hz)
-        if frame is not None:
-            self._vad.spoke(frame)
-        return frame
-
-
 class OwnAgent:
     """The task of one of the server's own agents.
 
@@ -130,7 +115,8 @@ class OwnAgent:
         self._seat = seat
         self._options = options
         self._id = conversation_id
-        self._mouth = _OwnMouth(self._ear.activity)
+        self._mouth = Mouth(AudioFormat(RATE_HZ), lead_frames=1)  # voices are quicker than listeners
+        self._mouth.on_said = self._ear.activity.spoke  # its ears know what it says
         self._listening = Listening(
             parts.transcripts, parts.listening, self._understood, partial(self._telling.failed, "transcript")
         )
