@@ -30,6 +30,7 @@ from vb.agents.base import (
 from vb.agents.messages import number_at, object_at, parse_object, text_at, words_at
 from vb.codecs.pcm import Pcm
 from vb.providers.failure import ProviderFailed, category_of_status
+from vb.providers.reading import read_base64
 
 _NOT_ENABLED: Final = 1008
 """Closes a conversation whose overrides the agent's settings do not allow."""

@@ -60,7 +60,7 @@ def read_object(message: bytes | str) -> dict[str, Any]:
 
 
 def read_base64(text: str) -> bytes:
-    """Return what Base64 stands for, of which audio comes by the second; a third of the standard library's time.
+    """Return what Base64 stands for, in a third of the time that the standard library takes.
 
     Raises:
         ValueError: it is none.

@@ -176,7 +176,7 @@ class WebSocket:
             False when the peer takes them too slowly, or when it is over: they are dropped, and counted.
         """
         # Room is made sure of before: what was compressed has to be sent.
-        if not self._may_put(_size(messages)):
+        if not self.is_clear and not self._may_put(_size(messages)):
             self.dropped += len(messages)
             return False
         self._queue(self._protocol.frames(messages))
