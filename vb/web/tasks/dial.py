@@ -50,7 +50,13 @@ class Dialer:
         tls = await self.prepare() if place.secure else None
         if len(place.addresses) == 1:  # as mostly: nobody to race against
             with trio.move_on_after(CONNECT_TIMEOUT_S), suppress(OSError, trio.BrokenResourceError):
-                return await _open(place, place.addresses[0], tls)
+                stream = await _open(place, place.addresses[0], tls)
+                try:
+                    await trio.lowlevel.checkpoint_if_cancelled()
+                except BaseException:
+                    await trio.aclose_forcefully(stream)
+                    raise
+                return stream
             raise CannotConnect("cannot connect")
         race = _Race()
         try:
