@@ -1,4 +1,4 @@
-"""How blocks come from a backlog to a session: in the tick where they can, in order where they cannot."""
+"""How blocks come from a backlog to a session: behind the tick where they can, in order where they cannot."""
 
 from __future__ import annotations
 
@@ -17,15 +17,21 @@ def hear(feeding: Feeding, *values: int) -> None:
         feeding.backlog.push(np.full(320, value, np.int16), 16_000)
 
 
-async def test_a_block_is_sent_before_any_task_runs(autojump_clock: MockClock) -> None:
-    feeding, session = Feeding(CAN), ScriptedSession()
+async def test_blocks_of_all_are_sent_behind_the_tick_in_one_turn(autojump_clock: MockClock) -> None:
+    pairs = [(Feeding(CAN), ScriptedSession()) for _ in range(3)]
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(feeding.run, session, session.keep_alive)
+        for feeding, session in pairs:
+            nursery.start_soon(feeding.run, session, session.keep_alive)
         await settle()
-        hear(feeding, 1, 2)
-        assert session.audio == [1]  # the first block is short
-        hear(feeding, 3)
-        assert session.audio == [1, 2, 3]
+        for feeding, session in pairs:
+            hear(feeding, 1, 2)
+            assert session.audio == []
+        await settle()
+        assert [session.audio for _, session in pairs] == [[1]] * 3  # the first block is short
+        for feeding, _ in pairs[:2]:
+            hear(feeding, 3)
+        await settle()
+        assert [session.audio for _, session in pairs] == [[1, 2, 3], [1, 2, 3], [1]]
         nursery.cancel_scope.cancel()
 
 
@@ -44,6 +50,7 @@ async def test_what_has_to_wait_is_overtaken_by_nothing(autojump_clock: MockCloc
         session.hear()
         await settle()
         hear(feeding, 8, 9)
+        await settle()
         assert session.audio == list(range(1, 10))
         nursery.cancel_scope.cancel()
 
@@ -71,16 +78,18 @@ async def test_silence_counts_from_the_last_block(autojump_clock: MockClock) -> 
         await settle()
         await trio.sleep(CAN.keep_alive_s - 1)
         hear(feeding, 1)
+        await settle()
         await trio.sleep(CAN.keep_alive_s - 0.5)
         assert session.words == []
         await trio.sleep(1)
         assert session.words == ["keep_alive"]
         hear(feeding, 2, 3)
+        await settle()
         assert session.audio == [1, 2, 3]
         nursery.cancel_scope.cancel()
 
 
-async def test_a_fault_of_a_session_is_its_own_and_not_the_ticks(
+async def test_a_fault_of_a_session_is_its_own_and_no_others(
     autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(self: ScriptedSession, pcm: Pcm) -> None:

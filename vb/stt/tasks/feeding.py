@@ -1,8 +1,9 @@
-"""Blocks of one leg's audio on their way to a session: mostly at once, by a task where that has to wait."""
+"""Blocks of one leg's audio on their way to a session: behind the tick, or by a task that has to wait."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from typing import Final
 
 import trio
 
@@ -13,8 +14,9 @@ from vb.stt.base import Capabilities, Session
 class Feeding:
     """Gives a session whatever a backlog has for it.
 
-    A block goes out inside the tick that makes it whole, as long as its session takes it without a wait: a
-    switch of tasks costs more than the block. What has to wait is sent by `run`, and nothing overtakes it.
+    The blocks of all legs that a tick makes whole go out together when it is over, as long as their sessions
+    take them without a wait: a switch of tasks costs more than a block, and callers' packets go first. What
+    has to wait is sent by `run`, and nothing overtakes it.
 
     Args:
         can: what the provider can do.
@@ -29,6 +31,7 @@ class Feeding:
         self._can = can
         self._session: Session | None = None
         """Who takes blocks at once; None while `run` sends."""
+        self._due = False
         self._sent_at = 0.0
         self._wake = trio.Event()
         self._finalize = False
@@ -47,14 +50,20 @@ class Feeding:
         self._wake.set()
 
     def _on_block(self) -> None:
-        """Send what is there, inside the tick."""
-        session = self._session
-        if session is None:
+        """Take note of a block, inside the tick."""
+        if self._session is None:
             self._wake.set()
-            return
+        elif not self._due:
+            self._due = True
+            _put_soon(self)
+
+    def put_due(self) -> None:
+        """Send what is there; raises nothing."""
+        self._due = False
         try:
             while self.backlog.has_block:
-                if not session.ready or (block := self.backlog.take()) is None:
+                session = self._session
+                if session is None or not session.ready or (block := self.backlog.take()) is None:
                     self._wake.set()
                     return
                 session.put(block)
@@ -105,3 +114,25 @@ class Feeding:
         if self._fault is not None:
             fault, self._fault = self._fault, None
             raise fault
+
+
+_DUE: Final = trio.lowlevel.RunVar[list[Feeding]]("feedings with a block")
+
+
+def _put_soon(feeding: Feeding) -> None:
+    """Let blocks go out in the loop's next pass, all with one call."""
+    try:
+        due = _DUE.get()
+    except LookupError:
+        due = list[Feeding]()
+        _DUE.set(due)
+    due.append(feeding)
+    if len(due) == 1:
+        trio.lowlevel.current_trio_token().run_sync_soon(_put_all, due)
+
+
+def _put_all(due: list[Feeding]) -> None:
+    feedings = due.copy()
+    due.clear()
+    for feeding in feedings:
+        feeding.put_due()

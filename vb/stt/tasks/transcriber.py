@@ -1,8 +1,8 @@
 """One leg that is listened to: from its tap to the provider, and from there to events.
 
-Nothing waits for a packet: the media plane writes into a bounded backlog, and each block goes out in the tick
-that makes it whole. A provider that fails is asked again with growing delays; what is said meanwhile is kept,
-five seconds of it, and sent when it is back. One that does not come back is told once, by `stt.error`.
+Nothing waits for a packet: the media plane writes into a bounded backlog, and each block goes out behind the
+tick that makes it whole. A provider that fails is asked again with growing delays; what is said meanwhile is
+kept, five seconds of it, and sent when it is back. One that does not come back is told once, by `stt.error`.
 """
 
 from __future__ import annotations
