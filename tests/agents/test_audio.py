@@ -3,6 +3,7 @@ import pytest
 
 from vb.agents.audio import LEAD_FRAMES, MAX_SPEECH_MS, PATIENCE_TICKS, AudioFormat, Ears, Mouth
 from vb.codecs.pcm import Pcm
+from vb.codecs.resample import StreamResampler
 
 
 def tone(value: int, milliseconds: int, rate_hz: int = 16000) -> bytes:
@@ -87,6 +88,49 @@ def test_speech_is_heard_at_the_rate_of_the_listener() -> None:
     assert [frame.size for frame in heard(mouth, 5, 8000) if frame is not None] == [160] * 5
     mouth.put(tone(1000, 100, 24000), 1)
     assert [frame.size for frame in heard(mouth, 5, 48000) if frame is not None] == [960] * 5
+
+
+@pytest.mark.parametrize(
+    ("from_hz", "to_hz"), [(24000, 8000), (24000, 16000), (16000, 48000), (16000, 16000)]
+)
+def test_what_is_converted_ahead_is_what_would_be_converted_frame_by_frame(from_hz: int, to_hz: int) -> None:
+    said = (np.random.default_rng(1).standard_normal(from_hz * 3 // 2) * 6000).astype("<i2")
+    mouth, levels = Mouth(AudioFormat(from_hz), lead_frames=1), list[float]()
+    mouth.on_said = levels.append
+    frames, at = list[Pcm](), 0
+    for number in range(90):
+        if number % 7 == 0:  # pieces that end anywhere
+            mouth.put(said[at : at + 3001].tobytes(), 1 + number // 30)
+            at += 3001
+        if (frame := mouth.take(to_hz)) is not None:
+            frames.append(frame)
+    resampler = StreamResampler(from_hz, to_hz)
+    size = from_hz // 50
+    for number, frame in enumerate(frames[: said.size // size]):
+        wanted = resampler.process(said[number * size : (number + 1) * size])
+        assert np.abs(frame.astype(int) - wanted).max() <= 1
+        assert levels[number] == pytest.approx(float(np.sqrt(np.mean(frame.astype(float) ** 2))), rel=1e-4)
+    assert len(frames) >= said.size // size
+
+
+def test_nothing_of_an_interrupted_turn_is_heard_though_it_was_converted_ahead() -> None:
+    mouth = Mouth(AudioFormat(24000), lead_frames=1)
+    mouth.put(tone(8000, 400, 24000), 1)
+    assert mouth.take(8000) is not None
+    mouth.interrupt(1)
+    mouth.put(tone(0, 400, 24000), 2)
+    frames = heard(mouth, 20, 8000)
+    assert all(frame is not None and not frame.any() for frame in frames)
+
+
+def test_what_is_converted_ahead_is_converted_anew_for_another_listener() -> None:
+    mouth = Mouth(AudioFormat(24000), lead_frames=1)
+    mouth.put(tone(1000, 200, 24000), 1)
+    sizes = [
+        frame.size for rate in (8000, 8000, 48000, 16000, 8000) if (frame := mouth.take(rate)) is not None
+    ]
+    assert sizes == [160, 160, 960, 320, 160]
+    assert mouth.played_ms == 100
 
 
 def test_a_shut_mouth_says_nothing() -> None:

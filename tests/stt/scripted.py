@@ -74,6 +74,13 @@ class ScriptedSession:
             raise self._failure
         self.sent.append(part.copy() if not isinstance(part, str) else part)
 
+    @property
+    def ready(self) -> bool:
+        return not self.stuck and self._failure is None
+
+    def put(self, pcm: Pcm) -> None:
+        self.sent.append(pcm.copy())
+
     async def send(self, pcm: Pcm) -> None:
         await self._put(pcm)
 

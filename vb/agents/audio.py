@@ -10,7 +10,7 @@ from typing import Final, Literal
 import numpy as np
 
 from vb.codecs.g711 import ALAW_TO_PCM, PCM_TO_ALAW, PCM_TO_ULAW, ULAW_TO_PCM
-from vb.codecs.pcm import Pcm
+from vb.codecs.pcm import Pcm, levels_of
 from vb.codecs.resample import RATES_HZ, StreamResampler
 from vb.media.conversion import RateConverter
 from vb.mixer.frames import TICKS_PER_S
@@ -25,6 +25,8 @@ _ODD_RATES_HZ: Final = {22_050: 24_000, 44_100: 48_000}
 """Rates of which 20 ms are no whole number of samples."""
 LEAD_FRAMES: Final = 2
 """What is held back at the beginning of speech of those who send it just in time."""
+AHEAD_FRAMES: Final = 10
+"""So many frames are brought to the listener's rate at once, where they are there."""
 PATIENCE_TICKS: Final = 2
 """So long the rest of a frame, or of the lead, is waited for."""
 
@@ -131,7 +133,7 @@ class Mouth:
         paused: whether it holds its tongue; it goes on at the same sample.
         on_turn: told when the first frame of a turn is heard, inside the tick.
         on_taken: told when a frame was taken, inside the tick.
-        on_said: gets each frame that is heard, at whatever rate, inside the tick.
+        on_said: told how loud each frame is that is heard, as the root of its mean square, inside the tick.
     """
 
     def __init__(self, audio_format: AudioFormat, *, lead_frames: int = LEAD_FRAMES) -> None:
@@ -139,7 +141,7 @@ class Mouth:
         self.paused = False
         self.on_turn: Callable[[int], None] = _ignore
         self.on_taken: Callable[[], None] = _do_nothing
-        self.on_said: Callable[[Pcm], None] = _ignore
+        self.on_said: Callable[[float], None] | None = None
         self.dropped_ms = 0.0
         self.stale_ms = 0.0
         self.turn = 0
@@ -154,6 +156,9 @@ class Mouth:
         self._odd = b""
         self._speaking = False
         self._waited = 0
+        self._ahead: deque[tuple[Pcm, float | None]] = deque()
+        """What is heard next, at the listener's rate."""
+        self._ahead_hz = 0
         self._resampler: StreamResampler | None = None
 
     @property
@@ -180,7 +185,7 @@ class Mouth:
         """Go on in another format; what is held of the old one is dropped."""
         if audio_format != self._format:
             self._format, self._rate_hz = audio_format, audio_format.near_hz
-            self._converter, self._resampler = self._make_converter(), None
+            self._converter = self._make_converter()
             self._drop()
 
     def _make_converter(self) -> RateConverter | None:
@@ -214,6 +219,8 @@ class Mouth:
         held = len(kept) != len(self._pieces)
         self._pieces = kept
         self._held = sum(piece.pcm.size - piece.at for piece in kept)
+        if held:
+            self._forget_ahead()
         self._odd, self._converter = b"", self._make_converter()
         return held
 
@@ -225,20 +232,56 @@ class Mouth:
     def _drop(self) -> None:
         self._pieces.clear()
         self._held, self._odd = 0, b""
+        self._forget_ahead()
 
     def take(self, rate_hz: int) -> Pcm | None:
         """Return the next 20 ms at a rate, None while there is nothing to hear."""
         if self.paused or not self._may_speak():
             return None
-        frame = self._next(self._rate_hz // TICKS_PER_S)
+        if rate_hz != self._ahead_hz:
+            self._forget_ahead()
+            self._ahead_hz = rate_hz
+            self._resampler = None if rate_hz == self._rate_hz else StreamResampler(self._rate_hz, rate_hz)
+        if not self._ahead:
+            self._convert_ahead()
+        frame, level = self._ahead.popleft()
+        self._consume(self._rate_hz // TICKS_PER_S)
         self.on_taken()
-        self.on_said(frame)
-        if rate_hz == self._rate_hz:
-            return frame
-        resampler = self._resampler
-        if resampler is None or resampler.kernel.to_hz != rate_hz:
-            resampler = self._resampler = StreamResampler(self._rate_hz, rate_hz)
-        return resampler.process(frame)
+        if level is not None and self.on_said is not None:
+            self.on_said(level)
+        return frame
+
+    def _forget_ahead(self) -> None:
+        """Begin anew with what is held: something else follows than was converted."""
+        self._ahead.clear()
+        self._ahead_hz = 0
+
+    def _convert_ahead(self) -> None:
+        """Bring the next whole frames to the listener's rate, some at once: ten cost little more than one."""
+        samples = self._rate_hz // TICKS_PER_S
+        count = min(self._held // samples, AHEAD_FRAMES) or 1
+        pcm = self._peek(count * samples)
+        if self._resampler is not None:
+            pcm = self._resampler.process(pcm)
+        frames = pcm.reshape(count, -1)
+        if self.on_said is None:
+            self._ahead.extend((frame, None) for frame in frames)
+        else:
+            self._ahead.extend(zip(frames, levels_of(frames), strict=True))
+
+    def _peek(self, samples: int) -> Pcm:
+        """Return what is heard next; silence follows what is there."""
+        first = self._pieces[0]
+        if first.pcm.size - first.at >= samples:
+            return first.pcm[first.at : first.at + samples]
+        pcm, filled = np.zeros(samples, np.int16), 0
+        for piece in self._pieces:
+            part = piece.pcm[piece.at : piece.at + samples - filled]
+            pcm[filled : filled + part.size] = part
+            filled += part.size
+            if filled == samples:
+                break
+        return pcm
 
     def _may_speak(self) -> bool:
         """Hold speech back for a moment at its beginning, for many providers send it just in time."""
@@ -253,24 +296,21 @@ class Mouth:
             self._speaking, self._waited = False, 0
         return False
 
-    def _next(self, samples: int) -> Pcm:
-        """Return a frame; one that is not full because no more is there ends in silence."""
-        frame = np.zeros(samples, np.int16)
-        filled = 0
-        while filled < samples and self._pieces:
+    def _consume(self, samples: int) -> None:
+        """Take note that so much of what is held is heard, or all of it if that is less."""
+        left = samples
+        while left and self._pieces:
             piece = self._pieces[0]
             if piece.turn != self.turn:
                 self.turn, self._played = piece.turn, 0
                 self.on_turn(piece.turn)
-            part = piece.pcm[piece.at : piece.at + samples - filled]
-            frame[filled : filled + part.size] = part
-            filled += part.size
-            piece.at += part.size
-            self._played += part.size
+            part = min(left, piece.pcm.size - piece.at)
+            left -= part
+            piece.at += part
+            self._played += part
             if piece.at == piece.pcm.size:
                 self._pieces.popleft()
-        self._held -= filled
-        return frame
+        self._held -= samples - left
 
 
 def _ignore(told: object) -> None:

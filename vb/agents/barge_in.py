@@ -36,8 +36,8 @@ class BargeIn:
         self._told = False
         mouth.on_said = self._said
 
-    def _said(self, frame: Pcm) -> None:
-        self._voice.spoke(frame)
+    def _said(self, level: float) -> None:
+        self._voice.spoke(level)
         self._agent = ECHO_FRAMES
 
     def push(self, frame: Pcm, rate_hz: int) -> None:

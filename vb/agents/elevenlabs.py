@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -31,6 +30,7 @@ from vb.agents.base import (
 from vb.agents.messages import number_at, object_at, parse_object, text_at, words_at
 from vb.codecs.pcm import Pcm
 from vb.providers.failure import ProviderFailed, category_of_status
+from vb.providers.reading import read_base64
 
 _NOT_ENABLED: Final = 1008
 """Closes a conversation whose overrides the agent's settings do not allow."""
@@ -141,8 +141,8 @@ class ElevenLabsCodec:
                 event = object_at(found, "audio_event")
                 self._turn = max(self._turn, number_at(event, "event_id") or self._turn)
                 try:
-                    audio = base64.b64decode(text_at(event, "audio_base_64"), validate=True)
-                except (ValueError, binascii.Error):
+                    audio = read_base64(text_at(event, "audio_base_64"))
+                except ValueError:
                     return
                 if audio:
                     yield Spoke(audio, number_at(event, "event_id") or self._turn)

@@ -1,5 +1,6 @@
 """What every codec shares: the PCM array type, the codec error and the fade that hides lost audio."""
 
+import math
 from typing import TypeAlias
 
 import numpy as np
@@ -14,6 +15,19 @@ FADE_MS = 60
 
 VOICED_RMS = 300.0
 """Root mean square from which on 20 ms count as somebody's voice, about −41 dBFS."""
+
+
+def level_of(pcm: Pcm) -> float:
+    """Return the root of the mean square of some samples."""
+    samples = pcm.astype(np.float32)
+    return math.sqrt(float(samples.dot(samples)) / max(1, pcm.size))
+
+
+def levels_of(frames: Pcm) -> list[float]:
+    """Return the same of each of some frames, (frames, samples)."""
+    samples = frames.astype(np.float32)
+    levels: list[float] = np.sqrt(np.einsum("ij,ij->i", samples, samples) / max(1, frames.shape[1])).tolist()
+    return levels
 
 
 class CodecError(Exception):

@@ -180,6 +180,11 @@ class Engines(Protocol):
         """
         ...
 
+    @property
+    def slow(self) -> bool:
+        """Return whether much of what was sent has not been taken."""
+        ...
+
     async def not_slow(self) -> None:
         """Wait until most of what was sent is taken."""
         ...

@@ -75,10 +75,12 @@ class Mixer:
             return  # the rows of their banks were made zero, and nobody writes them
         columns, slots = self._core.columns, mix_class.slots
         said = self._gather(mix_class)
-        for row, port in mix_class.taps_in:
-            frame = _pcm(said[row])
-            for sink in port.tap_in:
-                push_frame(sink, frame, mix_class.rate_hz, partial(self._drop_tap, port, sink))
+        if mix_class.taps_in:
+            # All at once: rounding one frame costs as much as rounding thirty.
+            frames = to_pcm(said[[row for row, _ in mix_class.taps_in]])
+            for frame, (_, port) in zip(frames, mix_class.taps_in, strict=True):
+                for sink in port.tap_in:
+                    push_frame(sink, frame, mix_class.rate_hz, partial(self._drop_tap, port, sink))
         silent = columns.silent[slots]
         if silent.any():
             said[silent] = 0.0
@@ -249,14 +251,14 @@ class Mixer:
             if not any(tap is broken for broken in self._broken):
                 push_frame(tap, frame, rate_hz, partial(self._break, tap, plan.room_id))
 
-    def _room_playback(self, room: RoomRows, rate_hz: int) -> Mix | None:
-        played: Mix | None = None
+    def _room_playback(self, room: RoomRows, rate_hz: int) -> Mix | Pcm | None:
+        played: Mix | Pcm | None = None
         for source in room.plan.sources:
-            if any(source is broken for broken in self._broken):
+            if self._broken and any(source is broken for broken in self._broken):
                 continue
             frame = take_frame(source, rate_hz, partial(self._break, source, room.plan.room_id))
             if frame is not None:
-                played = frame.astype(np.float32) if played is None else played + frame
+                played = frame if played is None else played.astype(np.float32, copy=False) + frame
         return played
 
     def _fill_silence(self, mix_class: MixClass, heard: Mix, shut: NDArray[np.bool_]) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import math
 import re
 from collections.abc import Iterable
 from typing import Any, Final
 from urllib.parse import urlencode
+
+from pydantic_core import SchemaValidator, core_schema, from_json
 
 from vb.providers.failure import FailureCategory
 
@@ -22,6 +25,7 @@ _BY_CLOSE_CODE: Final[dict[int, FailureCategory]] = {
     1009: "permanent_input",
     1013: "service_unavailable",
 }
+_BASE64: Final = SchemaValidator(core_schema.bytes_schema(), core_schema.CoreConfig(val_json_bytes="base64"))
 NONSENSE: Final = "sent what makes no sense"
 ODD: Final = (ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError, RecursionError)
 """What reading a message raises that is not as it should be."""
@@ -46,10 +50,26 @@ def read_object(message: bytes | str) -> dict[str, Any]:
     """
     if not isinstance(message, str):
         raise ValueError("binary")
-    found = json.loads(message)
+    try:
+        found = from_json(message)  # of a message that is nearly all audio it takes a tenth of the time
+    except ValueError:
+        found = json.loads(message)  # which bears lone surrogates
     if not isinstance(found, dict):
         raise ValueError("no object")
     return found
+
+
+def read_base64(text: str) -> bytes:
+    """Return what Base64 stands for, in a third of the time that the standard library takes.
+
+    Raises:
+        ValueError: it is none.
+
+    Spec: RFC 4648 section 4.
+    """
+    tail = max(0, len(text) - 4) // 4 * 4  # where the last letters begin, which may be padded
+    data: bytes = _BASE64.validate_json(f'"{text[:tail]}"')
+    return data + base64.b64decode(text[tail:], validate=True)
 
 
 def words(text: str) -> str:

@@ -374,5 +374,5 @@ class Playout:
         """
         if not self.started[slot]:
             return 0.0
-        ahead_s = int(self.end[slot] - self.next[slot]) * TICK_S / int(self.width[slot])
-        return max(0.0, now - float(self._end_at[slot]) + ahead_s)
+        ahead_samples = self.end.item(slot) - self.next.item(slot)
+        return max(0.0, now - self._end_at.item(slot) + ahead_samples * TICK_S / self.width.item(slot))

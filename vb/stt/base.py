@@ -192,6 +192,15 @@ class Session(Protocol):
         """
         ...
 
+    @property
+    def ready(self) -> bool:
+        """Return whether a block can be sent without a wait, with nothing before it that waits."""
+        ...
+
+    def put(self, pcm: Pcm) -> None:
+        """Send a block at once, which is `ready` for it."""
+        ...
+
     async def send(self, pcm: Pcm) -> None:
         """Send audio, a block or what is left of one at an end; waits while the provider is slow."""
         ...

@@ -116,9 +116,18 @@ class LocalSession:
         """
         return max(0, self._sent_samples - self._written_samples)
 
+    @property
+    def ready(self) -> bool:
+        """Return whether the engines have taken most of what was sent."""
+        return not self._engines.slow
+
     async def send(self, pcm: Pcm) -> None:
         """Send audio; waits while the engines are slow."""
         await self._engines.not_slow()
+        self.put(pcm)
+
+    def put(self, pcm: Pcm) -> None:
+        """Send audio at once."""
         self._sent_samples += len(pcm)
         for frame in with_audio(self._exchange.id, pcm):
             self._exchange.send(frame)

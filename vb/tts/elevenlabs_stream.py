@@ -9,7 +9,6 @@ Spec: ElevenLabs API, "Multi-Context WebSocket".
 
 from __future__ import annotations
 
-import base64
 import json
 from collections import deque
 from typing import Any, Final
@@ -20,6 +19,7 @@ from vb.providers.reading import (
     ODD,
     category_of_close,
     closing_words,
+    read_base64,
     read_object,
     websocket_url,
 )
@@ -200,7 +200,7 @@ class ElevenLabsStream:
         if isinstance(alignment, dict):
             spoken += self._words.feed(alignment, base_ms)
         if message.get("audio"):
-            spoken += self._hear(base64.b64decode(message["audio"], validate=True))
+            spoken += self._hear(read_base64(message["audio"]))
         if message.get("isFinal") is not True:
             return spoken
         if not self._complete:  # nothing was said to it for too long

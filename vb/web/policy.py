@@ -9,6 +9,7 @@ between the check and the connection.
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Final, TypeAlias
 from urllib.parse import quote, unquote, urljoin, urlsplit
@@ -108,6 +109,7 @@ class UrlTarget:
         return parse_url(joined)
 
 
+@lru_cache(maxsize=128)
 def parse_url(url: str, *, schemes: frozenset[str] = HTTP) -> UrlTarget:
     """Take an absolute URL apart.
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
 import h11
+import numpy as np
 from wsproto import ConnectionType, WSConnection
 from wsproto.connection import ConnectionState
 from wsproto.events import (
@@ -52,6 +53,8 @@ _PING_FRAME: Final = 0x89
 _PONG_FRAME: Final = 0x8A
 _DATA_OPCODES: Final = (1, 2)
 _MAX_HANDSHAKE_BYTES: Final = 16_384
+_LONG_BYTES: Final = 256
+"""From this size on numbers of any length are slower than arrays."""
 _INFLATED_AT_ONCE: Final = 4096
 """A compressed byte may become a thousand; so the limit is looked at that often."""
 _MAX_ODD_AT_ONCE: Final = 500
@@ -348,6 +351,17 @@ def client_frame(message: Message, key: bytes) -> bytes:
         head = struct.pack("!BBH", first, _MASKED | 126, size)
     else:
         head = struct.pack("!BBQ", first, _MASKED | 127, size)
-    # One exclusive-or of two long numbers is the quickest way that Python has.
+    return head + key + _masked(data, key)
+
+
+def _masked(data: bytes, key: bytes) -> bytes:
+    """Return a payload under its mask, of which most is done four bytes at a time."""
+    words = len(data) // 4 if len(data) >= _LONG_BYTES else 0
+    whole = b""
+    if words:
+        whole = (np.frombuffer(data, np.uint32, words) ^ np.frombuffer(key, np.uint32)).tobytes()
+        data = data[4 * words :]
+    size = len(data)
+    # One exclusive-or of two long numbers is the quickest way that Python has for a few bytes.
     mask = int.from_bytes((key * (size // 4 + 1))[:size], "big")
-    return head + key + (int.from_bytes(data, "big") ^ mask).to_bytes(size, "big")
+    return whole + (int.from_bytes(data, "big") ^ mask).to_bytes(size, "big")

@@ -197,12 +197,12 @@ class ScriptEars:
     def hears(self, heard: Heard) -> None:
         """Let every session give something."""
         for session in self._sessions:
-            session.put(heard)
+            session.give(heard)
 
     def breaks(self) -> None:
         """Let every session fail in a way that another cures."""
         for session in self._sessions:
-            session.put(None)
+            session.give(None)
 
 
 class _ScriptSession:
@@ -212,11 +212,18 @@ class _ScriptSession:
         self._ears = ears
         self._send, self._receive = trio.open_memory_channel[Heard | None](100)
 
-    def put(self, heard: Heard | None) -> None:
+    def give(self, heard: Heard | None) -> None:
         self._send.send_nowait(heard)
 
-    async def send(self, pcm: np.ndarray) -> None:
+    @property
+    def ready(self) -> bool:
+        return True
+
+    def put(self, pcm: np.ndarray) -> None:
         self._ears.heard_samples += pcm.size
+
+    async def send(self, pcm: np.ndarray) -> None:
+        self.put(pcm)
 
     async def finalize(self) -> None:
         self._ears.finalized += 1

@@ -22,12 +22,12 @@ async def test_words_that_were_only_guessed_are_not_lost_with_their_session(
         ears.says("I want to cancel", final=False)
         await trio.sleep(0.1)
         for session in ears._sessions:
-            session.put(None)
+            session.give(None)
         await trio.sleep(1.0)
         ears.says("my order")
         await trio.sleep(0.1)
         for session in ears._sessions:
-            session.put(None)  # nothing is guessed any more
+            session.give(None)  # nothing is guessed any more
         await trio.sleep(1.0)
         nursery.cancel_scope.cancel()
     assert heard == [PartialText("I want to cancel"), FinalText("I want to cancel"), FinalText("my order")]

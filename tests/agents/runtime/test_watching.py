@@ -11,6 +11,7 @@ from trio.testing import MockClock
 
 from tests.local_speech.fakes import FakeHelper, open_speech
 from vb.agents.tasks.watching import LATE_S, REST_S, Ear, Watching
+from vb.codecs.pcm import level_of
 from vb.local_speech.frames import Kind
 from vb.local_speech.rows import MAX_ROWS, read
 
@@ -162,7 +163,7 @@ async def test_the_agents_own_echo_is_no_speech_of_the_user(autojump_clock: Mock
         user = User(watching)
         for _ in range(20):
             await trio.sleep(0.02)
-            user.ear.activity.spoke(FRAME)
+            user.ear.activity.spoke(level_of(FRAME))
             user.ear.push(FRAME // 10, 48_000, trio.current_time(), agent_speaks=True)
         await trio.sleep(0.1)
         assert user.seen == []

@@ -89,6 +89,18 @@ async def test_no_address_left_is_told_at_once(
     assert trio.current_time() == pytest.approx(0.2)
 
 
+async def test_the_only_address_is_told_of_when_it_refuses_and_given_up_when_it_is_silent(
+    monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
+) -> None:
+    Network(monkeypatch, a=-0.1)
+    with pytest.raises(CannotConnect):
+        await connect("a")
+    assert trio.current_time() == pytest.approx(0.1)
+    with pytest.raises(CannotConnect):
+        await connect("b")
+    assert trio.current_time() == pytest.approx(0.1 + CONNECT_TIMEOUT_S)
+
+
 async def test_a_connection_that_comes_at_the_moment_of_a_cancellation_is_closed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

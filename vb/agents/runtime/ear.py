@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-import numpy as np
-
-from vb.codecs.pcm import VOICED_RMS, Pcm
+from vb.codecs.pcm import VOICED_RMS, Pcm, level_of
 
 _RISE: Final = 1.001
 _FALL: Final = 0.9
@@ -33,9 +31,9 @@ class VoiceActivity:
         self._floor = VOICED_RMS / _ABOVE_FLOOR
         self._own = 0.0
 
-    def spoke(self, frame: Pcm) -> None:
-        """Take note of 20 ms that the agent says."""
-        self._own = max(self._own, _rms(frame))
+    def spoke(self, level: float) -> None:
+        """Take note of 20 ms that the agent says, and how loud they are."""
+        self._own = max(self._own, level)
 
     def judge(self, frame: Pcm, *, agent_speaks: bool) -> bool:
         """Return whether a frame of 20 ms is voiced.
@@ -43,15 +41,10 @@ class VoiceActivity:
         Its later half counts: a resampler hands the last sound on a little late, which would make the user's
         last word 20 ms longer than it was.
         """
-        rms = _rms(frame[frame.size // 2 :])
+        rms = level_of(frame[frame.size // 2 :])
         self._own *= _ECHO_FADES
         self._floor = min(self._floor * _RISE, rms) if rms > self._floor else self._floor * _FALL + rms * 0.1
         self._floor = min(max(self._floor, 10.0), 2000.0)
         threshold = max(VOICED_RMS, self._floor * _ABOVE_FLOOR)
         self.above_echo = rms > self._own * _ECHO
         return self.above_echo and rms > threshold * (_WHILE_SPEAKING if agent_speaks else 1.0)
-
-
-def _rms(frame: Pcm) -> float:
-    samples = frame.astype(np.float32)
-    return float(np.sqrt(np.dot(samples, samples) / max(1, frame.size)))

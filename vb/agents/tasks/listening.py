@@ -10,8 +10,8 @@ import trio
 
 from vb.providers.backoff import Backoff
 from vb.providers.failure import WORTH_A_RETRY, ProviderFailed
-from vb.stt.backlog import Backlog
 from vb.stt.base import FinalText, Heard, Options, PartialText, Provider, Session
+from vb.stt.tasks.feeding import Feeding
 
 AGAIN: Final = Backoff(first_s=0.25, factor=2.0, cap_s=4.0, tries=12, budget_s=30.0)
 
@@ -38,12 +38,8 @@ class Listening:
         self._tell = told
         self._partial: PartialText | None = None
         self._failed = failed
-        self._wake = trio.Event()
-        self._finalize = False
-        self.backlog = Backlog(block_ms=provider.capabilities.block_ms, phase=0, on_block=self._on_block)
-
-    def _on_block(self) -> None:
-        self._wake.set()
+        self._feeding = Feeding(provider.capabilities)
+        self.backlog = self._feeding.backlog
 
     def _told(self, heard: Heard) -> None:
         if isinstance(heard, PartialText):
@@ -61,8 +57,7 @@ class Listening:
     def finalize(self) -> None:
         """Ask for what was said up to now as final, where the provider can be asked."""
         if self._provider.capabilities.finalize:
-            self._finalize = True
-            self._wake.set()
+            self._feeding.finalize()
 
     async def run(self) -> None:
         """Listen until cancelled.
@@ -97,7 +92,7 @@ class Listening:
 
                     async def send() -> None:
                         try:
-                            await self._send(session)
+                            await self._feeding.run(session, session.keep_alive)
                         except ProviderFailed as failed:
                             failures.append(failed)
                             nursery.cancel_scope.cancel()
@@ -114,21 +109,6 @@ class Listening:
         return (
             failures[0] if failures else ProviderFailed("retryable", f"{self._provider.name}: it has ended")
         )
-
-    async def _send(self, session: Session) -> None:
-        can = self._provider.capabilities
-        while True:
-            self._wake = trio.Event()
-            while (block := self.backlog.take(rest=self._finalize)) is not None:
-                await session.send(block)
-            if self._finalize:
-                self._finalize = False
-                await session.finalize()
-            if not self._wake.is_set():
-                with trio.move_on_after(can.keep_alive_s) as silence:
-                    await self._wake.wait()
-                if silence.cancelled_caught:
-                    await session.keep_alive()
 
     async def _receive(self, session: Session) -> None:
         while (heard := await session.receive()) is not None:

@@ -24,7 +24,6 @@ from vb.agents.runtime.decisions import (
     Resume,
     UserTurn,
 )
-from vb.agents.runtime.ear import VoiceActivity
 from vb.agents.runtime.history import History
 from vb.agents.runtime.options import Parts
 from vb.agents.runtime.tally import Tally
@@ -52,6 +51,8 @@ log = structlog.get_logger(__name__)
 
 CHECK_S: Final = 0.1
 """Turns are judged at least so often: a leg on hold gives no frames that would do it."""
+REST_S: Final = 0.3
+"""So often it is seen whether there are still frames that do."""
 MAX_IDLE_PROMPTS: Final = 2
 WAIT_S: Final = 0.05
 """Up to so long what is heard has waited in a jitter buffer and for its tick: silence began before, and so
@@ -62,21 +63,6 @@ JUDGE_S: Final = 1.0
 """A turn model that takes longer is not waited for."""
 COMPLETE: Final = 0.5
 """From this probability on a turn model takes a turn to be over."""
-
-
-class _OwnMouth(Mouth):
-    """A mouth whose ears know what it says."""
-
-    def __init__(self, vad: VoiceActivity) -> None:
-        super().__init__(AudioFormat(RATE_HZ), lead_frames=1)  # voices are quicker than listeners
-        self._vad = vad
-
-    def take(self, rate_hz: int) -> Pcm | None:
-        """Return the next 20 ms at a rate, None while there is nothing to hear."""
-        frame = super().take(rate_hz)
-        if frame is not None:
-            self._vad.spoke(frame)
-        return frame
 
 
 class OwnAgent:
@@ -130,7 +116,8 @@ class OwnAgent:
         self._seat = seat
         self._options = options
         self._id = conversation_id
-        self._mouth = _OwnMouth(self._ear.activity)
+        self._mouth = Mouth(AudioFormat(RATE_HZ), lead_frames=1)  # voices are quicker than listeners
+        self._mouth.on_said = self._ear.activity.spoke  # its ears know what it says
         self._listening = Listening(
             parts.transcripts, parts.listening, self._understood, partial(self._telling.failed, "transcript")
         )
@@ -151,6 +138,8 @@ class OwnAgent:
         self._answering.on_over = self._rest
         self._changed = Bell()
         self._heard_at = 0.0
+        self._pushed_at = -inf
+        self._user_spoke = False
         self._credit_s = min(WAIT_S, options.timing.min_endpointing_s / WAIT_PART)
         self._idle_prompts = 0
         self._quiet_since = 0.0
@@ -214,11 +203,12 @@ class OwnAgent:
     def push(self, frame: Pcm, rate_hz: int) -> None:
         """Take 20 ms of the user from the mixer, inside the tick."""
         self._listening.backlog.push(frame, rate_hz)
-        now = trio.current_time()
+        now = self._pushed_at = trio.current_time()
         self._heard_at = max(self._heard_at, now - min(self._seat.waited_s(), self._credit_s))
         self._turns.behind_s = now - self._heard_at
         self._ear.push(frame, rate_hz, self._heard_at, agent_speaks=bool(self._mouth.waiting_ms))
         self._look(now)
+        self._attend(now)
 
     def _voiced(self, at: float, length_s: float) -> None:
         """Take note of a frame with speech of the user, which may be told outside the tick."""
@@ -228,8 +218,26 @@ class OwnAgent:
         self._look(now)
 
     def _look(self, now: float) -> None:
-        self._turns.agent(self._answering.reply is not None)
-        self._apply(self._turns.decide(now))
+        turns = self._turns
+        turns.agent(self._answering.reply is not None)
+        decisions = turns.decide(now)
+        if decisions:
+            self._apply(decisions)
+        user_spoke, self._user_spoke = self._user_spoke, turns.user_speaking
+        if self._user_spoke and not user_spoke:
+            self._changed.ring()  # from now on there is an end of his turn to wait for
+
+    def _attend(self, now: float) -> None:
+        """See whether anybody is there, and bridge a silence of the agent's own."""
+        self._answering.bridge(now)
+        idle_s = self._options.idle_s
+        if self._answering.reply is not None or self._turns.user_speaking:
+            self._quiet_since = now
+        elif idle_s is not None and now - self._quiet_since >= idle_s:
+            self._quiet_since = now
+            if self._idle_prompts < MAX_IDLE_PROMPTS:
+                self._idle_prompts += 1
+                self._answering.say(self._options.idle_prompt)
 
     def _understood(self, heard: Heard) -> None:
         self._telling.works("transcript")
@@ -262,26 +270,19 @@ class OwnAgent:
         self._changed.ring()
 
     async def _watch(self) -> None:
-        """Judge turns when they are over, mostly between two frames, and see whether anybody is there.
+        """Judge turns when they are over, mostly between two frames, and whenever there are no frames.
 
         While the user speaks the end moves on with each frame, and never comes nearer: so it is looked for
         again once it should have come, and when something else is known of it.
         """
-        idle_s = self._options.idle_s
         while True:
             now, ends_at = trio.current_time(), self._turns.ends_at()
-            with trio.move_on_at(min(now + CHECK_S, ends_at if ends_at > now else inf)):
+            rest_s = REST_S if now - self._pushed_at < CHECK_S else CHECK_S
+            with trio.move_on_at(min(now + rest_s, ends_at if ends_at > now else inf)):
                 await self._changed.wait()
             now = trio.current_time()
             self._look(now)
-            self._answering.bridge(now)
-            if self._answering.reply is not None or self._turns.user_speaking:
-                self._quiet_since = now
-            elif idle_s is not None and now - self._quiet_since >= idle_s:
-                self._quiet_since = now
-                if self._idle_prompts < MAX_IDLE_PROMPTS:
-                    self._idle_prompts += 1
-                    self._answering.say(self._options.idle_prompt)
+            self._attend(now)
 
     def _rest(self) -> None:
         """Count the silence from the end of an answer on."""
@@ -300,6 +301,7 @@ class OwnAgent:
                     answering.resume()
                 case Interrupt():
                     answering.interrupt()
+                    self._changed.ring()
                 case AskFinal():
                     self._listening.finalize()
                     answering.prepare()

@@ -150,9 +150,14 @@ class LocalSpeech:
         self._link.send(frame)
         self._wake.ring()
 
+    @property
+    def slow(self) -> bool:
+        """Return whether the helper has not taken most of what was sent."""
+        return self._link.slow
+
     async def not_slow(self) -> None:
         """Wait until the helper has taken most of what was sent."""
-        while self._link.slow:
+        while self.slow:
             await self._drained.wait()
 
     async def run(self) -> None:

@@ -1,8 +1,8 @@
 """One leg that is listened to: from its tap to the provider, and from there to events.
 
-Nothing waits for a packet: the media plane writes into a bounded backlog, and the sender wakes once for each
-block. A provider that fails is asked again with growing delays; what is said meanwhile is kept, five seconds
-of it, and sent when it is back. One that does not come back is told once, by `stt.error`.
+Nothing waits for a packet: the media plane writes into a bounded backlog, and each block goes out behind the
+tick that makes it whole. A provider that fails is asked again with growing delays; what is said meanwhile is
+kept, five seconds of it, and sent when it is back. One that does not come back is told once, by `stt.error`.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from vb.providers.backoff import Backoff
 from vb.providers.failure import WORTH_A_RETRY, ProviderFailed
 from vb.stt.backlog import Backlog
 from vb.stt.base import RATE_HZ, FinalText, Heard, Options, PartialText, Provider, Session, Turn
+from vb.stt.tasks.feeding import Feeding
 
 log = structlog.get_logger(__name__)
 
@@ -99,14 +100,11 @@ class Transcriber:
         self._room_id = room_id
         self._figures = figures
         self._draw = draw
-        self._wake = trio.Event()
-        self._backlog = Backlog(
-            block_ms=provider.capabilities.block_ms, phase=phase, on_block=self._block_ready
-        )
+        self._feeding = Feeding(provider.capabilities, phase=phase)
+        self._backlog = self._feeding.backlog
         self._stopped = trio.Event()
         self._scope = trio.CancelScope(shield=True)
         self._session: Session | None = None
-        self._finalize = False
         self._partial: PartialText | None = None
         self._base_samples = 0
         self._proven = False
@@ -130,10 +128,9 @@ class Transcriber:
         if self._stopped.is_set():
             return
         self._stopped.set()
-        self._backlog.close()
+        self._feeding.end()
         if self._session is None:
             self._scope.cancel()
-        self._wake.set()
 
     def finalize(self) -> None:
         """Ask for what was said up to now as final.
@@ -146,8 +143,7 @@ class Transcriber:
             raise NotAvailable(f"not available: finalize with {self._provider.name}")
         if self._session is None or self._stopped.is_set():
             raise Conflict("not connected to the provider")
-        self._finalize = True
-        self._wake.set()
+        self._feeding.finalize()
 
     async def run(self) -> None:
         """Listen until it is stopped or the provider has failed for good.
@@ -260,36 +256,20 @@ class Transcriber:
 
     # -- towards the provider ------------------------------------------------------------------------------
 
-    def _block_ready(self) -> None:
-        self._wake.set()
-
     async def _send(self, session: Session) -> None:
         """Send blocks as they come, and whatever else has to be said between them.
 
         Raises:
             ProviderFailed: the provider is gone.
         """
-        can = self._provider.capabilities
-        backlog = self._backlog
-        while True:
-            self._wake = trio.Event()
-            ending = self._stopped.is_set()
-            while (block := backlog.take(rest=ending or self._finalize)) is not None:
-                await session.send(block)
-                ending = ending or self._stopped.is_set()
-            if self._finalize:
-                self._finalize = False
-                await session.finalize()
-            if ending:
-                await session.finish()
-                return
-            if not self._wake.is_set():
-                with trio.move_on_after(can.keep_alive_s) as silence:
-                    await self._wake.wait()
-                if silence.cancelled_caught and self._partial is not None and can.finalize:
-                    await session.finalize()  # whoever was put on hold in mid-word has said that much
-                elif silence.cancelled_caught:
-                    await session.keep_alive()
+
+        async def silent() -> None:
+            if self._partial is not None and self._provider.capabilities.finalize:
+                await session.finalize()  # whoever was put on hold in mid-word has said that much
+            else:
+                await session.keep_alive()
+
+        await self._feeding.run(session, silent)
 
     # -- from the provider ---------------------------------------------------------------------------------
 

@@ -166,19 +166,32 @@ class WebSocketSession:
             return ProviderFailed("retryable", f"{self._provider}: not ready within {PACE.open_s:g} s")
         return None
 
+    @property
+    def ready(self) -> bool:
+        """Return whether what is put goes out before anything else."""
+        return self._websocket.is_clear
+
+    def put(self, pcm: Pcm) -> None:
+        """Send audio at once."""
+        self._websocket.put(*self._written(pcm))
+
     async def send(self, pcm: Pcm) -> None:
         """Send audio; waits while the provider is slow.
 
         Raises:
             ProviderFailed: the connection is gone.
         """
+        await self._put(self._written(pcm))
+
+    def _written(self, pcm: Pcm) -> list[Message]:
+        """Return the messages of a block, and take note of it."""
         messages = self._codec.audio(pcm)
         self._spoken = self._spoken or is_audible(pcm)
         self._sent.append((trio.current_time(), pcm.size, sum(map(_framed_bytes, messages))))
         self._sent_samples += pcm.size
         while self._sent_samples - self._sent[0][1] > _KEPT_SAMPLES:
             self._sent_samples -= self._sent.popleft()[1]
-        await self._put(messages)
+        return messages
 
     async def finalize(self) -> None:
         """Ask for what was heard as final.

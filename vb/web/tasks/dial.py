@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from functools import partial
 from typing import Final
 
@@ -47,6 +48,16 @@ class Dialer:
             CannotConnect: no address answers, or not in time.
         """
         tls = await self.prepare() if place.secure else None
+        if len(place.addresses) == 1:  # as mostly: nobody to race against
+            with trio.move_on_after(CONNECT_TIMEOUT_S), suppress(OSError, trio.BrokenResourceError):
+                stream = await _open(place, place.addresses[0], tls)
+                try:
+                    await trio.lowlevel.checkpoint_if_cancelled()
+                except BaseException:
+                    await trio.aclose_forcefully(stream)
+                    raise
+                return stream
+            raise CannotConnect("cannot connect")
         race = _Race()
         try:
             await self._run(race, place, tls)
@@ -90,8 +101,19 @@ class _Race:
             await trio.aclose_forcefully(stream)
 
 
+async def _connect(address: str, port: int) -> trio.SocketStream:
+    """Connect to an address, without looking for others of the same name."""
+    sock = trio.socket.socket(trio.socket.AF_INET6 if ":" in address else trio.socket.AF_INET)
+    try:
+        await sock.connect((address, port))
+    except BaseException:
+        sock.close()
+        raise
+    return trio.SocketStream(sock)
+
+
 async def _open(place: Place, address: str, tls: ssl.SSLContext | None) -> trio.abc.Stream:
-    tcp = await trio.open_tcp_stream(address, place.port)
+    tcp = await _connect(address, place.port)
     if tls is None:
         return tcp
     name = place.host.rstrip(".")

@@ -154,6 +154,11 @@ class WebSocket:
         """How much waits to be written or is being written."""
         return self._unsent
 
+    @property
+    def is_clear(self) -> bool:
+        """Whether what is put now is sent, and has nothing before it that waits."""
+        return not self._unsent and self._writing and self._protocol.is_open
+
     async def __aenter__(self) -> WebSocket:
         return self
 
@@ -171,7 +176,7 @@ class WebSocket:
             False when the peer takes them too slowly, or when it is over: they are dropped, and counted.
         """
         # Room is made sure of before: what was compressed has to be sent.
-        if not self._may_put(_size(messages)):
+        if not self.is_clear and not self._may_put(_size(messages)):
             self.dropped += len(messages)
             return False
         self._queue(self._protocol.frames(messages))
