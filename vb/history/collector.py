@@ -16,7 +16,8 @@ from typing import Any, Final
 from vb.events.base import Event, Published
 from vb.events.bus import rfc3339
 from vb.events.media import RecordingFinished
-from vb.history.record import MAX_STAYS, CallRecord, Change
+from vb.history.change import Change
+from vb.history.record import MAX_STAYS, CallRecord
 from vb.history.sip_text import SipDetail, is_secret, kept_text
 from vb.history.sip_trace import SipMessage, SipTrace
 from vb.history.times import event_time_us
