@@ -25,8 +25,8 @@ from vb.history.keeper import TEND_EVERY_S, TEND_PAUSE_S, Keeper, tend
 from vb.history.wire import MAX_BODY_BYTES, Kind, Start, fields_of, pack_kept, unpack_changes, with_fields
 from vb.history.write_store import WriteStore
 
-NICENESS: Final = 10
-"""Calls come first; nobody waits for what is written here."""
+NICENESS: Final = 5
+"""Calls come first; but on a busy machine 10 would be close to never."""
 FINISH_S: Final = 5
 """How long it lives without its pipe. The kernel ends it then: a database that hangs cannot be in the way."""
 BUSY_S: Final = 120.0

@@ -299,6 +299,7 @@ class History:
         with trio.CancelScope(shield=True):
             left = self.collector.take(self.collector.waiting)
             await self.keeper.close(left, calls_left=bool(len(self.collector)))
+            await trio.to_thread.run_sync(self.store.close, abandon_on_cancel=True)
 
 
 def _readings(history: History) -> Iterator[Reading]:
