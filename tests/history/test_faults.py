@@ -270,3 +270,48 @@ def test_a_call_that_its_policy_deletes_is_told_once_and_does_not_come_back(
     late = one.round([change(1, auto_delete=True, version=4)])
     assert (late.recorded, list_calls(store, []).total) == ([], 0)
     one.close(calls_left=False)
+
+
+def test_an_end_whose_commit_was_lost_midway_is_told_once(
+    database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, store = keeper(database_url, tmp_path / "queue")
+    really, fails = store.write, [True, True, False]
+
+    def lost(*args: object, **named: object) -> object:
+        done = really(*args, **named)  # type: ignore[arg-type]
+        if fails.pop(0):
+            away()
+        return done
+
+    monkeypatch.setattr(store, "write", lost)
+    assert one.round([change(1, app_id="shop"), change(2, duration_us=None)]).recorded == []
+    assert one.round([]).recorded == []
+    told = one.round([]).recorded
+    assert [(call.call_id, call.app_id) for call in told] == [(change(1).call_id, "shop")]
+    fails.append(False)
+    assert one.round([change(1, version=6)]).recorded == []
+    one.close(calls_left=False)
+
+
+def test_what_an_earlier_keeper_of_the_server_wrote_and_did_not_tell_is_told_by_the_next(
+    database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lost, store = keeper(database_url, tmp_path / "queue")
+    lost.round([change(1)])
+    really = store.write
+
+    def killed(*args: object, **named: object) -> object:
+        really(*args, **named)  # type: ignore[arg-type]
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(store, "write", killed)
+    with pytest.raises(KeyboardInterrupt):
+        lost.round([change(2)])
+    kill(lost)
+    next_store = Store(database_url, run_id=RUN, instance_id="run 1")
+    one = module.Keeper(next_store, tmp_path / "queue", seen_us=1, again=True)
+    assert ids(one.round([]).recorded) == [change(2).call_id]
+    assert one.round([]).closed == []
+    one.close(calls_left=False)
+    assert list((tmp_path / "queue").iterdir()) == []

@@ -319,7 +319,7 @@ class Apart:
         except trio.ClosedResourceError:
             return
         if said:
-            log.warning("the process that writes the call history said", text=said)
+            log.debug("the process that writes the call history said", text=said)
 
 
 def _say(body: bytes) -> None:

@@ -106,5 +106,6 @@ class InThread:
 
     async def close(self, changes: Sequence[Change], *, calls_left: bool) -> None:
         """Keep changes and let go of everything; see `Keeping`."""
+        self._ends = True
         work = partial(self._keeper.close, changes, calls_left=calls_left)
         await trio.to_thread.run_sync(work, limiter=self._writing)

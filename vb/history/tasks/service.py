@@ -46,7 +46,7 @@ CLOSE_S: Final = 10.0
 TAKE: Final = 500
 READERS: Final = 3
 MAX_TO_DELETE: Final = 10_000
-MAX_RECORDED: Final = 20_000
+MAX_RECORDED: Final = 10_000
 """Calls of which is known that they were told."""
 SAMPLE_STEPS: Final = 50
 """Parts of a round over all legs, so that no tick waits for thousands of them."""
