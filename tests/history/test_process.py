@@ -117,7 +117,7 @@ def total(url: str) -> int:
     """How many calls there are that have ended."""
     store = reader(url)
     try:
-        return list_calls(store, [("durationMin", "0s"), ("pageSize", "1")]).total
+        return list_calls(store, [("durationMin", "0s"), ("pageSize", "1")]).total or 0
     finally:
         store.close()
 
