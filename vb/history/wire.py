@@ -25,7 +25,8 @@ MAX_BODY_BYTES: Final = 64 * 1_048_576
 CHUNK: Final = 32
 CHUNK_BYTES: Final = 65_536
 """Changes of one message: more are several, so that no tick waits for all of them."""
-CALLS_AT_ONCE: Final = 1_000
+CALLS_AT_ONCE: Final = 20
+"""Calls that one message tells of: each becomes an event, and those of one message come without a pause."""
 
 
 class Kind(IntEnum):

@@ -17,6 +17,7 @@ from vb.errors import NotFound
 from vb.events.base import Published
 from vb.events.bus import EventBus
 from vb.events.history import CallRecorded, HistoryFailed, HistoryRecovered
+from vb.history.change import Change
 from vb.history.collector import Collector
 from vb.history.keeper import Keeper, Kept, Trouble
 from vb.history.quality import SAMPLE_EVERY_S
@@ -44,6 +45,8 @@ OPEN_S: Final = 10.0
 CLOSE_S: Final = 10.0
 """How long the end of the server waits for the last round; a thread that still writes is waited for."""
 TAKE: Final = 500
+TAKE_AT_ONCE: Final = 25
+"""Of them, between two passes of the event loop."""
 READERS: Final = 3
 MAX_TO_DELETE: Final = 10_000
 MAX_RECORDED: Final = 10_000
@@ -245,7 +248,11 @@ class History:
             self.collector.shed()
             return False
         self._refused = False
-        await self.keeper.round(self.collector.take(TAKE), last=last)
+        changes: list[Change] = []
+        while len(changes) < TAKE and (part := self.collector.take(TAKE_AT_ONCE)):
+            changes += part
+            await trio.lowlevel.cancel_shielded_checkpoint()
+        await self.keeper.round(changes, last=last)
         self.collector.forget(time.time_ns() // 1_000)  # not before: what is on its way may come back
         return not self._refused
 
