@@ -315,3 +315,25 @@ def test_what_an_earlier_keeper_of_the_server_wrote_and_did_not_tell_is_told_by_
     assert one.round([]).closed == []
     one.close(calls_left=False)
     assert list((tmp_path / "queue").iterdir()) == []
+
+
+def test_several_changes_of_one_call_are_given_back_whole() -> None:
+    told = collector.Collector("edge-1")
+    leg_id = str(uuid.UUID(int=1, version=4))
+
+    def ring(number: int) -> None:
+        event = LegRinging(leg_id=leg_id, leg_type="webrtc", from_=f"{number}")
+        told.observe(Published(event, str(number), "2026-11-29T08:00:00Z", "edge-1"))
+
+    for number in range(70):
+        ring(number)
+    changes = told.take()
+    for number in range(70, 150):
+        ring(number)
+    changes += told.take()
+    assert len(changes) == 2
+    told.give_back(changes)
+    (again,) = told.take()
+    newest = {number: data for change in changes for number, data in change.parts}
+    assert dict(again.parts) == newest
+    assert sum(len(data.split(b"\n")) for data in newest.values()) == 150
