@@ -125,6 +125,11 @@ class Apart:
         while not self._pulse.ready or self._round is not None:
             await self._changed.wait()
 
+    async def wait_done(self) -> None:
+        """Wait until the process has done what it was asked, or has ended."""
+        while self._round is not None:
+            await self._changed.wait()
+
     async def round(self, changes: Sequence[Change], *, last: bool = False) -> None:
         """Keep changes; see `Keeping`. To be called when it is free."""
         asked = self._ask(changes, Kind.ROUND, last=last)

@@ -32,6 +32,10 @@ class Keeping(Protocol):
         """Wait until a round can be given."""
         ...
 
+    async def wait_done(self) -> None:
+        """Wait until no round is under way."""
+        ...
+
     async def round(self, changes: Sequence[Change], *, last: bool = False) -> None:
         """Keep changes, write what waits and look after the rest; what came of it is reported.
 
@@ -96,6 +100,10 @@ class InThread:
 
     async def wait_free(self) -> None:
         """Return at once: rounds take turns by themselves."""
+        await trio.lowlevel.checkpoint()
+
+    async def wait_done(self) -> None:
+        """Return at once: whoever gave a round waits for its end."""
         await trio.lowlevel.checkpoint()
 
     async def round(self, changes: Sequence[Change], *, last: bool = False) -> None:

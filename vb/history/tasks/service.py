@@ -299,7 +299,7 @@ class History:
             while self.collector.waiting:
                 if not await self._round(last=True):
                     await trio.sleep(RETRY_S / 10)
-            await self.keeper.wait_free()
+            await self.keeper.wait_done()
 
     async def close(self) -> None:
         """Let go of the database; what is not written lies in the durable queue."""
