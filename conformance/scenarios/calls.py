@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sqlite3
 from collections.abc import Mapping
+from pathlib import Path
 from urllib.parse import quote, urlsplit
 
 import trio
@@ -316,3 +319,49 @@ async def calls_history_fails(world: World) -> None:
         await there.event("history.recovered", part="database", within_s=STORED_S)
         await there.event("call.recorded", leg_id=caller, within_s=STORED_S)
         await there.rest("GET", f"/api/calls/{caller}", status=200, expect={"endReason": "unjoined"})
+
+
+def _writers(world: World) -> list[int]:
+    """The processes of a server that write its history."""
+    process = world.target.process
+    assert process is not None
+    found: list[int] = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            parent = int(stat.read_text().rpartition(")")[2].split()[1])
+            line = (stat.parent / "cmdline").read_bytes()
+        except (OSError, ValueError, IndexError):
+            continue  # it has ended meanwhile
+        if parent == process.pid and b"history" in line:
+            found.append(int(stat.parent.name))
+    return found
+
+
+def _is_there(pid: int) -> bool:
+    return Path(f"/proc/{pid}").exists()
+
+
+@scenario(
+    "The process that writes the history is killed: it is told, no call is lost or told twice; without one a "
+    "thread writes",
+    needs=("servers",),
+)
+async def calls_history_process(world: World) -> None:
+    async with world.server({**ON, "VB_HISTORY_PROCESS": "true"}) as there:
+        before = await _calls_itself(there)
+        (writer,) = _writers(there)
+        os.kill(writer, signal.SIGKILL)
+        await there.event("history.failed", part="process", error=TEXT, within_s=STORED_S)
+        after = await _calls_itself(there)
+        await there.event("history.recovered", part="process", within_s=STORED_S)
+        check("calls", set(await _ids(there, "")), {*before, *after})
+        require(_writers(there) != [writer], "process", "another one", writer)
+        ready = await there.rest("GET", "/readyz", status=200)
+        check("/readyz", ready.get("problems", []), [])
+        writers = _writers(there)
+    for pid in writers:
+        require(not _is_there(pid), "process", "gone with its server", pid)
+    async with world.server({**ON, "VB_HISTORY_PROCESS": "false"}) as there:
+        calls = await _calls_itself(there)
+        check("calls", set(await _ids(there, "")), set(calls))
+        check("processes", _writers(there), [])

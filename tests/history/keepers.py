@@ -9,8 +9,8 @@ from pathlib import Path
 from sqlalchemy.exc import OperationalError
 
 from vb.history.edge import list_calls
+from vb.history.keeper import Keeper
 from vb.history.store import Store
-from vb.history.tasks.keeper import Keeper
 from vb.history.writer import Recorded
 
 RUN = uuid.UUID(int=1)

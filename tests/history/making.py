@@ -5,7 +5,8 @@ from __future__ import annotations
 import uuid
 from typing import Any
 
-from vb.history.record import Change, call_key
+from vb.history.change import Change
+from vb.history.record import call_key
 from vb.history.writer import CallWrite, prepare
 
 BASE_US = 1_790_000_000_000_000

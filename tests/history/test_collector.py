@@ -31,9 +31,10 @@ from vb.events.leg import (
 from vb.events.media import ChannelInfo, RecordingFinished, RecordingStarted
 from vb.events.room import RoomDeleted
 from vb.history import collector as module
+from vb.history.change import Change
 from vb.history.collector import HANDLERS, Collector
 from vb.history.present import entries_of, messages_of, show_detail
-from vb.history.record import PART_ENTRIES, Change, call_id_of, call_key
+from vb.history.record import PART_ENTRIES, call_id_of, call_key
 from vb.history.sip_trace import SipMessage
 from vb.history.times import event_time_us
 from vb.legs.facts import LegFacts

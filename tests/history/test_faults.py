@@ -13,18 +13,18 @@ import trio
 from tests.history.conftest import LosableDatabase
 from tests.history.keepers import OTHER, RUN, Clock, away, end_reasons, ids, keeper, kill
 from tests.history.making import change, write
+from tests.support.history import history_of
 from vb.events.base import Published
 from vb.events.bus import EventBus
 from vb.events.history import CallRecorded
 from vb.events.leg import Cdr, LegDisconnected, LegRinging
 from vb.history import collector
+from vb.history import keeper as module
 from vb.history.database import reading
 from vb.history.edge import list_calls
 from vb.history.runs import GONE_AFTER_US, SEEN_EVERY_S
-from vb.history.settings import HistorySettings
 from vb.history.store import Store
-from vb.history.tasks import keeper as module
-from vb.history.tasks import open_history, service
+from vb.history.tasks import keeping, open_history, service
 from vb.history.writer import Recorded
 from vb.ids import SystemIds
 
@@ -45,13 +45,13 @@ async def test_a_call_that_ended_long_before_the_database_came_back_is_told_once
 
     bus.subscribe(take)
     leg_id = str(uuid.uuid4())
-    async with open_history(HistorySettings(f"sqlite:///{in_the_way}", tmp_path / "queue"), bus) as history:
+    async with open_history(history_of(f"sqlite:///{in_the_way}", tmp_path / "queue"), bus) as history:
         bus.publish(LegRinging(leg_id=leg_id, leg_type="sip_inbound", app_id="shop"))
         bus.publish(
             LegDisconnected(leg_id=leg_id, cdr=Cdr(reason="busy", duration_total=1, duration_answered=0))
         )
         with trio.fail_after(20):
-            while not history.keeper.queued or history.collector._ended:  # noqa: ASYNC110 - nothing tells
+            while not history.keeper.status.queued or history.collector._ended:  # noqa: ASYNC110 - nothing tells
                 await trio.sleep(0.01)
             assert told == []
             in_the_way.rmdir()
@@ -242,22 +242,22 @@ def test_calls_of_one_microsecond_are_given_back_each_to_itself() -> None:
 async def test_a_fault_of_tending_is_counted_and_ends_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(service, "TEND_EVERY_S", 0.01)
+    monkeypatch.setattr(keeping, "TEND_EVERY_S", 0.01)
     tried = trio.Event()
 
     async with open_history(
-        HistorySettings(f"sqlite:///{tmp_path}/calls.db", tmp_path / "queue"), EventBus("edge-1", SystemIds())
+        history_of(f"sqlite:///{tmp_path}/calls.db", tmp_path / "queue"), EventBus("edge-1", SystemIds())
     ) as history:
 
         def tend(_: object) -> bool:
-            if history.faults:
+            if history.keeper.status.faults:
                 trio.from_thread.run_sync(tried.set)
             raise ValueError("a column of the wrong length")
 
         monkeypatch.setattr(history.store, "tend", tend)
         with trio.fail_after(20):
             await tried.wait()
-        assert history.faults >= 1
+        assert history.keeper.status.faults >= 1
 
 
 def test_a_call_that_its_policy_deletes_is_told_once_and_does_not_come_back(
@@ -270,3 +270,70 @@ def test_a_call_that_its_policy_deletes_is_told_once_and_does_not_come_back(
     late = one.round([change(1, auto_delete=True, version=4)])
     assert (late.recorded, list_calls(store, []).total) == ([], 0)
     one.close(calls_left=False)
+
+
+def test_an_end_whose_commit_was_lost_midway_is_told_once(
+    database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, store = keeper(database_url, tmp_path / "queue")
+    really, fails = store.write, [True, True, False]
+
+    def lost(*args: object, **named: object) -> object:
+        done = really(*args, **named)  # type: ignore[arg-type]
+        if fails.pop(0):
+            away()
+        return done
+
+    monkeypatch.setattr(store, "write", lost)
+    assert one.round([change(1, app_id="shop"), change(2, duration_us=None)]).recorded == []
+    assert one.round([]).recorded == []
+    told = one.round([]).recorded
+    assert [(call.call_id, call.app_id) for call in told] == [(change(1).call_id, "shop")]
+    fails.append(False)
+    assert one.round([change(1, version=6)]).recorded == []
+    one.close(calls_left=False)
+
+
+def test_what_an_earlier_keeper_of_the_server_wrote_and_did_not_tell_is_told_by_the_next(
+    database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lost, store = keeper(database_url, tmp_path / "queue")
+    lost.round([change(1)])
+    really = store.write
+
+    def killed(*args: object, **named: object) -> object:
+        really(*args, **named)  # type: ignore[arg-type]
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(store, "write", killed)
+    with pytest.raises(KeyboardInterrupt):
+        lost.round([change(2)])
+    kill(lost)
+    next_store = Store(database_url, run_id=RUN, instance_id="run 1")
+    one = module.Keeper(next_store, tmp_path / "queue", seen_us=1, again=True)
+    assert ids(one.round([]).recorded) == [change(2).call_id]
+    assert one.round([]).closed == []
+    one.close(calls_left=False)
+    assert list((tmp_path / "queue").iterdir()) == []
+
+
+def test_several_changes_of_one_call_are_given_back_whole() -> None:
+    told = collector.Collector("edge-1")
+    leg_id = str(uuid.UUID(int=1, version=4))
+
+    def ring(number: int) -> None:
+        event = LegRinging(leg_id=leg_id, leg_type="webrtc", from_=f"{number}")
+        told.observe(Published(event, str(number), "2026-11-29T08:00:00Z", "edge-1"))
+
+    for number in range(70):
+        ring(number)
+    changes = told.take()
+    for number in range(70, 150):
+        ring(number)
+    changes += told.take()
+    assert len(changes) == 2
+    told.give_back(changes)
+    (again,) = told.take()
+    newest = {number: data for change in changes for number, data in change.parts}
+    assert dict(again.parts) == newest
+    assert sum(len(data.split(b"\n")) for data in newest.values()) == 150

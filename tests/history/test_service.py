@@ -12,20 +12,21 @@ from sqlalchemy import event
 from tests.history.conftest import LosableDatabase
 from tests.history.keepers import OTHER, RUN, Clock, away, end_reasons, ids, keeper, kill
 from tests.history.making import change
+from tests.support.history import history_of
 from vb.config import Config, HistoryConfig
 from vb.errors import ConfigError, Unavailable
 from vb.events.base import Published
 from vb.events.bus import EventBus
 from vb.events.history import CallRecorded
 from vb.events.leg import Cdr, LegConnected, LegDisconnected, LegJoinedRoom, LegRinging
+from vb.history.change import Change
 from vb.history.edge import get_call, list_calls, list_entries
-from vb.history.record import Change
+from vb.history.keeper import Keeper
 from vb.history.runs import GONE_AFTER_US, SEEN_EVERY_S
-from vb.history.settings import HistorySettings, history_settings
+from vb.history.settings import history_settings
 from vb.history.spool import Spool
 from vb.history.store import Store
 from vb.history.tasks import open_history
-from vb.history.tasks.keeper import Keeper
 from vb.history.writer import prepare
 from vb.ids import SystemIds
 
@@ -40,7 +41,7 @@ async def test_a_call_is_told_by_its_events(database_url: str, tmp_path: Path) -
             recorded.append(published.event)
             written.set()
 
-    settings = HistorySettings(url=database_url, folder=tmp_path / "queue")
+    settings = history_of(database_url, tmp_path / "queue")
     leg_id = str(uuid.uuid4())
     bus.subscribe(take)
     async with open_history(settings, bus) as history:
@@ -80,7 +81,7 @@ async def test_what_happened_before_the_end_of_the_block_is_written(
     database_url: str, tmp_path: Path
 ) -> None:
     bus = EventBus("edge-1", SystemIds())
-    async with open_history(HistorySettings(database_url, tmp_path / "queue"), bus):
+    async with open_history(history_of(database_url, tmp_path / "queue"), bus):
         for _ in range(20):
             leg_id = str(uuid.uuid4())
             bus.publish(LegRinging(leg_id=leg_id, leg_type="sip_inbound"))
@@ -322,7 +323,7 @@ def test_old_calls_go_with_their_recordings(database_url: str, tmp_path: Path) -
 
 
 async def test_recordings_in_a_bucket_go_with_calls_that_their_policy_deletes(tmp_path: Path) -> None:
-    settings = HistorySettings(f"sqlite:///{tmp_path}/calls.db", tmp_path / "queue")
+    settings = history_of(f"sqlite:///{tmp_path}/calls.db", tmp_path / "queue")
     bus, asked = EventBus("edge-1", SystemIds()), trio.Event()
     deleted: list[str] = []
 

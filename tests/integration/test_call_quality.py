@@ -20,7 +20,9 @@ pytestmark = pytest.mark.integration
 async def test_a_call_tells_how_it_sounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(service, "SAMPLE_EVERY_S", 0.25)
     basic = {"HTTP_ADDR": "127.0.0.1:0", "SIP_PORT": "0", "RTP_PORT_MIN": "0", "RTP_PORT_MAX": "0"}
-    config = Config.from_env({**basic, "VB_DATA_DIR": str(tmp_path / "history")})
+    config = Config.from_env(
+        {**basic, "VB_DATA_DIR": str(tmp_path / "history"), "VB_HISTORY_PROCESS": "false"}
+    )
     async with open_server(config) as server, open_phone(500) as phone:
         with server.events() as events:
             leg = await call_in(server, phone, events)

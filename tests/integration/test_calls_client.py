@@ -18,9 +18,10 @@ import pytest
 import trio
 
 from tests.history.test_model import FACTS
+from tests.support.history import history_config
 from tests.support.phone import open_phone
 from tests.support.world import call_in
-from vb.config import Config, HistoryConfig, HttpConfig
+from vb.config import Config, HttpConfig
 from vb.events.history import CallRecorded
 from vb.server import Server, open_server
 
@@ -104,7 +105,7 @@ def description() -> dict[str, Any]:
 @pytest.fixture
 async def server(config: Config, tmp_path: Path) -> AsyncIterator[Server]:
     """A server with tokens, one call that is over and one that goes on."""
-    history = HistoryConfig(data_dir=str(tmp_path / "history"))
+    history = history_config(tmp_path / "history")
     http = HttpConfig.model_validate({"addr": "127.0.0.1:0", "api_tokens": TOKEN})
     settings = config.model_copy(update={"history": history, "http": http})
     async with open_server(settings) as found, open_phone(500) as one, open_phone(600) as other:

@@ -8,9 +8,10 @@ import httpx
 import pytest
 import trio
 
+from tests.support.history import history_config
 from tests.support.phone import open_phone
 from tests.support.world import call_in
-from vb.config import Config, HistoryConfig
+from vb.config import Config
 from vb.events.history import CallRecorded
 from vb.history.edge import get_call, list_entries
 from vb.server import Server, open_server
@@ -19,8 +20,7 @@ pytestmark = pytest.mark.integration
 
 
 def with_history(config: Config, folder: Path, **more: object) -> Config:
-    history = HistoryConfig.model_validate({"data_dir": str(folder), **more})
-    return config.model_copy(update={"history": history})
+    return config.model_copy(update={"history": history_config(folder, **more)})
 
 
 async def one_call(server: Server, **params: object) -> str:
@@ -75,7 +75,7 @@ async def test_a_history_that_cannot_be_written_is_told_and_disturbs_no_call(
         history = server.engine.history
         assert history is not None
         with trio.fail_after(20):
-            while not history.keeper.queued:
+            while not history.keeper.status.queued:
                 await trio.lowlevel.checkpoint()
         async with httpx.AsyncClient(trust_env=False) as client:
             ready = (await client.get(f"{server.url}/readyz")).json()

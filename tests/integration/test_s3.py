@@ -12,11 +12,12 @@ import pytest
 import trio
 
 from tests.integration.s3_server import Store, open_s3_server
+from tests.support.history import history_config
 from tests.support.object_store import open_store
 from tests.support.phone import Phone, open_phone
 from tests.support.world import call_in, rest_of, wait_for
 from vb.commands.views import RecordingStart, RecordingStop, RoomRecordingStop
-from vb.config import Config, HistoryConfig
+from vb.config import Config
 from vb.errors import BadRequest, ConfigError, Conflict
 from vb.recording.storage import S3Choice
 from vb.server import Server, open_server
@@ -85,7 +86,7 @@ async def test_a_recording_goes_to_the_servers_bucket_before_the_stop_is_answere
 async def test_a_recording_in_the_servers_bucket_goes_with_its_call(
     with_bucket: Config, store: Store, tmp_path: Path
 ) -> None:
-    history = HistoryConfig(data_dir=str(tmp_path / "history"))
+    history = history_config(tmp_path / "history")
     config = with_bucket.model_copy(update={"history": history})
     async with open_server(config) as server, open_phone(500) as phone:
         with server.events() as events:
@@ -120,7 +121,7 @@ async def recorded_call(server: Server, phone: Phone, **where: str) -> tuple[str
 async def test_a_recording_in_a_bucket_of_the_server_is_handed_on(
     with_bucket: Config, store: Store, tmp_path: Path, where: dict[str, str]
 ) -> None:
-    history = HistoryConfig(data_dir=str(tmp_path / "history"))
+    history = history_config(tmp_path / "history")
     config = with_bucket.model_copy(update={"history": history})
     async with open_server(config) as server, open_phone(500) as phone:
         leg, url = await recorded_call(server, phone, **where)
@@ -146,7 +147,7 @@ async def test_a_recording_in_a_bucket_of_the_server_is_handed_on(
 async def test_a_recording_that_only_its_request_can_open_stays_and_says_so(
     store: Store, tmp_path: Path
 ) -> None:
-    history = HistoryConfig(data_dir=str(tmp_path / "history"))
+    history = history_config(tmp_path / "history")
     config = settings(tmp_path).model_copy(update={"history": history})
     async with open_server(config) as server, open_phone(500) as phone:
         leg, url = await recorded_call(server, phone, **store.request)
@@ -167,7 +168,7 @@ async def test_a_bucket_that_fails_while_a_recording_is_read_ends_the_answer_ear
     async with open_store() as shop:
         environ = {"S3_BUCKET": "recordings", "S3_ENDPOINT": shop.endpoint}
         config = settings(tmp_path, **environ, AWS_ACCESS_KEY_ID="key", AWS_SECRET_ACCESS_KEY="very-secret")
-        history = HistoryConfig(data_dir=str(tmp_path / "history"))
+        history = history_config(tmp_path / "history")
         config = config.model_copy(update={"history": history})
         async with open_server(config) as server, open_phone(500) as phone:
             leg, url = await recorded_call(server, phone)

@@ -5,13 +5,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from vb.children.framing import Garbage
 from vb.local_speech import rows
 from vb.local_speech.frames import (
     AUDIO_BODY_BYTES,
     MAX_BODY_BYTES,
     Frame,
     FrameReader,
-    Garbage,
     Kind,
     samples_of,
     sound_of,

@@ -16,8 +16,8 @@ import trio
 import vb
 from tests.local_speech.fakes import MODELS, VOICES, ask, read_tones, say
 from tests.local_speech.test_speech import begin, collect, speak
+from vb.children.tasks.process import HelperProcess, launcher, start
 from vb.local_speech.frames import Frame, Kind, with_audio, with_fields
-from vb.local_speech.tasks.process import HelperProcess, launcher, start
 from vb.local_speech.tasks.speech import LocalSpeech
 from vb.providers.failure import ProviderFailed
 
@@ -134,7 +134,7 @@ async def test_garbage_on_its_pipe_ends_the_helper_with_a_status_of_its_own() ->
 async def test_a_helper_does_not_outlive_a_server_that_is_killed() -> None:
     script = (
         "import trio\n"
-        "from vb.local_speech.tasks.process import start\n"
+        "from vb.children.tasks.process import start\n"
         "async def main():\n"
         f"    process = await start({COMMAND!r})\n"
         "    await process.incoming.receive_some(100)\n"

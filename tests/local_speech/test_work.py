@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 
 from tests.local_speech.fakes import FakeEngines, FakeVoice, read_tones, say
+from vb.children.framing import Garbage
 from vb.codecs.pcm import Pcm
 from vb.config import Config
 from vb.errors import ConfigError
-from vb.local_speech.frames import Frame, Garbage, Kind, sound_of, with_audio, with_fields, with_number
+from vb.local_speech.frames import Frame, Kind, sound_of, with_audio, with_fields, with_number
 from vb.local_speech.speaking import MAX_TEXT, without_lead
 from vb.local_speech.tasks.build import build_local_speech
 from vb.local_speech.work import MAX_BATCHES, Labour, Work

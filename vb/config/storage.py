@@ -79,6 +79,11 @@ class HistoryConfig(Group):
         ("X-*", "P-*"),
         shown="X-*,P-*",
     )
+    own_process: Bool = setting(
+        "VB_HISTORY_PROCESS",
+        "write the history in a process of its own, so that calls do not notice; false = in a thread",
+        True,
+    )
     retention_days: Annotated[int, Field(ge=0, le=36_500)] = setting(
         "VB_RETENTION_DAYS",
         "days that ended calls and their recordings are kept; 0 = for ever",

@@ -87,6 +87,28 @@ def open_own(directory: Path, name: str) -> tuple[Store, int]:
     return own, damaged
 
 
+def take_over(directory: Path, name: str, own: Store) -> bool:
+    """Empty files of processes that have ended meanwhile into the own one; returns whether there were any.
+
+    Raises:
+        OSError: the folder cannot be used.
+    """
+    found = False
+    if not any(path != own.path for path in directory.glob(f"{name}*.db")):
+        return False
+    with folder_lock(directory):
+        for path in _candidates(directory, name):
+            if path == own.path or not path.exists():
+                continue
+            try:
+                store = Store(path, busy_ms=0)
+            except (StoreBusy, StoreDamaged, OSError):  # the next start looks at what is damaged
+                continue
+            _empty_into(own, store)
+            found = True
+    return found
+
+
 def _candidates(directory: Path, name: str) -> Iterator[Path]:
     yield directory / f"{name}.db"
     for number in range(2, MAX_FILES + 1):

@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Final
 
 _BUSY_MS: Final = 1000
-"""How long a file that somebody else has locked for a moment is waited for."""
 _SLACK_PAGES: Final = 256
 """Pages that may lie free in the file before they are given back."""
 _LOG_BYTES: Final = 1_048_576
@@ -84,6 +83,7 @@ class Store:
 
     Args:
         path: of the file.
+        busy_ms: how long one that somebody else has locked for a moment is waited for.
 
     Raises:
         StoreBusy: somebody else owns it.
@@ -91,12 +91,12 @@ class Store:
         OSError: it cannot be made or opened, or there is no room for it.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, busy_ms: int = _BUSY_MS) -> None:
         self.path = path
         _make(path)
         # Any thread may be the one that works on it, but the driver lets only one at a time.
         self._db = sqlite3.connect(
-            path, timeout=_BUSY_MS / 1000, isolation_level=None, check_same_thread=False
+            path, timeout=busy_ms / 1000, isolation_level=None, check_same_thread=False
         )
         self._db.text_factory = _text
         try:

@@ -20,11 +20,13 @@ class CallRecorded(LegEvent, type="call.recorded"):
 class HistoryFailed(Event, type="history.failed"):
     """A part of the call history does not work: what is to be stored waits, and no call is affected."""
 
-    part: str = Field(description="queue: what waits on the disk; database: where calls are stored")
+    part: str = Field(
+        description="queue: what waits on the disk; database: where calls lie; process: who writes them"
+    )
     error: str = Field(description="why")
 
 
 class HistoryRecovered(Event, type="history.recovered"):
     """A part of the call history works again; what waited is stored."""
 
-    part: str = Field(description="queue or database")
+    part: str = Field(description="queue, database or process")

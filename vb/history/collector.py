@@ -16,7 +16,8 @@ from typing import Any, Final
 from vb.events.base import Event, Published
 from vb.events.bus import rfc3339
 from vb.events.media import RecordingFinished
-from vb.history.record import MAX_STAYS, CallRecord, Change
+from vb.history.change import Change
+from vb.history.record import MAX_STAYS, CallRecord
 from vb.history.sip_text import SipDetail, is_secret, kept_text
 from vb.history.sip_trace import SipMessage, SipTrace
 from vb.history.times import event_time_us
@@ -202,10 +203,10 @@ class Collector:
 
     def give_back(self, changes: Iterable[Change]) -> None:
         """Take back what could not be written; it comes again with the next `take`."""
-        by_id = {change.call_id: change for change in changes}
-        for call in (*self._calls.values(), *self._ended.values()):
-            change = by_id.get(call.call_id)
-            if change is not None:
+        by_id = {call.call_id: call for call in (*self._calls.values(), *self._ended.values())}
+        for change in reversed(list(changes)):  # of several of one call the newest has the last word
+            call = by_id.get(change.call_id)
+            if call is not None:
                 call.give_back(change)
                 self._dirty[call.leg_id] = call
 

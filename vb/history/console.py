@@ -19,7 +19,8 @@ from vb.config import Config
 from vb.errors import ConfigError, VbError
 from vb.history.arguments import FILTERS
 from vb.history.base import time_text
-from vb.history.edge import delete_files, get_call, list_entries
+from vb.history.edge import get_call, list_entries
+from vb.history.files import delete_files
 from vb.history.find import Found, Page
 from vb.history.model import CallDetail
 from vb.history.present import show_call, show_detail

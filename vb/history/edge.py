@@ -5,7 +5,6 @@ All of it blocks on the database, so callers run it in a thread.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import islice
@@ -15,6 +14,7 @@ from urllib.parse import urlencode
 from uuid import UUID
 
 from vb.errors import Conflict, InvalidField, NotFound
+from vb.history.files import delete_files
 from vb.history.find import Page
 from vb.history.model import (
     Call,
@@ -222,24 +222,6 @@ def delete_call(store: Store, call_id: str, recordings_folder: str | None) -> tu
     """
     removed = store.delete(parse_call_id(call_id))
     return delete_files(removed.files, recordings_folder)
-
-
-def delete_files(files: Iterable[str], folder: str | None) -> tuple[str, ...]:
-    """Delete recordings that lie in a folder; returns those that do not, or cannot be deleted."""
-    kept: list[str] = []
-    root = None if folder is None else os.path.realpath(folder)
-    for file in files:
-        # A recording is written below the folder; any other path comes from a record that was tampered with.
-        if "://" in file or root is None or os.path.dirname(os.path.realpath(file)) != root:
-            kept.append(file)
-            continue
-        try:
-            os.unlink(file)
-        except FileNotFoundError:
-            continue
-        except OSError:
-            kept.append(file)
-    return tuple(kept)
 
 
 # -- pages of lists ----------------------------------------------------------------------------------------

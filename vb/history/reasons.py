@@ -6,10 +6,8 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
+from vb.history.change import PROCESS_LOST
 from vb.history.model import BillingStatus, EndReason, TerminationReason
-
-PROCESS_LOST: Final = "process_lost"
-"""Reason of a call whose server process was gone before the call had ended."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 from uuid import NAMESPACE_URL, UUID, uuid5
 
+from vb.history.change import Change
 from vb.history.packing import dump_json
 from vb.history.quality import QUALITY_PART, QualityTrack
 from vb.history.schema import KEY_BITS
@@ -19,28 +20,6 @@ MAX_TEXT_CHARS: Final = 200_000
 """Of a call's transcript, as far as it can be searched."""
 MAX_STAYS: Final = 200
 """Of one call in rooms, and as many recordings and agents; what happened is still listed as events."""
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """What is to be written about a call: its state now, and what has happened since the last time.
-
-    Attributes:
-        version: grows with each change; an older one never replaces a newer one.
-        document: all that is known of it, to be packed.
-        parts: number and entries (JSON, one a line) of each list of entries that is new or has grown.
-        texts: what can be searched besides what the document tells; None when that is as before.
-    """
-
-    key: int
-    call_id: UUID
-    version: int
-    joined_us: int
-    ended_us: int
-    auto_delete: bool
-    document: dict[str, Any]
-    parts: tuple[tuple[int, bytes], ...]
-    texts: tuple[str, ...] | None
 
 
 def call_id_of(leg_id: str) -> UUID:

@@ -12,9 +12,8 @@ from uuid import UUID
 
 from sqlalchemy import Connection, delete, insert, select, update
 
+from vb.history.change import PROCESS_LOST, Change
 from vb.history.packing import unpack_json
-from vb.history.reasons import PROCESS_LOST
-from vb.history.record import Change
 from vb.history.schema import CALLS, PARTS, RUNS
 from vb.history.writer import DOCUMENT_PART, Recorded, Writer, prepare
 

@@ -23,6 +23,7 @@ class HistorySettings:
         headers: patterns of the headers that become metadata.
         retention_days: how long ended calls are kept; 0 for ever.
         recordings_folder: where recordings lie that are deleted with their call.
+        own_process: whether a process of its own writes, and not a thread of the server.
     """
 
     url: str
@@ -31,6 +32,7 @@ class HistorySettings:
     headers: tuple[str, ...] = ("X-*",)
     retention_days: float = 0
     recordings_folder: str | None = None
+    own_process: bool = True
 
 
 def history_settings(config: Config) -> HistorySettings | None:
@@ -55,4 +57,5 @@ def history_settings(config: Config) -> HistorySettings | None:
         headers=config.history.headers,
         retention_days=config.history.retention_days,
         recordings_folder=config.recording.dir,
+        own_process=config.history.own_process,
     )

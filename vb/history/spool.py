@@ -15,7 +15,7 @@ from uuid import UUID
 
 import structlog
 
-from vb.durable.folder import folder_lock, open_own
+from vb.durable.folder import folder_lock, open_own, take_over
 from vb.durable.store import Record, StoreBusy, StoreDamaged
 
 log = structlog.get_logger(__name__)
@@ -77,26 +77,44 @@ class Spool:
             raise
 
     def _read(self) -> None:
+        marks: dict[UUID, int] = {}
+        sizes: dict[int, int] = {}
         strange: list[int] = []
+        last = 0
         try:
             for record in self._store.records():
-                self._last = record.number
+                last = record.number
                 try:
                     run_id = UUID(record.topic)
                 except ValueError:
                     strange.append(record.number)
                     continue
                 if record.label == _MARK:
-                    self._marks[run_id] = record.number
+                    marks[run_id] = record.number
                 else:
-                    self._sizes[record.number] = len(record.data)
+                    sizes[record.number] = len(record.data)
         except StoreDamaged as exc:
             raise OSError(str(exc)) from exc
-        self.left = [run_id for run_id in self._marks if run_id != self._run_id]
-        self._last += 1
-        mark = Record(self._last, str(self._run_id), _MARK, _MARK, b"")
-        self._apply([mark], strange)
-        self._marks[self._run_id] = self._last
+        own: list[Record] = []
+        if self._run_id not in marks:  # else an earlier process of this run has left it
+            last += 1
+            own.append(Record(last, str(self._run_id), _MARK, _MARK, b""))
+            marks[self._run_id] = last
+        self._apply(own, strange)
+        self._marks, self._sizes, self._last = marks, sizes, last
+        self.left = [run_id for run_id in marks if run_id != self._run_id]
+
+    def take_over(self) -> None:
+        """Take what processes have left that ended since the folder was last looked at.
+
+        Raises:
+            OSError: the folder or the queue cannot be used.
+        """
+        try:
+            if take_over(self._folder, NAME, self._store):
+                self._read()
+        except (StoreBusy, StoreDamaged) as exc:
+            raise OSError(str(exc)) from exc
 
     def __len__(self) -> int:
         return len(self._sizes)

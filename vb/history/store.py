@@ -1,34 +1,24 @@
-"""The history's database: everything that is read from it and written to it. All of it blocks."""
+"""The history's database: all that is written to it, and all that is read from it. All of it blocks."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final, TypeVar
+from typing import TypeVar
 from uuid import UUID
 
-from sqlalchemy import Connection, Engine, select
-from sqlalchemy.exc import InterfaceError, OperationalError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy import Connection, select
 
-from vb.errors import Conflict, NotFound, Unavailable
-from vb.history import runs
-from vb.history.database import open_engine, parse_url, reading, upgrade, writing
+from vb.errors import NotFound, Unavailable
+from vb.history.database import reading
 from vb.history.find import Finder, Found, Page
 from vb.history.packing import unpack, unpack_json
 from vb.history.quality import QUALITY_PART
 from vb.history.query import Query
-from vb.history.removal import Removed, bar, doomed, forget_removed, outdated, remove
 from vb.history.schema import CALLS, PARTS
-from vb.history.seal import tend_segments
-from vb.history.tend import tend_words
-from vb.history.writer import DOCUMENT_PART, CallWrite, Recorded, Writer
+from vb.history.write_store import WriteStore, available
+from vb.history.writer import DOCUMENT_PART
 
-REMOVE_AT_ONCE: Final = 200
-NEVER_SEEN: Final = 0
-"""When a process was last there of which nobody knows more than that it has left calls."""
 T = TypeVar("T")
 
 
@@ -44,154 +34,8 @@ class Story:
     parts: tuple[bytes, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Written:
-    """What became of calls that were written.
-
-    Attributes:
-        recorded: those that are over, and were not so in the database before.
-        known: whether the database knew of their process.
-    """
-
-    recorded: tuple[Recorded, ...]
-    known: bool
-
-
-class Store:
-    """The calls of one database.
-
-    Args:
-        url: of an SQLite file or a PostgreSQL database.
-        run_id: of this process.
-        instance_id: its name.
-
-    Raises:
-        ConfigError: the URL cannot be used.
-    """
-
-    def __init__(self, url: str, *, run_id: UUID, instance_id: str = "") -> None:
-        parsed = parse_url(url)
-        self.run_id = run_id
-        self._instance_id = instance_id
-        self._engine: Engine = open_engine(parsed)
-        self._writer = Writer(run_id)
-        self._ready = False
-
-    @property
-    def kind(self) -> str:
-        """Name of the database: sqlite or postgresql."""
-        return self._engine.dialect.name
-
-    def open(self) -> None:
-        """Make the tables, or bring them up to date.
-
-        Raises:
-            OSError: the file cannot be made.
-            SQLAlchemyError: the database cannot be used.
-        """
-        upgrade(self._engine)
-        self._ready = True
-
-    def close(self) -> None:
-        """Close all connections."""
-        self._engine.dispose()
-
-    # -- writing -------------------------------------------------------------------------------------------
-
-    def write(
-        self, writes: Iterable[CallWrite], run_id: UUID | None = None, *, seen_us: int = NEVER_SEEN
-    ) -> Written:
-        """Write calls, in one transaction.
-
-        Args:
-            run_id: the process whose calls they are, when it is not this one.
-            seen_us: when that process was last there, in case that the database does not know of it.
-
-        Raises:
-            SQLAlchemyError: none of them is written.
-        """
-        writer = self._writer if run_id is None else Writer(run_id)
-        with writing(self._engine) as connection:
-            name = self._instance_id if run_id is None else ""
-            known = runs.ensure(connection, run_id or self.run_id, name, seen_us)
-            return Written(tuple(writer.write(connection, writes)), known)
-
-    def alive(self, now_us: int) -> bool:
-        """Say that this process is there; returns whether the database still knew it."""
-        with writing(self._engine) as connection:
-            return runs.register(connection, self.run_id, self._instance_id, now_us)
-
-    def leave(self) -> None:
-        """Say that this process has ended in good order."""
-        with writing(self._engine) as connection:
-            runs.unregister(connection, self.run_id)
-
-    def close_gone(self, now_us: int, but: Iterable[UUID] = ()) -> Iterator[Recorded]:
-        """Close the calls of processes that are gone, but for some; gives each once it is closed."""
-        with reading(self._engine) as connection:
-            found = runs.gone(connection, now_us)
-        kept = {self.run_id, *but}
-        for run_id in found:
-            if run_id not in kept:
-                yield from self.close_run(run_id, now_us)
-
-    def close_run(self, run_id: UUID, now_us: int) -> list[Recorded]:
-        """Close the calls of a process that is known to be gone; returns which these are."""
-        with writing(self._engine) as connection:
-            return runs.close_calls(connection, run_id, now_us)
-
-    def prune(self, before_us: int | None) -> Removed:
-        """Remove some ended calls that were made before a time, or that their policy deletes.
-
-        Returns:
-            What was removed; nothing once there are no more.
-        """
-        with writing(self._engine) as connection:
-            keys = [*connection.scalars(doomed(REMOVE_AT_ONCE))]
-            ids = select(CALLS.c.call_id).where(CALLS.c.call_key.in_(keys))
-            bar(connection, connection.scalars(ids).all(), _now_us())  # their last messages may come yet
-            if before_us is not None and len(keys) < REMOVE_AT_ONCE:
-                keys += connection.scalars(outdated(before_us, REMOVE_AT_ONCE - len(keys)))
-            return remove(connection, keys)
-
-    def forget_removed(self, before_us: int) -> None:
-        """Let go of the ids of calls that were deleted before a time; until then nothing brings them back."""
-        with writing(self._engine) as connection:
-            forget_removed(connection, before_us)
-
-    def tend(self, stop: Callable[[], bool] = lambda: False) -> bool:
-        """Do some of what makes questions fast: see `vb.history.tend` and `vb.history.seal`.
-
-        Args:
-            stop: whether nothing further is to be begun.
-
-        Returns:
-            Whether nothing is left to be done for now.
-
-        Raises:
-            SQLAlchemyError: the database is away.
-        """
-        if not self._ready:
-            return True
-        return tend_words(self._engine, stop=stop) and tend_segments(self._engine, stop=stop)
-
-    def delete(self, call_id: UUID) -> Removed:
-        """Remove one ended call.
-
-        Raises:
-            NotFound: there is no such call.
-            Conflict: it goes on.
-        """
-        with _available(), writing(self._engine) as connection:
-            row = connection.execute(select(CALLS).where(CALLS.c.call_id == call_id)).one_or_none()
-            if row is None:
-                raise NotFound("call not found")
-            if not row.ended_us:
-                raise Conflict("the call goes on")
-            bar(connection, [call_id], _now_us())
-            return remove(connection, [row.call_key])
-
-    # -- reading -------------------------------------------------------------------------------------------
+class Store(WriteStore):
+    """The calls of one database, for those who ask as well; see `WriteStore`."""
 
     def page(self, query: Query) -> Page:
         """Return a page of calls.
@@ -259,18 +103,5 @@ class Store:
     def _read(self, read: Callable[[Connection], T]) -> T:
         if not self._ready:
             raise Unavailable("the call history is not available")
-        with _available(), reading(self._engine) as connection:
+        with available(), reading(self._engine) as connection:
             return read(connection)
-
-
-def _now_us() -> int:
-    return time.time_ns() // 1_000
-
-
-@contextmanager
-def _available() -> Iterator[None]:
-    """Turn a database that is away into an answer."""
-    try:
-        yield
-    except (OperationalError, InterfaceError, PoolTimeout) as exc:
-        raise Unavailable("the call history is not available") from exc

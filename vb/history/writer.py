@@ -7,7 +7,7 @@ one change a call, and what comes twice does no harm.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
@@ -16,11 +16,11 @@ from sqlalchemy import Connection, Row, bindparam, delete, insert, select, updat
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import IntegrityError
 
+from vb.history.change import Change
 from vb.history.common import WordTally
 from vb.history.counts import Deltas, apply_counts, count_call, count_duration, count_labels
 from vb.history.labels import labels_of, pack_labels, unpack_labels
 from vb.history.packing import dump_json, pack, pack_json, unpack_json
-from vb.history.record import Change
 from vb.history.removal import removed_of
 from vb.history.schema import CALLS, DAY_US, FILES, KEY_BITS, LABELS, OPEN, PARTS, words_table
 from vb.history.segments import tell_late
@@ -37,6 +37,7 @@ class CallWrite:
     Attributes:
         parts: number → packed data; number 0 is the document.
         words: None when they are as before.
+        leg_id: empty in what a queue of before holds.
     """
 
     key: int
@@ -50,6 +51,8 @@ class CallWrite:
     parts: Mapping[int, bytes]
     words: str | None
     files: tuple[str, ...]
+    leg_id: str = ""
+    app_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +79,8 @@ def prepare(change: Change) -> CallWrite:
         parts={DOCUMENT_PART: pack_json(document), **{number: pack(data) for number, data in change.parts}},
         words=None if change.texts is None else words_of(_names(document), _texts(document, change.texts)),
         files=tuple(sorted(set(_files(document)))),
+        leg_id=str(document.get("leg_id") or change.call_id),
+        app_id=document.get("app_id"),
     )
 
 
@@ -123,6 +128,8 @@ def encode(write: CallWrite) -> bytes:
         "parts": [(number, len(data)) for number, data in write.parts.items()],
         "words": write.words,
         "files": write.files,
+        "leg_id": write.leg_id,
+        "app_id": write.app_id,
     }
     return dump_json(head) + b"\n" + b"".join(write.parts.values())
 
@@ -172,11 +179,16 @@ class Writer:
     def __init__(self, run_id: UUID) -> None:
         self._run_id = run_id
 
-    def write(self, connection: Connection, writes: Iterable[CallWrite]) -> list[Recorded]:
+    def write(
+        self, connection: Connection, writes: Iterable[CallWrite], in_doubt: Container[UUID] = ()
+    ) -> list[Recorded]:
         """Write calls in the transaction of a connection.
 
+        Args:
+            in_doubt: calls that may have been written before, though nobody was told that they were.
+
         Returns:
-            Those that are over and were not before, as far as the database knew.
+            Those that are over and were not before, as far as the database knew, and those in doubt that are.
 
         Raises:
             SQLAlchemyError: nothing is written once the transaction has been rolled back.
@@ -217,6 +229,8 @@ class Writer:
         tell_late(connection, [write.key for write in (*new, *(write for write, _ in newer))])
         # What was closed for a process that is gone ends once more when that one tells how it really ended.
         ending = [*new, *(write for write, row in newer if not row.ended_us or row.version % 2)]
+        told = {write.call_id for write in ending}
+        ending += [write for write, _ in old if write.call_id in in_doubt and write.call_id not in told]
         return [_recorded(write) for write in ending if write.ended_us]
 
     def _insert(self, connection: Connection, writes: list[CallWrite]) -> list[CallWrite]:
@@ -343,6 +357,8 @@ class Writer:
 
 
 def _recorded(write: CallWrite) -> Recorded:
+    if write.leg_id:
+        return Recorded(write.call_id, write.leg_id, write.app_id)
     document = unpack_json(write.parts[DOCUMENT_PART])
     return Recorded(write.call_id, document.get("leg_id", str(write.call_id)), document.get("app_id"))
 

@@ -1,8 +1,7 @@
 """Frames on the pipes between the server and its helper process.
 
-A frame is four bytes of length, one of kind, four of id, and a body; the length counts what follows it. Ids
-name utterances, transcripts and batches, and are never used twice while a helper lives. Numbers are
-big-endian, audio is little-endian as numpy has it.
+A frame is a message of `vb.children.framing`. Ids name utterances, transcripts and batches, and are never
+used twice while a helper lives. Numbers are big-endian, audio is little-endian as numpy has it.
 """
 
 from __future__ import annotations
@@ -16,11 +15,9 @@ from typing import Any, Final
 
 import numpy as np
 
+from vb.children.framing import Garbage, Splitter, pack
 from vb.codecs.pcm import Pcm
 
-_HEAD: Final = struct.Struct(">IBI")
-_TAIL_BYTES: Final = 5
-"""Kind and id, which the length counts too."""
 _RATE: Final = struct.Struct(">I")
 
 MAX_BODY_BYTES: Final = 1_048_576
@@ -75,13 +72,6 @@ class Kind(IntEnum):
     """The probability that it is: one float32."""
 
 
-_KINDS: Final = frozenset(int(kind) for kind in Kind)
-
-
-class Garbage(Exception):
-    """What came over a pipe is no frame."""
-
-
 @dataclass(frozen=True, slots=True)
 class Frame:
     """One frame.
@@ -98,7 +88,7 @@ class Frame:
 
     def encode(self) -> bytes:
         """Return its bytes."""
-        return _HEAD.pack(_TAIL_BYTES + len(self.body), self.kind, self.id) + self.body
+        return pack(self.kind, self.id, self.body)
 
     @property
     def fields(self) -> dict[str, Any]:
@@ -193,7 +183,7 @@ class FrameReader:
     """Finds frames in bytes as they come."""
 
     def __init__(self) -> None:
-        self._rest = bytearray()
+        self._messages = Splitter(Kind, MAX_BODY_BYTES)
 
     def feed(self, data: bytes) -> list[Frame]:
         """Return the frames that end in `data`.
@@ -201,15 +191,4 @@ class FrameReader:
         Raises:
             Garbage: no frame begins like that; the pipe is of no more use.
         """
-        self._rest += data
-        found: list[Frame] = []
-        while len(self._rest) >= _HEAD.size:
-            length, kind, number = _HEAD.unpack_from(self._rest)
-            if kind not in _KINDS or not _TAIL_BYTES <= length <= _TAIL_BYTES + MAX_BODY_BYTES:
-                raise Garbage("no frame begins like that")
-            end = _HEAD.size - _TAIL_BYTES + length
-            if len(self._rest) < end:
-                break
-            found.append(Frame(Kind(kind), number, bytes(self._rest[_HEAD.size : end])))
-            del self._rest[:end]
-        return found
+        return [Frame(Kind(kind), number, body) for kind, number, body in self._messages.feed(data)]

@@ -6,23 +6,16 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Final
 
-from vb.local_speech.frames import Frame, FrameReader, Garbage, Kind
+from vb.children.framing import HEAD_BYTES, Garbage
+from vb.children.pulse import ChildFault, Pulse
+from vb.local_speech.frames import Frame, FrameReader, Kind
 
-PING_S: Final = 2.0
-START_S: Final = 60.0
-"""How long a helper may take to say that it is ready."""
-SILENCE_S: Final = 15.0
-"""A helper that does not answer for so long hangs."""
 BUSY_S: Final = 40.0
 """An engine that does one thing for so long hangs; loading one on a busy machine is part of it."""
 OUTBOX_BYTES: Final = 4 * 1_048_576
 """What waits to be written to the helper at most; audio beyond it is dropped."""
 SLOW_BYTES: Final = 1_048_576
 """From here on those who send audio are asked to wait."""
-
-
-class HelperFault(Exception):
-    """The helper has to be ended; the text says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +45,14 @@ class Link:
         self._memory_kb = memory_mb * 1024
         self._outbox: deque[Frame] = deque()
         self._outbox_bytes = 0
-        self._heard_at = 0.0
-        self._ping_at: float | None = None
-        self.ready = False
+        self._pulse = Pulse()
         self.health = Health()
         self.dropped = 0
+
+    @property
+    def ready(self) -> bool:
+        """Return whether the helper has started."""
+        return self._pulse.ready
 
     @property
     def slow(self) -> bool:
@@ -70,11 +66,11 @@ class Link:
 
     def begin(self, now: float) -> None:
         """Note that the helper was started."""
-        self._heard_at = now
+        self._pulse.begin(now)
 
     def send(self, frame: Frame) -> None:
         """Put a frame in line; audio that finds no room is dropped."""
-        size = len(frame.body) + 9
+        size = len(frame.body) + HEAD_BYTES
         if frame.kind in (Kind.AUDIO, Kind.FRAMES, Kind.TURN) and self._outbox_bytes + size > OUTBOX_BYTES:
             self.dropped += 1
             return
@@ -98,18 +94,18 @@ class Link:
         """Return the frames that are about requests.
 
         Raises:
-            HelperFault: it is garbage.
+            ChildFault: it is garbage.
         """
-        self._heard_at = now
+        self._pulse.heard(now)
         try:
             frames = self._reader.feed(data)
             return [frame for frame in frames if not self._own(frame, now)]
         except Garbage as exc:
-            raise HelperFault(f"garbage: {exc}") from None
+            raise ChildFault(f"garbage: {exc}") from None
 
     def _own(self, frame: Frame, now: float) -> bool:
         if frame.kind is Kind.READY:
-            self.ready, self._ping_at = True, now + PING_S
+            self._pulse.became_ready(now)
             return True
         if frame.kind is Kind.PONG:
             said = frame.fields
@@ -124,26 +120,18 @@ class Link:
 
     def deadline(self) -> float:
         """Return when `tick` is due at the latest."""
-        if self._ping_at is None:
-            return self._heard_at + START_S
-        return min(self._ping_at, self._heard_at + SILENCE_S)
+        return self._pulse.deadline()
 
     def tick(self, now: float) -> None:
         """Ask how it is, when that is due.
 
         Raises:
-            HelperFault: it hangs, or has too much memory.
+            ChildFault: it hangs, or has too much memory.
         """
-        if self._ping_at is None:
-            if now >= self._heard_at + START_S:
-                raise HelperFault("it does not become ready")
-            return
-        if now >= self._heard_at + SILENCE_S:
-            raise HelperFault("it does not answer")
+        due = self._pulse.tick(now)
         if self.health.busy_s > BUSY_S:
-            raise HelperFault("an engine hangs")
+            raise ChildFault("an engine hangs")
         if self.health.rss_kb > 2 * self._memory_kb:
-            raise HelperFault("it has too much memory")
-        if now >= self._ping_at:
+            raise ChildFault("it has too much memory")
+        if due:
             self.send(Frame(Kind.PING, 0))
-            self._ping_at = now + PING_S

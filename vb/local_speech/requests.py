@@ -9,8 +9,9 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final, Literal, Protocol
 
+from vb.children.framing import Garbage
 from vb.local_speech.engines.base import Ability
-from vb.local_speech.frames import Frame, Garbage, Kind, sound_of
+from vb.local_speech.frames import Frame, Kind, sound_of
 from vb.providers.failure import FailureCategory, ProviderFailed
 
 What = Literal["utterance", "transcript", "frames", "turn"]

@@ -10,8 +10,9 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from vb.children.framing import Garbage
 from vb.codecs.pcm import Pcm
-from vb.local_speech.frames import Frame, Garbage, Kind
+from vb.local_speech.frames import Frame, Kind
 from vb.local_speech.segments import FRAME_SAMPLES
 
 _HEAD: Final = struct.Struct(">HH")

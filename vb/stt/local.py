@@ -7,10 +7,11 @@ from contextlib import asynccontextmanager
 from typing import Final
 
 from vb.blocking import Bell
+from vb.children.framing import Garbage
 from vb.codecs.pcm import Pcm
 from vb.errors import NotAvailable
 from vb.local_speech.choosing import choose
-from vb.local_speech.frames import Frame, Garbage, Kind, with_audio, with_fields
+from vb.local_speech.frames import Frame, Kind, with_audio, with_fields
 from vb.local_speech.requests import Engines, Exchange
 from vb.providers.failure import ProviderFailed
 from vb.stt.base import RATE_HZ, Capabilities, FinalText, Heard, Options, PartialText, Range, Session

@@ -9,9 +9,10 @@ from dataclasses import replace
 from typing import Final
 
 from vb.blocking import Bell
+from vb.children.framing import Garbage
 from vb.errors import InvalidField, Unavailable
 from vb.local_speech.choosing import choose
-from vb.local_speech.frames import Frame, Garbage, Kind, sound_of, with_fields, with_number
+from vb.local_speech.frames import Frame, Kind, sound_of, with_fields, with_number
 from vb.local_speech.requests import AHEAD_SAMPLES, Engines, Exchange
 from vb.local_speech.speaking import MAX_TEXT
 from vb.providers.failure import ProviderFailed

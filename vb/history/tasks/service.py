@@ -11,19 +11,23 @@ from uuid import UUID, uuid4
 
 import structlog
 import trio
-from sqlalchemy.exc import SQLAlchemyError
 
 from vb.channels import Channel, ChannelFull
 from vb.errors import NotFound
 from vb.events.base import Published
 from vb.events.bus import EventBus
 from vb.events.history import CallRecorded, HistoryFailed, HistoryRecovered
+from vb.history.change import Change
 from vb.history.collector import Collector
+from vb.history.keeper import Keeper, Kept, Trouble
 from vb.history.quality import SAMPLE_EVERY_S
 from vb.history.settings import HistorySettings
 from vb.history.sip_trace import Direction, SipMessage
 from vb.history.store import Store
-from vb.history.tasks.keeper import Keeper, Kept, Trouble
+from vb.history.tasks.apart import Apart
+from vb.history.tasks.keeping import InThread, Keeping
+from vb.history.wire import Start
+from vb.layers import open_layer
 from vb.legs.leg import Leg
 from vb.metrics import Reading
 from vb.storage.address import StoredObject
@@ -36,20 +40,24 @@ IDLE_S: Final = 1.0
 PAUSE_S: Final = 0.05
 """Between two rounds: what comes meanwhile is written together."""
 RETRY_S: Final = 2.0
+OPEN_S: Final = 10.0
+"""How long a question waits at most for the database to be opened after the start."""
 CLOSE_S: Final = 10.0
 """How long the end of the server waits for the last round; a thread that still writes is waited for."""
 TAKE: Final = 500
+TAKE_AT_ONCE: Final = 25
+"""Of them, between two passes of the event loop."""
 READERS: Final = 3
 MAX_TO_DELETE: Final = 10_000
-TEND_EVERY_S: Final = 60.0
-TEND_PAUSE_S: Final = 0.5
-"""Between two rounds while much is to be done."""
+MAX_RECORDED: Final = 10_000
+"""Calls of which is known that they were told."""
 SAMPLE_STEPS: Final = 50
 """Parts of a round over all legs, so that no tick waits for thousands of them."""
 
 SAID: Final[dict[Trouble, str]] = {
     "database": "the database does not take calls",
     "queue": "the queue on the disk cannot be written",
+    "process": "the process that writes them does not work",
 }
 
 DeleteStored = Callable[[str], Awaitable[bool]]
@@ -76,17 +84,16 @@ class History:
 
     def __init__(self, settings: HistorySettings, bus: EventBus, *, run_id: UUID) -> None:
         instance_id = bus.instance_id
+        self._bus = bus
         self.settings = settings
         self.collector = Collector(instance_id, headers=settings.headers, sip=settings.sip)
         self.store = Store(settings.url, run_id=run_id, instance_id=instance_id)
-        self.keeper = Keeper(
-            self.store,
-            settings.folder,
-            retention_days=settings.retention_days,
-            recordings_folder=settings.recordings_folder,
+        self.keeper: Keeping = (
+            Apart(self._start(), self._take, self._keeper)
+            if settings.own_process
+            else InThread(self._keeper(), self.store, self._take)
         )
         self.faults = 0
-        self._bus = bus
         self._told: dict[Trouble, str] = {}
         self.delete_stored: DeleteStored | None = None
         self.find_stored: FindStored | None = None
@@ -94,10 +101,33 @@ class History:
         self.left = 0
         self._to_delete: Channel[str] = Channel(MAX_TO_DELETE, overflow="refuse", name="recordings to delete")
         self._reading = trio.CapacityLimiter(READERS)
-        self._writing = trio.CapacityLimiter(1)
-        self._tending = trio.CapacityLimiter(1)
-        self._ends = False
+        self._known = trio.Event()
+        """Whether the database can be used, or cannot."""
+        self._recorded: dict[UUID, None] = {}
+        self._refused = False
         self._wakeup = trio.Event()
+
+    def _keeper(self) -> Keeper:
+        settings = self.settings
+        return Keeper(
+            self.store,
+            settings.folder,
+            retention_days=settings.retention_days,
+            recordings_folder=settings.recordings_folder,
+        )
+
+    def _start(self) -> Start:
+        settings = self.settings
+        return Start(
+            url=settings.url,
+            folder=str(settings.folder),
+            run_id=str(self.store.run_id),
+            instance_id=self._bus.instance_id,
+            retention_days=settings.retention_days,
+            recordings_folder=settings.recordings_folder,
+            seen_us=0,
+            again=False,
+        )
 
     # -- events --------------------------------------------------------------------------------------------
 
@@ -138,18 +168,22 @@ class History:
 
         Anybody may ask for that, so why it does not work is left to the log.
         """
-        return "; ".join(f"call history: {SAID[part]}" for part in sorted(self.keeper.problems)) or None
+        return (
+            "; ".join(f"call history: {SAID[part]}" for part in sorted(self.keeper.status.problems)) or None
+        )
 
     def readings(self) -> Iterable[Reading]:
         """Give the metrics of the history."""
         yield from _readings(self)
 
     async def read(self, question: Callable[[Store], T]) -> T:
-        """Ask the store something in a thread.
+        """Ask the store something in a thread, once the database was opened or could not be.
 
         Raises:
             VbError: what the question raises.
         """
+        with trio.move_on_after(OPEN_S):
+            await self._known.wait()
         return await trio.to_thread.run_sync(partial(question, self.store), limiter=self._reading)
 
     async def run_sampling(self) -> None:
@@ -192,51 +226,42 @@ class History:
         while True:
             await self.remove_recordings([await self._to_delete.get()])
 
-    async def run_tending(self) -> None:
-        """Count words and lay out calls, so that questions are fast, in a thread that nobody waits for."""
-        done = True
-        try:
-            while True:
-                await trio.sleep(TEND_EVERY_S if done else TEND_PAUSE_S)
-                tend = partial(self.store.tend, lambda: self._ends)
-                try:
-                    done = await trio.to_thread.run_sync(tend, abandon_on_cancel=True, limiter=self._tending)
-                except SQLAlchemyError as exc:  # only searches are slower; the writing tells what is wrong
-                    done = True
-                    log.warning("the call history is not tended", problem=type(exc).__name__)
-                except Exception:  # the boundary of tending: without it searches are slower, and no more
-                    done = True
-                    self.faults += 1
-                    log.exception("the call history is not tended")
-        finally:
-            self._ends = True
-
     # -- the task ------------------------------------------------------------------------------------------
 
     async def run(self) -> None:
         """Write what happens until cancelled."""
         while True:
-            kept = await self._round()
-            if kept.refused or self.keeper.problems:
+            if not await self._round() or self.keeper.status.problems:
                 await trio.sleep(RETRY_S)
                 continue
-            if self.collector.waiting < TAKE and not self.keeper.queued:
+            if self.collector.waiting < TAKE and not self.keeper.status.queued:
                 with trio.move_on_after(IDLE_S):
                     await self._wakeup.wait()
                 self._wakeup = trio.Event()
             await trio.sleep(PAUSE_S)  # also with a long queue: its calls are over, others are not
 
-    async def _round(self, *, last: bool = False) -> Kept:
-        """Hand on what has changed. Once taken it is kept, even when this is cancelled."""
-        changes = self.collector.take(TAKE)
-        with trio.CancelScope(shield=True):
-            kept = await trio.to_thread.run_sync(
-                partial(self.keeper.round, changes, last=last), limiter=self._writing
-            )
+    async def _round(self, *, last: bool = False) -> bool:
+        """Hand on what has changed; returns whether it was taken, and is kept then even when cancelled."""
+        with trio.move_on_after(RETRY_S) as patience:
+            await self.keeper.wait_free()
+        if patience.cancelled_caught:
+            self.collector.shed()
+            return False
+        self._refused = False
+        changes: list[Change] = []
+        while len(changes) < TAKE and (part := self.collector.take(TAKE_AT_ONCE)):
+            changes += part
+            await trio.lowlevel.cancel_shielded_checkpoint()
+        await self.keeper.round(changes, last=last)
+        self.collector.forget(time.time_ns() // 1_000)  # not before: what is on its way may come back
+        return not self._refused
+
+    def _take(self, kept: Kept) -> None:
+        """Take note of what was done; what nobody could keep is told again."""
         if kept.refused:
+            self._refused = True
             self.collector.give_back(kept.refused)
             self.collector.shed()
-        self.collector.forget(time.time_ns() // 1_000)
         for file in kept.left:
             try:
                 self._to_delete.put(file)
@@ -245,39 +270,47 @@ class History:
         if kept.unknown:
             self.collector.tell_all()
         self._tell(kept)
-        return kept
 
     def _tell(self, kept: Kept) -> None:
         """Say which calls lie in the database now, and what has gone wrong."""
-        told, now = self._told, dict(self.keeper.problems)
+        status, told = self.keeper.status, self._told
+        if status.is_open and not self.store.is_open:
+            self.store.admit()
+        if status.is_open or status.problems:
+            self._known.set()
+        now = status.problems
         for part in now.keys() - told.keys():
             self._bus.publish(HistoryFailed(part=part, error=now[part]))
         for part in told.keys() - now.keys():
             self._bus.publish(HistoryRecovered(part=part))
         self._told = now
         for call in (*kept.recorded, *kept.closed):
-            self._bus.publish(CallRecorded(call_id=str(call.call_id), leg_id=call.leg_id, app_id=call.app_id))
+            if call.call_id not in self._recorded:  # a keeper that took another's place may say it again
+                self._recorded[call.call_id] = None
+                self._bus.publish(
+                    CallRecorded(call_id=str(call.call_id), leg_id=call.leg_id, app_id=call.app_id)
+                )
+        while len(self._recorded) > MAX_RECORDED:
+            del self._recorded[next(iter(self._recorded))]
 
     async def drain(self, deadline: float) -> None:
         """Write what has happened so far, until a time of Trio's clock."""
         with trio.move_on_at(deadline):
             while self.collector.waiting:
-                kept = await self._round(last=True)
-                if kept.refused:
+                if not await self._round(last=True):
                     await trio.sleep(RETRY_S / 10)
-                await trio.lowlevel.checkpoint()
+            await self.keeper.wait_done()
 
     async def close(self) -> None:
         """Let go of the database; what is not written lies in the durable queue."""
         with trio.CancelScope(shield=True):
-            await trio.to_thread.run_sync(
-                partial(self.keeper.close, calls_left=bool(len(self.collector) or self.collector.waiting)),
-                limiter=self._writing,
-            )
+            left = self.collector.take(self.collector.waiting)
+            await self.keeper.close(left, calls_left=bool(len(self.collector)))
+            await trio.to_thread.run_sync(self.store.close, abandon_on_cancel=True)
 
 
 def _readings(history: History) -> Iterator[Reading]:
-    keeper, collector = history.keeper, history.collector
+    keeper, collector = history.keeper.status, history.collector
     yield "history_calls_waiting", "Calls with changes that lie nowhere yet", collector.waiting, {}
     yield "history_queued", "Changes of calls that wait for the database", keeper.queued, {}
     yield "history_written", "Changes of calls that the database has taken", keeper.written, {}
@@ -285,7 +318,9 @@ def _readings(history: History) -> Iterator[Reading]:
     yield "history_lost", "Calls that were given up because they could not be kept", collector.lost, {}
     yield "history_damaged", "Records of calls that could not be read", keeper.damaged, {}
     yield "history_recordings_left", "Recordings of removed calls that could not be deleted", history.left, {}
-    yield "history_faults", "Faults contained in the call history", history.faults, {}
+    yield "history_faults", "Faults contained in the call history", history.faults + keeper.faults, {}
+    yield "history_process_starts", "How often a process was started that writes calls", keeper.starts, {}
+    yield "history_process_memory_bytes", "Its memory", keeper.rss_kb * 1024, {}
     for what, count in keeper.failures.items():
         yield "history_failures", "Times that a part of the history failed", count, {"part": what}
 
@@ -309,19 +344,20 @@ async def open_history(
     """
     history = History(settings, bus, run_id=run_id or uuid4())
     unsubscribe = bus.subscribe(history.observe)
-    try:
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(history.run, name="call history")
-            nursery.start_soon(history.run_removals, name="recordings of removed calls")
-            nursery.start_soon(history.run_tending, name="words and segments of the history")
-            nursery.start_soon(history.run_sampling, name="quality of calls")
-            try:
-                yield history
-            finally:
-                nursery.cancel_scope.cancel()
-    finally:
-        unsubscribe()
-        with trio.move_on_after(CLOSE_S, shield=True):
-            await history.drain(trio.current_time() + RETRY_S)
-        with trio.move_on_after(CLOSE_S, shield=True):
-            await history.close()
+    async with open_layer() as layer:
+        layer.start_soon(history.keeper.run, name="keeper of calls")
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(history.run, name="call history")
+                nursery.start_soon(history.run_removals, name="recordings of removed calls")
+                nursery.start_soon(history.run_sampling, name="quality of calls")
+                try:
+                    yield history
+                finally:
+                    nursery.cancel_scope.cancel()
+        finally:
+            unsubscribe()
+            with trio.move_on_after(CLOSE_S, shield=True):
+                await history.drain(trio.current_time() + RETRY_S)
+            with trio.move_on_after(CLOSE_S, shield=True):
+                await history.close()

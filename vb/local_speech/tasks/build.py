@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from importlib.util import find_spec
 from pathlib import Path
 
+from vb.children.tasks.process import launcher
 from vb.config import LocalSpeechConfig
 from vb.errors import ConfigError
 from vb.local_speech.engines.installed import detector_file, find_all
-from vb.local_speech.tasks.process import launcher, own_command
 from vb.local_speech.tasks.speech import Limits, LocalSpeech
 
 _ROWS = 512
@@ -44,3 +45,17 @@ def build_local_speech(config: LocalSpeechConfig) -> LocalSpeech:
         detects=detector_file() is not None,
         judges_turns=bool(config.turn_model),
     )
+
+
+def own_command(models: str, voice: str, model: str, rows: int, turn_model: str = "") -> list[str]:
+    """Return the command that runs the helper with the engines that are installed."""
+    module = "vb.local_speech.tasks.helper"
+    values = {
+        "--models": models,
+        "--voice": voice,
+        "--model": model,
+        "--rows": str(rows),
+        "--turn-model": turn_model,
+    }
+    options = [part for name, value in values.items() for part in (name, value) if value]
+    return [sys.executable, "-m", module, *options]

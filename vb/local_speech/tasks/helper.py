@@ -15,9 +15,11 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Final, NoReturn
 
+from vb.children.framing import Garbage
+from vb.children.inside import resident_kb, settle_in, write_all
 from vb.local_speech.engines.base import Engines
 from vb.local_speech.engines.installed import Installed, find_all
-from vb.local_speech.frames import Frame, FrameReader, Garbage, Kind, with_fields
+from vb.local_speech.frames import Frame, FrameReader, Kind, with_fields
 from vb.local_speech.tasks.trial import try_sherpa
 from vb.local_speech.work import Labour, Work
 
@@ -106,13 +108,11 @@ class Helper:
 
     def _send(self, frames: Iterable[Frame]) -> None:
         for frame in frames:
-            raw = memoryview(frame.encode())
             with self._pipe:
-                while raw:
-                    try:
-                        raw = raw[os.write(self._outgoing, raw) :]
-                    except BrokenPipeError:
-                        os._exit(0)
+                try:
+                    write_all(self._outgoing, frame.encode())
+                except BrokenPipeError:
+                    os._exit(0)
 
 
 def _end_by_fault(args: threading.ExceptHookArgs) -> None:
@@ -121,25 +121,10 @@ def _end_by_fault(args: threading.ExceptHookArgs) -> None:
     os._exit(_FAULT_STATUS)
 
 
-def resident_kb() -> int:
-    """Return how much memory this process has; 0 where nobody can say."""
-    try:
-        with open("/proc/self/statm", "rb") as file:
-            pages = int(file.read().split()[1])
-    except (OSError, IndexError, ValueError):
-        return 0
-    return pages * os.sysconf("SC_PAGE_SIZE") // 1024
-
-
 def serve(engines: Engines, rows: int) -> NoReturn:
     """Serve standard input and output as frames until input ends."""
-    signal.signal(signal.SIGALRM, signal.SIG_DFL)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # it means the server, which then closes the pipe
     threading.excepthook = _end_by_fault
-    os.nice(NICENESS)
-    outgoing = os.dup(1)
-    os.dup2(2, 1)  # whatever a library prints stays out of the frames
-    Helper(engines, rows, 0, outgoing).run()
+    Helper(engines, rows, *settle_in(NICENESS)).run()
 
 
 def main(argv: list[str] | None = None) -> NoReturn:

@@ -11,23 +11,22 @@ import structlog
 import trio
 
 from vb.blocking import Bell
+from vb.children.framing import Garbage
+from vb.children.pulse import PING_S, ChildFault
+from vb.children.restarts import Restarts
+from vb.children.tasks.process import HelperProcess, Launch
 from vb.errors import Unavailable
 from vb.local_speech.engines.base import Ability
-from vb.local_speech.frames import Frame, Garbage, Kind
-from vb.local_speech.link import PING_S, HelperFault, Link
+from vb.local_speech.frames import Frame, Kind
+from vb.local_speech.link import Link
 from vb.local_speech.requests import Exchange, Requests, What
 from vb.local_speech.speaking import failure
-from vb.local_speech.tasks.process import HelperProcess, Launch
 from vb.local_speech.work import MAX_BATCHES, MAX_TURNS
 from vb.metrics import Reading
-from vb.providers.backoff import Backoff
 from vb.providers.failure import FailureCategory, ProviderFailed
 
 log = structlog.get_logger(__name__)
 
-RESTARTS: Final = Backoff(first_s=0.1, factor=4.0, cap_s=30.0, tries=1_000_000, budget_s=1e12)
-SOUND_S: Final = 60.0
-"""A helper that lived for so long was well, whatever ended it."""
 PATIENCE: Final = 3
 """After so many helpers that were not, requests are refused while the next one has to wait."""
 _ENDED: Final = "ended"
@@ -80,7 +79,7 @@ class LocalSpeech:
         self.models = models
         self._launch = launch
         self._limits = limits or Limits()
-        self._draw = draw
+        self._restarts = Restarts(draw)
         self._link = Link(self._limits.memory_mb)
         self._requests = Requests()
         self._kinds: dict[int, What] = {}
@@ -89,7 +88,6 @@ class LocalSpeech:
         self._drained = trio.Event()
         self._fault = ""
         self._rests_until = 0.0
-        self._failures = 0
         self._starts = 0
         self._running = False
         self._refused: dict[What, int] = {"utterance": 0, "transcript": 0, "frames": 0, "turn": 0}
@@ -113,7 +111,7 @@ class LocalSpeech:
             "turn": MAX_TURNS,
         }[what]
         resting_s = self._rests_until - trio.current_time()
-        if self._failures >= PATIENCE and resting_s > 0:
+        if self._restarts.failures >= PATIENCE and resting_s > 0:
             self._refused[what] += 1
             raise Unavailable("local speech does not work now", retry_after_s=max(1, round(resting_s)))
         if self.count(what) >= limit:
@@ -185,8 +183,7 @@ class LocalSpeech:
         self._faults += 1
         self._fail_all("retryable", "the engines have stopped")
         now = trio.current_time()
-        self._failures = 1 if now - started >= SOUND_S else self._failures + 1
-        rest_s = RESTARTS.delay_s(self._failures, 0.0, self._draw) or 0.0
+        rest_s = self._restarts.rest_s(now - started)
         self._rests_until = now + rest_s
         log.error("local speech stopped", reason=fault, restart_in_s=round(rest_s, 1))
         await trio.sleep(rest_s)
@@ -227,7 +224,7 @@ class LocalSpeech:
                 for frame in link.receive(bytes(data), trio.current_time()):
                     self._deliver(frame)
                 self._wake.ring()  # it may have become ready
-        except (HelperFault, Garbage) as exc:
+        except (ChildFault, Garbage) as exc:
             self._end(str(exc), end)
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             pass
@@ -261,7 +258,7 @@ class LocalSpeech:
             await trio.sleep_until(min(link.deadline(), trio.current_time() + PING_S))
             try:
                 link.tick(trio.current_time())
-            except HelperFault as exc:
+            except ChildFault as exc:
                 self._end(str(exc), end)
             if link.bloated and not len(self._requests):
                 log.info("local speech is started anew", rss_kb=link.health.rss_kb)

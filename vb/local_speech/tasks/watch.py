@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vb.blocking import Bell
+from vb.children.framing import Garbage
 from vb.codecs.pcm import Pcm
-from vb.local_speech.frames import Garbage
 from vb.local_speech.rows import MAX_ROWS, odds_of, write
 from vb.local_speech.tasks.speech import LocalSpeech
 from vb.providers.failure import ProviderFailed

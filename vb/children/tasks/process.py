@@ -1,4 +1,4 @@
-"""Starting and ending the helper process."""
+"""Starting and ending a process of the server's own, with pipes to it."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable, Sequence
+from fnmatch import fnmatchcase
 from typing import Final, Protocol, TypeAlias
 
 import trio
@@ -72,25 +73,34 @@ class _Process:
         return status
 
 
-def launcher(command: Sequence[str]) -> Launch:
+def launcher(command: Sequence[str], pass_on: Sequence[str] = ()) -> Launch:
     """Return what starts a command as a helper.
 
     It gets neither the server's environment, where keys lie, nor any file of it but the pipes.
+
+    Args:
+        command: program and arguments.
+        pass_on: patterns of the variables of the environment that it gets all the same.
     """
 
     async def launch() -> HelperProcess:
-        return await start(command)
+        return await start(command, pass_on)
 
     return launch
 
 
-async def start(command: Sequence[str]) -> HelperProcess:
-    """Start a command as a helper.
+async def start(command: Sequence[str], pass_on: Sequence[str] = ()) -> HelperProcess:
+    """Start a command as a helper; see `launcher`.
 
     Raises:
         OSError: it cannot be started.
     """
     environment = {
+        **{
+            name: value
+            for name, value in os.environ.items()  # noqa: TID251 - handed on, not read
+            if any(fnmatchcase(name, pattern) for pattern in pass_on)
+        },
         "PATH": os.defpath,
         "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path),
         "PYTHONUTF8": "1",
@@ -107,17 +117,3 @@ async def start(command: Sequence[str]) -> HelperProcess:
     if process.stderr is None:
         raise RuntimeError("a helper without standard error")
     return _Process(process, process.stderr)
-
-
-def own_command(models: str, voice: str, model: str, rows: int, turn_model: str = "") -> list[str]:
-    """Return the command that runs the helper with the engines that are installed."""
-    module = "vb.local_speech.tasks.helper"
-    values = {
-        "--models": models,
-        "--voice": voice,
-        "--model": model,
-        "--rows": str(rows),
-        "--turn-model": turn_model,
-    }
-    options = [part for name, value in values.items() for part in (name, value) if value]
-    return [sys.executable, "-m", module, *options]

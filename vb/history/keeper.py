@@ -1,13 +1,14 @@
-"""What the history does in its one thread: keep changes, write them, look after what others have left.
+"""What keeps the history of one server: it takes changes, writes them, and looks after what others have left.
 
-Changes go into the durable queue first and from there into the database, in batches. Whatever fails is told
-once, counted, and tried again later; nothing that was taken is let go before it lies in one of both.
+All of it blocks, so it lives in a process or a thread of its own. Changes go into the durable queue first and
+from there into the database, in batches. Whatever fails is told once, counted, and tried again later; nothing
+that was taken is let go before it lies in one of both.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal
@@ -17,12 +18,12 @@ import structlog
 from alembic.util import CommandError
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
 
-from vb.history.edge import delete_files
-from vb.history.record import Change
+from vb.history.change import Change
+from vb.history.files import delete_files
 from vb.history.runs import GONE_AFTER_US, SEEN_EVERY_S
 from vb.history.schema import DAY_US, KEY_BITS
 from vb.history.spool import QueueFull, Spool
-from vb.history.store import Store
+from vb.history.write_store import WriteStore
 from vb.history.writer import CallWrite, Recorded, decode, encode, prepare
 
 log = structlog.get_logger(__name__)
@@ -38,7 +39,49 @@ REMOVED_KEPT_US: Final = 30 * DAY_US
 SWEEP_ROUNDS: Final = 5
 """Batches of old calls that one round removes at most, so that writing is not held up."""
 
-Trouble = Literal["queue", "database"]
+TEND_EVERY_S: Final = 60.0
+TEND_PAUSE_S: Final = 0.5
+"""Between two rounds of tending while much is to be done."""
+
+Trouble = Literal["queue", "database", "process"]
+
+
+class _All:
+    """Contains everything."""
+
+    def __contains__(self, _: object) -> bool:
+        return True
+
+
+@dataclass(slots=True)
+class Status:
+    """How the writing goes, for metrics and readiness.
+
+    Attributes:
+        problems: what does not work now → why.
+        failures: how often it did not, since the start.
+        written: changes that went into the database.
+        pruned: calls that were removed for their age or policy.
+        damaged: records that could not be made or read.
+        queued: changes in the durable queue, those of lost processes too.
+        faults: faults that were contained.
+        is_open: whether the database is, and its tables as they should be.
+        seen_us: when the database was last told that this server is there.
+        starts: processes that were started for it.
+        rss_kb: memory of such a process.
+    """
+
+    problems: dict[Trouble, str] = field(default_factory=dict)
+    failures: dict[Trouble, int] = field(default_factory=lambda: {"queue": 0, "database": 0, "process": 0})
+    written: int = 0
+    pruned: int = 0
+    damaged: int = 0
+    queued: int = 0
+    faults: int = 0
+    is_open: bool = False
+    seen_us: int = 0
+    starts: int = 0
+    rss_kb: int = 0
 
 
 @dataclass(slots=True)
@@ -68,6 +111,8 @@ class Keeper:
         folder: where the durable queue lies.
         retention_days: how long ended calls are kept; 0 for ever.
         recordings_folder: where recordings lie that are deleted with their call.
+        seen_us: when an earlier keeper of this server was last there; 0 when there was none.
+        again: whether there was one, so that nobody may have heard of what it wrote last.
         wall_clock_ns: Unix time.
         monotonic: seconds.
 
@@ -80,11 +125,13 @@ class Keeper:
 
     def __init__(
         self,
-        store: Store,
+        store: WriteStore,
         folder: Path,
         *,
         retention_days: float = 0,
         recordings_folder: str | None = None,
+        seen_us: int = 0,
+        again: bool = False,
         wall_clock_ns: Callable[[], int] = time.time_ns,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -100,9 +147,10 @@ class Keeper:
         self._wall_clock_ns = wall_clock_ns
         self._monotonic = monotonic
         self._queue: Spool | None = None
-        self._ready = False
+        self._in_doubt: set[UUID] = set()
+        self._again = again
         self._seen_at = float("-inf")
-        self._seen_us = 0
+        self._seen_us = seen_us
         self._judges_at_us = 0
         self._swept_at = float("-inf")
 
@@ -110,6 +158,20 @@ class Keeper:
     def queued(self) -> int:
         """Changes in the durable queue, those of lost processes too."""
         return len(self._queue) if self._queue is not None else 0
+
+    @property
+    def status(self) -> Status:
+        """How it goes."""
+        return Status(
+            dict(self.problems),
+            {"process": 0, **self.failures},
+            self.written,
+            self.pruned,
+            self.damaged,
+            self.queued,
+            is_open=self._store.is_open,
+            seen_us=self._seen_us,
+        )
 
     def round(self, changes: Sequence[Change], *, last: bool = False) -> Kept:
         """Keep changes, write what waits, and look after the rest when it is time.
@@ -184,9 +246,12 @@ class Keeper:
         if not writes:
             return
         seen_us = self._now_us() if run_id is None else _newest_us(writes)
+        in_doubt: Container[UUID] = _All() if self._again and run_id is None else self._in_doubt
         try:
-            done = self._store.write(writes, run_id, seen_us=seen_us)
+            done = self._store.write(writes, run_id, seen_us=seen_us, in_doubt=in_doubt)
         except (OperationalError, InterfaceError):
+            # Perhaps it was lost in the middle of a commit that was done all the same.
+            self._in_doubt.update(write.call_id for write in writes if write.ended_us)
             raise
         except (DBAPIError, ArithmeticError, ValueError) as exc:
             if len(writes) > 1:  # one of them is to blame, and must not hold up the others
@@ -197,6 +262,7 @@ class Keeper:
             log.error("a record of a call is refused", problem=_first_line(exc))
             return
         self.written += len(writes)
+        self._in_doubt.difference_update([write.call_id for write in writes])
         kept.recorded += done.recorded
         if run_id is None:
             self._met(kept, known=done.known)
@@ -204,9 +270,8 @@ class Keeper:
     # -- the database --------------------------------------------------------------------------------------
 
     def _open(self) -> None:
-        if not self._ready:
+        if not self._store.is_open:
             self._store.open()
-            self._ready = True
 
     def _close_left(self, queue: Spool, kept: Kept) -> None:
         """Close the calls of runs that were killed, once all that they have left is written."""
@@ -227,6 +292,7 @@ class Keeper:
             if was_away:  # the others may have been away as well, and may need longer to come back
                 self._judges_at_us = now_us + GONE_AFTER_US
             self._seen_at, self._seen_us = now, now_us
+            self._take_over()
             if now_us >= self._judges_at_us:
                 left = self._queue.left if self._queue is not None else ()
                 before = len(kept.closed)
@@ -235,6 +301,14 @@ class Keeper:
                 self._told_closed(kept.closed[before:])
         if now - self._swept_at >= SWEEP_EVERY_S and self._sweep(kept):
             self._swept_at = now
+
+    def _take_over(self) -> None:
+        """Take what was left by processes that ended since the start, such as one that had to finish then."""
+        if self._queue is not None:
+            try:
+                self._queue.take_over()
+            except OSError as exc:
+                log.warning("what others have left cannot be taken over", problem=_first_line(exc))
 
     def _met(self, kept: Kept, *, known: bool) -> None:
         """Take note of whether the database still knew this process, once it was told of it."""
@@ -261,15 +335,18 @@ class Keeper:
 
     # -- the end -------------------------------------------------------------------------------------------
 
-    def close(self, *, calls_left: bool) -> None:
+    def close(self, changes: Sequence[Change] = (), *, calls_left: bool) -> None:
         """Let go of everything. What the queue still holds is found by the next server.
 
         Args:
+            changes: that are only kept; the next server writes them.
             calls_left: whether calls are open that the next server has to close.
         """
+        if changes:
+            self._enqueue(list(self._prepared(changes)))
         queue = self._queue
         if queue is not None:
-            if self._ready and not len(queue) and not calls_left:
+            if self._store.is_open and not len(queue) and not calls_left:
                 try:
                     self._store.leave()
                     queue.settle(self._store.run_id)
@@ -291,6 +368,24 @@ class Keeper:
     def _works(self, what: Trouble) -> None:
         if self.problems.pop(what, None) is not None:
             log.warning("call history works again", part=what)
+
+
+def tend(store: WriteStore, stop: Callable[[], bool], note_fault: Callable[[], None]) -> bool:
+    """Do some of what makes questions fast; returns whether nothing is left to be done for now.
+
+    Args:
+        store: that is open, or may become so.
+        stop: whether nothing further is to be begun.
+        note_fault: told of a fault that was contained.
+    """
+    try:
+        return store.tend(stop)
+    except SQLAlchemyError as exc:  # only searches are slower; the writing tells what is wrong
+        log.warning("the call history is not tended", problem=type(exc).__name__)
+    except Exception:  # the boundary of tending: without it searches are slower, and no more
+        note_fault()
+        log.exception("the call history is not tended")
+    return True
 
 
 def _newest_us(writes: Sequence[CallWrite]) -> int:

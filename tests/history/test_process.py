@@ -1,0 +1,419 @@
+"""The process that writes a history: what it does, and what becomes of calls when it fails."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import uuid
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+import trio
+from sqlalchemy import create_engine, text
+from sqlalchemy.engine import make_url
+
+import vb
+from tests.history.conftest import LosableDatabase
+from tests.history.keepers import OTHER, Clock, end_reasons, keeper, reader
+from tests.history.making import change
+from tests.support.history import history_of
+from vb.children.tasks.process import HelperProcess, launcher
+from vb.events.base import Published
+from vb.events.bus import EventBus
+from vb.events.history import CallRecorded, HistoryFailed, HistoryRecovered
+from vb.events.leg import Cdr, LegDisconnected, LegRinging
+from vb.history.edge import list_calls
+from vb.history.program import FINISH_S
+from vb.history.tasks import History, apart, open_history
+from vb.ids import SystemIds
+
+pytestmark = pytest.mark.integration
+
+KILLS = 2
+WITHIN_S = 60
+"""A process takes a second to start, and many of them on a busy machine."""
+
+
+class Bed:
+    """A bus with what was told on it, and the processes that were started."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.bus = EventBus("edge-1", SystemIds())
+        self.recorded: Counter[str] = Counter()
+        self.told: list[str] = []
+        self.pids: list[int] = []
+        self._moved = trio.Event()
+        self.bus.subscribe(self._take)
+        really = apart.launch_program()
+
+        async def launch() -> HelperProcess:
+            process = await really()
+            self.pids.append(process._process.pid)  # type: ignore[attr-defined]
+            return process
+
+        monkeypatch.setattr(apart, "launch_program", lambda: launch)
+
+    def _take(self, published: Published) -> None:
+        event = published.event
+        if isinstance(event, CallRecorded):
+            self.recorded[event.call_id] += 1
+        elif isinstance(event, HistoryFailed):
+            self.told.append(f"{event.part} failed")
+        elif isinstance(event, HistoryRecovered):
+            self.told.append(f"{event.part} recovered")
+        self._moved.set()
+        self._moved = trio.Event()
+
+    def ring(self) -> str:
+        """Let a call come."""
+        leg_id = str(uuid.uuid4())
+        self.bus.publish(LegRinging(leg_id=leg_id, leg_type="sip_inbound"))
+        return leg_id
+
+    def end(self, leg_id: str) -> None:
+        """Let it end."""
+        cdr = Cdr(reason="busy", duration_total=1, duration_answered=0)
+        self.bus.publish(LegDisconnected(leg_id=leg_id, cdr=cdr))
+
+    def calls(self, number: int) -> list[str]:
+        """Let calls come and end."""
+        found = [self.ring() for _ in range(number)]
+        for leg_id in found:
+            self.end(leg_id)
+        return found
+
+    async def stored(self, *leg_ids: str) -> None:
+        """Wait until calls are told to be stored."""
+        with trio.fail_after(WITHIN_S):
+            while not self.recorded.keys() >= set(leg_ids):
+                await self._moved.wait()
+
+    async def hears(self, line: str) -> None:
+        """Wait until something is told."""
+        with trio.fail_after(WITHIN_S):
+            while line not in self.told:
+                await self._moved.wait()
+
+
+@pytest.fixture
+def bed(monkeypatch: pytest.MonkeyPatch) -> Bed:
+    monkeypatch.setattr("vb.history.tasks.service.RETRY_S", 0.2)
+    return Bed(monkeypatch)
+
+
+@asynccontextmanager
+async def opened(bed: Bed, url: str, folder: Path) -> AsyncIterator[History]:
+    async with open_history(history_of(url, folder, own_process=True), bed.bus) as history:
+        yield history
+
+
+def total(url: str) -> int:
+    """How many calls there are that have ended."""
+    store = reader(url)
+    try:
+        return list_calls(store, [("durationMin", "0s"), ("pageSize", "1")]).total or 0
+    finally:
+        store.close()
+
+
+def gone(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except OSError:
+        return True
+
+
+async def wait_gone(pid: int, within_s: float) -> None:
+    with trio.fail_after(within_s):
+        while not gone(pid):  # noqa: ASYNC110 - nothing tells
+            await trio.sleep(0.02)
+
+
+async def test_calls_are_stored_and_told_and_the_end_leaves_nothing(
+    database_url: str, tmp_path: Path, bed: Bed
+) -> None:
+    async with opened(bed, database_url, tmp_path / "queue") as history:
+        calls = bed.calls(700)
+        await bed.stored(*calls)
+        assert await history.read(lambda store: list_calls(store, []).total) == 700
+        status = history.keeper.status
+        assert (status.starts, status.queued, history.problem) == (1, 0, None)
+        assert status.written >= 700
+        calls += bed.calls(50)  # just before the end
+    assert bed.recorded == Counter(calls)
+    assert total(database_url) == 750
+    assert list((tmp_path / "queue").iterdir()) == []
+    assert gone(bed.pids[0])
+    assert bed.told == []
+
+
+async def test_a_process_that_is_killed_loses_no_call_and_tells_none_twice(
+    database_url: str, tmp_path: Path, bed: Bed
+) -> None:
+    calls: list[str] = []
+    async with opened(bed, database_url, tmp_path / "queue") as history:
+        await bed.stored(*bed.calls(1))
+        for _ in range(KILLS):
+            calls += bed.calls(300)
+            before = len(bed.recorded)
+            while len(bed.recorded) == before:  # in the middle of what it writes
+                await bed._moved.wait()
+            os.kill(bed.pids[-1], signal.SIGKILL)
+            calls += bed.calls(20)
+            await bed.stored(calls[-1])
+        await bed.stored(*calls)
+        assert history.keeper.status.starts == KILLS + 1
+        assert history.keeper.status.failures["process"] == KILLS
+    assert set(bed.recorded.values()) == {1}
+    assert len(bed.recorded) == 1 + KILLS * 320
+    assert bed.told == ["process failed", "process recovered"] * KILLS
+    assert total(database_url) == len(bed.recorded)
+    assert list((tmp_path / "queue").iterdir()) == []
+
+
+async def test_a_process_that_hangs_is_ended_and_another_one_goes_on(
+    tmp_path: Path, bed: Bed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vb.children.pulse.SILENCE_S", 1.5)
+    monkeypatch.setattr("vb.children.pulse.PING_S", 0.2)
+    monkeypatch.setattr(apart, "PING_S", 0.2)
+    async with opened(bed, f"sqlite:///{tmp_path}/calls.db", tmp_path / "queue"):
+        await bed.stored(*bed.calls(1))
+        os.kill(bed.pids[0], signal.SIGSTOP)
+        calls = bed.calls(100)
+        await bed.hears("process failed")
+        await bed.stored(*calls)
+        assert gone(bed.pids[0])
+    assert set(bed.recorded.values()) == {1}
+    assert bed.told == ["process failed", "process recovered"]
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["/nowhere/python"],
+        [sys.executable, "-c", "raise SystemExit(1)"],
+        [sys.executable, "-c", "import sys; sys.stdout.write('x' * 10_000); sys.stdout.flush(); input()"],
+    ],
+)
+async def test_what_no_process_takes_lies_in_the_queue_after_the_end(
+    command: list[str], tmp_path: Path, bed: Bed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(apart, "launch_program", lambda: launcher(command))
+    url = f"sqlite:///{tmp_path}/calls.db"
+    async with opened(bed, url, tmp_path / "queue") as history:
+        calls = [*bed.calls(30)]
+        bed.ring()
+        await bed.hears("process failed")
+        assert history.problem == "call history: the process that writes them does not work"
+        assert history.keeper.status.failures["process"] >= 1
+    assert (bed.recorded, bed.told) == (Counter(), ["process failed"])
+    later, _ = keeper(url, tmp_path / "queue", OTHER)
+    kept = later.round([])
+    assert {str(call.call_id) for call in kept.recorded} == set(calls)
+    assert len(kept.closed) == 1
+    later.close(calls_left=False)
+    assert Counter(end_reasons(url)) == Counter({"unjoined": 30, "system_error": 1})
+
+
+async def test_garbage_on_its_pipe_ends_it_with_a_status_of_its_own() -> None:
+    process = await apart.launch_program()()
+    with trio.fail_after(WITHIN_S):
+        await process.incoming.receive_some(100)
+        await process.outgoing.send_all(b"\xff" * 100)
+        while await process.incoming.receive_some(100):
+            pass
+        assert await process.end() == 2
+
+
+async def test_it_gets_what_libpq_reads_of_the_environment_and_no_key(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in ("PGPASSFILE", "PGPASSWORD", "HOME", "DEEPGRAM_API_KEY", "VB_API_TOKENS"):
+        monkeypatch.setenv(name, "x")
+    show = "import os, sys; sys.stdout.write(' '.join(os.environ)); sys.stdout.flush()"
+    process = await launcher([sys.executable, "-c", show], apart.PASSED_ON)()
+    found = b""
+    with trio.fail_after(WITHIN_S):
+        while part := await process.incoming.receive_some(4096):
+            found += part
+        await process.end()
+    names = set(found.decode().split())
+    assert {"PGPASSFILE", "PGPASSWORD", "HOME"} <= names
+    assert names.isdisjoint({"DEEPGRAM_API_KEY", "VB_API_TOKENS"})
+
+
+async def test_a_database_that_is_lost_and_comes_back_costs_no_call(
+    losable: LosableDatabase, tmp_path: Path, bed: Bed
+) -> None:
+    async with opened(bed, losable.url, tmp_path / "queue"):
+        await bed.stored(*bed.calls(1))
+        losable.lose()
+        calls = bed.calls(100)
+        await bed.hears("database failed")
+        os.kill(bed.pids[0], signal.SIGKILL)  # what lies in the queue is the next one's
+        calls += bed.calls(10)
+        await bed.hears("process recovered")
+        losable.give_back()
+        await bed.stored(*calls)
+        await bed.hears("database recovered")
+    assert set(bed.recorded.values()) == {1}
+    assert bed.told.count("database failed") == bed.told.count("database recovered") == 1
+    assert total(losable.url) == 111
+
+
+# -- a server that is killed -------------------------------------------------------------------------------
+
+_SERVER = """
+import sys, uuid, trio
+from pathlib import Path
+from vb.events.bus import EventBus
+from vb.events.leg import Cdr, LegDisconnected, LegRinging
+from vb.history.settings import HistorySettings
+from vb.history.tasks import apart, open_history
+from vb.ids import SystemIds
+
+async def main():
+    bus = EventBus("edge-1", SystemIds())
+    really = apart.launch_program()
+    async def launch():
+        process = await really()
+        print(process._process.pid, flush=True)
+        return process
+    apart.launch_program = lambda: launch
+    def take(published):
+        if published.event.type == "call.recorded":
+            print("stored", flush=True)
+    bus.subscribe(take)
+    async with open_history(HistorySettings(sys.argv[1], Path(sys.argv[2])), bus):
+        ended = str(uuid.uuid4())
+        for leg_id in (str(uuid.uuid4()), ended):
+            bus.publish(LegRinging(leg_id=leg_id, leg_type="sip_inbound"))
+        cdr = Cdr(reason="busy", duration_total=1, duration_answered=0)
+        bus.publish(LegDisconnected(leg_id=ended, cdr=cdr))
+        await trio.to_thread.run_sync(sys.stdin.readline)
+        for _ in range(40):
+            leg_id = str(uuid.uuid4())
+            bus.publish(LegRinging(leg_id=leg_id, leg_type="sip_inbound"))
+            bus.publish(LegDisconnected(leg_id=leg_id, cdr=cdr))
+        await trio.sleep(0.7)
+        print("told", flush=True)
+        await trio.sleep_forever()
+
+trio.run(main)
+"""
+
+
+@asynccontextmanager
+async def killed_server(url: str, queue: Path) -> AsyncIterator[tuple[trio.Process, int]]:
+    """A server with one call up and one stored; gives it and the process that writes."""
+    environment = {"PYTHONPATH": os.pathsep.join(path or str(Path.cwd()) for path in sys.path)}
+    server = await trio.lowlevel.open_process(
+        [sys.executable, "-c", _SERVER, url, str(queue)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        cwd=Path(vb.__path__[0]).parent,
+        env=environment,
+    )
+    assert server.stdout is not None
+    assert server.stdin is not None
+    try:
+        said = b""
+        with trio.fail_after(WITHIN_S):
+            while b"stored\n" not in said:
+                part = await server.stdout.receive_some(100)
+                assert part
+                said += part
+        yield server, int(said.split(b"\n")[0])
+    finally:
+        server.kill()
+        await server.wait()
+        await server.stdout.aclose()
+        await server.stdin.aclose()
+
+
+async def _tells(server: trio.Process) -> None:
+    assert server.stdin is not None
+    assert server.stdout is not None
+    with trio.fail_after(WITHIN_S):
+        await server.stdin.send_all(b"go\n")
+        while b"told" not in await server.stdout.receive_some(100):
+            pass
+
+
+async def test_a_killed_server_takes_its_process_with_it_and_the_next_closes_its_calls_once(
+    database_url: str, tmp_path: Path
+) -> None:
+    async with killed_server(database_url, tmp_path / "queue") as (server, pid):
+        await _tells(server)
+        server.kill()
+        await server.wait()
+        await wait_gone(pid, FINISH_S + 5)
+    closed = []
+    for number in (2, 3):
+        one, _ = keeper(database_url, tmp_path / "queue", uuid.UUID(int=number))
+        closed += one.round([]).closed
+        one.close(calls_left=False)
+    assert len(closed) == 1
+    assert Counter(end_reasons(database_url)) == Counter({"unjoined": 41, "system_error": 1})
+    assert list((tmp_path / "queue").iterdir()) == []
+
+
+async def test_a_database_that_hangs_does_not_keep_the_process_of_a_killed_server(
+    postgres_server: str, losable: LosableDatabase, tmp_path: Path
+) -> None:
+    engine = create_engine(make_url(losable.url).set(drivername="postgresql+psycopg"))
+    async with killed_server(losable.url, tmp_path / "queue") as (server, pid):
+        with engine.connect() as connection, connection.begin():
+            connection.execute(text("LOCK TABLE calls IN ACCESS EXCLUSIVE MODE"))
+            await _tells(server)
+            server.kill()
+            await server.wait()
+            await wait_gone(pid, FINISH_S + 5)
+    engine.dispose()
+    one, _ = keeper(losable.url, tmp_path / "queue", OTHER)
+    kept = one.round([])
+    assert (len(kept.recorded), len(kept.closed)) == (40, 1)
+    one.close(calls_left=False)
+
+
+async def test_a_stop_while_the_disk_is_locked_keeps_everything_for_the_next(
+    tmp_path: Path, bed: Bed
+) -> None:
+    path = tmp_path / "calls.db"
+    async with opened(bed, f"sqlite:///{path}", tmp_path / "queue"):
+        await bed.stored(*bed.calls(1))
+        lock = sqlite3.connect(path, isolation_level=None, timeout=10)
+        lock.execute("BEGIN EXCLUSIVE")
+        calls = bed.calls(50)
+    lock.execute("ROLLBACK")
+    lock.close()
+    one, _ = keeper(f"sqlite:///{path}", tmp_path / "queue", OTHER)
+    assert {str(call.call_id) for call in one.round([]).recorded} == set(calls)
+    one.close(calls_left=False)
+
+
+def test_what_a_process_leaves_that_ends_after_the_next_has_started_is_taken_over(
+    database_url: str, tmp_path: Path
+) -> None:
+    clock = Clock()
+    old, _ = keeper(database_url, tmp_path / "queue", uuid.UUID(int=1), clock)
+    old.round([change(1, duration_us=None)])
+    new, _ = keeper(database_url, tmp_path / "queue", OTHER, clock)
+    assert new.round([]).closed == []
+    old.close([change(1, version=4, duration_us=None), change(2)], calls_left=True)
+    clock.now_s += 6
+    new.round([])
+    kept = new.round([])
+    assert [call.call_id for call in kept.recorded] == [change(2).call_id]
+    assert [call.call_id for call in kept.closed] == [change(1).call_id]
+    assert new.round([]).closed == []
+    new.close(calls_left=False)
+    assert Counter(end_reasons(database_url)) == Counter({"hangup": 1, "system_error": 1})
+    assert list((tmp_path / "queue").iterdir()) == []

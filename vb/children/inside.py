@@ -1,0 +1,43 @@
+"""What a process of the server's own does at its start, and what it says of itself."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+
+def settle_in(niceness: int) -> tuple[int, int]:
+    """Leave signals to the server and the core to calls; returns where messages come from and go to.
+
+    Args:
+        niceness: added to the server's.
+    """
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # it means the server, which then closes the pipe
+    if os.sched_getscheduler(0) != os.SCHED_OTHER:  # a server before everything else is that alone
+        os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
+    os.nice(niceness)
+    outgoing = os.dup(1)
+    os.dup2(2, 1)  # whatever a library prints stays out of the messages
+    return 0, outgoing
+
+
+def write_all(pipe: int, data: bytes) -> None:
+    """Write all of it.
+
+    Raises:
+        BrokenPipeError: nobody reads any more.
+    """
+    rest = memoryview(data)
+    while rest:
+        rest = rest[os.write(pipe, rest) :]
+
+
+def resident_kb() -> int:
+    """Return how much memory this process has; 0 where nobody can say."""
+    try:
+        with open("/proc/self/statm", "rb") as file:
+            pages = int(file.read().split()[1])
+    except (OSError, IndexError, ValueError):
+        return 0
+    return pages * os.sysconf("SC_PAGE_SIZE") // 1024

@@ -1,0 +1,184 @@
+"""The process that writes a history: one thread that reads, one that writes, one that tends.
+
+It lives as long as its pipe: at the end of that it keeps what it has got, and goes within a few seconds
+whatever the database does. What it could not write lies in the durable queue.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import MutableMapping
+from queue import SimpleQueue
+from typing import Any, Final, NoReturn
+from uuid import UUID
+
+import structlog
+
+from vb.children.framing import Garbage, Message, Splitter
+from vb.children.inside import resident_kb, settle_in, write_all
+from vb.history.change import Change
+from vb.history.keeper import TEND_EVERY_S, TEND_PAUSE_S, Keeper, tend
+from vb.history.wire import MAX_BODY_BYTES, Kind, Start, fields_of, pack_kept, unpack_changes, with_fields
+from vb.history.write_store import WriteStore
+
+NICENESS: Final = 5
+"""Calls come first; but on a busy machine 10 would be close to never."""
+FINISH_S: Final = 5
+"""How long it lives without its pipe. The kernel ends it then: a database that hangs cannot be in the way."""
+BUSY_S: Final = 120.0
+"""A round that takes so long hangs: each of its statements is given up long before."""
+_READ_BYTES: Final = 262_144
+_GARBAGE_STATUS: Final = 2
+_FAULT_STATUS: Final = 3
+
+Job = tuple[Kind, int, list[Change], dict[str, Any]]
+
+
+class Program:
+    """Its threads and what they share.
+
+    Args:
+        incoming: where messages come from.
+        outgoing: where they go to.
+    """
+
+    def __init__(self, incoming: int, outgoing: int) -> None:
+        self._incoming = incoming
+        self._outgoing = outgoing
+        self._pipe = threading.Condition()
+        """Held by whoever writes."""
+        self._jobs: SimpleQueue[Job | None] = SimpleQueue()
+        """The server asks for one at a time; None for the end of the pipe."""
+        self._waiting: list[Change] = []
+        self._since: float | None = None
+        self._ends = False
+        self._faults = 0
+        self._start: Start | None = None
+        self._store: WriteStore | None = None
+
+    def run(self) -> NoReturn:
+        """Work until the pipe ends; the process ends with it."""
+        threading.Thread(target=self._read, name="pipe", daemon=True).start()
+        self._send(with_fields(Kind.READY))
+        if self._jobs.get() is None or self._start is None:
+            os._exit(0 if self._ends else _GARBAGE_STATUS)
+        keeper = self._keeper(self._start)
+        threading.Thread(target=self._tend, name="tending", daemon=True).start()
+        while (job := self._jobs.get()) is not None:
+            kind, number, changes, fields = job
+            self._since = time.monotonic()
+            if kind is Kind.CLOSE:
+                self._ends = True
+                keeper.close(changes, calls_left=bool(fields.get("calls_left")))
+                self._send(with_fields(Kind.CLOSED, number, kept=not keeper.problems.get("queue")))
+                os._exit(0)
+            kept = keeper.round(changes, last=bool(fields.get("last")))
+            status = keeper.status
+            status.faults = self._faults
+            for message in pack_kept(kept, number, status):
+                self._send(message)
+            self._since = None
+        keeper.close(self._waiting, calls_left=True)
+        os._exit(0)
+
+    def _keeper(self, start: Start) -> Keeper:
+        self._store = WriteStore(start.url, run_id=UUID(start.run_id), instance_id=start.instance_id)
+        return Keeper(
+            self._store,
+            start.path,
+            retention_days=start.retention_days,
+            recordings_folder=start.recordings_folder,
+            seen_us=start.seen_us,
+            again=start.again,
+        )
+
+    # -- the pipe ------------------------------------------------------------------------------------------
+
+    def _read(self) -> None:
+        messages = Splitter(Kind, MAX_BODY_BYTES)
+        while data := os.read(self._incoming, _READ_BYTES):
+            try:
+                for message in messages.feed(data):
+                    self._take(message)
+            except Garbage as exc:
+                print(f"garbage on the pipe: {exc}", file=sys.stderr, flush=True)
+                os._exit(_GARBAGE_STATUS)
+        self._ends = True
+        signal.alarm(FINISH_S)
+        self._jobs.put(None)
+
+    def _take(self, message: Message) -> None:
+        kind, number, body = message
+        match kind:
+            case Kind.START:
+                self._start = Start.decode(body)
+                self._jobs.put((Kind.START, number, [], {}))
+            case Kind.CHANGES:
+                self._waiting += unpack_changes(body)
+            case Kind.ROUND | Kind.CLOSE:
+                changes, self._waiting = self._waiting, []
+                self._jobs.put((Kind(kind), number, changes, fields_of(body)))
+            case Kind.PING:
+                self._send(with_fields(Kind.PONG, number, **self._pulse()))
+            case _:
+                raise Garbage(f"{Kind(kind).name} is nothing a server says")
+
+    def _pulse(self) -> dict[str, Any]:
+        since, store = self._since, self._store
+        busy_s = 0.0 if since is None else time.monotonic() - since
+        # To bring a large SQLite file up to date takes as long as it takes.
+        patient = store is not None and store.kind == "sqlite" and not store.is_open
+        return {"busy_s": busy_s, "hangs": busy_s > BUSY_S and not patient, "rss_kb": resident_kb()}
+
+    def _send(self, message: bytes) -> None:
+        with self._pipe:
+            try:
+                write_all(self._outgoing, message)
+            except BrokenPipeError:
+                pass  # the end of the other pipe tells it, and what is here is still kept
+
+    def say(self, _logger: object, level: str, event: MutableMapping[str, Any]) -> str:
+        """Hand a line of the log to the server; for structlog."""
+        self._send(with_fields(Kind.SAID, 0, level=level, **{name: _text(event[name]) for name in event}))
+        raise structlog.DropEvent
+
+    # -- tending -------------------------------------------------------------------------------------------
+
+    def _tend(self) -> None:
+        """Count words and lay out calls, so that questions are fast, beside the writing."""
+        store, ends = self._store, threading.Event()
+        assert store is not None
+        done = True
+        while not self._ends:
+            ends.wait(TEND_EVERY_S if done else TEND_PAUSE_S)
+            done = tend(store, lambda: self._ends, self._note_fault)
+
+    def _note_fault(self) -> None:
+        self._faults += 1
+
+
+def _text(value: object) -> object:
+    return value if isinstance(value, bool | int | float | None) else str(value)[:8_192]
+
+
+def _end_by_fault(args: threading.ExceptHookArgs) -> None:
+    """End the process because one of its threads did: the server starts another."""
+    threading.__excepthook__(args)
+    os._exit(_FAULT_STATUS)
+
+
+def main() -> NoReturn:
+    """Serve standard input and output as messages until input ends."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # whoever stops all of a service stops the server first
+    threading.excepthook = _end_by_fault
+    program = Program(*settle_in(NICENESS))
+    structlog.configure(processors=[structlog.processors.format_exc_info, program.say])
+    program.run()
+
+
+if __name__ == "__main__":
+    main()
