@@ -23,11 +23,12 @@ from aioquic.quic.packet import QuicPacketType, pull_quic_header
 
 from vb.limits.rate import RateLimit
 from vb.quic.answers import Answers, SpentTokens
-from vb.quic.steady import SteadyQuic
 from vb.quic.connection import Address, Connection, Hooks, source_of
+from vb.quic.grid import grid_from
 from vb.quic.invariants import CONNECTION_ID_BYTES, Heading, destination_of, read_heading
 from vb.quic.requests import Site
 from vb.quic.session import Accept
+from vb.quic.steady import SteadyQuic
 
 log = structlog.get_logger(__name__)
 
@@ -40,8 +41,6 @@ FAILURES: Final = ("tls", "protocol", "peer", "timeout", "fault")
 """Why handshakes failed."""
 LOOK_AT_LEAST_S: Final = 1.0
 """Each connection is looked at so often, which keeps old entries of the heap few."""
-GRID_S: Final = 0.004
-"""Open connections are looked at so long apart, and then all whose time has come."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,7 +226,7 @@ class Endpoint:
         """Let `expire` look at a connection when something of it is due."""
         at = min(connection.deadline, now + LOOK_AT_LEAST_S)
         if connection.is_open:
-            at = math.ceil(at / GRID_S) * GRID_S
+            at = grid_from(at)
         if at < self._armed.get(connection, math.inf):
             self._pushes += 1
             self._armed[connection] = at
