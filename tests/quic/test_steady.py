@@ -117,6 +117,21 @@ def test_audio_goes_the_short_way(long_way: Callable[[], int]) -> None:
     assert long_way() - before < 16  # it begins two streams
 
 
+def test_audio_in_datagrams_goes_the_short_way(long_way: Callable[[], int]) -> None:
+    world = World()
+    client, peer = world.joined()
+    talk(world, client, peer, 0.2)
+    before = long_way()
+    assert client.http is not None
+    for number in range(100):
+        client.http.send_datagram(client.session_id or 0, number.to_bytes(80))
+        client.flush()
+        world.run(FRAME_S)
+    told = [what for what in peer.told if what[0] == "datagram"]
+    assert told == [("datagram", number.to_bytes(80)) for number in range(100)]
+    assert long_way() - before < 8
+
+
 def test_acknowledgements_leave_with_the_audio() -> None:
     world = World()
     client, peer = world.joined()

@@ -13,7 +13,12 @@ from typing import Any, Final
 
 import structlog
 from aioquic.h3.connection import ErrorCode
-from aioquic.h3.events import DataReceived, HeadersReceived, WebTransportStreamDataReceived
+from aioquic.h3.events import (
+    DatagramReceived,
+    DataReceived,
+    HeadersReceived,
+    WebTransportStreamDataReceived,
+)
 from aioquic.quic import events
 from aioquic.quic.packet import QuicErrorCode
 
@@ -199,6 +204,8 @@ class Connection:
     def _take(self, event: events.QuicEvent, now: float) -> None:
         if isinstance(event, events.StreamDataReceived):
             self._take_bytes(event)
+        elif isinstance(event, events.DatagramFrameReceived):
+            self._take_datagram(event)
         elif isinstance(event, events.StreamReset | events.StopSendingReceived):
             self._take_end_of_stream(event)
         elif isinstance(event, events.HandshakeCompleted):
@@ -229,6 +236,13 @@ class Connection:
             session.receive(event.stream_id, event.data, fin=False)
         else:
             self._take_http(http, event)
+
+    def _take_datagram(self, event: events.DatagramFrameReceived) -> None:
+        items = self._http.handle_event(event) if self._http is not None else []
+        for item in items:
+            if isinstance(item, DatagramReceived) and self._is_session(item.stream_id):
+                assert self.session is not None
+                self.session.receive_datagram(item.data)
 
     def _take_http(self, http: BoundedHttp, event: events.StreamDataReceived) -> None:
         for item in http.handle_event(event):

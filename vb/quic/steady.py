@@ -1,4 +1,4 @@
-"""A connection's short way for what it does fifty times a second: pieces of known streams, and their ACKs.
+"""A connection's short way for what it does fifty times a second: pieces of streams, datagrams, and ACKs.
 
 aioquic takes any packet in any state, and looks at everything for each: a connection that only carries audio
 spends most of its time there. While nothing else is going on, packets that hold nothing else are read and
@@ -19,7 +19,7 @@ from aioquic._crypto import CryptoError
 from aioquic.quic.configuration import QuicConfiguration
 from aioquic.quic.connection import NetworkAddress, QuicConnectionState
 from aioquic.quic.crypto import CryptoPair
-from aioquic.quic.events import StreamDataReceived
+from aioquic.quic.events import DatagramFrameReceived, StreamDataReceived
 from aioquic.quic.packet import QuicPacketType
 from aioquic.quic.packet_builder import QuicSentPacket
 from aioquic.quic.recovery import MAX_ACK_RANGES, QuicPacketSpace
@@ -47,6 +47,7 @@ _ACK_DELAY_EXPONENT: Final = 3
 _PADDING, _PING, _ACK = 0x00, 0x01, 0x02
 _STREAM: Final = 0x08
 _FIN, _LENGTH, _OFFSET = 0x01, 0x02, 0x04
+_DATAGRAM, _DATAGRAM_WITH_LENGTH = 0x30, 0x31
 _HEADS_BYTES: Final = 160
 """More than header and tag of a packet, an ACK, and the head of a piece take."""
 
@@ -68,6 +69,7 @@ class _Contents:
 
     ack: Ack | None = None
     piece: _Piece | None = None
+    datagram: bytes | None = None
     is_eliciting: bool = False
 
 
@@ -163,10 +165,16 @@ class SteadyQuic(BoundedQuic):
                 contents.is_eliciting = True
             elif kind == _ACK and contents.ack is None:
                 contents.ack, at = read_ack(plain, at)
+            elif kind in (_DATAGRAM, _DATAGRAM_WITH_LENGTH) and contents.datagram is None:
+                size, at = integer(plain, at) if kind == _DATAGRAM_WITH_LENGTH else (end - at, at)
+                contents.datagram, at = plain[at : at + size], at + size
+                contents.is_eliciting = True
             elif kind == _PING:
                 contents.is_eliciting = True
             elif kind != _PADDING:
                 raise UnusualError
+        if at > end:
+            raise UnusualError
         return contents
 
     def _read_piece(self, kind: int, plain: bytes, at: int) -> tuple[_Piece, int]:
@@ -195,6 +203,8 @@ class SteadyQuic(BoundedQuic):
             self._take_ack(contents.ack, now)
         if contents.piece is not None:
             self._take_piece(contents.piece)
+        if contents.datagram is not None:
+            self._events.append(DatagramFrameReceived(data=contents.datagram))
         self._close_at = now + self._idle_timeout()
         self._ack_eliciting_sent_since_receipt = False
         is_next = number == space.largest_received_packet + 1
