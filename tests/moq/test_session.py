@@ -313,11 +313,10 @@ def test_objects_come_as_datagrams_too() -> None:
     talk.server.unsubscribe(subscription)
     talk.server.datagram(bytes.fromhex("00 00 07 03 80") + b"late")
     assert len(said.objects) == 1
-    assert talk.host.end is None
+    assert not talk.server_end.closes
     talk.server.datagram(bytes.fromhex("3f"))
-    assert talk.host.end is not None
-    assert talk.host.end[0] == SessionCode.PROTOCOL_VIOLATION
     talk.server.datagram(bytes.fromhex("3f"))
+    assert [code for code, _ in talk.server_end.closes] == [SessionCode.PROTOCOL_VIOLATION]
 
 
 def test_who_stops_says_so_before_it_ends_what_it_publishes() -> None:

@@ -11,7 +11,7 @@ GRID_S: Final = 0.004
 
 def grid_from(moment: float) -> float:
     """Return the first of them that is not before a moment."""
-    return math.ceil(moment / GRID_S) * GRID_S
+    return max(moment, math.ceil(moment / GRID_S) * GRID_S)  # not before it by rounding either
 
 
 def grid_after(moment: float) -> float:
