@@ -112,7 +112,7 @@ async def rec_fields(world: World) -> None:
         "s3_secret_key": "SK",
     }
     for path in (phone.path, "/v1/rooms/sc-rf"):
-        name = path.split("/")[2]
+        name = f"{path.split('/')[2]}-{phone.leg_id}"  # its twin may have recorded on the same server before
         body: Frame = {"storage": "file", "filename": f"{name}-file", "multi_channel": True}
         await _recorded(world, phone, path, body, f"{name}-file.wav")
         body = {**keys, "storage": "s3", "filename": f"{name}-s3"}

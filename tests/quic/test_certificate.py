@@ -66,6 +66,7 @@ def test_files_hold_a_chain_and_its_key() -> None:
             "no use for",
         ),
     ],
+    ids=("no certificate", "no key", "twice the certificate", "of another", "encrypted", "of another kind"),
 )
 def test_what_cannot_be_used_is_said(certificate: bytes, key: bytes, problem: str) -> None:
     with pytest.raises(CertificateError, match=problem):

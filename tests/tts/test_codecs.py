@@ -410,6 +410,7 @@ async def test_a_token_that_is_said_to_last_for_ever_is_renewed_after_a_day() ->
         service_account(private_key="-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----"),
         service_account(ec.generate_private_key(ec.SECP256R1())),
     ],
+    ids=("nothing", "a list", "a deep list", "no field", "a number", "a broken key", "another kind of key"),
 )
 def test_what_is_no_service_account_is_a_failure(content: bytes) -> None:
     with pytest.raises(ProviderFailed) as failed:

@@ -47,6 +47,75 @@ async def test_a_long_hold_up_is_skipped_and_counted(mock_clock: MockClock) -> N
         nursery.cancel_scope.cancel()
 
 
+async def _work(clock: MockClock, seconds: float, steps: list[float]) -> None:
+    """A task that is always ready, and whose steps take a while."""
+    while True:
+        steps.append(trio.current_time())
+        clock.jump(seconds)
+        await trio.lowlevel.checkpoint()
+
+
+async def test_a_tick_waits_for_no_more_than_one_step_of_another_task(mock_clock: MockClock) -> None:
+    async with trio.open_nursery() as nursery:
+        grid: TickGrid = await nursery.start(run_plane, plane())
+        for _ in range(100):
+            nursery.start_soon(_work, mock_clock, 0.001, [])
+        while trio.current_time() < 2:
+            await trio.lowlevel.checkpoint()
+        nursery.cancel_scope.cancel()
+    lateness = grid.lateness()
+    assert lateness.max_ms < 1.01
+    assert grid.late == grid.skipped == 0
+
+
+class _SlowPlane(Plane):
+    """Each of its ticks takes so long."""
+
+    def __init__(self, clock: MockClock, seconds: float) -> None:
+        super().__init__(MemoryIo(), SequentialIds(), capacity=4, batch_rows=16)
+        self._clock = clock
+        self._seconds = seconds
+
+    def tick(self, now: float, tick_at: float) -> None:
+        super().tick(now, tick_at)
+        self._clock.jump(self._seconds)
+
+
+async def test_ticks_that_take_all_the_time_leave_some_to_other_tasks(mock_clock: MockClock) -> None:
+    steps: list[float] = []
+    async with trio.open_nursery() as nursery:
+        await nursery.start(run_plane, _SlowPlane(mock_clock, 0.030))
+        for _ in range(20):
+            nursery.start_soon(_work, mock_clock, 0.001, steps)
+        while trio.current_time() < 3:
+            await trio.lowlevel.checkpoint()
+        nursery.cancel_scope.cancel()
+    assert len(steps) * 0.001 > 3 * 0.3  # the clock's own task still takes its turns
+
+
+class _BrokenPlane(Plane):
+    """Its second tick fails."""
+
+    def tick(self, now: float, tick_at: float) -> None:
+        super().tick(now, tick_at)
+        if self.statistics.ticks == 2:
+            raise ArithmeticError("a fault of the plane")
+
+
+async def test_a_tick_that_fails_between_two_tasks_ends_the_plane(mock_clock: MockClock) -> None:
+    subject = _BrokenPlane(MemoryIo(), SequentialIds(), capacity=4, batch_rows=16)
+
+    async def run() -> None:
+        async with trio.open_nursery() as nursery:
+            await nursery.start(run_plane, subject)
+            nursery.start_soon(_work, mock_clock, 0.001, [])
+
+    with pytest.raises(ExceptionGroup) as caught:
+        await run()
+    assert subject.statistics.ticks == 2
+    assert caught.group_contains(ArithmeticError)
+
+
 @pytest.mark.parametrize(("realtime", "rests"), [(True, {REST_S}), (False, set())])
 async def test_only_a_busy_thread_with_real_time_priority_rests(
     autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch, realtime: bool, rests: set[float]

@@ -1,9 +1,12 @@
-"""The one task that drives the plane."""
+"""The one task that drives the plane, and what lets a tick go before other tasks that are ready."""
 
 from __future__ import annotations
 
 import os
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
 
 import trio
 
@@ -13,37 +16,95 @@ from vb.mixer.rest import Rest
 from vb.mixer.tasks.helpers import helpers
 from vb.mixer.ticks import TickGrid
 
+OTHERS_SHARE: Final = 0.25
+"""Of the time that a tick took, what other tasks get at least before the next one may go before them."""
+OTHERS_SHARE_WHEN_FULL: Final = 3.0
+"""The same when there is more to do than time: audio that is late anyway must not keep calls from ending."""
+FULL_AFTER_S: Final = 0.1
+"""So long without a moment in which nobody had anything to do, and there is."""
+
+
+class _Ticker(trio.abc.Instrument):
+    """Runs the ticks of a plane on their grid.
+
+    Trio runs all tasks that are ready before it looks at the clock again, and then all that are ready by
+    then, in any order: with hundreds of calls a tick would wait for all of it twice. As a tick is arithmetic
+    that never waits, it fits between any two steps of tasks: this looks before each whether one is due.
+    """
+
+    def __init__(self, plane: Plane, grid: TickGrid) -> None:
+        self.failure: BaseException | None = None
+        self._plane = plane
+        self._grid = grid
+        self._now = trio.lowlevel.current_clock().current_time
+        self._rest = Rest(self._now(), time.thread_time())
+        self._begins_at = grid.due
+        self._idle_at = self._now()
+
+    def before_task_step(self, task: trio.lowlevel.Task) -> None:
+        """Tick if it is time for that; called by Trio before each step of any task."""
+        now = self._now()
+        if now >= self._begins_at and self.failure is None:
+            try:
+                self.tick(now)
+            except BaseException as error:  # Trio would only log it and go on without ticks
+                self.failure = error
+
+    def before_io_wait(self, timeout: float) -> None:
+        """Note when nobody has anything to do; called by Trio before it waits, or only looks, for events."""
+        if timeout > 0:
+            self._idle_at = self._now()
+
+    def tick(self, now: float) -> None:
+        """Run the tick that is due."""
+        grid, plane = self._grid, self._plane
+        late_s = now - grid.due
+        skipped = grid.begin(now)
+        if skipped:
+            plane.skip(skipped)
+        plane.tick(now, grid.due)
+        grid.finish()
+        ended = self._now()
+        plane.complexity.note((ended - now) / TICK_S, late_s)
+        share = OTHERS_SHARE if ended - self._idle_at < FULL_AFTER_S else OTHERS_SHARE_WHEN_FULL
+        self._begins_at = max(grid.due, ended + share * (ended - now))
+        rest_s = self._rest.after_tick(ended, time.thread_time())
+        if rest_s and _is_realtime():
+            _rest(rest_s)
+
 
 async def run_plane(
     plane: Plane, *, task_status: trio.TaskStatus[TickGrid] = trio.TASK_STATUS_IGNORED
 ) -> None:
-    """Tick every 20 ms on an absolute grid until cancelled; between two ticks there are only sleep and rest.
+    """Tick every 20 ms on an absolute grid until cancelled.
 
     Started with the grid, whose counters and lateness are for the metrics.
     """
     grid = TickGrid(trio.current_time() + TICK_S)
     plane.set_time(trio.current_time())
-    rest = Rest(trio.current_time(), time.thread_time())
-    with helpers() as hands:
+    ticker = _Ticker(plane, grid)
+    with helpers() as hands, _instrument(ticker):
         plane.set_hands(hands)
         try:
             task_status.started(grid)
             while True:
-                await trio.sleep_until(grid.due)
+                await trio.sleep_until(grid.due)  # at the latest now, when nobody else has anything to do
+                if ticker.failure is not None:
+                    raise ticker.failure
                 now = trio.current_time()
-                late_s = now - grid.due
-                skipped = grid.begin(now)
-                if skipped:
-                    plane.skip(skipped)
-                plane.tick(now, grid.due)
-                grid.finish()
-                ended = trio.current_time()
-                plane.complexity.note((ended - now) / TICK_S, late_s)
-                rest_s = rest.after_tick(ended, time.thread_time())
-                if rest_s and _is_realtime():
-                    _rest(rest_s)
+                if now >= grid.due:
+                    ticker.tick(now)
         finally:
             plane.set_hands(None)
+
+
+@contextmanager
+def _instrument(instrument: trio.abc.Instrument) -> Iterator[None]:
+    trio.lowlevel.add_instrument(instrument)
+    try:
+        yield
+    finally:
+        trio.lowlevel.remove_instrument(instrument)
 
 
 def _is_realtime() -> bool:
