@@ -227,6 +227,31 @@ def test_twice_the_same_datagram_is_heard_once() -> None:
     assert len(peer.received(stream)) == 80 * 25
 
 
+def test_datagrams_that_somebody_else_made_up_disturb_nobody() -> None:
+    world = World()
+    client, peer = world.joined()
+    talk(world, client, peer, 0.2)
+    server = of_server(world)
+    for number in range(50):
+        made_up = b"\x40" + server.host_cid + number.to_bytes(60)
+        world.endpoint.receive(made_up, client.address, world.now)
+    world.flush()
+    assert server.is_steady
+    stream = talk(world, client, peer, 0.2)
+    assert len(peer.received(stream)) == 80 * 10
+
+
+def test_much_padding_is_skipped_at_once() -> None:
+    world = World()
+    client, _ = world.joined()
+    world.run(0.5)
+    server = of_server(world)
+    assert server.is_steady
+    contents = server._read(b"\x01" + bytes(1100) + b"\x31\x01a" + bytes(30))
+    assert (contents.datagram, contents.is_eliciting) == (b"a", True)
+    assert client.ended is None
+
+
 def test_damage_to_a_datagram_is_loss() -> None:
     world = World()
     client, peer = world.joined()

@@ -62,14 +62,17 @@ def open_packet(receiving: CryptoContext, data: bytes, expected: int) -> tuple[i
     assert receiving.aead is not None
     mask = receiving.hp._mask(data[_SAMPLE_AT : _SAMPLE_AT + _SAMPLE_BYTES])
     first = data[0] ^ mask[0] & _MASKED_BITS
-    if first & _RESERVED_BITS or bool(first & _KEY_PHASE) != receiving.key_phase:
+    if bool(first & _KEY_PHASE) != receiving.key_phase:
         raise UnusualError
     size = (first & 3) + 1
     end = _NUMBER_AT + size
     shortened = int.from_bytes(data[_NUMBER_AT:end]) ^ int.from_bytes(mask[1 : 1 + size])
     number = decode_packet_number(shortened, 8 * size, expected)
     header = bytes((first,)) + data[1:_NUMBER_AT] + shortened.to_bytes(size)
-    return first, number, receiving.aead.decrypt(data[end:], header, number)
+    plain = receiving.aead.decrypt(data[end:], header, number)
+    if first & _RESERVED_BITS:
+        raise UnusualError
+    return first, number, plain
 
 
 def seal_packet(

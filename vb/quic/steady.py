@@ -140,7 +140,9 @@ class SteadyQuic(BoundedQuic):
         try:
             first, number, plain = open_packet(self._crypto.recv, data, space.expected_packet_number)
             contents = self._read(plain)
-        except (CryptoError, IndexError, UnusualError):
+        except CryptoError:  # damaged, or of somebody else: as good as lost
+            return True
+        except (IndexError, UnusualError):
             return False
         if number not in space.received_packets:  # RFC 9000 §12.3
             self._take_packet(number, contents, now, spin=bool(first & SPIN))
@@ -171,7 +173,9 @@ class SteadyQuic(BoundedQuic):
                 contents.is_eliciting = True
             elif kind == _PING:
                 contents.is_eliciting = True
-            elif kind != _PADDING:
+            elif kind == _PADDING:
+                at = end - len(plain[at:].lstrip(b"\0"))
+            else:
                 raise UnusualError
         if at > end:
             raise UnusualError
