@@ -14,8 +14,3 @@ MOMENTS = st.floats(0, 1e7)
 def test_a_moment_of_the_grid_is_never_before_and_never_long_after(moment: float) -> None:
     assert moment <= grid_from(moment) <= moment + 1.001 * GRID_S
     assert moment <= grid_after(moment) <= moment + 1.001 * GRID_S
-
-
-@given(number=st.integers(0, 10**9))
-def test_what_is_on_the_grid_stays_where_it_is(number: int) -> None:
-    assert abs(grid_from(number * GRID_S) - number * GRID_S) < GRID_S / 100
