@@ -1,7 +1,7 @@
 """aioquic's connections with bounds on what a peer can make them keep.
 
-This is the only module that reaches into aioquic: what it overrides is private there, so `pyproject.toml`
-pins the version, and `tests/quic/` has a test for each of these bounds.
+This module, `recovery`, `packets` and `steady` reach into aioquic: what they override is private there, so
+`pyproject.toml` pins the version. `tests/quic/` has a test for each of these bounds.
 
 Spec: RFC 9000, RFC 9114, draft-ietf-webtrans-http3.
 """
