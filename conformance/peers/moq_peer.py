@@ -232,8 +232,15 @@ class MoqPeer(WebTransportClient):
         head = number(0x08) + number(self.wanted[name]) + number(group) + b"\x80"
         self.send(stream, head + number(0) + text(payload), fin=True)
 
-    async def talk(self, hertz: float, level: float = -18.0) -> None:
+    def put_datagram(self, name: bytes, payload: bytes) -> None:
+        """Sends an object as a datagram, in a group of its own."""
+        group = self._groups.get(name, 0)
+        self._groups[name] = group + 1
+        self.send_datagram(number(0) + number(self.wanted[name]) + number(group) + b"\0\x80" + payload)
+
+    async def talk(self, hertz: float, level: float = -18.0, *, datagrams: bool = False) -> None:
         """Plays a tone until cancelled, each frame in a group of its own."""
+        put = self.put_datagram if datagrams else self.put
         amplitude = 32768 * 10 ** (level / 20) * math.sqrt(2)
         begun, frames = trio.current_time(), 0
         while self.ended is None:
@@ -241,7 +248,7 @@ class MoqPeer(WebTransportClient):
             pcm = (amplitude * np.sin(2 * math.pi * hertz * steps / RATE_HZ)).astype(np.int16)
             payload = self._encode.encode(pcm)
             if payload:  # the encoder may want more before it gives anything
-                self.put(b"audio", payload)
+                put(b"audio", payload)
             frames += 1
             await trio.sleep_until(begun + frames / 50)
 

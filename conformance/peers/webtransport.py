@@ -94,6 +94,12 @@ class WebTransportClient:
         self.quic.send_stream_data(stream, data, fin)
         self._woken.set()
 
+    def send_datagram(self, data: bytes) -> None:
+        """Send a datagram of the session."""
+        assert self._http is not None
+        self._http.send_datagram(self.session_id, data)
+        self._woken.set()
+
     def close_session(self, code: int = 0, reason: str = "") -> None:
         """End the session by a capsule."""
         assert self._http is not None

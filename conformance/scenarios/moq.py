@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from functools import partial
 
 import trio
 
@@ -125,6 +126,26 @@ async def moq_text(world: World) -> None:
     peer.close_session(0, "bye")
     await world.disconnected(leg_id, "hangup", answered=True)
     await world.leg_is_gone(leg_id)
+
+
+@scenario("MoQ leg that sends audio and text as datagrams: heard and read; one of no type ends it", env=ON)
+async def moq_datagrams(world: World) -> None:
+    phone = await answered(world, tone=500.0)
+    await phone.join("sc-datagrams")
+    peer, leg_id = await _leg(world, "room_id=sc-datagrams&rtt=true")
+    await peer.until(lambda: b"text" in peer.wanted)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(partial(peer.talk, 900.0, datagrams=True))
+        await peer.hears([500])
+        heard = await phone.hears()
+        found = list(heard.tones)
+        require(len(found) == 1 and abs(found[0] - 900) <= 10, "tones at the phone", [900], found)
+        nursery.cancel_scope.cancel()
+    peer.put_datagram(b"text", b"short")
+    await world.event("rtt.received", {"text": "short", "seq": 1}, leg_id=leg_id)
+    peer.send_datagram(b"\x3f")
+    check("close code of an unknown datagram", await peer.wait_closed(), 3)
+    await world.disconnected(leg_id, "moq_error", answered=True)
 
 
 @scenario(

@@ -23,6 +23,7 @@ from vb.moq.messages import (
     SubscribeAnnounces,
     SubscribeAnnouncesError,
     SubscribeAnnouncesOk,
+    SubscribeDone,
     SubscribeError,
     SubscribeOk,
     SubscribeUpdate,
@@ -50,6 +51,9 @@ class Script:
     def data(self, stream: int, data: bytes, *, fin: bool) -> None:
         if stream == 0:
             self.heard += self._stream.receive(data)
+
+    def datagram(self, data: bytes) -> None:
+        """Take no notice."""
 
     def stream_reset(self, stream: int, code: int) -> None:
         """Take no notice."""
@@ -298,6 +302,29 @@ def test_objects_of_a_subscription_that_is_over_are_stopped_and_those_of_none_ar
     talk.pair.deliver()
     assert talk.host.end is not None
     assert talk.host.end[0] == SessionCode.PROTOCOL_VIOLATION
+
+
+def test_objects_come_as_datagrams_too() -> None:
+    talk, said = Talk(), Heard()
+    subscription = talk.server.subscribe(MIC, said)
+    talk.pair.deliver()
+    talk.server.datagram(bytes.fromhex("00 00 07 02 80") + b"a")
+    assert said.objects == [(7, 2, b"a")]
+    talk.server.unsubscribe(subscription)
+    talk.server.datagram(bytes.fromhex("00 00 07 03 80") + b"late")
+    assert len(said.objects) == 1
+    assert not talk.server_end.closes
+    talk.server.datagram(bytes.fromhex("3f"))
+    talk.server.datagram(bytes.fromhex("3f"))
+    assert [code for code, _ in talk.server_end.closes] == [SessionCode.PROTOCOL_VIOLATION]
+
+
+def test_who_stops_says_so_before_it_ends_what_it_publishes() -> None:
+    script = Script()
+    script.say(Subscribe(0, 0, *MIX))
+    script.talk.server.finish("bye", going_away=True)
+    script.talk.pair.deliver()
+    assert script.heard[-2:] == [Goaway(), SubscribeDone(0, DoneCode.GOING_AWAY, 0, "bye")]
 
 
 def test_an_object_that_is_too_long_costs_its_stream_and_no_more() -> None:

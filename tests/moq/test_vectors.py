@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from vb.moq.codes import ObjectStatus
+from vb.moq.codes import MoqError, ObjectStatus, SessionCode
 from vb.moq.control import ControlStream
 from vb.moq.fields import Filter, Joining, Range
 from vb.moq.messages import (
@@ -37,7 +37,7 @@ from vb.moq.messages import (
     Unsubscribe,
     UnsubscribeAnnounces,
 )
-from vb.moq.objects import FetchHead, Object, ObjectStream, SubgroupHead
+from vb.moq.objects import FetchHead, Object, ObjectStream, SubgroupHead, read_datagram
 from vb.moq.wire import Location
 
 MIX = (b"mix",)
@@ -134,6 +134,38 @@ def test_a_stream_of_objects_is_read_as_the_draft_has_it(
     assert stream.head == head
     written = head.encode() + b"".join(one.encode(extended=head.extended) for one in objects)
     assert written.hex(" ") == wire.hex(" ")
+
+
+DATAGRAMS: dict[str, tuple[int, int, Object]] = {
+    # type, alias 2, group 100, object 5, priority; the rest is payload
+    "00 02 4064 05 80 616263": (2, 100, Object(5, b"abc")),
+    "01 02 00 05 80 04 404d 01 78 61": (2, 0, Object(5, b"a", extensions=((77, b"x"),))),
+    "02 02 00 05 80 03": (2, 0, Object(5, b"", ObjectStatus.END_OF_GROUP)),
+    "03 02 00 05 80 02 04 05 04": (2, 0, Object(5, b"", ObjectStatus.END_OF_TRACK, ((4, 5),))),
+}
+
+
+@pytest.mark.parametrize(("text", "found"), DATAGRAMS.items(), ids=lambda item: str(item)[:12])
+def test_a_datagram_is_read_as_the_draft_has_it(text: str, found: tuple[int, int, Object]) -> None:
+    assert read_datagram(bytes.fromhex(text)) == found
+
+
+@pytest.mark.parametrize(
+    "text", ["", "04 02 00 05 80 61", "00 02 00 05", "01 02 00 05 80 04 61", "02 02 00 05 80 09"]
+)
+def test_a_datagram_that_cannot_be_read_is_a_violation(text: str) -> None:
+    with pytest.raises(MoqError) as caught:
+        read_datagram(bytes.fromhex(text))
+    assert caught.value.code == SessionCode.PROTOCOL_VIOLATION
+
+
+@pytest.mark.parametrize("text", STREAMS)
+def test_objects_are_the_same_however_a_stream_is_cut(text: str) -> None:
+    wire, (_, objects) = bytes.fromhex(text), STREAMS[text]
+    for size in range(1, len(wire)):
+        stream = ObjectStream()
+        pieces = [wire[at : at + size] for at in range(0, len(wire), size)]
+        assert [item for piece in pieces for item in stream.receive(piece, fin=False)] == objects
 
 
 def test_the_head_of_a_fetch_is_recognised() -> None:

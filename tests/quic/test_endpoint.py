@@ -53,6 +53,22 @@ def test_streams_of_the_client_arrive_whole(bidirectional: bool) -> None:
     assert peer.told[-1][3] is True
 
 
+def test_datagrams_of_the_session_arrive_and_others_do_not() -> None:
+    world = World()
+    client, peer = world.joined()
+    assert client.http is not None
+    assert client.session_id is not None
+    for session, data in ((client.session_id, b"one"), (client.session_id + 4, b"two")):
+        client.http.send_datagram(session, data)
+        client.flush()
+        world.run(0.5)
+    assert [what for what in peer.told if what[0] == "datagram"] == [("datagram", b"one")]
+    client.quic.send_datagram_frame(b"")
+    client.flush()
+    world.run(0.5)
+    assert client.end_code() == 0x33  # H3_DATAGRAM_ERROR, RFC 9297 section 2.1
+
+
 @pytest.mark.parametrize("bidirectional", [True, False])
 def test_streams_of_ours_arrive_whole(bidirectional: bool) -> None:
     world = World()

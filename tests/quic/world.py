@@ -47,6 +47,9 @@ class Peer:
     def data(self, stream: int, data: bytes, *, fin: bool) -> None:
         self._tell("data", stream, data, fin)
 
+    def datagram(self, data: bytes) -> None:
+        self._tell("datagram", data)
+
     def stream_reset(self, stream: int, code: int) -> None:
         self._tell("reset", stream, code)
 

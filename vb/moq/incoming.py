@@ -1,4 +1,4 @@
-"""Streams of objects that the peer opens, and the subscriptions that they belong to.
+"""Objects that the peer sends, on streams or as datagrams, and the subscriptions that they belong to.
 
 Spec: draft-ietf-moq-transport-11 section 9.
 """
@@ -9,7 +9,7 @@ from typing import Final
 
 from vb.moq.codes import MoqError, ResetCode, SessionCode, violation
 from vb.moq.fields import Filter
-from vb.moq.objects import FetchHead, ObjectStream, TooLong
+from vb.moq.objects import FetchHead, ObjectStream, TooLong, read_datagram
 from vb.moq.publication import Track
 from vb.moq.subscription import Sink, Subscription
 from vb.quic.session import Session
@@ -107,6 +107,17 @@ class Incoming:
         if fin:
             self.forget(stream)
             subscription.sink.group_over(parser.head.group)
+
+    def datagram(self, data: bytes) -> None:
+        """Take an object that has come as a datagram.
+
+        Raises:
+            MoqError: it is not as it must be.
+        """
+        alias, group, item = read_datagram(data)
+        subscription = self._subscription(alias)
+        if subscription is not None:
+            subscription.sink.object(group, item)
 
     def _subscription(self, alias: int) -> Subscription | None:
         """Return whose objects they are; None when it is over, after which some may still come."""

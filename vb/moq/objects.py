@@ -1,6 +1,6 @@
-"""Data streams: objects of a subgroup, and the head of what a FETCH would bring.
+"""Objects: on the stream of a subgroup, or as a datagram each; and the head of what a FETCH would bring.
 
-Spec: draft-ietf-moq-transport-11 sections 9.2 and 9.4.
+Spec: draft-ietf-moq-transport-11 sections 9.2 to 9.4.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import Final
 
 from vb.moq.codes import ObjectStatus, violation
 from vb.moq.wire import Incomplete, Parameters, Reader, read_extensions, write_extensions
-from vb.quic.varint import varint
+from vb.quic.varint import read_varint, varint
 
 SUBGROUP_TYPES: Final = range(0x08, 0x0E)
 FETCH_TYPE: Final = 0x05
@@ -21,6 +21,10 @@ FIRST_OBJECT: Final = 0x0A
 EXPLICIT: Final = 0x0C
 """Its subgroup stands in its head."""
 EXTENDED: Final = 0x01
+
+DATAGRAM_TYPES: Final = range(0x04)
+STATUS: Final = 0x02
+"""Bit of a datagram's type: it has a status in the place of a payload."""
 
 MAX_EXTENSION_BYTES: Final = 4096
 MAX_PAYLOAD_BYTES: Final = 16_384
@@ -116,6 +120,9 @@ class ObjectStream:
             MoqError: they are not as they must be.
             TooLong: one is longer than anything that we take.
         """
+        whole = self._read_whole(data)
+        if whole is not None:
+            return [whole]
         self._buffer += data
         found: list[Object] = []
         at = 0
@@ -136,6 +143,20 @@ class ObjectStream:
                 raise violation("a stream ends within an object") from None
         del self._buffer[:at]
         return found
+
+    def _read_whole(self, data: bytes) -> Object | None:
+        """Return the object that some bytes are, as they mostly are; None when they are anything else."""
+        if self._buffer or not isinstance(self.head, SubgroupHead) or self.head.extended:
+            return None
+        found = read_varint(data)
+        size = None if found is None else read_varint(data, found[1])
+        if found is None or size is None:
+            return None
+        number, (count, at) = found[0], size
+        if number < self._last or not 0 < count <= MAX_PAYLOAD_BYTES or at + count != len(data):
+            return None
+        self._last = number
+        return Object(number, data[at:])
 
     def _read(self, reader: Reader, *, extended: bool) -> Object:
         number = reader.varint()
@@ -169,6 +190,27 @@ def _read_head(reader: Reader) -> SubgroupHead | FetchHead:
     form = kind & ~EXTENDED
     subgroup = reader.varint() if form == EXPLICIT else None if form == FIRST_OBJECT else 0
     return SubgroupHead(alias, group, subgroup, reader.byte(), extended=bool(kind & EXTENDED))
+
+
+def read_datagram(data: bytes) -> tuple[int, int, Object]:
+    """Return track alias, group and object of a datagram (section 9.3).
+
+    Raises:
+        MoqError: it is not as it must be.
+    """
+    reader = Reader(data)
+    try:
+        kind = reader.varint()
+        if kind not in DATAGRAM_TYPES:
+            raise violation(f"a datagram is of type {kind:#x}")
+        alias, group, number = reader.varint(), reader.varint(), reader.varint()
+        reader.byte()  # the publisher's priority
+        raw = reader.take(reader.varint()) if kind & EXTENDED else b""
+        payload = b"" if kind & STATUS else reader.take(reader.left)
+        status = _read_status(reader) if kind & STATUS else ObjectStatus.NORMAL
+    except Incomplete:
+        raise violation("a datagram is cut off") from None
+    return alias, group, Object(number, payload, status, read_extensions(raw))
 
 
 def _read_status(reader: Reader) -> ObjectStatus:

@@ -167,6 +167,8 @@ class MoqSession:
     def finish(self, reason: str = "", *, going_away: bool = False) -> None:
         """Say that nothing more comes; once it `is_taken` the session can be closed."""
         self._requests.stop()
+        if going_away and self._set_up:
+            self._send(Goaway())
         done = DoneCode.GOING_AWAY if going_away else DoneCode.TRACK_ENDED
         for publication in tuple(self._publications.values()):
             self.publish_done(publication, done, reason)
@@ -202,6 +204,15 @@ class MoqSession:
                 self._incoming.data(stream, data, fin=fin)
             else:
                 self._take_control(stream, data, fin=fin)
+        except MoqError as error:
+            self.fail(error.code, error.reason)
+
+    def datagram(self, data: bytes) -> None:
+        """Take a datagram of the session."""
+        if self.over:
+            return
+        try:
+            self._incoming.datagram(data)
         except MoqError as error:
             self.fail(error.code, error.reason)
 

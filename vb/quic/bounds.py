@@ -1,7 +1,7 @@
 """aioquic's connections with bounds on what a peer can make them keep.
 
-This is the only module that reaches into aioquic: what it overrides is private there, so `pyproject.toml`
-pins the version, and `tests/quic/` has a test for each of these bounds.
+This module, `recovery`, `packets` and `steady` reach into aioquic: what they override is private there, so
+`pyproject.toml` pins the version. `tests/quic/` has a test for each of these bounds.
 
 Spec: RFC 9000, RFC 9114, draft-ietf-webtrans-http3.
 """
@@ -19,6 +19,7 @@ from aioquic.h3.connection import (
     H3Connection,
     H3Stream,
     ProtocolError,
+    StreamType,
 )
 from aioquic.quic.configuration import QuicConfiguration
 from aioquic.quic.connection import Limit, QuicConnection
@@ -37,6 +38,8 @@ MAX_HEADER_BYTES: Final = 16 * 1024
 MAX_CONTROL_BYTES: Final = 4096
 MAX_OPEN_STREAMS: Final = 512
 """Streams that exist at a time, the peer's and ours."""
+_UNIDIRECTIONAL: Final = 0x02
+"""Bit of a stream's id (RFC 9000 §2.1)."""
 _MAX_FIELD_SECTION_SIZE: Final = 0x06
 _WEBTRANSPORT_MAX_SESSIONS: Final = 0xC671706A
 """Of draft 07; aioquic itself says what draft 02 asks for, as Chromium still does."""
@@ -123,6 +126,11 @@ class BoundedQuic(QuicConnection):
     def ending(self) -> ConnectionTerminated | None:
         """Why the connection ends, from the moment on at which either side knows."""
         return self._close_event
+
+    @property
+    def has_events(self) -> bool:
+        """Whether there are events to take."""
+        return bool(self._events)
 
     @property
     def is_overfull(self) -> bool:
@@ -221,6 +229,15 @@ class BoundedHttp(H3Connection):
         """Return the session of a stream that the peer has opened, or that is bidirectional."""
         found = self._stream.get(stream)
         return None if found is None else found.session_id
+
+    def carries(self, stream: int, session: int) -> bool:
+        """Tell whether all that comes on a stream now is data of a session, as its head has come before."""
+        found = self._stream.get(stream)
+        if found is None or found.session_id != session or found.buffer or self._is_done:
+            return False
+        if stream & _UNIDIRECTIONAL:
+            return bool(found.stream_type == StreamType.WEBTRANSPORT)
+        return bool(found.frame_type == FrameType.WEBTRANSPORT_STREAM)
 
     def is_own_uni(self, stream: int) -> bool:
         """Tell whether a stream is one of ours that only we send on, and none of HTTP/3 itself."""

@@ -14,7 +14,7 @@ IDLE_TIMEOUT_S: Final = 20.0
 """From the last sign of life on, or from our first attempt to get one."""
 MAX_STREAM_BYTES: Final = 256 * 1024
 MAX_DATAGRAM_FRAME_BYTES: Final = 65536
-"""WebTransport cannot be had without datagrams; ours drops them."""
+"""WebTransport cannot be had without datagrams; longer ones than a packet never come."""
 
 
 def server_configuration(identity: Identity) -> QuicConfiguration:

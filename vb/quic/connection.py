@@ -13,14 +13,20 @@ from typing import Any, Final
 
 import structlog
 from aioquic.h3.connection import ErrorCode
-from aioquic.h3.events import DataReceived, HeadersReceived, WebTransportStreamDataReceived
+from aioquic.h3.events import (
+    DatagramReceived,
+    DataReceived,
+    HeadersReceived,
+    WebTransportStreamDataReceived,
+)
 from aioquic.quic import events
 from aioquic.quic.packet import QuicErrorCode
 
 from vb.limits.rate import RateLimit
-from vb.quic.bounds import BoundedHttp, BoundedQuic
+from vb.quic.bounds import BoundedHttp
 from vb.quic.requests import Headers, Site, accepting_headers, read_request, refusing_answer
 from vb.quic.session import Accept, Receiver, Refusal
+from vb.quic.steady import SteadyQuic
 from vb.quic.webtransport import STREAM_REJECTED, WebTransportSession
 
 log = structlog.get_logger(__name__)
@@ -77,7 +83,7 @@ class Connection:
         issued, retired: connection ids that reach it, and those that do not any more, since they were taken.
     """
 
-    def __init__(self, quic: BoundedQuic, source: Address, now: float, hooks: Hooks) -> None:
+    def __init__(self, quic: SteadyQuic, source: Address, now: float, hooks: Hooks) -> None:
         self.host = source_of(source)
         self.is_open = False
         self.failure: str | None = None
@@ -135,14 +141,22 @@ class Connection:
             return False
         self._silent_at = now + SILENT_S
         self._quic.receive_datagram(data, source, now)
-        if self._quic.is_overfull:
+        if not self._quic.is_steady and self._quic.is_overfull:
             self._quic.close(QuicErrorCode.CRYPTO_BUFFER_EXCEEDED, reason_phrase="too much out of order")
         self._take_events(now)
         self._watch(now)
         return True
 
+    def is_idle(self, now: float) -> bool:
+        """Tell whether `flush` would give nothing now, and nothing else of this has changed."""
+        if self._quic.has_something(now) or self.is_over or self.issued or self.retired:
+            return False
+        return self.session is None or not (self.session.is_over or self.session.has_overruns)
+
     def expire(self, now: float) -> None:
         """Do what is due."""
+        if self.deadline > now:
+            return
         timer = self._quic.get_timer()
         if timer is not None and now >= timer:
             self._quic.handle_timer(now)
@@ -182,12 +196,16 @@ class Connection:
     # -- events --------------------------------------------------------------------------------------------
 
     def _take_events(self, now: float) -> None:
-        while (event := self._quic.next_event()) is not None:
+        while self._quic.has_events:
+            event = self._quic.next_event()
+            assert event is not None
             self._take(event, now)
 
     def _take(self, event: events.QuicEvent, now: float) -> None:
         if isinstance(event, events.StreamDataReceived):
-            self._take_http(event)
+            self._take_bytes(event)
+        elif isinstance(event, events.DatagramFrameReceived):
+            self._take_datagram(event)
         elif isinstance(event, events.StreamReset | events.StopSendingReceived):
             self._take_end_of_stream(event)
         elif isinstance(event, events.HandshakeCompleted):
@@ -209,10 +227,25 @@ class Connection:
         if not self.is_open and self.failure is None:
             self.failure = _failure(event)
 
-    def _take_http(self, event: events.StreamDataReceived) -> None:
-        if self._http is None:
+    def _take_bytes(self, event: events.StreamDataReceived) -> None:
+        session, http = self.session, self._http
+        if http is None:
             return
-        for item in self._http.handle_event(event):
+        is_data = session is not None and not session.is_over and not event.end_stream
+        if is_data and session is not None and http.carries(event.stream_id, session.stream):
+            session.receive(event.stream_id, event.data, fin=False)
+        else:
+            self._take_http(http, event)
+
+    def _take_datagram(self, event: events.DatagramFrameReceived) -> None:
+        items = self._http.handle_event(event) if self._http is not None else []
+        for item in items:
+            if isinstance(item, DatagramReceived) and self._is_session(item.stream_id):
+                assert self.session is not None
+                self.session.receive_datagram(item.data)
+
+    def _take_http(self, http: BoundedHttp, event: events.StreamDataReceived) -> None:
+        for item in http.handle_event(event):
             if isinstance(item, WebTransportStreamDataReceived):
                 self._take_data(item)
             elif isinstance(item, HeadersReceived):
@@ -222,7 +255,7 @@ class Connection:
                 self.session.receive_request(item.data, fin=item.stream_ended)
             if isinstance(item, HeadersReceived | DataReceived) and item.stream_ended:
                 self._requests.discard(item.stream_id)
-        if self._http.is_over and self.session is not None:
+        if http.is_over and self.session is not None:
             self.session.end(ErrorCode.H3_GENERAL_PROTOCOL_ERROR, "HTTP/3 was broken")
 
     def _take_data(self, item: WebTransportStreamDataReceived) -> None:

@@ -23,11 +23,12 @@ from aioquic.quic.packet import QuicPacketType, pull_quic_header
 
 from vb.limits.rate import RateLimit
 from vb.quic.answers import Answers, SpentTokens
-from vb.quic.bounds import BoundedQuic
 from vb.quic.connection import Address, Connection, Hooks, source_of
-from vb.quic.invariants import CONNECTION_ID_BYTES, Heading, read_heading
+from vb.quic.grid import grid_from
+from vb.quic.invariants import CONNECTION_ID_BYTES, Heading, destination_of, read_heading
 from vb.quic.requests import Site
 from vb.quic.session import Accept
+from vb.quic.steady import SteadyQuic
 
 log = structlog.get_logger(__name__)
 
@@ -147,21 +148,21 @@ class Endpoint:
 
     def receive(self, data: bytes, source: Address, now: float) -> None:
         """Take a datagram."""
+        connection = self._routes.get(destination_of(data))
+        if connection is not None:
+            if not self._guard(connection, partial(connection.receive, data, source, now), otherwise=True):
+                self.dropped["rate"] += 1
+            self._look_after(connection, now)
+            return
         heading = read_heading(data)
         if heading is None:
             self.dropped["garbage"] += 1
             return
-        connection = self._routes.get(heading.destination)
-        if connection is not None:
-            self._dirty[connection] = None
-            if not self._guard(connection, partial(connection.receive, data, source, now), otherwise=True):
-                self.dropped["rate"] += 1
-        else:
-            try:
-                self._take_stranger(heading, data, source, now)
-            except Exception:
-                log.exception("the datagram of a stranger failed")
-                self._count_fault("connection")
+        try:
+            self._take_stranger(heading, data, source, now)
+        except Exception:
+            log.exception("the datagram of a stranger failed")
+            self._count_fault("connection")
 
     def expire(self, now: float) -> None:
         """Do what is due."""
@@ -170,8 +171,8 @@ class Endpoint:
             if self._armed.get(connection) != at:
                 continue
             del self._armed[connection]
-            self._dirty[connection] = None
             self._guard(connection, partial(connection.expire, now), otherwise=None)
+            self._look_after(connection, now)
 
     def close(self) -> None:
         """Take nothing new and end every connection; their last datagrams are the next to send."""
@@ -202,14 +203,30 @@ class Endpoint:
         self._out.extend(self._guard(connection, partial(connection.flush, now), otherwise=nothing))
         if connection not in self._ids:
             return
-        self._route(connection)
+        if connection.issued or connection.retired:
+            self._route(connection)
         if connection.is_open and connection in self._greeting:
             self.opened += 1
             self._end_greeting(connection)
         if connection.is_over:
             self._forget(connection)
             return
+        self._arm(connection, now)
+
+    def _look_after(self, connection: Connection, now: float) -> None:
+        """Let a connection send what it has, or wait for its time."""
+        if connection not in self._ids:
+            return
+        if connection in self._greeting or not connection.is_idle(now):
+            self._dirty[connection] = None
+        else:
+            self._arm(connection, now)
+
+    def _arm(self, connection: Connection, now: float) -> None:
+        """Let `expire` look at a connection when something of it is due."""
         at = min(connection.deadline, now + LOOK_AT_LEAST_S)
+        if connection.is_open:
+            at = grid_from(at)
         if at < self._armed.get(connection, math.inf):
             self._pushes += 1
             self._armed[connection] = at
@@ -286,7 +303,7 @@ class Endpoint:
                 self._out.append((self._answers.refuse(header), source))
             return
         self._spent.spend(retry_id, now)
-        quic = BoundedQuic(self.configuration, original_id, retry_id, self._answers.reset_token)
+        quic = SteadyQuic(self.configuration, original_id, retry_id, self._answers.reset_token)
         self._begin(Connection(quic, source, now, self._hooks), retry_id, data, source, now)
 
     def _has_room(self, host: str, now: float) -> bool:

@@ -28,6 +28,13 @@ class Heading:
     version: int | None
 
 
+def destination_of(data: bytes) -> bytes:
+    """Return the connection id that a datagram is for; it may be cut off."""
+    if not data or not data[0] & _LONG:
+        return data[1 : 1 + CONNECTION_ID_BYTES]
+    return data[6 : 6 + data[5]] if len(data) > 6 else b""
+
+
 def read_heading(data: bytes) -> Heading | None:
     """Return how a datagram begins; None when no version of QUIC begins like that."""
     size = len(data)

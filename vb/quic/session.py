@@ -64,6 +64,9 @@ class Receiver(Protocol):
     def data(self, stream: int, data: bytes, *, fin: bool) -> None:
         """Take bytes of a stream, which the peer may just have opened by them."""
 
+    def datagram(self, data: bytes) -> None:
+        """Take a datagram of the session, which may have overtaken others."""
+
     def stream_reset(self, stream: int, code: int) -> None:
         """The peer has given up its half of a stream."""
 

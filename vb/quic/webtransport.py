@@ -156,6 +156,10 @@ class WebTransportSession:
         elif fin:  # nothing more comes of it
             self._tell(lambda receiver: receiver.stream_reset(stream, 0))
 
+    def receive_datagram(self, data: bytes) -> None:
+        """Take a datagram of the session."""
+        self._tell(lambda receiver: receiver.datagram(data))
+
     def stream_reset(self, stream: int, code: int) -> None:
         """Take note that the peer gave up its half of a stream."""
         self._muted.discard(stream)

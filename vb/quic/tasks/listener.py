@@ -16,6 +16,7 @@ import trio
 from vb.errors import ConfigError
 from vb.metrics import Reading
 from vb.quic.certificate import CertificateError, Identity, make_identity, read_identity
+from vb.quic.grid import grid_after
 from vb.quic.session import Accept
 from vb.quic.tasks.socket import Address, QuicSocket
 
@@ -102,12 +103,28 @@ class Listener:
     async def _receive(self) -> None:
         while True:
             await self._socket.wait()
-            self._in_turn = True
-            self._socket.take(self._take)
-            self._flush()
-            self._in_turn = False
-            if self._endpoint.deadline() < self._sleeps_until:
-                self._woken.set()
+            while self._receive_some():
+                await self._pause()
+
+    def _receive_some(self) -> int:
+        """Take what has come, and send what comes of it; returns how many datagrams there were."""
+        self._in_turn = True
+        taken = self._socket.take(self._take)
+        self._flush()
+        self._in_turn = False
+        if self._endpoint.deadline() < self._sleeps_until:
+            self._woken.set()
+        return taken
+
+    async def _pause(self) -> None:
+        """Let some more come: to wake up for each datagram costs more than to read it.
+
+        Handshakes are not kept waiting, and a full batch is followed by the next.
+        """
+        if self._socket.is_drained and not self._endpoint.handshakes:
+            await trio.sleep_until(grid_after(trio.current_time()))
+        else:
+            await trio.lowlevel.checkpoint()
 
     def _take(self, data: bytes, source: Address) -> None:
         self._endpoint.receive(data, source, trio.current_time())

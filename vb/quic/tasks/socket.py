@@ -31,6 +31,7 @@ class QuicSocket:
 
     Attributes:
         unsent: datagrams that it did not take.
+        is_drained: whether the last `take` has left nothing.
 
     Raises:
         OSError: the address cannot be bound.
@@ -38,6 +39,7 @@ class QuicSocket:
 
     def __init__(self, addr: str, setting: str) -> None:
         self.unsent = 0
+        self.is_drained = True
         address = parse_listen_address(addr)
         self._socket = socket.socket(address.family, socket.SOCK_DGRAM)
         self._room = bytearray(_MAX_DATAGRAM_BYTES)
@@ -73,14 +75,17 @@ class QuicSocket:
         """Wait until something has come."""
         await trio.lowlevel.wait_readable(self._socket)
 
-    def take(self, receive: Callable[[bytes, Address], None]) -> None:
-        """Hand on what has come, as much as may be done in one turn of the loop."""
+    def take(self, receive: Callable[[bytes, Address], None]) -> int:
+        """Hand on what has come, as much as may be done in one turn of the loop; returns how many."""
         until = trio.current_time() + TURN_S
-        for _ in range(BATCH):
+        self.is_drained = False
+        for taken in range(BATCH):
             try:
                 size, address = self._socket.recvfrom_into(self._room)
             except OSError:  # nothing left, or the failure of something sent before
-                return
+                self.is_drained = True
+                return taken
             receive(bytes(self._view[:size]), address)
             if trio.current_time() >= until:
-                return
+                return taken + 1
+        return BATCH
