@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Final
 
 import trio
@@ -44,11 +44,12 @@ class _Ticker(trio.abc.Instrument):
     def before_task_step(self, task: trio.lowlevel.Task) -> None:
         """Tick if it is time for that; called by Trio before each step of any task."""
         now = self._now()
-        if now >= self._begins_at and self.failure is None:
+        if now >= self._begins_at:
             try:
                 self.tick(now)
-            except BaseException as error:  # Trio would only log it and go on without ticks
+            except BaseException as error:  # Trio logs it and goes on; the clock's task ends then
                 self.failure = error
+                raise
 
     def before_io_wait(self, timeout: float) -> None:
         """Note when nobody has anything to do; called by Trio before it waits, or only looks, for events."""
@@ -104,7 +105,8 @@ def _instrument(instrument: trio.abc.Instrument) -> Iterator[None]:
     try:
         yield
     finally:
-        trio.lowlevel.remove_instrument(instrument)
+        with suppress(KeyError):  # one that has failed is not there any more
+            trio.lowlevel.remove_instrument(instrument)
 
 
 def _is_realtime() -> bool:
