@@ -37,6 +37,15 @@ def resident_bytes(pid: int) -> int:
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * _PAGE
 
 
+def move_children(pid: int, cores: frozenset[int]) -> int:
+    """Let the processes that a process has started run on other cores; returns how many there are."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    for child in children:
+        for thread in os.listdir(f"/proc/{child}/task"):
+            os.sched_setaffinity(int(thread), cores)
+    return len(children)
+
+
 def raise_open_files() -> None:
     """Allow this process and those it starts as many open files as the system permits."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)

@@ -15,7 +15,7 @@ from bench.cases import STORED_S, SignallingCase
 from bench.events import lost_events
 from bench.figures import Spread
 from bench.generator import FinishedCall
-from bench.host import Placement, placed, placements
+from bench.host import Placement, move_children, placed, placements
 from bench.load.churn import Rush
 from bench.outcome import Options, Outcome, SignallingFigures
 from bench.server import late_percent, tick_lateness
@@ -39,7 +39,8 @@ class Answering(Application):
 def run_signalling(case: SignallingCase, checkout: Path, options: Options) -> Outcome:
     """Offer calls at a rate and read what the server's process used for them.
 
-    The application shares the cores of the generator, so that the server has its own alone.
+    The application shares the cores of the generator, so that the server has its own alone. So do a database
+    and the server's process that writes to it, as they would run wherever there is room.
     """
     load = Load(case.calls, application=Answering, talks=False)
     _, load_place = placements(realtime=False)
@@ -48,6 +49,7 @@ def run_signalling(case: SignallingCase, checkout: Path, options: Options) -> Ou
         open_bed(checkout, load, settings, options) as bed,
         placed(load_place),
     ):
+        move_children(bed.server.pid, load_place.cores)
         warm = _offer(bed, case, case.warm_up)
         bed.wait(REST_S)
         bed.generator.mark()
