@@ -232,10 +232,23 @@ async def test_garbage_on_its_pipe_ends_it_with_a_status_of_its_own() -> None:
         assert await process.end() == 2
 
 
+async def test_what_lies_in_the_folder_the_server_was_started_in_is_not_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = str(Path(vb.__path__[0]).parent)
+    (tmp_path / "struct.py").write_text("raise SystemExit('not mine')")
+    monkeypatch.setattr(sys, "path", [root, *(path for path in sys.path if path not in ("", root))])
+    monkeypatch.chdir(tmp_path)
+    process = await apart.launch_program()()
+    with trio.fail_after(WITHIN_S):
+        assert await process.incoming.receive_some(100)
+        assert await process.end() == 0
+
+
 async def test_it_gets_what_libpq_reads_of_the_environment_and_no_key(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    for name in ("PGPASSFILE", "PGPASSWORD", "HOME", "DEEPGRAM_API_KEY", "VB_API_TOKENS"):
+    for name in ("PGPASSFILE", "PGPASSWORD", "HOME", "LD_LIBRARY_PATH", "DEEPGRAM_API_KEY", "VB_API_TOKENS"):
         monkeypatch.setenv(name, "x")
     show = "import os, sys; sys.stdout.write(' '.join(os.environ)); sys.stdout.flush()"
     process = await launcher([sys.executable, "-c", show], apart.PASSED_ON)()
@@ -245,7 +258,7 @@ async def test_it_gets_what_libpq_reads_of_the_environment_and_no_key(
             found += part
         await process.end()
     names = set(found.decode().split())
-    assert {"PGPASSFILE", "PGPASSWORD", "HOME"} <= names
+    assert {"PGPASSFILE", "PGPASSWORD", "HOME", "LD_LIBRARY_PATH"} <= names
     assert names.isdisjoint({"DEEPGRAM_API_KEY", "VB_API_TOKENS"})
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from contextlib import suppress
 
 
 def settle_in(niceness: int) -> tuple[int, int]:
@@ -14,9 +15,12 @@ def settle_in(niceness: int) -> tuple[int, int]:
     """
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # it means the server, which then closes the pipe
-    if os.sched_getscheduler(0) != os.SCHED_OTHER:  # a server before everything else is that alone
-        os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
-    os.nice(niceness)
+    # Whoever runs the server may forbid either, as the systemd unit does: the work is done all the same.
+    with suppress(OSError):
+        if os.sched_getscheduler(0) != os.SCHED_OTHER:  # a server before everything else is that alone
+            os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
+    with suppress(OSError):
+        os.nice(niceness)
     outgoing = os.dup(1)
     os.dup2(2, 1)  # whatever a library prints stays out of the messages
     return 0, outgoing

@@ -102,7 +102,7 @@ async def start(command: Sequence[str], pass_on: Sequence[str] = ()) -> HelperPr
             if any(fnmatchcase(name, pattern) for pattern in pass_on)
         },
         "PATH": os.defpath,
-        "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path),
+        "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path if isinstance(path, str)),
         "PYTHONUTF8": "1",
         "OMP_NUM_THREADS": "1",
         "OPENBLAS_NUM_THREADS": "1",

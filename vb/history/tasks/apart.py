@@ -38,8 +38,9 @@ LATE_S: Final = 20.0
 """A round that takes so long is told: whoever the process waits for does not answer."""
 CLOSE_S: Final = 6.0
 """How long a process may take to let go of everything."""
-PASSED_ON: Final = ("PG*", "KRB5*", "SSL_*", "OPENSSL_*", "LC_*", "LANG", "TZ", "HOME", "USER", "LOGNAME")
-"""What libpq reads of the environment, and what it needs for that."""
+_OF_LIBPQ: Final = ("PG*", "KRB5*", "SSL_*", "OPENSSL_*", "LC_*", "LANG", "TZ", "HOME", "USER", "LOGNAME")
+PASSED_ON: Final = (*_OF_LIBPQ, "LD_LIBRARY_PATH", "PYTHONHOME")
+"""What libpq reads of the environment, and what it and the interpreter are found by."""
 LEVELS: Final = frozenset({"debug", "info", "warning", "error", "critical"})
 _READ_BYTES: Final = 65_536
 _ENDED: Final = "ended"
@@ -47,7 +48,7 @@ _ENDED: Final = "ended"
 
 def launch_program() -> Launch:
     """Return what starts the process that writes."""
-    return launcher([sys.executable, "-m", "vb.history.program"], PASSED_ON)
+    return launcher([sys.executable, "-P", "-m", "vb.history.program"], PASSED_ON)
 
 
 @dataclass(slots=True)
@@ -210,6 +211,10 @@ class Apart:
             process = await self._launch()
         except OSError as exc:
             return f"cannot be started: {exc.strerror}"
+        except Exception as exc:  # the boundary of a start: the history goes on as long as the server does
+            before.faults += 1
+            log.exception("the process that writes the call history cannot be started")
+            return f"cannot be started: {type(exc).__name__}"
         before.starts += 1
         self._pulse.begin(trio.current_time())
         status = 0

@@ -58,4 +58,4 @@ def own_command(models: str, voice: str, model: str, rows: int, turn_model: str 
         "--turn-model": turn_model,
     }
     options = [part for name, value in values.items() for part in (name, value) if value]
-    return [sys.executable, "-m", module, *options]
+    return [sys.executable, "-P", "-m", module, *options]

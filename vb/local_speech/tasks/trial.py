@@ -18,7 +18,7 @@ def try_sherpa(folder: Path) -> None:
     Raises:
         EngineFailed: it cannot be loaded.
     """
-    command = [sys.executable, "-m", "vb.local_speech.tasks.trial", str(folder)]
+    command = [sys.executable, "-P", "-m", "vb.local_speech.tasks.trial", str(folder)]
     try:
         ended = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=_WITHIN_S)
     except subprocess.TimeoutExpired:

@@ -1,0 +1,66 @@
+"""What a process does at its start, and what it gets from the server."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import pytest
+import trio
+
+from vb.children.tasks.process import HelperProcess, launcher
+
+pytestmark = pytest.mark.integration
+
+WITHIN_S = 30
+
+_FORBIDDEN = """
+import os
+
+def forbidden(*_):
+    raise PermissionError(1, "Operation not permitted")
+
+os.nice = os.sched_getscheduler = os.sched_setscheduler = forbidden
+from vb.children.inside import settle_in, write_all
+write_all(settle_in(5)[1], b"ready")
+"""
+
+_NOT_SET = """
+import os
+
+def forbidden(*_):
+    raise PermissionError(1, "Operation not permitted")
+
+os.sched_getscheduler = lambda _: os.SCHED_RR
+os.sched_setscheduler = forbidden
+from vb.children.inside import settle_in, write_all
+write_all(settle_in(5)[1], b"%d" % os.nice(0))
+"""
+
+
+async def _output(process: HelperProcess) -> str:
+    said = b""
+    with trio.fail_after(WITHIN_S):
+        while part := await process.incoming.receive_some(4096):
+            said += part
+        await process.end()
+    return said.decode()
+
+
+async def _said(*command: str) -> str:
+    return await _output(await launcher([sys.executable, "-P", *command])())
+
+
+async def test_a_process_that_may_not_stand_back_works_all_the_same() -> None:
+    assert await _said("-c", _FORBIDDEN) == "ready"
+
+
+async def test_what_is_forbidden_does_not_keep_it_from_what_is_not() -> None:
+    assert await _said("-c", _NOT_SET) == str(min(19, os.nice(0) + 5))
+
+
+async def test_a_strange_entry_of_the_path_keeps_no_process_from_its_start(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sys, "path", [*sys.path, b"/bytes", None])
+    assert await _said("-c", "print('started', end='')") == "started"
