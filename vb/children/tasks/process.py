@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable, Sequence
@@ -15,6 +16,10 @@ END_S: Final = 1.0
 """How long a helper may take to end by itself once its pipe is closed."""
 _TAIL_BYTES: Final = 4096
 """What is kept of what it says on standard error."""
+_WORDS: Final = 200
+"""Characters of its last line there."""
+_WORDS_S: Final = 0.2
+"""How long the rest of it is waited for once the process has ended."""
 
 
 class HelperProcess(Protocol):
@@ -34,10 +39,15 @@ class HelperProcess(Protocol):
         """Take what it says on standard error until it ends, and return the last of it."""
         ...
 
+    @property
+    def last_words(self) -> str:
+        """Return the last line of that so far, cut short; all of it once the process has been ended."""
+        ...
+
     async def end(self) -> int:
         """End it for sure and return its status.
 
-        Cancellation: to be shielded; takes a second or so.
+        Cancellation: to be shielded; takes a second or so, and two if even the kernel cannot end it at once.
         """
         ...
 
@@ -52,14 +62,18 @@ class _Process:
             raise RuntimeError("a helper without pipes")
         self._process = process
         self._errors = errors
+        self._tail = b""
         self.outgoing: trio.abc.SendStream = process.stdin
         self.incoming: trio.abc.ReceiveStream = process.stdout
 
     async def listen(self) -> str:
-        tail = b""
         async for part in self._errors:
-            tail = (tail + part)[-_TAIL_BYTES:]
-        return tail.decode(errors="replace")
+            self._tail = (self._tail + part)[-_TAIL_BYTES:]
+        return self._tail.decode(errors="replace")
+
+    @property
+    def last_words(self) -> str:
+        return self._tail.decode(errors="replace").strip().rpartition("\n")[2][:_WORDS]
 
     async def end(self) -> int:
         await self.outgoing.aclose()
@@ -67,10 +81,13 @@ class _Process:
             await self._process.wait()
         if self._process.returncode is None:
             self._process.kill()
-        status = await self._process.wait()
+            with trio.move_on_after(END_S):  # one that waits for a disk which is away ends when that is back
+                await self._process.wait()
+        with trio.move_on_after(_WORDS_S):  # whoever has inherited the pipe may keep it open
+            await self.listen()
         await self.incoming.aclose()
         await self._errors.aclose()
-        return status
+        return -signal.SIGKILL if self._process.returncode is None else self._process.returncode
 
 
 def launcher(command: Sequence[str], pass_on: Sequence[str] = ()) -> Launch:

@@ -38,6 +38,8 @@ LATE_S: Final = 20.0
 """A round that takes so long is told: whoever the process waits for does not answer."""
 CLOSE_S: Final = 6.0
 """How long a process may take to let go of everything."""
+END_S: Final = 3.0
+"""How long its end is waited for before what it has not taken is kept here."""
 _OF_LIBPQ: Final = ("PG*", "KRB5*", "SSL_*", "OPENSSL_*", "LC_*", "LANG", "TZ", "HOME", "USER", "LOGNAME")
 PASSED_ON: Final = (*_OF_LIBPQ, "LD_LIBRARY_PATH", "PYTHONHOME")
 """What libpq reads of the environment, and what it and the interpreter are found by."""
@@ -96,6 +98,7 @@ class Apart:
         self._round: Round | None = None
         self._numbers = 0
         self._fault = ""
+        self._last_words = ""
         self._process_problem = ""
         self._closed = self._gone = False
         self._scope = trio.CancelScope()
@@ -133,6 +136,9 @@ class Apart:
 
     async def round(self, changes: Sequence[Change], *, last: bool = False) -> None:
         """Keep changes; see `Keeping`. To be called when it is free."""
+        if not self._pulse.ready:  # it has ended since then, and nobody would answer
+            self._report(Kept(refused=list(changes)))
+            return
         asked = self._ask(changes, Kind.ROUND, last=last)
         while self._round is asked:
             await self._changed.wait()
@@ -156,12 +162,15 @@ class Apart:
         with trio.move_on_after(CLOSE_S):
             if not self._gone and (left or self._pulse.ready):
                 await self.wait_free()
-                asked = self._ask(changes, Kind.CLOSE, calls_left=calls_left)
+                # All of it, as the process that was asked before may have ended meanwhile: what comes twice
+                # does no harm.
+                asked = self._ask(left, Kind.CLOSE, calls_left=calls_left)
                 while self._round is asked:
                     await self._changed.wait()
         self._scope.cancel()
-        while not self._gone:
-            await self._changed.wait()
+        with trio.move_on_after(END_S):
+            while not self._gone:
+                await self._changed.wait()
         if not self._closed:  # the disk may work all the same, and the next server finds what lies there
             work = partial(self._rescue().close, left, calls_left=True)
             await trio.to_thread.run_sync(work, abandon_on_cancel=True)
@@ -185,7 +194,10 @@ class Apart:
             return
         rest_s = self._restarts.rest_s(trio.current_time() - started)
         log.error(
-            "the process that writes the call history stopped", reason=fault, restart_in_s=round(rest_s, 1)
+            "the process that writes the call history stopped",
+            reason=fault,
+            said=self._last_words,
+            restart_in_s=round(rest_s, 1),
         )
         self._before = replace(self.status, problems={})
         self._before.failures["process"] += 1
@@ -202,7 +214,7 @@ class Apart:
 
     async def _live(self) -> str:
         """Run one process until it ends; returns what went wrong."""
-        self._pulse, self._fault = Pulse(), ""
+        self._pulse, self._fault, self._last_words = Pulse(), "", ""
         self._messages = Splitter([kind for kind in Kind if kind >= Kind.READY], MAX_BODY_BYTES)
         before = self._before
         start = replace(self._start, seen_us=before.seen_us, again=before.starts > 0)
@@ -222,13 +234,14 @@ class Apart:
             async with trio.open_nursery() as nursery:
                 end = nursery.cancel_scope.cancel
                 nursery.start_soon(self._read, process, end)
-                nursery.start_soon(self._write, process, end)
+                nursery.start_soon(self._write, process)
                 nursery.start_soon(self._watch, end)
                 nursery.start_soon(self._listen, process)
         finally:
             self._pulse = Pulse()
             with trio.CancelScope(shield=True):
                 status = await process.end()
+                self._last_words = process.last_words
         return f"it ended with status {status}" if self._fault == _ENDED else self._fault
 
     def _end(self, fault: str, end: Callable[[], None]) -> None:
@@ -239,7 +252,7 @@ class Apart:
         self._changed.set()
         self._changed = trio.Event()
 
-    async def _write(self, process: HelperProcess, end: Callable[[], None]) -> None:
+    async def _write(self, process: HelperProcess) -> None:
         try:
             while True:
                 while self._outbox:
@@ -247,7 +260,7 @@ class Apart:
                         await process.outgoing.send_all(message)
                 await self._wake.wait()
         except (trio.BrokenResourceError, trio.ClosedResourceError):
-            self._end(_ENDED, end)
+            pass  # what it has said before is still to be read; that ends as well
 
     async def _read(self, process: HelperProcess, end: Callable[[], None]) -> None:
         try:
@@ -280,8 +293,8 @@ class Apart:
         asked, fields = self._round, fields_of(body)
         if asked is None or asked.number != number:
             raise Garbage("an answer to nothing")
-        self._round = None
         if kind is Kind.CLOSED:
+            self._round = None
             self._closed = bool(fields.get("kept"))
             self._change()
             return
@@ -289,6 +302,7 @@ class Apart:
         if fields.get("refused"):
             kept.refused = list(asked.changes)
         self._now = replace(unpack_status(fields), rss_kb=self._now.rss_kb)
+        self._round = None  # not before all of the answer is read: else its changes would lie nowhere
         self._process_problem = ""
         self._report(kept)
         self._change()

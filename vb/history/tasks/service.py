@@ -42,8 +42,9 @@ PAUSE_S: Final = 0.05
 RETRY_S: Final = 2.0
 OPEN_S: Final = 10.0
 """How long a question waits at most for the database to be opened after the start."""
-CLOSE_S: Final = 10.0
-"""How long the end of the server waits for the last round; a thread that still writes is waited for."""
+CLOSE_S: Final = 15.0
+"""How long the end of the server waits for what writes to let go, and for what that has not taken to be kept;
+a thread that still writes is waited for."""
 TAKE: Final = 500
 TAKE_AT_ONCE: Final = 25
 """Of them, between two passes of the event loop."""
@@ -302,10 +303,14 @@ class History:
             await self.keeper.wait_done()
 
     async def close(self) -> None:
-        """Let go of the database; what is not written lies in the durable queue."""
-        with trio.CancelScope(shield=True):
-            left = self.collector.take(self.collector.waiting)
+        """Let go of the database; what is not written lies in the durable queue.
+
+        Cancellation: shielded; ends within CLOSE_S and a little, whatever a process does.
+        """
+        left = self.collector.take(self.collector.waiting)
+        with trio.move_on_after(CLOSE_S, shield=True):
             await self.keeper.close(left, calls_left=bool(len(self.collector)))
+        with trio.move_on_after(RETRY_S, shield=True):
             await trio.to_thread.run_sync(self.store.close, abandon_on_cancel=True)
 
 
@@ -359,5 +364,4 @@ async def open_history(
             unsubscribe()
             with trio.move_on_after(CLOSE_S, shield=True):
                 await history.drain(trio.current_time() + RETRY_S)
-            with trio.move_on_after(CLOSE_S, shield=True):
-                await history.close()
+            await history.close()
