@@ -60,7 +60,7 @@ class Writing:
         return self._stream
 
     async def listen(self) -> str:
-        await trio.sleep_forever()
+        await trio.Event().wait()
         return ""
 
     async def end(self) -> int:
@@ -220,13 +220,8 @@ async def test_a_history_is_closed_in_time_whatever_its_keeper_does(
 async def test_the_log_has_the_last_words_of_a_process_that_ended() -> None:
     code = "import sys; sys.stderr.write('a line\\n' + 'y' * 300 + '\\n'); sys.exit(7)"
     seen: list[str] = []
-    keeper = Apart(
-        START,
-        lambda _: None,
-        lambda: None,
-        launcher([sys.executable, "-P", "-c", code]),
-        lambda: 0.0,  # type: ignore[arg-type, return-value]
-    )
+    launch = launcher([sys.executable, "-P", "-c", code])
+    keeper = Apart(START, lambda _: None, lambda: None, launch, lambda: 0.0)  # type: ignore[arg-type, return-value]
     with trio.fail_after(WITHIN_S), structlog.testing.capture_logs() as logs:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(keeper.run)

@@ -23,6 +23,7 @@ from vb.history import keeper as module
 from vb.history.database import reading
 from vb.history.edge import list_calls
 from vb.history.runs import GONE_AFTER_US, SEEN_EVERY_S
+from vb.history.spool import Spool
 from vb.history.store import Store
 from vb.history.tasks import keeping, open_history, service
 from vb.history.writer import Recorded
@@ -337,3 +338,40 @@ def test_several_changes_of_one_call_are_given_back_whole() -> None:
     newest = {number: data for change in changes for number, data in change.parts}
     assert dict(again.parts) == newest
     assert sum(len(data.split(b"\n")) for data in newest.values()) == 150
+
+
+def test_two_files_of_one_run_that_end_up_in_one_lose_nothing(tmp_path: Path) -> None:
+    one, two = Spool(tmp_path, RUN), Spool(tmp_path, RUN)
+    one.put([b"first"])
+    two.put([b"second"])
+    one._store._db.close()  # as a killed process does
+    two.take_over()
+    assert sorted(item.data for item in two.take(10)) == [b"first", b"second"]
+    two.close()
+
+
+def test_calls_are_told_of_before_the_queue_lets_go_of_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[uuid.UUID] = []
+    url = f"sqlite:///{tmp_path}/calls.db"
+    lost, _ = keeper(url, tmp_path / "queue", OTHER)
+    lost.round([change(3, duration_us=None)])
+    kill(lost)
+    one, _ = keeper(url, tmp_path / "queue")
+    one._tell = lambda kept: told.extend(ids([*kept.recorded, *kept.closed]))
+    really = Spool.ack
+
+    def dying(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Spool, "ack", dying)
+    with pytest.raises(KeyboardInterrupt):
+        one.round([change(1), change(2, duration_us=None)])
+    assert told == [change(1).call_id]
+    monkeypatch.setattr(Spool, "ack", really)
+    monkeypatch.setattr(Spool, "settle", dying)
+    with pytest.raises(KeyboardInterrupt):
+        one.round([])
+    assert told == [change(1).call_id, change(3).call_id]
+    kill(one)

@@ -378,6 +378,20 @@ async def test_a_killed_server_takes_its_process_with_it_and_the_next_closes_its
     assert list((tmp_path / "queue").iterdir()) == []
 
 
+_MIDDLE = "import subprocess, sys; subprocess.run([sys.executable, '-m', 'vb.history.program'])"
+
+
+async def test_a_process_whose_server_has_ended_goes_though_its_pipe_is_held_open() -> None:
+    middle = await launcher([sys.executable, "-c", _MIDDLE])()
+    with trio.fail_after(WITHIN_S):
+        assert await middle.incoming.receive_some(100)
+        middle._process.kill()  # type: ignore[attr-defined]
+        with trio.fail_after(FINISH_S + 5):
+            while await middle.incoming.receive_some(100):
+                pass
+        await middle.end()
+
+
 async def test_a_database_that_hangs_does_not_keep_the_process_of_a_killed_server(
     postgres_server: str, losable: LosableDatabase, tmp_path: Path
 ) -> None:

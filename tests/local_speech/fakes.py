@@ -158,6 +158,10 @@ class FakeHelper:
         self.nursery.start_soon(self._run)
         return self
 
+    @property
+    def last_words(self) -> str:
+        return ""
+
     async def listen(self) -> str:
         await self._done.wait()
         return ""

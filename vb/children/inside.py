@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 from contextlib import suppress
+from typing import Final
+
+LOOK_EVERY_S: Final = 1.0
 
 
 def settle_in(niceness: int) -> tuple[int, int]:
@@ -24,6 +28,16 @@ def settle_in(niceness: int) -> tuple[int, int]:
     outgoing = os.dup(1)
     os.dup2(2, 1)  # whatever a library prints stays out of the messages
     return 0, outgoing
+
+
+def wait_parent_gone() -> None:
+    """Return once the process that started this one has ended, be its pipe held open by another.
+
+    To be called by a thread that ends with the process.
+    """
+    parent, never = os.getppid(), threading.Event()
+    while os.getppid() == parent:
+        never.wait(LOOK_EVERY_S)
 
 
 def write_all(pipe: int, data: bytes) -> None:

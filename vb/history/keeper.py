@@ -20,6 +20,7 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlch
 
 from vb.history.change import Change
 from vb.history.files import delete_files
+from vb.history.presence import forget, is_there
 from vb.history.runs import GONE_AFTER_US, SEEN_EVERY_S
 from vb.history.schema import DAY_US, KEY_BITS
 from vb.history.spool import QueueFull, Spool
@@ -113,6 +114,8 @@ class Keeper:
         recordings_folder: where recordings lie that are deleted with their call.
         seen_us: when an earlier keeper of this server was last there; 0 when there was none.
         again: whether there was one, so that nobody may have heard of what it wrote last.
+        tell: told of calls that are in the database before the queue lets go of them, for whoever would not
+            hear of them when this keeper ended then; they are told by it only. None leaves that to `round`.
         wall_clock_ns: Unix time.
         monotonic: seconds.
 
@@ -132,6 +135,7 @@ class Keeper:
         recordings_folder: str | None = None,
         seen_us: int = 0,
         again: bool = False,
+        tell: Callable[[Kept], None] | None = None,
         wall_clock_ns: Callable[[], int] = time.time_ns,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -149,6 +153,7 @@ class Keeper:
         self._queue: Spool | None = None
         self._in_doubt: set[UUID] = set()
         self._again = again
+        self._tell = tell
         self._seen_at = float("-inf")
         self._seen_us = seen_us
         self._judges_at_us = 0
@@ -237,10 +242,16 @@ class Keeper:
                     log.error("a record of a call cannot be read")
             for run_id, of_run in writes.items():
                 self._write(of_run, kept, None if run_id == self._store.run_id else run_id)
+            self._tell_at_once(kept)
             queue.ack([item.number for item in items])
             if self._monotonic() > until:
                 break
         return not len(queue)
+
+    def _tell_at_once(self, kept: Kept) -> None:
+        if self._tell is not None and (kept.recorded or kept.closed):
+            self._tell(Kept(recorded=kept.recorded, closed=kept.closed))
+            kept.recorded, kept.closed = [], []
 
     def _write(self, writes: Sequence[CallWrite], kept: Kept, run_id: UUID | None = None) -> None:
         if not writes:
@@ -276,10 +287,14 @@ class Keeper:
     def _close_left(self, queue: Spool, kept: Kept) -> None:
         """Close the calls of runs that were killed, once all that they have left is written."""
         for run_id in queue.left:
+            if is_there(self._folder, run_id):  # it has lost what writes for it, and starts that again
+                continue
             closed = self._store.close_run(run_id, self._now_us())
             self._told_closed(closed)
             kept.closed += closed
+            self._tell_at_once(kept)
             queue.settle(run_id)
+            forget(self._folder, run_id)
 
     def _look_after(self, kept: Kept, *, last: bool) -> None:
         if last:

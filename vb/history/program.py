@@ -1,7 +1,7 @@
 """The process that writes a history: one thread that reads, one that writes, one that tends.
 
-It lives as long as its pipe: at the end of that it keeps what it has got, and goes within a few seconds
-whatever the database does. What it could not write lies in the durable queue.
+It lives as long as its pipe and the server do: at the end of either it keeps what it has got, and goes within
+a few seconds whatever the database does. What it could not write lies in the durable queue.
 """
 
 from __future__ import annotations
@@ -19,10 +19,19 @@ from uuid import UUID
 import structlog
 
 from vb.children.framing import Garbage, Message, Splitter
-from vb.children.inside import resident_kb, settle_in, write_all
+from vb.children.inside import resident_kb, settle_in, wait_parent_gone, write_all
 from vb.history.change import Change
-from vb.history.keeper import TEND_EVERY_S, TEND_PAUSE_S, Keeper, tend
-from vb.history.wire import MAX_BODY_BYTES, Kind, Start, fields_of, pack_kept, unpack_changes, with_fields
+from vb.history.keeper import TEND_EVERY_S, TEND_PAUSE_S, Keeper, Kept, tend
+from vb.history.wire import (
+    MAX_BODY_BYTES,
+    Kind,
+    Start,
+    fields_of,
+    pack_kept,
+    pack_told,
+    unpack_changes,
+    with_fields,
+)
 from vb.history.write_store import WriteStore
 
 NICENESS: Final = 5
@@ -55,7 +64,7 @@ class Program:
         """The server asks for one at a time; None for the end of the pipe."""
         self._waiting: list[Change] = []
         self._since: float | None = None
-        self._ends = False
+        self._ends = self._finishes = False
         self._faults = 0
         self._start: Start | None = None
         self._store: WriteStore | None = None
@@ -63,6 +72,7 @@ class Program:
     def run(self) -> NoReturn:
         """Work until the pipe ends; the process ends with it."""
         threading.Thread(target=self._read, name="pipe", daemon=True).start()
+        threading.Thread(target=self._watch, name="server", daemon=True).start()
         self._send(with_fields(Kind.READY))
         if self._jobs.get() is None or self._start is None:
             os._exit(0 if self._ends else _GARBAGE_STATUS)
@@ -94,7 +104,12 @@ class Program:
             recordings_folder=start.recordings_folder,
             seen_us=start.seen_us,
             again=start.again,
+            tell=self._tell,
         )
+
+    def _tell(self, kept: Kept) -> None:
+        for message in pack_told(kept, 0):
+            self._send(message)
 
     # -- the pipe ------------------------------------------------------------------------------------------
 
@@ -107,8 +122,18 @@ class Program:
             except Garbage as exc:
                 print(f"garbage on the pipe: {exc}", file=sys.stderr, flush=True)
                 os._exit(_GARBAGE_STATUS)
+        self._end()
+
+    def _watch(self) -> None:
+        wait_parent_gone()
+        self._end()
+
+    def _end(self) -> None:
+        """Finish, as nobody is there any more; to begin that twice does no harm."""
         self._ends = True
-        signal.alarm(FINISH_S)
+        if not self._finishes:
+            self._finishes = True
+            signal.alarm(FINISH_S)
         self._jobs.put(None)
 
     def _take(self, message: Message) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from itertools import islice
 from pathlib import Path
+from secrets import token_hex
 from typing import Final, NamedTuple
 from uuid import UUID
 
@@ -62,6 +63,8 @@ class Spool:
     def __init__(self, folder: Path, run_id: UUID, *, max_bytes: int = MAX_BYTES) -> None:
         self._folder = folder
         self._run_id = run_id
+        self._prefix = token_hex(8)
+        """Tells its keys from those of another file of this run, should both end up in one."""
         self._max_bytes = max_bytes
         self._marks: dict[UUID, int] = {}
         self._sizes: dict[int, int] = {}
@@ -135,7 +138,8 @@ class Spool:
             raise QueueFull(str(self._folder))
         topic = str(self._run_id)
         records = [
-            Record(number, topic, str(number), "", item) for number, item in enumerate(items, self._last + 1)
+            Record(number, topic, f"{self._prefix}-{number}", "", item)
+            for number, item in enumerate(items, self._last + 1)
         ]
         self._apply(records, ())
         self._last += len(records)

@@ -182,14 +182,19 @@ def unpack_changes(body: bytes) -> list[Change]:
 # -- what became of them -----------------------------------------------------------------------------------
 
 
-def pack_kept(kept: Kept, number: int, status: Status) -> Iterator[bytes]:
-    """Give the messages of what a round has done; the last one ends it."""
+def pack_told(kept: Kept, number: int) -> Iterator[bytes]:
+    """Give the messages of the calls that are in the database now."""
     for name in ("recorded", "closed"):
         calls: list[Recorded] = getattr(kept, name)
         for at in range(0, len(calls), CALLS_AT_ONCE):
             part = calls[at : at + CALLS_AT_ONCE]
             rows = [(call.call_id.hex, call.leg_id, call.app_id) for call in part]
             yield with_fields(Kind.KEPT, number, **{name: rows})
+
+
+def pack_kept(kept: Kept, number: int, status: Status) -> Iterator[bytes]:
+    """Give the messages of what a round has done; the last one ends it."""
+    yield from pack_told(kept, number)
     for at in range(0, len(kept.left), CALLS_AT_ONCE):
         yield with_fields(Kind.KEPT, number, left=kept.left[at : at + CALLS_AT_ONCE])
     yield with_fields(

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from functools import partial
-from typing import Protocol
+from pathlib import Path
+from typing import Final, Protocol
+from uuid import UUID
 
 import trio
 
 from vb.history.change import Change
 from vb.history.keeper import TEND_EVERY_S, TEND_PAUSE_S, Keeper, Kept, Status, tend
+from vb.history.presence import Presence
 from vb.history.write_store import WriteStore
+
+PRESENT_S: Final = 2.0
+"""How long the disk may take to note that a server is there; it starts and ends without that as well."""
 
 Report = Callable[[Kept], None]
 """Told of what has been done, whoever waits for it; what is refused there is to be given again."""
@@ -57,6 +64,19 @@ class Keeping(Protocol):
         Cancellation: to be shielded.
         """
         ...
+
+
+@asynccontextmanager
+async def present(folder: Path, run_id: UUID) -> AsyncIterator[None]:
+    """Let others that share the folder know inside the block that this server is there."""
+    presence = Presence(folder, run_id)
+    try:
+        with trio.move_on_after(PRESENT_S):
+            await trio.to_thread.run_sync(presence.begin, abandon_on_cancel=True)
+        yield
+    finally:
+        with trio.move_on_after(PRESENT_S, shield=True):
+            await trio.to_thread.run_sync(presence.end, abandon_on_cancel=True)
 
 
 class InThread:

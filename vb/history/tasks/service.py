@@ -25,7 +25,7 @@ from vb.history.settings import HistorySettings
 from vb.history.sip_trace import Direction, SipMessage
 from vb.history.store import Store
 from vb.history.tasks.apart import Apart
-from vb.history.tasks.keeping import InThread, Keeping
+from vb.history.tasks.keeping import InThread, Keeping, present
 from vb.history.wire import Start
 from vb.layers import open_layer
 from vb.legs.leg import Leg
@@ -349,7 +349,7 @@ async def open_history(
     """
     history = History(settings, bus, run_id=run_id or uuid4())
     unsubscribe = bus.subscribe(history.observe)
-    async with open_layer() as layer:
+    async with present(settings.folder, history.store.run_id), open_layer() as layer:
         layer.start_soon(history.keeper.run, name="keeper of calls")
         try:
             async with trio.open_nursery() as nursery:
