@@ -13,6 +13,7 @@ from aioquic.quic.connection import QuicConnection, QuicNetworkPath
 import vb.quic.endpoint
 from tests.quic.world import Client, Peer, World, bad_network
 from vb.quic.bounds import WINDOW_BYTES, BoundedQuic
+from vb.quic.grid import GRID_S
 from vb.quic.steady import ACK_DELAY_S, COMPARED, SteadyQuic
 
 FRAME_S = 0.02
@@ -161,6 +162,10 @@ def test_whoever_only_talks_hears_of_it_in_the_promised_time() -> None:
     assert max(delays) <= PROMISED_ACK_S + 0.001
     assert min(delays) >= ACK_DELAY_S - 0.001
     assert 50 <= len(world.sent) - before <= 52  # and it is asked whether it is there
+
+
+def test_an_acknowledgement_keeps_the_promise_where_it_waits_for_the_grid_twice() -> None:
+    assert GRID_S + ACK_DELAY_S + GRID_S < PROMISED_ACK_S
 
 
 def test_each_second_packet_is_acknowledged_at_once() -> None:

@@ -27,6 +27,7 @@ from aioquic.quic.recovery import MAX_ACK_RANGES, QuicPacketSpace
 from aioquic.quic.stream import QuicStream
 
 from vb.quic.bounds import WINDOW_BYTES, BoundedQuic
+from vb.quic.grid import GRID_S
 from vb.quic.invariants import CONNECTION_ID_BYTES
 from vb.quic.packets import (
     MAX_RANGES,
@@ -44,8 +45,12 @@ from vb.quic.varint import varint
 
 COMPARED: Final = ("1.7.2",)
 """Versions of aioquic beside which the short way was read and tested; with any other one it is not taken."""
-ACK_DELAY_S: Final = 0.02
-"""So long an ACK waits for something to leave with; 25 ms are promised, and timers may be late."""
+ACK_DELAY_S: Final = 4 * GRID_S
+"""So long an ACK waits for something to leave with, and then for the next moment of the grid.
+
+25 ms are promised, from the moment on at which a packet comes; it may wait to be read as well. Of a peer that
+is sent a frame each 20 ms hardly any leaves alone.
+"""
 _ACK_DELAY_EXPONENT: Final = 3
 _PADDING, _PING, _ACK = 0x00, 0x01, 0x02
 _STREAM: Final = 0x08
