@@ -18,8 +18,17 @@ _MARGIN = 1.1
 _STEP = 0.5
 """Seconds by which one that is judged lies before another."""
 SKIRT_HZ: Final = np.array([-6, -5, -4, -3, 3, 4, 5, 6])
-"""Where a tone with a seam has some of its level and a whole one has none; nobody else's is so near."""
+"""Where a tone with a seam has some of its level and a whole one has none."""
 TORN: Final = LEAKED / 2
+"""Least share of a tone's level that its skirts have in a second with seams."""
+TELLING: Final = 0.9
+"""Share of the skirts' level above which nothing farther off is a part of them.
+
+Seams mostly have half of it there. A stranger who talks instead of the mate makes a gap in
+the mate's tone, whose skirts have at most the level of the stranger.
+"""
+_LINE_HZ: Final = 1
+"""How far the line of a whole tone reaches."""
 
 
 def unbroken_seconds(heard: Heard, speaker: Speaker) -> Iterator[Samples]:
@@ -47,19 +56,21 @@ def levels_of(second: Samples, frequencies: NDArray[np.int64]) -> NDArray[np.flo
     return levels
 
 
-def is_torn(second: Samples, tones: NDArray[np.int64], amplitude: float) -> bool:
-    """Tell whether a tone in one second of audio is broken off or jumps somewhere.
+def skirt_of(second: Samples, tones: NDArray[np.int64], others: NDArray[np.int64]) -> float:
+    """Return the highest level that a second of audio has beside the tones of those who talk.
 
-    A whole one is a line of three bins. One with a seam has skirts, which get lower with the distance: where
-    they are low at a few hertz, what is found farther off is something else.
+    A whole tone is a line of three bins. One that is broken off or jumps somewhere has skirts, which get
+    lower with the distance. A bin that is of somebody else, or beside it, is not looked at: where tones lie
+    so close that none is left, nothing is known of skirts, and the answer is zero.
 
     Args:
         second: what was heard.
         tones: frequencies of those who talk.
-        amplitude: level of each.
+        others: of everybody.
     """
     around = (tones[:, None] + SKIRT_HZ).ravel()
-    return bool(tones.size) and float(levels_of(second, around).max()) > TORN * amplitude
+    free = around[np.abs(around[:, None] - others).min(axis=1, initial=_LINE_HZ + 1) > _LINE_HZ]
+    return float(levels_of(second, free).max(initial=0.0))
 
 
 def check_hearing(
@@ -67,9 +78,9 @@ def check_hearing(
 ) -> ToneCheck:
     """Compare what each listener heard in its unbroken seconds with who talks in its room.
 
-    Who is in which room does not change. A stranger in any second that has no seam is a fault; a second with
-    seams has a bit of all frequencies and proves nothing against anybody. Beside that, one second that is
-    right is enough.
+    Who is in which room does not change. A stranger in any second is a fault, unless it may be a part of the
+    skirts of a mate's tone: a second with seams has a bit of all frequencies, but not more than beside the
+    tone. Beside that, one second that is right is enough.
 
     Args:
         heard: per listener, what it received.
@@ -89,8 +100,9 @@ def check_hearing(
             levels = levels_of(second, frequencies) / amplitude
             missing = np.flatnonzero(mates & (levels < HEARD))
             extra = np.flatnonzero(~mates & (levels > LEAKED))
-            torn = extra.size > 0 and is_torn(second, frequencies[mates], amplitude)
-            stranger = extra.size > 0 and not torn
+            skirt = skirt_of(second, frequencies[mates], frequencies) / amplitude if extra.size else 0.0
+            torn = skirt > TORN and bool(levels[extra].max() <= TELLING * skirt)
+            stranger = bool(extra.size) and not torn
             if fault or stranger:
                 weak, loud = levels[mates].min(initial=np.inf), levels[~mates].max(initial=0.0)
                 fault = f"listener {number}: misses {missing[:5].tolist()}, hears {extra[:5].tolist()}"

@@ -188,7 +188,7 @@ class Caller:
         self._last = number
         self.kept.append((number * CLOCK_STEP & 0xFFFF_FFFF, item.payload.hex()))
 
-    def group_over(self, group: int) -> None:
+    def group_over(self, group: int, size: int = 0) -> None:
         """There is nothing to be done."""
 
     def unusable(self) -> None:

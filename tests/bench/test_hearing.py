@@ -1,10 +1,11 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from bench.codecs import FORMATS, Samples, Speaker, decode, encode, payloads_of
 from bench.generator import Heard
-from bench.hearing import check_hearing, is_torn, levels_of
+from bench.hearing import TORN, check_hearing, levels_of, skirt_of
 from bench.tones import LEAKED, tone_frequencies
 
 TALKER, LISTENER = Speaker("G722", 40), Speaker("G722", 40, "silence")
@@ -76,6 +77,11 @@ def tone(talker: int, seconds: float, amplitude: float = 4000.0, *, seams: tuple
     return samples
 
 
+def skirt(second: Samples, mate: int = int(PAIRS[MATE])) -> float:
+    """Level of a mate's skirts, as a share of its own."""
+    return skirt_of(second, np.array([mate]), PAIRS) / 4000
+
+
 def phone_hears(samples: Samples) -> tuple[str, ...]:
     """What is wrong with the listener whose mate is `MATE`, when it hears this."""
     payloads = encode("PCMU", samples, 20)
@@ -96,7 +102,7 @@ def test_seams_look_like_the_talker_beside_the_mate_and_are_told_from_it() -> No
     assert abs(int(PAIRS[MATE] - PAIRS[NEIGHBOUR])) == 28
     seconds = tone(MATE, 4.0, seams=SEAMS).reshape(4, -1)
     assert all(levels_of(second, PAIRS[[NEIGHBOUR]])[0] > LEAKED * 4000 for second in seconds)
-    assert all(is_torn(second, PAIRS[[MATE]], 4000.0) for second in seconds)
+    assert all(skirt(second) > TORN for second in seconds)
     (fault,) = phone_hears(tone(MATE, 4.0, seams=SEAMS))
     assert str(NEIGHBOUR) not in fault
     assert phone_hears(np.concatenate((tone(MATE, 2.0), tone(MATE, 2.0, seams=SEAMS)))) == ()
@@ -104,10 +110,31 @@ def test_seams_look_like_the_talker_beside_the_mate_and_are_told_from_it() -> No
 
 def test_a_stranger_beside_the_mate_is_told_of_however_right_other_seconds_are() -> None:
     mixed = tone(MATE, 2.0) + tone(NEIGHBOUR, 2.0, 1.5 * LEAKED * 4000)
-    assert not is_torn(mixed[:RATE_HZ], PAIRS[[MATE]], 4000.0)
+    assert skirt(mixed[:RATE_HZ]) < TORN
     for heard_all in ((mixed, tone(MATE, 2.0)), (tone(MATE, 2.0), mixed)):
         (fault,) = phone_hears(np.concatenate(heard_all))
         assert f"hears [{NEIGHBOUR}]" in fault
+
+
+@pytest.mark.parametrize("replaced_ms", [60, 100, 200, 400])
+@pytest.mark.parametrize("stranger", [NEIGHBOUR, 3, 44, 90])
+def test_a_stranger_in_the_place_of_the_mate_is_told_of(replaced_ms: int, stranger: int) -> None:
+    samples = tone(MATE, 4.0)
+    for at_ms in (1480, 1970, 2500):
+        heard_now = samples.copy()
+        place = slice(at_ms * RATE_HZ // 1000, (at_ms + replaced_ms) * RATE_HZ // 1000)
+        heard_now[place] = tone(stranger, 4.0)[place]
+        assert skirt(heard_now[at_ms * 8 - 4000 :][:RATE_HZ]) > TORN
+        (fault,) = phone_hears(heard_now)
+        assert f"{stranger}" in fault.partition("hears")[2]
+
+
+def test_seams_excuse_nothing_where_tones_lie_too_close_to_see_them() -> None:
+    torn = tone(MATE, 1.0, seams=SEAMS)
+    close = np.arange(PAIRS[MATE] - 100, PAIRS[MATE] + 100, 2)
+    assert skirt_of(torn, PAIRS[[MATE]], close) == 0
+    assert skirt_of(torn, PAIRS[[MATE]], close[::4]) > 0
+    assert skirt_of(torn, PAIRS[[]], PAIRS) == 0
 
 
 def test_a_whole_tone_is_not_torn_by_any_codec() -> None:
@@ -116,4 +143,4 @@ def test_a_whole_tone_is_not_torn_by_any_codec() -> None:
             payload for payload in payloads_of(Speaker(codec), 1431, 4000.0) * 2 if payload is not None
         ]
         second = decode(codec, heard_in)[-FORMATS[codec].rate_hz :]
-        assert not is_torn(second, np.array([1431]), 4000.0)
+        assert skirt(second, 1431) < TORN

@@ -210,6 +210,24 @@ def test_a_lean_encoder_uses_the_transform_alone_and_goes_back_to_speech_coding(
     assert all(map(is_speech_coded, again[2:]))
 
 
+@pytest.mark.parametrize("rate_hz", [8000, 16000, 48000])
+@pytest.mark.parametrize(
+    ("bit_rate", "leaves_speech", "begins_lean"),
+    [(20_000, False, False), (24_000, False, True), (28_000, True, True)],
+)
+def test_an_encoder_is_lean_where_its_bit_rate_allows(
+    rate_hz: int, bit_rate: int, leaves_speech: bool, begins_lean: bool
+) -> None:
+    frames = speech_like(1.0, rate_hz).reshape(50, -1)
+    for speaks_first, is_lean in ((True, leaves_speech), (False, begins_lean)):
+        encoder = OpusEncoder(rate_hz, bit_rate=bit_rate)
+        for frame in frames[:25] if speaks_first else ():
+            encoder.encode(frame)
+        encoder.set_complexity(LEAN)
+        coded = [encoder.encode(frame) for frame in frames]
+        assert {is_speech_coded(payload) for payload in coded[2:]} == {not is_lean}
+
+
 def test_a_lean_encoder_follows_a_voice_no_worse_than_the_lowest_level() -> None:
     sent = speech_like(3.0, 16000)
     errors = {}

@@ -53,6 +53,27 @@ async def test_a_remote_bye_ends_the_leg_with_its_own_reason() -> None:
     assert disconnected(setup.host).cdr.reason == "remote_bye"
 
 
+async def test_a_tick_may_end_a_leg_whose_task_is_about_to_go_on(autojump_clock: MockClock) -> None:
+    setup = Setup(outlives=False)
+
+    class Tick(trio.abc.Instrument):
+        def before_task_step(self, task: trio.lowlevel.Task) -> None:
+            if task is owner:
+                setup.leg.hangup("mixer_panic")
+
+    owner: trio.lowlevel.Task | None = None
+    async with trio.open_nursery() as tasks:
+        leg: Leg = await tasks.start(setup.run)
+        owner = leg._task
+        trio.lowlevel.add_instrument(tick := Tick())
+        await setup.far.inbox_send.send(lambda: None)
+        await trio.sleep(CLEANUP_DEADLINE_S / 2)
+        assert leg.ended
+        assert leg._task is None
+        trio.lowlevel.remove_instrument(tick)
+    assert disconnected(setup.host).cdr.reason == "mixer_panic"
+
+
 async def test_a_crash_of_signalling_ends_only_this_leg() -> None:
     setup = Setup()
     async with trio.open_nursery() as tasks:

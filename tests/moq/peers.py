@@ -20,14 +20,17 @@ class Heard:
 
     objects: list[tuple[int, int, bytes]] = field(default_factory=list)
     groups_over: list[int] = field(default_factory=list)
+    sizes: dict[int, int] = field(default_factory=dict)
     unusable_objects: int = 0
     end: str | None = None
 
     def object(self, group: int, item: Object) -> None:
         self.objects.append((group, item.id, item.payload))
 
-    def group_over(self, group: int) -> None:
+    def group_over(self, group: int, size: int = 0) -> None:
         self.groups_over.append(group)
+        if size:
+            self.sizes[group] = size
 
     def unusable(self) -> None:
         self.unusable_objects += 1

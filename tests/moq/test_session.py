@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.moq.peers import MIC, MIX, Heard, Talk
-from vb.moq.codes import VERSION, DoneCode, SessionCode
+from vb.moq.codes import VERSION, DoneCode, ObjectStatus, SessionCode
 from vb.moq.control import ControlStream
 from vb.moq.fields import Filter, Joining
 from vb.moq.messages import (
@@ -317,6 +317,21 @@ def test_objects_come_as_datagrams_too() -> None:
     talk.server.datagram(bytes.fromhex("3f"))
     talk.server.datagram(bytes.fromhex("3f"))
     assert [code for code, _ in talk.server_end.closes] == [SessionCode.PROTOCOL_VIOLATION]
+
+
+def test_the_end_of_a_group_is_told_by_a_status_too() -> None:
+    talk, said = Talk(), Heard()
+    talk.server.subscribe(MIC, said)
+    talk.pair.deliver()
+    talk.server.datagram(bytes.fromhex("00 00 07 02 80") + b"a")
+    assert said.groups_over == []
+    talk.server.datagram(bytes.fromhex("02 00 07 04 80 03"))
+    assert (said.groups_over, said.sizes) == ([7], {7: 4})
+    stream = talk.pair.client.open_stream(bidirectional=False)
+    ended = Object(1, b"a").encode() + Object(2, b"", ObjectStatus.END_OF_GROUP).encode()
+    talk.pair.client.send(stream, SubgroupHead(0, 8).encode() + ended)
+    talk.pair.deliver()
+    assert (said.groups_over, said.sizes) == ([7, 8], {7: 4, 8: 2})
 
 
 def test_who_stops_says_so_before_it_ends_what_it_publishes() -> None:

@@ -151,7 +151,19 @@ def test_a_datagram_is_read_as_the_draft_has_it(text: str, found: tuple[int, int
 
 
 @pytest.mark.parametrize(
-    "text", ["", "04 02 00 05 80 61", "00 02 00 05", "01 02 00 05 80 04 61", "02 02 00 05 80 09"]
+    "text",
+    [
+        "",
+        "04 02 00 05 80 61",
+        "00 02 00 05",
+        "01 02 00 05 80 04 61",
+        "02 02 00 05 80 09",
+        "01 02 00 05 80 00 61",  # says that there are extension headers
+        "03 02 00 05 80 00 03",
+        "03 02 00 05 80 02 04 05 01",  # of what does not exist
+        "02 02 00 05 80 03 61",  # a status and a payload
+        "02 02 00 05 80 00 61",
+    ],
 )
 def test_a_datagram_that_cannot_be_read_is_a_violation(text: str) -> None:
     with pytest.raises(MoqError) as caught:

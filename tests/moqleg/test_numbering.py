@@ -48,6 +48,44 @@ def test_groups_in_any_order_have_their_places() -> None:
     assert numbered(objects, dict.fromkeys(range(200), 0)) == [group - shift for group in order]
 
 
+def test_datagrams_keep_their_distance_whatever_is_lost_of_groups() -> None:
+    dice = random.Random(3)
+    kept = [frame for frame in range(2000) if frame < 100 or (frame % 50 and dice.random() < 0.8)]
+    assert len({149, 199, 249, 299} & set(kept)) < 4
+    assert numbered([(frame // 50, frame % 50, frame * FRAME_S) for frame in kept]) == kept
+
+
+def test_datagrams_in_any_order_keep_their_distance_too() -> None:
+    order = list(range(400))
+    for end in range(199, 399, 50):
+        order[end], order[end + 1] = order[end + 1], order[end]
+    objects = [(frame // 50, frame % 50, place * FRAME_S) for place, frame in enumerate(order)]
+    assert numbered(objects) == order
+
+
+def test_a_length_is_learnt_from_what_comes_late() -> None:
+    order = [*range(49), 50, 49, *range(51, 99), *range(100, 150)]
+    objects = [(frame // 50, frame % 50, frame * FRAME_S) for frame in order]
+    assert numbered(objects)[-50:] == list(range(99, 149))
+
+
+def test_datagrams_of_groups_of_changing_length_follow_each_other() -> None:
+    objects, ends = [], [0]
+    for group in range(100):
+        ends.append(ends[-1] + (46, 47, 47)[group % 3])
+        objects += [(group, frame - ends[-2], frame * FRAME_S) for frame in range(ends[-2], ends[-1])]
+    assert numbered(objects) == list(range(ends[-1]))
+
+
+def test_the_size_of_a_group_that_was_told_counts_what_was_lost_at_its_end() -> None:
+    numbering = Numbering()
+    assert [numbering.place(5, number, 100 + number * FRAME_S) for number in range(4)] == [0, 1, 2, 3]
+    numbering.over(5, 6)
+    assert numbering.place(6, 0, 100 + 6 * FRAME_S) == 6
+    numbering.over(6, 2**61)
+    assert numbering.place(7, 0, 100 + 7 * FRAME_S) == 7
+
+
 def test_a_group_that_begins_before_the_one_before_it_is_whole_keeps_its_distance() -> None:
     objects = [(0, number, number * FRAME_S) for number in range(50)]
     objects += [(1, number, (50 + number) * FRAME_S) for number in range(48)]

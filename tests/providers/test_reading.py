@@ -16,7 +16,19 @@ def test_base64_is_read_as_it_was_written(size: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["A", "AAA", "AAAAA", "AA=AAAAA", "AAAA AAAA", "é" * 8, '"' * 8, "AAAA" * 9 + "!AAA"]
+    "text",
+    [
+        "A",
+        "AAA",
+        "AAAAA",
+        "AA=AAAAA",
+        "AAAA AAAA",
+        "é" * 8,
+        '"' * 8,
+        "AAAA" * 9 + "!AAA",
+        "-_-_QUJD",
+        "QUI=QUJD",
+    ],
 )
 def test_what_is_no_base64_is_refused(text: str) -> None:
     with pytest.raises(ValueError):

@@ -7,16 +7,20 @@ import socket
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
 import trio
+from aioquic.quic.configuration import QuicConfiguration
+from aioquic.quic.connection import QuicConnection
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from conformance.peers.webtransport import open_webtransport
 from tests.quic.world import Peer
 from vb.errors import ConfigError
 from vb.quic.certificate import make_identity
+from vb.quic.grid import grid_after
 from vb.quic.session import Receiver, Refusal, Request, Session
 from vb.quic.tasks import Listener, ListenerSettings, make_listener
 
@@ -104,6 +108,46 @@ async def test_what_is_sent_outside_the_loop_of_the_listener_leaves_at_once() ->
         await client.until(lambda: stream in client.streams)
         assert client.streams[stream].data == b"now"
         assert trio.current_time() - began < 1.0
+
+
+async def test_only_handshakes_that_go_on_keep_datagrams_from_being_read_together(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pauses = 0
+
+    def counted(moment: float) -> float:
+        nonlocal pauses
+        pauses += 1
+        return grid_after(moment)
+
+    monkeypatch.setattr("vb.quic.tasks.listener.grid_after", counted)
+    async with serving() as (listener, _), open_webtransport(*listener.address) as client:
+        await client.open_session(PATH)
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:
+            await _begin_and_vanish(stranger, listener.address)
+            await client.until(lambda: reading(listener, "quic_handshakes") == 1)
+            before = pauses
+            for _ in range(10):
+                stream = client.open_stream(bidirectional=True)
+                client.send(stream, b"ping", fin=True)
+                await client.until(partial(client.streams.__contains__, stream))
+            assert reading(listener, "quic_handshakes") == 1
+            assert pauses > before
+
+
+async def _begin_and_vanish(stranger: socket.socket, address: tuple[str, int]) -> None:
+    """Send the first datagrams of a handshake and no more."""
+    configuration = QuicConfiguration(is_client=True, alpn_protocols=["h3"])
+    configuration.verify_mode = 0
+    quic = QuicConnection(configuration=configuration)
+    quic.connect(address, trio.current_time())
+    stranger.setblocking(False)
+    for _ in range(2):
+        for data, _ in quic.datagrams_to_send(trio.current_time()):
+            stranger.sendto(data, address)
+        with trio.fail_after(5):
+            await trio.lowlevel.wait_readable(stranger)
+        quic.receive_datagram(stranger.recv(2048), address, trio.current_time())
 
 
 async def test_a_stop_tells_every_client() -> None:

@@ -5,14 +5,16 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 
+import aioquic
 import pytest
 from aioquic import tls
-from aioquic.quic.connection import QuicConnection
+from aioquic.quic.connection import QuicConnection, QuicNetworkPath
 
 import vb.quic.endpoint
 from tests.quic.world import Client, Peer, World, bad_network
 from vb.quic.bounds import WINDOW_BYTES, BoundedQuic
-from vb.quic.steady import ACK_DELAY_S, SteadyQuic
+from vb.quic.grid import GRID_S
+from vb.quic.steady import ACK_DELAY_S, COMPARED, SteadyQuic
 
 FRAME_S = 0.02
 TALK_S = 2.0
@@ -162,6 +164,10 @@ def test_whoever_only_talks_hears_of_it_in_the_promised_time() -> None:
     assert 50 <= len(world.sent) - before <= 52  # and it is asked whether it is there
 
 
+def test_an_acknowledgement_keeps_the_promise_where_it_waits_for_the_grid_twice() -> None:
+    assert GRID_S + ACK_DELAY_S + GRID_S < PROMISED_ACK_S
+
+
 def test_each_second_packet_is_acknowledged_at_once() -> None:
     world = World()
     client, _ = world.joined()
@@ -209,22 +215,70 @@ def test_keys_that_change_are_followed() -> None:
     assert len(peer.received(stream)) == 80 * 25
 
 
-def test_a_client_that_moves_is_followed() -> None:
+def test_a_client_that_moves_is_followed(long_way: Callable[[], int]) -> None:
     world = World()
     client, peer = world.joined()
     talk(world, client, peer, 0.5)
-    world.clients[("198.51.100.77", 7)] = client
-    client.address = ("198.51.100.77", 7)
-    stream = talk(world, client, peer, 1.0)
-    assert len(peer.received(stream)) == 80 * 50
-    assert world.sent[-1][1] == client.address
+    for port in (7, 8, 7):
+        world.clients[("198.51.100.77", port)] = client
+        client.address = ("198.51.100.77", port)
+        stream = talk(world, client, peer, 1.0)
+        assert len(peer.received(stream)) == 80 * 50
+        assert world.sent[-1][1] == client.address
+        before = long_way()
+        talk(world, client, peer)
+        assert long_way() - before < 16
 
 
-def test_twice_the_same_datagram_is_heard_once() -> None:
+def test_a_path_that_is_to_be_asked_for_keeps_the_connection_on_the_long_way() -> None:
+    world = World()
+    world.joined()
+    world.run(0.5)
+    server = of_server(world)
+    assert server._is_settled()
+    path = QuicNetworkPath(("198.51.100.77", 7))
+    server._network_paths.append(path)
+    assert not server._is_settled()
+    path.local_challenge_sent = True
+    assert server._is_settled()
+    path.remote_challenges.append(bytes(8))
+    assert not server._is_settled()
+
+
+def test_twice_the_same_datagram_is_heard_once(long_way: Callable[[], int]) -> None:
     world = World(damage=lambda data: [0.01, 0.012])
+    client, peer = world.joined()
+    talk(world, client, peer, 0.2)
+    before = long_way()
+    stream = talk(world, client, peer, 0.5)
+    assert len(peer.received(stream)) == 80 * 25
+    assert long_way() - before < 16
+
+
+def test_a_version_that_nobody_has_compared_goes_the_long_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert aioquic.__version__ in COMPARED
+    monkeypatch.setattr(aioquic, "__version__", "1.7.99")
+    world = World()
     client, peer = world.joined()
     stream = talk(world, client, peer, 0.5)
     assert len(peer.received(stream)) == 80 * 25
+    assert not of_server(world).is_steady
+
+
+def test_streams_that_both_ends_gave_up_are_put_away() -> None:
+    world = World()
+    client, peer = world.joined()
+    world.run(0.5)
+    stream = client.open(bidirectional=True, first=b"a")
+    world.run(0.1)
+    server = of_server(world)
+    assert stream in server.stream_ids()
+    client.quic.send_stream_data(stream, b"", end_stream=True)
+    client.flush()
+    world.run(0.1)
+    peer.session.reset(stream, 1)
+    world.run(0.2)
+    assert stream not in server.stream_ids()
 
 
 def test_datagrams_that_somebody_else_made_up_disturb_nobody() -> None:

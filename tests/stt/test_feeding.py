@@ -9,7 +9,7 @@ from trio.testing import MockClock
 
 from tests.stt.scripted import CAN, ScriptedSession, settle
 from vb.mixer.frames import Pcm
-from vb.stt.tasks.feeding import Feeding
+from vb.stt.tasks.feeding import AT_ONCE, Feeding
 
 
 def hear(feeding: Feeding, *values: int) -> None:
@@ -110,3 +110,55 @@ async def test_a_fault_of_a_session_is_its_own_and_no_others(
         await settle()
         hear(feeding, 1, 2, 3)
     assert [str(error) for error in raised] == ["broken"]
+
+
+async def test_blocks_of_very_many_leave_room_for_a_tick_between(autojump_clock: MockClock) -> None:
+    feedings = [Feeding(CAN) for _ in range(5 * AT_ONCE)]
+    sent: list[int] = []
+
+    class Counting(ScriptedSession):
+        def put(self, pcm: Pcm) -> None:
+            sent[-1] += 1
+
+    class Passes(trio.abc.Instrument):
+        def before_task_step(self, task: trio.lowlevel.Task) -> None:
+            sent.append(0)
+
+    async with trio.open_nursery() as nursery:
+        for feeding in feedings:
+            session = Counting()
+            nursery.start_soon(feeding.run, session, session.keep_alive)
+        await settle()
+        sent.append(0)
+        trio.lowlevel.add_instrument(counter := Passes())
+        for feeding in feedings:
+            hear(feeding, 1)
+        await settle()
+        trio.lowlevel.remove_instrument(counter)
+        nursery.cancel_scope.cancel()
+    assert sum(sent) == len(feedings)
+    assert max(sent) == AT_ONCE
+
+
+async def test_a_fault_that_comes_too_late_does_not_reach_the_next_session(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    feeding, session = Feeding(CAN), ScriptedSession()
+
+    def broken(pcm: Pcm) -> None:
+        raise RuntimeError("broken")
+
+    monkeypatch.setattr(session, "put", broken)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(feeding.run, session, session.keep_alive)
+        await settle()
+        hear(feeding, 1)
+        nursery.cancel_scope.cancel()
+        feeding.put_due()  # before the task that is cancelled has been stepped
+    following = ScriptedSession()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(feeding.run, following, following.keep_alive)
+        await settle()
+        hear(feeding, 2, 3)
+        feeding.end()
+    assert following.words == ["finish"]

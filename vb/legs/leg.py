@@ -1,8 +1,7 @@
 """A leg is one task that owns one nursery; what `hangup` cancels is one scope inside it.
 
-From the outside in: signalling lives longest, so that the far end can be told; inside it the media tasks;
-inside them the features (playbacks, recordings). Leaving them runs in the opposite order, which is the order
-in which a call has to stop. `leg.disconnected` is published exactly once, after all of that.
+From the outside in: signalling, so that the far end can be told; the media tasks; the features (playbacks,
+recordings). They end from the inside out. `leg.disconnected` is published exactly once, after all of that.
 """
 
 from __future__ import annotations
@@ -10,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
+from inspect import CORO_RUNNING, getcoroutinestate
 from typing import Any, TypeVar
 
 import structlog
@@ -371,7 +371,7 @@ class Leg(Capable):
     def _leave(self) -> None:
         """Have the leg's task go on to its end; if that is who asks, it looks before it waits again."""
         self._ended.set()
-        if self._task is not trio.lowlevel.current_task():
+        if self._task is None or getcoroutinestate(self._task.coro) != CORO_RUNNING:  # the tick is no task
             self._hangup_scope.cancel(reason=self.end_reason)
 
     async def live(

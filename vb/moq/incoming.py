@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from vb.moq.codes import MoqError, ResetCode, SessionCode, violation
+from vb.moq.codes import MoqError, ObjectStatus, ResetCode, SessionCode, violation
 from vb.moq.fields import Filter
-from vb.moq.objects import FetchHead, ObjectStream, TooLong, read_datagram
+from vb.moq.objects import FetchHead, Object, ObjectStream, TooLong, read_datagram
 from vb.moq.publication import Track
 from vb.moq.subscription import Sink, Subscription
 from vb.quic.session import Session
@@ -103,7 +103,7 @@ class Incoming:
                 subscription.sink.unusable()
             return
         for item in found:
-            subscription.sink.object(parser.head.group, item)
+            _hand_on(subscription.sink, parser.head.group, item)
         if fin:
             self.forget(stream)
             subscription.sink.group_over(parser.head.group)
@@ -117,7 +117,7 @@ class Incoming:
         alias, group, item = read_datagram(data)
         subscription = self._subscription(alias)
         if subscription is not None:
-            subscription.sink.object(group, item)
+            _hand_on(subscription.sink, group, item)
 
     def _subscription(self, alias: int) -> Subscription | None:
         """Return whose objects they are; None when it is over, after which some may still come."""
@@ -132,3 +132,9 @@ class Incoming:
         if not fin:
             self._ignored.add(stream)
             self._transport.stop(stream, ResetCode.CANCELLED)
+
+
+def _hand_on(sink: Sink, group: int, item: Object) -> None:
+    sink.object(group, item)
+    if item.status is ObjectStatus.END_OF_GROUP:
+        sink.group_over(group, item.id)  # it is numbered as one more would be

@@ -171,13 +171,11 @@ class ObjectStream:
             raise TooLong
         payload = reader.take(count)
         status = ObjectStatus.NORMAL if payload else _read_status(reader)
-        extensions = read_extensions(raw)  # of a whole object only: it may come byte by byte
+        found = _object(number, payload, status, raw)  # a whole one only: it may come byte by byte
         if number < self._last:
             raise violation(f"object {number} comes after {self._last}")
-        if status is ObjectStatus.DOES_NOT_EXIST and extensions:
-            raise violation("an object that does not exist has extension headers")
         self._last = number
-        return Object(number, payload, status, extensions)
+        return found
 
 
 def _read_head(reader: Reader) -> SubgroupHead | FetchHead:
@@ -206,11 +204,22 @@ def read_datagram(data: bytes) -> tuple[int, int, Object]:
         alias, group, number = reader.varint(), reader.varint(), reader.varint()
         reader.byte()  # the publisher's priority
         raw = reader.take(reader.varint()) if kind & EXTENDED else b""
+        if kind & EXTENDED and not raw:
+            raise violation("a datagram with extension headers has none")
         payload = b"" if kind & STATUS else reader.take(reader.left)
         status = _read_status(reader) if kind & STATUS else ObjectStatus.NORMAL
     except Incomplete:
         raise violation("a datagram is cut off") from None
-    return alias, group, Object(number, payload, status, read_extensions(raw))
+    if reader.left:
+        raise violation("something follows the status of an object")
+    return alias, group, _object(number, payload, status, raw)
+
+
+def _object(number: int, payload: bytes, status: ObjectStatus, raw: bytes) -> Object:
+    extensions = read_extensions(raw)
+    if status is ObjectStatus.DOES_NOT_EXIST and extensions:
+        raise violation("an object that does not exist has extension headers")
+    return Object(number, payload, status, extensions)
 
 
 def _read_status(reader: Reader) -> ObjectStatus:

@@ -17,8 +17,13 @@ class Sink(Protocol):
         """Take an object; those of other groups may come in between."""
         ...
 
-    def group_over(self, group: int) -> None:
-        """The last object of a stream has come."""
+    def group_over(self, group: int, size: int = 0) -> None:
+        """The last object of a stream has come, or the end of a group was told.
+
+        Args:
+            group: which.
+            size: of how many objects it was told, 0 where it was not.
+        """
         ...
 
     def unusable(self) -> None:

@@ -3,8 +3,10 @@
 A publisher may put each frame into a group of its own, or many into one, and groups may be of any length;
 what is lost of a group, or a whole one, leaves a gap as long as it was. So the place of a group's first frame
 is worked out from the group before it: behind all of its objects where its stream has ended, else behind as
-many as groups have, unless there was no time for those. Numbers that skip more than there was time for do not
-count frames (some publishers number groups by a clock), and what follows them follows at once.
+many as groups have, unless there was no time for those. Datagrams have no stream that ends: what groups
+have is then learnt from those that were followed by another one, and believed only to the half of a frame's
+time until it has been the same a few times. Numbers that skip more than there was time for do not count
+frames (some publishers number groups by a clock), and what follows them follows at once.
 """
 
 from __future__ import annotations
@@ -16,6 +18,12 @@ FRAME_S: Final = 0.02
 KEPT_GROUPS: Final = 64
 _SPARE_FRAMES: Final = 3
 """By how many frames objects may outrun the clock."""
+_SURE: Final = 2
+"""So many groups in a row that are as long as the one before make a length that is relied on."""
+_DOUBTFUL: Final = -2
+"""Where their count begins again after one that was shorter, it seems, and not by loss."""
+_MAX_TAIL_FRAMES: Final = 64
+"""So many frames at the end of a group may be missing where its end is told."""
 
 
 @dataclass(slots=True)
@@ -34,6 +42,7 @@ class Numbering:
         self._groups: dict[int, _Group] = {}
         self._newest = -1
         self._usual = 1
+        self._agreed = 0
         self._highest = 0
         self._highest_at = 0.0
 
@@ -54,17 +63,27 @@ class Numbering:
         if number > found.size and frame > self._highest + self._time_for(now) + _SPARE_FRAMES:
             found.base += self._highest + 1 - frame
             frame = self._highest + 1
-        found.size = max(found.size, number + 1)
+        if number >= found.size:
+            found.size = number + 1
+            if group != self._newest and not found.over and found.size >= self._usual:
+                self._usual, self._agreed = found.size, _SURE  # it only looked shorter
         if frame > self._highest or not self._highest_at:
             self._highest, self._highest_at = frame, now
         return frame
 
-    def over(self, group: int) -> None:
-        """Take note that a group has no further objects."""
+    def over(self, group: int, size: int = 0) -> None:
+        """Take note that a group has no further objects.
+
+        Args:
+            group: which.
+            size: how many it has had, where that was told.
+        """
         found = self._groups.get(group)
         if found is not None:
+            if found.size < size <= found.size + _MAX_TAIL_FRAMES:
+                found.size = size
             found.over = True
-            self._usual = max(1, found.size)
+            self._usual, self._agreed = max(1, found.size), _SURE
 
     def _time_for(self, now: float) -> int:
         """Return for how many frames there was time since the newest one."""
@@ -85,10 +104,28 @@ class Numbering:
             del self._groups[min(self._groups)]
         return begun
 
+    def _close(self, before: _Group, now: float) -> None:
+        """Learn from a group that another one follows, though nobody has told its end."""
+        missing = self._usual - before.size
+        if missing <= 0:
+            self._agreed = min(_SURE, self._agreed + 1) if not missing else min(self._agreed, 0)
+            self._usual = before.size
+            return
+        was_time = now - self._highest_at >= (missing + 0.5) * FRAME_S
+        if was_time:
+            return
+        if self._agreed < _SURE:
+            self._usual = before.size
+        self._agreed = _DOUBTFUL
+
     def _behind(self, group: int, now: float) -> int:
         """Return where a group begins that is newer than all others."""
         before, time_for = self._groups[self._newest], self._time_for(now)
-        base = before.base + (before.size if before.over else max(before.size, self._usual))
+        if before.over:
+            base = before.base + before.size
+        else:
+            self._close(before, now)
+            base = before.base + max(before.size, self._usual)
         if base > self._highest + 1 + time_for + _SPARE_FRAMES:
             base = max(before.base + before.size, self._highest + 1 + max(0, time_for - 1))
         missed = (group - self._newest - 1) * self._usual

@@ -235,8 +235,8 @@ class _AudioSink:
         if not link.receive(header + item.payload, now) and link.dropped > dropped:
             self._talk.losses.add("in", "overflow", 1, FRAME_MS)
 
-    def group_over(self, group: int) -> None:
-        self._numbering.over(group)
+    def group_over(self, group: int, size: int = 0) -> None:
+        self._numbering.over(group, size)
 
     def unusable(self) -> None:
         self._talk.malformed("it is too long")
@@ -266,7 +266,7 @@ class _TextSink:
         if self._talk.on_text is not None:
             self._talk.on_text(text)
 
-    def group_over(self, group: int) -> None:
+    def group_over(self, group: int, size: int = 0) -> None:
         """There is nothing to be done."""
 
     def unusable(self) -> None:

@@ -1,7 +1,8 @@
 """aioquic's connections with bounds on what a peer can make them keep.
 
-This module, `recovery`, `packets` and `steady` reach into aioquic: what they override is private there, so
-`pyproject.toml` pins the version. `tests/quic/` has a test for each of these bounds.
+This module, `recovery`, `packets` and `steady` reach into aioquic: what they override is private there.
+`pyproject.toml` keeps to one minor version of it, `requirements/` to the one that was tested, and `steady`
+names those beside which it was read. `tests/quic/` has a test for each of these bounds.
 
 Spec: RFC 9000, RFC 9114, draft-ietf-webtrans-http3.
 """

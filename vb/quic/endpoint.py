@@ -74,6 +74,9 @@ class Endpoint:
         wake: called when there may be something to send outside `receive` and `expire`.
         count_fault: told the site of each fault of ours that was contained: connection or session.
         limits: how much is taken on.
+
+    Attributes:
+        greetings: datagrams so far of connections that were at their handshake.
     """
 
     def __init__(
@@ -93,6 +96,7 @@ class Endpoint:
         self.answered = dict.fromkeys(ANSWERS, 0)
         self.failures = dict.fromkeys(FAILURES, 0)
         self.opened = 0
+        self.greetings = 0
         self.refused = 0
         self.overruns = 0
         self._versions = list(configuration.supported_versions)
@@ -150,6 +154,7 @@ class Endpoint:
         """Take a datagram."""
         connection = self._routes.get(destination_of(data))
         if connection is not None:
+            self.greetings += connection in self._greeting
             if not self._guard(connection, partial(connection.receive, data, source, now), otherwise=True):
                 self.dropped["rate"] += 1
             self._look_after(connection, now)
@@ -322,6 +327,7 @@ class Endpoint:
         self._ids[connection] = {retry_id}
         self._routes[retry_id] = connection
         self._greeting.add(connection)
+        self.greetings += 1
         self._hosts[connection.host] += 1
         self._greeting_hosts[connection.host] += 1
         self._dirty[connection] = None

@@ -14,10 +14,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+import aioquic
 from aioquic import tls
 from aioquic._crypto import CryptoError
 from aioquic.quic.configuration import QuicConfiguration
-from aioquic.quic.connection import NetworkAddress, QuicConnectionState
+from aioquic.quic.connection import NetworkAddress, QuicConnectionState, QuicNetworkPath
 from aioquic.quic.crypto import CryptoPair
 from aioquic.quic.events import DatagramFrameReceived, StreamDataReceived
 from aioquic.quic.packet import QuicPacketType
@@ -26,6 +27,7 @@ from aioquic.quic.recovery import MAX_ACK_RANGES, QuicPacketSpace
 from aioquic.quic.stream import QuicStream
 
 from vb.quic.bounds import WINDOW_BYTES, BoundedQuic
+from vb.quic.grid import GRID_S
 from vb.quic.invariants import CONNECTION_ID_BYTES
 from vb.quic.packets import (
     MAX_RANGES,
@@ -41,8 +43,14 @@ from vb.quic.packets import (
 from vb.quic.recovery import Recovery
 from vb.quic.varint import varint
 
-ACK_DELAY_S: Final = 0.02
-"""So long an ACK waits for something to leave with; 25 ms are promised, and timers may be late."""
+COMPARED: Final = ("1.7.2",)
+"""Versions of aioquic beside which the short way was read and tested; with any other one it is not taken."""
+ACK_DELAY_S: Final = 4 * GRID_S
+"""So long an ACK waits for something to leave with, and then for the next moment of the grid.
+
+25 ms are promised, from the moment on at which a packet comes; it may wait to be read as well. Of a peer that
+is sent a frame each 20 ms hardly any leaves alone.
+"""
 _ACK_DELAY_EXPONENT: Final = 3
 _PADDING, _PING, _ACK = 0x00, 0x01, 0x02
 _STREAM: Final = 0x08
@@ -139,13 +147,14 @@ class SteadyQuic(BoundedQuic):
         space = self._space
         try:
             first, number, plain = open_packet(self._crypto.recv, data, space.expected_packet_number)
+            if number in space.received_packets:  # RFC 9000 §12.3
+                return True
             contents = self._read(plain)
         except CryptoError:  # damaged, or of somebody else: as good as lost
             return True
         except (IndexError, UnusualError):
             return False
-        if number not in space.received_packets:  # RFC 9000 §12.3
-            self._take_packet(number, contents, now, spin=bool(first & SPIN))
+        self._take_packet(number, contents, now, spin=bool(first & SPIN))
         return True
 
     def _read(self, plain: bytes) -> _Contents:
@@ -251,7 +260,7 @@ class SteadyQuic(BoundedQuic):
         if not self.is_steady:
             found += super().datagrams_to_send(now)
             self._fresh.clear()
-            self._ending = [item for item in self._streams.values() if item.sender._buffer_fin is not None]
+            self._ending = list(filter(_is_ending, self._streams.values()))
             self.is_steady = self._is_settled()
         return found
 
@@ -343,13 +352,15 @@ class SteadyQuic(BoundedQuic):
     def _is_settled(self) -> bool:
         """Tell whether there is nothing left to send, nor anything that only the long way does."""
         self._recovery.has_lost = False
+        if aioquic.__version__ not in COMPARED:
+            return False
         if not self._handshake_confirmed or self._state is not QuicConnectionState.CONNECTED:
             return False
         if self._close_event is not None or self._pacing_at is not None or self._quic_logger is not None:
             return False
         self._space, self._crypto = self._spaces[tls.Epoch.ONE_RTT], self._cryptos[tls.Epoch.ONE_RTT]
         path, credit = self._network_paths[0], self._local_max_data
-        if len(self._network_paths) > 1 or not path.is_validated or path.remote_challenges:
+        if not path.is_validated or any(map(_wants_probes, self._network_paths)):
             return False
         if self._cryptos[tls.Epoch.ZERO_RTT].recv.is_valid() or self._crypto._update_key_requested:
             return False
@@ -416,6 +427,16 @@ class SteadyQuic(BoundedQuic):
         """Let the peer acknowledge something."""
         self.is_steady = False
         super().send_ping(uid)
+
+
+def _is_ending(stream: QuicStream) -> bool:
+    """Tell whether our half of a stream ends, or has ended."""
+    return stream.sender._buffer_fin is not None or stream.sender._reset_error_code is not None
+
+
+def _wants_probes(path: QuicNetworkPath) -> bool:
+    """Tell whether the long way has something to send on a path only for the path's own sake."""
+    return bool(path.remote_challenges) or not (path.is_validated or path.local_challenge_sent)
 
 
 def _wants_to_send(stream: QuicStream) -> bool:

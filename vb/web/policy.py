@@ -109,7 +109,6 @@ class UrlTarget:
         return parse_url(joined)
 
 
-@lru_cache(maxsize=128)
 def parse_url(url: str, *, schemes: frozenset[str] = HTTP) -> UrlTarget:
     """Take an absolute URL apart.
 
@@ -160,6 +159,7 @@ def _escape(text: str) -> str:
     return _TO_ESCAPE.sub(lambda found: quote(found[0], safe=""), text)
 
 
+@lru_cache(maxsize=128)  # of hosts alone: paths, queries and what stands before the host may be secret
 def _parse_host(raw: str, *, bracketed: bool) -> tuple[str, IpAddress | None]:
     """Return the host in its one canonical form, and its address if it is a literal."""
     if bracketed:

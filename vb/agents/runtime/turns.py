@@ -163,7 +163,7 @@ class TurnTaking:
         return self._heard_at + self._wait_s() + _ROUNDING_S
 
     def decide(self, now: float) -> list[Decision]:
-        """Return what follows from all that was seen; asked at least every 100 ms."""
+        """Return what follows from all that was seen; asked with each frame, or every 100 ms without."""
         found: list[Decision] = []
         if self._fresh:
             self._fresh = False

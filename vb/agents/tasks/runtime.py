@@ -50,7 +50,7 @@ from vb.stt.base import FinalText, Heard, PartialText
 log = structlog.get_logger(__name__)
 
 CHECK_S: Final = 0.1
-"""Turns are judged at least so often: a leg on hold gives no frames that would do it."""
+"""Turns are judged so often where no frames do it: a leg on hold gives none."""
 REST_S: Final = 0.3
 """So often it is seen whether there are still frames that do."""
 MAX_IDLE_PROMPTS: Final = 2

@@ -103,8 +103,10 @@ class Listener:
     async def _receive(self) -> None:
         while True:
             await self._socket.wait()
+            greetings = self._endpoint.greetings
             while self._receive_some():
-                await self._pause()
+                greetings, before = self._endpoint.greetings, greetings
+                await self._pause(is_greeting=greetings > before)
 
     def _receive_some(self) -> int:
         """Take what has come, and send what comes of it; returns how many datagrams there were."""
@@ -116,12 +118,12 @@ class Listener:
             self._woken.set()
         return taken
 
-    async def _pause(self) -> None:
+    async def _pause(self, *, is_greeting: bool) -> None:
         """Let some more come: to wake up for each datagram costs more than to read it.
 
-        Handshakes are not kept waiting, and a full batch is followed by the next.
+        Handshakes that go on are not kept waiting, and a full batch is followed by the next.
         """
-        if self._socket.is_drained and not self._endpoint.handshakes:
+        if self._socket.is_drained and not is_greeting:
             await trio.sleep_until(grid_after(trio.current_time()))
         else:
             await trio.lowlevel.checkpoint()

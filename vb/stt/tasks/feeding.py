@@ -82,7 +82,7 @@ class Feeding:
         Raises:
             ProviderFailed: the provider is gone.
         """
-        backlog = self.backlog
+        backlog, self._fault = self.backlog, None  # one may have come too late for the session before
         try:
             while True:
                 self._session, self._wake = None, trio.Event()
@@ -116,6 +116,8 @@ class Feeding:
             raise fault
 
 
+AT_ONCE: Final = 16
+"""Blocks that one call sends, a millisecond's work or so: no tick comes between."""
 _DUE: Final = trio.lowlevel.RunVar[list[Feeding]]("feedings with a block")
 
 
@@ -132,7 +134,9 @@ def _put_soon(feeding: Feeding) -> None:
 
 
 def _put_all(due: list[Feeding]) -> None:
-    feedings = due.copy()
-    due.clear()
+    """Send the blocks of some; the others follow in the next passes, so that the next tick fits between."""
+    feedings, due[:] = due[:AT_ONCE], due[AT_ONCE:]
+    if due:
+        trio.lowlevel.current_trio_token().run_sync_soon(_put_all, due)
     for feeding in feedings:
         feeding.put_due()
