@@ -364,4 +364,5 @@ async def open_history(
             unsubscribe()
             with trio.move_on_after(CLOSE_S, shield=True):
                 await history.drain(trio.current_time() + RETRY_S)
-            await history.close()
+            with trio.move_on_after(CLOSE_S + RETRY_S, shield=True):
+                await history.close()
