@@ -142,6 +142,7 @@ async def test_calls_are_stored_and_told_and_the_end_leaves_nothing(
         calls = bed.calls(700)
         await bed.stored(*calls)
         assert await history.read(lambda store: list_calls(store, []).total) == 700
+        await history.keeper.wait_done()  # calls are told of in the middle of a round, figures at its end
         status = history.keeper.status
         assert (status.starts, status.queued, history.problem) == (1, 0, None)
         assert status.written >= 700
