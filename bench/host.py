@@ -39,7 +39,9 @@ def resident_bytes(pid: int) -> int:
 
 def move_children(pid: int, cores: frozenset[int]) -> int:
     """Let the processes that a process has started run on other cores; returns how many there are."""
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    # A child counts as that of the thread which started it, and servers start some from threads.
+    lists = Path(f"/proc/{pid}/task").glob("*/children")
+    children = [int(child) for each in lists for child in each.read_text().split()]
     for child in children:
         for thread in os.listdir(f"/proc/{child}/task"):
             os.sched_setaffinity(int(thread), cores)
