@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import resource
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -40,8 +40,10 @@ def resident_bytes(pid: int) -> int:
 def move_children(pid: int, cores: frozenset[int]) -> int:
     """Let the processes that a process has started run on other cores; returns how many there are."""
     # A child counts as that of the thread which started it, and servers start some from threads.
-    lists = Path(f"/proc/{pid}/task").glob("*/children")
-    children = [int(child) for each in lists for child in each.read_text().split()]
+    children = set[int]()
+    for each in Path(f"/proc/{pid}/task").glob("*/children"):
+        with suppress(OSError):  # that thread has just ended, and its children are another's now
+            children.update(map(int, each.read_text().split()))
     for child in children:
         for thread in os.listdir(f"/proc/{child}/task"):
             os.sched_setaffinity(int(thread), cores)

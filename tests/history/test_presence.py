@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import uuid
@@ -16,7 +17,7 @@ from tests.history.test_process import Bed, opened
 from tests.support.history import history_of
 from vb.events.bus import EventBus
 from vb.history.presence import Presence, forget, is_there
-from vb.history.runs import SEEN_EVERY_S
+from vb.history.runs import GONE_AFTER_US, SEEN_EVERY_S
 from vb.history.tasks import open_history
 from vb.ids import SystemIds
 
@@ -55,6 +56,20 @@ def test_a_folder_that_cannot_be_written_keeps_no_server_from_its_start(tmp_path
     assert not is_there(tmp_path / "file", RUN)
 
 
+def test_who_cannot_look_takes_no_server_for_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    presence = Presence(tmp_path, RUN)
+    presence.begin()
+
+    def full(*_: object, **__: object) -> int:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "open", full)
+        assert is_there(tmp_path, RUN)
+    presence.end()
+    assert not is_there(tmp_path, RUN)
+
+
 def test_a_server_that_ends_while_the_disk_still_notes_it_leaves_nothing(tmp_path: Path) -> None:
     presence = Presence(tmp_path, RUN)
     presence.end()
@@ -81,6 +96,25 @@ def test_calls_of_a_server_that_lost_its_process_stay_open_while_it_is_there(
     other.close(calls_left=False)
     assert list(folder.iterdir()) == []
     assert end_reasons(database_url) == ["system_error"]
+
+
+def test_calls_of_a_server_whose_process_hangs_stay_open_while_it_is_there(
+    database_url: str, tmp_path: Path
+) -> None:
+    clock, folder = Clock(), tmp_path / "queue"
+    presence = Presence(folder, RUN)
+    presence.begin()
+    hanging, _ = keeper(database_url, folder, RUN, clock)  # it keeps its file locked, and says no more
+    hanging.round([change(1, duration_us=None)])
+    other, _ = keeper(database_url, folder, OTHER, clock)
+    until_s = clock.now_s + 2 * GONE_AFTER_US / 1_000_000
+    while clock.now_s < until_s:
+        assert other.round([]).closed == []
+        clock.now_s += SEEN_EVERY_S + 1
+    lose(presence)
+    assert ids(other.round([]).closed) == [change(1).call_id]
+    other.close(calls_left=False)
+    kill(hanging)
 
 
 def test_a_server_that_ended_well_after_another_had_its_file_leaves_nothing(

@@ -59,7 +59,8 @@ def test_datagrams_in_any_order_keep_their_distance_too() -> None:
     order = list(range(400))
     for end in range(199, 399, 50):
         order[end], order[end + 1] = order[end + 1], order[end]
-    objects = [(frame // 50, frame % 50, place * FRAME_S) for place, frame in enumerate(order)]
+    # What is overtaken comes late; nothing comes before it was sent.
+    objects = [(frame // 50, frame % 50, max(place, frame) * FRAME_S) for place, frame in enumerate(order)]
     assert numbered(objects) == order
 
 
@@ -137,3 +138,22 @@ def test_numbers_of_any_kind_give_frames_and_no_fault() -> None:
         assert len(numbering._groups) <= KEPT_GROUPS
         if dice.random() < 0.3:
             numbering.over(group)
+
+
+@pytest.mark.parametrize(
+    "lengths", [[5] * 9 + [4], [5] * 9 + [4] + [5] * 9 + [6], [50] * 9 + [49], [47] * 7 + [46]]
+)
+@pytest.mark.parametrize("jitter_s", [0.0, 0.01])
+def test_a_shorter_group_now_and_then_is_no_loss(lengths: list[int], jitter_s: float) -> None:
+    dice, arrivals, frame = random.Random(3), list[tuple[int, int, float]](), 0
+    for group in range(2_000 * 5 // lengths[0]):
+        for number in range(lengths[group % len(lengths)]):
+            arrivals.append((group, number, frame * FRAME_S + dice.random() * jitter_s))
+            frame += 1
+    assert numbered(arrivals)[-1] == frame - 1
+
+
+@pytest.mark.parametrize("step", [2, 3, 4, 5, 6])
+def test_groups_of_one_frame_may_be_numbered_in_steps(step: int) -> None:
+    arrivals = [(frame * step, 0, frame * FRAME_S) for frame in range(1_200)]
+    assert numbered(arrivals)[-1] == 1_199

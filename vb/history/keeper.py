@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Final, Literal
 from uuid import UUID
@@ -311,7 +312,7 @@ class Keeper:
             if now_us >= self._judges_at_us:
                 left = self._queue.left if self._queue is not None else ()
                 before = len(kept.closed)
-                for call in self._store.close_gone(now_us, left):
+                for call in self._store.close_gone(now_us, left, partial(is_there, self._folder)):
                     kept.closed.append(call)  # one by one: the next process's may fail
                 self._told_closed(kept.closed[before:])
         if now - self._swept_at >= SWEEP_EVERY_S and self._sweep(kept):

@@ -58,17 +58,17 @@ class Presence:
 
 
 def is_there(folder: Path, run_id: UUID) -> bool:
-    """Return whether the server of a run lives, as far as its folder tells."""
+    """Return whether the server of a run lives, as far as its folder tells; it does while none can tell."""
     try:
         fd = os.open(_path(folder, run_id), os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-    except OSError:
+    except (FileNotFoundError, NotADirectoryError):
         return False
+    except OSError:  # no file can be opened now, or the disk is away: to close calls is not to be undone
+        return True
     try:
         fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)  # shared: who looks at the same time does not see this
-    except BlockingIOError:
-        return True
     except OSError:
-        return False
+        return True
     finally:
         os.close(fd)
     return False

@@ -124,13 +124,20 @@ class WriteStore:
         with writing(self._engine) as connection:
             runs.unregister(connection, self.run_id)
 
-    def close_gone(self, now_us: int, but: Iterable[UUID] = ()) -> Iterator[Recorded]:
-        """Close the calls of processes that are gone, but for some; gives each once it is closed."""
+    def close_gone(
+        self, now_us: int, but: Iterable[UUID] = (), is_there: Callable[[UUID], bool] = lambda _: False
+    ) -> Iterator[Recorded]:
+        """Close the calls of processes that are gone, but for some; gives each once it is closed.
+
+        Args:
+            but: whose calls are somebody else's business.
+            is_there: whether a process that has been silent for too long is known to live.
+        """
         with reading(self._engine) as connection:
             found = runs.gone(connection, now_us)
         kept = {self.run_id, *but}
         for run_id in found:
-            if run_id not in kept:
+            if run_id not in kept and not is_there(run_id):
                 yield from self.close_run(run_id, now_us)
 
     def close_run(self, run_id: UUID, now_us: int) -> list[Recorded]:

@@ -6,12 +6,15 @@ is worked out from the group before it: behind all of its objects where its stre
 many as groups have, unless there was no time for those. Datagrams have no stream that ends: what groups
 have is then learnt from those that were followed by another one, and believed only to the half of a frame's
 time until it has been the same a few times. Numbers that skip more than there was time for do not count
-frames (some publishers number groups by a clock), and what follows them follows at once.
+frames (some publishers number groups by a clock), and what follows them follows at once. How much time there
+was is judged by the object that came fastest of late: no other can be that early, so a frame that would have
+come before its time was not behind a loss, but its group was a shorter one.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import inf
 from typing import Final
 
 FRAME_S: Final = 0.02
@@ -24,6 +27,8 @@ _DOUBTFUL: Final = -2
 """Where their count begins again after one that was shorter, it seems, and not by loss."""
 _MAX_TAIL_FRAMES: Final = 64
 """So many frames at the end of a group may be missing where its end is told."""
+_SPAN_S: Final = 30.0
+"""The fastest object is one of the last span or of the one before: clocks drift, and publishers pause."""
 
 
 @dataclass(slots=True)
@@ -45,6 +50,8 @@ class Numbering:
         self._agreed = 0
         self._highest = 0
         self._highest_at = 0.0
+        self._least_s = self._least_before_s = inf
+        self._span_begun = 0.0
 
     def place(self, group: int, number: int, now: float) -> int | None:
         """Return the number of a frame; None when its group is too old to be known.
@@ -69,7 +76,14 @@ class Numbering:
                 self._usual, self._agreed = found.size, _SURE  # it only looked shorter
         if frame > self._highest or not self._highest_at:
             self._highest, self._highest_at = frame, now
+        self._note_delay(now - frame * FRAME_S, now)
         return frame
+
+    def _note_delay(self, delay_s: float, now: float) -> None:
+        """Take note of how late an object was, against a beginning that does not matter."""
+        if now - self._span_begun >= _SPAN_S:
+            self._least_before_s, self._least_s, self._span_begun = self._least_s, inf, now
+        self._least_s = min(self._least_s, delay_s)
 
     def over(self, group: int, size: int = 0) -> None:
         """Take note that a group has no further objects.
@@ -93,7 +107,7 @@ class Numbering:
         if not self._groups:
             base, self._newest = -number, group  # whoever listens begins anywhere
         elif group > self._newest:
-            base, self._newest = self._behind(group, now), group
+            base, self._newest = self._behind(group, number, now), group
         elif group < self._newest - KEPT_GROUPS:
             return None
         else:
@@ -118,8 +132,8 @@ class Numbering:
             self._usual = before.size
         self._agreed = _DOUBTFUL
 
-    def _behind(self, group: int, now: float) -> int:
-        """Return where a group begins that is newer than all others."""
+    def _behind(self, group: int, number: int, now: float) -> int:
+        """Return where a group begins that is newer than all others, by an object of it that has come now."""
         before, time_for = self._groups[self._newest], self._time_for(now)
         if before.over:
             base = before.base + before.size
@@ -129,4 +143,7 @@ class Numbering:
         if base > self._highest + 1 + time_for + _SPARE_FRAMES:
             base = max(before.base + before.size, self._highest + 1 + max(0, time_for - 1))
         missed = (group - self._newest - 1) * self._usual
-        return base + missed if missed <= time_for + _SPARE_FRAMES else base
+        if missed <= time_for + _SPARE_FRAMES:
+            base += missed
+        earliest_s = now - min(self._least_s, self._least_before_s)
+        return max(before.base + before.size, min(base, int(earliest_s / FRAME_S + 0.5) - number))
