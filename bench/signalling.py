@@ -24,6 +24,7 @@ from tests.support.postgres import running_postgres
 EVENTS: Final = ("leg.ringing", "leg.connected", "leg.disconnected")
 """What each call must tell at least."""
 REST_S: Final = 2.0
+WRITER_S: Final = 5.0
 """Between warm-up and the measured calls, so that nothing of the one is left in the other."""
 PATIENCE_S: Final = 60.0
 
@@ -49,7 +50,8 @@ def run_signalling(case: SignallingCase, checkout: Path, options: Options) -> Ou
         open_bed(checkout, load, settings, options) as bed,
         placed(load_place),
     ):
-        move_children(bed.server.pid, load_place.cores)
+        if case.history:
+            _move_writer(bed, load_place)
         warm = _offer(bed, case, case.warm_up)
         bed.wait(REST_S)
         bed.generator.mark()
@@ -103,6 +105,13 @@ def _history(case: SignallingCase, place: Placement) -> Iterator[dict[str, str]]
             return
         with running_postgres() as url:
             yield {"VB_DATABASE_URL": url, "VB_DATA_DIR": folder}
+
+
+def _move_writer(bed: Bed, place: Placement) -> None:
+    """Let the process that writes the history run elsewhere; it comes some time after the server is ready."""
+    until = monotonic() + WRITER_S
+    while not move_children(bed.server.pid, place.cores) and monotonic() < until:
+        bed.wait(REST_S / 10)
 
 
 def _wait_stored(bed: Bed, calls: int) -> float:

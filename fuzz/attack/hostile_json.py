@@ -16,7 +16,7 @@ S22, S26 = "S22 hostile JSON", "S26 header injection"
 MAX_ANSWER_S = 0.05
 TRIES = 3
 REST_S = 0.5
-"""The machine may be busy with other attacks: the best of so many answers has to be quick."""
+"""The machine may be busy for a moment: the best of so many answers has to be quick."""
 BODY_MIB = 100
 
 RAW_BODIES: dict[str, bytes] = {
@@ -153,7 +153,7 @@ def _judge(client: Client, label: str, method: str, path: str, body: bytes | Non
         took_s = time.monotonic() - began
         if took_s < MAX_ANSWER_S or not left:
             break
-        pause(REST_S)  # others attack at the same time: what is slow by itself is slow a moment later, too
+        pause(REST_S)  # what is slow by itself is slow a moment later, too
     check(S22, status < 500 or status in (501, 503), f"{label}: status {status}")
     check(S22, took_s < MAX_ANSWER_S, f"{label}: answered after {took_s * 1000:.0f} ms")
     return status
