@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from time import monotonic
 from typing import Final
@@ -24,8 +24,9 @@ from tests.support.postgres import running_postgres
 EVENTS: Final = ("leg.ringing", "leg.connected", "leg.disconnected")
 """What each call must tell at least."""
 REST_S: Final = 2.0
-WRITER_S: Final = 5.0
 """Between warm-up and the measured calls, so that nothing of the one is left in the other."""
+WRITER_S: Final = 5.0
+"""How long the process that writes a history may take to be there."""
 PATIENCE_S: Final = 60.0
 
 
@@ -99,12 +100,12 @@ def _history(case: SignallingCase, place: Placement) -> Iterator[dict[str, str]]
     if not case.history:
         yield {}
         return
-    with placed(place), tempfile.TemporaryDirectory() as folder:
-        if case.history == "sqlite":
-            yield {"VB_DATABASE_URL": f"sqlite:///{folder}/calls.db", "VB_DATA_DIR": folder}
-            return
-        with running_postgres() as url:
-            yield {"VB_DATABASE_URL": url, "VB_DATA_DIR": folder}
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
+        url = f"sqlite:///{folder}/calls.db"
+        if case.history == "postgresql":
+            with placed(place):  # no longer than that: places of others are worked out from this process's
+                url = stack.enter_context(running_postgres())
+        yield {"VB_DATABASE_URL": url, "VB_DATA_DIR": folder}
 
 
 def _move_writer(bed: Bed, place: Placement) -> None:

@@ -30,8 +30,8 @@ QUICK_GROUPS = (
 """Attacks that run at the same time when time is short; what the bystanders see is then of all of them.
 
 The flood comes where others follow: the legs that it leaves behind take five seconds to go. The storm counts
-port pairs, so nothing that makes calls may run beside it. Each answer to hostile JSON is timed: what others ask
-of two cores meanwhile would be timed as well.
+port pairs, so nothing that makes calls may run beside it. Each answer to hostile JSON is timed: what others
+ask of two cores meanwhile would be timed as well.
 """
 IDLE = "idle afterwards"
 BEFORE = "calm before"
