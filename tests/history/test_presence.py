@@ -16,6 +16,7 @@ from tests.history.making import change
 from tests.history.test_process import Bed, opened
 from tests.support.history import history_of
 from vb.events.bus import EventBus
+from vb.history.keeper import Keeper
 from vb.history.presence import Presence, forget, is_there
 from vb.history.runs import GONE_AFTER_US, SEEN_EVERY_S
 from vb.history.tasks import open_history
@@ -26,6 +27,15 @@ def lose(presence: Presence) -> None:
     """Let it go as that of a killed server does."""
     os.close(presence._fd)
     presence._fd = -1
+
+
+def there_with_a_call(database_url: str, folder: Path, clock: Clock) -> tuple[Presence, Keeper]:
+    """Return a server that is there, and what writes for it, with one call that goes on."""
+    presence = Presence(folder, RUN)
+    presence.begin()
+    writing, _ = keeper(database_url, folder, RUN, clock)
+    writing.round([change(1, duration_us=None)])
+    return presence, writing
 
 
 def test_a_server_is_there_from_its_beginning_to_its_end(tmp_path: Path) -> None:
@@ -81,10 +91,7 @@ def test_calls_of_a_server_that_lost_its_process_stay_open_while_it_is_there(
     database_url: str, tmp_path: Path
 ) -> None:
     clock, folder = Clock(), tmp_path / "queue"
-    presence = Presence(folder, RUN)
-    presence.begin()
-    lost, _ = keeper(database_url, folder, RUN, clock)
-    lost.round([change(1, duration_us=None)])
+    presence, lost = there_with_a_call(database_url, folder, clock)
     kill(lost)
     other, _ = keeper(database_url, folder, OTHER, clock)
     for _ in range(3):
@@ -102,10 +109,8 @@ def test_calls_of_a_server_whose_process_hangs_stay_open_while_it_is_there(
     database_url: str, tmp_path: Path
 ) -> None:
     clock, folder = Clock(), tmp_path / "queue"
-    presence = Presence(folder, RUN)
-    presence.begin()
-    hanging, _ = keeper(database_url, folder, RUN, clock)  # it keeps its file locked, and says no more
-    hanging.round([change(1, duration_us=None)])
+    # Its keeper keeps its file locked, and says no more.
+    presence, hanging = there_with_a_call(database_url, folder, clock)
     other, _ = keeper(database_url, folder, OTHER, clock)
     until_s = clock.now_s + 2 * GONE_AFTER_US / 1_000_000
     while clock.now_s < until_s:
@@ -121,10 +126,7 @@ def test_a_server_that_ended_well_after_another_had_its_file_leaves_nothing(
     database_url: str, tmp_path: Path
 ) -> None:
     clock, folder = Clock(), tmp_path / "queue"
-    presence = Presence(folder, RUN)
-    presence.begin()
-    lost, _ = keeper(database_url, folder, RUN, clock)
-    lost.round([change(1, duration_us=None)])
+    presence, lost = there_with_a_call(database_url, folder, clock)
     kill(lost)
     other, _ = keeper(database_url, folder, OTHER, clock)
     assert other.round([]).closed == []

@@ -7,7 +7,7 @@ from enum import StrEnum
 import pytest
 
 from tests.history.making import change
-from vb.children.framing import Garbage, Splitter
+from vb.children.framing import Garbage, Splitter, fields_of
 from vb.history.change import Change
 from vb.history.keeper import Kept, Status
 from vb.history.wire import (
@@ -16,7 +16,6 @@ from vb.history.wire import (
     MAX_BODY_BYTES,
     Kind,
     Start,
-    fields_of,
     pack_changes,
     pack_kept,
     unpack_changes,

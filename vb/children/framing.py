@@ -6,9 +6,10 @@ Numbers are big-endian. Garbage makes a pipe useless, and never harms who reads 
 
 from __future__ import annotations
 
+import json
 import struct
 from collections.abc import Iterable
-from typing import Final
+from typing import Any, Final
 
 _HEAD: Final = struct.Struct(">IBI")
 _TAIL_BYTES: Final = 5
@@ -26,6 +27,25 @@ class Garbage(Exception):
 def pack(kind: int, number: int, body: bytes = b"") -> bytes:
     """Return the bytes of a message."""
     return _HEAD.pack(_TAIL_BYTES + len(body), kind, number) + body
+
+
+def fields_of(body: bytes, problem: str = "no JSON object") -> dict[str, Any]:
+    """Return a JSON body.
+
+    Args:
+        body: of a message.
+        problem: what is said of one that is none.
+
+    Raises:
+        Garbage: it is no JSON object.
+    """
+    try:
+        found = json.loads(body)
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        raise Garbage(problem)
+    return found
 
 
 class Splitter:

@@ -18,7 +18,7 @@ from uuid import UUID
 
 import structlog
 
-from vb.children.framing import Garbage, Message, Splitter
+from vb.children.framing import Garbage, Message, Splitter, fields_of
 from vb.children.inside import resident_kb, settle_in, wait_parent_gone, write_all
 from vb.history.change import Change
 from vb.history.keeper import TEND_EVERY_S, TEND_PAUSE_S, Keeper, Kept, tend
@@ -26,7 +26,6 @@ from vb.history.wire import (
     MAX_BODY_BYTES,
     Kind,
     Start,
-    fields_of,
     pack_kept,
     pack_told,
     unpack_changes,

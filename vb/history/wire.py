@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 from uuid import UUID
 
-from vb.children.framing import Garbage, pack
+from vb.children.framing import Garbage, fields_of, pack
 from vb.history.change import Change
 from vb.history.keeper import Kept, Status
 from vb.history.packing import dump_json
@@ -93,21 +93,6 @@ class Start:
 def with_fields(kind: Kind, number: int = 0, /, **fields: Any) -> bytes:
     """Return a message with a JSON body."""
     return pack(kind, number, dump_json(fields))
-
-
-def fields_of(body: bytes) -> dict[str, Any]:
-    """Return a JSON body.
-
-    Raises:
-        Garbage: it is no JSON object.
-    """
-    try:
-        found = json.loads(body)
-    except ValueError:
-        found = None
-    if not isinstance(found, dict):
-        raise Garbage("no JSON object")
-    return found
 
 
 # -- changes -----------------------------------------------------------------------------------------------

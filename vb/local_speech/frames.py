@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from vb.children.framing import Garbage, Splitter, pack
+from vb.children.framing import Garbage, Splitter, fields_of, pack
 from vb.codecs.pcm import Pcm
 
 _RATE: Final = struct.Struct(">I")
@@ -97,13 +97,7 @@ class Frame:
         Raises:
             Garbage: the body is no JSON object.
         """
-        try:
-            found = json.loads(self.body)
-        except ValueError:
-            found = None
-        if not isinstance(found, dict):
-            raise Garbage(f"{self.kind.name} is no JSON object")
-        return found
+        return fields_of(self.body, f"{self.kind.name} is no JSON object")
 
     @property
     def text(self) -> str:

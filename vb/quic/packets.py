@@ -14,7 +14,7 @@ from aioquic.quic.packet import decode_packet_number
 from aioquic.quic.rangeset import RangeSet
 
 from vb.quic.invariants import CONNECTION_ID_BYTES
-from vb.quic.varint import varint
+from vb.quic.varint import read_varint, varint
 
 SPIN: Final = 0x20
 NUMBER_BYTES: Final = 2
@@ -106,14 +106,10 @@ def integer(data: bytes, at: int) -> tuple[int, int]:
     Raises:
         IndexError: it is cut off.
     """
-    first = data[at]
-    if first < 0x40:
-        return first, at + 1
-    size = 1 << (first >> 6)
-    end = at + size
-    if end > len(data):
+    found = read_varint(data, at)
+    if found is None:
         raise IndexError
-    return int.from_bytes(data[at:end]) & (1 << 8 * size - 2) - 1, end
+    return found
 
 
 def read_ack(data: bytes, at: int) -> tuple[Ack, int]:

@@ -14,7 +14,7 @@ import structlog
 import trio
 
 from vb.blocking import Bell
-from vb.children.framing import Garbage, Splitter
+from vb.children.framing import Garbage, Splitter, fields_of
 from vb.children.pulse import PING_S, ChildFault, Pulse
 from vb.children.restarts import Restarts
 from vb.children.tasks.process import HelperProcess, Launch, launcher
@@ -25,7 +25,6 @@ from vb.history.wire import (
     MAX_BODY_BYTES,
     Kind,
     Start,
-    fields_of,
     pack_changes,
     unpack_kept,
     unpack_status,
