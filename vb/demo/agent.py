@@ -20,7 +20,6 @@ from rich.text import Text
 from trio_websocket import WebSocketConnection, open_websocket_url
 
 from vb.codecs.pcm import Pcm
-from vb.codecs.resample import StreamResampler
 from vb.config import Config
 from vb.demo.check import Check
 from vb.demo.ear import compare, read_words
@@ -29,6 +28,7 @@ from vb.demo.problem import DemoFailed, within
 from vb.demo.screen import show_checks
 from vb.demo.track import RATE_HZ, level_dbfs, load_recording
 from vb.errors import VbError
+from vb.media.conversion import RateConverter
 from vb.providers.failure import ProviderFailed
 from vb.server import Server, open_server
 from vb.stt.base import Options
@@ -265,12 +265,8 @@ async def _speech(provider: Provider, text: str) -> Pcm:
                     rate_hz = item.rate_hz
     except ProviderFailed as failed:
         raise DemoFailed(f"the caller has no voice: {failed}") from None
-    pcm = np.concatenate(pieces)
-    return (
-        pcm
-        if rate_hz == RATE_HZ
-        else StreamResampler(rate_hz, RATE_HZ).process(np.pad(pcm, (0, -pcm.size % (rate_hz // 50))))
-    )
+    converter = RateConverter(rate_hz, RATE_HZ)  # voices speak at rates that no call has
+    return np.concatenate([*converter.feed(np.concatenate(pieces)), *converter.finish()])
 
 
 async def _converse(desk: Desk, phone: Phone, phrases: dict[str, Pcm], *, polite: bool) -> None:
