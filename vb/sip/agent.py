@@ -17,7 +17,7 @@ from vb.sip.admission import Refusal, check_request
 from vb.sip.call import Call
 from vb.sip.call_events import CallEvent, Incoming
 from vb.sip.client_transaction import ClientTransaction, InviteClientTransaction, NonInviteClientTransaction
-from vb.sip.dialog_usage import add_response_headers
+from vb.sip.dialog_usage import response_headers
 from vb.sip.errors import SipParseError
 from vb.sip.headers import Via
 from vb.sip.hop import Hop, Outgoing, TransactionKey, default_port
@@ -68,6 +68,7 @@ class UserAgent:
 
     Attributes:
         methods: the methods that are taken.
+        allow: value of the Allow header.
         ended: calls that ended not long ago.
         refuse_new: asked before a new INVITE becomes a call; status, reason and headers refuse it.
     """
@@ -89,6 +90,8 @@ class UserAgent:
         self._by_flow: dict[int, dict[TransactionKey, ClientTransaction]] = {}
         self._invites = InviteHandler(self)
         self.methods = method_table(self._invites, info=settings.accept_info, further=further_methods)
+        self.allow = self.methods.allow
+        self._contacts: dict[tuple[str, bool, bool], str] = {}
         self._calls: dict[tuple[str, str], Call] = {}
         self.ended = EndedDialogs()
         self._flows: dict[int, dict[Call, None]] = {}
@@ -260,11 +263,6 @@ class UserAgent:
                 self._invites.forget(transaction)
 
     @property
-    def allow(self) -> str:
-        """Value of the Allow header."""
-        return self.methods.allow
-
-    @property
     def known_calls(self) -> Mapping[tuple[str, str], Call]:
         """The calls that are not closed, by Call-ID and our tag."""
         return self._calls
@@ -298,6 +296,13 @@ class UserAgent:
 
     def local_contact(self, hop: Hop, *, secure: bool = False) -> str:
         """Return our Contact for a peer at a hop; a SIPS URI over TLS if it has to be secure."""
+        kind = (hop.transport, ":" in hop.host, secure)
+        contact = self._contacts.get(kind)
+        if contact is None:
+            contact = self._contacts[kind] = self._make_contact(hop, secure=secure)
+        return contact
+
+    def _make_contact(self, hop: Hop, *, secure: bool) -> str:
         host = bracketed(self.settings.host(hop.family))
         port = self.settings.port_of(hop.transport)
         if secure and hop.transport == "tls":
@@ -373,8 +378,8 @@ class UserAgent:
         """Begin a server transaction."""
         transaction: ServerTransaction
         if request.method == "INVITE":
-            trying = response_to(request, 100, to_tag=local_tag)
-            add_response_headers(trying, request, self, hop)
+            headers = response_headers(request, 100, self, hop)
+            trying = response_to(request, 100, to_tag=local_tag, headers=headers)
             transaction = InviteServerTransaction(self, key, request, hop, local_tag, trying, now)
         else:
             transaction = NonInviteServerTransaction(self, key, request, hop, local_tag)
@@ -406,8 +411,8 @@ class UserAgent:
         A repeated request gets the same response with the same tag (RFC 3261 §8.2.7).
         """
         tag = local_tag or self._stateless_tag(request)
-        response = response_to(request, refusal.status, refusal.reason, to_tag=tag)
-        add_response_headers(response, request, self, hop)
+        headers = response_headers(request, refusal.status, self, hop)
+        response = response_to(request, refusal.status, refusal.reason, to_tag=tag, headers=headers)
         for name, value in refusal.headers:
             response.headers.set(name, value)
         self.send(response.to_bytes(), hop)
@@ -442,7 +447,7 @@ class UserAgent:
 
     def _is_full(self, *, in_dialog: bool = False) -> bool:
         """Whether a new call, or a new transaction of a known call, has no place."""
-        if self.transactions >= self.settings.max_transactions:
+        if len(self._clients) + len(self._servers) >= self.settings.max_transactions:
             return True
         return not in_dialog and len(self._calls) >= self.settings.max_calls
 

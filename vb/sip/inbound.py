@@ -337,7 +337,9 @@ def patience_of(invite: Request) -> float | None:
 
     Spec: RFC 3261 §13.3.1, §20.19.
     """
-    match = _DELTA.fullmatch(invite.headers.get("Expires") or "x")
+    if "expires" not in invite.headers.first:
+        return None
+    match = _DELTA.fullmatch(invite.headers.first["expires"] or "x")
     if match is None:
         return None
     seconds = int(match[1] or "0")

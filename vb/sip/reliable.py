@@ -84,6 +84,8 @@ class ReliableProvisionals:
     @property
     def sdp_pending(self) -> bool:
         """Whether a session description has not reached the caller for certain: a 2xx must wait."""
+        if self._sent is None and not self._waiting:
+            return False
         return any(item is not None and item.sdp is not None for item in (self._sent, *self._waiting))
 
     def put(self, response: Provisional, now: float) -> None:

@@ -20,6 +20,8 @@ from vb.sip.transaction_tables import (
 
 # A UAS that needs longer than this for its first response lets the transaction send 100.
 TRYING_DELAY_S = 0.2
+_MAGIC_COOKIE: Final = "z9hg4bk"
+"""What a branch begins with that is unique as RFC 3261 demands; older peers repeat theirs."""
 # Looked up once: to Python 3.11 the member of an enumeration is a slow property.
 _PROCEEDING: Final = TransactionState.PROCEEDING
 _COMPLETED: Final = TransactionState.COMPLETED
@@ -205,7 +207,9 @@ def server_key(request: Request) -> TransactionKey:
     via = request.via
     method = "INVITE" if request.method in ("ACK", "CANCEL") else request.method
     port = str(via.port or 5060)
-    if via.has_magic_branch:
-        return (via.branch.lower(), via.host, port, method)
+    branch = via.params.get("branch") or ""
+    unique = branch.lower()
+    if unique.startswith(_MAGIC_COOKIE) and unique != _MAGIC_COOKIE:
+        return (unique, via.host, port, method)
     cseq = str(request.cseq.number)
-    return (via.branch, via.host, port, method, request.call_id, request.from_.tag, cseq)
+    return (branch, via.host, port, method, request.call_id, request.from_.tag, cseq)
