@@ -3,6 +3,7 @@
 Spec: RFC 3264, RFC 6337.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
@@ -36,6 +37,7 @@ from vb.sdp.text import LocalText, find_text
 from vb.sdp.text_exchange import answer_text, answered_text, first_text, kept_text, offered_again
 
 _USUAL_PTIME_MS: Final = 20
+_LINE_END: Final = re.compile(r"[\r\n\0]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +156,7 @@ class OfferAnswer:
     ) -> None:
         self.hold = False
         self.text_port: int | None = None
-        if not codecs or any(char in session_name for char in "\r\n\0"):
+        if not codecs or _LINE_END.search(session_name):
             raise ValueError("a session needs at least one codec and a name on one line")
         self.codecs = tuple(codecs)
         self.network = local_network(address)
@@ -362,8 +364,10 @@ class OfferAnswer:
             if choice.audio.ice is not None:
                 answer = replace(answer, ice=keying.answer_ice(choice.audio.ice))
         has_ice = answer.ice is not None and answer.ice.credentials is not None
-        before = None if base.agreed is None else base.agreed.text
-        text, agreed_text = answer_text(theirs, self.text_port, self.text_keying, before)
+        text, agreed_text = None, None
+        if theirs is not None:
+            before = None if base.agreed is None else base.agreed.text
+            text, agreed_text = answer_text(theirs, self.text_port, self.text_keying, before)
         ours = self._stamped(shape, answer, text)
         events = [item for item in answer.formats if item.is_event]
         held = not receives(choice.audio.direction)
@@ -386,7 +390,9 @@ class OfferAnswer:
 
     def _preference(self) -> list[Codec]:
         """Return our codecs with one that was asked for by name in front."""
-        chosen = (self._chosen_codec or "").lower()
+        if not self._chosen_codec:
+            return list(self.codecs)
+        chosen = self._chosen_codec.lower()
         return sorted(self.codecs, key=lambda item: item.name.lower() != chosen)
 
     def _offered_text(self) -> tuple[Shape, LocalText | None]:
@@ -464,7 +470,7 @@ class OfferAnswer:
         return LocalAudio(self._rtp_port, self._rtcp_port, formats, ptime_ms, direction, rtcp_mux, keys, ice)
 
     def _under_hold(self, direction: Direction) -> Direction:
-        return direction_of(send=sends(direction), receive=receives(direction) and not self.hold)
+        return direction_of(send=sends(direction), receive=False) if self.hold else direction
 
     def _offer_direction(self, wanted: Direction) -> Direction:
         """Return the direction to offer; a stream the peer holds too is held by `inactive`.

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2s
+from math import inf
 from typing import TypeVar
 
 from vb.errors import Unavailable
@@ -154,9 +155,9 @@ class UserAgent:
         events, self._events = self._events, []
         return events
 
-    def deadline(self) -> float | None:
-        """Return when `expire` should be called next."""
-        return self._timers.deadline()
+    def deadline(self, before: float = inf) -> float | None:
+        """Return when `expire` should be called next, None if that is not before some time."""
+        return self._timers.deadline(before)
 
     def expire(self, now: float, most: int | None = None) -> None:
         """Run the timers that are due, at most so many of them: then the deadline stays in the past."""

@@ -29,10 +29,8 @@ def sdp_of(message: Message) -> bytes | None:
     first = message.headers.first
     content_type = first.get("content-type") or ""
     optional = "content-disposition" in first and _is_optional(first["content-disposition"])
-    if (
-        "content-encoding" in first
-        and (first["content-encoding"] or "identity").strip().lower() != "identity"
-    ):
+    encoding = first.get("content-encoding")
+    if encoding and encoding.strip().lower() != "identity":
         if optional:
             return None
         raise UnsupportedBody("encoded body")

@@ -395,14 +395,19 @@ class SipEndpoint:
                     break
         finally:
             self._is_flushing = False
-        deadline, scope = agent.deadline(), self._timer_scope
-        if deadline is not None and scope is not None and deadline < scope.deadline:
-            scope.deadline = deadline
+        scope = self._timer_scope
+        if scope is not None:
+            deadline = agent.deadline(scope.deadline)
+            if deadline is not None:
+                scope.deadline = deadline
 
     def _deliver(self, call: Call, event: CallEvent) -> None:
         if isinstance(event, Incoming):
             handle = self._handle(call)
-            if not self._contained("invite", lambda: self._on_invite(handle)):
+            try:
+                self._on_invite(handle)
+            except Exception:  # the SIP boundary, as in `_contained`
+                self._fault("invite")
                 call.hangup(trio.current_time())
             return
         if isinstance(event, NextTargetDue):

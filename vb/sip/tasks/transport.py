@@ -182,12 +182,12 @@ class SipTransport:
             self._nursery.start_soon(self._resolve_and_send, outgoing)
 
     def _send(self, outgoing: Outgoing, hop: Hop) -> None:
-        data, _, sender = outgoing
-        sock = self._udp.get(hop.family) if hop.transport == "udp" else None
+        data, asked, sender = outgoing
+        if hop.transport == "udp" and (sock := self._udp.get(hop.family)) is not None:
+            sock.send(outgoing if hop is asked else Outgoing(data, hop, sender), self._handler)
+            return
         streams = self.tcp if hop.transport == "tcp" else self.tls
-        if sock is not None:
-            sock.send(Outgoing(data, hop, sender), self._handler)
-        elif hop.is_reliable and streams is not None:
+        if hop.is_reliable and streams is not None:
             streams.send(data, hop, sender)
         elif sender is not None:
             self._handler.undelivered(sender)
