@@ -36,7 +36,7 @@ from vb.sip.server_transaction import (
     server_key,
 )
 from vb.sip.settings import AgentSettings
-from vb.sip.timers import Timed, TimerQueue
+from vb.sip.timers import TimerQueue
 from vb.sip.transaction import FailureKind, Transaction
 from vb.sip.uri import bracketed
 
@@ -70,6 +70,7 @@ class UserAgent:
     Attributes:
         methods: the methods that are taken.
         allow: value of the Allow header.
+        schedule: takes note of a changed deadline.
         ended: calls that ended not long ago.
         refuse_new: asked before a new INVITE becomes a call; status, reason and headers refuse it.
     """
@@ -97,6 +98,7 @@ class UserAgent:
         self.ended = EndedDialogs()
         self._flows: dict[int, dict[Call, None]] = {}
         self._timers = TimerQueue()
+        self.schedule = self._timers.schedule
         self._outgoing: list[Outgoing] = []
         self._events: list[tuple[Call, CallEvent]] = []
         self._unanswered: list[InviteServerTransaction] = []
@@ -149,6 +151,11 @@ class UserAgent:
         self._unanswered.clear()
         outgoing, self._outgoing = self._outgoing, []
         return outgoing
+
+    @property
+    def has_news(self) -> bool:
+        """Whether `events` or `outgoing` would return anything."""
+        return bool(self._events or self._outgoing or self._unanswered)
 
     def events(self) -> list[tuple[Call, CallEvent]]:
         """Return what happened since the last time; `Incoming` brings a new call."""
@@ -217,10 +224,6 @@ class UserAgent:
     def send(self, data: bytes, hop: Hop, sender: TransactionKey | None = None) -> None:
         """Queue bytes for a hop; `sender` is the transaction that they are the request of."""
         self._outgoing.append(Outgoing(data, hop, sender))
-
-    def schedule(self, item: Timed) -> None:
-        """Take note of a changed deadline."""
-        self._timers.schedule(item)
 
     def start_client(
         self,

@@ -320,7 +320,7 @@ class Request(Message):
 
     def replace_top_via(self, via: Via) -> None:
         """Put another value in place of the topmost Via."""
-        line, text = self.required("Via"), str(via)
+        line, text = self.headers.first["via"], str(via)
         if "," in line:
             text = ", ".join([text, *split_list(line)[1:]])
         self.headers.set_first("Via", text)
@@ -353,7 +353,7 @@ class Response(Message):
         return f"<{self.status} {self.reason}>"
 
 
-_COPIED: Final = (("From", "from"), ("To", "to"), ("Call-ID", "call-id"), ("CSeq", "cseq"))
+_COPIED: Final = (("Via", "via"), ("From", "from"), ("To", "to"), ("Call-ID", "call-id"), ("CSeq", "cseq"))
 
 
 def response_to(
@@ -375,13 +375,16 @@ def response_to(
     Spec: RFC 3261 §8.2.6.
     """
     first = request.headers.first
-    pairs = [("Via", value) for value in request.headers.get_all("Via")]
+    pairs: list[tuple[str, str]] = []
     for name, key in _COPIED:
         value = first.get(key)
-        if value is not None:
-            if key == "to" and to_tag and not _has_tag(request):
-                value = f"{value};tag={to_tag}"
-            pairs.append((name, value))
+        if value is None:
+            continue
+        if key == "to" and to_tag and not _has_tag(request):
+            value = f"{value};tag={to_tag}"
+        pairs.append((name, value))
+        if key == "via" and len(first) < len(request.headers.pairs):
+            pairs += [(name, value) for value in request.headers.get_all("Via")[1:]]
     if status == 100 and "timestamp" in first:
         pairs.append(("Timestamp", first["timestamp"]))
     pairs += headers

@@ -117,8 +117,9 @@ def _check(message: Request | Response) -> None:
     if len(first) != len(headers.pairs):
         check_single(message)
     try:
-        vias = split_list(first["via"])
-        if not vias:
+        via = first["via"]
+        vias = [via] if "," not in via else split_list(via)
+        if not vias or not via.strip():
             raise SipParseError("empty Via")
         message.via = parse_via(vias[0])
         message.cseq = parse_cseq(first["cseq"])

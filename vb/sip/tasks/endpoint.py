@@ -374,15 +374,13 @@ class SipEndpoint:
             return
         self._is_flushing = True
         try:
-            while True:
-                events = agent.events()
-                for call, event in events:
+            while agent.has_news:
+                for call, event in agent.events():
                     try:
                         self._deliver(call, event)
                     except Exception:  # the SIP boundary, as in `_contained`
                         self._fault("event")
-                outgoing = agent.outgoing()
-                for message in outgoing:
+                for message in agent.outgoing():
                     if self.settings.debug:
                         log_message("sent", message.data, message.hop)
                     if self._on_message is not None:
@@ -391,8 +389,6 @@ class SipEndpoint:
                         transport.send(message)
                     except Exception:  # the SIP boundary, as in `_contained`
                         self._fault("send")
-                if not events and not outgoing:
-                    break
         finally:
             self._is_flushing = False
         scope = self._timer_scope
