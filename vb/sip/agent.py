@@ -263,7 +263,7 @@ class UserAgent:
             _drop(self._by_flow, transaction.flow, transaction.key)
         elif isinstance(transaction, ServerTransaction):
             self._servers.pop(transaction.key, None)
-            if transaction.request.method == "INVITE":
+            if isinstance(transaction, InviteServerTransaction):
                 self._invites.forget(transaction)
 
     @property

@@ -122,7 +122,7 @@ def parse_name_addr(value: str) -> NameAddr:
     return _name_addr(value) if len(value) <= _REMEMBERED_CHARS else _name_addr.__wrapped__(value)
 
 
-@lru_cache(maxsize=2048)
+@lru_cache(maxsize=256)
 def _name_addr(value: str) -> NameAddr:
     match = _NAME_ADDR.fullmatch(value)
     display = None

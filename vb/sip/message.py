@@ -375,16 +375,12 @@ def response_to(
     Spec: RFC 3261 §8.2.6.
     """
     first = request.headers.first
-    pairs: list[tuple[str, str]] = []
-    for name, key in _COPIED:
-        value = first.get(key)
-        if value is None:
-            continue
-        if key == "to" and to_tag and not _has_tag(request):
-            value = f"{value};tag={to_tag}"
-        pairs.append((name, value))
-        if key == "via" and len(first) < len(request.headers.pairs):
-            pairs += [(name, value) for value in request.headers.get_all("Via")[1:]]
+    has_repeated = len(first) < len(request.headers.pairs)
+    if to_tag and "to" in first and not _has_tag(request):
+        first = {**first, "to": f"{first['to']};tag={to_tag}"}
+    pairs = [(name, first[key]) for name, key in _COPIED if key in first]
+    if has_repeated:
+        pairs[1:1] = [("Via", value) for value in request.headers.get_all("Via")[1:]]
     if status == 100 and "timestamp" in first:
         pairs.append(("Timestamp", first["timestamp"]))
     pairs += headers

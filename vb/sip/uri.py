@@ -102,7 +102,7 @@ def parse_uri(text: str) -> SipUri:
     return _sip_uri(text) if len(text) <= _REMEMBERED_CHARS else _sip_uri.__wrapped__(text)
 
 
-@lru_cache(maxsize=2048)
+@lru_cache(maxsize=256)
 def _sip_uri(text: str) -> SipUri:
     match = _SIP_URI.fullmatch(text)
     if match is None:
