@@ -137,8 +137,9 @@ def _name_addr(value: str) -> NameAddr:
     return NameAddr(match["uri"], display, parse_params(match["params"] or ""))
 
 
+@lru_cache(maxsize=256)
 def parse_cseq(value: str) -> CSeq:
-    """Parse a CSeq value.
+    """Parse a CSeq value; nearly all calls have the same few, which are remembered.
 
     Raises:
         SipParseError: and nothing else, for any text.

@@ -14,6 +14,7 @@ from vb.sip.tasks.resolve import ResolveError, Resolver
 from vb.sip.tasks.tcp import StreamHandler, TcpTransport
 from vb.sip.tasks.tls import Tls
 from vb.sip.tasks.udp import DatagramHandler, UdpSocket
+from vb.sip.uri import is_ip_address
 
 MAX_RESOLVING = 64
 _BIND_TRIES = 20
@@ -170,7 +171,9 @@ class SipTransport:
 
     def send(self, outgoing: Outgoing) -> None:
         """Send a message; a request that fails is reported to the handler, now or later."""
-        hop = self.resolver.cached(outgoing.hop)
+        hop: Hop | None = outgoing.hop
+        if not is_ip_address(outgoing.hop.host):
+            hop = self.resolver.cached(outgoing.hop)
         if hop is not None:
             self._send(outgoing, hop)
         elif self._nursery is None or self._resolving >= MAX_RESOLVING:
