@@ -3,7 +3,6 @@
 Spec: RFC 3264, RFC 6337.
 """
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
@@ -37,7 +36,6 @@ from vb.sdp.text import LocalText, find_text
 from vb.sdp.text_exchange import answer_text, answered_text, first_text, kept_text, offered_again
 
 _USUAL_PTIME_MS: Final = 20
-_LINE_END: Final = re.compile(r"[\r\n\0]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +154,7 @@ class OfferAnswer:
     ) -> None:
         self.hold = False
         self.text_port: int | None = None
-        if not codecs or _LINE_END.search(session_name):
+        if not codecs or not {"\r", "\n", "\0"}.isdisjoint(session_name):
             raise ValueError("a session needs at least one codec and a name on one line")
         self.codecs = tuple(codecs)
         self.network = local_network(address)
@@ -364,10 +362,8 @@ class OfferAnswer:
             if choice.audio.ice is not None:
                 answer = replace(answer, ice=keying.answer_ice(choice.audio.ice))
         has_ice = answer.ice is not None and answer.ice.credentials is not None
-        text, agreed_text = None, None
-        if theirs is not None:
-            before = None if base.agreed is None else base.agreed.text
-            text, agreed_text = answer_text(theirs, self.text_port, self.text_keying, before)
+        before = None if base.agreed is None else base.agreed.text
+        text, agreed_text = answer_text(theirs, self.text_port, self.text_keying, before)
         ours = self._stamped(shape, answer, text)
         events = [item for item in answer.formats if item.is_event]
         held = not receives(choice.audio.direction)
