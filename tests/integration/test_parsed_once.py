@@ -10,7 +10,6 @@ from tests.support.phone import open_phone
 from tests.support.world import call_in
 from vb.config import Config
 from vb.sdp import parser
-from vb.sdp.session import Line
 from vb.server import open_server
 
 pytestmark = pytest.mark.integration
@@ -20,13 +19,13 @@ async def test_an_offer_is_read_once_from_its_invite_to_its_answer(
     config: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read: Counter[bytes] = Counter()
-    lines = parser._lines
+    sections = parser._sections
 
-    def count(data: bytes) -> list[Line]:
+    def count(data: bytes) -> list[list[str]]:
         read[data] += 1
-        return lines(data)
+        return sections(data)
 
-    monkeypatch.setattr(parser, "_lines", count)
+    monkeypatch.setattr(parser, "_sections", count)
     async with open_server(config) as server, open_phone(600) as phone:
         with server.events() as events:
             await call_in(server, phone, events, "r")

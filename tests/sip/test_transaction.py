@@ -182,6 +182,16 @@ def test_an_invite_without_a_response_gets_100_after_200_ms() -> None:
     assert host.sent == ["100"]
 
 
+def test_an_answered_request_is_let_go_while_its_answer_waits_for_repetitions() -> None:
+    host = Host()
+    transaction = server(host, "BYE")
+    bye = transaction.request
+    transaction.respond(response_to(bye, 200), 0.0)
+    assert transaction.request is not bye
+    transaction.receive(request("BYE"), 1.0)
+    assert host.sent == ["200", "200"]
+
+
 def test_a_refusal_is_repeated_until_the_ack() -> None:
     host = Host()
     transaction = server(host, "INVITE")
@@ -329,6 +339,12 @@ def test_nobody_is_woken_for_a_deadline_that_has_moved_or_gone() -> None:
     gone.deadline = 4.0
     queue.schedule(gone)
     assert queue.deadline() == 4.0
+
+
+def test_a_deadline_that_is_not_before_a_time_is_none() -> None:
+    queue = TimerQueue()
+    queue.schedule(Due(4.0, []))
+    assert (queue.deadline(4.0), queue.deadline(4.1), queue.deadline()) == (None, 4.0, 4.0)
 
 
 def test_an_item_that_was_discarded_is_let_go_long_before_its_time() -> None:

@@ -44,12 +44,9 @@ class Network:
         if connection.net_type.upper() != "IN":
             return None
         name = host_name(connection)
-        address = literal(connection.address if name is None else self.names.get(name, ""))
-        if address is None or address.is_unspecified or address.is_multicast or address == _BROADCAST:
-            return None
-        if self.version is not None and address.version != self.version:
-            return None
-        return str(address)
+        text = connection.address if name is None else self.names.get(name, "")
+        text = text.partition("/")[0]
+        return _reachable(text, self.version) if len(text) <= _MAX_LITERAL_CHARS else None
 
 
 ANYWHERE: Final = Network()
@@ -83,6 +80,17 @@ def _literal(text: str) -> IPv4Address | IPv6Address | None:
     return address
 
 
+@lru_cache(maxsize=512)
+def _reachable(text: str, version: Literal[4, 6] | None) -> str | None:
+    """Return the literal of an address that one peer can be reached at from sockets of a version, or None."""
+    address = _literal(text)
+    if address is None or address.is_unspecified or address.is_multicast or address == _BROADCAST:
+        return None
+    if version is not None and address.version != version:
+        return None
+    return str(address)
+
+
 def is_unspecified(connection: Connection) -> bool:
     """Tell whether the address is 0.0.0.0 or ::, the older way to ask for silence (RFC 3264 §8.4)."""
     address = literal(connection.address)
@@ -97,6 +105,11 @@ def host_name(connection: Connection) -> str | None:
     text = connection.address
     if connection.net_type.upper() != "IN" or len(text) > _MAX_NAME_CHARS:
         return None
+    return _name(text)
+
+
+@lru_cache(maxsize=512)
+def _name(text: str) -> str | None:
     match = _NAME.fullmatch(text)
     if match is None or _NUMBER.fullmatch(match["last"]) is not None:
         return None

@@ -64,7 +64,7 @@ def offer_shape(
 ) -> Shape:
     """Return the shape of a session after an offer whose audio line `index` we take, and this text line."""
     return Shape(
-        lines=tuple(None if at == index else refused(line) for at, line in enumerate(media)),
+        lines=tuple([None if at == index else refused(line) for at, line in enumerate(media)]),
         protocol=media[index].protocol,
         mid=mid,
         text_index=text_index,
@@ -84,6 +84,8 @@ def refused(media: MediaDescription) -> MediaDescription:
 
 def session_attributes(audio: LocalAudio, text: LocalText | None) -> tuple[Attribute, ...]:
     """Return the attributes of our whole description."""
+    if audio.ice is None and text is None:
+        return ()
     ices = (audio.ice, None if text is None else text.ice)
     return (LITE,) if any(ice is not None and ice.credentials is not None for ice in ices) else ()
 
@@ -97,7 +99,7 @@ def media_lines(shape: Shape, audio: LocalAudio, text: LocalText | None) -> tupl
 
 
 def _audio_line(shape: Shape, audio: LocalAudio) -> MediaDescription:
-    attributes = [attribute for item in audio.formats for attribute in item.attributes()]
+    attributes = [attribute for item in audio.formats for attribute in item.attributes]
     attributes += [Attribute("ptime", str(audio.ptime_ms)), Attribute(audio.direction)]
     if shape.mid is not None:
         attributes.append(Attribute("mid", shape.mid))
@@ -105,13 +107,14 @@ def _audio_line(shape: Shape, audio: LocalAudio) -> MediaDescription:
         attributes.append(Attribute("rtcp", str(audio.rtcp_port)))
     if audio.rtcp_mux:
         attributes.append(Attribute("rtcp-mux"))
-    attributes += audio.keys.attributes()
+    if audio.keys is not NO_KEYS:
+        attributes += audio.keys.attributes()
     if audio.ice is not None:
         attributes += audio.ice.attributes()
     return MediaDescription(
         "audio",
         audio.rtp_port,
         shape.protocol,
-        tuple(str(item.payload_type) for item in audio.formats),
+        tuple([str(item.payload_type) for item in audio.formats]),
         attributes=tuple(attributes),
     )

@@ -30,12 +30,21 @@ def mirror(direction: Direction) -> Direction:
 
     Spec: RFC 3264 §6.1.
     """
-    return direction_of(send=receives(direction), receive=sends(direction))
+    return _MIRRORS[direction]
 
 
 def intersect(first: Direction, second: Direction) -> Direction:
     """Return what both directions allow."""
-    return direction_of(
-        send=sends(first) and sends(second),
-        receive=receives(first) and receives(second),
+    return _INTERSECTIONS[first, second]
+
+
+_MIRRORS: Final = {
+    direction: direction_of(send=receives(direction), receive=sends(direction)) for direction in DIRECTIONS
+}
+_INTERSECTIONS: Final = {
+    (first, second): direction_of(
+        send=sends(first) and sends(second), receive=receives(first) and receives(second)
     )
+    for first in DIRECTIONS
+    for second in DIRECTIONS
+}

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Final
 
 from vb.codecs.base import CODECS, Codec, find_codec
@@ -24,7 +24,7 @@ _UNSAID_CLOCKS: Final = {TELEPHONE_EVENT: ["8000"]}
 _DYNAMIC_TYPES: Final = (*range(96, 128), *range(35, 64))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Format:
     """One payload type with what it stands for.
 
@@ -44,7 +44,7 @@ class Format:
         """What two formats share when they are the same encoding."""
         return self.name.lower(), self.clock_rate_hz
 
-    @property
+    @cached_property
     def codec(self) -> Codec | None:
         """The audio codec this is, or None for events and codecs unknown here."""
         codec = find_codec(self.name)
@@ -52,13 +52,14 @@ class Format:
             return None
         return codec
 
-    @property
+    @cached_property
     def is_event(self) -> bool:
         """True for telephone-event with a clock that can time digits."""
         return self.name.lower() == TELEPHONE_EVENT and self.clock_rate_hz >= _MIN_EVENT_CLOCK_HZ
 
+    @cached_property
     def attributes(self) -> tuple[Attribute, ...]:
-        """Return the `a=rtpmap` and `a=fmtp` lines of this format."""
+        """The `a=rtpmap` and `a=fmtp` lines of this format."""
         channels = f"/{self.channels}" if self.channels > 1 else ""
         rtpmap = Attribute("rtpmap", f"{self.payload_type} {self.name}/{self.clock_rate_hz}{channels}")
         if self.fmtp is None:
@@ -66,6 +67,7 @@ class Format:
         return rtpmap, Attribute("fmtp", f"{self.payload_type} {self.fmtp}")
 
 
+@lru_cache(maxsize=128)
 def codec_format(codec: Codec, payload_type: int | None = None) -> Format:
     """Return the format of one of our codecs, with its own payload type unless another one is given."""
     return Format(
@@ -77,6 +79,7 @@ def codec_format(codec: Codec, payload_type: int | None = None) -> Format:
     )
 
 
+@lru_cache(maxsize=128)
 def event_format(payload_type: int, clock_rate_hz: int) -> Format:
     """Return the format of the telephone events we send and take.
 
@@ -150,7 +153,11 @@ def _rtpmap(value: str) -> Format | None:
 
 def first_format(formats: Iterable[Format], codec: Codec) -> Format | None:
     """Return the first of the formats that is this codec."""
-    return next((item for item in formats if item.codec and item.codec.name == codec.name), None)
+    for item in formats:
+        known = item.codec
+        if known is not None and known.name == codec.name:
+            return item
+    return None
 
 
 def choose_event(formats: Iterable[Format], clock_rate_hz: int) -> Format | None:
@@ -158,9 +165,14 @@ def choose_event(formats: Iterable[Format], clock_rate_hz: int) -> Format | None
 
     Spec: RFC 4733 §2.1 wants the clock of the audio; peers that offer another one still get digits.
     """
-    events = [item for item in formats if item.is_event]
-    fitting = (event for event in events if event.clock_rate_hz == clock_rate_hz)
-    return next(fitting, None) or min(events, key=lambda event: event.payload_type, default=None)
+    lowest: Format | None = None
+    for item in formats:
+        if item.is_event:
+            if item.clock_rate_hz == clock_rate_hz:
+                return item
+            if lowest is None or item.payload_type < lowest.payload_type:
+                lowest = item
+    return lowest
 
 
 def wanted_formats(codecs: Sequence[Codec]) -> tuple[Format, ...]:
@@ -173,7 +185,10 @@ def wanted_formats(codecs: Sequence[Codec]) -> tuple[Format, ...]:
 
 def bind_types(bound: dict[int, Format], formats: Iterable[Format]) -> dict[int, Format]:
     """Return the payload types of a session after these formats have been described in it."""
-    return {**bound, **{item.payload_type: item for item in formats}}
+    types = bound.copy()
+    for item in formats:
+        types[item.payload_type] = item
+    return types
 
 
 def assign_types(formats: Sequence[Format], bound: dict[int, Format]) -> tuple[Format, ...]:

@@ -78,10 +78,11 @@ class IceAnswerer(Protocol):
 
 def read_ice(description: SessionDescription, media: MediaDescription) -> PeerIce | None:
     """Read what a line, or the session for it, says of ICE; None when there is none for us."""
-    if description.attribute("ice-lite") is not None or media.attribute("rtcp-mux") is None:
+    line, session = media.values, description.values
+    if "ice-lite" in session or "rtcp-mux" not in line:
         return None
-    ufrag = media.attribute("ice-ufrag") or description.attribute("ice-ufrag") or ""
-    password = media.attribute("ice-pwd") or description.attribute("ice-pwd") or ""
+    ufrag = line.get("ice-ufrag") or session.get("ice-ufrag") or ""
+    password = line.get("ice-pwd") or session.get("ice-pwd") or ""
     if not UFRAG.fullmatch(ufrag) or not PASSWORD.fullmatch(password):
         return None
     return PeerIce(Credentials(ufrag, password), _is_mismatch(description, media))

@@ -186,6 +186,9 @@ def offered_keys(
     """Return the keys of an offered line to accept; None when there are none for us."""
     if keying is None:
         return None
+    line = media.values
+    if "crypto" not in line and "fingerprint" not in line and "fingerprint" not in description.values:
+        return None
     protocol = media.protocol.upper()
     dtls = read_dtls(description, media) if keying.takes_dtls else None
     if protocol in DTLS_PROFILES:

@@ -1,6 +1,6 @@
 """What a peer's description means for the audio of one call, and which of its formats we take."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
@@ -223,7 +223,9 @@ def choose_audio(
 
     Spec: RFC 3264 §6.
     """
-    usable = sorted(_audio_lines(description), key=lambda index: index != current)
+    usable = _audio_lines(description)
+    if current in usable:
+        usable.sort(key=lambda index: index != current)
     if not usable:
         raise _no_audio(in_session=current is not None)
     taken = [index for index in usable if takes(description, description.media[index], keying)]
@@ -276,13 +278,13 @@ def read_audio(
     return PeerAudio(
         index=index,
         protocol=media.protocol,
-        mid=media.attribute("mid"),
+        mid=media.values.get("mid"),
         formats=read_formats(media, unmapped) if formats is None else formats,
         rtp=stream.rtp,
         rtcp=stream.rtcp,
         rtcp_mux=stream.rtcp_mux,
         direction=stream.direction,
-        ptime_ms=packet_time_ms(media.attribute("ptime"), media.attribute("maxptime")),
+        ptime_ms=packet_time_ms(media.values.get("ptime"), media.values.get("maxptime")),
         rtcp_use=rtcp_use(description, media),
         host_name=stream.host_name,
         ice=stream.ice,
@@ -298,6 +300,8 @@ def packet_time_ms(ptime: str | None, maxptime: str | None) -> int:
 
     Spec: RFC 8866 §6.4.
     """
+    if ptime is None and maxptime is None:
+        return _USUAL_PACKET_TIME_MS
     wanted, limit = _milliseconds(ptime), _milliseconds(maxptime)
     if limit is not None and limit < _USUAL_PACKET_TIME_MS:
         return _SHORT_PACKET_TIME_MS
@@ -306,10 +310,12 @@ def packet_time_ms(ptime: str | None, maxptime: str | None) -> int:
     return _USUAL_PACKET_TIME_MS
 
 
-def _audio_lines(description: SessionDescription) -> Iterator[int]:
-    for index, media in enumerate(description.media):
-        if media.media.lower() == "audio" and media.port != 0:
-            yield index
+def _audio_lines(description: SessionDescription) -> list[int]:
+    return [
+        index
+        for index, media in enumerate(description.media)
+        if media.media.lower() == "audio" and media.port != 0
+    ]
 
 
 def _no_audio(*, in_session: bool) -> OfferRejected:

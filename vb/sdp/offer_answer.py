@@ -154,7 +154,7 @@ class OfferAnswer:
     ) -> None:
         self.hold = False
         self.text_port: int | None = None
-        if not codecs or any(char in session_name for char in "\r\n\0"):
+        if not codecs or not {"\r", "\n", "\0"}.isdisjoint(session_name):
             raise ValueError("a session needs at least one codec and a name on one line")
         self.codecs = tuple(codecs)
         self.network = local_network(address)
@@ -386,7 +386,9 @@ class OfferAnswer:
 
     def _preference(self) -> list[Codec]:
         """Return our codecs with one that was asked for by name in front."""
-        chosen = (self._chosen_codec or "").lower()
+        if not self._chosen_codec:
+            return list(self.codecs)
+        chosen = self._chosen_codec.lower()
         return sorted(self.codecs, key=lambda item: item.name.lower() != chosen)
 
     def _offered_text(self) -> tuple[Shape, LocalText | None]:
@@ -464,7 +466,7 @@ class OfferAnswer:
         return LocalAudio(self._rtp_port, self._rtcp_port, formats, ptime_ms, direction, rtcp_mux, keys, ice)
 
     def _under_hold(self, direction: Direction) -> Direction:
-        return direction_of(send=sends(direction), receive=receives(direction) and not self.hold)
+        return direction_of(send=sends(direction), receive=False) if self.hold else direction
 
     def _offer_direction(self, wanted: Direction) -> Direction:
         """Return the direction to offer; a stream the peer holds too is held by `inactive`.

@@ -6,6 +6,7 @@ byte for byte).
 """
 
 from collections.abc import Sequence
+from string import ascii_letters
 from typing import Final
 
 from vb.sdp.errors import SdpParseError
@@ -24,6 +25,7 @@ MAX_MEDIA: Final = 32
 MAX_FORMATS: Final = 128
 
 _MAX_PORT: Final = 65_535
+_KINDS: Final = frozenset(ascii_letters)
 
 
 def parse_sdp(data: bytes) -> SessionDescription:
@@ -32,10 +34,10 @@ def parse_sdp(data: bytes) -> SessionDescription:
     Raises:
         SdpParseError: it is not one, or it is larger than this server reads.
     """
-    head, *media = _sections(_lines(data))
-    if head[0].kind != "v" or head[0].value.strip() != "0":
+    head, *media = _sections(data)
+    if head[0][0] != "v" or head[0][2:].strip() != "0":
         raise SdpParseError("the description does not start with v=0")
-    return _session(head[1:], tuple(_media(section) for section in media))
+    return _session(head[1:], tuple([_media(section) for section in media]))
 
 
 def as_description(description: bytes | SessionDescription) -> SessionDescription:
@@ -55,34 +57,31 @@ def decimal(text: str, limit: int) -> int | None:
     return number if number <= limit else None
 
 
-def _lines(data: bytes) -> list[Line]:
+def _sections(data: bytes) -> list[list[str]]:
+    """Return the session's lines, then one list per `m=` line that starts with it, without blank lines."""
     if len(data) > MAX_BYTES:
         raise SdpParseError(f"the description is longer than {MAX_BYTES} bytes")
-    rows = data.decode("utf-8", "surrogateescape").split("\n")
+    text = data.decode("utf-8", "surrogateescape").removesuffix("\r").replace("\r\n", "\n")
+    rows = text.split("\n")
     if len(rows) > MAX_LINES:
         raise SdpParseError(f"the description has more than {MAX_LINES} lines")
-    lines = [_line(text) for row in rows if (text := row.removesuffix("\r")).strip()]
-    if not lines:
+    has_control = "\r" in text or "\0" in text
+    section: list[str] = []
+    sections = [section]
+    for row in rows:
+        kind = row[:1]
+        if row[1:2] != "=" or kind not in _KINDS:
+            if not row.strip():
+                continue
+            raise SdpParseError("a line is not of the form x=value")
+        if has_control and ("\r" in row or "\0" in row):
+            raise SdpParseError(f"a {kind}= line holds a control character")
+        if kind == "m":
+            section = []
+            sections.append(section)
+        section.append(row)
+    if len(sections) == 1 and not section:
         raise SdpParseError("the description is empty")
-    return lines
-
-
-def _line(text: str) -> Line:
-    kind, separator, value = text[0], text[1:2], text[2:]
-    if separator != "=" or not (kind.isascii() and kind.isalpha()):
-        raise SdpParseError("a line is not of the form x=value")
-    if "\r" in value or "\0" in value:
-        raise SdpParseError(f"a {kind}= line holds a control character")
-    return Line(kind, value)
-
-
-def _sections(lines: Sequence[Line]) -> list[list[Line]]:
-    """Return the session's lines, then one list per `m=` line that starts with it."""
-    sections: list[list[Line]] = [[]]
-    for line in lines:
-        if line.kind == "m":
-            sections.append([])
-        sections[-1].append(line)
     if not sections[0]:
         raise SdpParseError("the description does not start with v=0")
     if len(sections) > MAX_MEDIA + 1:
@@ -90,17 +89,18 @@ def _sections(lines: Sequence[Line]) -> list[list[Line]]:
     return sections
 
 
-def _session(lines: Sequence[Line], media: tuple[MediaDescription, ...]) -> SessionDescription:
+def _session(lines: Sequence[str], media: tuple[MediaDescription, ...]) -> SessionDescription:
     origin: Origin | None = None
     name: str | None = None
-    rest: list[Line] = []
+    rest: list[str] = []
     for line in lines:
-        if line.kind == "v" or (line.kind == "o" and origin is not None):
-            raise SdpParseError(f"a second {line.kind}= line")
-        if line.kind == "o":
-            origin = _origin(line.value)
-        elif line.kind == "s" and name is None:
-            name = line.value
+        kind = line[0]
+        if kind == "v" or (kind == "o" and origin is not None):
+            raise SdpParseError(f"a second {kind}= line")
+        if kind == "o":
+            origin = _origin(line[2:])
+        elif kind == "s" and name is None:
+            name = line[2:]
         else:
             rest.append(line)
     if origin is None:
@@ -117,21 +117,23 @@ def _session(lines: Sequence[Line], media: tuple[MediaDescription, ...]) -> Sess
 
 
 def _common(
-    lines: Sequence[Line],
+    lines: Sequence[str],
 ) -> tuple[Connection | None, tuple[Attribute, ...], tuple[Line, ...]]:
     """Return connection, attributes and remaining lines of a section; the first `c=` counts."""
     connection: Connection | None = None
     attributes: list[Attribute] = []
     other: list[Line] = []
     for line in lines:
-        if line.kind == "a":
-            name, colon, value = line.value.partition(":")
+        kind = line[0]
+        if kind == "a":
+            name, colon, value = line[2:].partition(":")
             attributes.append(Attribute(name.strip(), value if colon else None))
-        elif line.kind == "c" and connection is None:
-            connection = _connection(line.value)
+        elif kind == "c" and connection is None:
+            connection = _connection(line[2:])
         else:
-            other.append(line)
-    other.sort(key=lambda line: line.rank)
+            other.append(Line(kind, line[2:]))
+    if len(other) > 1:
+        other.sort(key=lambda line: line.rank)
     return connection, tuple(attributes), tuple(other)
 
 
@@ -151,8 +153,8 @@ def _connection(value: str) -> Connection:
     return Connection(address_type, address, net_type)
 
 
-def _media(lines: Sequence[Line]) -> MediaDescription:
-    words = lines[0].value.split()
+def _media(lines: Sequence[str]) -> MediaDescription:
+    words = lines[0][2:].split()
     if len(words) < 3:
         raise SdpParseError("an m= line has fewer than three fields")
     if len(words) > MAX_FORMATS + 3:

@@ -17,27 +17,29 @@ def codecs_heard(ours: Iterable[Format], theirs: Iterable[Format]) -> dict[int, 
         ours: the formats of our description.
         theirs: the formats of the peer's.
     """
-    known = tuple(ours)
-    heard = {item.payload_type: item.codec for item in known if item.codec is not None}
-    names = {codec.name for codec in heard.values()}
-    for item in _unbound(known, theirs):
-        if item.codec is not None and item.codec.name in names:
+    heard: dict[int, Codec] = {}
+    bound, names = set(), set()
+    for item in ours:
+        bound.add(item.payload_type)
+        if item.codec is not None:
+            heard[item.payload_type] = item.codec
+            names.add(item.codec.name)
+    for item in theirs:
+        if item.payload_type not in bound and item.codec is not None and item.codec.name in names:
             heard[item.payload_type] = item.codec
     return heard
 
 
 def events_heard(ours: Iterable[Format], theirs: Iterable[Format]) -> dict[int, int]:
     """Return payload type to clock in Hz of telephone-events, as `codecs_heard` does of codecs."""
-    known = tuple(ours)
-    heard = {item.payload_type: item.clock_rate_hz for item in known if item.is_event}
+    heard: dict[int, int] = {}
+    bound = set()
+    for item in ours:
+        bound.add(item.payload_type)
+        if item.is_event:
+            heard[item.payload_type] = item.clock_rate_hz
     if heard:
-        heard.update(
-            (item.payload_type, item.clock_rate_hz) for item in _unbound(known, theirs) if item.is_event
-        )
+        for item in theirs:
+            if item.payload_type not in bound and item.is_event:
+                heard[item.payload_type] = item.clock_rate_hz
     return heard
-
-
-def _unbound(ours: tuple[Format, ...], theirs: Iterable[Format]) -> list[Format]:
-    """Return the formats of the peer whose payload types mean nothing in our description."""
-    bound = {item.payload_type for item in ours}
-    return [item for item in theirs if item.payload_type not in bound]

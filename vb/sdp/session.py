@@ -3,8 +3,9 @@
 Spec: RFC 8866 §5.
 """
 
-from collections.abc import Iterator
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Final, NamedTuple
 
 _RANK: Final = {kind: rank for rank, kind in enumerate("iuepbtrzk")}
@@ -50,7 +51,7 @@ class Origin(NamedTuple):
     net_type: str = "IN"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class MediaDescription:
     """One `m=` line with everything below it.
 
@@ -68,12 +69,17 @@ class MediaDescription:
     other: tuple[Line, ...] = ()
     port_count: int = 1
 
+    @cached_property
+    def values(self) -> Mapping[str, str]:
+        """Value of the first attribute of each name, "" for a property."""
+        return _first_values(self.attributes)
+
     def attribute(self, name: str) -> str | None:
         """Return the value of the first attribute of that name, "" for a property, None when absent."""
-        return first_value(self.attributes, name)
+        return self.values.get(name)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class SessionDescription:
     """A whole session description.
 
@@ -88,9 +94,14 @@ class SessionDescription:
     media: tuple[MediaDescription, ...] = ()
     other: tuple[Line, ...] = field(default=(Line("t", "0 0"),))
 
+    @cached_property
+    def values(self) -> Mapping[str, str]:
+        """Value of the first session attribute of each name, "" for a property."""
+        return _first_values(self.attributes)
+
     def attribute(self, name: str) -> str | None:
         """Return the value of the first session attribute of that name, "" for a property, else None."""
-        return first_value(self.attributes, name)
+        return self.values.get(name)
 
     def to_bytes(self) -> bytes:
         """Return the text, each line ended by CRLF.
@@ -98,42 +109,42 @@ class SessionDescription:
         Raises:
             ValueError: a value holds a line end or NUL, which would forge further lines.
         """
-        lines = list(self._lines())
+        origin = self.origin
+        lines = [
+            "v=0",
+            f"o={origin.username} {origin.session_id} {origin.version}"
+            f" {origin.net_type} {origin.address_type} {origin.address}",
+            f"s={self.name}",
+        ]
+        _add_section(lines, self.connection, self.other, self.attributes)
+        for media in self.media:
+            port = f"{media.port}/{media.port_count}" if media.port_count != 1 else str(media.port)
+            lines.append(" ".join((f"m={media.media}", port, media.protocol, *media.formats)))
+            _add_section(lines, media.connection, media.other, media.attributes)
         text = "\r\n".join(lines) + "\r\n"
         if not text.count("\r") == text.count("\n") == len(lines) or "\0" in text:
             raise ValueError("a line of a session description may not hold CR, LF or NUL")
         return text.encode("utf-8", "surrogateescape")
 
-    def _lines(self) -> Iterator[str]:
-        origin = self.origin
-        yield "v=0"
-        yield (
-            f"o={origin.username} {origin.session_id} {origin.version}"
-            f" {origin.net_type} {origin.address_type} {origin.address}"
-        )
-        yield f"s={self.name}"
-        yield from _section(self.connection, self.other, self.attributes)
-        for media in self.media:
-            count = f"/{media.port_count}" if media.port_count != 1 else ""
-            yield " ".join((f"m={media.media}", f"{media.port}{count}", media.protocol, *media.formats))
-            yield from _section(media.connection, media.other, media.attributes)
+
+def _first_values(attributes: tuple[Attribute, ...]) -> dict[str, str]:
+    return {name: value or "" for name, value in attributes[::-1]}
 
 
-def first_value(attributes: tuple[Attribute, ...], name: str) -> str | None:
-    """Return the value of the first attribute of that name, "" for a property, None when absent."""
-    for attribute in attributes:
-        if attribute.name == name:
-            return attribute.value or ""
-    return None
-
-
-def _section(
-    connection: Connection | None, other: tuple[Line, ...], attributes: tuple[Attribute, ...]
-) -> Iterator[str]:
-    """Yields the lines that session and media sections share, in the order of RFC 8866 §9."""
-    yield from (f"{line.kind}={line.value}" for line in other if line.kind in _BEFORE_CONNECTION)
+def _add_section(
+    lines: list[str],
+    connection: Connection | None,
+    other: tuple[Line, ...],
+    attributes: tuple[Attribute, ...],
+) -> None:
+    """Add the lines that session and media sections share, in the order of RFC 8866 §9."""
+    place = len(lines)
+    for line in other:
+        if line.kind in _BEFORE_CONNECTION:
+            lines.insert(place, f"{line.kind}={line.value}")
+            place += 1
+        else:
+            lines.append(f"{line.kind}={line.value}")
     if connection is not None:
-        yield f"c={connection.net_type} {connection.address_type} {connection.address}"
-    yield from (f"{line.kind}={line.value}" for line in other if line.kind not in _BEFORE_CONNECTION)
-    for attribute in attributes:
-        yield f"a={attribute.name}" if attribute.value is None else f"a={attribute.name}:{attribute.value}"
+        lines.insert(place, f"c={connection.net_type} {connection.address_type} {connection.address}")
+    lines += [f"a={name}" if value is None else f"a={name}:{value}" for name, value in attributes]

@@ -19,6 +19,7 @@ DTLS_PROFILES: Final = frozenset({"UDP/TLS/RTP/SAVP", "UDP/TLS/RTP/SAVPF"})
 """Transports whose keys a handshake makes."""
 
 _MAX_PORT: Final = 65_535
+_DIRECTIONS: Final[dict[str, Direction]] = {name: name for name in DIRECTIONS}
 
 
 class MediaAddress(NamedTuple):
@@ -58,12 +59,12 @@ def read_stream(
     host = network.host(connection)
     direction = read_direction(description, media)
     ice = read_ice(description, media)
-    if is_unspecified(connection) and ice is None:
+    if host is None and ice is None and is_unspecified(connection):
         direction = "sendonly" if direction in ("sendrecv", "sendonly") else "inactive"
     return PeerStream(
         rtp=None if host is None else MediaAddress(host, media.port),
         rtcp=_rtcp_address(media, host, network),
-        rtcp_mux=media.attribute("rtcp-mux") is not None,
+        rtcp_mux="rtcp-mux" in media.values,
         direction=direction,
         host_name=host_name(connection),
         ice=ice,
@@ -73,17 +74,17 @@ def read_stream(
 def read_direction(description: SessionDescription, media: MediaDescription) -> Direction:
     """Return the direction that the line, else the session, states."""
     for attributes in (media.attributes, description.attributes):
-        for attribute in attributes:
-            for direction in DIRECTIONS:
-                if attribute.name.lower() == direction:
-                    return direction
+        for name, _ in attributes:
+            direction = _DIRECTIONS.get(name.lower())
+            if direction is not None:
+                return direction
     return "sendrecv"
 
 
 def _rtcp_address(media: MediaDescription, host: str | None, network: Network) -> MediaAddress | None:
     """Return where the peer takes RTCP: its `a=rtcp` (RFC 3605), else the port after RTP."""
     port: int | None = media.port + 1
-    words = (media.attribute("rtcp") or "").split()
+    words = media.values["rtcp"].split() if "rtcp" in media.values else []
     if words and decimal(words[0], _MAX_PORT):
         port = decimal(words[0], _MAX_PORT)
         if len(words) == 4:

@@ -89,7 +89,7 @@ class LocalText:
 
     def line(self) -> MediaDescription:
         """Return the media line."""
-        attributes = [attribute for item in self.formats for attribute in item.attributes()]
+        attributes = [attribute for item in self.formats for attribute in item.attributes]
         attributes.append(Attribute(self.direction))
         if self.mid is not None:
             attributes.append(Attribute("mid", self.mid))
@@ -180,8 +180,8 @@ def find_text(
         keying: how text may be protected; without it, not at all.
         protected: text in the clear will not do.
     """
-    indexes = sorted(range(len(description.media)), key=lambda index: index != current)
-    for index in indexes:
+    indexes = [index for index, media in enumerate(description.media) if media.media.lower() == "text"]
+    for index in sorted(indexes, key=lambda index: index != current):
         media = description.media[index]
         if not takes(description, media, keying):
             continue

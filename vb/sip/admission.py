@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-from vb.sip.errors import SipParseError, SipUriError
+from vb.sip.errors import SipUriError
 from vb.sip.message import Request
 from vb.sip.options import SUPPORTED_OPTIONS
 from vb.sip.session_timer import MIN_INTERVAL_S, is_too_small
@@ -47,19 +47,17 @@ def check_request(request: Request, methods: AllowedMethods) -> Refusal | None:
             scheme_fault = error
     if request.method not in methods:
         return Refusal(405, headers=(("Allow", methods.allow),))
-    if request.method != "INVITE" and "Replaces" in request.headers:
+    if request.method != "INVITE" and "replaces" in request.headers.first:
         return Refusal(400, "Bad Request (Replaces)")
     if scheme_fault is not None:
         return Refusal(scheme_fault.status)
     if uri_headers is not None:
         return Refusal(400, "Bad Request (headers in the Request-URI)")
-    try:
+    if "require" in request.headers.first:
         required = request.headers.get_list("Require")
-    except SipParseError as error:
-        return Refusal(error.status)
-    unsupported = [option for option in required if option.lower() not in SUPPORTED_OPTIONS]
-    if unsupported:
-        return Refusal(420, headers=(("Unsupported", ", ".join(unsupported)),))
+        unsupported = [option for option in required if option.lower() not in SUPPORTED_OPTIONS]
+        if unsupported:
+            return Refusal(420, headers=(("Unsupported", ", ".join(unsupported)),))
     if request.method in ("INVITE", "UPDATE") and is_too_small(request):
         return Refusal(422, headers=(("Min-SE", str(MIN_INTERVAL_S)),))
     return None

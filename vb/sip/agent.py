@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2s
+from math import inf
 from typing import TypeVar
 
 from vb.errors import Unavailable
@@ -17,7 +18,7 @@ from vb.sip.admission import Refusal, check_request
 from vb.sip.call import Call
 from vb.sip.call_events import CallEvent, Incoming
 from vb.sip.client_transaction import ClientTransaction, InviteClientTransaction, NonInviteClientTransaction
-from vb.sip.dialog_usage import add_response_headers
+from vb.sip.dialog_usage import response_headers
 from vb.sip.errors import SipParseError
 from vb.sip.headers import Via
 from vb.sip.hop import Hop, Outgoing, TransactionKey, default_port
@@ -35,7 +36,7 @@ from vb.sip.server_transaction import (
     server_key,
 )
 from vb.sip.settings import AgentSettings
-from vb.sip.timers import Timed, TimerQueue
+from vb.sip.timers import TimerQueue
 from vb.sip.transaction import FailureKind, Transaction
 from vb.sip.uri import bracketed
 
@@ -68,6 +69,8 @@ class UserAgent:
 
     Attributes:
         methods: the methods that are taken.
+        allow: value of the Allow header.
+        schedule: takes note of a changed deadline.
         ended: calls that ended not long ago.
         refuse_new: asked before a new INVITE becomes a call; status, reason and headers refuse it.
     """
@@ -89,10 +92,13 @@ class UserAgent:
         self._by_flow: dict[int, dict[TransactionKey, ClientTransaction]] = {}
         self._invites = InviteHandler(self)
         self.methods = method_table(self._invites, info=settings.accept_info, further=further_methods)
+        self.allow = self.methods.allow
+        self._contacts: dict[tuple[str, bool, bool], str] = {}
         self._calls: dict[tuple[str, str], Call] = {}
         self.ended = EndedDialogs()
         self._flows: dict[int, dict[Call, None]] = {}
         self._timers = TimerQueue()
+        self.schedule = self._timers.schedule
         self._outgoing: list[Outgoing] = []
         self._events: list[tuple[Call, CallEvent]] = []
         self._unanswered: list[InviteServerTransaction] = []
@@ -146,14 +152,19 @@ class UserAgent:
         outgoing, self._outgoing = self._outgoing, []
         return outgoing
 
+    @property
+    def has_news(self) -> bool:
+        """Whether `events` or `outgoing` would return anything."""
+        return bool(self._events or self._outgoing or self._unanswered)
+
     def events(self) -> list[tuple[Call, CallEvent]]:
         """Return what happened since the last time; `Incoming` brings a new call."""
         events, self._events = self._events, []
         return events
 
-    def deadline(self) -> float | None:
-        """Return when `expire` should be called next."""
-        return self._timers.deadline()
+    def deadline(self, before: float = inf) -> float | None:
+        """Return when `expire` should be called next, None if that is not before some time."""
+        return self._timers.deadline(before)
 
     def expire(self, now: float, most: int | None = None) -> None:
         """Run the timers that are due, at most so many of them: then the deadline stays in the past."""
@@ -214,10 +225,6 @@ class UserAgent:
         """Queue bytes for a hop; `sender` is the transaction that they are the request of."""
         self._outgoing.append(Outgoing(data, hop, sender))
 
-    def schedule(self, item: Timed) -> None:
-        """Take note of a changed deadline."""
-        self._timers.schedule(item)
-
     def start_client(
         self,
         request: Request,
@@ -256,13 +263,8 @@ class UserAgent:
             _drop(self._by_flow, transaction.flow, transaction.key)
         elif isinstance(transaction, ServerTransaction):
             self._servers.pop(transaction.key, None)
-            if transaction.request.method == "INVITE":
+            if isinstance(transaction, InviteServerTransaction):
                 self._invites.forget(transaction)
-
-    @property
-    def allow(self) -> str:
-        """Value of the Allow header."""
-        return self.methods.allow
 
     @property
     def known_calls(self) -> Mapping[tuple[str, str], Call]:
@@ -298,6 +300,13 @@ class UserAgent:
 
     def local_contact(self, hop: Hop, *, secure: bool = False) -> str:
         """Return our Contact for a peer at a hop; a SIPS URI over TLS if it has to be secure."""
+        kind = (hop.transport, ":" in hop.host, secure)
+        contact = self._contacts.get(kind)
+        if contact is None:
+            contact = self._contacts[kind] = self._make_contact(hop, secure=secure)
+        return contact
+
+    def _make_contact(self, hop: Hop, *, secure: bool) -> str:
         host = bracketed(self.settings.host(hop.family))
         port = self.settings.port_of(hop.transport)
         if secure and hop.transport == "tls":
@@ -373,8 +382,8 @@ class UserAgent:
         """Begin a server transaction."""
         transaction: ServerTransaction
         if request.method == "INVITE":
-            trying = response_to(request, 100, to_tag=local_tag)
-            add_response_headers(trying, request, self, hop)
+            headers = response_headers(request, 100, self, hop)
+            trying = response_to(request, 100, to_tag=local_tag, headers=headers)
             transaction = InviteServerTransaction(self, key, request, hop, local_tag, trying, now)
         else:
             transaction = NonInviteServerTransaction(self, key, request, hop, local_tag)
@@ -406,8 +415,8 @@ class UserAgent:
         A repeated request gets the same response with the same tag (RFC 3261 §8.2.7).
         """
         tag = local_tag or self._stateless_tag(request)
-        response = response_to(request, refusal.status, refusal.reason, to_tag=tag)
-        add_response_headers(response, request, self, hop)
+        headers = response_headers(request, refusal.status, self, hop)
+        response = response_to(request, refusal.status, refusal.reason, to_tag=tag, headers=headers)
         for name, value in refusal.headers:
             response.headers.set(name, value)
         self.send(response.to_bytes(), hop)
@@ -442,7 +451,7 @@ class UserAgent:
 
     def _is_full(self, *, in_dialog: bool = False) -> bool:
         """Whether a new call, or a new transaction of a known call, has no place."""
-        if self.transactions >= self.settings.max_transactions:
+        if len(self._clients) + len(self._servers) >= self.settings.max_transactions:
             return True
         return not in_dialog and len(self._calls) >= self.settings.max_calls
 

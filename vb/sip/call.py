@@ -10,7 +10,7 @@ alive, `vb.sip.refer_client` and `vb.sip.refer_server` what transfers it. Extens
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import partial
+from functools import cached_property, partial
 from typing import ClassVar, Protocol
 
 from vb.sip.call_events import (
@@ -68,9 +68,32 @@ class Call(DialogUsage):
         self.replaced_by: Callable[[], Call | None] = nobody
         self.offers = DialogOffers(self)
         self.session = SessionRefresher(self, host.settings.session_expires_s)
-        self.info_client = InfoClient(self)
-        self.refer_client = ReferClient(self)
-        self.refer_server = ReferServer(self)
+
+    # -- parts that most calls have no use for, made when somebody asks for them ---------------------
+
+    @cached_property
+    def info_client(self) -> InfoClient:
+        """Digits that we send in INFO requests."""
+        return InfoClient(self)
+
+    @cached_property
+    def refer_client(self) -> ReferClient:
+        """Our REFERs."""
+        return ReferClient(self)
+
+    @cached_property
+    def refer_server(self) -> ReferServer:
+        """The peer's REFERs."""
+        return ReferServer(self)
+
+    def _abort(self, now: float) -> None:
+        """End what offers and REFERs still wait for."""
+        self.offers.abort(now)
+        made = self.__dict__
+        if "refer_client" in made:
+            self.refer_client.abort()
+        if "refer_server" in made:
+            self.refer_server.abort(now)
 
     # -- orders ---------------------------------------------------------------------------------
 
@@ -193,10 +216,7 @@ class Call(DialogUsage):
 
     def _remote_hangup(self, dialog: Dialog, now: float) -> None:
         """The peer's BYE was answered."""
-        ending = self.state is CallState.ENDING
-        self.offers.abort(now)
-        self.refer_server.abort(now)
-        if not ending:
+        if self.state is not CallState.ENDING:
             self.emit(RemoteHangup())
         self.close(now)
 
@@ -211,10 +231,11 @@ class Call(DialogUsage):
         """Send BYE and close when it is answered."""
         self.move(CallStep.END)
         self._timers.clear()
-        self.offers.abort(now)
-        self.refer_client.abort()
-        self.refer_server.abort(now)
-        self.refer_server.after_notify(partial(self._send_bye, headers), now)
+        self._abort(now)
+        if "refer_server" in self.__dict__:
+            self.refer_server.after_notify(partial(self._send_bye, headers), now)
+        else:
+            self._send_bye(headers, now)
 
     def _send_bye(self, headers: HeaderList, now: float) -> None:
         self.send("BYE", self._bye_done, now, headers=headers)
@@ -232,9 +253,7 @@ class Call(DialogUsage):
         """Report `Closed` and leave the agent; any number of times."""
         if self.state is CallState.CLOSED:
             return
-        self.offers.abort(now)
-        self.refer_client.abort()
-        self.refer_server.abort(now)
+        self._abort(now)
         self.emit(Closed())
         self.move(CallStep.CLOSE)
         self._timers.clear()

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from enum import Enum
+from enum import StrEnum
 from typing import Final
 
 
-class CallState(Enum):
+class CallState(StrEnum):
     """Where a call is; a call only moves down this list."""
 
     EARLY = "early"
@@ -17,7 +17,7 @@ class CallState(Enum):
     CLOSED = "closed"
 
 
-class CallStep(Enum):
+class CallStep(StrEnum):
     """What takes a call from state to state."""
 
     ACCEPT = "our 2xx goes out"
@@ -27,6 +27,7 @@ class CallStep(Enum):
     CLOSE = "nothing more will be sent or reported"
 
 
+# Texts, because to Python 3.11 the hash of any other member of an enumeration is a slow function.
 CALL_TRANSITIONS: Final[Mapping[CallState, Mapping[CallStep, CallState]]] = {
     CallState.EARLY: {
         CallStep.ACCEPT: CallState.ANSWERED,

@@ -190,9 +190,10 @@ def asks_for_sips(request: Request) -> bool:
     """Whether the Contact of the other side must be a SIPS URI.  Spec: RFC 3261 §8.1.1.8, §12.1.1."""
     if request.uri[:5].lower() == "sips:":
         return True
-    first = request.headers.get_list("Record-Route") or request.headers.get_list("Contact")
     try:
-        return bool(first) and parse_name_addr(first[0]).uri[:5].lower() == "sips:"
+        routes = request.headers.get_list("Record-Route") if "record-route" in request.headers.first else []
+        first = parse_name_addr(routes[0]) if routes else request.contact()
+        return first is not None and first.uri[:5].lower() == "sips:"
     except SipParseError:
         return False
 
@@ -228,6 +229,8 @@ def _route_uri(route: str) -> SipUri:
 
 
 def _record_routes(message: Message) -> list[str]:
+    if "record-route" not in message.headers.first:
+        return []
     routes = message.headers.get_list("Record-Route")
     if len(routes) > MAX_ROUTES:
         raise SipParseError("too many Record-Route values")

@@ -109,19 +109,17 @@ class DialogUsage:
     ) -> None:
         """Respond to a request of the peer."""
         request = transaction.request
-        response = response_to(request, status, reason, to_tag=self.local_tag)
-        add_response_headers(response, request, self.host, transaction.hop)
+        all_headers = response_headers(request, status, self.host, transaction.hop)
         if 200 <= status < 300 and request.method in ("INVITE", "UPDATE"):
             dialog = self._dialog_of(request)
             if dialog is not None:
                 dialog.refresh_target(request)  # a refused request changes nothing (RFC 3261 §12.2.2)
-            for name, value in self.session.answer(request, now):
-                response.headers.add(name, value)
-        for name, value in headers:
-            response.headers.add(name, value)
+            all_headers += self.session.answer(request, now)
+        all_headers += headers
         if body is not None:
-            response.headers.add("Content-Type", "application/sdp")
-            response.body = body
+            all_headers.append(("Content-Type", "application/sdp"))
+        response = response_to(request, status, reason, to_tag=self.local_tag, headers=all_headers)
+        response.body = body or b""
         transaction.respond(response, now)
 
     def send(
@@ -210,23 +208,24 @@ class DialogUsage:
             done(transaction, outcome, now)
 
 
-def add_response_headers(response: Response, request: Request, host: CallHost, hop: Hop) -> None:
-    """Add what our responses carry besides the copied headers.
+def response_headers(request: Request, status: int, host: CallHost, hop: Hop) -> list[tuple[str, str]]:
+    """Return what our responses carry besides the copied headers.
 
     A response that makes or refreshes a dialog names our Contact, one that makes it also the route
     (RFC 3261 §12.1.1); Contact means something else in 3xx.
     """
-    headers = response.headers
-    if request.method in ("INVITE", "UPDATE") and not 300 <= response.status < 400:
+    method = request.method
+    headers: list[tuple[str, str]] = []
+    if method in ("INVITE", "UPDATE") and not 300 <= status < 400:
         secure = hop.transport == "tls" and asks_for_sips(request)
-        headers.add("Contact", host.local_contact(hop, secure=secure))
-        if 100 < response.status < 300:
-            for route in request.headers.get_all("Record-Route"):
-                headers.add("Record-Route", route)
-    if request.method in ("INVITE", "UPDATE", "OPTIONS") or response.status == 405:
-        headers.add("Allow", host.allow)
-        if 200 <= response.status < 300:
-            headers.add("Supported", SUPPORTED)
-    if request.method == "OPTIONS" and response.status == 200:
-        headers.add("Accept", "application/sdp")
-    headers.add("Server", host.settings.product)
+        headers.append(("Contact", host.local_contact(hop, secure=secure)))
+        if 100 < status < 300 and "record-route" in request.headers.first:
+            headers += [("Record-Route", route) for route in request.headers.get_all("Record-Route")]
+    if method in ("INVITE", "UPDATE", "OPTIONS") or status == 405:
+        headers.append(("Allow", host.allow))
+        if 200 <= status < 300:
+            headers.append(("Supported", SUPPORTED))
+    if method == "OPTIONS" and status == 200:
+        headers.append(("Accept", "application/sdp"))
+    headers.append(("Server", host.settings.product))
+    return headers

@@ -13,11 +13,10 @@ from vb.sip.uri import bracketed, parse_host
 TOKEN = r"[A-Za-z0-9\-.!%*_+`'~]+"
 _QUOTED = r'"(?:[^"\\]|\\.)*"'
 # Blanks are taken possessively: a hostile value must not make the search start over for every one of them.
-_VIA = re.compile(
+_SENT_BY = re.compile(
     rf"[Ss][Ii][Pp]\s*+/\s*+[0-9]++\.[0-9]++\s*+/\s*+({TOKEN}+)\s++"
     r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9.])?)"
-    r"\s*+(?::\s*+([0-9]{1,5}))?\s*+(;.*)?",
-    re.DOTALL,
+    r"\s*+(?::\s*+([0-9]{1,5}))?\s*+"
 )
 _PARAM = re.compile(rf"\s*+;\s*+({TOKEN}+)\s*+(?:=\s*+({_QUOTED}|[^\s;,\"=]*+))?\s*+", re.DOTALL)
 _NAME_ADDR = re.compile(
@@ -30,12 +29,11 @@ _LIST_ITEM = re.compile(r'(?:"(?:[^"\\]|\\.)*(?:"|\\?\Z)|<[^<>]*+>|[^,"<])+')
 _ESCAPED = re.compile(r"\\(.)", re.DOTALL)
 _REMEMBERED_CHARS = 512
 """Longer values are read anew every time: strangers decide what they are."""
-_BRANCH_COOKIE = "z9hG4bK"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Via:
-    """The topmost Via of a message.  Spec: RFC 3261 §20.42, RFC 3581 §3 (rport)."""
+    """The topmost Via of a message, which nobody changes.  Spec: RFC 3261 §20.42, RFC 3581 §3 (rport)."""
 
     transport: str
     host: str
@@ -47,32 +45,27 @@ class Via:
         """Branch parameter, empty when absent."""
         return self.params.get("branch") or ""
 
-    @property
-    def has_magic_branch(self) -> bool:
-        """Whether the branch is unique as RFC 3261 demands; older peers repeat theirs."""
-        branch = self.branch
-        return branch[:7].lower() == _BRANCH_COOKIE.lower() and len(branch) > 7
-
     def __str__(self) -> str:
         port = "" if self.port is None else f":{self.port}"
         return f"SIP/2.0/{self.transport} {bracketed(self.host)}{port}{format_params(self.params)}"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class NameAddr:
-    """Value of From, To, Contact, Route: `"Display" <uri>;params`; the URI stays text."""
+    """Value of From, To, Contact, Route: `"Display" <uri>;params`; the URI stays text. Nobody changes it.
+
+    Attributes:
+        tag: tag parameter in lower case, empty when absent: tags are tokens, which no case tells apart
+            (RFC 3261 §7.3.1, §19.3).
+    """
 
     uri: str
     display: str | None = None
     params: dict[str, str | None] = field(default_factory=dict)
+    tag: str = field(init=False, repr=False, compare=False)
 
-    @property
-    def tag(self) -> str:
-        """Tag parameter in lower case, empty when absent: tags are tokens, which no case tells apart.
-
-        Spec: RFC 3261 §7.3.1, §19.3.
-        """
-        return (self.params.get("tag") or "").lower()
+    def __post_init__(self) -> None:
+        self.tag = (self.params.get("tag") or "").lower()
 
     @property
     def tag_as_written(self) -> str:
@@ -92,19 +85,29 @@ class CSeq(NamedTuple):
 
 
 def parse_via(value: str) -> Via:
-    """Parse one Via value.
+    """Parse one Via value; what a peer writes before the parameters is the same every time, and remembered.
 
     Raises:
         SipParseError: and nothing else, for any text.
     """
-    match = _VIA.fullmatch(value.strip())
-    if match is None:
+    text, semicolon, params = value.strip().partition(";")
+    sent_by = _sent_by(text) if len(text) <= _REMEMBERED_CHARS else _sent_by.__wrapped__(text)
+    if sent_by is None:
         raise SipParseError(f"bad Via: {value[:80]!r}")
-    transport, host, digits, params = match.groups()
+    return Via(*sent_by, parse_params(semicolon + params))
+
+
+@lru_cache(maxsize=1024)
+def _sent_by(text: str) -> tuple[str, str, int | None] | None:
+    """Return transport, host and port of a Via, None if they cannot be read."""
+    match = _SENT_BY.fullmatch(text)
+    if match is None:
+        return None
+    transport, host, digits = match.groups()
     port = int(digits) if digits else None
     if port is not None and not 0 < port < 65536:
         raise SipParseError("Via port out of range")
-    return Via(transport.upper(), parse_host(host), port, parse_params(params or ""))
+    return transport.upper(), parse_host(host), port
 
 
 def parse_name_addr(value: str) -> NameAddr:
@@ -119,7 +122,7 @@ def parse_name_addr(value: str) -> NameAddr:
     return _name_addr(value) if len(value) <= _REMEMBERED_CHARS else _name_addr.__wrapped__(value)
 
 
-@lru_cache(maxsize=2048)
+@lru_cache(maxsize=256)
 def _name_addr(value: str) -> NameAddr:
     match = _NAME_ADDR.fullmatch(value)
     display = None
@@ -134,8 +137,9 @@ def _name_addr(value: str) -> NameAddr:
     return NameAddr(match["uri"], display, parse_params(match["params"] or ""))
 
 
+@lru_cache(maxsize=256)
 def parse_cseq(value: str) -> CSeq:
-    """Parse a CSeq value.
+    """Parse a CSeq value; nearly all calls have the same few, which are remembered.
 
     Raises:
         SipParseError: and nothing else, for any text.
@@ -168,13 +172,14 @@ def parse_params(text: str) -> dict[str, str | None]:
 
 def format_params(params: dict[str, str | None]) -> str:
     """Return parameters as they stand behind a header value."""
-    return "".join(f";{name}" if value is None else f";{name}={value}" for name, value in params.items())
+    return "".join([f";{name}" if value is None else f";{name}={value}" for name, value in params.items()])
 
 
 def split_list(value: str) -> list[str]:
     """Split a header value at the commas that are outside quotes and angle brackets."""
     if "," not in value:
-        return [value.strip()] if value.strip() else []
+        item = value.strip()
+        return [item] if item else []
     if '"' not in value and "<" not in value:
         return [item.strip() for item in value.split(",") if item.strip()]
     return [item.strip() for item in _LIST_ITEM.findall(value) if item.strip()]

@@ -34,6 +34,9 @@ MAX_PATIENCE_S: Final = 86_400
 """Nobody rings for a day: a caller that gives a longer time gives as good as none."""
 _DELTA = re.compile(r"[ \t]*+0*+([0-9]{0,10})[ \t]*+")
 
+_NOTHING_SAID: Final = Provisional(183, None, (), None)
+"""What is repeated of a call whose owner has sent no provisional response."""
+
 
 class InboundCall(Call):
     """An INVITE of a peer and the dialog that comes of it.
@@ -66,7 +69,7 @@ class InboundCall(Call):
         self._replaces: Callable[[], Call | None] = nobody
         self.dialog = Dialog.from_invite(invite, local_tag, source)
         self._transaction = transaction
-        self._provisional = Provisional(183, None, (), None)
+        self._provisional = _NOTHING_SAID
         self._reliable = ReliableProvisionals(host, host.ids, transaction, self)
         self._held: tuple[bytes, HeaderList] | None = None  # a 200 that waits for a PRACK
         self._hangup_headers: HeaderList = ()
@@ -337,7 +340,9 @@ def patience_of(invite: Request) -> float | None:
 
     Spec: RFC 3261 §13.3.1, §20.19.
     """
-    match = _DELTA.fullmatch(invite.headers.get("Expires") or "x")
+    if "expires" not in invite.headers.first:
+        return None
+    match = _DELTA.fullmatch(invite.headers.first["expires"] or "x")
     if match is None:
         return None
     seconds = int(match[1] or "0")

@@ -69,7 +69,8 @@ class InviteHandler:
         replaced = find_replaced(request, agent.known_calls, agent.ended)
         if isinstance(replaced, Refusal):
             return replaced
-        refusal = self._refusal_of(request)
+        identity = (request.call_id, request.from_.tag, request.cseq.number)
+        refusal = self._refusal_of(identity)
         if refusal is not None:
             return refusal
         try:
@@ -86,13 +87,15 @@ class InviteHandler:
             return Refusal(400, f"Bad Request ({error})")
         if replaced is not None:
             call.take_place_of(replaced)
-        self._pending[_identity(request)] = outside.key
+        transaction.identity = identity
+        self._pending[identity] = outside.key
         agent.add_inbound(call, transaction, outside.source)
         return None
 
-    def _refusal_of(self, request: Request) -> Refusal | None:
+    def _refusal_of(self, identity: tuple[str, str, int]) -> Refusal | None:
+        """Return why a request is refused that has this identity, the same in every copy of a forked one."""
         agent = self._agent
-        if _identity(request) in self._pending:
+        if identity in self._pending:
             return Refusal(482)  # the same request over another path: RFC 3261 §8.2.2.2
         refused = agent.refuse_new() if agent.refuse_new is not None else None
         if refused is None:
@@ -100,10 +103,10 @@ class InviteHandler:
         agent.count_overload()
         return Refusal(refused[0], refused[1], tuple(refused[2]))
 
-    def forget(self, transaction: ServerTransaction) -> None:
+    def forget(self, transaction: InviteServerTransaction) -> None:
         """Drop what is known of an INVITE whose transaction has terminated."""
-        identity = _identity(transaction.request)
-        if self._pending.get(identity) == transaction.key:
+        identity = transaction.identity
+        if identity is not None and self._pending.get(identity) == transaction.key:
             del self._pending[identity]
 
 
@@ -117,8 +120,3 @@ def _check_dialog_fields(invite: Request) -> Refusal | None:
     except SipParseError:
         return Refusal(400, "Bad Contact")
     return None
-
-
-def _identity(request: Request) -> tuple[str, str, int]:
-    """Return what is the same in every copy of a forked request.  Spec: RFC 3261 §8.2.2.2."""
-    return (request.call_id, request.from_.tag, request.cseq.number)

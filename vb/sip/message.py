@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, Final
 
 from vb.sip.errors import SipParseError
 from vb.sip.headers import CSeq, NameAddr, Via, parse_cseq, parse_name_addr, parse_via, split_list
@@ -65,171 +66,175 @@ _USUAL_NAMES = (
     "WWW-Authenticate",
     "Warning",
 )
-_KEYS = {name: name.lower() for name in _USUAL_NAMES}
-"""Names as nearly everybody spells them, which need no further look."""
+
+
+class _Keys(dict[str, str]):
+    """Keys by name; names as nearly everybody spells them are found without a call."""
+
+    def __missing__(self, name: str) -> str:
+        key = name.lower()
+        return COMPACT_NAMES.get(key, key) if len(key) == 1 else key
+
+
+_KEYS = _Keys((name, name.lower()) for name in _USUAL_NAMES)
 
 
 def header_key(name: str) -> str:
     """Return the name under which a header is found: lower case, compact forms spelled out."""
-    key = _KEYS.get(name)
-    if key is None:
-        key = name.lower()
-        if len(key) == 1:
-            key = COMPACT_NAMES.get(key, key)
-    return key
+    return _KEYS[name]
 
 
 class Headers:
     """Ordered headers with case-insensitive names; compact and long forms are the same header.
 
-    A message has a dozen headers, so a scan of a list beats a dictionary and keeps the order.
+    Attributes:
+        pairs: names as written and values, in order of lines. To be read only.
+        first: value of the first line of each header, by `header_key`. To be read only, without a call.
     """
 
-    __slots__ = ("_keys", "_pairs")
+    __slots__ = ("_keys", "first", "pairs")
 
     def __init__(self, pairs: Iterable[tuple[str, str]] = ()) -> None:
-        self._pairs = list(pairs)
-        known = _KEYS.get
-        self._keys = [known(name) or header_key(name) for name, _ in self._pairs]
+        self.pairs = list(pairs)
+        self.first = {_KEYS[name]: value for name, value in self.pairs}
+        self._keys = list(self.first)
+        if len(self._keys) < len(self.pairs):
+            self._keys = [_KEYS[name] for name, _ in self.pairs]
+            self.first = {}
+            for key, (_, value) in zip(self._keys, self.pairs, strict=True):
+                self.first.setdefault(key, value)
 
     def get(self, name: str) -> str | None:
         """Return the first value of a header, or None."""
-        key = _KEYS.get(name) or header_key(name)
-        keys = self._keys
-        return self._pairs[keys.index(key)][1] if key in keys else None
+        return self.first.get(_KEYS[name])
 
     def get_all(self, name: str) -> list[str]:
         """Return the values of a header, one for each line."""
-        key = _KEYS.get(name) or header_key(name)
-        if key not in self._keys:
+        key = _KEYS[name]
+        if key not in self.first:
             return []
-        return [pair[1] for found, pair in zip(self._keys, self._pairs, strict=True) if found == key]
+        if len(self.first) == len(self.pairs):
+            return [self.first[key]]
+        return [pair[1] for found, pair in zip(self._keys, self.pairs, strict=True) if found == key]
 
     def get_list(self, name: str) -> list[str]:
         """Return the values of a list header: lines joined, then split at commas."""
+        if _KEYS[name] not in self.first:
+            return []
         return [item for line in self.get_all(name) for item in split_list(line)]
 
     def count(self, name: str) -> int:
         """Return on how many lines a header occurs."""
-        return self._keys.count(header_key(name))
+        return self._keys.count(_KEYS[name])
 
     def add(self, name: str, value: str) -> None:
         """Append a header line."""
-        self._pairs.append((name, value))
-        self._keys.append(_KEYS.get(name) or header_key(name))
+        key = _KEYS[name]
+        self.pairs.append((name, value))
+        self._keys.append(key)
+        self.first.setdefault(key, value)
 
     def set(self, name: str, value: str) -> None:
         """Replace the first line of a header and drop the others; append if there is none."""
-        key = header_key(name)
-        if key not in self._keys:
+        key = _KEYS[name]
+        if key not in self.first:
             self.add(name, value)
             return
         first = self._keys.index(key)
-        self._pairs[first] = (name, value)
+        self.pairs[first] = (name, value)
+        self.first[key] = value
         kept = [i for i, found in enumerate(self._keys) if found != key or i == first]
-        self._pairs = [self._pairs[i] for i in kept]
+        self.pairs = [self.pairs[i] for i in kept]
         self._keys = [self._keys[i] for i in kept]
 
     def set_first(self, name: str, value: str) -> None:
         """Replace the value of the first line of a header and keep its further lines."""
-        index = self._keys.index(header_key(name))
-        self._pairs[index] = (self._pairs[index][0], value)
+        key = _KEYS[name]
+        index = self._keys.index(key)
+        self.pairs[index] = (self.pairs[index][0], value)
+        self.first[key] = value
 
     def remove(self, name: str) -> None:
         """Drop every line of a header."""
-        key = header_key(name)
-        self._pairs = [p for found, p in zip(self._keys, self._pairs, strict=True) if found != key]
+        key = _KEYS[name]
+        self.pairs = [p for found, p in zip(self._keys, self.pairs, strict=True) if found != key]
         self._keys = [found for found in self._keys if found != key]
+        self.first.pop(key, None)
 
     def copy(self) -> Headers:
         """Return an independent copy."""
-        other = Headers()
-        other._pairs = list(self._pairs)
-        other._keys = list(self._keys)
-        return other
+        return Headers(self.pairs)
 
     def keys(self) -> list[str]:
         """Return the lower-case long names in order of lines."""
         return self._keys
 
     def __contains__(self, name: str) -> bool:
-        return (_KEYS.get(name) or header_key(name)) in self._keys
+        return _KEYS[name] in self.first
 
     def __iter__(self) -> Iterator[tuple[str, str]]:
-        return iter(self._pairs)
+        return iter(self.pairs)
 
     def __len__(self) -> int:
-        return len(self._pairs)
+        return len(self.pairs)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Headers):
             return NotImplemented
-        return self._keys == other._keys and [v for _, v in self._pairs] == [v for _, v in other._pairs]
+        return self._keys == other._keys and [v for _, v in self.pairs] == [v for _, v in other.pairs]
 
     __hash__ = None  # type: ignore[assignment]  # mutable
 
     def __repr__(self) -> str:
-        return f"Headers({self._pairs!r})"
+        return f"Headers({self.pairs!r})"
 
 
 class Message:
-    """What requests and responses share; typed header values are parsed at first use.
+    """What requests and responses share.
+
+    Typed header values are parsed at first use, or all at once by whoever parses the message.
 
     Attributes:
         encoding: of the header section, "utf-8" unless the peer sent something else.
         ignored_lines: header lines that could not be used and that nobody needs, which were left out.
+        via: the topmost Via.
+        from_, to, cseq, call_id: the headers of these names.
     """
 
-    __slots__ = ("_call_id", "_cseq", "_from", "_to", "_via", "body", "encoding", "headers", "ignored_lines")
+    __slots__ = (
+        "_contact",
+        "body",
+        "call_id",
+        "cseq",
+        "encoding",
+        "from_",
+        "headers",
+        "ignored_lines",
+        "to",
+        "via",
+    )
 
-    def __init__(self, headers: Headers, body: bytes, encoding: str) -> None:
-        self.headers = headers
-        self.body = body
-        self.encoding = encoding
-        self.ignored_lines = 0
-        self._call_id: str | None = None
-        self._via: Via | None = None
-        self._from: NameAddr | None = None
-        self._to: NameAddr | None = None
-        self._cseq: CSeq | None = None
+    headers: Headers
+    body: bytes
+    encoding: str
+    ignored_lines: int
+    via: Via
+    from_: NameAddr
+    to: NameAddr
+    cseq: CSeq
+    call_id: str
+    _contact: NameAddr | None
 
-    @property
-    def via(self) -> Via:
-        """Topmost Via."""
-        if self._via is None:
-            values = split_list(self.required("Via"))
-            if not values:
-                raise SipParseError("empty Via")
-            self._via = parse_via(values[0])
-        return self._via
+    if not TYPE_CHECKING:  # the type checker is to know the attributes of above, and no others
 
-    @property
-    def from_(self) -> NameAddr:
-        """The From header."""
-        if self._from is None:
-            self._from = parse_name_addr(self.required("From"))
-        return self._from
-
-    @property
-    def to(self) -> NameAddr:
-        """The To header."""
-        if self._to is None:
-            self._to = parse_name_addr(self.required("To"))
-        return self._to
-
-    @property
-    def cseq(self) -> CSeq:
-        """The CSeq header."""
-        if self._cseq is None:
-            self._cseq = parse_cseq(self.required("CSeq"))
-        return self._cseq
-
-    @property
-    def call_id(self) -> str:
-        """The Call-ID header."""
-        if self._call_id is None:
-            self._call_id = self.required("Call-ID")
-        return self._call_id
+        def __getattr__(self, name):
+            """Read a typed header value that has not been read yet: its slot is empty."""
+            reader = _READERS.get(name)
+            if reader is None:
+                raise AttributeError(name)
+            value = reader(self)
+            setattr(self, name, value)
+            return value
 
     def required(self, name: str) -> str:
         """Return the value of a header that must be there.
@@ -237,7 +242,7 @@ class Message:
         Raises:
             SipParseError: if it is missing.
         """
-        value = self.headers.get(name)
+        value = self.headers.first.get(_KEYS[name])
         if value is None:
             raise SipParseError(f"{name} is missing")
         return value
@@ -248,8 +253,7 @@ class Message:
         Raises:
             SipParseError: if it cannot be read, or is `*`.
         """
-        values = self.headers.get_list("Contact")
-        return parse_name_addr(values[0]) if values else None
+        return self._contact
 
     def start_line(self) -> str:
         """Return the request or status line."""
@@ -262,17 +266,37 @@ class Message:
             ValueError: a header would run over its line. What clients write is checked before it comes
                 here; this keeps a mistake there from becoming somebody's header.
         """
-        lines = [self.start_line()]
         headers = self.headers
-        if "Content-Length" in headers:
+        if "content-length" in headers.first:
             headers = headers.copy()
             headers.remove("Content-Length")
-        lines += [f"{name}: {value}" for name, value in headers]
-        lines.append(f"Content-Length: {len(self.body)}\r\n\r\n")
-        text = "\r\n".join(lines)
-        if not text.count("\n") == text.count("\r") == len(lines) + 1:
+        lines = [f"{name}: {value}" for name, value in headers.pairs]
+        text = "\r\n".join((self.start_line(), *lines, f"Content-Length: {len(self.body)}\r\n\r\n"))
+        if not text.count("\n") == text.count("\r") == len(lines) + 3:
             raise ValueError("a line break inside a header")
         return text.encode(self.encoding, "replace") + self.body
+
+
+def _top_via(message: Message) -> Via:
+    values = split_list(message.required("Via"))
+    if not values:
+        raise SipParseError("empty Via")
+    return parse_via(values[0])
+
+
+def _first_contact(message: Message) -> NameAddr | None:
+    values = message.headers.get_list("Contact")
+    return parse_name_addr(values[0]) if values else None
+
+
+_READERS: Final[dict[str, Callable[[Message], object]]] = {
+    "via": _top_via,
+    "from_": lambda message: parse_name_addr(message.required("From")),
+    "to": lambda message: parse_name_addr(message.required("To")),
+    "cseq": lambda message: parse_cseq(message.required("CSeq")),
+    "call_id": lambda message: message.required("Call-ID"),
+    "_contact": _first_contact,
+}
 
 
 class Request(Message):
@@ -283,7 +307,10 @@ class Request(Message):
     def __init__(
         self, method: str, uri: str, headers: Headers, body: bytes = b"", encoding: str = "utf-8"
     ) -> None:
-        super().__init__(headers, body, encoding)
+        self.headers = headers
+        self.body = body
+        self.encoding = encoding
+        self.ignored_lines = 0
         self.method = method
         self.uri = uri
 
@@ -293,9 +320,11 @@ class Request(Message):
 
     def replace_top_via(self, via: Via) -> None:
         """Put another value in place of the topmost Via."""
-        values = split_list(self.required("Via"))
-        self.headers.set_first("Via", ", ".join([str(via), *values[1:]]))
-        self._via = via
+        line, text = self.headers.first["via"], str(via)
+        if "," in line:
+            text = ", ".join([text, *split_list(line)[1:]])
+        self.headers.set_first("Via", text)
+        self.via = via
 
     def __repr__(self) -> str:
         return f"<{self.method} {self.uri}>"
@@ -309,7 +338,10 @@ class Response(Message):
     def __init__(
         self, status: int, reason: str, headers: Headers, body: bytes = b"", encoding: str = "utf-8"
     ) -> None:
-        super().__init__(headers, body, encoding)
+        self.headers = headers
+        self.body = body
+        self.encoding = encoding
+        self.ignored_lines = 0
         self.status = status
         self.reason = reason
 
@@ -321,32 +353,42 @@ class Response(Message):
         return f"<{self.status} {self.reason}>"
 
 
-def response_to(request: Request, status: int, reason: str | None = None, *, to_tag: str = "") -> Response:
+_COPIED: Final = (("Via", "via"), ("From", "from"), ("To", "to"), ("Call-ID", "call-id"), ("CSeq", "cseq"))
+
+
+def response_to(
+    request: Request,
+    status: int,
+    reason: str | None = None,
+    *,
+    to_tag: str = "",
+    headers: Iterable[tuple[str, str]] = (),
+) -> Response:
     """Build a response with the headers that every response copies.
 
     Missing ones are left out, so that a damaged request can be answered too.
 
     Args:
         to_tag: added to To unless the request's To has a tag already.
+        headers: further ones.
 
     Spec: RFC 3261 §8.2.6.
     """
-    source = request.headers
-    pairs = [("Via", value) for value in source.get_all("Via")]
-    for name in ("From", "To", "Call-ID", "CSeq"):
-        header = source.get(name)
-        if header is None:
-            continue
-        if name == "To" and to_tag and not _has_tag(request):
-            header = f"{header};tag={to_tag}"
-        pairs.append((name, header))
-    if status == 100 and (timestamp := source.get("Timestamp")) is not None:
-        pairs.append(("Timestamp", timestamp))
+    first = request.headers.first
+    has_repeated = len(first) < len(request.headers.pairs)
+    if to_tag and "to" in first and not _has_tag(request):
+        first = {**first, "to": f"{first['to']};tag={to_tag}"}
+    pairs = [(name, first[key]) for name, key in _COPIED if key in first]
+    if has_repeated:
+        pairs[1:1] = [("Via", value) for value in request.headers.get_all("Via")[1:]]
+    if status == 100 and "timestamp" in first:
+        pairs.append(("Timestamp", first["timestamp"]))
+    pairs += headers
     return Response(status, reason or reason_phrase(status), Headers(pairs), b"", request.encoding)
 
 
 def _has_tag(request: Request) -> bool:
     try:
-        return bool(request.to.tag)
+        return request.to.tag != ""
     except SipParseError:
         return True  # unreadable: nothing may be appended to it

@@ -26,9 +26,11 @@ def sdp_of(message: Message) -> bytes | None:
     """
     if not message.body:
         return None
-    content_type = message.headers.get("Content-Type") or ""
-    optional = _is_optional(message.headers.get("Content-Disposition") or "")
-    if (message.headers.get("Content-Encoding") or "identity").strip().lower() != "identity":
+    first = message.headers.first
+    content_type = first.get("content-type") or ""
+    optional = "content-disposition" in first and _is_optional(first["content-disposition"])
+    encoding = first.get("content-encoding")
+    if encoding and encoding.strip().lower() != "identity":
         if optional:
             return None
         raise UnsupportedBody("encoded body")

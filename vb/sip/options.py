@@ -10,7 +10,8 @@ SUPPORTED = ", ".join(sorted(SUPPORTED_OPTIONS))
 
 def names_option(message: Message, header: str, option: str) -> bool:
     """Tell whether a Supported or Require header of a message lists an option tag."""
-    value = message.headers.get(header)
-    if value is None or option not in ", ".join(message.headers.get_all(header)).lower():
+    if header.lower() not in message.headers.first:
+        return False
+    if option not in ", ".join(message.headers.get_all(header)).lower():
         return False
     return any(item.lower() == option for item in message.headers.get_list(header))

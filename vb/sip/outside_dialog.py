@@ -8,15 +8,14 @@ Spec: RFC 3261 §8.2, §11.2.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from vb.sip.admission import Refusal
 from vb.sip.hop import Hop, TransactionKey
 from vb.sip.message import Request
 
 
-@dataclass(frozen=True, slots=True)
-class OutsideRequest:
+class OutsideRequest(NamedTuple):
     """A request outside any dialog that has passed the checks which every method has in common.
 
     Attributes:

@@ -6,6 +6,7 @@ import re
 
 from vb.sip.errors import SipParseError
 from vb.sip.header_lines import check_single, drop_unreadable_limits, has_stray_control, read_damaged
+from vb.sip.headers import parse_cseq, parse_name_addr, parse_via, split_list
 from vb.sip.message import Headers, Message, Request, Response
 
 MAX_MESSAGE_BYTES = 65535
@@ -24,6 +25,10 @@ _LOOSE_REQUEST_LINE = re.compile(rf"({_TOKEN}+)\s++(\S(?:.*?\S)?)\s++{_SIP}/([0-
 _HEADER = re.compile(rf"^({_TOKEN}+)[ \t]*+:[ \t]*+([^\r\n]*+)\r\n", re.MULTILINE)
 _FOLD = re.compile(r"(?<![ \t])[ \t]*+(?:\r\n[ \t]++)++")
 _DIGITS = re.compile(r"[0-9]{1,10}")
+_USUAL_HOPS = (None, "70", "69", "68")
+_NAMES = {"via": "Via", "cseq": "CSeq", "from": "From", "to": "To", "call-id": "Call-ID"}
+_NO_HEADERS = Headers()
+"""What a message has until its headers are read, which come in place of these."""
 
 
 def parse_message(data: bytes) -> Request | Response:
@@ -62,11 +67,11 @@ def parse_message(data: bytes) -> Request | Response:
 
 def _start(line: str, encoding: str) -> tuple[Request | Response, SipParseError | None]:
     """Read the start line; a request line with a fault still yields a request to answer."""
-    status = _STATUS_LINE.fullmatch(line)
+    status = _STATUS_LINE.fullmatch(line) if line[3:4] == "/" else None  # a method has no slash
     if status is not None:
         if status[1] != "2.0" or not 100 <= int(status[2]) <= 699:
             raise SipParseError("bad status line")
-        return Response(int(status[2]), status[3].strip(), Headers(), b"", encoding), None
+        return Response(int(status[2]), status[3].strip(), _NO_HEADERS, b"", encoding), None
     request = _REQUEST_LINE.fullmatch(line)
     fault = None
     if request is None:
@@ -76,7 +81,7 @@ def _start(line: str, encoding: str) -> tuple[Request | Response, SipParseError 
         fault = SipParseError("bad request line")
     elif request[3] != "2.0":
         fault = SipParseError("unknown SIP version", status=505)
-    return Request(request[1], request[2], Headers(), b"", encoding), fault
+    return Request(request[1], request[2], _NO_HEADERS, b"", encoding), fault
 
 
 def _read_headers(message: Message, text: str) -> None:
@@ -92,7 +97,9 @@ def _read_headers(message: Message, text: str) -> None:
     if lines > MAX_HEADERS:
         _read_some(message, text.split("\r\n", MAX_HEADERS)[:MAX_HEADERS])
         raise SipParseError("too many headers", status=513)
-    pairs = [(name, value.rstrip(" \t")) for name, value in _HEADER.findall(text)]
+    pairs = _HEADER.findall(text)
+    if " \r" in text or "\t\r" in text:
+        pairs = [(name, value.rstrip(" \t")) for name, value in pairs]
     message.headers = Headers(pairs)
     # The pattern takes whole lines and skips what it cannot read, so the counts tell whether it read all.
     if not len(pairs) == lines == text.count("\n") == text.count("\r") or has_stray_control(text):
@@ -106,27 +113,39 @@ def _read_some(message: Message, lines: list[str]) -> None:
 
 def _check(message: Request | Response) -> None:
     headers = message.headers
-    keys = headers.keys()
-    if len(set(keys)) != len(keys):
+    first = headers.first
+    has_repeated = len(first) < len(headers.pairs)
+    if has_repeated:
         check_single(message)
-    via, cseq = message.via, message.cseq
+    try:
+        via = first["via"]
+        vias = [via] if "," not in via else split_list(via)
+        if not vias or not via.strip():
+            raise SipParseError("empty Via")
+        message.via = parse_via(vias[0])
+        message.cseq = parse_cseq(first["cseq"])
+        message.from_ = parse_name_addr(first["from"])
+        message.to = parse_name_addr(first["to"])
+        message.call_id = first["call-id"]
+    except KeyError as missing:
+        raise SipParseError(f"{_NAMES[missing.args[0]]} is missing") from None
     if not message.from_.uri or not message.to.uri or not message.call_id.strip():
         raise SipParseError("empty mandatory header")
-    if len(headers.get_list("Via")) > MAX_VIAS:
+    if (has_repeated or len(vias) > 1) and len(headers.get_list("Via")) > MAX_VIAS:
         raise SipParseError("too many Via values", status=513)
     if isinstance(message, Request):
-        if cseq.method != message.method:
+        if message.cseq.method != message.method:
             raise SipParseError("CSeq names another method")
-        if not via.host:
+        if not message.via.host:
             raise SipParseError("Via without a host")
-    drop_unreadable_limits(message)
-    _cut_body(message)
+    if first.get("max-forwards") not in _USUAL_HOPS or "expires" in first:
+        drop_unreadable_limits(message)
+    length = first.get("content-length")
+    if length is not None and length != str(len(message.body)):
+        _cut_body(message, length)
 
 
-def _cut_body(message: Message) -> None:
-    value = message.headers.get("Content-Length")
-    if value is None:
-        return
+def _cut_body(message: Message, value: str) -> None:
     if _DIGITS.fullmatch(value) is None:
         raise SipParseError("bad Content-Length")
     length = int(value)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -75,7 +74,7 @@ class ReliableProvisionals:
         self._rseq = 0
         self._sent: Provisional | None = None  # waits for its PRACK
         self._repetition: ResponseRetransmission | None = None
-        self._waiting: deque[Provisional] = deque()
+        self._waiting: list[Provisional] = []
 
     def takes(self, sdp: bytes | None) -> bool:
         """Whether a response has to be sent reliably; those with SDP are whenever that is possible."""
@@ -84,6 +83,8 @@ class ReliableProvisionals:
     @property
     def sdp_pending(self) -> bool:
         """Whether a session description has not reached the caller for certain: a 2xx must wait."""
+        if self._sent is None and not self._waiting:
+            return False
         return any(item is not None and item.sdp is not None for item in (self._sent, *self._waiting))
 
     def put(self, response: Provisional, now: float) -> None:
@@ -133,7 +134,7 @@ class ReliableProvisionals:
     def send_next(self, now: float) -> None:
         """Send what waited for the PRACK of the one before."""
         if self._sent is None and self._waiting:
-            self._send(self._waiting.popleft(), now)
+            self._send(self._waiting.pop(0), now)
 
     def finish(self) -> None:
         """The final response goes out: nothing is repeated or sent, a PRACK on its way still matches."""

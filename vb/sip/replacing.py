@@ -44,9 +44,9 @@ def find_replaced(
     otherwise nobody would be at the other end of the later of two). If the first one fails before it has
     taken the place, the call can be replaced again.
     """
-    values = invite.headers.get_all("Replaces")
-    if not values:
+    if "replaces" not in invite.headers.first:
         return None
+    values = invite.headers.get_all("Replaces")
     if len(values) > 1:
         return Refusal(400, "Bad Request (more than one Replaces)")
     try:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Final
 
 from vb.sip.hop import Hop, TransactionKey
-from vb.sip.message import Request, Response
+from vb.sip.message import Headers, Request, Response
 from vb.sip.timers import T1_S, TIMEOUT_S
 from vb.sip.transaction import Transaction, TransactionHost
 from vb.sip.transaction_tables import (
@@ -20,16 +20,21 @@ from vb.sip.transaction_tables import (
 
 # A UAS that needs longer than this for its first response lets the transaction send 100.
 TRYING_DELAY_S = 0.2
+_MAGIC_COOKIE: Final = "z9hg4bk"
+"""What a branch begins with that is unique as RFC 3261 demands; older peers repeat theirs."""
 # Looked up once: to Python 3.11 the member of an enumeration is a slow property.
 _PROCEEDING: Final = TransactionState.PROCEEDING
 _COMPLETED: Final = TransactionState.COMPLETED
 _ACCEPTED: Final = TransactionState.ACCEPTED
+_ANSWERED: Final = Request("", "", Headers())
+"""Stands for a request that nobody needs any more: thousands wait half a minute for repetitions."""
 
 
 class ServerTransaction(Transaction):
     """A request from a peer and our responses to it; `hop` is where responses go.
 
     Attributes:
+        request: the request, as long as a response may be made of it.
         local_tag: our tag in the dialog that the request belongs to.
     """
 
@@ -70,12 +75,13 @@ class InviteServerTransaction(ServerTransaction):
     """Spec: RFC 3261 §17.2.1, RFC 6026 §7.1.
 
     Attributes:
+        identity: what is the same in every copy of the request, None where nobody looks for copies.
         on_ack: called with an ACK that reuses the INVITE's branch although a 2xx was sent.
         on_settled: called once a final response is out of our hands: the ACK of a 3xx..6xx came,
             or nobody sent one.
     """
 
-    __slots__ = ("_trying", "on_ack", "on_settled")
+    __slots__ = ("_trying", "identity", "on_ack", "on_settled")
 
     machine = INVITE_SERVER
 
@@ -90,6 +96,7 @@ class InviteServerTransaction(ServerTransaction):
         now: float,
     ) -> None:
         super().__init__(host, key, request, hop, local_tag)
+        self.identity: tuple[str, str, int] | None = None
         self.on_ack: Callable[[Request, float], None] | None = None
         self.on_settled: Callable[[float], None] | None = None
         self._trying: Response | None = trying
@@ -163,7 +170,7 @@ class InviteServerTransaction(ServerTransaction):
         self.on_ack = None
         if self.state is _ACCEPTED:
             self._last = None
-            self.request.body = b""
+            self.request = _ANSWERED
 
     def _settle(self, now: float) -> None:
         settled, self.on_settled = self.on_settled, None
@@ -184,6 +191,8 @@ class NonInviteServerTransaction(ServerTransaction):
         if rule is not None:
             self._last = response.to_bytes()
             self._follow(rule, now)
+            if self.state is _COMPLETED:
+                self.request = _ANSWERED
 
     def receive(self, request: Request, now: float) -> None:
         """Answer a repetition with the last response."""
@@ -205,7 +214,9 @@ def server_key(request: Request) -> TransactionKey:
     via = request.via
     method = "INVITE" if request.method in ("ACK", "CANCEL") else request.method
     port = str(via.port or 5060)
-    if via.has_magic_branch:
-        return (via.branch.lower(), via.host, port, method)
+    branch = via.params.get("branch") or ""
+    unique = branch.lower()
+    if unique.startswith(_MAGIC_COOKIE) and unique != _MAGIC_COOKIE:
+        return (unique, via.host, port, method)
     cseq = str(request.cseq.number)
-    return (via.branch, via.host, port, method, request.call_id, request.from_.tag, cseq)
+    return (branch, via.host, port, method, request.call_id, request.from_.tag, cseq)

@@ -36,7 +36,7 @@ class SessionRefresher(CallPart):
 
     def hear(self, message: Message) -> None:
         """Take note of what requests the peer takes."""
-        if "Allow" in message.headers:
+        if "allow" in message.headers.first:
             self._allowed = frozenset(method.upper() for method in message.headers.get_list("Allow"))
             self._update_fails = False
 
@@ -70,6 +70,8 @@ class SessionRefresher(CallPart):
         call, timer = self._call, self.timer
         self.refreshing = False
         self._raises = 0
+        if not timer.interval_s and not self._expires_at:
+            return  # nor was there ever a timer
         call.clear_timer(self._refresh)
         call.clear_timer(self._expire)
         if not timer.interval_s or call.state not in (CallState.ANSWERED, CallState.CONFIRMED):

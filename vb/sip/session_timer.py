@@ -33,7 +33,7 @@ class SessionExpires:
 
 def session_expires(message: Message) -> SessionExpires | None:
     """Return the Session-Expires of a message; None if there is none that can be read."""
-    value = message.headers.get("Session-Expires")
+    value = message.headers.first.get("session-expires")
     match = _DELTA.fullmatch(value) if value is not None else None
     if match is None:
         return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 from itertools import count
+from math import inf
 from typing import Protocol
 
 T1_S = 0.5
@@ -74,10 +75,10 @@ class TimerQueue:
             entry = item.queued_as = QueueEntry(deadline, item)
             heapq.heappush(self._heap, (deadline, next(self._serial), entry))
 
-    def deadline(self) -> float | None:
-        """Return when `expire` should be called next."""
+    def deadline(self, before: float = inf) -> float | None:
+        """Return when `expire` should be called next, None if that is not before some time."""
         heap = self._heap
-        while heap:
+        while heap and heap[0][0] < before:
             at, _, entry = heap[0]
             item = entry.item
             if item is not None and item.deadline == at:

@@ -102,7 +102,7 @@ def parse_uri(text: str) -> SipUri:
     return _sip_uri(text) if len(text) <= _REMEMBERED_CHARS else _sip_uri.__wrapped__(text)
 
 
-@lru_cache(maxsize=2048)
+@lru_cache(maxsize=256)
 def _sip_uri(text: str) -> SipUri:
     match = _SIP_URI.fullmatch(text)
     if match is None:
@@ -145,7 +145,7 @@ def parse_host(text: str) -> str:
     try:
         if text.startswith("["):
             return str(IPv6Address(_THIRD_COLON.sub("::", text[1:-1])))
-        if _looks_like_ipv4(text):
+        if is_ip_address(text):
             return _ipv4(text)
     except AddressValueError as error:
         raise SipUriError(f"bad address: {text[:60]!r}") from error
@@ -159,13 +159,11 @@ def _ipv4(text: str) -> str:
 
 
 def is_ip_address(host: str) -> bool:
-    """Tell whether a host (without brackets) is a literal IPv4 or IPv6 address."""
-    return ":" in host or _looks_like_ipv4(host)
+    """Tell whether a host (without brackets) is a literal IPv4 or IPv6 address.
 
-
-def _looks_like_ipv4(text: str) -> bool:
-    """Digits and dots that end in a digit are never a name (RFC 1123 §2.1)."""
-    return text[-1:].isdigit() and text.replace(".", "").isdigit()
+    Digits and dots that end in a digit are never a name (RFC 1123 §2.1).
+    """
+    return ":" in host or (host[-1:].isdigit() and host.replace(".", "").isdigit())
 
 
 def bracketed(host: str) -> str:

@@ -101,7 +101,7 @@ def _audio_line(media: LocalMedia, transport: LocalTransport) -> MediaDescriptio
     if default is not None:
         connection = Connection("IP6" if ":" in default.host else "IP4", default.host)
         port = default.port
-    attributes = [attribute for item in media.formats for attribute in item.attributes()]
+    attributes = [attribute for item in media.formats for attribute in item.attributes]
     attributes += [Attribute("ptime", str(media.ptime_ms)), Attribute(media.direction)]
     if media.shape.mid is not None:
         attributes.append(Attribute("mid", media.shape.mid))

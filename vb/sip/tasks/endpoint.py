@@ -374,15 +374,13 @@ class SipEndpoint:
             return
         self._is_flushing = True
         try:
-            while True:
-                events = agent.events()
-                for call, event in events:
+            while agent.has_news:
+                for call, event in agent.events():
                     try:
                         self._deliver(call, event)
                     except Exception:  # the SIP boundary, as in `_contained`
                         self._fault("event")
-                outgoing = agent.outgoing()
-                for message in outgoing:
+                for message in agent.outgoing():
                     if self.settings.debug:
                         log_message("sent", message.data, message.hop)
                     if self._on_message is not None:
@@ -391,18 +389,21 @@ class SipEndpoint:
                         transport.send(message)
                     except Exception:  # the SIP boundary, as in `_contained`
                         self._fault("send")
-                if not events and not outgoing:
-                    break
         finally:
             self._is_flushing = False
-        deadline, scope = agent.deadline(), self._timer_scope
-        if deadline is not None and scope is not None and deadline < scope.deadline:
-            scope.deadline = deadline
+        scope = self._timer_scope
+        if scope is not None:
+            deadline = agent.deadline(scope.deadline)
+            if deadline is not None:
+                scope.deadline = deadline
 
     def _deliver(self, call: Call, event: CallEvent) -> None:
         if isinstance(event, Incoming):
             handle = self._handle(call)
-            if not self._contained("invite", lambda: self._on_invite(handle)):
+            try:
+                self._on_invite(handle)
+            except Exception:  # the SIP boundary, as in `_contained`
+                self._fault("invite")
                 call.hangup(trio.current_time())
             return
         if isinstance(event, NextTargetDue):

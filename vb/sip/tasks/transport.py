@@ -14,6 +14,7 @@ from vb.sip.tasks.resolve import ResolveError, Resolver
 from vb.sip.tasks.tcp import StreamHandler, TcpTransport
 from vb.sip.tasks.tls import Tls
 from vb.sip.tasks.udp import DatagramHandler, UdpSocket
+from vb.sip.uri import is_ip_address
 
 MAX_RESOLVING = 64
 _BIND_TRIES = 20
@@ -170,7 +171,9 @@ class SipTransport:
 
     def send(self, outgoing: Outgoing) -> None:
         """Send a message; a request that fails is reported to the handler, now or later."""
-        hop = self.resolver.cached(outgoing.hop)
+        hop: Hop | None = outgoing.hop
+        if not is_ip_address(outgoing.hop.host):
+            hop = self.resolver.cached(outgoing.hop)
         if hop is not None:
             self._send(outgoing, hop)
         elif self._nursery is None or self._resolving >= MAX_RESOLVING:
@@ -182,12 +185,12 @@ class SipTransport:
             self._nursery.start_soon(self._resolve_and_send, outgoing)
 
     def _send(self, outgoing: Outgoing, hop: Hop) -> None:
-        data, _, sender = outgoing
-        sock = self._udp.get(hop.family) if hop.transport == "udp" else None
+        data, asked, sender = outgoing
+        if hop.transport == "udp" and (sock := self._udp.get(hop.family)) is not None:
+            sock.send(outgoing if hop is asked else Outgoing(data, hop, sender), self._handler)
+            return
         streams = self.tcp if hop.transport == "tcp" else self.tls
-        if sock is not None:
-            sock.send(Outgoing(data, hop, sender), self._handler)
-        elif hop.is_reliable and streams is not None:
+        if hop.is_reliable and streams is not None:
             streams.send(data, hop, sender)
         elif sender is not None:
             self._handler.undelivered(sender)
