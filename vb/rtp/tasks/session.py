@@ -78,6 +78,11 @@ class RtpService:
     def _wake(self) -> None:
         self._woken.set()
 
+    @property
+    def waits(self) -> bool:
+        """Whether something has come for the next step."""
+        return bool(self._port.events or self._port.rtcp)
+
     async def run(self) -> None:
         """Serve until cancelled; returns when the peer was silent for too long."""
         while True:
