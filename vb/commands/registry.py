@@ -6,6 +6,7 @@ from the annotations, checks the route against the fields, and returns the funct
 
 from __future__ import annotations
 
+import dis
 import inspect
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
@@ -93,7 +94,11 @@ class Route:
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """One command as all its views see it."""
+    """One command as all its views see it.
+
+    Attributes:
+        waits: whether its function may wait for something; one that does not is whole whoever cancels it.
+    """
 
     name: str
     func: Callable[[Any, Any], Awaitable[Any]]
@@ -105,6 +110,7 @@ class Command:
     summary: str
     description: str
     vsi: bool = True
+    waits: bool = True
 
 
 REGISTRY: dict[str, Command] = {}
@@ -192,7 +198,15 @@ def describe(
         summary=summary.strip(),
         description=rest_of_text.strip(),
         vsi=vsi,
+        waits=_waits(func),
     )
+
+
+def _waits(func: Callable[..., Awaitable[Any]]) -> bool:
+    """Say whether a coroutine function has an `await` of any kind; of anything else it is not known."""
+    if not (inspect.isfunction(func) and inspect.iscoroutinefunction(func)):
+        return True
+    return any(step.opname == "SEND" for step in dis.get_instructions(func))
 
 
 def parse_params(model: type[P], values: Mapping[str, Any]) -> P:

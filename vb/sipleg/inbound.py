@@ -64,7 +64,7 @@ def _unavailable(exc: Unavailable) -> Refusal:
 def accept_call(sip: SipLegs, call: SipCall) -> None:
     """Take a new INVITE: refuse an offer that cannot be answered, else start a leg for it."""
     try:
-        sip.engine.legs.check_room()  # once more: several INVITEs of one burst were let in together
+        sip.engine.legs.check_place()  # once more: several INVITEs of one burst were let in together
     except Unavailable as exc:
         sip.endpoint.count_refused()
         call.reject(*_unavailable(exc))
