@@ -103,7 +103,9 @@ def test_the_buckets_are_those_that_dashboards_expect(metrics: Metrics) -> None:
 def test_calls_are_in_all_buckets_that_are_long_enough_for_them(metrics: Metrics, bus: EventBus) -> None:
     for seconds in (4.0, 5.0, 5.1, 4000.0):
         bus.publish(LegRinging(leg_id="a", leg_type="sip_inbound"))
-        bus.publish(LegDisconnected(leg_id="a", cdr=Cdr(reason="x", duration_total=seconds, duration_answered=0)))
+        bus.publish(
+            LegDisconnected(leg_id="a", cdr=Cdr(reason="x", duration_total=seconds, duration_answered=0))
+        )
     found = {
         bound: value(metrics, "call_total_duration_seconds_bucket", type="sip_inbound", le=bound)
         for bound in ("5.0", "15.0", "3600.0", "+Inf")

@@ -80,7 +80,7 @@ class _Gauges(Collector):
 
 
 class _Durations:
-    """How long calls of one type took: how many are in each bucket, the last of which has no end, and in all."""
+    """How long calls of one type took: how many are in each bucket, the last being endless, and in all."""
 
     def __init__(self) -> None:
         self.counts = [0] * (len(CALL_BUCKETS_S) + 1)

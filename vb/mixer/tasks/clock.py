@@ -104,7 +104,9 @@ async def run_plane(
             task_status.started(grid)
             while True:
                 with trio.CancelScope(deadline=grid.due) as ticker.alarm:
-                    await trio.sleep_forever()  # a tick at the latest now, when nobody else has anything to do
+                    await (
+                        trio.sleep_forever()
+                    )  # a tick at the latest now, when nobody else has anything to do
                 if ticker.failure is not None:
                     raise ticker.failure
                 now = trio.current_time()

@@ -51,10 +51,7 @@ class KeptService:
         self._is_woken = False
 
     def look(self) -> None:
-        """See at once when it is due now that its leg has changed; what has come may bring events: served soon.
-
-        That takes no more than to wake the task that does the rest.
-        """
+        """See at once when it is due, as its leg has changed; what has come for it is left to the task."""
         if self._work is None:
             return
         if self._work[0].waits or self._is_woken:
