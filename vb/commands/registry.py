@@ -51,6 +51,7 @@ class Route:
         body_names: key of the body → field, where they differ.
         body_field: the one field whose value the whole body is.
         links: fields of the answer that are paths on this server; REST puts its own address before them.
+        path_fields: path parameter → field of the parameter model.
     """
 
     method: str
@@ -61,6 +62,12 @@ class Route:
     body_names: Mapping[str, str] = field(default_factory=dict)
     body_field: str = ""
     links: tuple[str, ...] = ()
+    path_fields: Mapping[str, str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Read the path once: every command asks for its fields."""
+        found = [name for _, name, _, _ in Formatter().parse(self.path) if name]
+        object.__setattr__(self, "path_fields", {name: self.names.get(name, name) for name in found})
 
     @property
     def body_keys(self) -> dict[str, str]:
@@ -84,12 +91,6 @@ class Route:
         if self.body_field and inner != error.field:
             return InvalidField(inner, error.problem)
         return error.renamed(self.body_keys)
-
-    @property
-    def path_fields(self) -> dict[str, str]:
-        """Path parameter → field of the parameter model."""
-        found = [name for _, name, _, _ in Formatter().parse(self.path) if name]
-        return {name: self.names.get(name, name) for name in found}
 
 
 @dataclass(frozen=True, slots=True)

@@ -103,10 +103,9 @@ async def run_plane(
         try:
             task_status.started(grid)
             while True:
+                # A tick at the latest then, when nobody else has anything to do.
                 with trio.CancelScope(deadline=grid.due) as ticker.alarm:
-                    await (
-                        trio.sleep_forever()
-                    )  # a tick at the latest now, when nobody else has anything to do
+                    await trio.sleep_forever()
                 if ticker.failure is not None:
                     raise ticker.failure
                 now = trio.current_time()
