@@ -172,6 +172,7 @@ class Feed(Channel[T]):
         self.max_bytes = max_bytes
         self.bytes = 0
         self._size = size
+        self._keeps_time = stalled is None
         self._stalled = stalled or self._is_late
         self._came_at = trio.current_time()
 
@@ -207,7 +208,8 @@ class Feed(Channel[T]):
             ChannelClosed: the feed is closed and empty.
         """
         await self._wait()
-        self._came_at = trio.current_time()
+        if self._keeps_time:
+            self._came_at = trio.current_time()
         batch: list[T] = []
         taken = 0
         while self._items:

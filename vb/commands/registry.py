@@ -275,5 +275,10 @@ def dump(result: BaseModel | list[BaseModel]) -> Any:
     """Return a command's result as plain JSON data; null is left out but for models that say `shows_null`."""
     if isinstance(result, list):
         return [item.model_dump(mode="json", by_alias=True, exclude_none=True) for item in result]
-    shows_null = getattr(type(result), "shows_null", False)
-    return result.model_dump(mode="json", by_alias=True, exclude_none=not shows_null)
+    return result.model_dump(mode="json", by_alias=True, exclude_none=not _shows_null(type(result)))
+
+
+@cache
+def _shows_null(model: type[BaseModel]) -> bool:
+    """Say whether null stays in a model's data; models are slow to say that they have no such attribute."""
+    return bool(getattr(model, "shows_null", False))

@@ -117,7 +117,7 @@ class Legs(Table[Leg]):
         Raises:
             Unavailable: the server stops, or the cap on legs or the limit of open files is reached.
         """
-        self.check_place()
+        self._check_cap()
         if not has_room(self.running + self.open_texts):
             raise Unavailable("the limit of open files is reached")
 
@@ -127,11 +127,14 @@ class Legs(Table[Leg]):
         Raises:
             Unavailable: the server stops, or the cap on legs or the limit of open files is reached.
         """
+        self._check_cap()
+        if not legs_fit(self.running + self.open_texts):
+            raise Unavailable("the limit of open files is reached")
+
+    def _check_cap(self) -> None:
         self._life.check_running()
         if self._cap and self.places >= self._cap:
             raise Unavailable(f"the cap of {self._cap} legs is reached")
-        if not legs_fit(self.running + self.open_texts):
-            raise Unavailable("the limit of open files is reached")
 
     def text_over(self) -> None:
         """Take note that a leg has closed its sockets for text."""
