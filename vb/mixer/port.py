@@ -220,6 +220,7 @@ class RtpPort(Port):
         wake: called when one of the two has got something.
         packets: STUN and DTLS, for whoever listens.
         ssrc: our source.
+        supervised: whether the peer's silence ends the leg; set when it is answered. Its service is told.
         authenticated: whether the transform refuses every packet that is not the peer's; then packets may
             come from anywhere, and the socket is never tied to one address. Set before `configure`.
     """
