@@ -100,6 +100,20 @@ def test_the_buckets_are_those_that_dashboards_expect(metrics: Metrics) -> None:
         assert value(metrics, "call_duration_seconds_bucket", type="sip_inbound", le=f"{bound}.0") == 0
 
 
+def test_calls_are_in_all_buckets_that_are_long_enough_for_them(metrics: Metrics, bus: EventBus) -> None:
+    for seconds in (4.0, 5.0, 5.1, 4000.0):
+        bus.publish(LegRinging(leg_id="a", leg_type="sip_inbound"))
+        bus.publish(
+            LegDisconnected(leg_id="a", cdr=Cdr(reason="x", duration_total=seconds, duration_answered=0))
+        )
+    found = {
+        bound: value(metrics, "call_total_duration_seconds_bucket", type="sip_inbound", le=bound)
+        for bound in ("5.0", "15.0", "3600.0", "+Inf")
+    }
+    assert found == {"5.0": 2, "15.0": 3, "3600.0": 3, "+Inf": 4}
+    assert value(metrics, "call_total_duration_seconds_count", type="sip_inbound") == 4
+
+
 def test_sources_are_read_at_every_scrape(metrics: Metrics) -> None:
     depth = [1.0]
     metrics.add_source(lambda: [("queue_depth", "Waiting", depth[0], {"queue": "a"})])

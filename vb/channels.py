@@ -50,7 +50,8 @@ class Channel(Generic[T]):
         self.name = name
         self.dropped = 0
         self._items: deque[T] = deque()
-        self._wakeup: trio.Event | None = None
+        self._reader: trio.lowlevel.Task | None = None
+        self._is_awaited = False  # until the reader goes on, which is a moment after it was woken
         self._closed = False
 
     def __len__(self) -> int:
@@ -82,8 +83,8 @@ class Channel(Generic[T]):
                 return False
             self._items.popleft()
         self._items.append(item)
-        if self._wakeup is not None:
-            self._wakeup.set()
+        if self._reader is not None:
+            self._wake()
         return kept
 
     def drain(self) -> list[T]:
@@ -104,22 +105,34 @@ class Channel(Generic[T]):
         return self._items.popleft()
 
     async def _wait(self) -> None:
-        """Wait until there is an item to take."""
-        await trio.lowlevel.checkpoint_if_cancelled()
+        """Wait until there is an item to take.
+
+        The reader is woken by hand: an Event for each time that it waits would cost more than the item.
+        """
+        if self._items or self._closed:
+            await trio.lowlevel.checkpoint_if_cancelled()
         while not self._items:
             if self._closed:
                 raise ChannelClosed(self.name)
-            self._wakeup = trio.Event()
-            try:
-                await self._wakeup.wait()
-            finally:
-                self._wakeup = None
+            assert self._reader is None, "a channel has one reader"
+            self._reader, self._is_awaited = trio.lowlevel.current_task(), True
+            await trio.lowlevel.wait_task_rescheduled(self._leave)
+            self._is_awaited = False
+
+    def _wake(self) -> None:
+        reader, self._reader = self._reader, None
+        if reader is not None:
+            trio.lowlevel.reschedule(reader)
+
+    def _leave(self, _: trio.lowlevel.RaiseCancelT) -> trio.lowlevel.Abort:
+        self._reader, self._is_awaited = None, False
+        return trio.lowlevel.Abort.SUCCEEDED
 
     def close(self) -> None:
         """Refuse further items; the reader gets what is queued, then ChannelClosed."""
         self._closed = True
-        if self._wakeup is not None:
-            self._wakeup.set()
+        if self._reader is not None:
+            self._wake()
 
     def __aiter__(self) -> Channel[T]:
         return self
@@ -159,6 +172,7 @@ class Feed(Channel[T]):
         self.max_bytes = max_bytes
         self.bytes = 0
         self._size = size
+        self._keeps_time = stalled is None
         self._stalled = stalled or self._is_late
         self._came_at = trio.current_time()
 
@@ -174,12 +188,12 @@ class Feed(Channel[T]):
             return False
         self.bytes += size
         self._items.append(item)
-        if self._wakeup is not None:
-            self._wakeup.set()
+        if self._reader is not None:
+            self._wake()
         return True
 
     def _is_late(self) -> bool:
-        return self._wakeup is None and trio.current_time() - self._came_at >= PATIENCE_S
+        return not self._is_awaited and trio.current_time() - self._came_at >= PATIENCE_S
 
     async def get(self) -> T:
         """Wait for the oldest item and take it; as of a channel."""
@@ -194,7 +208,8 @@ class Feed(Channel[T]):
             ChannelClosed: the feed is closed and empty.
         """
         await self._wait()
-        self._came_at = trio.current_time()
+        if self._keeps_time:
+            self._came_at = trio.current_time()
         batch: list[T] = []
         taken = 0
         while self._items:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
+from itertools import accumulate
 from typing import ClassVar, Final, Protocol
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, PlatformCollector, ProcessCollector
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client import CollectorRegistry, Counter, PlatformCollector, ProcessCollector
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.exposition import generate_latest
 from prometheus_client.registry import Collector
 
@@ -76,6 +79,65 @@ class _Gauges(Collector):
         return families.values()
 
 
+class _Durations:
+    """How long calls of one type took: how many are in each bucket, the last being endless, and in all."""
+
+    def __init__(self) -> None:
+        self.counts = [0] * (len(CALL_BUCKETS_S) + 1)
+        self.sum_s = 0.0
+
+    def note(self, seconds: float) -> None:
+        self.counts[bisect_left(CALL_BUCKETS_S, seconds)] += 1
+        self.sum_s += seconds
+
+    def buckets(self) -> list[tuple[str, float]]:
+        """Return the bounds and how many calls were no longer, as the format has them."""
+        bounds = [*(str(float(bound)) for bound in CALL_BUCKETS_S), "+Inf"]
+        return list(zip(bounds, accumulate(self.counts), strict=True))
+
+
+class _Calls(Collector):
+    """What is counted of every call, in plain numbers that only a scrape makes metrics of.
+
+    Attributes:
+        states: legs by type and state.
+        reasons: ended legs by type and reason.
+        answered: times from the answer to the end by type.
+        total: times from the creation to the end by type.
+    """
+
+    def __init__(self) -> None:
+        self.states: defaultdict[tuple[str, str], int] = defaultdict(int)
+        self.reasons: defaultdict[tuple[str, str], int] = defaultdict(int)
+        self.answered: defaultdict[str, _Durations] = defaultdict(_Durations)
+        self.total: defaultdict[str, _Durations] = defaultdict(_Durations)
+
+    def add_type(self, kind: str) -> None:
+        """Show a type at zero."""
+        self.answered[kind] = _Durations()
+        self.total[kind] = _Durations()
+        for state in LEG_STATES.values():
+            self.states[kind, state] = 0
+
+    def collect(self) -> Iterable[Metric]:
+        for name, text, label, counts in (
+            ("legs", "Legs by the state that they reached", "state", self.states),
+            ("disconnect_reasons", "Ended legs by reason", "reason", self.reasons),
+        ):
+            family = CounterMetricFamily(f"{PREFIX}_{name}", text, labels=("type", label))
+            for labels, count in counts.items():
+                family.add_metric(labels, count)
+            yield family
+        for name, text, durations in (
+            ("call_duration_seconds", "Time from the answer to the end", self.answered),
+            ("call_total_duration_seconds", "Time from the creation to the end", self.total),
+        ):
+            histogram = HistogramMetricFamily(f"{PREFIX}_{name}", text, labels=("type",))
+            for kind, found in durations.items():
+                histogram.add_metric((kind,), found.buckets(), found.sum_s)
+            yield histogram
+
+
 class _Current(Collector):
     """The registry without the times of creation, which the format 0.0.4 can only show as further gauges."""
 
@@ -95,12 +157,8 @@ class Metrics:
         self.registry = CollectorRegistry()
         self._gauges = _Gauges()
         self._leg_types: dict[str, str] = {}
-        self._counts: dict[tuple[Counter, str, str], Counter] = {}
-        self._values: dict[tuple[Histogram, str], Histogram] = {}
-        self._legs = self._counter("legs", "Legs by the state that they reached", "type", "state")
-        self._reasons = self._counter("disconnect_reasons", "Ended legs by reason", "type", "reason")
-        self._answered = self._histogram("call_duration_seconds", "Time from the answer to the end")
-        self._total = self._histogram("call_total_duration_seconds", "Time from the creation to the end")
+        self._calls = _Calls()
+        self.registry.register(self._calls)
         self._deliveries = self._counter("webhook_deliveries", "Webhook jobs by outcome", "outcome")
         self._panics = self._counter(
             "recovered_panics", "Faults that were contained where they happened", "component", "site"
@@ -123,9 +181,6 @@ class Metrics:
     def _counter(self, name: str, text: str, *labels: str) -> Counter:
         return Counter(f"{PREFIX}_{name}", text, labels, registry=self.registry)
 
-    def _histogram(self, name: str, text: str) -> Histogram:
-        return Histogram(f"{PREFIX}_{name}", text, ("type",), buckets=CALL_BUCKETS_S, registry=self.registry)
-
     def _register_at_zero(self) -> None:
         for outcome in OUTCOMES:
             self._deliveries.labels(outcome)
@@ -139,10 +194,7 @@ class Metrics:
     def add_leg_types(self, kinds: Iterable[str]) -> None:
         """Show the types of a kind of leg at zero before there is one."""
         for kind in kinds:
-            self._answered.labels(kind)
-            self._total.labels(kind)
-            for state in LEG_STATES.values():
-                self._legs.labels(kind, state)
+            self._calls.add_type(kind)
 
     def add_source(self, source: Source) -> None:
         """Read more gauges from `source` at every scrape; readings of one name share their labels."""
@@ -179,31 +231,18 @@ class Metrics:
         event = published.event
         # What is known is not asked of the event: pydantic is slow to say that it has no such field.
         kind = self._leg_types.get(leg_id) or str(getattr(event, "leg_type", None) or "unknown")
-        self._count(self._legs, kind, state)
+        calls = self._calls
+        calls.states[kind, state] += 1
         if state != "disconnected":
             self._leg_types[leg_id] = kind
             return
         self._leg_types.pop(leg_id, None)
         cdr = getattr(event, "cdr", None)
         if cdr is not None:
-            self._count(self._reasons, kind, str(cdr.reason))
-            self._observe(self._total, kind, float(cdr.duration_total))
+            calls.reasons[kind, str(cdr.reason)] += 1
+            calls.total[kind].note(float(cdr.duration_total))
             if cdr.duration_answered:
-                self._observe(self._answered, kind, float(cdr.duration_answered))
-
-    def _count(self, counter: Counter, kind: str, what: str) -> None:
-        """Count something of a kind of leg; finding the child of its labels costs more than counting."""
-        found = self._counts.get((counter, kind, what))
-        if found is None:
-            found = self._counts[counter, kind, what] = counter.labels(kind, what)
-        found.inc()
-
-    def _observe(self, histogram: Histogram, kind: str, value: float) -> None:
-        """Note a value of a kind of leg."""
-        found = self._values.get((histogram, kind))
-        if found is None:
-            found = self._values[histogram, kind] = histogram.labels(kind)
-        found.observe(value)
+                calls.answered[kind].note(float(cdr.duration_answered))
 
     def render(self) -> bytes:
         """Return everything in the Prometheus text format 0.0.4."""

@@ -454,24 +454,32 @@ async def test_frames_that_come_as_the_peer_is_looked_after_are_not_lost() -> No
     class Frames:
         is_open = True
 
-        async def receive(self, data: bytes) -> None:
+        def take(self, data: bytes) -> bool:
+            self.left = data
+            return False
+
+        async def settle(self) -> None:
             await trio.lowlevel.checkpoint()
-            taken.append(data)
+            taken.append(self.left)
+
+        async def receive(self, data: bytes) -> None:
+            self.take(data)
+            await self.settle()
 
     class Bytes:
         def __init__(self) -> None:
             self.left = [b"one", b"two", b""]
 
-        async def receive_some(self, _: int) -> bytes:
+        async def read(self, _: int) -> bytes:
             await trio.lowlevel.checkpoint()
             if self.left[0] == b"one":
                 here._read_scope.cancel()
             return self.left.pop(0)
 
     here = SimpleNamespace(
-        _stream=Bytes(),
+        _flow=Bytes(),
         _read_deadline=math.inf,
-        _deadline=lambda: math.inf,
+        _move_deadline=lambda: None,
         _closing=False,
         _is_there=lambda: True,
     )

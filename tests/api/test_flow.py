@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import pytest
 import trio
-from trio.testing import MockClock
+from trio.testing import MockClock, wait_all_tasks_blocked
 
 from vb.api.flow import Flow
 
@@ -131,3 +131,25 @@ async def test_nothing_is_unanswered_where_all_was_taken(link: Link, autojump_cl
     assert link.flow.unanswered_for() is None
     await trio.sleep(100)
     assert link.flow.unanswered_for() is None
+
+
+async def test_bytes_of_the_far_end_are_read_until_it_has_said_all(link: Link) -> None:
+    link.far_end.sendall(b"hello")
+    assert await link.flow.read(3) == b"hel"
+    assert await link.flow.read(3) == b"lo"
+    link.far_end.close()
+    assert await link.flow.read(3) == b""
+
+
+async def test_nothing_is_read_of_a_socket_that_is_closed_here(link: Link) -> None:
+    found: list[bytes] = []
+
+    async def read() -> None:
+        found.append(await link.flow.read(3))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(read)
+        await wait_all_tasks_blocked()
+        link.near_end.close()
+    await read()
+    assert found == [b"", b""]

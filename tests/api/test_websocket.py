@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import struct
 from contextlib import suppress
 from functools import partial
@@ -103,6 +104,17 @@ async def test_fragmented_text_is_one_command(connect: Connect, engine: SmallEng
         await peer.send(masked(0, b'colours"}'))
         assert await peer.frame() == (10, b"hi")
         assert (await peer.event())["type"] == "list_colours.result"
+
+
+async def test_more_commands_at_once_than_the_session_has_room_for_are_all_run_in_order(
+    connect: Connect, engine: SmallEngine
+) -> None:
+    async with serving(engine) as url:
+        peer = await connect(url)
+        await peer.open_vsi()
+        asked = [json.dumps({"type": "list_colours", "request_id": str(number)}) for number in range(100)]
+        await peer.send(b"".join(masked(1, text.encode()) for text in asked))
+        assert [(await peer.event())["request_id"] for _ in asked] == [str(number) for number in range(100)]
 
 
 async def test_a_close_frame_is_answered(connect: Connect, engine: SmallEngine) -> None:

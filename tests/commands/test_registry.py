@@ -194,3 +194,25 @@ def test_a_whole_body_must_be_a_field_that_there_is() -> None:
     route = Route("POST", "/v1/legs/{id}/wash", body=True, body_field="towel")
     with pytest.raises(TypeError, match="towel is no field"):
         describe("wash", wash, route, ())
+
+
+async def _waits_in(engine: Engine, p: NoParams) -> Status:
+    async with cast("Any", engine):
+        return Status(status="")
+
+
+async def _waits_for(engine: Engine, p: NoParams) -> Status:
+    async for _ in cast("Any", engine):
+        pass
+    return Status(status="")
+
+
+async def _waits_on(engine: Engine, p: NoParams) -> Status:
+    return await wash(engine, Wash(id=""))
+
+
+@pytest.mark.parametrize(
+    ("func", "waits"), [(dry, False), (_waits_in, True), (_waits_for, True), (_waits_on, True)]
+)
+def test_whether_a_command_may_wait_is_read_from_its_code(func: Any, waits: bool) -> None:
+    assert describe("x", func, Route("POST", "/x"), (), text="Do it.").waits is waits

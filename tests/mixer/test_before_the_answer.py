@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -10,6 +12,7 @@ from tests.mixer.support import (
     OPUS,
     PCMA,
     PCMU,
+    MemoryEndpoint,
     Phone,
     World,
     agreed,
@@ -142,3 +145,19 @@ def test_what_came_before_the_answer_does_not_count_after_it() -> None:
     phone.port.configure(agreed(5000, host="192.0.2.9"))
     world.run(20)
     assert phone.port.statistics().reception is None
+
+
+def test_a_port_begins_anew_at_the_place_of_one_that_was_heard() -> None:
+    world = World(capacity=1)
+    unused = world.plane.open_port(MemoryEndpoint())
+    fresh = replace(unused.statistics(), ssrc=0, last_arrival_s=0.0)
+    unused.close()
+    phone = world.phone(440)
+    world.run(20)
+    assert phone.port.statistics().received_octets
+    phone.port.close()
+    again = world.plane.open_port(MemoryEndpoint())
+    assert replace(again.statistics(), ssrc=0, last_arrival_s=0.0, sent=fresh.sent) == fresh
+    again.configure(agreed())
+    world.run(5)
+    assert again.reception() is None

@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from tests.mixer.support import MemoryEndpoint, ToneSource, World, agreed
+from vb.codecs.base import G722, PCMA, PCMU
 from vb.mixer import layout as layout_module
 from vb.mixer import plane as plane_module
 from vb.mixer.layout import Layout, compile_layout
@@ -90,3 +91,42 @@ def test_nobody_mixes_for_those_who_are_alone() -> None:
     world.run(3)
     assert [mix_class.lone for mix_class in world.plane._layout.classes] == [False]
     assert phone.pcm(2).any()
+
+
+def _arrays(layout: Layout) -> list[object]:
+    """Return all that a layout says, as plain values."""
+    found: list[object] = [[port.slot for port in layout.unheard]]
+    for bank in layout.banks:
+        found += [bank.rate_hz, *(part.tolist() for part in (bank.slots, bank.decoded, bank.source))]
+        found += [bank.heard.shape, bank.heard.any(), bank.told.shape, bank.told.any(), bank.nothing]
+    for one in layout.classes:
+        found += [one.rate_hz, one.slots.tolist(), one.pair_rows, one.mesh_start, one.lone, one.ears.tolist()]
+        found += [
+            one.comfort.tolist(),
+            one.peaks.tolist(),
+            one.share_start,
+            one.rooms,
+            one.hearing,
+            one.private,
+        ]
+        for block in one.blocks:
+            found += [layout.banks.index(block.bank), block.bank_rows, block.class_rows, block.slots.tolist()]
+    return found
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_legs_that_are_all_alone_are_laid_out_as_by_the_long_way(seed: int) -> None:
+    draw = random.Random(seed)
+    world = World(capacity=16)
+    ports = [world.plane.open_port(MemoryEndpoint()) for _ in range(12)]
+    for port in ports:
+        if draw.random() < 0.8:
+            port.configure(agreed(codec=draw.choice((PCMU, PCMA, G722))))
+            port.sending = draw.random() < 0.7
+        if draw.random() < 0.2:
+            port.close()
+    world.run(1)
+    core, facts = world.plane._core, world.plane._facts
+    short = compile_layout(core, facts, [])
+    facts.extras.add(0)  # somebody needs more than arithmetic, it says
+    assert _arrays(short) == _arrays(compile_layout(core, facts, []))

@@ -318,6 +318,11 @@ class HttpConnection:
         """Return when what is read now is interrupted; a command that runs meanwhile is not."""
         return min(self._read_deadline, self._look_at) if self._reading else self._read_deadline
 
+    def _move_deadline(self) -> None:
+        deadline = self._deadline()
+        if deadline != self._read_scope.deadline:  # to set it costs more than all else here
+            self._read_scope.deadline = deadline
+
     async def _read_websocket(self, stream: WebSocketStream) -> bool:
         """Feed an open WebSocket past the protocol, in one scope; False when nothing more can be read."""
         while True:
@@ -325,22 +330,17 @@ class HttpConnection:
             with trio.CancelScope(deadline=self._read_deadline) as self._read_scope:
                 while stream.is_open and not self._closing:
                     self._reading = True
-                    self._read_scope.deadline = self._deadline()
-                    try:
-                        data = await self._stream.receive_some(_READ_BYTES)
-                    except (trio.BrokenResourceError, trio.ClosedResourceError):
-                        data = b""
+                    self._move_deadline()
+                    data = await self._flow.read(_READ_BYTES)
                     self._reading = False
-                    self._read_scope.deadline = self._read_deadline
                     if not data:
                         return False
                     if self._read_scope.cancel_called:
-                        late = bytes(
-                            data
-                        )  # they came as the time was up: what they hold must not be cancelled
+                        late = data  # they came as the time was up: what they hold must not be cancelled
                         break
-                    if not self._closing:
-                        await stream.receive(bytes(data))
+                    if not (self._closing or stream.take(data)):
+                        self._move_deadline()
+                        await stream.settle()
                 else:
                     return True
             self._reading = False

@@ -96,6 +96,8 @@ class CommandRunner:
         Raises:
             VbError: the command was refused or failed.
         """
+        if not command.waits and self.settle is None:
+            return registry.dump(await registry.execute(self._engine, command, params))
         with trio.CancelScope(shield=not self._released) as scope:
             self._scopes.add(scope)
             try:

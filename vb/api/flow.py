@@ -1,4 +1,4 @@
-"""How one connection takes bytes: written without waiting when possible, and known when it stalls."""
+"""How one connection takes and brings bytes: written without waiting if possible, and known to stall."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _LOOK_S: Final = 0.25
 
 
 class Flow:
-    """The outgoing half of a TCP connection.
+    """A TCP connection without layers, above all its outgoing half.
 
     Args:
         connection: non-blocking.
@@ -35,6 +35,21 @@ class Flow:
         self._seen = 0
         self._answered = 0
         self._answered_at: float | None = None
+
+    async def read(self, size: int) -> bytes:
+        """Wait for bytes of the far end, nothing once none will come.
+
+        Cancellation: nothing is taken.
+        """
+        while self._socket.fileno() >= 0:
+            try:
+                await trio.lowlevel.wait_readable(self._socket)
+                return os.read(self._socket.fileno(), size)
+            except BlockingIOError:
+                continue
+            except (trio.ClosedResourceError, OSError):
+                break
+        return b""
 
     def write(self, data: memoryview) -> int:
         """Give the system what it takes at once; returns how many bytes that were."""

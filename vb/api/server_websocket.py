@@ -77,6 +77,11 @@ class ServerWebSocket:
         """Whether messages can be sent."""
         return not self._said_goodbye
 
+    @property
+    def has_control(self) -> bool:
+        """Whether `control` has something."""
+        return bool(self._control)
+
     def control(self) -> bytes:
         """Return what has to be sent because of what was received: the latest pong, or a close frame."""
         found, self._control = self._control, b""

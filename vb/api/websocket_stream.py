@@ -6,6 +6,7 @@ without passing any other layer.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol, cast
 
@@ -40,6 +41,8 @@ class WebSocketStream(WSStream):
     receiver: Receiver | None = None
     _decided: trio.Event
     _reader: ServerWebSocket
+    _waiting: deque[ASGIReceiveEvent]
+    _inbox: trio.MemorySendChannel[ASGIReceiveEvent] | None = None
 
     @property
     def is_open(self) -> bool:
@@ -61,7 +64,13 @@ class WebSocketStream(WSStream):
         if isinstance(event, Request):
             self._decided = trio.Event()
             self._reader = ServerWebSocket(self.config.websocket_max_message_size, None)
-        elif isinstance(event, Data):
+            self._waiting = deque()
+            await super().handle(event)
+            # What Hypercorn puts messages into, which only waits when it is full.
+            inbox = getattr(self.app_put, "__self__", None)
+            self._inbox = inbox if isinstance(inbox, trio.MemorySendChannel) else None
+            return
+        if isinstance(event, Data):
             await self._decided.wait()
             if self.receiver is not None or self.is_open:
                 await self.receive(event.data)
@@ -70,18 +79,39 @@ class WebSocketStream(WSStream):
 
     async def receive(self, data: bytes) -> None:
         """Take bytes of the client of an open WebSocket, and pass on the messages that they complete."""
+        if not self.take(data):
+            await self.settle()
+
+    def take(self, data: bytes) -> bool:
+        """Take bytes as far as it needs no waiting; False when `settle` has to do the rest."""
         if self.receiver is not None:
             self.receiver.receive(data)  # came with the request
-            return
-        reader = self._reader
-        put = self.app_put
+            return True
+        reader, waiting = self._reader, self._waiting
+        for message in reader.receive(data):
+            text, binary = (message, None) if isinstance(message, str) else (None, message)
+            waiting.append(
+                cast("ASGIReceiveEvent", {"type": "websocket.receive", "text": text, "bytes": binary})
+            )
+        inbox = self._inbox
+        if inbox is None or reader.closed is not None or reader.has_control:
+            return False
+        while waiting:
+            try:
+                inbox.send_nowait(waiting[0])
+            except trio.WouldBlock:
+                return False
+            waiting.popleft()
+        return True
+
+    async def settle(self) -> None:
+        """Do what `take` has left: control frames, and messages that the application has no room for yet."""
+        reader, put, waiting = self._reader, self.app_put, self._waiting
         assert put is not None
-        messages = reader.receive(data)
         if reader.closed is None:
             await self._write_control()  # a pong need not wait for the messages; a close frame does
-        for message in messages:
-            text, binary = (message, None) if isinstance(message, str) else (None, message)
-            await put(cast("ASGIReceiveEvent", {"type": "websocket.receive", "text": text, "bytes": binary}))
+        while waiting:
+            await put(waiting.popleft())
         if reader.closed is not None:
             await self._write_control()
             await self.send(StreamClosed(stream_id=self.stream_id))

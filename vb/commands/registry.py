@@ -6,6 +6,7 @@ from the annotations, checks the route against the fields, and returns the funct
 
 from __future__ import annotations
 
+import dis
 import inspect
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
@@ -50,6 +51,7 @@ class Route:
         body_names: key of the body → field, where they differ.
         body_field: the one field whose value the whole body is.
         links: fields of the answer that are paths on this server; REST puts its own address before them.
+        path_fields: path parameter → field of the parameter model.
     """
 
     method: str
@@ -60,6 +62,12 @@ class Route:
     body_names: Mapping[str, str] = field(default_factory=dict)
     body_field: str = ""
     links: tuple[str, ...] = ()
+    path_fields: Mapping[str, str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Read the path once: every command asks for its fields."""
+        found = [name for _, name, _, _ in Formatter().parse(self.path) if name]
+        object.__setattr__(self, "path_fields", {name: self.names.get(name, name) for name in found})
 
     @property
     def body_keys(self) -> dict[str, str]:
@@ -84,16 +92,14 @@ class Route:
             return InvalidField(inner, error.problem)
         return error.renamed(self.body_keys)
 
-    @property
-    def path_fields(self) -> dict[str, str]:
-        """Path parameter → field of the parameter model."""
-        found = [name for _, name, _, _ in Formatter().parse(self.path) if name]
-        return {name: self.names.get(name, name) for name in found}
-
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """One command as all its views see it."""
+    """One command as all its views see it.
+
+    Attributes:
+        waits: whether its function may wait for something; one that does not is whole whoever cancels it.
+    """
 
     name: str
     func: Callable[[Any, Any], Awaitable[Any]]
@@ -105,6 +111,7 @@ class Command:
     summary: str
     description: str
     vsi: bool = True
+    waits: bool = True
 
 
 REGISTRY: dict[str, Command] = {}
@@ -192,7 +199,15 @@ def describe(
         summary=summary.strip(),
         description=rest_of_text.strip(),
         vsi=vsi,
+        waits=_waits(func),
     )
+
+
+def _waits(func: Callable[..., Awaitable[Any]]) -> bool:
+    """Say whether a coroutine function has an `await` of any kind; of anything else it is not known."""
+    if not (inspect.isfunction(func) and inspect.iscoroutinefunction(func)):
+        return True
+    return any(step.opname == "SEND" for step in dis.get_instructions(func))
 
 
 def parse_params(model: type[P], values: Mapping[str, Any]) -> P:
@@ -260,5 +275,10 @@ def dump(result: BaseModel | list[BaseModel]) -> Any:
     """Return a command's result as plain JSON data; null is left out but for models that say `shows_null`."""
     if isinstance(result, list):
         return [item.model_dump(mode="json", by_alias=True, exclude_none=True) for item in result]
-    shows_null = getattr(type(result), "shows_null", False)
-    return result.model_dump(mode="json", by_alias=True, exclude_none=not shows_null)
+    return result.model_dump(mode="json", by_alias=True, exclude_none=not _shows_null(type(result)))
+
+
+@cache
+def _shows_null(model: type[BaseModel]) -> bool:
+    """Say whether null stays in a model's data; models are slow to say that they have no such attribute."""
+    return bool(getattr(model, "shows_null", False))

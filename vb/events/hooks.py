@@ -62,6 +62,8 @@ class HookTable:
 
     def route(self, published: Published) -> Hook | None:
         """Return the one hook that gets an event: the leg's, else the room's, else the global one."""
+        if not (self._legs or self._rooms):
+            return self.global_hook  # an event is slow to say that it has no such id
         leg_id, room_id = published.leg_id, published.room_id
         if leg_id is not None and leg_id in self._legs:
             return self._legs[leg_id]

@@ -260,7 +260,6 @@ class Leg(Capable):
     @property
     def crowd(self) -> None:
         """Return nothing: a leg has no members."""
-        return None
 
     def tell(self, kind: type[E], **fields: Any) -> None:
         """Publish an event that carries the leg's id."""
@@ -408,7 +407,8 @@ class Leg(Capable):
                 if not signal.is_closed:
                     with trio.move_on_at(self._cleanup_deadline(), shield=True):
                         await signal.wait_closed()
-                nursery.cancel_scope.cancel()
+                if nursery.child_tasks:
+                    nursery.cancel_scope.cancel()
                 self._nursery = None
 
     def start_soon(self, func: Callable[..., Awaitable[None]], *args: object) -> None:

@@ -16,7 +16,7 @@ from vb.events.hooks import HookTable
 from vb.legs.leg import Leg
 from vb.lifetime import Lifetime
 from vb.limits.allowance import Allowance
-from vb.limits.open_files import has_room
+from vb.limits.open_files import has_room, legs_fit
 from vb.limits.rate import RateLimit
 from vb.metrics import Metrics
 from vb.table import Table
@@ -117,11 +117,24 @@ class Legs(Table[Leg]):
         Raises:
             Unavailable: the server stops, or the cap on legs or the limit of open files is reached.
         """
+        self._check_cap()
+        if not has_room(self.running + self.open_texts):
+            raise Unavailable("the limit of open files is reached")
+
+    def check_place(self) -> None:
+        """Refuse a leg that was let in a moment ago if others of its burst have taken what room there was.
+
+        Raises:
+            Unavailable: the server stops, or the cap on legs or the limit of open files is reached.
+        """
+        self._check_cap()
+        if not legs_fit(self.running + self.open_texts):
+            raise Unavailable("the limit of open files is reached")
+
+    def _check_cap(self) -> None:
         self._life.check_running()
         if self._cap and self.places >= self._cap:
             raise Unavailable(f"the cap of {self._cap} legs is reached")
-        if not has_room(self.running + self.open_texts):
-            raise Unavailable("the limit of open files is reached")
 
     def text_over(self) -> None:
         """Take note that a leg has closed its sockets for text."""

@@ -34,7 +34,13 @@ def has_room(legs: int) -> bool:
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == resource.RLIM_INFINITY:
         return True
-    return legs < legs_that_fit(soft) and open_files(soft) + RESERVED_FILES <= soft
+    return legs_fit(legs) and open_files(soft) + RESERVED_FILES <= soft
+
+
+def legs_fit(legs: int) -> bool:
+    """Whether the limit has room for one more leg beside so many; what else is open does not count."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return soft == resource.RLIM_INFINITY or legs < legs_that_fit(soft)
 
 
 def legs_that_fit(soft: int) -> int:

@@ -162,7 +162,7 @@ class Egress:
     def _mark_resumed(self, sending: list[Slots]) -> None:
         """Set the marker on the first packet after a pause."""
         columns = self._core.columns
-        now = np.zeros_like(columns.sending)
+        now = np.zeros(columns.capacity, np.bool_)
         for slots in sending:
             now[slots] = True
         columns.marker |= now & ~columns.sending

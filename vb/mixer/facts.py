@@ -40,6 +40,7 @@ class PortFacts:
         special: needs more than arithmetic: playback or taps of its own, or no RTP.
         unheard: is played to and has no codec yet.
         follows: its codec can run at the rate of its room.
+        extras: slots that are special or unheard.
 
     Args:
         capacity: number of slots.
@@ -59,6 +60,7 @@ class PortFacts:
         self.special = np.zeros(capacity, np.bool_)
         self.unheard = np.zeros(capacity, np.bool_)
         self.follows = np.zeros(capacity, np.bool_)
+        self.extras: set[int] = set()
         self._formats: dict[tuple[Codec, int], int] = {}
 
     def note(self, core: PlaneCore, slots: Iterable[int]) -> None:
@@ -80,11 +82,14 @@ class PortFacts:
     def _note_port(self, slot: int, port: Port | None) -> None:
         if port is None or port.closed or port.faulted:
             self.usable[slot] = self.special[slot] = self.unheard[slot] = False
+            self.extras.discard(slot)
             return
         self.usable[slot] = port.rate_hz > 0
         self.rate_hz[slot] = port.rate_hz
-        self.unheard[slot] = bool(port.private) and not port.rate_hz
-        self.special[slot] = isinstance(port, StreamPort) or bool(port.private or port.tap_in or port.tap_out)
+        unheard = self.unheard[slot] = bool(port.private) and not port.rate_hz
+        special = isinstance(port, StreamPort) or bool(port.private or port.tap_in or port.tap_out)
+        self.special[slot] = special
+        (self.extras.add if special or unheard else self.extras.discard)(slot)
 
     def _note_rtp(self, slot: int, port: RtpPort) -> None:
         agreed = port.agreed

@@ -194,6 +194,8 @@ def compile_layout(core: PlaneCore, facts: PortFacts, rooms: Sequence[tuple[int,
             never heard twice.
     """
     columns, reach = core.columns, core.columns.reach
+    if not (rooms or facts.extras):
+        return _lone_layout(facts, true_places(facts.usable[:reach]))
     drafts = {rate: _Draft() for rate in RATES_HZ}
     placed = np.zeros(reach, np.bool_)
     if rooms:
@@ -228,6 +230,31 @@ def compile_layout(core: PlaneCore, facts: PortFacts, rooms: Sequence[tuple[int,
             mix_class.hearing = hearing_of(mix_class, columns.leader, mix_class.ears)
     unheard = [core.ports[slot] for slot in true_places(facts.unheard[:reach] & ~placed).tolist()]
     return Layout(banks, classes, [port for port in unheard if port is not None])
+
+
+def _lone_layout(facts: PortFacts, slots: Slots) -> Layout:
+    """Lay out legs that are all alone, the shortest way: calls come and go more often than anything else.
+
+    Each is mixed at its own rate, so that a class is a bank.
+    """
+    layout = Layout([], [])
+    rates = facts.rate_hz[slots]
+    for rate_hz in RATES_HZ:
+        same = true_places(rates == rate_hz)
+        if not same.size:
+            continue
+        mine = slots if same.size == slots.size else slots[same]
+        shape = (mine.size, samples_per_tick(rate_hz))
+        heard, told = np.zeros(shape, np.int16), np.zeros(shape, np.int16)
+        bank = Bank(rate_hz, mine, mine[facts.decoded[mine]], heard, told, np.arange(mine.size))
+        mix_class = _lone_class(facts, rate_hz, mine)
+        rows = slice(0, mine.size)
+        mix_class.blocks.append(Block(bank, rows, rows, mine))
+        layout.banks.append(bank)
+        layout.classes.append(mix_class)
+        if mine is slots:
+            break
+    return layout
 
 
 def _draft_room(

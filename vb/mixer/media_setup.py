@@ -58,7 +58,7 @@ class MediaSetup:
         if room_hz:
             agreed = _at_rate(agreed, room_hz)
         packetizer = self._packetizer(agreed, before)
-        if before is None:
+        if before is None and port.rate_hz:
             self._core.arrivals.forget(port.slot)  # whoever sent before the answer may have been anybody
         self._receive(agreed, before)
         self._send(agreed, before, packetizer)

@@ -55,13 +55,14 @@ class Mixer:
     def adopt(self, layout: Layout) -> None:
         """Clear the filters of legs that are mixed at another rate than before, or begin to hear again."""
         columns = self._core.columns
-        mixed, hears = np.zeros_like(columns.zero), np.zeros_like(columns.hears)
+        mixed, hears = np.zeros(columns.capacity, np.bool_), np.zeros(columns.capacity, np.bool_)
         for mix_class in layout.classes:
             slots = mix_class.slots
             mixed[slots], hears[slots] = not mix_class.lone, mix_class.ears
             moved = columns.mix_hz[slots] != mix_class.rate_hz
-            _clear((*self._up.values(), *self._down.values()), slots[moved])
-            columns.mix_hz[slots] = mix_class.rate_hz
+            if moved.any():
+                _clear((*self._up.values(), *self._down.values()), slots[moved])
+                columns.mix_hz[slots] = mix_class.rate_hz
             begins = mix_class.ears & ~columns.hears[slots]
             _clear(self._down.values(), slots[begins & ~moved])
         columns.hears = hears

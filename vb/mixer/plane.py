@@ -134,9 +134,7 @@ class Plane:
         """
         core = self._core
         slot = core.columns.claim()
-        port = RtpPort(core, slot)
-        core.arrivals.forget(slot)
-        core.playout.forget(slot)
+        port = RtpPort(core, slot)  # what arrived at its place before is forgotten since the last one left it
         core.columns.heard_at[slot] = core.now
         core.latches[slot] = port.latch
         core.ports[slot] = port

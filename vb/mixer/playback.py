@@ -37,11 +37,15 @@ class Playback:
     def play(self, bank: Bank) -> None:
         """Fill `bank.heard` and `bank.nothing`, and move the bank's legs on by one tick."""
         playout, slots = self._core.playout, bank.slots
+        started = playout.started[slots]
+        if not started.any():
+            self._play_nothing(bank)
+            return
         ring = self._core.rings[bank.rate_hz]
         width = bank.heard.shape[1]
         first = playout.next[slots]
         last = first + width
-        whole = (last <= playout.end[slots]) & (playout.holes_until[slots] <= first) & playout.started[slots]
+        whole = (last <= playout.end[slots]) & (playout.holes_until[slots] <= first) & started
         self._core.columns.filled[slots] = False
         if whole.all():
             frames, bank.nothing = ring.read(slots, first, width), None
@@ -59,6 +63,14 @@ class Playback:
         shifting = true_places(playout.want[slots] != 0)
         for row in shifting.tolist():
             self._shift(ring, int(slots[row]), int(first[row]), frames[row], whole=bool(whole[row]))
+
+    def _play_nothing(self, bank: Bank) -> None:
+        """Move on a bank to whose legs nothing has come yet, as to those of calls that are only announced."""
+        if bank.nothing is None or not bank.nothing.all():
+            bank.heard = np.zeros(bank.heard.shape, np.int16)
+            bank.nothing = np.ones(bank.slots.size, np.bool_)
+        self._core.columns.filled[bank.slots] = False
+        self._core.playout.advance(bank.slots)
 
     def _alive(self, slots: Slots, first: Slots, width: int) -> NDArray[np.bool_]:
         """Return which of some legs that miss audio have any, or had some until a moment ago.

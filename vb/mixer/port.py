@@ -220,6 +220,7 @@ class RtpPort(Port):
         wake: called when one of the two has got something.
         packets: STUN and DTLS, for whoever listens.
         ssrc: our source.
+        supervised: whether the peer's silence ends the leg; set when it is answered. Its service is told.
         authenticated: whether the transform refuses every packet that is not the peer's; then packets may
             come from anywhere, and the socket is never tied to one address. Set before `configure`.
     """
@@ -235,7 +236,7 @@ class RtpPort(Port):
         self.digits: TelephoneEventSender | None = None
         self.digit_tones = DigitTones()
         self.authenticated = False
-        self._supervised = False
+        self.supervised = False
         self.latch = SourceLatch(relearn=core.relearn)
         self._peer_report: PeerReport | None = None
         self._reports_without_loss = 0
@@ -313,16 +314,6 @@ class RtpPort(Port):
     def seal_rtcp(self, data: bytes) -> bytes | None:
         """Return RTCP as it is to be sent, None when the transform refuses it."""
         return self._core.transforms.seal_rtcp(self.slot, data)
-
-    @property
-    def supervised(self) -> bool:
-        """Whether the peer's silence ends the leg; set when it is answered."""
-        return self._supervised
-
-    @supervised.setter
-    def supervised(self, value: bool) -> None:
-        self._supervised = value
-        self.wake()
 
     @property
     def sending(self) -> bool:

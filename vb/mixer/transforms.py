@@ -42,6 +42,8 @@ class Transforms:
 
     def set(self, slot: int, transform: PacketTransform | None) -> None:
         """Give a leg another transform, or none; the next packet is subject to it."""
+        if transform is None and slot not in self._by_slot:
+            return
         self._has_one[slot] = transform is not None
         self._has_srtp[slot] = isinstance(transform, SrtpTransform)
         self._by_slot.pop(slot, None)

@@ -27,7 +27,7 @@ from vb.sip.uri import parse_uri
 from vb.sipleg.headers import CallHeaders, read_headers
 from vb.sipleg.leg import SipLeg, SipLegOptions
 from vb.sipleg.media import SipMedia
-from vb.sipleg.open_media import MediaUnavailable, open_media
+from vb.sipleg.open_media import MediaUnavailable, OpenMedia
 from vb.sipleg.replacing import Predecessor, predecessor
 from vb.sipleg.srtp import new_keying
 from vb.web.hooks import make_hook
@@ -64,7 +64,7 @@ def _unavailable(exc: Unavailable) -> Refusal:
 def accept_call(sip: SipLegs, call: SipCall) -> None:
     """Take a new INVITE: refuse an offer that cannot be answered, else start a leg for it."""
     try:
-        sip.engine.legs.check_room()  # once more: several INVITEs of one burst were let in together
+        sip.engine.legs.check_place()  # once more: several INVITEs of one burst were let in together
     except Unavailable as exc:
         sip.endpoint.count_refused()
         call.reject(*_unavailable(exc))
@@ -100,7 +100,7 @@ async def _run(
 ) -> None:
     engine = sip.engine
     try:
-        with open_media(sip, call.local_host, sip.codecs) as media:
+        with OpenMedia(sip, call.local_host, sip.codecs) as media:
             description = offer.description if offer is not None else None
             if not await _can_be_reached(call, description, media, sip.codecs):
                 return

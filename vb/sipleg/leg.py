@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 
 import structlog
@@ -132,9 +132,9 @@ class SipLeg(KeyedLeg):
 
     # -- the leg's tasks -----------------------------------------------------------------------------------
 
-    async def serve(self, on_ready: Callable[[], None]) -> None:
+    def serve(self, on_ready: Callable[[], None]) -> Awaitable[None]:
         """Run the leg to its end."""
-        await self.live(self, lambda: self._tasks, on_ready=on_ready, outlives=False)
+        return self.live(self, lambda: self._tasks, on_ready=on_ready, outlives=False)
 
     def _publish_end(self) -> None:
         if self.options.on_end is not None:

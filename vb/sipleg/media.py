@@ -128,6 +128,8 @@ class SipMedia:
     def answered(self) -> None:
         """The call is answered: from now on a silent far end ends it."""
         self.port.supervised = True
+        if self._served is not None:
+            self._served[1].look()
 
     def serve(
         self,

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
 from vb.choices import SrtpKeying, SrtpPolicy
@@ -26,17 +24,8 @@ class MediaUnavailable(Exception):
     """There is no port pair, or no place in the plane, for another leg."""
 
 
-@contextmanager
-def open_media(
-    sip: SipLegs,
-    local_host: str,
-    codecs: tuple[Codec, ...],
-    *,
-    text: bool = False,
-    srtp: SrtpPolicy | None = None,
-    srtp_keying: SrtpKeying | None = None,
-) -> Iterator[SipMedia]:
-    """Hold a port pair and a place in the plane inside the block, and a port pair for text when it is used.
+class OpenMedia:
+    """Holds a port pair and a place in the plane inside its block, and a port pair for text when it is used.
 
     Args:
         sip: the kind.
@@ -45,37 +34,60 @@ def open_media(
         text: whether our first offer asks for real-time text.
         srtp: whether our first offer asks for SRTP; None as the server is set.
         srtp_keying: which keys it brings; None as the server is set.
-
-    Raises:
-        MediaUnavailable: nothing is left.
     """
-    engine = sip.engine
-    with ExitStack() as endpoints:
 
-        def bind() -> RtpEndpoint:
-            endpoint = bind_endpoint(engine.ports, _bind_host(engine, local_host))
-            endpoints.callback(endpoint.close)
-            endpoints.callback(engine.metrics.unsent, endpoint.send_errors)
-            return endpoint
+    def __init__(
+        self,
+        sip: SipLegs,
+        local_host: str,
+        codecs: tuple[Codec, ...],
+        *,
+        text: bool = False,
+        srtp: SrtpPolicy | None = None,
+        srtp_keying: SrtpKeying | None = None,
+    ) -> None:
+        self._sip = sip
+        self._local_host = local_host
+        self._codecs = codecs
+        self._text = text
+        self._srtp = srtp, srtp_keying
+        self._media: SipMedia | None = None
+        self._endpoint: RtpEndpoint | None = None
+        self._text_endpoints: list[RtpEndpoint] = []
 
-        def bind_text() -> RtpEndpoint:
-            endpoint = bind()
-            engine.legs.open_texts += 1
-            endpoints.callback(engine.legs.text_over)
-            return endpoint
+    def __enter__(self) -> SipMedia:
+        """Open it.
 
+        Raises:
+            MediaUnavailable: nothing is left.
+        """
         try:
-            endpoint = bind()
+            self._media = media = self._open()
+            if self._text:
+                _open_text(media.text)
+        except BaseException:
+            self._close()
+            raise
+        return media
+
+    def __exit__(self, *problem: object) -> None:
+        """Close all of it."""
+        self._close()
+
+    def _open(self) -> SipMedia:
+        sip, engine, local_host = self._sip, self._sip.engine, self._local_host
+        try:
+            self._endpoint = endpoint = self._bind()
             port = engine.plane.open_port(endpoint)
         except (PortsExhausted, OSError) as exc:
             raise MediaUnavailable(f"no RTP ports: {exc}") from None
         except PlaneFull as exc:
             raise MediaUnavailable(str(exc)) from None
-        keying = new_keying(sip, srtp, srtp_keying)
+        keying = new_keying(sip, *self._srtp)
         negotiation = OfferAnswer(
             address=local_host,
             rtp_port=endpoint.rtp_port,
-            codecs=codecs,
+            codecs=self._codecs,
             session_id=engine.ids.u32() >> 1,
             keying=keying,
         )
@@ -83,31 +95,52 @@ def open_media(
         rtp = engine.config.rtp
         security = PortSecurity(endpoint, port, **secured)
         keying.ice = security
-        sip_text = SipText(
+        text = SipText(
             negotiation,
-            bind_text,
+            self._bind_text,
             ids=engine.ids,
             secure=lambda stream, at, told: TextSecurity(stream, at, on_secured=told, **secured),
             relearn=rtp.relatch,
         )
-        media = SipMedia(
+        return SipMedia(
             endpoint,
             port,
             negotiation,
-            sip_text,
+            text,
             security,
             ids=engine.ids,
             timeout_s=rtp.timeout_s,
             lookup=sip.endpoint.names,
             keeper=sip.keeper,
         )
+
+    def _bind(self) -> RtpEndpoint:
+        engine = self._sip.engine
+        return bind_endpoint(engine.ports, _bind_host(engine, self._local_host))
+
+    def _bind_text(self) -> RtpEndpoint:
+        endpoint = self._bind()
+        self._text_endpoints.append(endpoint)
+        self._sip.engine.legs.open_texts += 1
+        return endpoint
+
+    def _close(self) -> None:
+        engine, media = self._sip.engine, self._media
         try:
-            if text:
-                _open_text(sip_text)
-            yield media
+            if media is not None:
+                media.close()
+                engine.metrics.text_lost(media.text.losses)
         finally:
-            media.close()
-            engine.metrics.text_lost(sip_text.losses)
+            for endpoint in self._text_endpoints:
+                engine.legs.text_over()
+                self._give_back(endpoint)
+            if self._endpoint is not None:
+                self._give_back(self._endpoint)
+
+    def _give_back(self, endpoint: RtpEndpoint) -> None:
+        endpoint.close()
+        if endpoint.send_errors:
+            self._sip.engine.metrics.unsent(endpoint.send_errors)
 
 
 def _open_text(text: SipText) -> None:

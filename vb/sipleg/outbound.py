@@ -24,7 +24,7 @@ from vb.rooms.room import Room
 from vb.sip.tasks.endpoint import DialRequest
 from vb.sipleg.destinations import check_destination, check_proxy
 from vb.sipleg.leg import SipLeg, SipLegOptions
-from vb.sipleg.open_media import MediaUnavailable, open_media
+from vb.sipleg.open_media import MediaUnavailable, OpenMedia
 from vb.sipleg.referral import Referral, ReferredLeg
 from vb.speech.amd_parameters import AmdParameters
 from vb.web.hooks import make_hook
@@ -156,7 +156,7 @@ class OutgoingCall:
         route = await self.sip.endpoint.find_route(self.target, self.dial.outbound_proxy)
         engine.life.check_running()  # the look-up may have taken long
         try:
-            with open_media(
+            with OpenMedia(
                 self.sip,
                 route.local_host,
                 self.codecs,

@@ -4,6 +4,7 @@ from trio.testing import MockClock
 
 from tests.mixer.support import MemoryIo
 from tests.support.ids import SequentialIds
+from vb.mixer.frames import TICK_S
 from vb.mixer.plane import Plane
 from vb.mixer.rest import REST_S
 from vb.mixer.tasks import clock, run_plane
@@ -114,6 +115,25 @@ async def test_a_tick_that_fails_between_two_tasks_ends_the_plane(mock_clock: Mo
         await run()
     assert subject.statistics.ticks == 2
     assert caught.group_contains(ArithmeticError)
+
+
+async def test_a_tick_that_is_due_after_a_wait_moves_the_alarm_and_wakes_nobody(
+    mock_clock: MockClock,
+) -> None:
+    subject, grid = plane(), TickGrid(trio.current_time() + TICK_S)
+    ticker = clock._Ticker(subject, grid)
+    with trio.CancelScope(deadline=grid.due) as ticker.alarm:
+        mock_clock.jump(TICK_S / 2)
+        ticker.after_io_wait(1)  # something came before its time
+        assert subject.statistics.ticks == 0
+        mock_clock.jump(TICK_S / 2)
+        ticker.after_io_wait(0)  # somebody has something to do: before that it ticks
+        assert subject.statistics.ticks == 0
+        ticker.after_io_wait(1)
+        assert subject.statistics.ticks == 1
+        await trio.lowlevel.checkpoint()
+    assert not ticker.alarm.cancel_called
+    assert ticker.alarm.deadline == grid.due == pytest.approx(2 * TICK_S)
 
 
 @pytest.mark.parametrize(("realtime", "rests"), [(True, {REST_S}), (False, set())])

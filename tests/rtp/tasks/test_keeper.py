@@ -22,6 +22,7 @@ class Service:
         self.served: list[float] = []
         self.wake: Callable[[], None] = lambda: None
         self.fault: Exception | None = None
+        self.waits = False
 
     def on_wake(self, wake: Callable[[], None]) -> None:
         self.wake = wake
@@ -66,6 +67,27 @@ async def test_each_is_served_at_once_and_then_when_it_is_due(autojump_clock: Mo
         await trio.sleep(10)
     assert [round(at - begun, 3) for at in one.served] == [0, 2, 7]
     assert [round(at - begun, 3) for at in other.served] == [0, 1]
+
+
+async def test_who_has_changed_is_looked_at_without_a_task(autojump_clock: MockClock) -> None:
+    service = Service(50, 50)
+    kept = Owner().keep(RtpKeeper(), service)  # nobody runs it
+    kept.look()
+    assert len(service.served) == 2
+
+
+async def test_what_has_come_is_left_to_the_task(autojump_clock: MockClock) -> None:
+    service = Service(50, 50)
+    async with keeping() as keeper:
+        service.waits = True
+        kept = Owner().keep(keeper, service)
+        kept.look()
+        assert service.served == []
+        await wait_all_tasks_blocked()
+        assert len(service.served) == 1
+        kept.stop()
+        kept.look()
+    assert len(service.served) == 1
 
 
 async def test_who_is_woken_is_served_before_it_is_due(autojump_clock: MockClock) -> None:
@@ -127,5 +149,6 @@ async def test_many_that_are_woken_at_once_are_all_served(autojump_clock: MockCl
     async with keeping() as keeper:
         for service in services:
             Owner().keep(keeper, service)
+            service.wake()
         await trio.sleep(1)
-    assert [len(service.served) for service in services] == [1] * legs
+    assert [len(service.served) for service in services] == [2] * legs

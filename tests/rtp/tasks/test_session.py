@@ -127,6 +127,7 @@ async def test_silence_ends_the_task_once_the_leg_is_supervised(autojump_clock: 
         await trio.sleep(100)
         assert subject.ended_at == -1
         subject.port.supervised = True
+        subject.port.wake()
         since = trio.current_time()
         await trio.sleep(29.9)
         assert subject.ended_at == -1
@@ -137,6 +138,7 @@ async def test_silence_ends_the_task_once_the_leg_is_supervised(autojump_clock: 
 async def test_a_peer_that_may_not_send_may_be_silent(autojump_clock: MockClock) -> None:
     async with leg(direction="sendonly") as subject:
         subject.port.supervised = True
+        subject.port.wake()
         await trio.sleep(200)
         assert subject.ended_at == -1
 
@@ -144,6 +146,7 @@ async def test_a_peer_that_may_not_send_may_be_silent(autojump_clock: MockClock)
 async def test_the_limit_can_be_turned_off(autojump_clock: MockClock) -> None:
     async with leg(RtpTiming(timeout_s=0)) as subject:
         subject.port.supervised = True
+        subject.port.wake()
         await trio.sleep(1000)
         assert subject.ended_at == -1
 

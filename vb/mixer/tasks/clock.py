@@ -29,11 +29,17 @@ class _Ticker(trio.abc.Instrument):
 
     Trio runs all tasks that are ready before it looks at the clock again, and then all that are ready by
     then, in any order: with hundreds of calls a tick would wait for all of it twice. As a tick is arithmetic
-    that never waits, it fits between any two steps of tasks: this looks before each whether one is due.
+    that never waits, it fits between any two steps of tasks: this looks before each whether one is due. It
+    looks as well when Trio has waited, and then has the alarm go off later: a tick in time wakes no task.
+
+    Attributes:
+        failure: what ended the ticks.
+        alarm: cancelled when a tick is due and nothing here has run it.
     """
 
     def __init__(self, plane: Plane, grid: TickGrid) -> None:
         self.failure: BaseException | None = None
+        self.alarm = trio.CancelScope()
         self._plane = plane
         self._grid = grid
         self._now = trio.lowlevel.current_clock().current_time
@@ -45,16 +51,24 @@ class _Ticker(trio.abc.Instrument):
         """Tick if it is time for that; called by Trio before each step of any task."""
         now = self._now()
         if now >= self._begins_at:
-            try:
-                self.tick(now)
-            except BaseException as error:  # Trio logs it and goes on; the clock's task ends then
-                self.failure = error
-                raise
+            self._try_tick(now)
 
-    def before_io_wait(self, timeout: float) -> None:
-        """Note when nobody has anything to do; called by Trio before it waits, or only looks, for events."""
+    def after_io_wait(self, timeout: float) -> None:
+        """Note when nobody had anything to do, and tick if that is over; called by Trio after it waited.
+
+        Trio looks for the deadlines that have passed right after this.
+        """
         if timeout > 0:
-            self._idle_at = self._now()
+            self._idle_at = now = self._now()
+            if now >= self._begins_at:
+                self._try_tick(now)
+
+    def _try_tick(self, now: float) -> None:
+        try:
+            self.tick(now)
+        except BaseException as error:  # Trio logs it and goes on; the clock's task ends then
+            self.failure = error
+            raise
 
     def tick(self, now: float) -> None:
         """Run the tick that is due."""
@@ -64,7 +78,7 @@ class _Ticker(trio.abc.Instrument):
         if skipped:
             plane.skip(skipped)
         plane.tick(now, grid.due)
-        grid.finish()
+        self.alarm.deadline = grid.finish()
         ended = self._now()
         plane.complexity.note((ended - now) / TICK_S, late_s)
         share = OTHERS_SHARE if ended - self._idle_at < FULL_AFTER_S else OTHERS_SHARE_WHEN_FULL
@@ -89,7 +103,9 @@ async def run_plane(
         try:
             task_status.started(grid)
             while True:
-                await trio.sleep_until(grid.due)  # at the latest now, when nobody else has anything to do
+                # A tick at the latest then, when nobody else has anything to do.
+                with trio.CancelScope(deadline=grid.due) as ticker.alarm:
+                    await trio.sleep_forever()
                 if ticker.failure is not None:
                     raise ticker.failure
                 now = trio.current_time()

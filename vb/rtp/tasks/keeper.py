@@ -50,6 +50,15 @@ class KeptService:
         self._work: _Work | None = (service, on_silence, on_fault)
         self._is_woken = False
 
+    def look(self) -> None:
+        """See at once when it is due, as its leg has changed; what has come for it is left to the task."""
+        if self._work is None:
+            return
+        if self._work[0].waits or self._is_woken:
+            self.wake()
+        else:
+            self.step()
+
     def wake(self) -> None:
         """Have it served soon; called by the port whenever something has come or changed."""
         if self._work is not None and not self._is_woken:
@@ -97,7 +106,7 @@ class RtpKeeper:
         """Serve a leg from now on, until it is stopped; see `KeptService`."""
         kept = KeptService(self, service, on_silence, on_fault)
         service.on_wake(kept.wake)
-        kept.wake()  # something may have come before
+        kept.look()
         return kept
 
     def woken(self, kept: KeptService) -> None:

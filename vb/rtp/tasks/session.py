@@ -78,6 +78,11 @@ class RtpService:
     def _wake(self) -> None:
         self._woken.set()
 
+    @property
+    def waits(self) -> bool:
+        """Whether something has come for the next step."""
+        return bool(self._port.events or self._port.rtcp)
+
     async def run(self) -> None:
         """Serve until cancelled; returns when the peer was silent for too long."""
         while True:
@@ -111,14 +116,18 @@ class RtpService:
         silent_at = self._silence_deadline(now)
         if silent_at is not None and now >= silent_at:
             return None
-        deadlines = (self._rtcp.deadline, self._keep_alive_at, self._digits.deadline, silent_at)
-        return min(deadline for deadline in deadlines if deadline is not None)
+        next_at = min(self._rtcp.deadline, self._keep_alive_at)
+        for deadline in (self._digits.deadline, silent_at):
+            if deadline is not None and deadline < next_at:
+                next_at = deadline
+        return next_at
 
     def goodbye(self, now: float) -> None:
         """Say once that our source leaves, if it was ever heard of."""
-        if not self._gone and self._port.sent().packets:
+        sent = self._port.sent()
+        if sent.packets and not self._gone:
             self._gone = True
-            self._send_rtcp(self._rtcp.goodbye(now, time.time(), self._port.sent(), self._port.reception()))
+            self._send_rtcp(self._rtcp.goodbye(now, time.time(), sent, self._port.reception()))
 
     def _report_digits(self, digits: str) -> None:
         for digit in digits:
