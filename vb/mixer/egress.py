@@ -18,6 +18,7 @@ from vb.mixer.layout import Bank, Layout
 from vb.mixer.packetizer import Packetizer, Payload
 from vb.mixer.port import RtpPort
 from vb.rtp.dtmf import TelephoneEventSender
+from vb.rtp.masks import every, some
 
 _TABLED_BYTES: Final = 160
 _TABLES: Final = {"PCMU": g711.PCM_TO_ULAW, "PCMA": g711.PCM_TO_ALAW}
@@ -60,7 +61,7 @@ class _TableGroup:
     def follow(self, source: Slots) -> None:
         """Take note of who is sent what another one hears."""
         sources = source[self.rows]
-        if (sources == self.rows).all():
+        if every(sources == self.rows):
             self.own = self.of_leg = None
         else:
             self.own, self.of_leg = np.unique(sources, return_inverse=True)
@@ -154,7 +155,7 @@ class Egress:
             tables = facts.table[slots]
             for place, name in enumerate(TABLES):
                 coded = tables == place
-                if coded.any():
+                if some(coded):
                     sent.tabled.append(_TableGroup(self._core, _TABLES[name], rows[coded], slots[coded]))
             self._banks.append(sent)
         self._mark_resumed(sending)
@@ -257,10 +258,10 @@ class Egress:
         """Return how much work goes into each frame: where packets get lost, enough to mend some."""
         level, columns = self._core.complexity.level, self._core.columns
         lossy = columns.lossy
-        if level != LEAN or not lossy[: columns.reach].any():
+        if level != LEAN or not some(lossy[: columns.reach]):
             return [level] * len(coded)
         sent_to = ([one.port.slot] if one.recipients is None else one.recipients.slots for one in coded)
-        return [LOWEST_MENDING if lossy[slots].any() else level for slots in sent_to]
+        return [LOWEST_MENDING if some(lossy[slots]) else level for slots in sent_to]
 
     def _send_led(self, one: _Coded, payloads: list[Payload], recipients: _Recipients) -> None:
         """Send what a leader is sent to all who follow it."""

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from vb.mixer.batch import NO_LEVEL, Batch
 from vb.mixer.columns import HEADER_BYTES
 from vb.mixer.frames import Slots, true_places
+from vb.rtp.masks import every, some
 
 _EXTENDED: Final = 0x90
 """First byte of a packet with an extension and neither contributors nor padding."""
@@ -54,7 +55,7 @@ def skip_extensions(
     """
     batch.levels[start:stop] = NO_LEVEL
     chosen = batch.matrix[start:stop, 0] == _EXTENDED
-    if not chosen.any():
+    if not some(chosen):
         return
     # As far as the first element; what is read of a shorter packet is not used.
     heads = batch.matrix[start:stop, :_SEEN_BYTES].copy()
@@ -73,7 +74,7 @@ def skip_extensions(
         _read_levels(batch, start + others, sizes[others], wanted[others])
     found = sizes[chosen]
     for size in set(found.tolist()):
-        whole = found.size == stop - start and (found == size).all()
+        whole = found.size == stop - start and every(found == size)
         same = slice(start, stop) if whole else start + true_places(chosen & (sizes == size))
         end = int(batch.lengths[same].max())
         # The right side is a copy, so the overlap does no harm.
@@ -88,7 +89,7 @@ def _read_levels(batch: Batch, rows: Slots, sizes: Slots, wanted: NDArray[np.uin
     place, end = np.full(rows.size, _FIRST_ELEMENT), sizes + HEADER_BYTES
     for _ in range(_MAX_ELEMENTS):
         inside = place + 1 < end  # an element of a byte at least, and the byte before it
-        if not inside.any():
+        if not some(inside):
             return
         rows, wanted, place, end = rows[inside], wanted[inside], place[inside], end[inside]
         head = batch.matrix[rows, place]

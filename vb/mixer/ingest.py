@@ -36,6 +36,7 @@ from vb.mixer.resting import MAX_BYTES
 from vb.mixer.streams import OPUS_FRAME_MS, StreamReceiver
 from vb.rtp.arrival import Headers
 from vb.rtp.digits import EventPacket
+from vb.rtp.masks import every, some
 
 _TABLED_HZ: Final = 8000
 _OPUS_HZ: Final = 48000
@@ -147,7 +148,7 @@ class Ingest:
             & columns.trusted[slots]
         )
         rows = np.arange(start, stop)
-        if not plain.all():
+        if not every(plain):
             for i in true_places(~plain).tolist():
                 plain[i] = self._demux.examine(batch, start + i, float(arrival_s[i]))
             chosen = true_places(plain)
@@ -172,9 +173,9 @@ class Ingest:
         types = heads[:, 1] & ~_MARKER_BIT
         kinds = columns.kinds[slots, types]
         tabled = (kinds - np.uint8(1)) < np.uint8(ALAW)
-        all_tabled = bool(tabled.all())
+        all_tabled = every(tabled)
         off_clock = tabled & (arrivals.clock_hz[slots] != _TABLED_HZ)
-        if not all_tabled or off_clock.any():
+        if not all_tabled or some(off_clock):
             at_ease = (columns.opus_hz[slots] > 0) & (arrivals.clock_hz[slots] == _OPUS_HZ)
             self._follow_clocks(slots, types, ((kinds == STREAM) & ~at_ease) | off_clock, off_clock)
         words = heads.view(">u4")
@@ -191,7 +192,7 @@ class Ingest:
         aside = arrivals.foreign(headers)
         if aside is not None:
             other = aside & ~headers.audio
-            if other.any():
+            if some(other):
                 self._sort_out(batch, rows[other], headers.at(other), heads[other])
             stay = true_places(~aside)
             if not stay.size:
@@ -200,17 +201,17 @@ class Ingest:
             heads, headers, kinds, types = heads[stay], headers.at(stay), kinds[stay], types[stay]
         keep, fresh, positions, steps = arrivals.receive(headers, steady_clock=self._steady_clock)
         arrivals.octets[slots] += lengths
-        if fresh.any():
+        if some(fresh):
             for slot in slots[fresh].tolist():
                 self._restart(slot)
         audio = _Audio(rows, slots, kinds, types, headers.lengths, positions, steps, arrival_s)
         usable = keep & (headers.lengths > 0)
-        if not (all_tabled and usable.all()):
+        if not (all_tabled and every(usable)):
             other = keep & ~headers.audio
-            if other.any():
+            if some(other):
                 self._sort_out(batch, rows[other], headers.at(other), heads[other])
             silent = keep & (kinds == STREAM) & (headers.lengths == 0)
-            if silent.any():
+            if some(silent):
                 self._note_silent(batch, audio.at(silent))
             audio = audio.at(usable)
         if audio.slots.size:
@@ -226,11 +227,11 @@ class Ingest:
         for slot, start, stop in placement.holes:
             rate_hz = int(core.playout.width[slot]) * TICKS_PER_S
             core.rings[rate_hz].punch(slot, start, stop)
-        if not placement.keep.all():
+        if not every(placement.keep):
             audio = audio.at(placement.keep)
         for kind in sorted(set(audio.kinds.tolist())):
             same = audio.kinds == kind
-            part = audio if same.all() else audio.at(same)
+            part = audio if every(same) else audio.at(same)
             if kind == STREAM:
                 self._keep_payloads(batch, part)
             else:
@@ -240,7 +241,7 @@ class Ingest:
         """Decode payloads of one law by table, those of equal length at once."""
         table, ring = _TABLES[kind], self._core.rings[_TABLED_HZ]
         length = int(audio.lengths[0])
-        if not (audio.lengths == length).all():
+        if not every(audio.lengths == length):
             for length in sorted(set(audio.lengths.tolist())):
                 self._write(batch, kind, audio.at(audio.lengths == length))
             return
@@ -257,7 +258,7 @@ class Ingest:
         resting = self._core.resting
         silent, sizes = batch.levels[audio.rows] >= SILENT_LEVEL, batch.lengths[audio.rows] - HEADER_BYTES
         rests = resting.legs[audio.slots] & silent & (sizes <= MAX_BYTES)
-        if rests.any():
+        if some(rests):
             slots, positions, lengths = audio.slots[rests], audio.positions[rests], audio.lengths[rests]
             kept = sizes[rests]
             payloads = batch.matrix[audio.rows[rests], HEADER_BYTES : HEADER_BYTES + int(kept.max())]
@@ -305,7 +306,7 @@ class Ingest:
         """Let the rings of distinct legs play silence for a span of each."""
         widths = self._core.playout.width[slots]
         width, length = int(widths[0]), int(lengths[0])
-        if (widths == width).all() and (lengths == length).all():
+        if every(widths == width) and every(lengths == length):
             self._core.rings[width * TICKS_PER_S].write_silence(slots, positions, length)
             return
         for width, length in {*zip(widths.tolist(), lengths.tolist(), strict=True)}:

@@ -11,6 +11,7 @@ from vb.mixer.columns import MAX_PACKET_BYTES
 from vb.mixer.frames import Slots, true_places
 from vb.mixer.srtp_transform import SrtpTransform
 from vb.mixer.transform import MAX_TRAILER_BYTES, REFUSED, PacketTransform
+from vb.rtp.masks import every, some
 from vb.webrtc.srtp import Rows, Srtp, protect_rows, unprotect_rows
 
 if TYPE_CHECKING:
@@ -106,7 +107,7 @@ class Transforms:
             The legs whose packets go out, and the packets.
         """
         views = self._core.columns.packet_views
-        if not self._has_one[slots].any():
+        if not some(self._has_one[slots]):
             return slots, views(slots, size)
         lengths = np.empty(len(slots), np.int64)
         lengths[:] = size
@@ -114,7 +115,7 @@ class Transforms:
         if self._outgoing is not None:
             protect_rows(sessions, self._outgoing, slots, lengths)
         if None not in sessions and lengths.all():
-            same = (lengths == lengths[0]).all()
+            same = every(lengths == lengths[0])
             return slots, views(slots, int(lengths[0]) if same else lengths.tolist())
         kept: list[int] = []
         prepared: list[memoryview] = []

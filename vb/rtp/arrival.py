@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vb.rtp.former import FormerSources
+from vb.rtp.masks import every, some
 from vb.rtp.placing import StreamPlaces
 from vb.rtp.sequence import MAX_DROPOUT, difference16, difference32
 from vb.rtp.stats import ReceptionSnapshot
@@ -147,7 +148,7 @@ class Arrivals:
         """
         slots = headers.slots
         others = headers.ssrc != self.ssrc[slots]
-        if not others.any():
+        if not some(others):
             return None
         others &= self.active[slots]
         aside = others & ~headers.audio
@@ -157,7 +158,7 @@ class Arrivals:
             if self._former.is_over(slot, int(headers.ssrc[i]), int(self.received[slot]), silent_s):
                 self.strays[slot] += 1
                 aside[i] = True
-        return aside if aside.any() else None
+        return aside if some(aside) else None
 
     def receive(
         self, headers: Headers, *, steady_clock: bool
@@ -174,7 +175,7 @@ class Arrivals:
         """
         slots = headers.slots
         fresh = ~self.active[slots] | (headers.ssrc != self.ssrc[slots])
-        if fresh.any():
+        if some(fresh):
             self._start(headers.at(fresh))
         step = (headers.sequence - self._highest[slots].astype(np.uint16)).astype(np.int16)
         ticks = self._places.ticks(slots, headers.timestamp)
@@ -182,12 +183,12 @@ class Arrivals:
         far = (step + np.int16(MAX_DROPOUT)).view(np.uint16) > 2 * MAX_DROPOUT
         clock = self.clock_hz[slots]
         leap = np.abs(ticks) > MAX_TIMESTAMP_JUMP_S * clock
-        if leap.any():
+        if some(leap):
             expected = (headers.arrival_s - self._places.arrival_s[slots]) * clock
             leap &= self._places.anchored(slots) & (np.abs(ticks - expected) > MAX_TIMESTAMP_JUMP_S * clock)
             # The very next packet is no stray: it goes on where the last one ended.
             far |= leap & (headers.lengths > 0) & (step != 1) & ~self._places.by_sequence[slots]
-        if far.any():
+        if some(far):
             self._judge_jumps(headers, np.flatnonzero(far), keep, fresh, step)
         elif self._suspects:
             for slot in slots.tolist():
@@ -254,7 +255,7 @@ class Arrivals:
     def _count(self, headers: Headers, step: NDArray[np.int16], keep: Bools) -> None:
         """Count received packets and mark duplicates as not to be kept."""
         slots = headers.slots
-        if (step == 1).all() and keep.all():
+        if every(step == 1) and every(keep):
             if self._repeats:
                 for slot in slots.tolist():
                     self._repeats.pop(slot, None)
@@ -295,7 +296,7 @@ class Arrivals:
         """Make each newest packet the reference of the next."""
         newest = keep & (step > 0)
         slots = headers.slots
-        if not newest.all():
+        if not every(newest):
             slots, step, positions = slots[newest], step[newest], positions[newest]
             headers = headers.at(newest)
         self._highest[slots] += step
@@ -303,7 +304,7 @@ class Arrivals:
 
     def _update_jitter(self, headers: Headers, positions: Ints, keep: Bools, steady_clock: bool) -> None:
         """Update the interarrival jitter with the audio packets (media rule 10)."""
-        if not (headers.audio.all() and keep.all()):
+        if not (every(headers.audio) and every(keep)):
             chosen = headers.audio & keep
             headers, positions = headers.at(chosen), positions[chosen]
         slots = headers.slots

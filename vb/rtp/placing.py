@@ -15,6 +15,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from vb.rtp.masks import every, some
+
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 Floats = NDArray[np.float64]
@@ -107,13 +109,13 @@ class StreamPlaces:
         if self._scaled:
             ticks = ticks * self.num[slots] // self.den[slots]
         off = ticks - length
-        if not (steps == 1).all():
+        if not every(steps == 1):
             shift = np.where(steps > 0, (steps - 1) * lengths, steps * lengths - length)
             expected, off = expected + shift, off - shift
         sure = (np.abs(off) <= self._reach[slots]) & (lengths > 0)
         if self._watched:
             sure &= ~self._watching[slots]
-        self._sure = bool(sure.all())
+        self._sure = every(sure)
         if self._sure:
             return expected
         doubtful = np.flatnonzero(~sure)
@@ -159,7 +161,7 @@ class StreamPlaces:
         near = linked & (~odd | (ahead & (off > 0) & ~waited))
         positions = np.where(near, expected, np.where(ahead, np.maximum(stamped, end), stamped))
         led = self.by_sequence[slots] & (lengths > 0)
-        if led.any():
+        if some(led):
             positions[led] = np.where(linked, expected, end)[led]
         for i in np.flatnonzero(linked & (steps == 1)).tolist():
             self._judge(int(slots[i]), bool(odd[i]), float(elapsed[i]), int(advance[i]), int(off[i]))
@@ -173,7 +175,7 @@ class StreamPlaces:
         They are all or some of those that were placed last.
         """
         audio = lengths > 0
-        if not audio.all():
+        if not every(audio):
             self._reach[slots[~audio]] = -1
             slots, timestamps, positions = slots[audio], timestamps[audio], positions[audio]
             lengths, arrival_s = lengths[audio], arrival_s[audio]
