@@ -45,6 +45,9 @@ _TABLES: Final = {ULAW: g711.ULAW_TO_PCM, ALAW: g711.ALAW_TO_PCM}
 _MARKER_BIT: Final = np.uint8(0x80)
 _RTCP_TYPES_MASK: Final = 0x60
 _RTCP_TYPES: Final = 0x40
+_FIRST_RTP_BYTE: Final = 0x80
+_FEW: Final = 4
+"""So few packets are looked at one by one where none of them can be RTP."""
 """Second bytes 192 to 223, and 64 to 95 with the marker off: never audio."""
 
 
@@ -138,6 +141,11 @@ class Ingest:
     ) -> None:
         """Sort out the packets of a round, one per leg at most."""
         columns = self._core.columns
+        if stop - start <= _FEW and max(batch.matrix[start:stop, 0].tolist()) < _FIRST_RTP_BYTE:
+            # A check of connectivity came beside the audio of its leg, so it is alone in its round.
+            for row in range(start, stop):
+                self._demux.examine(batch, row, float(arrival_s[row - start]))
+            return
         slots, lengths = batch.slots[start:stop], batch.lengths[start:stop]
         skip_extensions(batch, start, stop, columns.trusted, columns.level_id)
         heads = batch.matrix[start:stop, :HEADER_BYTES].copy()

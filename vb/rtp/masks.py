@@ -1,7 +1,7 @@
 """Questions to short masks, asked many times in a tick.
 
-`any` and `all` of an array go through several functions of numpy's for an answer that lies in a few bytes: ten
-times the cost of these.
+`any` and `all` of an array go through several functions of numpy's for an answer that lies in a few bytes:
+ten times the cost of these.
 """
 
 from __future__ import annotations
