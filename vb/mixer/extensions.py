@@ -76,7 +76,8 @@ def skip_extensions(
     for size in set(found.tolist()):
         whole = found.size == stop - start and every(found == size)
         same = slice(start, stop) if whole else start + true_places(chosen & (sizes == size))
-        end = int(batch.lengths[same].max())
+        ends = batch.lengths[same]
+        end = int(ends[ends.argmax()])
         # The right side is a copy, so the overlap does no harm.
         moved = batch.matrix[same, HEADER_BYTES + size : end].copy()
         batch.matrix[same, HEADER_BYTES : end - size] = moved

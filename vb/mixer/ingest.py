@@ -132,7 +132,10 @@ class Ingest:
         self._steady_clock = self._offset_s is None or abs(offset_s - self._offset_s) <= _MAX_OFFSET_STEP_S
         self._offset_s = offset_s
         stamps = batch.stamps_ns[:count]
-        arrival_s = np.where(stamps == 0, now, stamps * 1e-9 - offset_s)
+        arrival_s = stamps * 1e-9 - offset_s
+        unknown = stamps == 0
+        if some(unknown):
+            arrival_s[unknown] = now
         clipped: NDArray[np.float64] = np.minimum(np.maximum(arrival_s, now - MAX_AGE_S), now)
         return clipped
 
@@ -237,7 +240,7 @@ class Ingest:
             core.rings[rate_hz].punch(slot, start, stop)
         if not every(placement.keep):
             audio = audio.at(placement.keep)
-        for kind in sorted(set(audio.kinds.tolist())):
+        for kind in sorted(set(audio.kinds.tobytes())):
             same = audio.kinds == kind
             part = audio if every(same) else audio.at(same)
             if kind == STREAM:
@@ -269,7 +272,7 @@ class Ingest:
         if some(rests):
             slots, positions, lengths = audio.slots[rests], audio.positions[rests], audio.lengths[rests]
             kept = sizes[rests]
-            payloads = batch.matrix[audio.rows[rests], HEADER_BYTES : HEADER_BYTES + int(kept.max())]
+            payloads = batch.matrix[audio.rows[rests], HEADER_BYTES : HEADER_BYTES + int(kept[kept.argmax()])]
             resting.keep(slots, positions + lengths, audio.types[rests], payloads, kept)
             self._rest(slots, positions, lengths)
             audio, silent, sizes = audio.at(~rests), silent[~rests], sizes[~rests]
@@ -279,7 +282,7 @@ class Ingest:
             if (stream := self._core.streams[slot]) is not None:
                 resting.wake(slot, stream)
         # One copy of all of them: cutting bytes costs a fraction of cutting arrays.
-        width = int(sizes.max())
+        width = int(sizes[sizes.argmax()])
         data = batch.matrix[audio.rows, HEADER_BYTES : HEADER_BYTES + width].tobytes()
         columns = (audio.slots, audio.positions, audio.lengths, audio.types, sizes, silent)
         begun: list[int] = []
@@ -372,13 +375,15 @@ class Ingest:
         lengths: Slots,
     ) -> Slots:
         """Turn payload lengths into samples of each leg's ring, none for what holds no audio."""
-        samples = np.where((kinds == ULAW) | (kinds == ALAW), lengths, 0)
         streamed = kinds == STREAM
-        opus_hz = np.where(streamed, self._core.columns.opus_hz[slots], 0)
+        opus_hz = self._core.columns.opus_hz[slots]
         # A first byte with two zeros at its end says that the packet is one frame.
         heads = batch.matrix[rows, HEADER_BYTES]
-        single = (opus_hz > 0) & (heads & 3 == 0)
+        single = streamed & (opus_hz > 0) & (heads & 3 == 0)
         sounds = single & (lengths > DTX_MAX_BYTES)
+        if every(sounds):
+            return (OPUS_FRAME_MS[heads >> 3] * opus_hz / 1000).astype(np.int64)
+        samples = np.where((kinds == ULAW) | (kinds == ALAW), lengths, 0)
         samples[sounds] = OPUS_FRAME_MS[heads[sounds] >> 3] * opus_hz[sounds] / 1000
         for i in true_places(streamed & ~single).tolist():
             stream, payload_type = self._core.streams[slots[i]], int(types[i])

@@ -94,7 +94,14 @@ class StreamPlaces:
         return self._anchored[slots]
 
     def place(
-        self, slots: Ints, steps: NDArray[np.int16], ticks: Ints, lengths: Ints, arrival_s: Floats
+        self,
+        slots: Ints,
+        steps: NDArray[np.int16],
+        ticks: Ints,
+        lengths: Ints,
+        arrival_s: Floats,
+        *,
+        in_row: bool,
     ) -> Ints:
         """Return the position of each packet's first sample.
 
@@ -104,12 +111,13 @@ class StreamPlaces:
             ticks: distance in timestamps from the newest audio packet.
             lengths: samples of each packet, none for what is no audio.
             arrival_s: when each came.
+            in_row: whether all steps were known to be 1.
         """
         expected, length = self._end[slots], self._length[slots]
         if self._scaled:
             ticks = ticks * self.num[slots] // self.den[slots]
         off = ticks - length
-        if not every(steps == 1):
+        if not (in_row or every(steps == 1)):
             shift = np.where(steps > 0, (steps - 1) * lengths, steps * lengths - length)
             expected, off = expected + shift, off - shift
         sure = (np.abs(off) <= self._reach[slots]) & (lengths > 0)

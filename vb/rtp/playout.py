@@ -19,7 +19,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from vb.rtp.masks import some
+from vb.rtp.masks import every, some
 
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
@@ -155,9 +155,10 @@ class Playout:
         if some(fresh):
             self._start(slots[fresh], positions[fresh], lengths[fresh], arrival_s[fresh], tick_at, holes)
         ahead = positions - self.next[slots]
-        late = ahead + lengths <= 0
+        late: Bools | None = None
         behind = ahead < 0
         if some(behind):
+            late = ahead + lengths <= 0
             back = behind & self._may_go_back(slots, positions, steps)
             if some(back):
                 self._pull_back(slots[back], positions[back], tick_at)
@@ -170,13 +171,19 @@ class Playout:
         over = ahead + lengths > self._limit(slots)
         if some(over):
             self._skip_ahead(slots[over], positions[over] + lengths[over], tick_at)
-        keep = ~late
-        self._note_gaps(slots, positions, steps, keep, tick_at, holes)
+        keep = np.ones(slots.size, np.bool_) if late is None else ~late
         end = self.end[slots]
+        gap = keep & (positions > end)
+        if some(gap):
+            self._note_gaps(slots, positions, steps, gap, end, tick_at, holes)
         reach = positions + lengths
         newest = keep & (reach > end)
-        self.end[slots] = np.where(newest, reach, end)
-        self._end_at[slots[newest]] = arrival_s[newest]
+        if every(newest):
+            self.end[slots] = reach
+            self._end_at[slots] = arrival_s
+        else:
+            self.end[slots] = np.where(newest, reach, end)
+            self._end_at[slots[newest]] = arrival_s[newest]
         self._lead[slots] = positions - self.next[slots]
         return Placement(keep, holes)
 
@@ -227,15 +234,12 @@ class Playout:
         slots: Ints,
         positions: Ints,
         steps: NDArray[np.int16],
-        keep: Bools,
+        gap: Bools,
+        end: Ints,
         tick_at: float,
         holes: list[tuple[int, int, int]],
     ) -> None:
-        """List what is missing in front of packets."""
-        end = self.end[slots]
-        gap = keep & (positions > end)
-        if not some(gap):
-            return
+        """List what is missing between the end of what came before and those packets that have a gap."""
         leaping = gap & (steps == 1)
         self._close_up(slots[leaping], positions[leaping], tick_at)
         for i in np.flatnonzero(gap).tolist():
