@@ -277,11 +277,7 @@ class Egress:
         """Send one packet on each of some legs, each with its own payload, which begins with this tick."""
         columns = self._core.columns
         slots = np.array([slot for slot, _ in alone])
-        sequence, marker = columns.sequence[slots], columns.marker[slots]
-        types = columns.payload_type[slots]
-        columns.packets[slots, 1] = np.where(marker, types | _MARKER, types)
-        self._sequence[slots] = sequence
-        self._timestamp[slots] = columns.timestamp[slots]
+        sequence = self._begin(slots, columns.timestamp[slots])
         whole = columns.packets.reshape(-1).data
         sizes: list[int] = []
         for slot, data in alone:
@@ -290,7 +286,6 @@ class Egress:
             sizes.append(size)
         self._hand_over([slot for slot, _ in alone], sizes)
         columns.sequence[slots] = sequence + np.uint16(1)
-        columns.marker[slots] = False
         columns.sent_packets[slots] += 1
         columns.sent_octets[slots] += np.array(sizes) - HEADER_BYTES
         self._core.statistics.packets_out += slots.size
@@ -308,17 +303,25 @@ class Egress:
     def _transmit_all(self, recipients: _Recipients, size: int, timestamps: NDArray[np.uint32]) -> None:
         """Send one packet on each of some legs, its payload of `size` bytes being in place."""
         columns, slots = self._core.columns, recipients.slots
-        sequence, marker = columns.sequence[slots], columns.marker[slots]
-        types = columns.payload_type[slots]
-        columns.packets[slots, 1] = np.where(marker, types | _MARKER, types)
-        self._sequence[slots] = sequence
-        self._timestamp[slots] = timestamps
+        sequence = self._begin(slots, timestamps)
         self._hand_over(recipients.slot_list, HEADER_BYTES + size, recipients)
         columns.sequence[slots] = sequence + np.uint16(1)
-        columns.marker[slots] = False
         columns.sent_packets[slots] += 1
         columns.sent_octets[slots] += size
         self._core.statistics.packets_out += slots.size
+
+    def _begin(self, slots: Slots, timestamps: NDArray[np.uint32]) -> NDArray[np.uint16]:
+        """Write the headers of a packet on each of some legs; return their numbers."""
+        columns = self._core.columns
+        sequence, marker = columns.sequence[slots], columns.marker[slots]
+        types = columns.payload_type[slots]
+        if some(marker):
+            types = np.where(marker, types | _MARKER, types)
+            columns.marker[slots] = False
+        columns.packets[slots, 1] = types
+        self._sequence[slots] = sequence
+        self._timestamp[slots] = timestamps
+        return sequence
 
     def _hand_over(
         self, slots: list[int], size: int | list[int], recipients: _Recipients | None = None

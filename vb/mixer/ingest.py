@@ -150,8 +150,7 @@ class Ingest:
                 self._demux.examine(batch, row, float(arrival_s[row - start]))
             return
         slots, lengths = batch.slots[start:stop], batch.lengths[start:stop]
-        skip_extensions(batch, start, stop, columns.trusted, columns.level_id)
-        heads = batch.matrix[start:stop, :HEADER_BYTES].copy()
+        heads = skip_extensions(batch, start, stop, columns.trusted, columns.level_id)
         plain = (
             (heads[:, 0] == PLAIN_FIRST_BYTE)
             & ((heads[:, 1] & _RTCP_TYPES_MASK) != _RTCP_TYPES)
