@@ -145,7 +145,7 @@ def run_beside(case: BesideCase, checkout: Path, options: Options) -> Outcome:
         with running_server(checkout, folder, server_place, {**SETTINGS, **others.settings}) as server:
             url = f"http://{server.http_host}:{server.http_port}"
             figures = [str(case.legs), str(case.amplitude)]
-            browsers = ["bench.load.webrtc", url, *figures, str(case.legs), str(ROOM_SIZE)]
+            browsers = ["bench.load.webrtc", url, *figures, str(case.legs), str(ROOM_SIZE), "silence"]
             webrtc = _measure(server, case, browsers, load_place, options)
             _hang_up_all(url)  # a browser that has only vanished would be missed for half a minute
             time.sleep(SETTLE_S)  # noqa: TID251 - this process has no event loop

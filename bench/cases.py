@@ -105,7 +105,8 @@ class WebRtcCase:
         name: as `--only` takes it.
         legs: how many.
         layout: two legs to a room, or one room for all.
-        talkers: the first so many legs talk, all of them when None; the others send silence and say so.
+        talkers: the first so many legs talk, all of them when None.
+        listeners: what the others send: silence in packets that say so, or pauses, as the server asks for.
         complexity: of the server's encoders; costs are compared at one that does not follow the load.
         cores: how many the server may use; with more than one it shares them with the load.
         handshakes_per_s: further legs that come and go meanwhile.
@@ -119,6 +120,7 @@ class WebRtcCase:
     legs: int
     layout: Literal["pairs", "one room"] = "pairs"
     talkers: int | None = None
+    listeners: Literal["silence", "pause"] = "silence"
     complexity: str = "auto"
     cores: int = 1
     handshakes_per_s: float = 0.0
@@ -434,6 +436,15 @@ CASES: Final[tuple[Case, ...]] = (
     WebRtcCase("webrtc-pairs-170", 170, cores=2),
     WebRtcCase("webrtc-room-all", 100, "one room", complexity="0", checked=False),
     WebRtcCase("webrtc-room-few", 100, "one room", talkers=3, complexity="0", share_of="webrtc-room-all"),
+    WebRtcCase(
+        "webrtc-room-few-dtx",
+        100,
+        "one room",
+        talkers=3,
+        listeners="pause",
+        complexity="0",
+        share_of="webrtc-room-all",
+    ),
     WebRtcCase("webrtc-handshakes", 20, handshakes_per_s=30.0),
     DelayCase(),
     VoiceCase(),

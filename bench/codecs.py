@@ -18,8 +18,8 @@ Sound = Literal["tone", "silence", "pause"]
 """What a caller sends: its tone, silence as audio, or a word now and then that it is silent (Opus DTX)."""
 
 _SECOND_MS: Final = 1000
-_PAUSE_MS: Final = 400
-"""Time between two packets of somebody who is silent and says so."""
+_PAUSE_MS: Final = 200
+"""Time between two packets of somebody who is silent and says so: Chromium sends five a second."""
 _OPUS_PAUSE: Final = b"\x78"
 _FLIP: Final = 0x55
 _BIT_RATE: Final = 28_000

@@ -109,6 +109,7 @@ def _describe(case: Case) -> str:
         case WebRtcCase():
             rooms = "2-party rooms" if case.layout == "pairs" else "one room"
             talking = f"{case.talkers} talk" if case.talkers else "everybody talking"
+            talking += " and the others pause" if case.listeners == "pause" else ""
             further = f", {case.handshakes_per_s:g} further ones a second" if case.handshakes_per_s else ""
             level = "" if case.complexity == "auto" else f" at complexity {case.complexity}"
             cores = f", on {case.cores} cores" if case.cores > 1 else ""

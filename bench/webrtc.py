@@ -40,7 +40,7 @@ def _callers(server: Server, case: WebRtcCase, place: Placement) -> Iterator[sub
     url = f"http://{server.http_host}:{server.http_port}"
     talkers = case.legs if case.talkers is None else case.talkers
     room_size = 2 if case.layout == "pairs" else case.legs
-    figures = (case.legs, case.amplitude, talkers, room_size)
+    figures = (case.legs, case.amplitude, talkers, room_size, case.listeners)
     with running_callers(["bench.load.webrtc", url, *map(str, figures)], place) as process:
         yield process
 
@@ -101,7 +101,9 @@ def run_webrtc(case: WebRtcCase, checkout: Path, options: Options) -> Outcome:
         load_average=load_average(),
     )
     talkers = case.legs if case.talkers is None else case.talkers
-    speakers = [Speaker("opus", sound="tone" if leg < talkers else "silence") for leg in range(case.legs)]
+    speakers = [
+        Speaker("opus", sound="tone" if leg < talkers else case.listeners) for leg in range(case.legs)
+    ]
     places = np.arange(case.legs) // 2 if case.layout == "pairs" else np.zeros(case.legs, np.int64)
     heard = [_heard(payloads) for payloads in told["heard"]]
     tones = check_hearing(heard, speakers, places, case.amplitude)

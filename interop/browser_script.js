@@ -82,6 +82,7 @@ window.orders = {
       if (row.type === 'inbound-rtp') Object.assign(found, {
         received: row.packetsReceived, lost: row.packetsLost,
         concealed: row.concealedSamples, samples: row.totalSamplesReceived });
+      if (row.type === 'outbound-rtp') Object.assign(found, { sent: row.packetsSent, sent_bytes: row.bytesSent });
       if (row.type === 'transport') Object.assign(found, { cipher: row.srtpCipher, role: row.dtlsRole });
     });
     return found;

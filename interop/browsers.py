@@ -17,6 +17,7 @@ ALICE_HZ, BOB_HZ = 600.0, 1000.0
 ROOM = "browsers"
 RUN_S = 180.0
 TALK_S = 3.0
+MOST_PACKETS_PER_S = 8.0
 
 
 async def _joined(browser: Browser, app: Application, report: Report, name: str, *, video: bool) -> None:
@@ -56,6 +57,13 @@ async def _digits(report: Report, app: Application, alice: Browser) -> None:
 async def _mute(report: Report, alice: Browser, bob: Browser) -> None:
     await alice.tell("mute", muted=True)
     report.check(await bob.is_still(ALICE_HZ), "a muted page is not heard")
+    before = await alice.tell("figures")
+    await trio.sleep(TALK_S)
+    sent = (await alice.tell("figures"))["sent"] - before["sent"]
+    most = TALK_S * MOST_PACKETS_PER_S
+    report.check(
+        0 < sent <= most, f"it pauses, as it is asked to: at most {most:g} packets in {TALK_S:g} s", sent
+    )
     await alice.tell("mute", muted=False)
     report.check(await bob.hears(ALICE_HZ), "it is heard again")
 

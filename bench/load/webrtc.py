@@ -1,8 +1,9 @@
 """WebRTC callers as a load: ICE, DTLS and SRTP for each, in one process on one thread.
 
 Started with the address of the server's REST, the number of legs, the level of their tones, how many of them
-talk, and how many share a room. Those who do not talk send silence, and each packet tells its level. It says
-`up` when all are connected, and at a byte of standard input what it has counted and heard; ends then.
+talk, how many share a room, and what those send who do not talk: silence in packets that tell their level, or
+pauses, which the server must have asked for (Opus DTX). It says `up` when all are connected, and at a byte of
+standard input what it has counted and heard; ends then.
 """
 
 from __future__ import annotations
@@ -20,8 +21,9 @@ from collections.abc import Callable
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
-from bench.codecs import Speaker, payloads_of
+from bench.codecs import Sound, Speaker, payloads_of
 from bench.host import raise_open_files
 from bench.load.talking import KEPT, post, talk, wait_until
 from bench.tones import tone_frequencies
@@ -38,6 +40,8 @@ from vb.webrtc.srtp import Rows, Srtp, protect_rows, unprotect_rows
 
 ROW_BYTES: Final = 1500
 PER_S: Final = 50
+_CYCLE: Final = 2 * PER_S
+"""Ticks after which everybody begins again: whole seconds of tones, and whole pauses."""
 CLOCK_STEP: Final = 960
 ONE_BYTE_FORM: Final = b"\xbe\xde\x00\x01"
 TALKING_LEVEL: Final = 20
@@ -113,6 +117,12 @@ class Leg:
                 self.srtp, self.remote = Srtp(event.keys), event.remote
 
     @property
+    def may_pause(self) -> bool:
+        """Whether the server asks for pauses in silence (RFC 7587 §6.1)."""
+        agreed = self.talk.agreed
+        return agreed is not None and "usedtx=1" in (agreed.audio.send_fmtp or "")
+
+    @property
     def head(self) -> bytes:
         """What its RTP packets begin with, with numbers of zero."""
         agreed = self.talk.agreed
@@ -163,10 +173,14 @@ class Outgoing:
         (self._start,) = {len(head) for head in heads}
         for row, head in enumerate(heads):
             array[row, : len(head)] = np.frombuffer(head, np.uint8)
-        second = [[leg.payloads[at % len(leg.payloads)] or b"" for leg in legs] for at in range(PER_S)]
-        self._sizes = np.array([[len(payload) for payload in tick] for tick in second], np.int64)
-        self._payloads = np.zeros((PER_S, len(legs), int(self._sizes.max())), np.uint8)
-        for at, tick in enumerate(second):
+        cycle = [[leg.payloads[at % len(leg.payloads)] or b"" for leg in legs] for at in range(_CYCLE)]
+        self._sizes = np.array([[len(payload) for payload in tick] for tick in cycle], np.int64)
+        sent = self._sizes > 0
+        self._due = [np.flatnonzero(row) for row in sent]
+        self._a_cycle = np.count_nonzero(sent, axis=0)
+        self._before: NDArray[np.int64] = np.cumsum(sent, axis=0) - sent
+        self._payloads = np.zeros((_CYCLE, len(legs), int(self._sizes.max())), np.uint8)
+        for at, tick in enumerate(cycle):
             for row, payload in enumerate(tick):
                 self._payloads[at, row, : len(payload)] = np.frombuffer(payload, np.uint8)
         self._views = [array[row].data for row in range(len(legs))]
@@ -175,15 +189,16 @@ class Outgoing:
             leg.socket.connect(leg.remote)
 
     def send(self, at: int) -> None:
-        """Send the packet of a tick on every leg."""
-        array, start, tick = self._rows.array, self._start, at % PER_S
-        self._sequence[:] = at & 0xFFFF
-        self._stamp[:] = at * CLOCK_STEP & 0xFFFF_FFFF
-        array[:, start : start + self._payloads.shape[2]] = self._payloads[tick]
-        lengths = self._sizes[tick] + start
-        protect_rows(self._srtp, self._rows, range(len(self._views)), lengths)
-        for send, view, length in zip(self._senders, self._views, lengths.tolist(), strict=True):
-            send(view[:length])
+        """Send the packets of a tick, one on every leg that does not pause."""
+        cycle, tick = divmod(at, _CYCLE)
+        array, start, due = self._rows.array, self._start, self._due[tick]
+        self._sequence[due] = (cycle * self._a_cycle[due] + self._before[tick, due]) & 0xFFFF
+        self._stamp[due] = at * CLOCK_STEP & 0xFFFF_FFFF
+        array[due, start : start + self._payloads.shape[2]] = self._payloads[tick, due]
+        lengths, legs = self._sizes[tick, due] + start, due.tolist()
+        protect_rows([self._srtp[leg] for leg in legs], self._rows, legs, lengths)
+        for leg, length in zip(legs, lengths.tolist(), strict=True):
+            self._senders[leg](self._views[leg][:length])
 
 
 class Load:
@@ -194,22 +209,28 @@ class Load:
         amplitude: of their tones.
         talkers: how many of them talk.
         calls: whether they call.
+        listeners: what the others send.
     """
 
-    def __init__(self, legs: int, amplitude: float, talkers: int, *, calls: bool = True) -> None:
+    def __init__(
+        self,
+        legs: int,
+        amplitude: float,
+        talkers: int,
+        *,
+        calls: bool = True,
+        listeners: Sound = "silence",
+    ) -> None:
         context = DtlsContext(make_identity(datetime.datetime.now(datetime.UTC), 1))
         frequencies = tone_frequencies(legs)
-        talker, listener = Speaker("opus"), Speaker("opus", sound="silence")
-        self.legs = [
-            Leg(
-                number,
-                context,
-                payloads_of(talker if number < talkers else listener, int(frequencies[number]), amplitude),
-                talks=number < talkers,
-                calls=calls,
-            )
-            for number in range(legs)
-        ]
+        talker, listener = Speaker("opus"), Speaker("opus", sound=listeners)
+        self.legs = []
+        for number in range(legs):
+            speaker = talker if number < talkers else listener
+            said = deque(payloads_of(speaker, int(frequencies[number]), amplitude))
+            said.rotate(number)  # not everybody pauses at the same moments
+            leg = Leg(number, context, list(said), talks=number < talkers, calls=calls)
+            self.legs.append(leg)
         self._by_fd = {leg.socket.fileno(): leg for leg in self.legs}
         self._epoll = select.epoll()
         for fd in self._by_fd:
@@ -285,14 +306,17 @@ def talk_and_tell(load: Load) -> None:
 def main() -> None:
     """Run until told to stop."""
     raise_open_files()
-    url, legs, amplitude, talkers, room_size = sys.argv[1:]
+    url, legs, amplitude, talkers, room_size, listeners = sys.argv[1:]
 
     def call(leg: Leg, room: str) -> None:
         answer = post(url, "/webrtc/offer", {"sdp": leg.offer().decode()})
         post(url, f"/rooms/{room}/legs", {"leg_id": answer["leg_id"]})
         leg.answered(answer["sdp"].encode())
+        if listeners == "pause" and not leg.may_pause:
+            sys.exit("the server does not ask for pauses")
 
-    load = Load(int(legs), float(amplitude), int(talkers))
+    pause: Sound = "pause" if listeners == "pause" else "silence"
+    load = Load(int(legs), float(amplitude), int(talkers), listeners=pause)
     load.connect(int(room_size), call)
     talk_and_tell(load)
 

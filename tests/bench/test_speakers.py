@@ -37,10 +37,10 @@ def test_time_goes_on_while_a_caller_pauses() -> None:
     wire = Wire()
     sender = SpeakerSender([wire], 0.0, [Speaker("opus", sound="pause")])  # type: ignore[list-item]  # as above
     sender.talk(0, True)
-    for batch in range(800):
+    for batch in range(400):
         sender.send_batch(batch)
     (_, first, begun, size), (_, second, next_, _) = wire.packets
-    assert ((second - first) & 0xFFFF, (next_ - begun) & 0xFFFF_FFFF, size) == (1, 19200, 1)
+    assert ((second - first) & 0xFFFF, (next_ - begun) & 0xFFFF_FFFF, size) == (1, 9600, 1)
 
 
 def test_the_first_legs_of_a_room_talk() -> None:

@@ -62,6 +62,24 @@ def test_packets_have_the_level_of_who_sends_them_and_go_on_in_number_and_time(l
         leg.socket.close()
 
 
+def test_who_pauses_sends_now_and_then_and_its_packets_are_numbered_without_a_gap(legs: list[Leg]) -> None:
+    legs[1].payloads = [None, b"x", *[None] * 8]
+    outgoing = Outgoing(legs)
+    for at in range(230):
+        outgoing.send(at)
+    session, rows = Srtp(KEYS), Rows(np.zeros((1, 1500), np.uint8))
+    for number in range(23):
+        data = legs[0].socket.recv(1500)
+        rows.array[0, : len(data)] = np.frombuffer(data, np.uint8)
+        unprotect_rows([session], rows, [0], np.array([len(data)], np.int64))
+        plain = rows.array[0].tobytes()
+        assert (int.from_bytes(plain[2:4]), int.from_bytes(plain[4:8])) == (number, (10 * number + 1) * 960)
+    with pytest.raises(BlockingIOError):
+        legs[0].socket.recv(1500)
+    for leg in legs:
+        leg.socket.close()
+
+
 def test_what_was_heard_is_unprotected_at_the_end_and_gaps_are_counted(legs: list[Leg]) -> None:
     outgoing = Outgoing(legs)
     for at in (0, 1, 4):
