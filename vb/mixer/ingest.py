@@ -22,7 +22,6 @@ from vb.mixer.columns import (
     GAP_NOISE,
     GAP_SILENCE,
     HEADER_BYTES,
-    NO_TYPE,
     NOISE,
     STREAM,
     ULAW,
@@ -184,10 +183,16 @@ class Ingest:
         kinds = columns.kinds[slots, types]
         tabled = (kinds - np.uint8(1)) < np.uint8(ALAW)
         all_tabled = every(tabled)
-        off_clock = tabled & (arrivals.clock_hz[slots] != _TABLED_HZ)
-        if not all_tabled or some(off_clock):
-            at_ease = (columns.opus_hz[slots] > 0) & (arrivals.clock_hz[slots] == _OPUS_HZ)
-            self._follow_clocks(slots, types, ((kinds == STREAM) & ~at_ease) | off_clock, off_clock)
+        clock_hz, is_audio = arrivals.clock_hz[slots], tabled
+        streamed = kinds == STREAM
+        at_ease = streamed if all_tabled else streamed & (clock_hz == _OPUS_HZ) & (columns.opus_hz[slots] > 0)
+        if all_tabled or not every(at_ease):
+            off_clock = tabled & (clock_hz != _TABLED_HZ)
+            if not all_tabled or some(off_clock):
+                is_audio = tabled | streamed
+                self._follow_clocks(slots, types, (streamed & ~at_ease) | off_clock, off_clock)
+        else:
+            is_audio = at_ease
         words = heads.view(">u4")
         headers = Headers(
             slots=slots,
@@ -195,7 +200,7 @@ class Ingest:
             timestamp=words[:, 1].astype(np.uint32),
             ssrc=words[:, 2].astype(np.uint32),
             arrival_s=arrival_s,
-            audio=tabled if all_tabled else (kinds != NO_TYPE) & (kinds <= STREAM),
+            audio=is_audio,
             lengths=lengths if all_tabled else self._audio_lengths(batch, rows, slots, kinds, types, lengths),
         )
         columns.heard_at[slots] = arrival_s
@@ -216,7 +221,7 @@ class Ingest:
                 self._restart(slot)
         audio = _Audio(rows, slots, kinds, types, headers.lengths, positions, steps, arrival_s)
         usable = keep & (headers.lengths > 0)
-        if not (all_tabled and every(usable)):
+        if not every(usable):
             other = keep & ~headers.audio
             if some(other):
                 self._sort_out(batch, rows[other], headers.at(other), heads[other])
@@ -381,7 +386,8 @@ class Ingest:
         single = streamed & (opus_hz > 0) & (heads & 3 == 0)
         sounds = single & (lengths > DTX_MAX_BYTES)
         if every(sounds):
-            return (OPUS_FRAME_MS[heads >> 3] * opus_hz / 1000).astype(np.int64)
+            whole: Slots = (OPUS_FRAME_MS[heads >> 3] * opus_hz / 1000).astype(np.int64)
+            return whole
         samples = np.where((kinds == ULAW) | (kinds == ALAW), lengths, 0)
         samples[sounds] = OPUS_FRAME_MS[heads[sounds] >> 3] * opus_hz[sounds] / 1000
         for i in true_places(streamed & ~single).tolist():
