@@ -136,3 +136,22 @@ def test_packets_of_different_sizes_are_protected_in_one_go() -> None:
     assert sizes[0] != sizes[1]
     assert heard_tones(talker) == set(TONES[1:3])
     assert world.plane.statistics.dropped.total() == 0
+
+
+def test_keys_that_change_are_those_of_the_next_packet_whoever_else_is_sent_to() -> None:
+    world = World()
+    (one, ours), (two, _) = (secure_phone(world, GCM, hz) for hz in TONES[:2])
+    world.room(one, two)
+    world.run(20)
+    ours.rekey(keys(GCM, seed=77))
+    one.srtp.rekey(keys(GCM, swapped=True, seed=77))
+    one.heard.clear()
+    world.run(20)
+    assert len(one.heard) == 20
+    theirs = Srtp(keys(GCM, swapped=True, seed=78))
+    one.port.transform = SrtpTransform(Srtp(keys(GCM, seed=78)))
+    one.srtp = theirs
+    one.heard.clear()
+    world.run(20)
+    assert len(one.heard) == 20
+    assert len(two.heard) == 60

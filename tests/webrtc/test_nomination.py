@@ -31,6 +31,7 @@ def test_a_worse_pair_waits_a_moment_for_a_better_one() -> None:
     assert pair_to_nominate(made, 1.2) is worse
     made.fail(best, 1.1)
     assert pair_to_nominate(made, 1.1) is worse
+    assert nomination_due(made) == 1.0
 
 
 def test_one_pair_at_a_time_is_asked_for_and_none_after_the_choice() -> None:

@@ -18,6 +18,7 @@ from vb.mixer.layout import Bank, Layout
 from vb.mixer.packetizer import Packetizer, Payload
 from vb.mixer.port import RtpPort
 from vb.rtp.dtmf import TelephoneEventSender
+from vb.rtp.masks import every, some
 
 _TABLED_BYTES: Final = 160
 _TABLES: Final = {"PCMU": g711.PCM_TO_ULAW, "PCMA": g711.PCM_TO_ALAW}
@@ -60,7 +61,7 @@ class _TableGroup:
     def follow(self, source: Slots) -> None:
         """Take note of who is sent what another one hears."""
         sources = source[self.rows]
-        if (sources == self.rows).all():
+        if every(sources == self.rows):
             self.own = self.of_leg = None
         else:
             self.own, self.of_leg = np.unique(sources, return_inverse=True)
@@ -154,7 +155,7 @@ class Egress:
             tables = facts.table[slots]
             for place, name in enumerate(TABLES):
                 coded = tables == place
-                if coded.any():
+                if some(coded):
                     sent.tabled.append(_TableGroup(self._core, _TABLES[name], rows[coded], slots[coded]))
             self._banks.append(sent)
         self._mark_resumed(sending)
@@ -257,10 +258,10 @@ class Egress:
         """Return how much work goes into each frame: where packets get lost, enough to mend some."""
         level, columns = self._core.complexity.level, self._core.columns
         lossy = columns.lossy
-        if level != LEAN or not lossy[: columns.reach].any():
+        if level != LEAN or not some(lossy[: columns.reach]):
             return [level] * len(coded)
         sent_to = ([one.port.slot] if one.recipients is None else one.recipients.slots for one in coded)
-        return [LOWEST_MENDING if lossy[slots].any() else level for slots in sent_to]
+        return [LOWEST_MENDING if some(lossy[slots]) else level for slots in sent_to]
 
     def _send_led(self, one: _Coded, payloads: list[Payload], recipients: _Recipients) -> None:
         """Send what a leader is sent to all who follow it."""
@@ -276,11 +277,7 @@ class Egress:
         """Send one packet on each of some legs, each with its own payload, which begins with this tick."""
         columns = self._core.columns
         slots = np.array([slot for slot, _ in alone])
-        sequence, marker = columns.sequence[slots], columns.marker[slots]
-        types = columns.payload_type[slots]
-        columns.packets[slots, 1] = np.where(marker, types | _MARKER, types)
-        self._sequence[slots] = sequence
-        self._timestamp[slots] = columns.timestamp[slots]
+        sequence = self._begin(slots, columns.timestamp[slots])
         whole = columns.packets.reshape(-1).data
         sizes: list[int] = []
         for slot, data in alone:
@@ -289,7 +286,6 @@ class Egress:
             sizes.append(size)
         self._hand_over([slot for slot, _ in alone], sizes)
         columns.sequence[slots] = sequence + np.uint16(1)
-        columns.marker[slots] = False
         columns.sent_packets[slots] += 1
         columns.sent_octets[slots] += np.array(sizes) - HEADER_BYTES
         self._core.statistics.packets_out += slots.size
@@ -307,17 +303,25 @@ class Egress:
     def _transmit_all(self, recipients: _Recipients, size: int, timestamps: NDArray[np.uint32]) -> None:
         """Send one packet on each of some legs, its payload of `size` bytes being in place."""
         columns, slots = self._core.columns, recipients.slots
-        sequence, marker = columns.sequence[slots], columns.marker[slots]
-        types = columns.payload_type[slots]
-        columns.packets[slots, 1] = np.where(marker, types | _MARKER, types)
-        self._sequence[slots] = sequence
-        self._timestamp[slots] = timestamps
+        sequence = self._begin(slots, timestamps)
         self._hand_over(recipients.slot_list, HEADER_BYTES + size, recipients)
         columns.sequence[slots] = sequence + np.uint16(1)
-        columns.marker[slots] = False
         columns.sent_packets[slots] += 1
         columns.sent_octets[slots] += size
         self._core.statistics.packets_out += slots.size
+
+    def _begin(self, slots: Slots, timestamps: NDArray[np.uint32]) -> NDArray[np.uint16]:
+        """Write the headers of a packet on each of some legs; return their numbers."""
+        columns = self._core.columns
+        sequence, marker = columns.sequence[slots], columns.marker[slots]
+        types = columns.payload_type[slots]
+        if some(marker):
+            types = np.where(marker, types | _MARKER, types)
+            columns.marker[slots] = False
+        columns.packets[slots, 1] = types
+        self._sequence[slots] = sequence
+        self._timestamp[slots] = timestamps
+        return sequence
 
     def _hand_over(
         self, slots: list[int], size: int | list[int], recipients: _Recipients | None = None

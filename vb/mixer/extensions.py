@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from vb.mixer.batch import NO_LEVEL, Batch
 from vb.mixer.columns import HEADER_BYTES
 from vb.mixer.frames import Slots, true_places
+from vb.rtp.masks import every, some
 
 _EXTENDED: Final = 0x90
 """First byte of a packet with an extension and neither contributors nor padding."""
@@ -24,7 +25,8 @@ _FORM_WORD: Final = HEADER_BYTES // 2
 _SIZE_WORD: Final = _FORM_WORD + 1
 """Where they stand, in words of two bytes."""
 _FIRST_ELEMENT: Final = HEADER_BYTES + _INTRODUCTION_BYTES
-_SEEN_BYTES: Final = _FIRST_ELEMENT + 2
+_SEEN_BYTES: Final = _FIRST_ELEMENT + 4
+"""As far as the first element, in whole words of four bytes."""
 _ONE_BYTE_FORM: Final = 0xBEDE
 _FIRST_RTCP_TYPE: Final = np.uint8(192)
 _RTCP_TYPES: Final = 32
@@ -38,7 +40,7 @@ SILENT_LEVEL: Final = 75
 
 def skip_extensions(
     batch: Batch, start: int, stop: int, trusted: NDArray[np.bool_], level_ids: NDArray[np.uint8]
-) -> None:
+) -> NDArray[np.uint8]:
     """Take the extensions out of the rows from `start` to before `stop` that have nothing else odd.
 
     `batch.levels` of all these rows tells the audio level of each, or that it has none.
@@ -51,36 +53,46 @@ def skip_extensions(
         stop: row after the last.
         trusted: of each leg, whether its packets need no such look for other reasons.
         level_ids: of each leg, the number of the audio level among its extensions, 0 for none.
+
+    Returns:
+        The headers of all these rows without what was taken out, (n, 12).
     """
     batch.levels[start:stop] = NO_LEVEL
-    chosen = batch.matrix[start:stop, 0] == _EXTENDED
-    if not chosen.any():
-        return
-    # As far as the first element; what is read of a shorter packet is not used.
-    heads = batch.matrix[start:stop, :_SEEN_BYTES].copy()
+    # What is read of a shorter packet is not used.
+    seen = batch.matrix[start:stop, :_SEEN_BYTES].copy()
+    heads = seen[:, :HEADER_BYTES]
+    chosen = heads[:, 0] == _EXTENDED
+    if not some(chosen):
+        return heads
     slots, lengths = batch.slots[start:stop], batch.lengths[start:stop] - HEADER_BYTES
-    words = heads.view(">u2")
+    words = seen.view(">u2")
     sizes = _INTRODUCTION_BYTES + 4 * words[:, _SIZE_WORD].astype(np.int64)
-    chosen &= trusted[slots] & (lengths >= _INTRODUCTION_BYTES) & (sizes <= lengths)
+    chosen &= trusted[slots] & (sizes <= lengths)
     chosen &= heads[:, 1] - _FIRST_RTCP_TYPE >= _RTCP_TYPES
     wanted = level_ids[slots]
     told = chosen & (wanted > 0) & (words[:, _FORM_WORD] == _ONE_BYTE_FORM)
     # Most have one element, the level, or it is the first one.
-    first = told & (heads[:, _FIRST_ELEMENT] == wanted << 4) & (sizes > _INTRODUCTION_BYTES)
-    batch.levels[start:stop][first] = heads[first, _FIRST_ELEMENT + 1] & _LEVEL_MASK
+    first = told & (seen[:, _FIRST_ELEMENT] == wanted << 4) & (sizes > _INTRODUCTION_BYTES)
+    if every(first):
+        batch.levels[start:stop] = seen[:, _FIRST_ELEMENT + 1] & _LEVEL_MASK
+    else:
+        batch.levels[start:stop][first] = seen[first, _FIRST_ELEMENT + 1] & _LEVEL_MASK
     others = true_places(told & ~first)
     if others.size:
         _read_levels(batch, start + others, sizes[others], wanted[others])
     found = sizes[chosen]
     for size in set(found.tolist()):
-        whole = found.size == stop - start and (found == size).all()
+        whole = found.size == stop - start and every(found == size)
         same = slice(start, stop) if whole else start + true_places(chosen & (sizes == size))
-        end = int(batch.lengths[same].max())
+        ends = batch.lengths[same]
+        end = int(ends[ends.argmax()])
         # The right side is a copy, so the overlap does no harm.
         moved = batch.matrix[same, HEADER_BYTES + size : end].copy()
         batch.matrix[same, HEADER_BYTES : end - size] = moved
         batch.lengths[same] -= size
         batch.matrix[same, 0] = _PLAIN
+    heads[chosen, 0] = _PLAIN
+    return heads
 
 
 def _read_levels(batch: Batch, rows: Slots, sizes: Slots, wanted: NDArray[np.uint8]) -> None:
@@ -88,7 +100,7 @@ def _read_levels(batch: Batch, rows: Slots, sizes: Slots, wanted: NDArray[np.uin
     place, end = np.full(rows.size, _FIRST_ELEMENT), sizes + HEADER_BYTES
     for _ in range(_MAX_ELEMENTS):
         inside = place + 1 < end  # an element of a byte at least, and the byte before it
-        if not inside.any():
+        if not some(inside):
             return
         rows, wanted, place, end = rows[inside], wanted[inside], place[inside], end[inside]
         head = batch.matrix[rows, place]

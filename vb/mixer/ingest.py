@@ -22,7 +22,6 @@ from vb.mixer.columns import (
     GAP_NOISE,
     GAP_SILENCE,
     HEADER_BYTES,
-    NO_TYPE,
     NOISE,
     STREAM,
     ULAW,
@@ -36,6 +35,7 @@ from vb.mixer.resting import MAX_BYTES
 from vb.mixer.streams import OPUS_FRAME_MS, StreamReceiver
 from vb.rtp.arrival import Headers
 from vb.rtp.digits import EventPacket
+from vb.rtp.masks import every, some
 
 _TABLED_HZ: Final = 8000
 _OPUS_HZ: Final = 48000
@@ -44,6 +44,9 @@ _TABLES: Final = {ULAW: g711.ULAW_TO_PCM, ALAW: g711.ALAW_TO_PCM}
 _MARKER_BIT: Final = np.uint8(0x80)
 _RTCP_TYPES_MASK: Final = 0x60
 _RTCP_TYPES: Final = 0x40
+_FIRST_RTP_BYTE: Final = 0x80
+_FEW: Final = 4
+"""So few packets are looked at one by one where none of them can be RTP."""
 """Second bytes 192 to 223, and 64 to 95 with the marker off: never audio."""
 
 
@@ -128,7 +131,10 @@ class Ingest:
         self._steady_clock = self._offset_s is None or abs(offset_s - self._offset_s) <= _MAX_OFFSET_STEP_S
         self._offset_s = offset_s
         stamps = batch.stamps_ns[:count]
-        arrival_s = np.where(stamps == 0, now, stamps * 1e-9 - offset_s)
+        arrival_s = stamps * 1e-9 - offset_s
+        unknown = stamps == 0
+        if some(unknown):
+            arrival_s[unknown] = now
         clipped: NDArray[np.float64] = np.minimum(np.maximum(arrival_s, now - MAX_AGE_S), now)
         return clipped
 
@@ -137,9 +143,13 @@ class Ingest:
     ) -> None:
         """Sort out the packets of a round, one per leg at most."""
         columns = self._core.columns
+        if stop - start <= _FEW and max(batch.matrix[start:stop, 0].tolist()) < _FIRST_RTP_BYTE:
+            # A check of connectivity came beside the audio of its leg, so it is alone in its round.
+            for row in range(start, stop):
+                self._demux.examine(batch, row, float(arrival_s[row - start]))
+            return
         slots, lengths = batch.slots[start:stop], batch.lengths[start:stop]
-        skip_extensions(batch, start, stop, columns.trusted, columns.level_id)
-        heads = batch.matrix[start:stop, :HEADER_BYTES].copy()
+        heads = skip_extensions(batch, start, stop, columns.trusted, columns.level_id)
         plain = (
             (heads[:, 0] == PLAIN_FIRST_BYTE)
             & ((heads[:, 1] & _RTCP_TYPES_MASK) != _RTCP_TYPES)
@@ -147,7 +157,7 @@ class Ingest:
             & columns.trusted[slots]
         )
         rows = np.arange(start, stop)
-        if not plain.all():
+        if not every(plain):
             for i in true_places(~plain).tolist():
                 plain[i] = self._demux.examine(batch, start + i, float(arrival_s[i]))
             chosen = true_places(plain)
@@ -172,11 +182,17 @@ class Ingest:
         types = heads[:, 1] & ~_MARKER_BIT
         kinds = columns.kinds[slots, types]
         tabled = (kinds - np.uint8(1)) < np.uint8(ALAW)
-        all_tabled = bool(tabled.all())
-        off_clock = tabled & (arrivals.clock_hz[slots] != _TABLED_HZ)
-        if not all_tabled or off_clock.any():
-            at_ease = (columns.opus_hz[slots] > 0) & (arrivals.clock_hz[slots] == _OPUS_HZ)
-            self._follow_clocks(slots, types, ((kinds == STREAM) & ~at_ease) | off_clock, off_clock)
+        all_tabled = every(tabled)
+        clock_hz, is_audio = arrivals.clock_hz[slots], tabled
+        streamed = kinds == STREAM
+        at_ease = streamed if all_tabled else streamed & (clock_hz == _OPUS_HZ) & (columns.opus_hz[slots] > 0)
+        if all_tabled or not every(at_ease):
+            off_clock = tabled & (clock_hz != _TABLED_HZ)
+            if not all_tabled or some(off_clock):
+                is_audio = tabled | streamed
+                self._follow_clocks(slots, types, (streamed & ~at_ease) | off_clock, off_clock)
+        else:
+            is_audio = at_ease
         words = heads.view(">u4")
         headers = Headers(
             slots=slots,
@@ -184,14 +200,14 @@ class Ingest:
             timestamp=words[:, 1].astype(np.uint32),
             ssrc=words[:, 2].astype(np.uint32),
             arrival_s=arrival_s,
-            audio=tabled if all_tabled else (kinds != NO_TYPE) & (kinds <= STREAM),
+            audio=is_audio,
             lengths=lengths if all_tabled else self._audio_lengths(batch, rows, slots, kinds, types, lengths),
         )
         columns.heard_at[slots] = arrival_s
         aside = arrivals.foreign(headers)
         if aside is not None:
             other = aside & ~headers.audio
-            if other.any():
+            if some(other):
                 self._sort_out(batch, rows[other], headers.at(other), heads[other])
             stay = true_places(~aside)
             if not stay.size:
@@ -200,17 +216,17 @@ class Ingest:
             heads, headers, kinds, types = heads[stay], headers.at(stay), kinds[stay], types[stay]
         keep, fresh, positions, steps = arrivals.receive(headers, steady_clock=self._steady_clock)
         arrivals.octets[slots] += lengths
-        if fresh.any():
+        if some(fresh):
             for slot in slots[fresh].tolist():
                 self._restart(slot)
         audio = _Audio(rows, slots, kinds, types, headers.lengths, positions, steps, arrival_s)
         usable = keep & (headers.lengths > 0)
-        if not (all_tabled and usable.all()):
+        if not every(usable):
             other = keep & ~headers.audio
-            if other.any():
+            if some(other):
                 self._sort_out(batch, rows[other], headers.at(other), heads[other])
             silent = keep & (kinds == STREAM) & (headers.lengths == 0)
-            if silent.any():
+            if some(silent):
                 self._note_silent(batch, audio.at(silent))
             audio = audio.at(usable)
         if audio.slots.size:
@@ -226,11 +242,11 @@ class Ingest:
         for slot, start, stop in placement.holes:
             rate_hz = int(core.playout.width[slot]) * TICKS_PER_S
             core.rings[rate_hz].punch(slot, start, stop)
-        if not placement.keep.all():
+        if not every(placement.keep):
             audio = audio.at(placement.keep)
-        for kind in sorted(set(audio.kinds.tolist())):
+        for kind in sorted(set(audio.kinds.tobytes())):
             same = audio.kinds == kind
-            part = audio if same.all() else audio.at(same)
+            part = audio if every(same) else audio.at(same)
             if kind == STREAM:
                 self._keep_payloads(batch, part)
             else:
@@ -240,7 +256,7 @@ class Ingest:
         """Decode payloads of one law by table, those of equal length at once."""
         table, ring = _TABLES[kind], self._core.rings[_TABLED_HZ]
         length = int(audio.lengths[0])
-        if not (audio.lengths == length).all():
+        if not every(audio.lengths == length):
             for length in sorted(set(audio.lengths.tolist())):
                 self._write(batch, kind, audio.at(audio.lengths == length))
             return
@@ -257,10 +273,10 @@ class Ingest:
         resting = self._core.resting
         silent, sizes = batch.levels[audio.rows] >= SILENT_LEVEL, batch.lengths[audio.rows] - HEADER_BYTES
         rests = resting.legs[audio.slots] & silent & (sizes <= MAX_BYTES)
-        if rests.any():
+        if some(rests):
             slots, positions, lengths = audio.slots[rests], audio.positions[rests], audio.lengths[rests]
             kept = sizes[rests]
-            payloads = batch.matrix[audio.rows[rests], HEADER_BYTES : HEADER_BYTES + int(kept.max())]
+            payloads = batch.matrix[audio.rows[rests], HEADER_BYTES : HEADER_BYTES + int(kept[kept.argmax()])]
             resting.keep(slots, positions + lengths, audio.types[rests], payloads, kept)
             self._rest(slots, positions, lengths)
             audio, silent, sizes = audio.at(~rests), silent[~rests], sizes[~rests]
@@ -270,7 +286,7 @@ class Ingest:
             if (stream := self._core.streams[slot]) is not None:
                 resting.wake(slot, stream)
         # One copy of all of them: cutting bytes costs a fraction of cutting arrays.
-        width = int(sizes.max())
+        width = int(sizes[sizes.argmax()])
         data = batch.matrix[audio.rows, HEADER_BYTES : HEADER_BYTES + width].tobytes()
         columns = (audio.slots, audio.positions, audio.lengths, audio.types, sizes, silent)
         begun: list[int] = []
@@ -305,7 +321,7 @@ class Ingest:
         """Let the rings of distinct legs play silence for a span of each."""
         widths = self._core.playout.width[slots]
         width, length = int(widths[0]), int(lengths[0])
-        if (widths == width).all() and (lengths == length).all():
+        if every(widths == width) and every(lengths == length):
             self._core.rings[width * TICKS_PER_S].write_silence(slots, positions, length)
             return
         for width, length in {*zip(widths.tolist(), lengths.tolist(), strict=True)}:
@@ -363,13 +379,16 @@ class Ingest:
         lengths: Slots,
     ) -> Slots:
         """Turn payload lengths into samples of each leg's ring, none for what holds no audio."""
-        samples = np.where((kinds == ULAW) | (kinds == ALAW), lengths, 0)
         streamed = kinds == STREAM
-        opus_hz = np.where(streamed, self._core.columns.opus_hz[slots], 0)
+        opus_hz = self._core.columns.opus_hz[slots]
         # A first byte with two zeros at its end says that the packet is one frame.
         heads = batch.matrix[rows, HEADER_BYTES]
-        single = (opus_hz > 0) & (heads & 3 == 0)
+        single = streamed & (opus_hz > 0) & (heads & 3 == 0)
         sounds = single & (lengths > DTX_MAX_BYTES)
+        if every(sounds):
+            whole: Slots = (OPUS_FRAME_MS[heads >> 3] * opus_hz / 1000).astype(np.int64)
+            return whole
+        samples = np.where((kinds == ULAW) | (kinds == ALAW), lengths, 0)
         samples[sounds] = OPUS_FRAME_MS[heads[sounds] >> 3] * opus_hz[sounds] / 1000
         for i in true_places(streamed & ~single).tolist():
             stream, payload_type = self._core.streams[slots[i]], int(types[i])

@@ -21,6 +21,7 @@ from vb.mixer.hearing import Hearing, rows_of
 from vb.mixer.layout import Block, Layout, MixClass, RoomRows
 from vb.mixer.noise import comfort_noise
 from vb.mixer.port import Port
+from vb.rtp.masks import some
 
 _LOWEST: Final = -32768.0
 _HIGHEST: Final = 32767.0
@@ -83,7 +84,7 @@ class Mixer:
                 for sink in port.tap_in:
                     push_frame(sink, frame, mix_class.rate_hz, partial(self._drop_tap, port, sink))
         silent = columns.silent[slots]
-        if silent.any():
+        if some(silent):
             said[silent] = 0.0
         sharers = self._core.sharing.sharers(mix_class)
         hearing = mix_class.hearing if sharers is None else sharers.hearing
@@ -94,7 +95,7 @@ class Mixer:
         # Of a pair each hears one voice, which needs no limit.
         np.clip(heard[mix_class.pair_rows :], _LOWEST, _HIGHEST, out=heard[mix_class.pair_rows :])
         shut = columns.shut[slots]
-        if shut.any():
+        if some(shut):
             heard[shut] = 0.0
         self._fill_silence(mix_class, heard, shut)
         self._add_private(mix_class, heard, shut)
@@ -265,7 +266,7 @@ class Mixer:
     def _fill_silence(self, mix_class: MixClass, heard: Mix, shut: NDArray[np.bool_]) -> None:
         """Put faint noise where a listener would hear nothing at all."""
         wanted = mix_class.comfort & ~shut
-        if not wanted.any():
+        if not some(wanted):
             return
         rows = true_places(wanted & ~heard[:, ::_PROBE].any(axis=1))
         if not rows.size:

@@ -30,6 +30,7 @@ from vb.mixer.playback import Playback, decode_due
 from vb.mixer.port import RtpPort, StreamPort
 from vb.mixer.stats import PlaneStatistics
 from vb.rtp.latching import SILENCE_S
+from vb.rtp.masks import some
 from vb.rtp.playout import PlayoutSettings
 
 CAPACITY: Final = 4096
@@ -282,7 +283,7 @@ class Plane:
         if not turn.size:
             return
         silent = now - core.columns.heard_at[turn] >= SILENCE_S
-        if silent.any():
+        if some(silent):
             self._demux.watch_silent(turn[silent].tolist())
         started = turn[core.playout.started[turn]]
         jitter_s = core.arrivals.jitter[started] / core.arrivals.clock_hz[started]

@@ -12,6 +12,7 @@ from vb.mixer.core import PlaneCore
 from vb.mixer.frames import Pcm, Slots, true_places
 from vb.mixer.layout import Bank
 from vb.mixer.noise import comfort_noise
+from vb.rtp.masks import every, some
 from vb.rtp.playout import DROP, INSERT
 from vb.rtp.ring import HOLE, PcmRings
 
@@ -47,7 +48,7 @@ class Playback:
         last = first + width
         whole = (last <= playout.end[slots]) & (playout.holes_until[slots] <= first) & started
         self._core.columns.filled[slots] = False
-        if whole.all():
+        if every(whole):
             frames, bank.nothing = ring.read(slots, first, width), None
             playout.heard_end[slots] = last
         else:
@@ -130,7 +131,7 @@ class Playback:
         gain = np.clip(1.0 - (distance + 1) / fade, 0.0, 1.0) * conceal[:, None]
         columns.concealed[slots] += (~valid & (gain > 0)).any(axis=1)
         fill = (repeated * gain).astype(np.int16)
-        if noisy.any():
+        if some(noisy):
             fill[noisy] = comfort_noise(slots[noisy], self._core.tick, width * 50)
             columns.filled[slots] = noisy & ~valid.any(axis=1)
         covered: Pcm = np.where(valid, frames, fill)

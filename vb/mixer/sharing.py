@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from vb.mixer.frames import Slots, true_places
 from vb.mixer.hearing import Hearing, hearing_of
+from vb.rtp.masks import every, some
 
 if TYPE_CHECKING:
     from vb.codecs.resample import Resampler
@@ -151,14 +152,14 @@ class Sharing:
         quiet = np.where(loud, 0, np.minimum(columns.quiet[slots] + 1, _LONGEST))
         columns.quiet[slots] = quiet
         alike = np.asarray(quiet >= mix_class.share_after)
-        if mix_class.shy.size and alike[mix_class.shy].any():
+        if mix_class.shy.size and some(alike[mix_class.shy]):
             alike[mix_class.shy] &= self._may_begin(mix_class, slots)[mix_class.shy]
         before = mix_class.sharers
         if before is None:
-            if not alike.any() and (columns.leader[slots] == slots).all():
+            if not some(alike) and every(columns.leader[slots] == slots):
                 return None
             mix_class.sharers = self._regroup(mix_class, alike)
-        elif (before.alike != alike).any():
+        elif some(before.alike != alike):
             mix_class.sharers = self._regroup(mix_class, alike)
         sharers = mix_class.sharers
         return sharers if sharers is not None and sharers.followers else None
@@ -172,7 +173,7 @@ class Sharing:
             rows = np.arange(mix_class.slots.size)[block.class_rows] - start
             waits = np.isin(rows, mix_class.shy)
             waits[waits] &= ~shares[rows[waits]]
-            if waits.any():
+            if some(waits):
                 # What was told in the last tick, which is what the encoder has in mind.
                 told = block.bank.told[np.arange(block.bank.slots.size)[block.bank_rows][waits]]
                 loud = np.maximum(told.max(1), -told.min(1).astype(np.int32)) > HUSH
@@ -191,7 +192,7 @@ class Sharing:
             self._lead(sharing[kinds == kind])
         own = mix_class.ears.copy()
         own[start:] &= leader[slots] == slots
-        followers = bool((leader[slots] != slots).any())
+        followers = some(leader[slots] != slots)
         return Sharers(alike, followers, hearing_of(mix_class, leader, own))
 
     def _lead(self, members: Slots) -> None:
@@ -202,7 +203,7 @@ class Sharing:
         if followers.size:
             first = int(followers[0])
             chosen = int(leader[first])
-            if not (members == chosen).any():
+            if not some(members == chosen):
                 self._succeed(chosen, first, members)
                 chosen = first
         leader[members] = chosen

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from vb.codecs.pcm import VOICED_RMS
 from vb.mixer.frames import Mix, Pcm, Slots, true_places
+from vb.rtp.masks import every, some
 
 START_FRAMES: Final = 3
 STOP_FRAMES: Final = 15
@@ -66,7 +67,7 @@ class Speaking:
             arrived: (n,) whether any of it was received, and not made up to cover a gap.
         """
         watched = self._watched[slots]
-        if not watched.all():
+        if not every(watched):
             rows = true_places(watched)
             if not rows.size:
                 return
@@ -86,7 +87,7 @@ class Speaking:
         changed = np.where(speaking, over, voiced_run == START_FRAMES)
         self._silent_run[slots] = silent_run
         self._voiced_run[slots] = voiced_run
-        if changed.any():
+        if some(changed):
             rows = true_places(changed)
             self._speaking[slots[rows]] = ~speaking[rows]
             self._changed += zip(slots[rows].tolist(), (~speaking[rows]).tolist(), strict=True)

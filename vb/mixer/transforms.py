@@ -11,6 +11,7 @@ from vb.mixer.columns import MAX_PACKET_BYTES
 from vb.mixer.frames import Slots, true_places
 from vb.mixer.srtp_transform import SrtpTransform
 from vb.mixer.transform import MAX_TRAILER_BYTES, REFUSED, PacketTransform
+from vb.rtp.masks import every, some
 from vb.webrtc.srtp import Rows, Srtp, protect_rows, unprotect_rows
 
 if TYPE_CHECKING:
@@ -18,6 +19,31 @@ if TYPE_CHECKING:
 
 _FIRST_RTCP_TYPE: Final = np.uint8(192)
 _RTCP_TYPES: Final = 32
+_MAX_GROUPS: Final = 256
+"""What is known of more than so many groups of legs is forgotten."""
+
+
+class _Group:
+    """Legs that are sent to at once, most often in many ticks in a row.
+
+    Attributes:
+        slots: the legs.
+        changed: whether any of them has a transform.
+        sessions: SRTP of each, None of those without.
+        secured: whether all have SRTP.
+        places: their outgoing packets, if any has SRTP.
+    """
+
+    __slots__ = ("changed", "places", "secured", "sessions", "slots")
+
+    def __init__(
+        self, slots: list[int], srtp: dict[int, Srtp], packets: Rows | None, *, changed: bool
+    ) -> None:
+        self.slots = slots
+        self.changed = changed
+        self.sessions = [srtp.get(slot) for slot in slots]
+        self.secured = None not in self.sessions
+        self.places = packets.places(slots) if changed and packets is not None else None
 
 
 class Transforms:
@@ -36,6 +62,7 @@ class Transforms:
         self._rows: list[memoryview] = []
         self._incoming: Rows | None = None
         self._outgoing: Rows | None = None
+        self._groups: dict[int, _Group] = {}
 
     def __bool__(self) -> bool:
         return bool(self._by_slot)
@@ -44,6 +71,7 @@ class Transforms:
         """Give a leg another transform, or none; the next packet is subject to it."""
         if transform is None and slot not in self._by_slot:
             return
+        self._groups.clear()
         self._has_one[slot] = transform is not None
         self._has_srtp[slot] = isinstance(transform, SrtpTransform)
         self._by_slot.pop(slot, None)
@@ -89,7 +117,7 @@ class Transforms:
         if self._incoming is None or self._incoming.array is not batch.matrix:
             self._incoming = Rows(batch.matrix)
         srtp, lengths = self._srtp, batch.lengths[rows]
-        sessions = [srtp[slot] for slot in batch.slots[rows].tolist()]
+        sessions = list(map(srtp.__getitem__, batch.slots[rows].tolist()))
         unprotect_rows(sessions, self._incoming, rows.tolist(), lengths)
         # No packet has no bytes: the plane drops the row.
         batch.lengths[rows] = lengths
@@ -108,15 +136,16 @@ class Transforms:
             The legs whose packets go out, and the packets.
         """
         views = self._core.columns.packet_views
-        if not self._has_one[slots].any():
+        group = self._group(slots)
+        if not group.changed:
             return slots, views(slots, size)
         lengths = np.empty(len(slots), np.int64)
         lengths[:] = size
-        sessions = [self._srtp.get(slot) for slot in slots]
+        sessions = group.sessions
         if self._outgoing is not None:
-            protect_rows(sessions, self._outgoing, slots, lengths)
-        if None not in sessions and lengths.all():
-            same = (lengths == lengths[0]).all()
+            protect_rows(sessions, self._outgoing, slots, lengths, group.places)
+        if group.secured and every(lengths > 0):
+            same = every(lengths == lengths[0])
             return slots, views(slots, int(lengths[0]) if same else lengths.tolist())
         kept: list[int] = []
         prepared: list[memoryview] = []
@@ -128,6 +157,16 @@ class Transforms:
             else:
                 self._core.statistics.dropped["transform_out"] += 1
         return kept, prepared
+
+    def _group(self, slots: list[int]) -> _Group:
+        """Return what is known of legs that are sent to at once; `set` forgets it."""
+        group = self._groups.get(slots[0])
+        if group is None or group.slots != slots:
+            if len(self._groups) >= _MAX_GROUPS:
+                self._groups.clear()
+            group = _Group(slots, self._srtp, self._outgoing, changed=some(self._has_one[slots]))
+            self._groups[slots[0]] = group
+        return group
 
     def _protect(self, slot: int, length: int) -> int:
         """Prepare the outgoing packet of one leg; returns its new length, or a number below 1."""

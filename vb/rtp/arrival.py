@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vb.rtp.former import FormerSources
+from vb.rtp.masks import every, some
 from vb.rtp.placing import StreamPlaces
 from vb.rtp.sequence import MAX_DROPOUT, difference16, difference32
 from vb.rtp.stats import ReceptionSnapshot
@@ -147,7 +148,7 @@ class Arrivals:
         """
         slots = headers.slots
         others = headers.ssrc != self.ssrc[slots]
-        if not others.any():
+        if not some(others):
             return None
         others &= self.active[slots]
         aside = others & ~headers.audio
@@ -157,7 +158,7 @@ class Arrivals:
             if self._former.is_over(slot, int(headers.ssrc[i]), int(self.received[slot]), silent_s):
                 self.strays[slot] += 1
                 aside[i] = True
-        return aside if aside.any() else None
+        return aside if some(aside) else None
 
     def receive(
         self, headers: Headers, *, steady_clock: bool
@@ -174,29 +175,40 @@ class Arrivals:
         """
         slots = headers.slots
         fresh = ~self.active[slots] | (headers.ssrc != self.ssrc[slots])
-        if fresh.any():
+        if some(fresh):
             self._start(headers.at(fresh))
         step = (headers.sequence - self._highest[slots].astype(np.uint16)).astype(np.int16)
         ticks = self._places.ticks(slots, headers.timestamp)
         keep = np.ones(slots.size, np.bool_)
-        far = (step + np.int16(MAX_DROPOUT)).view(np.uint16) > 2 * MAX_DROPOUT
-        clock = self.clock_hz[slots]
-        leap = np.abs(ticks) > MAX_TIMESTAMP_JUMP_S * clock
-        if leap.any():
-            expected = (headers.arrival_s - self._places.arrival_s[slots]) * clock
-            leap &= self._places.anchored(slots) & (np.abs(ticks - expected) > MAX_TIMESTAMP_JUMP_S * clock)
-            # The very next packet is no stray: it goes on where the last one ended.
-            far |= leap & (headers.lengths > 0) & (step != 1) & ~self._places.by_sequence[slots]
-        if far.any():
+        # Most often each packet is the very next one of its leg, and then none is far off, lost or known.
+        in_row = every(step == 1)
+        far = None if in_row else self._far(headers, step, ticks)
+        if far is not None and some(far):
             self._judge_jumps(headers, np.flatnonzero(far), keep, fresh, step)
         elif self._suspects:
             for slot in slots.tolist():
                 self._suspects.pop(slot, None)
-        positions = self._places.place(slots, step, ticks, headers.lengths, headers.arrival_s)
-        self._count(headers, step, keep)
-        self._advance(headers, step, positions, keep)
-        self._update_jitter(headers, positions, keep, steady_clock)
+        positions = self._places.place(slots, step, ticks, headers.lengths, headers.arrival_s, in_row=in_row)
+        if in_row:
+            self._count_next(slots)
+        else:
+            self._count(headers, step, keep)
+        self._advance(headers, None if in_row else step, positions, keep)
+        self._update_jitter(headers, positions, None if in_row else keep, steady_clock)
         return keep, fresh, positions, step
+
+    def _far(self, headers: Headers, step: NDArray[np.int16], ticks: Ints) -> Bools:
+        """Return which packets are too far off the numbering of their legs to be believed at once."""
+        slots = headers.slots
+        far = (step + np.int16(MAX_DROPOUT)).view(np.uint16) > 2 * MAX_DROPOUT
+        clock = self.clock_hz[slots]
+        leap = np.abs(ticks) > MAX_TIMESTAMP_JUMP_S * clock
+        if some(leap):
+            expected = (headers.arrival_s - self._places.arrival_s[slots]) * clock
+            leap &= self._places.anchored(slots) & (np.abs(ticks - expected) > MAX_TIMESTAMP_JUMP_S * clock)
+            # The very next packet is no stray: it goes on where the last one ended.
+            far |= leap & (headers.lengths > 0) & (step != 1) & ~self._places.by_sequence[slots]
+        return far
 
     def _start(self, headers: Headers) -> None:
         """Begin to count new sources (media rule 6); their first packet looks like the next in sequence."""
@@ -254,12 +266,8 @@ class Arrivals:
     def _count(self, headers: Headers, step: NDArray[np.int16], keep: Bools) -> None:
         """Count received packets and mark duplicates as not to be kept."""
         slots = headers.slots
-        if (step == 1).all() and keep.all():
-            if self._repeats:
-                for slot in slots.tolist():
-                    self._repeats.pop(slot, None)
-            self.received[slots] += 1
-            self._seen[slots] = self._seen[slots] << np.uint64(1) | np.uint64(1)
+        if every(step == 1) and every(keep):
+            self._count_next(slots)
             return
         for i in np.flatnonzero(keep).tolist():
             slot, move = int(slots[i]), int(step[i])
@@ -277,6 +285,14 @@ class Arrivals:
             elif -move < _REMEMBERED:
                 self._seen[slot] = seen | bit
 
+    def _count_next(self, slots: Ints) -> None:
+        """Count packets that are the very next ones of their legs."""
+        if self._repeats:
+            for slot in slots.tolist():
+                self._repeats.pop(slot, None)
+        self.received[slots] += 1
+        self._seen[slots] = self._seen[slots] << np.uint64(1) | np.uint64(1)
+
     def _note_repeat(self, slot: int, sequence: int, arrival_s: float) -> None:
         """Recognise a sender whose numbers went back a little: its packets look like those before."""
         last, count, since_s = self._repeats.get(slot, (sequence - 1, 0, arrival_s))
@@ -291,20 +307,27 @@ class Arrivals:
         self._anchor(np.array([slot]), np.array([(sequence + 1) & 0xFFFF], np.uint16))
         self._audio_seen[slot] = False
 
-    def _advance(self, headers: Headers, step: NDArray[np.int16], positions: Ints, keep: Bools) -> None:
-        """Make each newest packet the reference of the next."""
-        newest = keep & (step > 0)
+    def _advance(
+        self, headers: Headers, step: NDArray[np.int16] | None, positions: Ints, keep: Bools
+    ) -> None:
+        """Make each newest packet the reference of the next; without steps all are the very next ones."""
         slots = headers.slots
-        if not newest.all():
-            slots, step, positions = slots[newest], step[newest], positions[newest]
-            headers = headers.at(newest)
-        self._highest[slots] += step
+        if step is None:
+            self._highest[slots] += 1
+        else:
+            newest = keep & (step > 0)
+            if not every(newest):
+                slots, step, positions = slots[newest], step[newest], positions[newest]
+                headers = headers.at(newest)
+            self._highest[slots] += step
         self._places.advance(slots, headers.timestamp, positions, headers.lengths, headers.arrival_s)
 
-    def _update_jitter(self, headers: Headers, positions: Ints, keep: Bools, steady_clock: bool) -> None:
-        """Update the interarrival jitter with the audio packets (media rule 10)."""
-        if not (headers.audio.all() and keep.all()):
-            chosen = headers.audio & keep
+    def _update_jitter(
+        self, headers: Headers, positions: Ints, keep: Bools | None, steady_clock: bool
+    ) -> None:
+        """Update the interarrival jitter with the audio that is kept, all when None (media rule 10)."""
+        chosen = headers.audio if keep is None else headers.audio & keep
+        if not every(chosen):
             headers, positions = headers.at(chosen), positions[chosen]
         slots = headers.slots
         if steady_clock:

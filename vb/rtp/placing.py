@@ -15,6 +15,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from vb.rtp.masks import every, some
+
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 Floats = NDArray[np.float64]
@@ -92,7 +94,14 @@ class StreamPlaces:
         return self._anchored[slots]
 
     def place(
-        self, slots: Ints, steps: NDArray[np.int16], ticks: Ints, lengths: Ints, arrival_s: Floats
+        self,
+        slots: Ints,
+        steps: NDArray[np.int16],
+        ticks: Ints,
+        lengths: Ints,
+        arrival_s: Floats,
+        *,
+        in_row: bool,
     ) -> Ints:
         """Return the position of each packet's first sample.
 
@@ -102,18 +111,19 @@ class StreamPlaces:
             ticks: distance in timestamps from the newest audio packet.
             lengths: samples of each packet, none for what is no audio.
             arrival_s: when each came.
+            in_row: whether all steps were known to be 1.
         """
         expected, length = self._end[slots], self._length[slots]
         if self._scaled:
             ticks = ticks * self.num[slots] // self.den[slots]
         off = ticks - length
-        if not (steps == 1).all():
+        if not (in_row or every(steps == 1)):
             shift = np.where(steps > 0, (steps - 1) * lengths, steps * lengths - length)
             expected, off = expected + shift, off - shift
         sure = (np.abs(off) <= self._reach[slots]) & (lengths > 0)
         if self._watched:
             sure &= ~self._watching[slots]
-        self._sure = bool(sure.all())
+        self._sure = every(sure)
         if self._sure:
             return expected
         doubtful = np.flatnonzero(~sure)
@@ -159,7 +169,7 @@ class StreamPlaces:
         near = linked & (~odd | (ahead & (off > 0) & ~waited))
         positions = np.where(near, expected, np.where(ahead, np.maximum(stamped, end), stamped))
         led = self.by_sequence[slots] & (lengths > 0)
-        if led.any():
+        if some(led):
             positions[led] = np.where(linked, expected, end)[led]
         for i in np.flatnonzero(linked & (steps == 1)).tolist():
             self._judge(int(slots[i]), bool(odd[i]), float(elapsed[i]), int(advance[i]), int(off[i]))
@@ -173,7 +183,7 @@ class StreamPlaces:
         They are all or some of those that were placed last.
         """
         audio = lengths > 0
-        if not audio.all():
+        if not every(audio):
             self._reach[slots[~audio]] = -1
             slots, timestamps, positions = slots[audio], timestamps[audio], positions[audio]
             lengths, arrival_s = lengths[audio], arrival_s[audio]

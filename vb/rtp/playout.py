@@ -19,6 +19,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from vb.rtp.masks import every, some
+
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 Floats = NDArray[np.float64]
@@ -150,31 +152,38 @@ class Playout:
         """
         holes: list[tuple[int, int, int]] = []
         fresh = ~self.started[slots]
-        if fresh.any():
+        if some(fresh):
             self._start(slots[fresh], positions[fresh], lengths[fresh], arrival_s[fresh], tick_at, holes)
         ahead = positions - self.next[slots]
-        late = ahead + lengths <= 0
+        late: Bools | None = None
         behind = ahead < 0
-        if behind.any():
+        if some(behind):
+            late = ahead + lengths <= 0
             back = behind & self._may_go_back(slots, positions, steps)
-            if back.any():
+            if some(back):
                 self._pull_back(slots[back], positions[back], tick_at)
                 late &= ~back
                 ahead[back] = 0
-            if late.any():
+            if some(late):
                 self._miss(slots[late], -ahead[late])
         if not self._forgiven:
             self._measure(slots, ahead, arrival_s, tick_at)
         over = ahead + lengths > self._limit(slots)
-        if over.any():
+        if some(over):
             self._skip_ahead(slots[over], positions[over] + lengths[over], tick_at)
-        keep = ~late
-        self._note_gaps(slots, positions, steps, keep, tick_at, holes)
+        keep = np.ones(slots.size, np.bool_) if late is None else ~late
         end = self.end[slots]
+        gap = keep & (positions > end)
+        if some(gap):
+            self._note_gaps(slots, positions, steps, gap, end, tick_at, holes)
         reach = positions + lengths
         newest = keep & (reach > end)
-        self.end[slots] = np.where(newest, reach, end)
-        self._end_at[slots[newest]] = arrival_s[newest]
+        if every(newest):
+            self.end[slots] = reach
+            self._end_at[slots] = arrival_s
+        else:
+            self.end[slots] = np.where(newest, reach, end)
+            self._end_at[slots[newest]] = arrival_s[newest]
         self._lead[slots] = positions - self.next[slots]
         return Placement(keep, holes)
 
@@ -225,15 +234,12 @@ class Playout:
         slots: Ints,
         positions: Ints,
         steps: NDArray[np.int16],
-        keep: Bools,
+        gap: Bools,
+        end: Ints,
         tick_at: float,
         holes: list[tuple[int, int, int]],
     ) -> None:
-        """List what is missing in front of packets."""
-        end = self.end[slots]
-        gap = keep & (positions > end)
-        if not gap.any():
-            return
+        """List what is missing between the end of what came before and those packets that have a gap."""
         leaping = gap & (steps == 1)
         self._close_up(slots[leaping], positions[leaping], tick_at)
         for i in np.flatnonzero(gap).tolist():
@@ -263,7 +269,7 @@ class Playout:
         leap = (positions - self.next[slots] > lead + self.width[slots]) & (
             self.end[slots] <= self.next[slots]
         )
-        if leap.any():
+        if some(leap):
             slots = slots[leap]
             self.next[slots] = positions[leap] - np.maximum(lead[leap], 0)
             self.heard_end[slots] = self.next[slots]
@@ -338,7 +344,7 @@ class Playout:
         if self.settings.target_ms == 0:
             return
         measured = self._count[slots] >= _MEASURED
-        if not measured.any():
+        if not some(measured):
             return
         slots, jitter_s = slots[measured], jitter_s[measured]
         filled = np.minimum(self._count[slots], HISTORY)

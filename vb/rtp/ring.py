@@ -12,6 +12,8 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
+from vb.rtp.masks import some
+
 Pcm = NDArray[np.int16]
 Ints = NDArray[np.int64]
 
@@ -64,7 +66,7 @@ class PcmRings:
         self._silent_to[rows] = self._silent_from[rows]
         start = positions & self._mask
         wraps = start > self.size - width
-        if not wraps.any():
+        if not some(wraps):
             self._window_view(width)[rows, start] = frames
             return
         whole = ~wraps
@@ -78,7 +80,7 @@ class PcmRings:
         goes_on = (positions == ended) & (begun < ended)
         begun = np.where(goes_on, begun, positions)
         fresh = positions - begun < self.size
-        if fresh.any():
+        if some(fresh):
             chosen = rows[fresh]
             self.write(chosen, positions[fresh], np.zeros((chosen.size, width), np.int16))
         self._silent_from[rows], self._silent_to[rows] = begun, positions + width
@@ -87,7 +89,7 @@ class PcmRings:
         """Return (n, width) samples from each position on, whatever they hold."""
         start = positions & self._mask
         wraps = start > self.size - width
-        if not wraps.any():
+        if not some(wraps):
             whole: Pcm = self._window_view(width)[rows, start]
             return whole
         frames: Pcm = self._window_view(width)[rows, np.where(wraps, 0, start)]

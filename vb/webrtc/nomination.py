@@ -31,12 +31,14 @@ def pair_to_nominate(generation: Generation, now: float) -> Pair | None:
 
 
 def nomination_due(generation: Generation) -> float | None:
-    """Return when `pair_to_nominate` may find a pair only because time has passed."""
+    """Return when `pair_to_nominate` finds a pair if nothing changes: it may be in the past."""
     if generation.selected is not None or generation.nominating is not None or generation.valid_since is None:
         return None
-    if next(generation.checklist.valid(), None) is None:
+    pair = next(generation.checklist.valid(), None)
+    if pair is None:
         return None
-    return generation.valid_since + NOMINATE_AFTER_S
+    waits = generation.checklist.unsettled_above(pair)
+    return generation.valid_since + (NOMINATE_AFTER_S if waits else 0.0)
 
 
 def takes_nomination(generation: Generation, pair: Pair, now: float) -> bool:

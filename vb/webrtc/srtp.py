@@ -55,6 +55,21 @@ class SrtpCounts:
     unsent: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Some rows, made ready for libsrtp; serves again wherever the same rows are worked on.
+
+    Attributes:
+        rows: which they are.
+        pointers: to the packet in each.
+        sizes: to where the length of each is told.
+    """
+
+    rows: NDArray[np.intp] | slice
+    pointers: list[Any]
+    sizes: list[Any]
+
+
 class Rows:
     """The rows of an array as places for packets; made once for an array that stays.
 
@@ -84,11 +99,22 @@ class Rows:
         self._pointers = [libsrtp.pointer(start + row * pitch) for row in range(count)]
         self._size_pointers = libsrtp.number_pointers(self._sizes)
 
+    def places(self, indexes: Sequence[int]) -> Places:
+        """Make some rows ready, at least one and none twice."""
+        first, end = indexes[0], indexes[0] + len(indexes)
+        if list(indexes) == list(range(first, end)):
+            return Places(slice(first, end), self._pointers[first:end], self._size_pointers[first:end])
+        return Places(
+            np.array(indexes, np.intp),
+            list(map(self._pointers.__getitem__, indexes)),
+            list(map(self._size_pointers.__getitem__, indexes)),
+        )
+
     def work(
         self,
         function: libsrtp.Function,
         contexts: Iterable[Any],
-        places: Sequence[int],
+        places: Places,
         lengths: NDArray[np.int64],
         chosen: Sequence[int] | slice,
     ) -> list[int]:
@@ -97,22 +123,19 @@ class Rows:
         Args:
             function: what is to be done.
             contexts: of each packet.
-            places: the row of each.
+            places: the rows.
             lengths: where the length of each stands, at `chosen`, and then its new one, 0 after a failure.
             chosen: so many as there are places.
 
         Returns:
             The status of each.
         """
-        rows = np.array(places, np.intp)
-        self._sizes[rows] = lengths[chosen]
-        pointers, sizes = self._pointers.__getitem__, self._size_pointers.__getitem__
+        self._sizes[places.rows] = lengths[chosen]
         # The loop is one of the interpreter's own iterators.
-        statuses = list(map(function, contexts, map(pointers, places), map(sizes, places)))
-        taken = self._sizes[rows]
+        statuses = list(map(function, contexts, places.pointers, places.sizes))
+        lengths[chosen] = self._sizes[places.rows]
         if any(statuses):
-            taken[np.flatnonzero(statuses)] = 0
-        lengths[chosen] = taken
+            lengths[chosen] *= np.array(statuses) == 0
         return statuses
 
 
@@ -257,7 +280,7 @@ def unprotect_rows(
     legs: Sequence[Srtp]
     chosen: Sequence[int] | slice
     if _are_usual(sessions, lengths, most):
-        legs, places, chosen = sessions, indexes, slice(None)
+        legs, chosen = sessions, slice(None)
     else:
         legs, chosen = [], []
         for at, (session, length) in enumerate(zip(sessions, lengths.tolist(), strict=True)):
@@ -269,8 +292,11 @@ def unprotect_rows(
             else:
                 session.counts.malformed += 1
                 lengths[at] = 0
-        places = [indexes[at] for at in chosen]
-    sources = rows.words[places, 2].tolist()
+        indexes = [indexes[at] for at in chosen]
+        if not legs:
+            return
+    places = rows.places(indexes)
+    sources = rows.words[places.rows, 2].tolist()
     statuses = rows.work(libsrtp.unprotect, [leg.inbound for leg in legs], places, lengths, chosen)
     if not any(statuses) and sources == [leg.newest_source for leg in legs]:
         return
@@ -282,7 +308,11 @@ def unprotect_rows(
 
 
 def protect_rows(
-    sessions: Sequence[Srtp | None], rows: Rows, indexes: Sequence[int], lengths: NDArray[np.int64]
+    sessions: Sequence[Srtp | None],
+    rows: Rows,
+    indexes: Sequence[int],
+    lengths: NDArray[np.int64],
+    places: Places | None = None,
 ) -> None:
     """Turn RTP packets into SRTP, in place; rows need `TRAILER_BYTES` of room behind the packet.
 
@@ -290,12 +320,14 @@ def protect_rows(
         sessions: of each packet; those of None stay as they are.
         indexes: the row of each packet, none twice.
         lengths: of each packet; becomes that of the SRTP packet, 0 when it must not be sent.
+        places: these rows, if they are ready.
     """
     most = rows.capacity_bytes - TRAILER_BYTES
     legs: Sequence[Srtp]
     chosen: Sequence[int] | slice
     if _are_usual(sessions, lengths, most):
-        legs, places, chosen = sessions, indexes, slice(None)
+        legs, chosen = sessions, slice(None)
+        places = places or rows.places(indexes)
     else:
         legs, chosen = [], []
         for at, (session, length) in enumerate(zip(sessions, lengths.tolist(), strict=True)):
@@ -307,7 +339,9 @@ def protect_rows(
             else:
                 session.counts.unsent += 1
                 lengths[at] = 0
-        places = [indexes[at] for at in chosen]
+        if not legs:
+            return
+        places = rows.places([indexes[at] for at in chosen])
     statuses = rows.work(libsrtp.protect, [leg.outbound for leg in legs], places, lengths, chosen)
     if any(statuses):
         for leg, status in zip(legs, statuses, strict=True):
@@ -318,6 +352,10 @@ def _are_usual(
     sessions: Sequence[Srtp | None], lengths: NDArray[np.int64], most: int
 ) -> TypeGuard[Sequence[Srtp]]:
     """Tell whether all packets have a session, and lengths that none of them refuses."""
+    # `min` and `max` of an array go through several functions of numpy's, these do not.
     return bool(
-        lengths.size and lengths.min() >= _ENOUGH_BYTES and lengths.max() <= most and None not in sessions
+        lengths.size
+        and lengths[lengths.argmin()] >= _ENOUGH_BYTES
+        and lengths[lengths.argmax()] <= most
+        and None not in sessions
     )

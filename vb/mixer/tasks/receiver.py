@@ -76,13 +76,16 @@ class Receiver:
         self._pointers: list[int] = (headers.ctypes.data + np.arange(rows) * headers.itemsize).tolist()
         self._kinds = self._control[:, _CONTROL_BYTES - 20 : _CONTROL_BYTES - 16].view(np.int32)[:, 0]
         self._times = self._control[:, _CONTROL_BYTES - 16 :].view(np.int64)
+        # Looking up a column by its name costs as much as reading it.
+        self._name_bytes, self._control_bytes = headers["name_bytes"], headers["control_bytes"]
+        self._flags = headers["flags"]
         self._reset(rows)
         batch.sources = Sources(self._names)
 
     def _reset(self, count: int) -> None:
         """Say again how much room there is; the kernel wrote how much it used."""
-        self._headers["name_bytes"][:count] = _NAME_BYTES
-        self._headers["control_bytes"][:count] = _CONTROL_BYTES
+        self._name_bytes[:count] = _NAME_BYTES
+        self._control_bytes[:count] = _CONTROL_BYTES
 
     def receive(self, handles: list[int], row: int) -> list[int]:
         """Take a packet of each of some sockets into rows, until one of them gives none.
@@ -105,10 +108,13 @@ class Receiver:
 
     def tabulate(self, count: int) -> NDArray[np.int64]:
         """Write when the packets of the first rows came; return the rows of those that were cut off."""
-        headers, times = self._headers[:count], self._times[:count]
-        stamped = (headers["control_bytes"] == _CONTROL_BYTES) & (self._kinds[:count] == _SCM_TIMESTAMPNS)
-        self._batch.stamps_ns[:count] = np.where(stamped, times[:, 0] * _NS_PER_S + times[:, 1], 0)
-        cut = np.flatnonzero(headers["flags"] & socket.MSG_TRUNC)
+        seconds, nanoseconds = self._times[:count, 0], self._times[:count, 1]
+        stamped = (self._control_bytes[:count] == _CONTROL_BYTES) & (self._kinds[:count] == _SCM_TIMESTAMPNS)
+        stamps_ns = self._batch.stamps_ns[:count]
+        np.multiply(seconds, _NS_PER_S, out=stamps_ns)
+        stamps_ns += nanoseconds
+        stamps_ns *= stamped
+        cut: NDArray[np.int64] = (self._flags[:count] & socket.MSG_TRUNC).nonzero()[0]
         self._reset(count)
         return cut
 

@@ -15,7 +15,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable
 from operator import call
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import trio
@@ -35,7 +35,9 @@ _SOCKADDR_BYTES: Final = 16
 _NS_PER_S: Final = 1_000_000_000
 
 _libc = ctypes.CDLL(None, use_errno=True)
-_Send = Callable[[memoryview], object]
+_Send = Callable[[memoryview, Any], object]
+"""Sends a packet: what it is given besides is the address, or flags where that is known."""
+_NO_FLAGS: Final = 0
 
 
 def disconnect(sock: socket.socket) -> None:
@@ -72,6 +74,7 @@ class SocketIo:
         self._watched: dict[int, tuple[int, int]] = {}
         self._targets: dict[int, Address | None] = {}
         self._senders: dict[int, _Send] = {}
+        self._seconds: dict[int, Address | int] = {}
         self._locked: set[int] = set()
         self._batch: Batch | None = None
         self._links = Links()
@@ -85,7 +88,7 @@ class SocketIo:
         """Watch a leg's sockets, or take its packets from whoever stands for them."""
         if isinstance(endpoint, PacketLink):
             self._links.attach(slot, endpoint)
-            self._senders[slot] = endpoint.send
+            self._sends(slot, lambda packet, _: endpoint.send(packet))
             return
         if not isinstance(endpoint, RtpEndpoint):
             raise TypeError(f"{endpoint!r} has no sockets")
@@ -96,7 +99,7 @@ class SocketIo:
         self._slots[fd] = slot
         self._watched[slot] = (fd, rtcp_fd)
         self._rtcp[rtcp_fd] = (slot, endpoint.rtcp)
-        self._senders[slot] = self._send_nowhere
+        self._sends(slot, self._send_nowhere)
         self._epoll.register(fd, select.EPOLLIN)
         self._rtcp_epoll.register(rtcp_fd, select.EPOLLIN)
 
@@ -104,13 +107,14 @@ class SocketIo:
         """Leave a leg's sockets alone, best before they are closed."""
         if slot in self._links:
             self._links.detach(slot)
-            del self._senders[slot]
+            del self._senders[slot], self._seconds[slot]
             return
         endpoint = self._endpoints.pop(slot, None)
         if endpoint is None:
             return
         self._targets.pop(slot, None)
         self._senders.pop(slot, None)
+        self._seconds.pop(slot, None)
         self._locked.discard(slot)
         fd, rtcp_fd = self._watched.pop(slot)
         # A closed socket left the epolls by itself, and its number may be another leg's by now.
@@ -138,14 +142,9 @@ class SocketIo:
             except OSError as error:
                 self._count(error)
         if address is None:
-            self._senders[slot] = self._send_nowhere
-            return
-        target = address
-
-        def send(packet: memoryview) -> None:
-            sock.sendto(packet, target)
-
-        self._senders[slot] = send
+            self._sends(slot, self._send_nowhere)
+        else:
+            self._sends(slot, sock.sendto, address)
 
     def lock(self, slot: int, address: Address) -> None:
         """Receive from and send to `address` only; the kernel drops what others send."""
@@ -160,9 +159,13 @@ class SocketIo:
             self._count(error)
             self.listen(slot)
             return
-        self._senders[slot] = sock.send
+        self._sends(slot, sock.send)
 
-    def _send_nowhere(self, packet: memoryview) -> None:
+    def _sends(self, slot: int, send: _Send, second: Address | int = _NO_FLAGS) -> None:
+        """Say how a leg's packets leave: a call of the socket's own, as one of ours costs as much again."""
+        self._senders[slot], self._seconds[slot] = send, second
+
+    def _send_nowhere(self, packet: memoryview, _: object) -> None:
         self.errors["no_address"] += 1
 
     def _count(self, error: OSError) -> None:
@@ -171,7 +174,8 @@ class SocketIo:
     def send(self, slots: list[int], packets: list[memoryview]) -> None:
         """Send one packet on each of these legs; what the network refuses is counted, never raised."""
         # The loop is one of the interpreter's own iterators, which goes on behind a call that failed.
-        calls = map(call, map(self._senders.__getitem__, slots), packets)
+        senders, seconds = self._senders.__getitem__, self._seconds.__getitem__
+        calls = map(call, map(senders, slots), packets, map(seconds, slots))
         while True:
             try:
                 deque(calls, maxlen=0)

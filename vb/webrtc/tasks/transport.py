@@ -121,17 +121,28 @@ class Transport(Generic[E]):
     async def run(self) -> None:
         """Move datagrams and time until cancelled."""
         while True:
-            now = trio.current_time()
-            for packet in self._packets.take():
-                if not self._answers(packet.data, packet.source):
-                    self._core.receive(packet.data, packet.source, self.base, now)
-            self._core.expire(now)
-            self.flush()
-            deadline = self._core.deadline()
-            with trio.move_on_at(math.inf if deadline is None else deadline):
-                await self._woken.wait()
-            if self._woken.is_set():
-                self._woken = trio.Event()
+            # One scope until time is up, not one for each packet: they cost as much as a packet does.
+            with trio.CancelScope() as timer:
+                while True:
+                    due_at = self._turn()
+                    if due_at != timer.deadline:
+                        timer.deadline = due_at
+                    await self._woken.wait()
+                    self._woken = trio.Event()
+
+    def _turn(self) -> float:
+        """Take what has come and do what is due; return when to come back if nothing comes."""
+        core, now = self._core, trio.current_time()
+        for packet in self._packets.take():
+            if not self._answers(packet.data, packet.source):
+                core.receive(packet.data, packet.source, self.base, now)
+        due_at = core.deadline()
+        is_due = due_at is not None and due_at <= now
+        if is_due:
+            core.expire(now)
+        if self.flush() or is_due:
+            due_at = core.deadline()
+        return math.inf if due_at is None else due_at
 
     def receive(self, data: bytes, source: Address, base: Address) -> None:
         """Take a datagram that came to another base than the socket."""
@@ -143,14 +154,16 @@ class Transport(Generic[E]):
         self.flush()
         self.wake()
 
-    def flush(self) -> None:
-        """Send what is to be sent and tell what has happened."""
+    def flush(self) -> bool:
+        """Send what is to be sent and tell what has happened; says whether anything has."""
         for data, source, destination in self._core.outgoing():
             way = self._bases.get(source)
             if way is not None:
                 way.send(data, destination)
-        for event in self._core.events():
+        events = self._core.events()
+        for event in events:
             self._on_event(event)
+        return bool(events)
 
     def close(self) -> None:
         """Say goodbye to the peer, and let go of whoever was told of events."""
