@@ -401,7 +401,13 @@ class Ingest:
     def _note_silent(self, batch: Batch, packets: _Audio) -> None:
         """Tell pauses of codecs with state from damaged packets."""
         columns = self._core.columns
-        for i, slot in enumerate(packets.slots.tolist()):
+        small = batch.lengths[packets.rows] <= HEADER_BYTES + DTX_MAX_BYTES
+        pauses = small & (columns.opus_hz[packets.slots] > 0)
+        columns.gap[packets.slots[pauses]] = GAP_NOISE
+        if every(pauses):
+            return
+        for i in true_places(~pauses).tolist():
+            slot = int(packets.slots[i])
             stream = self._core.streams[slot]
             if stream is None:
                 continue

@@ -168,16 +168,14 @@ def decode_due(core: PlaneCore, bank: Bank) -> None:
     """Decode the waiting packets of a bank's legs that this tick plays; a failing codec ends its leg."""
     if not bank.decoded.size:
         return
-    awake = bank.decoded[~core.resting.legs[bank.decoded]]
     playout, width, streams = core.playout, bank.heard.shape[1], core.streams
-    waiting = [slot for slot in awake.tolist() if (stream := streams[slot]) is not None and stream.waits]
-    if not waiting:
-        return
-    until = (playout.next[waiting] + width).tolist()
+    # Legs that rest or pause are left out as columns: in a large room they are nearly all.
+    playing = bank.decoded[playout.started[bank.decoded] & ~core.resting.legs[bank.decoded]]
+    until = playout.next[playing] + width
     due = [
         (slot, stream, end)
-        for slot, end, begun in zip(waiting, until, playout.started[waiting].tolist(), strict=True)
-        if begun and (stream := streams[slot]) is not None
+        for slot, end in zip(playing.tolist(), until.tolist(), strict=True)
+        if (stream := streams[slot]) is not None and stream.waits
     ]
     if not due:
         return
