@@ -201,3 +201,19 @@ async def test_a_closed_feed_takes_nothing_and_gives_what_it_has(autojump_clock:
     assert [word async for word in words] == ["last"]
     with pytest.raises(ChannelClosed):
         await words.get_batch(10)
+
+
+async def test_a_second_reader_is_refused_and_the_first_one_reads_on() -> None:
+    numbers = channel()
+    got: list[int] = []
+
+    async def read() -> None:
+        got.append(await numbers.get())
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(read)
+        await wait_all_tasks_blocked()
+        with pytest.raises(trio.BusyResourceError):
+            await numbers.get()
+        numbers.put(7)
+    assert got == [7]

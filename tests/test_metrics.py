@@ -54,6 +54,15 @@ def test_counters_start_at_zero(metrics: Metrics) -> None:
     assert value(metrics, "call_duration_seconds_count", type="sip_outbound") == 0
 
 
+def test_types_that_are_shown_again_go_on_counting(metrics: Metrics) -> None:
+    metrics._calls.states["sip_inbound", "ringing"] += 3
+    metrics._calls.total["sip_inbound"].note(2.0)
+    metrics.add_leg_types(("sip_inbound", "whatsapp_inbound"))
+    assert value(metrics, "legs_total", type="sip_inbound", state="ringing") == 3
+    assert value(metrics, "legs_total", type="whatsapp_inbound", state="ringing") == 0
+    assert value(metrics, "call_total_duration_seconds_count", type="sip_inbound") == 1
+
+
 def test_lost_text_is_counted_by_reason(metrics: Metrics) -> None:
     assert value(metrics, "rtt_lost_total", reason="overflow") == 0
     metrics.text_lost({"overflow": 2, "malformed": 1})

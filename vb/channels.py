@@ -114,7 +114,8 @@ class Channel(Generic[T]):
         while not self._items:
             if self._closed:
                 raise ChannelClosed(self.name)
-            assert self._reader is None, "a channel has one reader"
+            if self._reader is not None:
+                raise trio.BusyResourceError(f"the channel {self.name} has a reader already")
             self._reader, self._is_awaited = trio.lowlevel.current_task(), True
             await trio.lowlevel.wait_task_rescheduled(self._leave)
             self._is_awaited = False

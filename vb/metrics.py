@@ -113,11 +113,11 @@ class _Calls(Collector):
         self.total: defaultdict[str, _Durations] = defaultdict(_Durations)
 
     def add_type(self, kind: str) -> None:
-        """Show a type at zero."""
-        self.answered[kind] = _Durations()
-        self.total[kind] = _Durations()
+        """Show a type, at zero unless it is counted already."""
+        self.answered.setdefault(kind, _Durations())
+        self.total.setdefault(kind, _Durations())
         for state in LEG_STATES.values():
-            self.states[kind, state] = 0
+            self.states.setdefault((kind, state), 0)
 
     def collect(self) -> Iterable[Metric]:
         for name, text, label, counts in (

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from vb.sip.errors import SipParseError
 from vb.sip.headers import (
     NameAddr,
+    _cseq,
     media_type,
     parse_cseq,
     parse_name_addr,
@@ -70,3 +71,10 @@ def test_lists_split_outside_quotes_and_brackets() -> None:
         "sip:r",
     ]
     assert split_list(" ") == []
+
+
+def test_long_values_of_strangers_are_not_kept() -> None:
+    before = _cseq.cache_info().currsize
+    for number in range(3):
+        assert parse_cseq(f"{number}{' ' * 1000}OPTIONS") == (number, "OPTIONS")
+    assert _cseq.cache_info().currsize == before

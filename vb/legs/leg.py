@@ -407,7 +407,7 @@ class Leg(Capable):
                 if not signal.is_closed:
                     with trio.move_on_at(self._cleanup_deadline(), shield=True):
                         await signal.wait_closed()
-                if nursery.child_tasks:
+                if nursery.child_tasks:  # nobody waits for tasks of it to be started
                     nursery.cancel_scope.cancel()
                 self._nursery = None
 

@@ -9,7 +9,7 @@ from vb.codecs.complexity import Complexity
 from vb.ids import IdSource
 from vb.mixer.batch import Io
 from vb.mixer.columns import LegColumns
-from vb.mixer.frames import RATES_HZ
+from vb.mixer.frames import RATES_HZ, TICKS_PER_S
 from vb.mixer.hands import Hands, OneHand
 from vb.mixer.resting import Resting
 from vb.mixer.sharing import Sharing
@@ -88,6 +88,13 @@ class PlaneCore:
         self.dirty = True
         if slot is not None:
             self.changed.add(slot)
+
+    def clear_ring(self, slot: int) -> None:
+        """Forget what a leg has sent, before another one has its place or its audio another rate."""
+        playout = self.playout
+        if playout.end[slot]:
+            self.rings[int(playout.width[slot]) * TICKS_PER_S].clear(slot)
+            playout.end[slot] = 0
 
     def _tell_speaking(self, slot: int, speaking: bool) -> None:
         port = self.ports[slot]

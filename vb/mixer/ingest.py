@@ -44,10 +44,10 @@ _TABLES: Final = {ULAW: g711.ULAW_TO_PCM, ALAW: g711.ALAW_TO_PCM}
 _MARKER_BIT: Final = np.uint8(0x80)
 _RTCP_TYPES_MASK: Final = 0x60
 _RTCP_TYPES: Final = 0x40
+"""Second bytes 192 to 223, and 64 to 95 with the marker off: never audio."""
 _FIRST_RTP_BYTE: Final = 0x80
 _FEW: Final = 4
 """So few packets are looked at one by one where none of them can be RTP."""
-"""Second bytes 192 to 223, and 64 to 95 with the marker off: never audio."""
 
 
 @dataclass(slots=True)

@@ -148,6 +148,7 @@ class MediaSetup:
 
     def _set_rate(self, rate_hz: int) -> None:
         core, port = self._core, self._port
+        core.clear_ring(port.slot)
         port.rate_hz = rate_hz
         core.columns.rate_hz[port.slot] = rate_hz
         core.playout.configure(port.slot, rate_hz)

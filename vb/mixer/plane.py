@@ -232,7 +232,13 @@ class Plane:
     def skip(self, ticks: int) -> None:
         """Let ticks pass unplayed: the process was held up for too long to make them up."""
         self._egress.skip(ticks)
-        self._core.playout.skip(ticks)
+        core, playout = self._core, self._core.playout
+        playout.skip(ticks)
+        # What was skipped without having come counts as heard, and is what a gap would be covered with.
+        for slot in true_places(playout.started & (playout.next > playout.end)).tolist():
+            width, stop = int(playout.width[slot]), int(playout.next[slot])
+            start = max(int(playout.end[slot]), stop - 2 * width)
+            core.rings[width * TICKS_PER_S].punch(slot, start, stop)
 
     def _adopt(self) -> None:
         """Work out the arrays anew after changes."""

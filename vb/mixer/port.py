@@ -461,6 +461,7 @@ class RtpPort(Port):
         core.latches[slot] = None
         core.streams[slot] = None
         core.resting.forget(slot)
+        core.clear_ring(slot)
         core.packetizers[slot] = None
         core.arrivals.forget(slot)
         core.playout.forget(slot)

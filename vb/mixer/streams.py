@@ -64,7 +64,7 @@ class StreamReceiver:
         rate_hz: sample rate of the leg's ring.
 
     Attributes:
-        damaged: packets that could not be decoded.
+        damaged: packets that could not be decoded, or had no room to wait.
         rested: packets of silence that were not decoded.
     """
 
@@ -77,6 +77,7 @@ class StreamReceiver:
         self._resamplers: dict[int, StreamResampler] = {}
         self._waiting: list[tuple[int, int, bytes, bool]] = []
         self._decoded_end: int | None = None
+        self._given_up: deque[tuple[int, int]] = deque(maxlen=_MAX_WAITING)
         self._loud = 0
         self._silent = 0
         self._kept: deque[tuple[int, bytes]] = deque(maxlen=LEAD_IN)
@@ -153,6 +154,7 @@ class StreamReceiver:
     def reset(self) -> None:
         """Forget what waits: the stream starts anew."""
         self._waiting.clear()
+        self._given_up.clear()
         self._loud = 0
         self._decoders.clear()
         self._by_type.clear()
@@ -173,7 +175,9 @@ class StreamReceiver:
         heapq.heappush(self._waiting, (position, payload_type, payload, silent))
         self._loud += not silent
         if len(self._waiting) > _MAX_WAITING:
-            self._take()
+            first, its_type, its_payload, _ = self._take()
+            self._given_up.append((first, self.length(its_type, its_payload)))
+            self.damaged += 1
 
     def _take(self) -> tuple[int, int, bytes, bool]:
         """Remove the first packet that waits."""
@@ -184,9 +188,13 @@ class StreamReceiver:
     def advance(self, until: int) -> list[tuple[int, Pcm]]:
         """Decode what is due before `until` and return it as (position, samples).
 
-        Holes in front of a packet that has arrived are filled by error correction or concealment.
+        Holes in front of a packet that has arrived are filled by error correction or concealment. Whatever
+        has arrived is played, so what is not decoded of it is given as silence.
         """
         decoded: list[tuple[int, Pcm]] = []
+        if self._given_up:
+            decoded = [(start, np.zeros(samples, np.int16)) for start, samples in self._given_up]
+            self._given_up.clear()
         while self._waiting:
             position, payload_type, payload, silent = self._waiting[0]
             end = position if self._decoded_end is None else self._decoded_end
@@ -198,7 +206,13 @@ class StreamReceiver:
                     self._fill(decoded, end, position, payload_type, payload)
                 break
             self._take()
-            if gap < 0:
+            if gap < -self._most_concealed:
+                gap = 0  # its clock was set back: the decoder goes on there
+            elif gap < 0:
+                rest = position + self.length(payload_type, payload) - end
+                if rest > 0:  # it begins within what was decoded and ends behind it
+                    decoded.append((end, np.zeros(rest, np.int16)))
+                    self._decoded_end = end + rest
                 continue
             self._silent = self._silent + 1 if silent else 0
             if self._silent > RESTS_AFTER:

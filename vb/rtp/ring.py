@@ -26,7 +26,8 @@ HOLE: Final = -32768
 class PcmRings:
     """The rings of all legs of one sample rate.
 
-    Rows are allocated as address space only: a row costs memory from the first packet of its leg on.
+    Rows are allocated as address space only: a row costs memory from the first packet of its leg on. What
+    nobody wrote is silence.
 
     Args:
         capacity: number of rows.
@@ -37,7 +38,7 @@ class PcmRings:
         self.size = 1 << (min_samples - 1).bit_length()
         self._mask = self.size - 1
         # Rows a power of two apart would all compete for the same few lines of the cache.
-        self._pcm = np.empty((capacity, self.size + _PADDING_SAMPLES), np.int16)[:, : self.size]
+        self._pcm = np.zeros((capacity, self.size + _PADDING_SAMPLES), np.int16)[:, : self.size]
         self._windows: dict[int, Pcm] = {}
         # What is known to be silent of each row: from one position to before another.
         self._silent_from = np.zeros(capacity, np.int64)
@@ -101,6 +102,11 @@ class PcmRings:
         """Return single samples: `positions` is (n, k), row i of it taken from ring `rows[i]`."""
         picked: Pcm = self._pcm[rows[:, None], positions & self._mask]
         return picked
+
+    def clear(self, row: int) -> None:
+        """Forget all audio of a row: nobody is to hear that of whoever had its place before."""
+        self._pcm[row] = 0
+        self._silent_to[row] = self._silent_from[row]
 
     def punch(self, row: int, start: int, stop: int) -> None:
         """Mark the samples from `start` to before `stop` as not arrived."""

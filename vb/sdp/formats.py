@@ -16,6 +16,8 @@ _MAX_PAYLOAD_TYPE: Final = 127
 _MAX_CLOCK_HZ: Final = 192_000
 _MIN_EVENT_CLOCK_HZ: Final = 8000
 _MAX_CHANNELS: Final = 255
+_REMEMBERED_CHARS: Final = 2048
+"""Of what describes formats; longer ones are read anew every time: strangers decide what they are."""
 _WRONG_CLOCKS: Final[Mapping[tuple[str, int | None], int]] = {
     ("g722", 16_000): 8000,  # it samples at 16 kHz, and counts 8 (RFC 3551 §4.5.2)
 }
@@ -100,7 +102,7 @@ def read_formats(media: MediaDescription, unmapped: Mapping[int, Format]) -> tup
         unmapped: meaning of payload types that have no `a=rtpmap`.
     """
     described = tuple(item for item in media.attributes if item.name in ("rtpmap", "fmtp"))
-    if unmapped is UNMAPPED:
+    if unmapped is UNMAPPED and sum(len(item.value or "") for item in described) <= _REMEMBERED_CHARS:
         return _usual_formats(media.formats, described)
     return _formats(media.formats, described, unmapped)
 

@@ -137,13 +137,17 @@ def _name_addr(value: str) -> NameAddr:
     return NameAddr(match["uri"], display, parse_params(match["params"] or ""))
 
 
-@lru_cache(maxsize=256)
 def parse_cseq(value: str) -> CSeq:
     """Parse a CSeq value; nearly all calls have the same few, which are remembered.
 
     Raises:
         SipParseError: and nothing else, for any text.
     """
+    return _cseq(value) if len(value) <= _REMEMBERED_CHARS else _cseq.__wrapped__(value)
+
+
+@lru_cache(maxsize=256)
+def _cseq(value: str) -> CSeq:
     match = _CSEQ.fullmatch(value)
     if match is None or int(match[1]) >= 1 << 31:
         raise SipParseError(f"bad CSeq: {value[:60]!r}")

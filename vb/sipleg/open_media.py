@@ -8,6 +8,7 @@ from vb.choices import SrtpKeying, SrtpPolicy
 from vb.codecs.base import Codec
 from vb.engine import Engine
 from vb.mixer.columns import PlaneFull
+from vb.mixer.port import RtpPort
 from vb.rtp.ports import PortsExhausted
 from vb.rtp.tasks import RtpEndpoint, bind_endpoint
 from vb.sdp.offer_answer import OfferAnswer
@@ -53,6 +54,7 @@ class OpenMedia:
         self._srtp = srtp, srtp_keying
         self._media: SipMedia | None = None
         self._endpoint: RtpEndpoint | None = None
+        self._port: RtpPort | None = None
         self._text_endpoints: list[RtpEndpoint] = []
 
     def __enter__(self) -> SipMedia:
@@ -78,7 +80,7 @@ class OpenMedia:
         sip, engine, local_host = self._sip, self._sip.engine, self._local_host
         try:
             self._endpoint = endpoint = self._bind()
-            port = engine.plane.open_port(endpoint)
+            self._port = port = engine.plane.open_port(endpoint)
         except (PortsExhausted, OSError) as exc:
             raise MediaUnavailable(f"no RTP ports: {exc}") from None
         except PlaneFull as exc:
@@ -130,6 +132,8 @@ class OpenMedia:
             if media is not None:
                 media.close()
                 engine.metrics.text_lost(media.text.losses)
+            elif self._port is not None:
+                self._port.close()
         finally:
             for endpoint in self._text_endpoints:
                 engine.legs.text_over()

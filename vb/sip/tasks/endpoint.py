@@ -96,7 +96,7 @@ class SipEndpoint:
     Args:
         look_up: asks for names; the system's name servers when None.
         on_invite: called with each new inbound call, without waiting; if it refuses the call at once,
-            the caller gets no 100 before that. A fault in it refuses the call with 500.
+            the caller gets no 100 before that. A fault in it refuses the call with 480.
         on_message: is shown every message as it is on the wire, `in` or `out`; must neither wait nor raise.
         refuse_new: asked before a new INVITE reaches `on_invite`; status, reason and headers refuse it.
 
