@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
 import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
@@ -59,8 +62,9 @@ def test_an_empty_channel_has_nothing_to_take() -> None:
     assert channel().drain() == []
 
 
-async def test_a_waiting_reader_is_woken(autojump_clock: MockClock) -> None:
-    numbers = channel()
+@asynccontextmanager
+async def waiting_reader(numbers: Channel[int]) -> AsyncIterator[list[int]]:
+    """A reader that waits as the block begins and has what it read, the list, behind it."""
     got: list[int] = []
 
     async def read() -> None:
@@ -69,6 +73,12 @@ async def test_a_waiting_reader_is_woken(autojump_clock: MockClock) -> None:
     async with trio.open_nursery() as nursery:
         nursery.start_soon(read)
         await wait_all_tasks_blocked()
+        yield got
+
+
+async def test_a_waiting_reader_is_woken(autojump_clock: MockClock) -> None:
+    numbers = channel()
+    async with waiting_reader(numbers) as got:
         numbers.put(7)
     assert got == [7]
 
@@ -205,14 +215,7 @@ async def test_a_closed_feed_takes_nothing_and_gives_what_it_has(autojump_clock:
 
 async def test_a_second_reader_is_refused_and_the_first_one_reads_on() -> None:
     numbers = channel()
-    got: list[int] = []
-
-    async def read() -> None:
-        got.append(await numbers.get())
-
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(read)
-        await wait_all_tasks_blocked()
+    async with waiting_reader(numbers) as got:
         with pytest.raises(trio.BusyResourceError):
             await numbers.get()
         numbers.put(7)

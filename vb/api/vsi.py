@@ -116,15 +116,14 @@ class VsiSession:
 
     async def _deliver(self) -> None:
         while True:
-            batch = await self._events.get_batch(BATCH_BYTES)
-            await self._send({"type": FRAMES, "bytes": text_frames(self._with_drops(batch))})
+            await self._write_events(await self._events.get_batch(BATCH_BYTES))
 
-    def _with_drops(self, batch: list[bytes]) -> list[bytes]:
-        """Return events behind the number of those that had no room before them."""
+    async def _write_events(self, batch: list[bytes]) -> None:
+        """Write events behind the number of those that had no room before them."""
         if self._dropped:
             count, self._dropped = self._dropped, 0
             batch.insert(0, to_bytes({"type": "events_dropped", "count": count}))
-        return batch
+        await self._write_texts(batch)
 
     async def _ping(self) -> None:
         number = 0
@@ -136,7 +135,7 @@ class VsiSession:
     async def _say_goodbye(self, code: int) -> None:
         with trio.move_on_after(FLUSH_TIMEOUT_S, shield=True):
             while self._events:
-                await self._write_texts(self._with_drops(await self._events.get_batch(BATCH_BYTES)))
+                await self._write_events(await self._events.get_batch(BATCH_BYTES))
             await self._send({"type": "websocket.close", "code": code, "reason": ""})
 
     # -- commands ------------------------------------------------------------------------------------------

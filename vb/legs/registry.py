@@ -117,9 +117,7 @@ class Legs(Table[Leg]):
         Raises:
             Unavailable: the server stops, or the cap on legs or the limit of open files is reached.
         """
-        self._check_cap()
-        if not has_room(self.running + self.open_texts):
-            raise Unavailable("the limit of open files is reached")
+        self._check(has_room)
 
     def check_place(self) -> None:
         """Refuse a leg that was let in a moment ago if others of its burst have taken what room there was.
@@ -127,14 +125,14 @@ class Legs(Table[Leg]):
         Raises:
             Unavailable: the server stops, or the cap on legs or the limit of open files is reached.
         """
-        self._check_cap()
-        if not legs_fit(self.running + self.open_texts):
-            raise Unavailable("the limit of open files is reached")
+        self._check(legs_fit)
 
-    def _check_cap(self) -> None:
+    def _check(self, fits: Callable[[int], bool]) -> None:
         self._life.check_running()
         if self._cap and self.places >= self._cap:
             raise Unavailable(f"the cap of {self._cap} legs is reached")
+        if not fits(self.running + self.open_texts):
+            raise Unavailable("the limit of open files is reached")
 
     def text_over(self) -> None:
         """Take note that a leg has closed its sockets for text."""

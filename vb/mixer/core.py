@@ -91,10 +91,13 @@ class PlaneCore:
 
     def clear_ring(self, slot: int) -> None:
         """Forget what a leg has sent, before another one has its place or its audio another rate."""
-        playout = self.playout
-        if playout.end[slot]:
-            self.rings[int(playout.width[slot]) * TICKS_PER_S].clear(slot)
-            playout.end[slot] = 0
+        if self.playout.end[slot]:
+            self.ring_of(slot).clear(slot)
+            self.playout.end[slot] = 0
+
+    def ring_of(self, slot: int) -> PcmRings:
+        """Return the rings in which a leg has its audio."""
+        return self.rings[int(self.playout.width[slot]) * TICKS_PER_S]
 
     def _tell_speaking(self, slot: int, speaking: bool) -> None:
         port = self.ports[slot]

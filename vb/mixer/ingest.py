@@ -240,8 +240,7 @@ class Ingest:
             audio.slots, audio.positions, audio.lengths, audio.steps, audio.arrival_s, tick_at
         )
         for slot, start, stop in placement.holes:
-            rate_hz = int(core.playout.width[slot]) * TICKS_PER_S
-            core.rings[rate_hz].punch(slot, start, stop)
+            core.ring_of(slot).punch(slot, start, stop)
         if not every(placement.keep):
             audio = audio.at(placement.keep)
         for kind in sorted(set(audio.kinds.tobytes())):

@@ -61,7 +61,7 @@ class Mixer:
             slots = mix_class.slots
             mixed[slots], hears[slots] = not mix_class.lone, mix_class.ears
             moved = columns.mix_hz[slots] != mix_class.rate_hz
-            if moved.any():
+            if some(moved):
                 _clear((*self._up.values(), *self._down.values()), slots[moved])
                 columns.mix_hz[slots] = mix_class.rate_hz
             begins = mix_class.ears & ~columns.hears[slots]

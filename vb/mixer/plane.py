@@ -236,9 +236,10 @@ class Plane:
         playout.skip(ticks)
         # What was skipped without having come counts as heard, and is what a gap would be covered with.
         for slot in true_places(playout.started & (playout.next > playout.end)).tolist():
-            width, stop = int(playout.width[slot]), int(playout.next[slot])
-            start = max(int(playout.end[slot]), stop - 2 * width)
-            core.rings[width * TICKS_PER_S].punch(slot, start, stop)
+            stop = int(playout.next[slot])
+            core.ring_of(slot).punch(
+                slot, max(int(playout.end[slot]), stop - 2 * int(playout.width[slot])), stop
+            )
 
     def _adopt(self) -> None:
         """Work out the arrays anew after changes."""

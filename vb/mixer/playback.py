@@ -39,7 +39,7 @@ class Playback:
         """Fill `bank.heard` and `bank.nothing`, and move the bank's legs on by one tick."""
         playout, slots = self._core.playout, bank.slots
         started = playout.started[slots]
-        if not started.any():
+        if not some(started):
             self._play_nothing(bank)
             return
         ring = self._core.rings[bank.rate_hz]
@@ -67,7 +67,7 @@ class Playback:
 
     def _play_nothing(self, bank: Bank) -> None:
         """Move on a bank to whose legs nothing has come yet, as to those of calls that are only announced."""
-        if bank.nothing is None or not bank.nothing.all():
+        if bank.nothing is None or not every(bank.nothing):
             bank.heard = np.zeros(bank.heard.shape, np.int16)
             bank.nothing = np.ones(bank.slots.size, np.bool_)
         self._core.columns.filled[bank.slots] = False

@@ -21,8 +21,6 @@ def rtcp_use(description: SessionDescription, media: MediaDescription) -> RtcpUs
     Without bandwidth for receivers only those who send report; without any for senders either, nobody. No
     bandwidth for senders alone makes them equal to receivers, and forbids nothing.
     """
-    if not media.other and len(description.other) == 1 and description.other[0].kind != "b":
-        return "always"
     limits = {**_limits(description.other), **_limits(media.other)}
     if limits.get("RR") != 0:
         return "always"

@@ -451,7 +451,7 @@ class UserAgent:
 
     def _is_full(self, *, in_dialog: bool = False) -> bool:
         """Whether a new call, or a new transaction of a known call, has no place."""
-        if len(self._clients) + len(self._servers) >= self.settings.max_transactions:
+        if self.transactions >= self.settings.max_transactions:
             return True
         return not in_dialog and len(self._calls) >= self.settings.max_calls
 

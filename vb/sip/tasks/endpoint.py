@@ -330,10 +330,7 @@ class SipEndpoint:
             log_message("received", data, source)
         if self._on_message is not None:
             self._on_message("in", data)
-        try:
-            agent.receive(data, source, trio.current_time())
-        except Exception:  # the SIP boundary, as in `_contained`, which every message would pay for
-            self._fault("datagram")
+        self._contained("datagram", lambda: agent.receive(data, source, trio.current_time()))
 
     def unframed(self, data: bytes, status: int, source: Hop) -> None:
         """Answer what cannot be framed, if a request can be made out in it."""
