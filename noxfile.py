@@ -146,7 +146,7 @@ def lowest(session: nox.Session) -> None:
 
 
 @nox.session(default=False)
-@nox.parametrize("python_version", ["3.11", "3.12", "3.13"])
+@nox.parametrize("python_version", ["3.11", "3.12", "3.13", "3.14"])
 def versions(session: nox.Session, python_version: str) -> None:
     """The tests on each supported Python that this machine has, as locked; arguments go to pytest."""
     found = find_python(python_version)
