@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import sys
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import aclosing
 from weakref import ref
@@ -312,6 +313,8 @@ def no_collector() -> Iterator[None]:
 @pytest.mark.usefixtures("no_collector")
 @pytest.mark.parametrize("end", ["finished", "read", "unread"])
 async def test_an_answer_that_was_dealt_with_is_gone_without_the_collector(end: str) -> None:
+    if end == "unread" and (3, 12) <= sys.version_info < (3, 14):
+        pytest.skip("the frames of a close that Trio cancels wait for the collector in these versions")
     async with (
         open_server(answering()) as server,
         aclosing(local_web(["127.0.0.1"], Names(a_x="127.0.0.1"))) as web,
