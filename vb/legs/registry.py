@@ -107,17 +107,9 @@ class Legs(Table[Leg]):
         Raises:
             Unavailable: the server stops, or a cap is reached.
         """
-        self.check_room()
+        self._check(has_room)
         if not self._rate.take(trio.current_time()):
             raise Unavailable("too many calls a second", retry_after_s=1)
-
-    def check_room(self) -> None:
-        """Refuse a new leg when there is no room for it.
-
-        Raises:
-            Unavailable: the server stops, or the cap on legs or the limit of open files is reached.
-        """
-        self._check(has_room)
 
     def check_place(self) -> None:
         """Refuse a leg that was let in a moment ago if others of its burst have taken what room there was.

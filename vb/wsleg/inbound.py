@@ -68,7 +68,7 @@ async def serve_leg(kind: WebSocketLegs, request: UpgradeRequest, socket: MediaS
             ended.set()
 
     try:
-        legs.check_room()  # once more: several requests of one burst were let in together
+        legs.check_place()  # once more: several requests of one burst were let in together
     except Unavailable as exc:
         log.warning("websocket refused", problem=exc.message)
         socket.close(TRY_AGAIN)
