@@ -11,7 +11,6 @@ from vb.mixer.frames import Pcm
 from vb.wsleg.audio_in import AudioIn
 
 RATE = 16000
-FRAME = 640
 
 
 def loud(frames: float, value: int = 5000) -> bytes:

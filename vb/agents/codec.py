@@ -6,19 +6,11 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from vb.agents.audio import AudioFormat
-from vb.agents.base import (
-    AgentEvent,
-    HttpCall,
-    Interrupted,
-    Message,
-    Over,
-    ProviderName,
-    Ready,
-    over_by_close,
-)
+from vb.agents.base import AgentEvent, HttpCall, Interrupted, Over, ProviderName, Ready, over_by_close
 from vb.agents.messages import parse_object
 from vb.codecs.pcm import Pcm
 from vb.providers.failure import ProviderFailed, category_of_status
+from vb.web.message import Message
 
 
 class PlainCodec:

@@ -13,7 +13,6 @@ from vb.agents.base import (
     Heard,
     HttpCall,
     Latency,
-    Message,
     NotReady,
     Over,
     ProviderName,
@@ -23,6 +22,7 @@ from vb.agents.base import (
 from vb.agents.codec import PlainCodec
 from vb.agents.messages import parse_object, text_at, words_at
 from vb.providers.failure import FailureCategory
+from vb.web.message import Message
 
 _LISTEN: Final = {"provider": {"type": "deepgram", "model": "nova-3"}}
 _THINK: Final = {"provider": {"type": "open_ai", "model": "gpt-4o-mini"}}

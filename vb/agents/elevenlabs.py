@@ -17,7 +17,6 @@ from vb.agents.base import (
     Heard,
     HttpCall,
     Interrupted,
-    Message,
     NotReady,
     Over,
     ProviderName,
@@ -30,6 +29,7 @@ from vb.agents.messages import number_at, object_at, parse_object, text_at, word
 from vb.codecs.pcm import Pcm
 from vb.providers.failure import ProviderFailed
 from vb.providers.reading import read_base64
+from vb.web.message import Message
 
 _NOT_ENABLED: Final = 1008
 """Closes a conversation whose overrides the agent's settings do not allow."""

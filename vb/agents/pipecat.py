@@ -13,7 +13,6 @@ from vb.agents.base import (
     AgentEvent,
     Heard,
     HttpCall,
-    Message,
     NotReady,
     Over,
     ProviderName,
@@ -25,6 +24,7 @@ from vb.agents.messages import flag_at, object_at, parse_object, words_at
 from vb.agents.protobuf import read_fields, write_bytes, write_number
 from vb.codecs.pcm import Pcm
 from vb.providers.reading import words
+from vb.web.message import Message
 
 _RTVI: Final = "rtvi-ai"
 _BUSY: Final = 1013

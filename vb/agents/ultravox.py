@@ -8,21 +8,12 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import quote
 
-from vb.agents.base import (
-    Address,
-    AgentEvent,
-    Heard,
-    HttpCall,
-    Message,
-    NotReady,
-    ProviderName,
-    Responded,
-    Spoke,
-)
+from vb.agents.base import Address, AgentEvent, Heard, HttpCall, NotReady, ProviderName, Responded, Spoke
 from vb.agents.codec import PlainCodec
 from vb.agents.messages import flag_at, number_at, parse_object, text_at, words_at
 from vb.providers.failure import ProviderFailed
 from vb.providers.reading import MAX_TEXT_CHARS, words
+from vb.web.message import Message
 
 BUFFER_MS: Final = 30_000
 """How far the provider may be ahead: what it has sent and is not heard yet can be taken back here."""

@@ -13,7 +13,6 @@ from vb.agents.base import (
     CannotInject,
     Heard,
     HttpCall,
-    Message,
     NotReady,
     Over,
     ProviderName,
@@ -23,6 +22,7 @@ from vb.agents.base import (
 from vb.agents.codec import PlainCodec
 from vb.agents.messages import object_at, parse_object, text_at, words_at
 from vb.providers.failure import ProviderFailed
+from vb.web.message import Message
 
 
 @dataclass(frozen=True, slots=True)

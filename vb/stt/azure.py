@@ -26,7 +26,7 @@ from vb.stt.base import (
     Stamps,
 )
 from vb.stt.codec import PlainCodec, pcm_bytes
-from vb.web.websocket import Message
+from vb.web.message import Message
 
 NAME: Final = "azure"
 PATH: Final = "/speech/recognition/conversation/cognitiveservices/v1"

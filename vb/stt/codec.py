@@ -8,7 +8,7 @@ from vb.codecs.pcm import Pcm
 from vb.providers.failure import FailureCategory
 from vb.providers.reading import NONSENSE, ODD, category_of_close, closing_words, number_of, shown_words
 from vb.stt.base import Failed, Options, Read, Stamps
-from vb.web.websocket import Message
+from vb.web.message import Message
 
 
 class PlainCodec(ABC):

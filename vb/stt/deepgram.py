@@ -20,7 +20,7 @@ from vb.stt.base import (
     Turn,
 )
 from vb.stt.codec import PlainCodec, to_ms
-from vb.web.websocket import Message
+from vb.web.message import Message
 
 NAME: Final = "deepgram"
 DEFAULT_MODEL: Final = "nova-3"

@@ -25,7 +25,7 @@ from vb.stt.base import (
 )
 from vb.stt.codec import PlainCodec, to_ms
 from vb.stt.deepgram import category_of_code
-from vb.web.websocket import Message
+from vb.web.message import Message
 
 NAME: Final = "deepgram_flux"
 ENGLISH_MODEL: Final = "flux-general-en"

@@ -24,7 +24,7 @@ from vb.stt.base import (
     Stamps,
 )
 from vb.stt.codec import PlainCodec, pcm_bytes
-from vb.web.websocket import Message
+from vb.web.message import Message
 
 NAME: Final = "elevenlabs"
 DEFAULT_MODEL: Final = "scribe_v2_realtime"

@@ -12,7 +12,7 @@ from vb.tts.base import Done, Spoken, Voice
 from vb.tts.http import HttpRequest
 from vb.tts.stream import JsonStream, one_line
 from vb.tts.text import split_text
-from vb.web.websocket import Message
+from vb.web.message import Message
 
 MAX_MESSAGE_CHARS: Final = 2_000
 

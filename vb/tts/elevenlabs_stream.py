@@ -23,7 +23,7 @@ from vb.providers.reading import (
 from vb.tts.base import Audio, Done, Mark, Spoken, Voice
 from vb.tts.http import HttpRequest
 from vb.tts.stream import JsonStream, one_line
-from vb.web.websocket import Message
+from vb.web.message import Message
 
 INACTIVITY_S: Final = 60
 """A context to which nothing is said for so long is closed by the provider."""

@@ -16,7 +16,7 @@ from vb.providers.reading import NONSENSE, ODD, category_of_close, closing_words
 from vb.tts.answer import AnswerAudio
 from vb.tts.base import Audio, Spoken, Voice
 from vb.tts.http import HttpRequest, HttpVoices, Outside
-from vb.web.websocket import Message
+from vb.web.message import Message
 
 _RATES_HZ: Final = (24_000, 16_000, 8_000)
 _CODE: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")

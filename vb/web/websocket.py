@@ -13,7 +13,7 @@ import os
 import struct
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final, TypeAlias
+from typing import Final
 
 import h11
 import numpy as np
@@ -34,18 +34,9 @@ from wsproto.extensions import Extension, PerMessageDeflate
 from wsproto.utilities import ProtocolError
 
 from vb.web.errors import HandshakeFailed, WebSocketClosed
+from vb.web.message import ABNORMAL, NORMAL, NOT_TEXT, POLICY_VIOLATION, TOO_LARGE, Message
 from vb.web.policy import UrlTarget
 
-Message: TypeAlias = bytes | str
-"""A message: bytes are a binary one, text is a text one."""
-
-NORMAL: Final = 1000
-PROTOCOL_ERROR: Final = 1002
-ABNORMAL: Final = 1006
-"""Stands for the code of a peer that gave none, because the connection broke."""
-NOT_TEXT: Final = 1007
-POLICY_VIOLATION: Final = 1008
-TOO_LARGE: Final = 1009
 _TEXT_FRAME: Final = 0x81
 _BINARY_FRAME: Final = 0x82
 _MASKED: Final = 0x80
