@@ -131,7 +131,8 @@ class Rooms(Table[Room]):
         try:
             await self._stop_features(room)
         finally:
-            await self._finish(room, "room_deleted")
+            with trio.CancelScope(shield=True):
+                await self._finish(room, "room_deleted")
             self._closing.discard(room_id)
 
     async def _stop_features(self, room: Room) -> None:
@@ -145,8 +146,7 @@ class Rooms(Table[Room]):
 
     async def _finish(self, room: Room, leg_reason: str) -> None:
         try:
-            with trio.CancelScope(shield=True):
-                await spread(self._end(room, leg_reason))
+            await spread(self._end(room, leg_reason))
         except Exception:  # the room boundary again: a fault in its end is the end of that
             self._failed(room)
 
@@ -171,7 +171,8 @@ class Rooms(Table[Room]):
             self._failed(room)
             if self.find(room.id) is room:
                 self.pop(room.id)
-                await self._finish(room, "mixer_panic")
+                with trio.CancelScope(shield=True):
+                    await self._finish(room, "mixer_panic")
 
     def _failed(self, room: Room) -> None:
         self.recovered("engine", "room")
