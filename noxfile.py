@@ -33,7 +33,7 @@ nox.options.sessions = [
 ]
 
 ROOT = Path(__file__).parent
-FOLDERS = ("vb", "tests", "conformance", "interop", "bench", "fuzz", "deploy", "docs")
+FOLDERS = ("vb", "tests", "conformance", "interop", "bench", "fuzz", "deploy", "docs", "stubs")
 CODE = [name for name in FOLDERS if (ROOT / name).is_dir()]
 MAX_MODULE_LINES = 500
 MAX_SECOND_LOOKS = 6

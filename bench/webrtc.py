@@ -25,7 +25,6 @@ from bench.server import Server, ServerFailed, late_percent, running_server, tic
 from bench.services import running_callers
 from bench.window import TICK_S, StageWatch
 
-UP_LIMIT_S: Final = 90.0
 MOST_MISSED: Final = 0.8
 """Share of the further legs that must be up by the end: the last ones come too late."""
 

@@ -50,7 +50,6 @@ from vb.tts.local import LocalVoices
 from vb.tts.tasks.cache import SpeechCache
 from vb.tts.tasks.catalog import asked_providers
 from vb.tts.tasks.voices import StagingLimits, Voices
-from vb.turns import Turns
 from vb.waleg.kind import WhatsAppLegs
 from vb.web.policy import FetchPolicy
 from vb.web.tasks.client import WebClient
@@ -160,7 +159,6 @@ def build_engine(
     players = Players(ids, Fetcher(web, blocking=decoders), decoders)
     metrics, life, bridges = Metrics(), Lifetime(), Bridges()
     local_speech = build_local_speech(config.local_speech)
-    turns = Turns(partial(metrics.recovered, "engine", "turn"))
     agents = Agents(ids, web, plane, local_speech)
     agents.watching.on_fault = partial(metrics.recovered, "agents", "ear")
     bus.subscribe(metrics.observe)
@@ -171,7 +169,6 @@ def build_engine(
         metrics=metrics,
         ids=ids,
         life=life,
-        turns=turns,
         web=web,
         look_up=NameServers(config.server.dns_servers).look_up,
         plane=plane,
@@ -192,7 +189,6 @@ def build_engine(
             hooks=hooks,
             metrics=metrics,
             life=life,
-            turns=turns,
             nursery=legs,
             cap=config.server.max_legs,
             calls_per_second=config.server.max_calls_per_second,
@@ -209,7 +205,6 @@ def build_engine(
             metrics=metrics,
             plane=plane,
             life=life,
-            turns=turns,
             layer=rooms,
             ids=ids,
             bridges=bridges,

@@ -29,7 +29,6 @@ from vb.rooms.registry import Rooms
 from vb.rtp.ports import PortPool
 from vb.stt.tasks.transcripts import Transcripts
 from vb.tts.tasks.voices import Voices
-from vb.turns import Turns
 from vb.web.tasks.client import WebClient
 from vb.webrtc.dtls import DtlsContext
 
@@ -40,7 +39,6 @@ class Engine:
 
     Attributes:
         life: where the server stands between its start and its end.
-        turns: spreads what a burst of endings costs.
         web: the way out to other servers.
         look_up: asks the name servers.
         ports: the pool of ports for RTP.
@@ -61,7 +59,6 @@ class Engine:
     metrics: Metrics
     ids: IdSource
     life: Lifetime
-    turns: Turns
     web: WebClient
     look_up: LookUp
     plane: Plane

@@ -59,9 +59,5 @@ def add_figures(engine: Engine, grid: TickGrid) -> None:
         for outcome, count in found.outcomes.items():
             yield "recording_uploads", "Uploads of recordings by outcome", count, {"outcome": outcome}
 
-    def names() -> Iterator[Reading]:
-        for asker in (engine.web,):
-            yield from asker.readings()
-
-    for source in (calls, plane, uploads, names):
+    for source in (calls, plane, uploads, engine.web.readings):
         engine.metrics.add_source(source)

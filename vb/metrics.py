@@ -27,7 +27,7 @@ RECOVERED: Final = {
     "agents": ("ear",),
     "api": ("connection", "request"),
     "commands": ("call",),
-    "engine": ("leg", "room", "turn"),
+    "engine": ("leg", "room"),
     "legs": ("task",),
     "quic": ("connection", "session"),
     "slots": ("leg", "room"),

@@ -39,6 +39,7 @@ from vb.layers import open_layer
 from vb.mixer.tasks import run_plane
 from vb.moqleg.kind import MoqLegs
 from vb.tracing.tasks import Tracing
+from vb.turns import spread
 
 CLEANUP_SHARE: Final = 0.6
 """Which part of the stop time-out legs and recordings may take to end."""
@@ -146,7 +147,6 @@ async def open_server(config: Config | None = None, *, http: bool = True) -> Asy
         await transports.start(engine.recorders.storage.uploads.run, name="uploads")
         transports.start_soon(engine.recorders.recover, name="recovery of recordings")
         await transports.start(engine.agents.farewells.run, name="goodbyes to agents")
-        transports.start_soon(engine.turns.run, name="turns")
         tracing = Tracing(config.tracing, bus, engine.ids, web)
         engine.metrics.add_source(tracing.readings)
         transports.start_soon(tracing.run, name="traces")
@@ -248,8 +248,7 @@ async def _stop(engine: Engine, webhooks: WebhookDispatcher) -> float:
 
 async def _end_everything(engine: Engine) -> None:
     """End the legs, and then what is left in rooms."""
-    for leg in engine.legs:
-        leg.hangup("server_shutdown")
+    await spread(leg.hangup("server_shutdown") for leg in engine.legs)
     await engine.legs.wait_idle()
     for room in engine.rooms:
         await room.stop_features()

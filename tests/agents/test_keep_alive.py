@@ -10,10 +10,10 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from vb.agents.base import Message
 from vb.agents.deepgram import DeepgramCodec, DeepgramOptions
 from vb.agents.tasks import session as session_module
 from vb.agents.tasks.session import Session
+from vb.web.message import Message
 
 ALIVE = '{"type":"KeepAlive"}'
 FRAME = np.zeros(320, np.int16)

@@ -12,9 +12,9 @@ import trio.testing
 
 from vb.api.flow import Flow
 from vb.api.media_socket import UNSENT_BYTES, ServerSocket
+from vb.web.message import Message
 from vb.web.websocket import client_frame
 from vb.wsleg.socket import SocketEnd
-from vb.wsleg.wire import Message
 
 
 class Line:

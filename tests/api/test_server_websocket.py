@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vb.api.server_websocket import Message, ServerWebSocket, server_frame, unmask
+from vb.api.server_websocket import ServerWebSocket, server_frame, unmask
+from vb.web.message import Message
 from vb.web.websocket import client_frame
 
 KEY = b"\x01\x80\xff\x7f"

@@ -75,3 +75,16 @@ async def test_a_failing_room_ends_with_its_legs_and_no_other_does(config: Confi
         assert counted(server) == {("engine", "room")}
         await first.hear(60)
         assert first.tones() == {700}
+
+
+async def test_a_fault_in_the_end_of_a_room_costs_neither_its_id_nor_the_server(config: Config) -> None:
+    async with open_server(config, http=False) as server:
+        await server.call("create_room", id="r")
+
+        def fail() -> None:
+            raise RuntimeError("broken room")
+
+        server.engine.rooms.get("r").close = fail  # type: ignore[method-assign]  # nothing outside can cause it
+        await server.call("delete_room", id="r")
+        await server.call("create_room", id="r")
+        assert counted(server) == {("engine", "room")}

@@ -208,10 +208,10 @@ async def test_a_muted_leg_is_still_heard_by_its_transcription(config: Config) -
         await at.server.call("room_stt_start", id="r", provider="deepgram_flux")
         await speak(program, "alpha bravo")
         texts = [event for event in await rest_of(at.events) if event["type"] == "stt.text"]
-        assert [(text.get("room_id"), text["text"]) for text in texts] == [
-            (None, "alpha bravo"),
+        assert sorted((text.get("room_id") or "", text["text"]) for text in texts) == [
+            ("", "alpha bravo"),
             ("r", "alpha bravo"),
-        ] or [text.get("room_id") for text in texts] == ["r", None]
+        ]
 
 
 async def test_a_phone_is_heard_and_its_last_word_comes_before_its_end(config: Config) -> None:

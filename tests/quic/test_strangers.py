@@ -14,8 +14,6 @@ from tests.quic.world import SERVER, Client, World
 from vb.quic.endpoint import Limits
 from vb.quic.invariants import read_heading
 
-STRANGER = ("203.0.113.9", 9)
-
 
 def first_datagram() -> bytes:
     """Return what a client begins with."""

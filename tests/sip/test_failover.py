@@ -11,7 +11,6 @@ from vb.sip.hop import Hop
 from vb.sip.outbound import OutboundCall
 
 ELSEWHERE = Hop("udp", "127.0.0.1", 5069)
-BUSY = Refused(486, "Busy Here")
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from conformance.peers.stt_talk import TALKS, Talk
 from conformance.peers.stt_words import WORDS
 from tests.stt.test_codecs import make, url_of
 from vb.stt.base import Codec, FinalText, Options, Read
-from vb.web.websocket import Message
+from vb.web.message import Message
 
 Models = dict[str, type[BaseModel]]
 

@@ -13,7 +13,6 @@ from tests.support.ids import SequentialIds
 from vb.events.base import Event, Published
 from vb.events.bus import EventBus
 from vb.legs.leg import Leg
-from vb.turns import Turns
 
 
 class RecordingHost:
@@ -26,7 +25,6 @@ class RecordingHost:
         self.forgotten: list[str] = []
         self.faults: list[tuple[str, str]] = []
         self.stop_deadline = math.inf
-        self.turns = Turns()
         self.bus.subscribe(self._keep)
 
     def _keep(self, published: Published) -> None:

@@ -14,7 +14,6 @@ from vb.rooms.room import Room
 from vb.slots import TaskSlots
 
 RATE_HZ = 16_000
-FRAME = RATE_HZ // 50
 TIMEOUT_S = 10.0
 
 

@@ -384,19 +384,6 @@ def test_consent_that_runs_out_during_a_restart_waits_for_it() -> None:
     assert a.told[-1] == IceFailed("consent_lost")
 
 
-def test_a_refused_restart_is_forgotten() -> None:
-    a, b, network = pair()
-    meet(a, b)
-    network.run(1.0)
-    before = a.agent.local
-    assert a.agent.restart() != before
-    assert a.agent.restart() == a.agent.local
-    a.agent.withdraw_restart()
-    assert a.agent.local == before
-    network.run(60.0)
-    assert a.told == [CONNECTED_B]
-
-
 def test_a_candidate_of_an_older_generation_is_not_taken_for_the_new_one() -> None:
     a, b, network = pair()
     meet(a, b)

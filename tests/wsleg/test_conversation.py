@@ -7,11 +7,11 @@ import json
 import trio
 import trio.testing
 
+from vb.web.message import Message
 from vb.wsleg.audio_in import AudioIn
 from vb.wsleg.conversation import CONTROLS_PER_S, FLOOD_PAUSE_S, Conversation
 from vb.wsleg.losses import Counts, Loss, Losses
 from vb.wsleg.socket import Outbox, SocketEnd, Take
-from vb.wsleg.wire import Message
 
 
 class Wire:

@@ -127,7 +127,6 @@ class Mouth:
     Attributes:
         finished: True once nothing may be heard of it any more.
         dropped_ms: what had no room.
-        stale_ms: what came too late, of turns that had been interrupted.
         turn: the newest turn of which something was heard.
         played_ms: how much of it was heard.
         paused: whether it holds its tongue; it goes on at the same sample.
@@ -143,7 +142,6 @@ class Mouth:
         self.on_taken: Callable[[], None] = _do_nothing
         self.on_said: Callable[[float], None] | None = None
         self.dropped_ms = 0.0
-        self.stale_ms = 0.0
         self.turn = 0
         self._cut = -1
         self._format = audio_format
@@ -200,7 +198,6 @@ class Mouth:
         data, self._odd = data[:whole], data[whole:]
         length_ms = whole / size * 1000 / self._format.rate_hz
         if turn <= self._cut or self.finished:
-            self.stale_ms += length_ms
             return False
         if self.waiting_ms + length_ms > MAX_SPEECH_MS:
             self.dropped_ms += length_ms

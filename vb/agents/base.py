@@ -13,9 +13,7 @@ from typing import Literal, Protocol, TypeAlias
 from vb.agents.audio import AudioFormat
 from vb.codecs.pcm import Pcm
 from vb.providers.failure import FailureCategory
-
-Message: TypeAlias = bytes | str
-"""A message of the provider's WebSocket: bytes are a binary one, text is a text one."""
+from vb.web.message import Message
 
 ProviderName = Literal["elevenlabs", "vapi", "pipecat", "deepgram", "ultravox"]
 

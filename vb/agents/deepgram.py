@@ -7,26 +7,22 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from vb.agents.audio import AudioFormat
 from vb.agents.base import (
     Address,
     AgentEvent,
     Heard,
     HttpCall,
-    Interrupted,
     Latency,
-    Message,
     NotReady,
     Over,
     ProviderName,
-    Ready,
     Responded,
     Spoke,
-    over_by_close,
 )
+from vb.agents.codec import PlainCodec
 from vb.agents.messages import parse_object, text_at, words_at
-from vb.codecs.pcm import Pcm
 from vb.providers.failure import FailureCategory
+from vb.web.message import Message
 
 _LISTEN: Final = {"provider": {"type": "deepgram", "model": "nova-3"}}
 _THINK: Final = {"provider": {"type": "open_ai", "model": "gpt-4o-mini"}}
@@ -57,26 +53,16 @@ class DeepgramOptions:
     language: str | None = None
 
 
-class DeepgramCodec:
+class DeepgramCodec(PlainCodec):
     """One conversation; a turn ends when the user starts to speak."""
 
     provider: ProviderName = "deepgram"
-    block_ms = 60
-    interruption_ms = 0
     keep_alive_s: float | None = 8.0
 
     def __init__(self, options: DeepgramOptions) -> None:
-        self.hears = self.says = AudioFormat()
-        self.agent_id = options.stored_agent or ""
+        super().__init__(options.stored_agent or "")
         self._options = options
         self._conversation_id = ""
-        self._ready = False
-        self._turn = 0
-        self._replies: list[Message] = []
-
-    def prepare(self) -> HttpCall | None:
-        """Nothing has to be asked for before."""
-        return None
 
     def prepared(self, status: int, body: bytes) -> Address:
         """Connect with the key."""
@@ -103,18 +89,6 @@ class DeepgramCodec:
         settings["audio"] = {"input": plain, "output": {**plain, "container": "none"}}
         yield json.dumps(settings, ensure_ascii=False)
 
-    def ready_within_s(self) -> tuple[float, bool]:
-        """Wait until the settings are applied."""
-        return 10.0, False
-
-    def timed_out(self) -> Iterable[AgentEvent]:
-        """Without settings there is no conversation."""
-        return ()
-
-    def audio(self, pcm: Pcm) -> Message:
-        """Write a block."""
-        return self.hears.encode(pcm)
-
     def receive(self, message: Message) -> Iterable[AgentEvent]:
         """Read a message."""
         if isinstance(message, bytes):
@@ -125,12 +99,10 @@ class DeepgramCodec:
         match found.get("type"):
             case "Welcome":
                 self._conversation_id = words_at(found, "request_id") or words_at(found, "session_id")
-            case "SettingsApplied" if not self._ready:
-                self._ready = True
-                yield Ready(self._conversation_id)
+            case "SettingsApplied":
+                yield from self._begin(self._conversation_id)
             case "UserStartedSpeaking":
-                yield Interrupted(self._turn)
-                self._turn += 1
+                yield from self._interrupted()
             case "ConversationText":
                 text = words_at(found, "content")
                 if text and found.get("role") == "user":
@@ -154,11 +126,6 @@ class DeepgramCodec:
                 answer |= {"type": "FunctionCallResponse", "content": "this client has no functions"}
                 self._replies.append(json.dumps(answer))
 
-    def replies(self) -> list[Message]:
-        """Return answers to calls of functions."""
-        found, self._replies = self._replies, []
-        return found
-
     def inject(self, text: str, *, respond: bool) -> Iterable[Message] | HttpCall:
         """Let the agent say a text when it is its turn, or answer it as if the user had said it."""
         if not self._ready:
@@ -168,21 +135,9 @@ class DeepgramCodec:
         fields = {"type": "InjectAgentMessage", "message": text, "behavior": "queue"}
         return [json.dumps(fields, ensure_ascii=False)]
 
-    def clear(self, played_ms: int) -> Iterable[Message]:
-        """It judges interruptions itself, and has no message for those of others."""
-        return ()
-
     def keep_alive(self) -> Iterable[Message]:
         """Say that we are there."""
         return ['{"type":"KeepAlive"}']
-
-    def goodbye(self) -> tuple[Iterable[Message], HttpCall | None]:
-        """Close the socket, which ends the conversation."""
-        return (), None
-
-    def closed(self, code: int, reason: str) -> Over:
-        """Say whether it was meant."""
-        return over_by_close(self.provider, code, reason)
 
 
 def _is_number(value: object) -> bool:

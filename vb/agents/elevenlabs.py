@@ -17,20 +17,19 @@ from vb.agents.base import (
     Heard,
     HttpCall,
     Interrupted,
-    Message,
     NotReady,
     Over,
     ProviderName,
-    Ready,
     Responded,
     Spoke,
-    over_by_close,
     told_close,
 )
+from vb.agents.codec import PlainCodec
 from vb.agents.messages import number_at, object_at, parse_object, text_at, words_at
 from vb.codecs.pcm import Pcm
-from vb.providers.failure import ProviderFailed, category_of_status
+from vb.providers.failure import ProviderFailed
 from vb.providers.reading import read_base64
+from vb.web.message import Message
 
 _NOT_ENABLED: Final = 1008
 """Closes a conversation whose overrides the agent's settings do not allow."""
@@ -58,21 +57,14 @@ class ElevenLabsOptions:
     dynamic_variables: Mapping[str, Any] = field(default_factory=dict)
 
 
-class ElevenLabsCodec:
+class ElevenLabsCodec(PlainCodec):
     """One conversation; the agent's turns are numbered by the event ids of its audio."""
 
     provider: ProviderName = "elevenlabs"
-    block_ms = 60
-    interruption_ms = 0
-    keep_alive_s: float | None = None
 
     def __init__(self, options: ElevenLabsOptions) -> None:
-        self.hears = self.says = AudioFormat()
-        self.agent_id = options.agent_id
+        super().__init__(options.agent_id)
         self._options = options
-        self._replies: list[Message] = []
-        self._ready = False
-        self._turn = 0
 
     @property
     def _socket_url(self) -> str:
@@ -93,11 +85,7 @@ class ElevenLabsCodec:
             return Address(self._socket_url)
         if status == 404:
             return Address(self._socket_url, {"xi-api-key": self._options.key})
-        if status >= 300:
-            raise ProviderFailed(
-                category_of_status(status), f"elevenlabs: status {status} when asked for a signed URL"
-            )
-        url = text_at(parse_object(body), "signed_url")
+        url = text_at(self._answered(status, body, "when asked for a signed URL"), "signed_url")
         if not url:
             raise ProviderFailed("unknown", "elevenlabs: no signed URL in the answer")
         # The operator's server stands in for the real one wherever a base URL is set.
@@ -117,14 +105,6 @@ class ElevenLabsCodec:
             dynamic_variables=dict(self._options.dynamic_variables),
             source_info={"source": "unknown", "version": "1"},
         )
-
-    def ready_within_s(self) -> tuple[float, bool]:
-        """Wait for the metadata."""
-        return 10.0, False
-
-    def timed_out(self) -> Iterable[AgentEvent]:
-        """Without metadata there is no conversation."""
-        return ()
 
     def audio(self, pcm: Pcm) -> Message:
         """Write a block."""
@@ -191,14 +171,7 @@ class ElevenLabsCodec:
         except ValueError as error:
             yield Over("unsupported_format", "permanent_input", f"elevenlabs: {error}")
             return
-        if not self._ready:
-            self._ready = True
-            yield Ready(words_at(event, "conversation_id"))
-
-    def replies(self) -> list[Message]:
-        """Return answers to pings and tool calls."""
-        found, self._replies = self._replies, []
-        return found
+        yield from self._begin(words_at(event, "conversation_id"))
 
     def inject(self, text: str, *, respond: bool) -> Iterable[Message] | HttpCall:
         """Let the agent know a text, or answer it."""
@@ -206,23 +179,11 @@ class ElevenLabsCodec:
             raise NotReady
         return [_json(type="user_message" if respond else "contextual_update", text=text)]
 
-    def clear(self, played_ms: int) -> Iterable[Message]:
-        """It judges interruptions itself, and has no message for those of others."""
-        return ()
-
-    def keep_alive(self) -> Iterable[Message]:
-        """Say nothing: its pings are answered."""
-        return ()
-
-    def goodbye(self) -> tuple[Iterable[Message], HttpCall | None]:
-        """Close the socket, which ends the conversation."""
-        return (), None
-
     def closed(self, code: int, reason: str) -> Over:
         """Tell a refusal of the overrides from an ordinary end."""
         if code == _NOT_ENABLED or (not self._ready and code != 1000):
             return Over("refused", "permanent_input", told_close(self.provider, code, reason))
-        return over_by_close(self.provider, code, reason)
+        return super().closed(code, reason)
 
 
 def _format(name: str) -> AudioFormat:

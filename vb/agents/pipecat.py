@@ -13,20 +13,18 @@ from vb.agents.base import (
     AgentEvent,
     Heard,
     HttpCall,
-    Interrupted,
-    Message,
     NotReady,
     Over,
     ProviderName,
-    Ready,
     Responded,
     Spoke,
-    over_by_close,
 )
+from vb.agents.codec import PlainCodec
 from vb.agents.messages import flag_at, object_at, parse_object, words_at
 from vb.agents.protobuf import read_fields, write_bytes, write_number
 from vb.codecs.pcm import Pcm
 from vb.providers.reading import words
+from vb.web.message import Message
 
 _RTVI: Final = "rtvi-ai"
 _BUSY: Final = 1013
@@ -44,28 +42,20 @@ class _Frame(IntEnum):
     INTERRUPTION = 5
 
 
-class PipecatCodec:
+class PipecatCodec(PlainCodec):
     """One conversation with a bot at a URL; a turn ends with an interruption."""
 
     provider: ProviderName = "pipecat"
     block_ms = 20
-    keep_alive_s: float | None = None
 
     def __init__(self, url: str, *, interruption_ms: int = 0) -> None:
+        super().__init__()
         self.interruption_ms = interruption_ms
-        self.hears = self.says = AudioFormat()
-        self.agent_id = ""
         self._url = url
-        self._turn = 0
         self._open = False
-        self._ready = False
         self._rtvi = False
         self._user_inputs = False
         self._bot_outputs = False
-
-    def prepare(self) -> HttpCall | None:
-        """Nothing has to be asked for before."""
-        return None
 
     def prepared(self, status: int, body: bytes) -> Address:
         """Connect to the URL of the request."""
@@ -83,12 +73,7 @@ class PipecatCodec:
 
     def timed_out(self) -> Iterable[AgentEvent]:
         """A bot without RTVI is there as soon as its socket is."""
-        yield from self._begin()
-
-    def _begin(self) -> Iterable[AgentEvent]:
-        if not self._ready:
-            self._ready = True
-            yield Ready(self._url)
+        yield from self._begin(self._url)
 
     def audio(self, pcm: Pcm) -> Message:
         """Write a block as AudioRawFrame."""
@@ -136,17 +121,13 @@ class PipecatCodec:
         if channels == 2:
             audio = said.encode(said.decode(audio)[: len(audio) // 4 * 2 : 2])
         self.says = said
-        yield from self._begin()
+        yield from self._begin(self._url)
         if audio:
             yield Spoke(audio, self._turn)
 
     def _heard(self, text: str, is_final: bool) -> Iterable[AgentEvent]:
         if text:
             yield Heard(text, is_final)
-
-    def _interrupted(self) -> Iterable[AgentEvent]:
-        yield Interrupted(self._turn)
-        self._turn += 1
 
     def _message(self, value: int | bytes | None) -> Iterable[AgentEvent]:
         found = parse_object(value) if isinstance(value, bytes) else {}
@@ -155,7 +136,7 @@ class PipecatCodec:
         match kind:
             case "bot-ready":
                 self._rtvi = True
-                yield from self._begin()
+                yield from self._begin(self._url)
             case "user-input":
                 # The bot says the same words in an older message too: the first kind that comes is taken.
                 self._user_inputs = True
@@ -175,10 +156,6 @@ class PipecatCodec:
                 yield Over("provider_error", "unknown", f"pipecat: {told}"[:200])
             case str() if kind in _INTERRUPTIONS:
                 yield from self._interrupted()
-
-    def replies(self) -> list[Message]:
-        """Nothing that is received wants an answer."""
-        return []
 
     def inject(self, text: str, *, respond: bool) -> Iterable[Message] | HttpCall:
         """Give the model a text; a bot without RTVI can only be made to say it."""
@@ -200,19 +177,11 @@ class PipecatCodec:
         self._turn += 1
         yield write_bytes(_Frame.INTERRUPTION, b"")
 
-    def keep_alive(self) -> Iterable[Message]:
-        """It wants none."""
-        return ()
-
-    def goodbye(self) -> tuple[Iterable[Message], HttpCall | None]:
-        """Close the socket, which ends the conversation."""
-        return (), None
-
     def closed(self, code: int, reason: str) -> Over:
         """Say whether it was meant; a bot that talks to somebody else is busy."""
         if code == _BUSY:
             return Over("busy", "rate_limited", "pipecat: the bot talks to somebody else")
-        return over_by_close(self.provider, code, reason)
+        return super().closed(code, reason)
 
 
 def _text(value: int | bytes | None) -> str:

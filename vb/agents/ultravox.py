@@ -8,26 +8,12 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import quote
 
-from vb.agents.audio import AudioFormat
-from vb.agents.base import (
-    Address,
-    AgentEvent,
-    Heard,
-    HttpCall,
-    Interrupted,
-    Message,
-    NotReady,
-    Over,
-    ProviderName,
-    Ready,
-    Responded,
-    Spoke,
-    over_by_close,
-)
+from vb.agents.base import Address, AgentEvent, Heard, HttpCall, NotReady, ProviderName, Responded, Spoke
+from vb.agents.codec import PlainCodec
 from vb.agents.messages import flag_at, number_at, parse_object, text_at, words_at
-from vb.codecs.pcm import Pcm
-from vb.providers.failure import ProviderFailed, category_of_status
+from vb.providers.failure import ProviderFailed
 from vb.providers.reading import MAX_TEXT_CHARS, words
+from vb.web.message import Message
 
 BUFFER_MS: Final = 30_000
 """How far the provider may be ahead: what it has sent and is not heard yet can be taken back here."""
@@ -56,23 +42,16 @@ class UltravoxOptions:
     template_context: Mapping[str, Any] = field(default_factory=dict)
 
 
-class UltravoxCodec:
+class UltravoxCodec(PlainCodec):
     """One call; a turn ends when the provider says that its audio is to be forgotten."""
 
     provider: ProviderName = "ultravox"
-    block_ms = 60
-    interruption_ms = 0
-    keep_alive_s: float | None = None
 
     def __init__(self, options: UltravoxOptions) -> None:
-        self.hears = self.says = AudioFormat()
-        self.agent_id = options.agent_id or ""
+        super().__init__(options.agent_id or "")
         self._options = options
         self._call_id = ""
-        self._ready = False
-        self._turn = 0
         self._parts: dict[int, str] = {}
-        self._replies: list[Message] = []
 
     def prepare(self) -> HttpCall | None:
         """Create the call."""
@@ -97,18 +76,12 @@ class UltravoxCodec:
 
     def prepared(self, status: int, body: bytes) -> Address:
         """Take the URL at which the call is joined."""
-        if not 200 <= status < 300:
-            raise ProviderFailed(category_of_status(status), f"ultravox: status {status} for the call")
-        found = parse_object(body)
+        found = self._answered(status, body, "for the call")
         self._call_id = words_at(found, "callId")
         url = text_at(found, "joinUrl")
         if not url:
             raise ProviderFailed("unknown", "ultravox: no joinUrl in the answer")
         return Address(url, foreign=True)
-
-    def opened(self) -> Iterable[Message]:
-        """Say nothing: the call has been described."""
-        return ()
 
     def ready_within_s(self) -> tuple[float, bool]:
         """Wait for call_started; a server that does not say it has taken the socket all the same."""
@@ -116,21 +89,12 @@ class UltravoxCodec:
 
     def timed_out(self) -> Iterable[AgentEvent]:
         """The socket is open, so the call is joined."""
-        yield from self._begin()
-
-    def _begin(self) -> Iterable[AgentEvent]:
-        if not self._ready:
-            self._ready = True
-            yield Ready(self._call_id)
-
-    def audio(self, pcm: Pcm) -> Message:
-        """Write a block."""
-        return self.hears.encode(pcm)
+        yield from self._begin(self._call_id)
 
     def receive(self, message: Message) -> Iterable[AgentEvent]:
         """Read a message."""
         if isinstance(message, bytes):
-            yield from self._begin()
+            yield from self._begin(self._call_id)
             if message:
                 yield Spoke(message, self._turn)
             return
@@ -138,10 +102,9 @@ class UltravoxCodec:
         match found.get("type"):
             case "call_started":
                 self._call_id = words_at(found, "callId") or self._call_id
-                yield from self._begin()
+                yield from self._begin(self._call_id)
             case "playback_clear_buffer":
-                yield Interrupted(self._turn)
-                self._turn += 1
+                yield from self._interrupted()
             case "transcript":
                 yield from self._transcript(found)
             case "client_tool_invocation":
@@ -176,11 +139,6 @@ class UltravoxCodec:
         elif role == "agent":
             yield Responded(text, is_final)
 
-    def replies(self) -> list[Message]:
-        """Return answers to tool calls."""
-        found, self._replies = self._replies, []
-        return found
-
     def inject(self, text: str, *, respond: bool) -> Iterable[Message] | HttpCall:
         """Put a text into the conversation; what is only to be known is read with the next turn."""
         if not self._ready:
@@ -190,18 +148,6 @@ class UltravoxCodec:
             json.dumps({"type": "user_text_message", "text": text, "urgency": urgency}, ensure_ascii=False)
         ]
 
-    def clear(self, played_ms: int) -> Iterable[Message]:
-        """It judges interruptions itself, and has no message for those of others."""
-        return ()
-
-    def keep_alive(self) -> Iterable[Message]:
-        """It wants none."""
-        return ()
-
     def goodbye(self) -> tuple[Iterable[Message], HttpCall | None]:
         """End the call."""
         return ['{"type":"hang_up"}'], None
-
-    def closed(self, code: int, reason: str) -> Over:
-        """Say whether it was meant."""
-        return over_by_close(self.provider, code, reason)

@@ -7,26 +7,22 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from vb.agents.audio import AudioFormat
 from vb.agents.base import (
     Address,
     AgentEvent,
     CannotInject,
     Heard,
     HttpCall,
-    Interrupted,
-    Message,
     NotReady,
     Over,
     ProviderName,
-    Ready,
     Responded,
     Spoke,
-    over_by_close,
 )
+from vb.agents.codec import PlainCodec
 from vb.agents.messages import object_at, parse_object, text_at, words_at
-from vb.codecs.pcm import Pcm
-from vb.providers.failure import ProviderFailed, category_of_status
+from vb.providers.failure import ProviderFailed
+from vb.web.message import Message
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,22 +44,17 @@ class VapiOptions:
     variable_values: Mapping[str, Any] = field(default_factory=dict)
 
 
-class VapiCodec:
+class VapiCodec(PlainCodec):
     """One call; a turn ends when the user interrupts it."""
 
     provider: ProviderName = "vapi"
     block_ms = 20
-    interruption_ms = 0
-    keep_alive_s: float | None = None
 
     def __init__(self, options: VapiOptions) -> None:
-        self.hears = self.says = AudioFormat()
-        self.agent_id = options.assistant_id
+        super().__init__(options.assistant_id)
         self._options = options
         self._call_id = ""
         self._control_url = ""
-        self._ready = False
-        self._turn = 0
 
     @property
     def _bearer(self) -> dict[str, str]:
@@ -87,9 +78,7 @@ class VapiCodec:
 
     def prepared(self, status: int, body: bytes) -> Address:
         """Take the URLs of the call, where old and new answers have them."""
-        if not 200 <= status < 300:
-            raise ProviderFailed(category_of_status(status), f"vapi: status {status} for the call")
-        found = parse_object(body)
+        found = self._answered(status, body, "for the call")
         monitor = object_at(found, "monitor")
         url = (
             text_at(object_at(found, "transport"), "websocketCallUrl")
@@ -103,22 +92,13 @@ class VapiCodec:
             raise ProviderFailed("unknown", "vapi: no WebSocket in the answer")
         return Address(url, foreign=True)
 
-    def opened(self) -> Iterable[Message]:
-        """Say nothing: the call has been described."""
-        return ()
-
     def ready_within_s(self) -> tuple[float, bool]:
         """There is no handshake beyond the socket's."""
         return 0.0, True
 
     def timed_out(self) -> Iterable[AgentEvent]:
         """The socket is open, so the call is."""
-        self._ready = True
-        yield Ready(self._call_id)
-
-    def audio(self, pcm: Pcm) -> Message:
-        """Write a block."""
-        return self.hears.encode(pcm)
+        yield from self._begin(self._call_id)
 
     def receive(self, message: Message) -> Iterable[AgentEvent]:
         """Read a message."""
@@ -145,14 +125,6 @@ class VapiCodec:
             case "hang" | "end-of-call-report":
                 yield Over("provider_closed")
 
-    def _interrupted(self) -> Iterable[AgentEvent]:
-        yield Interrupted(self._turn)
-        self._turn += 1
-
-    def replies(self) -> list[Message]:
-        """Nothing that is received wants an answer."""
-        return []
-
     def inject(self, text: str, *, respond: bool) -> Iterable[Message] | HttpCall:
         """Add a message to the conversation, through the URL that controls the call."""
         if not self._ready:
@@ -163,14 +135,6 @@ class VapiCodec:
         body = {"type": "add-message", "message": {"role": role, "content": text}}
         return self._control(body)
 
-    def clear(self, played_ms: int) -> Iterable[Message]:
-        """It judges interruptions itself, and has no message for those of others."""
-        return ()
-
-    def keep_alive(self) -> Iterable[Message]:
-        """It wants none."""
-        return ()
-
     def goodbye(self) -> tuple[Iterable[Message], HttpCall | None]:
         """End the call: its silence time-out is billed."""
         call = self._control({"type": "end-call"}) if self._control_url else None
@@ -179,7 +143,3 @@ class VapiCodec:
     def _control(self, body: Mapping[str, Any]) -> HttpCall:
         content = json.dumps(body, ensure_ascii=False).encode("utf-8", "replace")
         return HttpCall("POST", self._control_url, self._bearer, content, foreign=True)
-
-    def closed(self, code: int, reason: str) -> Over:
-        """Say whether it was meant."""
-        return over_by_close(self.provider, code, reason)

@@ -12,8 +12,8 @@ import trio
 
 from vb.api.flow import Flow
 from vb.api.server_websocket import ServerWebSocket, ping_frame, server_frame
+from vb.web.message import Message
 from vb.wsleg.socket import SocketEnd, Take
-from vb.wsleg.wire import Message
 
 MAX_MESSAGE_BYTES: Final = 1_048_576
 UNSENT_BYTES: Final = 65_536

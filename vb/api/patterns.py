@@ -37,7 +37,6 @@ class Pattern:
     """
 
     def __init__(self, expression: str) -> None:
-        self.expression = expression
         self._compiled = _compile(expression)
         # The texts of events are few and come again and again.
         self._verdict = lru_cache(_VERDICTS)(self._search)

@@ -10,16 +10,10 @@ from __future__ import annotations
 
 import math
 import struct
-from typing import Final, TypeAlias
+from typing import Final
 
-Message: TypeAlias = bytes | str
-"""A message: bytes are a binary one, text is a text one."""
+from vb.web.message import NO_CODE, NORMAL, NOT_TEXT, PROTOCOL_ERROR, TOO_LARGE, Message
 
-NORMAL: Final = 1000
-PROTOCOL_ERROR: Final = 1002
-NO_CODE: Final = 1005
-NOT_TEXT: Final = 1007
-TOO_LARGE: Final = 1009
 MAX_FRAGMENTS: Final = 1024
 """Of one message of audio; whoever cuts it into more never ends it."""
 

@@ -7,7 +7,6 @@ import re
 from collections.abc import Awaitable, Callable
 from typing import Annotated, Any, Final, Literal
 
-import structlog
 from pydantic import Field
 
 from vb.agents.runtime.arguments import check_schema
@@ -31,8 +30,6 @@ from vb.tts.local import DEFAULT as DEFAULT_VOICE
 from vb.tts.local import NAME as LOCAL_VOICES
 from vb.tts.speech import check_voice
 from vb.web.errors import UrlRefused, WebError
-
-log = structlog.get_logger(__name__)
 
 MAX_TEXT_CHARS: Final = 16_384
 TOOL_S: Final = 10.0
@@ -153,7 +150,6 @@ class Deeds:
 
     def __init__(self, engine: Engine, owner: Owner, tools: dict[str, HttpTool], built_in: set[str]) -> None:
         self._engine = engine
-        self._owner = owner
         self._tools = tools
         self._built_in = built_in
         kind, _, self._id = owner.key.partition(" ")

@@ -364,7 +364,7 @@ class Leg(Capable):
         self.end_reason = reason
         self._ended_at = trio.current_time()
         self.host.release(self)
-        self.host.turns.take(self._leave)
+        self._leave()
         return True
 
     def _leave(self) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 from vb.events.bus import EventBus
-from vb.turns import Turns
 
 if TYPE_CHECKING:
     from vb.legs.leg import Leg
@@ -56,11 +55,6 @@ class LegHost(Protocol):
     @property
     def stop_deadline(self) -> float:
         """When cleaning up has to be over because the server stops."""
-        ...
-
-    @property
-    def turns(self) -> Turns:
-        """Gives ends of legs their turns."""
         ...
 
     def recovered(self, component: str, site: str) -> None:

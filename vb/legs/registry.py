@@ -20,7 +20,6 @@ from vb.limits.open_files import has_room, legs_fit
 from vb.limits.rate import RateLimit
 from vb.metrics import Metrics
 from vb.table import Table
-from vb.turns import Turns
 
 log = structlog.get_logger(__name__)
 
@@ -55,7 +54,6 @@ class Legs(Table[Leg]):
         hooks: forgets the webhook of a leg after its last event.
         metrics: counts faults that were contained.
         life: whether new legs are taken.
-        turns: when each of many legs may end.
         nursery: where their tasks live.
         cap: most legs at a time; 0 for no cap.
         calls_per_second: most new calls; 0 for no cap.
@@ -76,7 +74,6 @@ class Legs(Table[Leg]):
         hooks: HookTable,
         metrics: Metrics,
         life: Lifetime,
-        turns: Turns,
         nursery: trio.Nursery,
         cap: int = 0,
         calls_per_second: int = 0,
@@ -91,7 +88,6 @@ class Legs(Table[Leg]):
         self.open_texts = 0
         self._hooks = hooks
         self._metrics = metrics
-        self.turns = turns
         self._life = life
         self._nursery = nursery
         self._cap = cap
@@ -107,17 +103,9 @@ class Legs(Table[Leg]):
         Raises:
             Unavailable: the server stops, or a cap is reached.
         """
-        self.check_room()
+        self._check(has_room)
         if not self._rate.take(trio.current_time()):
             raise Unavailable("too many calls a second", retry_after_s=1)
-
-    def check_room(self) -> None:
-        """Refuse a new leg when there is no room for it.
-
-        Raises:
-            Unavailable: the server stops, or the cap on legs or the limit of open files is reached.
-        """
-        self._check(has_room)
 
     def check_place(self) -> None:
         """Refuse a leg that was let in a moment ago if others of its burst have taken what room there was.

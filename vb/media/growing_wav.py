@@ -47,11 +47,6 @@ class GrowingWav:
         self._narrower: list[WavFile] = []
         self._stretches: list[_Stretch] = []
 
-    @property
-    def temporary_files(self) -> int:
-        """How many temporary files there are."""
-        return len(self._narrower) + (self._file is not None)
-
     def widen(self, channels: int) -> None:
         """Go on with more channels.
 

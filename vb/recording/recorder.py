@@ -89,7 +89,6 @@ class Recorder:
         self.on_ready: Callable[[], None] = _do_nothing
         self.result: Recorded | None = None
         self.error: str | None = None
-        self.overrun = False
         self.dropped_frames = 0
         self._clock = clock
         self._max_queued_slots = max_queued_slots
@@ -224,7 +223,6 @@ class Recorder:
         self._pushed = 0
         self._slots += 1
         if len(self.queue) >= self._max_queued_slots:
-            self.overrun = True
             self.fail("the disk cannot keep up with the recording")
         elif len(self.queue) >= BATCH_SLOTS:
             self.on_ready()

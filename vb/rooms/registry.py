@@ -22,7 +22,7 @@ from vb.mixer.plane import Plane
 from vb.rooms.bridges import Bridges
 from vb.rooms.room import Room
 from vb.table import Table
-from vb.turns import Turns
+from vb.turns import spread
 
 log = structlog.get_logger(__name__)
 
@@ -36,7 +36,6 @@ class Rooms(Table[Room]):
         metrics: counts faults that were contained.
         plane: where their mixes are carried out.
         life: how long cleaning up may take.
-        turns: spreads the end of a large room.
         layer: where their tasks live.
         ids: draws ids for rooms without one.
         bridges: what joins them.
@@ -52,7 +51,6 @@ class Rooms(Table[Room]):
         metrics: Metrics,
         plane: Plane,
         life: Lifetime,
-        turns: Turns,
         layer: Layer,
         ids: IdSource,
         bridges: Bridges,
@@ -65,7 +63,6 @@ class Rooms(Table[Room]):
         self._hooks = hooks
         self._metrics = metrics
         self._life = life
-        self._turns = turns
         self._layer = layer
         self._ids = ids
         self._bridges = bridges
@@ -135,7 +132,7 @@ class Rooms(Table[Room]):
             await self._stop_features(room)
         finally:
             with trio.CancelScope(shield=True):
-                await self._turns.spread(self._end(room, "room_deleted"))
+                await self._finish(room, "room_deleted")
             self._closing.discard(room_id)
 
     async def _stop_features(self, room: Room) -> None:
@@ -146,6 +143,12 @@ class Rooms(Table[Room]):
             with trio.move_on_at(deadline, shield=True):
                 await room.stop_features()
             raise
+
+    async def _finish(self, room: Room, leg_reason: str) -> None:
+        try:
+            await spread(self._end(room, leg_reason))
+        except Exception:  # the room boundary again: a fault in its end is the end of that
+            self._failed(room)
 
     def _end(self, room: Room, leg_reason: str) -> Iterator[None]:
         """Let everybody go, tell of the room's end, and hang up, in steps between which others may run."""
@@ -165,12 +168,15 @@ class Rooms(Table[Room]):
         try:
             await room.run()
         except* Exception:  # the room boundary: a fault ends this room, never the server
-            self.recovered("engine", "room")
-            log.exception("room failed", room_id=room.id)
+            self._failed(room)
             if self.find(room.id) is room:
                 self.pop(room.id)
                 with trio.CancelScope(shield=True):
-                    await self._turns.spread(self._end(room, "mixer_panic"))
+                    await self._finish(room, "mixer_panic")
+
+    def _failed(self, room: Room) -> None:
+        self.recovered("engine", "room")
+        log.exception("room failed", room_id=room.id)
 
     # -- members -------------------------------------------------------------------------------------------
 

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
-import structlog
 import trio
 from numpy.typing import NDArray
 
@@ -23,8 +22,6 @@ from vb.mixer.room import RoomMix
 from vb.mixer.tasks import run_room
 from vb.rooms.routing import RoutingMatrix
 from vb.slots import TaskSlots
-
-log = structlog.get_logger(__name__)
 
 E = TypeVar("E", bound=LegOrRoomEvent)
 
@@ -287,13 +284,10 @@ class Room:
         Cancellation: recordings are finished before the mix ends.
         """
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._mix)
+            nursery.start_soon(run_room, self.mix, self.host.plane)
             async with self.slots.open():
                 await self._closed.wait()
             nursery.cancel_scope.cancel()
-
-    async def _mix(self) -> None:
-        await run_room(self.mix, self.host.plane)
 
     def close(self) -> None:
         """Let the room's task end."""

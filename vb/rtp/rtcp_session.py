@@ -84,9 +84,6 @@ class RtcpSession:
         self._counted: tuple[int, int, int] | None = None
         self._reported_packets = 0
         self.peer_report: PeerReport | None = None
-        self.received_packets = 0
-        self.malformed_packets = 0
-        self.goodbyes = 0
         # The first report comes early, so that the peer soon knows our name.
         self.deadline = now + self._interval_s() / 2
         """When to send the next report."""
@@ -159,18 +156,10 @@ class RtcpSession:
         return 0 if expected <= 0 or lost <= 0 else min(256 * lost // expected, _MAX_FRACTION)
 
     def receive(self, datagram: bytes, now: float) -> None:
-        """Take whatever arrived as RTCP; what is damaged is counted and dropped."""
-        packets = parse_rtcp(datagram)
-        if packets is None:
-            self.malformed_packets += 1
-            return
-        self.received_packets += 1
-        for packet in packets:
-            match packet:
-                case Report():
-                    self._receive_report(packet, now)
-                case Goodbye():
-                    self.goodbyes += 1
+        """Take whatever arrived as RTCP; what is damaged is dropped, and so is what needs no answer."""
+        for packet in parse_rtcp(datagram) or ():
+            if isinstance(packet, Report):
+                self._receive_report(packet, now)
 
     def _receive_report(self, report: Report, now: float) -> None:
         if report.sender is not None:

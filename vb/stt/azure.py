@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import struct
+from functools import partial
 from typing import Any, Final
 
 from vb.codecs.pcm import Pcm
@@ -17,7 +18,6 @@ from vb.stt.base import (
     RATE_HZ,
     Capabilities,
     Dial,
-    Failed,
     FinalText,
     Options,
     PartialText,
@@ -25,8 +25,8 @@ from vb.stt.base import (
     Service,
     Stamps,
 )
-from vb.stt.reading import failed, judge_close, read_safely
-from vb.web.websocket import Message
+from vb.stt.codec import PlainCodec, pcm_bytes
+from vb.web.message import Message
 
 NAME: Final = "azure"
 PATH: Final = "/speech/recognition/conversation/cognitiveservices/v1"
@@ -69,16 +69,13 @@ def locale(language: str) -> str:
     return f"{code}-{_REGIONS.get(code, code.upper())}"
 
 
-class AzureCodec:
+class AzureCodec(PlainCodec):
     """One connection to the conversation endpoint."""
 
+    name = NAME
+
     def __init__(self, base_url: str, options: Options, key: str, stamps: Stamps) -> None:
-        self.ready = True
-        self.over = False
-        self._base_url = base_url
-        self._options = options
-        self._key = key
-        self._stamps = stamps
+        super().__init__(base_url, options, key, stamps)
         self._request_id = stamps.new_id()
         self._begun = False
         self._finishing = False
@@ -99,7 +96,7 @@ class AzureCodec:
 
     def audio(self, pcm: Pcm) -> list[Message]:
         """Return audio; in front of it what begins a turn, when the last one has ended."""
-        data = pcm.astype("<i2", copy=False).tobytes()
+        data = pcm_bytes(pcm)
         self._sent_bytes += len(data)
         if self._begun:
             return [self._binary(data)]
@@ -120,14 +117,6 @@ class AzureCodec:
         self._finishing = True
         self.over = not self._begun
         return [self._binary(b"")] if self._begun else []
-
-    def receive(self, message: Message) -> list[Read]:
-        """Read a message."""
-        return read_safely(NAME, lambda: self._read(message))
-
-    def closed(self, code: int, reason: str) -> Failed:
-        """Judge a close frame."""
-        return judge_close(NAME, self._key, code, reason)
 
     def _read(self, message: Message) -> list[Read]:
         if not isinstance(message, str):
@@ -160,7 +149,7 @@ class AzureCodec:
     def _phrase(self, body: dict[str, Any]) -> list[Read]:
         status = body["RecognitionStatus"]
         if status == "Error":
-            return [failed(NAME, self._key, "service_unavailable", "cannot recognize speech now")]
+            return [self._failed("service_unavailable", "cannot recognize speech now")]
         text = ""
         if status == "Success":
             best = body.get("NBest")
@@ -199,8 +188,4 @@ class AzureCodec:
 def azure(config: AzureSpeechConfig) -> Service:
     """Return Azure AI Speech as its settings say."""
     base_url = config.base_url or f"https://{config.region}.stt.speech.microsoft.com"
-
-    def codec(options: Options, key: str, stamps: Stamps) -> AzureCodec:
-        return AzureCodec(base_url, options, key, stamps)
-
-    return Service(NAME, CAPABILITIES, config.api_key, codec)
+    return Service(NAME, CAPABILITIES, config.api_key, partial(AzureCodec, base_url))

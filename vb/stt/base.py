@@ -21,7 +21,7 @@ from pydantic import SecretStr
 
 from vb.codecs.pcm import Pcm
 from vb.providers.failure import FailureCategory
-from vb.web.websocket import Message
+from vb.web.message import Message
 
 RATE_HZ: Final = 16_000
 """Rate of the audio that every provider takes."""

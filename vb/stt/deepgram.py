@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, Final
 
-from vb.codecs.pcm import Pcm
 from vb.config.providers import DeepgramConfig
 from vb.providers.failure import FailureCategory
 from vb.providers.reading import read_object, text_of, websocket_url
@@ -12,18 +12,15 @@ from vb.stt.base import (
     RATE_HZ,
     Capabilities,
     Dial,
-    Failed,
     FinalText,
-    Options,
     PartialText,
     Range,
     Read,
     Service,
-    Stamps,
     Turn,
 )
-from vb.stt.reading import failed, judge_close, read_safely, to_ms
-from vb.web.websocket import Message
+from vb.stt.codec import PlainCodec, to_ms
+from vb.web.message import Message
 
 NAME: Final = "deepgram"
 DEFAULT_MODEL: Final = "nova-3"
@@ -36,19 +33,14 @@ CAPABILITIES: Final = Capabilities(
 )
 
 
-class DeepgramCodec:
+class DeepgramCodec(PlainCodec):
     """One connection to `/v1/listen`.
 
     Interim results are asked for even when nobody wants to see them: when a connection breaks they are the
-    words that would be lost.
+    words that would be lost. Of its close codes 1008 is for audio that cannot be decoded, 1011 for time-outs.
     """
 
-    def __init__(self, base_url: str, options: Options, key: str) -> None:
-        self.ready = True
-        self.over = False
-        self._base_url = base_url
-        self._options = options
-        self._key = key
+    name = NAME
 
     def dial(self) -> Dial:
         """Return where to connect to."""
@@ -70,14 +62,6 @@ class DeepgramCodec:
             websocket_url(self._base_url, "/v1/listen", query), {"Authorization": f"Token {self._key}"}
         )
 
-    def begin(self) -> list[Message]:
-        """Return nothing: audio may be sent at once."""
-        return []
-
-    def audio(self, pcm: Pcm) -> list[Message]:
-        """Return audio as it is."""
-        return [pcm.astype("<i2", copy=False).tobytes()]
-
     def finalize(self) -> list[Message]:
         """Ask for what was heard as final."""
         return ['{"type":"Finalize"}']
@@ -90,23 +74,16 @@ class DeepgramCodec:
         """Say that no audio will come."""
         return ['{"type":"CloseStream"}']
 
-    def receive(self, message: Message) -> list[Read]:
-        """Read a message."""
-        return read_safely(NAME, lambda: self._read(read_object(message)))
-
-    def closed(self, code: int, reason: str) -> Failed:
-        """Judge a close frame: 1008 is for audio that cannot be decoded, 1011 for time-outs."""
-        return judge_close(NAME, self._key, code, reason)
-
-    def _read(self, message: dict[str, Any]) -> list[Read]:
-        kind = message["type"]
+    def _read(self, message: Message) -> list[Read]:
+        found = read_object(message)
+        kind = found["type"]
         if kind == "Results":
-            return self._results(message)
+            return self._results(found)
         if kind == "UtteranceEnd":
-            return [Turn("utterance_end", last_word_end_ms=to_ms(message["last_word_end"]))]
+            return [Turn("utterance_end", last_word_end_ms=to_ms(found["last_word_end"]))]
         if kind == "Error":
-            text = message.get("description") or message.get("message") or message.get("variant")
-            return [failed(NAME, self._key, category_of_code(str(message.get("code") or text)), text)]
+            text = found.get("description") or found.get("message") or found.get("variant")
+            return [self._failed(category_of_code(str(found.get("code") or text)), text)]
         if kind == "Metadata":  # what it says last, after the end of audio
             self.over = True
         return []
@@ -136,8 +113,4 @@ def category_of_code(words: str) -> FailureCategory:
 
 def deepgram(config: DeepgramConfig) -> Service:
     """Return Deepgram as its settings say."""
-
-    def codec(options: Options, key: str, stamps: Stamps) -> DeepgramCodec:
-        return DeepgramCodec(config.base_url, options, key)
-
-    return Service(NAME, CAPABILITIES, config.api_key, codec)
+    return Service(NAME, CAPABILITIES, config.api_key, partial(DeepgramCodec, config.base_url))

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, Final
 
-from vb.codecs.pcm import Pcm
 from vb.config.providers import DeepgramConfig
 from vb.errors import InvalidField
 from vb.providers.reading import number_of, read_object, text_of, websocket_url
@@ -12,7 +12,6 @@ from vb.stt.base import (
     RATE_HZ,
     Capabilities,
     Dial,
-    Failed,
     FinalText,
     Options,
     PartialText,
@@ -24,9 +23,9 @@ from vb.stt.base import (
     TurnEvent,
     Word,
 )
+from vb.stt.codec import PlainCodec, to_ms
 from vb.stt.deepgram import category_of_code
-from vb.stt.reading import failed, judge_close, read_safely, to_ms
-from vb.web.websocket import Message
+from vb.web.message import Message
 
 NAME: Final = "deepgram_flux"
 ENGLISH_MODEL: Final = "flux-general-en"
@@ -55,15 +54,14 @@ _EVENTS: Final[dict[str, TurnEvent]] = {
 _SILENCE: Final = bytes(2 * RATE_HZ * BLOCK_MS // 1000)
 
 
-class FluxCodec:
-    """One connection to `/v2/listen`."""
+class FluxCodec(PlainCodec):
+    """One connection to `/v2/listen`, on which the provider speaks first."""
 
-    def __init__(self, base_url: str, options: Options, key: str) -> None:
+    name = NAME
+
+    def __init__(self, base_url: str, options: Options, key: str, stamps: Stamps) -> None:
+        super().__init__(base_url, options, key, stamps)
         self.ready = False
-        self.over = False
-        self._base_url = base_url
-        self._options = options
-        self._key = key
 
     def dial(self) -> Dial:
         """Return where to connect to."""
@@ -84,14 +82,6 @@ class FluxCodec:
             websocket_url(self._base_url, "/v2/listen", query), {"Authorization": f"Token {self._key}"}
         )
 
-    def begin(self) -> list[Message]:
-        """Return nothing: the provider speaks first."""
-        return []
-
-    def audio(self, pcm: Pcm) -> list[Message]:
-        """Return audio as it is."""
-        return [pcm.astype("<i2", copy=False).tobytes()]
-
     def finalize(self) -> list[Message]:
         """End the turn."""
         return ['{"type":"ForceEndTurn"}']
@@ -104,23 +94,16 @@ class FluxCodec:
         """Say that no audio will come; the provider answers by closing."""
         return ['{"type":"CloseStream"}']
 
-    def receive(self, message: Message) -> list[Read]:
-        """Read a message."""
-        return read_safely(NAME, lambda: self._read(read_object(message)))
-
-    def closed(self, code: int, reason: str) -> Failed:
-        """Judge a close frame."""
-        return judge_close(NAME, self._key, code, reason)
-
-    def _read(self, message: dict[str, Any]) -> list[Read]:
-        kind = message["type"]
+    def _read(self, message: Message) -> list[Read]:
+        found = read_object(message)
+        kind = found["type"]
         if kind == "Connected":
             self.ready = True
         elif kind == "TurnInfo":
-            return self._turn(message)
+            return self._turn(found)
         elif kind == "Error":
-            text = message.get("description") or message.get("code")
-            return [failed(NAME, self._key, category_of_code(str(message.get("code"))), text)]
+            text = found.get("description") or found.get("code")
+            return [self._failed(category_of_code(str(found.get("code"))), text)]
         return []
 
     def _turn(self, message: dict[str, Any]) -> list[Read]:
@@ -184,8 +167,4 @@ def check(options: Options) -> None:
 
 def deepgram_flux(config: DeepgramConfig) -> Service:
     """Return Flux as Deepgram's settings say."""
-
-    def codec(options: Options, key: str, stamps: Stamps) -> FluxCodec:
-        return FluxCodec(config.base_url, options, key)
-
-    return Service(NAME, CAPABILITIES, config.api_key, codec, check)
+    return Service(NAME, CAPABILITIES, config.api_key, partial(FluxCodec, config.base_url), check)

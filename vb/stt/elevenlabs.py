@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import base64
 import json
-from typing import Any, Final
+from functools import partial
+from typing import Final
 
 from vb.codecs.pcm import Pcm
 from vb.config.providers import ElevenLabsConfig
@@ -14,7 +15,6 @@ from vb.stt.base import (
     RATE_HZ,
     Capabilities,
     Dial,
-    Failed,
     FinalText,
     Options,
     PartialText,
@@ -23,8 +23,8 @@ from vb.stt.base import (
     Service,
     Stamps,
 )
-from vb.stt.reading import failed, judge_close, read_safely
-from vb.web.websocket import Message
+from vb.stt.codec import PlainCodec, pcm_bytes
+from vb.web.message import Message
 
 NAME: Final = "elevenlabs"
 DEFAULT_MODEL: Final = "scribe_v2_realtime"
@@ -55,15 +55,13 @@ _FAILURES: Final[dict[str, FailureCategory]] = {
 _SILENCE: Final = bytes(2 * RATE_HZ * BLOCK_MS // 1000)
 
 
-class ElevenLabsCodec:
+class ElevenLabsCodec(PlainCodec):
     """One connection to the realtime endpoint; what was said becomes final when the speaker pauses."""
 
-    def __init__(self, base_url: str, options: Options, key: str) -> None:
-        self.ready = True
-        self.over = False
-        self._base_url = base_url
-        self._options = options
-        self._key = key
+    name = NAME
+
+    def __init__(self, base_url: str, options: Options, key: str, stamps: Stamps) -> None:
+        super().__init__(base_url, options, key, stamps)
         self._finishing = False
 
     def dial(self) -> Dial:
@@ -80,13 +78,9 @@ class ElevenLabsCodec:
         url = websocket_url(self._base_url, "/v1/speech-to-text/realtime", query)
         return Dial(url, {"xi-api-key": self._key})
 
-    def begin(self) -> list[Message]:
-        """Return nothing: audio may be sent at once."""
-        return []
-
     def audio(self, pcm: Pcm) -> list[Message]:
         """Return a chunk."""
-        return [_chunk(pcm.astype("<i2", copy=False).tobytes())]
+        return [_chunk(pcm_bytes(pcm))]
 
     def finalize(self) -> list[Message]:
         """Commit what was heard."""
@@ -101,27 +95,20 @@ class ElevenLabsCodec:
         self._finishing = True
         return [_chunk(b"", commit=True)]
 
-    def receive(self, message: Message) -> list[Read]:
-        """Read a message."""
-        return read_safely(NAME, lambda: self._read(read_object(message)))
-
-    def closed(self, code: int, reason: str) -> Failed:
-        """Judge a close frame."""
-        return judge_close(NAME, self._key, code, reason)
-
-    def _read(self, message: dict[str, Any]) -> list[Read]:
-        kind = str(message["message_type"])
+    def _read(self, message: Message) -> list[Read]:
+        found = read_object(message)
+        kind = str(found["message_type"])
         if kind == "partial_transcript":
-            text = text_of(message["text"])
+            text = text_of(found["text"])
             return [PartialText(text)] if text else []
         if kind == "committed_transcript":
             self.over = self._finishing
-            return [FinalText(text_of(message["text"]))]
+            return [FinalText(text_of(found["text"]))]
         if kind == "commit_throttled":  # there was nothing to commit, which is no failure
             self.over = self._finishing
             return []
         category = _FAILURES.get(kind)
-        return [] if category is None else [failed(NAME, self._key, category, message.get("error") or kind)]
+        return [] if category is None else [self._failed(category, found.get("error") or kind)]
 
 
 def _chunk(audio: bytes, *, commit: bool = False) -> str:
@@ -138,8 +125,4 @@ def _chunk(audio: bytes, *, commit: bool = False) -> str:
 
 def elevenlabs(config: ElevenLabsConfig) -> Service:
     """Return ElevenLabs as its settings say."""
-
-    def codec(options: Options, key: str, stamps: Stamps) -> ElevenLabsCodec:
-        return ElevenLabsCodec(config.base_url, options, key)
-
-    return Service(NAME, CAPABILITIES, config.api_key, codec)
+    return Service(NAME, CAPABILITIES, config.api_key, partial(ElevenLabsCodec, config.base_url))

@@ -11,10 +11,9 @@ from typing import Final
 from xml.sax.saxutils import escape, quoteattr
 
 from vb.config.providers import AzureSpeechConfig
-from vb.errors import Unavailable
 from vb.providers.failure import ProviderFailed
 from vb.tts.base import Capabilities, Voice
-from vb.tts.http import RATE_HZ, HttpAnswer, HttpRequest, Outside, PlainBody, refused
+from vb.tts.http import RATE_HZ, HttpAnswer, HttpRequest, Outside, PlainBody, refused, with_key
 
 NAME: Final = "azure"
 DEFAULT_LANGUAGE: Final = "en-US"
@@ -40,10 +39,8 @@ class AzureVoices:
 
     def check(self, voice: Voice) -> Voice:
         """Fill in the key and the language; a voice is its own model."""
-        key = voice.api_key if voice.api_key.get_secret_value() else self._config.api_key
-        if not key.get_secret_value():
-            raise Unavailable("no Azure API key provided")
-        return replace(voice, api_key=key, model_id="", language=voice.language or language_of(voice.voice))
+        voice = with_key(voice, self._config.api_key, "Azure")
+        return replace(voice, model_id="", language=voice.language or language_of(voice.voice))
 
     async def request(self, text: str, voice: Voice, outside: Outside) -> HttpRequest:
         """Return the request for a text, in which nothing of the text is markup."""

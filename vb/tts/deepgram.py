@@ -12,12 +12,12 @@ from typing import Final
 from urllib.parse import urlencode
 
 from vb.config.providers import DeepgramConfig
-from vb.errors import InvalidField, Unavailable
+from vb.errors import InvalidField
 from vb.providers.failure import ProviderFailed
 from vb.providers.reading import ODD
 from vb.tts.base import Capabilities, Voice
 from vb.tts.deepgram_stream import DeepgramStream
-from vb.tts.http import RATE_HZ, HttpAnswer, HttpRequest, Outside, PlainBody, refused
+from vb.tts.http import RATE_HZ, HttpAnswer, HttpRequest, Outside, PlainBody, refused, with_key
 
 NAME: Final = "deepgram"
 _LANGUAGE: Final = re.compile(r"-([a-z]{2,3})$")
@@ -44,11 +44,9 @@ class DeepgramVoices:
             InvalidField: it speaks another, or its name does not say which.
             Unavailable: there is no key.
         """
-        key = voice.api_key if voice.api_key.get_secret_value() else self._config.api_key
-        if not key.get_secret_value():
-            raise Unavailable("no Deepgram API key provided")
+        voice = with_key(voice, self._config.api_key, "Deepgram")
         _check_language(voice)
-        return replace(voice, api_key=key, model_id="", language="")
+        return replace(voice, model_id="", language="")
 
     async def request(self, text: str, voice: Voice, outside: Outside) -> HttpRequest:
         """Return the request for a text."""

@@ -14,12 +14,11 @@ from typing import Any, Final
 from urllib.parse import quote
 
 from vb.config.providers import ElevenLabsConfig
-from vb.errors import Unavailable
 from vb.providers.failure import ProviderFailed
 from vb.providers.reading import ODD, words
 from vb.tts.base import Capabilities, Voice
 from vb.tts.elevenlabs_stream import BY_CODE, ElevenLabsStream
-from vb.tts.http import RATE_HZ, HttpAnswer, HttpRequest, Outside, PlainBody, refused
+from vb.tts.http import RATE_HZ, HttpAnswer, HttpRequest, Outside, PlainBody, refused, with_key
 
 NAME: Final = "elevenlabs"
 DEFAULT_MODEL: Final = "eleven_multilingual_v2"
@@ -46,10 +45,8 @@ class ElevenLabsVoices:
 
     def check(self, voice: Voice) -> Voice:
         """Fill in the key and the model."""
-        key = voice.api_key if voice.api_key.get_secret_value() else self._config.api_key
-        if not key.get_secret_value():
-            raise Unavailable("no ElevenLabs API key provided")
-        return replace(voice, api_key=key, model_id=voice.model_id or DEFAULT_MODEL)
+        voice = with_key(voice, self._config.api_key, "ElevenLabs")
+        return replace(voice, model_id=voice.model_id or DEFAULT_MODEL)
 
     async def request(self, text: str, voice: Voice, outside: Outside) -> HttpRequest:
         """Return the request for a text; a voice that is called by its name is looked up before."""

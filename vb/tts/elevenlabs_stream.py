@@ -9,25 +9,21 @@ Spec: ElevenLabs API, "Multi-Context WebSocket".
 
 from __future__ import annotations
 
-import json
 from collections import deque
 from typing import Any, Final
 
 from vb.providers.failure import FailureCategory, ProviderFailed
 from vb.providers.reading import (
-    NONSENSE,
-    ODD,
     category_of_close,
     closing_words,
     read_base64,
     read_object,
     websocket_url,
 )
-from vb.tts.answer import AnswerAudio
 from vb.tts.base import Audio, Done, Mark, Spoken, Voice
 from vb.tts.http import HttpRequest
-from vb.tts.stream import failed_with, one_line, rate_for
-from vb.web.websocket import Message
+from vb.tts.stream import JsonStream, one_line
+from vb.web.message import Message
 
 INACTIVITY_S: Final = 60
 """A context to which nothing is said for so long is closed by the provider."""
@@ -75,7 +71,7 @@ class _Words:
         return [Mark(word, self._begin_ms, self._end_ms)] if word else []
 
 
-class ElevenLabsStream:
+class ElevenLabsStream(JsonStream):
     """One connection.
 
     Args:
@@ -86,13 +82,8 @@ class ElevenLabsStream:
     """
 
     def __init__(self, name: str, base_url: str, voice_id: str, voice: Voice) -> None:
-        self._name = name
-        self._base_url = base_url
+        super().__init__(name, base_url, voice)
         self._voice_id = voice_id
-        self._voice = voice
-        self._key = voice.api_key.get_secret_value()
-        self._rate_hz = rate_for(voice)
-        self._out: list[str] = []
         self._number = 0
         self._open = False
         """Whether the provider has a context of ours."""
@@ -105,7 +96,7 @@ class ElevenLabsStream:
     def _begin(self) -> None:
         self._open = self._complete = False
         self._last = ""
-        self._audio: AnswerAudio | None = None
+        self._audio = None
         self._samples = 0
         self._words = _Words()
 
@@ -172,45 +163,29 @@ class ElevenLabsStream:
         """End the connection."""
         self._put(close_socket=True)
 
-    def _put(self, **message: object) -> None:
-        self._out.append(json.dumps(message, separators=(",", ":")))
-
-    def take(self) -> list[Message]:
-        """Return what is to be sent now."""
-        out, self._out = self._out, []
-        return [*out]
-
-    def receive(self, message: Message) -> list[Spoken]:
-        """Read a message."""
-        try:
-            return self._read(read_object(message))
-        except ODD:
-            raise ProviderFailed("retryable", f"{self._name}: {NONSENSE}") from None
-
-    def _read(self, message: dict[str, Any]) -> list[Spoken]:
-        if message.get("error"):
-            code = message["error"]
+    def _read(self, message: Message) -> list[Spoken]:
+        read = read_object(message)
+        if read.get("error"):
+            code = read["error"]
             found = BY_CODE.get(code) if isinstance(code, str) else None
-            raise self._failed(found or category_of_close(int(message.get("code") or 0)), "failed", code)
-        if message.get("contextId") not in (None, self._context) or not self._open:
+            raise self._failed(found or category_of_close(int(read.get("code") or 0)), "failed", code)
+        if read.get("contextId") not in (None, self._context) or not self._open:
             return []  # of what was cleared
         spoken: list[Spoken] = []
         base_ms = self._samples * 1000 // self._rate_hz
-        alignment = message.get("alignment")
+        alignment = read.get("alignment")
         if isinstance(alignment, dict):
             spoken += self._words.feed(alignment, base_ms)
-        if message.get("audio"):
-            spoken += self._hear(read_base64(message["audio"]))
-        if message.get("isFinal") is not True:
+        if read.get("audio"):
+            spoken += self._hear(read_base64(read["audio"]))
+        if read.get("isFinal") is not True:
             return spoken
         if not self._complete:  # nothing was said to it for too long
             raise self._failed("retryable", "ended an utterance that was not complete", "")
         return [*spoken, *self._end()]
 
     def _hear(self, data: bytes) -> list[Audio]:
-        if self._audio is None:
-            self._audio = AnswerAudio(self._name, "", self._rate_hz)
-        pieces = self._audio.feed(data)
+        pieces = super()._hear(data)
         self._samples += sum(piece.pcm.size * self._rate_hz // piece.rate_hz for piece in pieces)
         return pieces
 
@@ -231,6 +206,3 @@ class ElevenLabsStream:
         """Judge a close frame, whose reason may be the name of an error."""
         found = BY_CODE.get(reason.strip(), category_of_close(code))
         return self._failed(found, closing_words(code, ""), reason.strip())
-
-    def _failed(self, category: FailureCategory, what: str, code: object) -> ProviderFailed:
-        return failed_with(self._name, category, what, code, self._key)

@@ -7,10 +7,13 @@ broken away from calls. A provider by HTTP is therefore one module without I/O.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Final, Protocol
 
+from pydantic import SecretStr
+
+from vb.errors import Unavailable
 from vb.providers.failure import FailureCategory, ProviderFailed, category_of_status
 from vb.storage.sigv4 import Credentials
 from vb.tts.base import Capabilities, Voice
@@ -147,6 +150,23 @@ class HttpVoices(Protocol):
     def failure(self, answer: HttpAnswer) -> ProviderFailed:
         """Return what an answer without success means."""
         ...
+
+
+def with_key(voice: Voice, own: SecretStr, provider: str) -> Voice:
+    """Return a voice with the server's own key, where the request brings none.
+
+    Args:
+        voice: as it was asked for.
+        own: the server's key; empty for none.
+        provider: what the service calls itself.
+
+    Raises:
+        Unavailable: there is no key.
+    """
+    key = voice.api_key if voice.api_key.get_secret_value() else own
+    if not key.get_secret_value():
+        raise Unavailable(f"no {provider} API key provided")
+    return replace(voice, api_key=key)
 
 
 def refused(

@@ -13,7 +13,7 @@ import os
 import struct
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final, TypeAlias
+from typing import Final
 
 import h11
 import numpy as np
@@ -34,18 +34,9 @@ from wsproto.extensions import Extension, PerMessageDeflate
 from wsproto.utilities import ProtocolError
 
 from vb.web.errors import HandshakeFailed, WebSocketClosed
+from vb.web.message import ABNORMAL, NORMAL, NOT_TEXT, POLICY_VIOLATION, TOO_LARGE, Message
 from vb.web.policy import UrlTarget
 
-Message: TypeAlias = bytes | str
-"""A message: bytes are a binary one, text is a text one."""
-
-NORMAL: Final = 1000
-PROTOCOL_ERROR: Final = 1002
-ABNORMAL: Final = 1006
-"""Stands for the code of a peer that gave none, because the connection broke."""
-NOT_TEXT: Final = 1007
-POLICY_VIOLATION: Final = 1008
-TOO_LARGE: Final = 1009
 _TEXT_FRAME: Final = 0x81
 _BINARY_FRAME: Final = 0x82
 _MASKED: Final = 0x80
@@ -87,7 +78,6 @@ class ClientProtocol:
         subprotocol: the one that the server has chosen.
         headers: of the server's answer, lower-case names.
         closed: how it ended, by a close frame of the peer or by a fault in what it sent; None before.
-        pongs: how many pongs have come.
         broken: whether it ended because the peer broke the protocol.
     """
 
@@ -95,7 +85,6 @@ class ClientProtocol:
         self.subprotocol: str | None = None
         self.headers: dict[str, str] = {}
         self.closed: WebSocketClosed | None = None
-        self.pongs = 0
         self.broken = False
         self._opening = opening
         self._max_bytes = opening.max_message_bytes
@@ -278,9 +267,7 @@ class ClientProtocol:
 
     def _take_sign(self, first: int, data: bytes) -> None:
         """Take a ping or pong; it may stand between the fragments of a message (section 5.4)."""
-        if first == _PONG_FRAME:
-            self.pongs += 1
-        else:
+        if first != _PONG_FRAME:
             self._asked = data  # only the latest needs an answer (section 5.5.3)
 
     def _pass_on(self, data: bytes, found: list[Message]) -> None:
@@ -309,8 +296,6 @@ class ClientProtocol:
             self._take_sign(_PING_FRAME, bytes(event.payload))
         elif isinstance(event, CloseConnection):
             self._end(event)
-        else:
-            self.pongs += 1
 
     def _end(self, event: CloseConnection) -> None:
         """Take the peer's close frame, or what the library has found wrong with its bytes."""

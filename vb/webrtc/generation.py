@@ -143,11 +143,6 @@ class Generations:
         self._all = [self.current, Generation(new_credentials(self._random), Checklist(controlling))]
         return self.newest
 
-    def withdraw(self) -> None:
-        """Forget the newest one if it never had a peer."""
-        if len(self._all) > 1 and self.newest.remote is None:
-            self._all.pop()
-
     def settle(self) -> None:
         """Forget all but the newest one, which has found its pair."""
         del self._all[:-1]

@@ -130,10 +130,6 @@ class IceAgent:
             self._pending.keep(self._generations.current)
         return self.local
 
-    def withdraw_restart(self) -> None:
-        """Forget a restart that the peer has refused."""
-        self._generations.withdraw()
-
     def close(self) -> None:
         """Do nothing from now on."""
         self._closed = True

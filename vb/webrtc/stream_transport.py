@@ -88,7 +88,6 @@ class StreamTransport:
         self._random = random_bytes
         self._base = base
         self._ice: IceAgent | None = None
-        self._ice_remote: Address | None = None
         self._remote: Address | None = None
         self._wanted: DtlsKeys | None = None
         self._attempts: dict[Address, Dtls] = {}
@@ -125,7 +124,7 @@ class StreamTransport:
         """
         if not ice and self._ice is not None:
             self._ice.close()
-            self._ice = self._ice_remote = None
+            self._ice = None
         changed_way = self._peer is None and (_BY_ICE in self._attempts) != ice
         before, self._wanted = self._wanted, dtls
         moved = not ice and remote is not None and self._remote is not None and remote != self._remote
@@ -282,7 +281,6 @@ class StreamTransport:
     def _ice_event(self, event: IceEvent) -> None:
         match event:
             case Selected(remote=remote):
-                self._ice_remote = remote
                 self._events.append(Found(remote))
             case IceFailed(reason=reason):
                 self._break(Broken(reason))

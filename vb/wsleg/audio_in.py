@@ -33,13 +33,11 @@ class AudioIn:
 
     Attributes:
         finished: always False; its owner takes it out.
-        dropped_bytes: what had no room.
         late_ticks: ticks that had nothing to play in the midst of audio.
     """
 
     def __init__(self, rate_hz: int, *, lead_ms: int = 0) -> None:
         self.finished = False
-        self.dropped_bytes = 0
         self.late_ticks = 0
         self._rate_hz = rate_hz
         self._frame_bytes = rate_hz // TICKS_PER_S * SAMPLE_BYTES
@@ -63,7 +61,6 @@ class AudioIn:
     def put(self, pcm: bytes) -> bool:
         """Take audio of any length; what has no room is dropped whole, and False returned."""
         if len(self._held) + len(pcm) > self._capacity:
-            self.dropped_bytes += len(pcm)
             return False
         self._held += pcm
         return True

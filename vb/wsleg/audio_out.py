@@ -7,10 +7,11 @@ from typing import Final
 
 from vb.codecs.resample import StreamResampler
 from vb.mixer.frames import Pcm
+from vb.web.message import Message
 from vb.wsleg.audio_in import FRAME_MS
 from vb.wsleg.losses import Losses
 from vb.wsleg.socket import MediaSocket, Outbox
-from vb.wsleg.wire import Message, WireFormat, audio_message
+from vb.wsleg.wire import WireFormat, audio_message
 
 _REMEMBERED: Final = 64
 

@@ -8,10 +8,10 @@ from typing import Final
 import trio
 
 from vb.web.errors import WebSocketClosed
+from vb.web.message import NORMAL, Message
 from vb.web.tasks.websocket import Pace, WebSocket
 from vb.web.websocket import client_frame
-from vb.wsleg.socket import NORMAL, SocketEnd, Take
-from vb.wsleg.wire import Message
+from vb.wsleg.socket import SocketEnd, Take
 
 PACE: Final = Pace(send_s=5.0, ping_s=30.0, pong_s=30.0, close_s=2.0, unsent_bytes=65_536)
 """Without a sign for a minute a far end is gone; it has five seconds to take what it is sent."""

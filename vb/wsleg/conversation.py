@@ -12,11 +12,11 @@ import structlog
 import trio
 
 from vb.limits.rate import RateLimit
+from vb.web.message import Message
 from vb.wsleg.audio_in import AudioIn
 from vb.wsleg.losses import Loss, Losses
 from vb.wsleg.socket import MediaSocket, Outbox
 from vb.wsleg.wire import (
-    Message,
     Ping,
     Stop,
     Text,

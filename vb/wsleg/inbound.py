@@ -11,10 +11,11 @@ from vb.errors import Unavailable
 from vb.events.leg import LegRinging
 from vb.mixer.columns import PlaneFull
 from vb.web.hooks import make_hook
+from vb.web.message import TRY_AGAIN
 from vb.wsleg.asked import check_asked_leg, join_room, open_room
 from vb.wsleg.leg import AudioOptions, WebSocketLeg
 from vb.wsleg.request import LegRequest, UpgradeRequest, kept_headers, read_leg_request
-from vb.wsleg.socket import TRY_AGAIN, MediaSocket
+from vb.wsleg.socket import MediaSocket
 from vb.wsleg.wire import connected_message
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ async def serve_leg(kind: WebSocketLegs, request: UpgradeRequest, socket: MediaS
             ended.set()
 
     try:
-        legs.check_room()  # once more: several requests of one burst were let in together
+        legs.check_place()  # once more: several requests of one burst were let in together
     except Unavailable as exc:
         log.warning("websocket refused", problem=exc.message)
         socket.close(TRY_AGAIN)

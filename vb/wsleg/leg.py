@@ -9,7 +9,6 @@ from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, ClassVar, Final
 
-import structlog
 import trio
 
 from vb.errors import InternalError
@@ -29,8 +28,6 @@ from vb.wsleg.wire import SAMPLE_RATES_HZ, WireFormat, text_message
 
 if TYPE_CHECKING:
     from vb.wsleg.losses import Counts
-
-log = structlog.get_logger(__name__)
 
 _ALONE_HZ: Final = {24000: 48000}
 """Rate of a leg in no room where the plane does not have the leg's own."""

@@ -5,25 +5,23 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
-import structlog
 import trio
 
 from vb.mixer.frames import Pcm
 from vb.mixer.noise import comfort_noise
 from vb.rooms.room import Room
 from vb.slots import SlotsClosed
+from vb.web.message import FAILED, GOING_AWAY, NORMAL
 from vb.wsleg.audio_in import AudioIn
 from vb.wsleg.audio_out import SharedFrames, SharedOut
 from vb.wsleg.conversation import Conversation
 from vb.wsleg.losses import Losses
 from vb.wsleg.request import UpgradeRequest
-from vb.wsleg.socket import FAILED, GOING_AWAY, NORMAL, MediaSocket
+from vb.wsleg.socket import MediaSocket
 from vb.wsleg.wire import connected_message
 
 if TYPE_CHECKING:
     from vb.wsleg.kind import WebSocketLegs
-
-log = structlog.get_logger(__name__)
 
 _ID_BYTES: Final = 4
 _NOISE_SLOT: Final = np.zeros(1, np.int64)

@@ -8,12 +8,7 @@ from typing import Final, Protocol
 
 import trio
 
-from vb.wsleg.wire import Message
-
-NORMAL: Final = 1000
-GOING_AWAY: Final = 1001
-FAILED: Final = 1011
-TRY_AGAIN: Final = 1013
+from vb.web.message import FAILED, GOING_AWAY, NORMAL, Message
 
 Take = Callable[[list[Message]], float]
 """Takes the messages that have come, and returns for how many seconds no more should be read."""

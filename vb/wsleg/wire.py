@@ -8,8 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal, TypeAlias, get_args
 
-Message: TypeAlias = bytes | str
-"""A message of a WebSocket: bytes are a binary one, text is a text one."""
+from vb.web.message import Message
 
 WireFormat = Literal["binary", "json_base64"]
 SampleRate = Literal[8000, 16000, 24000, 48000]

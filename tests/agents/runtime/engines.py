@@ -166,7 +166,6 @@ class ScriptEars:
 
     def __init__(self) -> None:
         self.finalized = 0
-        self.heard_samples = 0
         self.language = ""
         self._sessions: list[_ScriptSession] = []
 
@@ -220,10 +219,10 @@ class _ScriptSession:
         return True
 
     def put(self, pcm: np.ndarray) -> None:
-        self._ears.heard_samples += pcm.size
+        pass
 
     async def send(self, pcm: np.ndarray) -> None:
-        self.put(pcm)
+        pass
 
     async def finalize(self) -> None:
         self._ears.finalized += 1

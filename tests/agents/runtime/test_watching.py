@@ -63,7 +63,6 @@ async def test_frames_are_judged_by_the_detector_and_dated_by_their_last_sample(
         assert begun < at <= begun + 0.064
         assert told_at - at <= 0.02 + 0.011
         assert ended <= user.seen[-1][1] <= ended + 0.07
-        assert 0.0 < user.ear.lag_s <= 0.031
 
 
 async def test_all_users_of_a_tick_are_judged_in_one_batch(autojump_clock: MockClock) -> None:

@@ -151,7 +151,7 @@ async def test_a_hanging_disk_ends_with_an_error_and_never_stalls_the_tick(
         with trio.move_on_after(20) as scope:
             await run_recorder(recorder, writer, blocking=hanging)
     assert scope.cancelled_caught
-    assert recorder.overrun
+    assert "cannot keep up" in (recorder.error or "")
     assert recorder.result is not None
     assert recorder.result.file == ""
     assert "does not answer" in (recorder.result.error or "")

@@ -9,8 +9,9 @@ from typing import Final
 import structlog
 import trio
 
-from vb.agents.base import HttpCall, Message
+from vb.agents.base import HttpCall
 from vb.web.errors import WebError
+from vb.web.message import Message
 from vb.web.tasks.client import WebClient
 from vb.web.tasks.websocket import WebSocket
 

@@ -7,7 +7,6 @@ from functools import partial
 from math import inf
 from typing import Final
 
-import structlog
 import trio
 
 from vb.agents.audio import AudioFormat, Mouth
@@ -46,8 +45,6 @@ from vb.owner import Owner
 from vb.providers.failure import ProviderFailed
 from vb.providers.reading import words
 from vb.stt.base import FinalText, Heard, PartialText
-
-log = structlog.get_logger(__name__)
 
 CHECK_S: Final = 0.1
 """Turns are judged so often where no frames do it: a leg on hold gives none."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Final, Protocol
 
-import structlog
 import trio
 
 from vb.agents.audio import Ears, Mouth
@@ -19,7 +18,6 @@ from vb.agents.base import (
     HttpCall,
     Interrupted,
     Latency,
-    Message,
     NotReady,
     Over,
     Ready,
@@ -43,12 +41,11 @@ from vb.owner import Owner
 from vb.providers.failure import ProviderFailed, category_of_status
 from vb.web.errors import WebError, WebSocketClosed
 from vb.web.failures import provider_failure
+from vb.web.message import Message
 from vb.web.policy import WEBSOCKET, parse_url
 from vb.web.tasks.client import WebClient
 from vb.web.tasks.websocket import Pace, WebSocket, connect_websocket
 from vb.web.websocket import Opening
-
-log = structlog.get_logger(__name__)
 
 REQUEST_S: Final = 10.0
 """How long a request to a provider's REST API may take."""

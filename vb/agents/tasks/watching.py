@@ -75,7 +75,6 @@ class Ear:
 
     Attributes:
         activity: judges by loudness, and knows what the agent says itself.
-        lag_s: how long after its end the newest frame was judged.
         open: whether anything is heard.
     """
 
@@ -93,7 +92,6 @@ class Ear:
         self._detect = detect
         self._sounded = sounded
         self.activity = VoiceActivity()
-        self.lag_s = 0.0
         self.open = True
         self.row: int | None = None
         self.frames: deque[_Frame] = deque()
@@ -161,7 +159,6 @@ class Ear:
         speaks = frame.loud
         if odds is not None:
             speaks = odds >= (LEAVE if self._speaking else ENTER) and frame.above_echo
-        self.lag_s = now - frame.ended_at
         before, self._before = self._before, 0
         if speaks:
             self._voiced(frame.ended_at, DETECTOR_S * (1 if self._speaking else 1 + before))

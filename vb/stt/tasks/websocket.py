@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Final
 
-import structlog
 import trio
 
 from vb.codecs.pcm import Pcm
@@ -17,12 +16,11 @@ from vb.stt.backlog import KEPT_MS, is_audible
 from vb.stt.base import RATE_HZ, Capabilities, Codec, Failed, Heard, Options, Service, Session, Stamps
 from vb.web.errors import WebError, WebSocketClosed
 from vb.web.failures import lost_connection, provider_failure
+from vb.web.message import NORMAL, Message
 from vb.web.policy import WEBSOCKET, parse_url
 from vb.web.tasks.client import WebClient
 from vb.web.tasks.websocket import Pace, WebSocket, connect_websocket
-from vb.web.websocket import NORMAL, Message, Opening
-
-log = structlog.get_logger(__name__)
+from vb.web.websocket import Opening
 
 PACE: Final = Pace(open_s=10.0, send_s=5.0, ping_s=2.0, pong_s=3.0, close_s=0.1, unsent_bytes=32_768)
 """A dead connection is noticed while all that was said since its last sign is still kept."""

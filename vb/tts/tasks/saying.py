@@ -122,7 +122,6 @@ class Staged:
 
     def __init__(self, utterance: Utterance, ttl_s: float, max_bytes: int) -> None:
         self.utterance = utterance
-        self._ttl_s = ttl_s
         self._max_bytes = max_bytes
         self._scope = trio.CancelScope(deadline=trio.current_time() + ttl_s)
         self._committed = trio.Event()

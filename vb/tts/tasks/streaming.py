@@ -21,10 +21,11 @@ from vb.tts.tasks.asking import AskedProvider
 from vb.tts.tasks.outside import SystemOutside
 from vb.web.errors import WebError, WebSocketClosed
 from vb.web.failures import lost_connection, provider_failure
+from vb.web.message import NORMAL
 from vb.web.policy import WEBSOCKET, parse_url
 from vb.web.tasks.client import WebClient
 from vb.web.tasks.websocket import Pace, WebSocket, connect_websocket
-from vb.web.websocket import NORMAL, Opening
+from vb.web.websocket import Opening
 
 AHEAD_S: Final = 120.0
 """So much audio is read ahead of who receives it; then the provider has to wait."""

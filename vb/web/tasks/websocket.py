@@ -16,8 +16,9 @@ from typing import Final, Literal
 import trio
 
 from vb.web.errors import HandshakeFailed, WebSocketClosed
+from vb.web.message import ABNORMAL, NORMAL, Message
 from vb.web.tasks.client import WebClient
-from vb.web.websocket import ABNORMAL, NORMAL, ClientProtocol, Message, Opening
+from vb.web.websocket import ClientProtocol, Opening
 
 _READ_BYTES: Final = 65_536
 
