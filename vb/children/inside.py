@@ -31,7 +31,7 @@ def settle_in(niceness: int) -> tuple[int, int]:
 
 
 def read_while_owned(pipe: int, size: int, parent: int) -> bytes:
-    """Return what comes next; nothing at the end of the pipe, or once its owner is gone and all of it is read.
+    """Return what comes next; nothing at the end of the pipe, or once its owner is gone and all is read.
 
     A pipe may be held open by another than its owner, and then has no end. To be called by a thread that ends
     with the process.

@@ -1,4 +1,4 @@
-"""What a keeper does first: it packs changes and puts them into the durable queue, and waits for no database."""
+"""What a keeper does first, without waiting for a database: it packs changes and puts them into the queue."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class Troubles:
 
 
 class Intake:
-    """The way into the queue of one server. To be used by one thread at a time, beside the one that empties it.
+    """The way into the queue of one server. For one thread at a time, beside the one that empties it.
 
     Args:
         folder: where the queue lies.

@@ -1,7 +1,7 @@
 """What keeps the history of one server: it takes changes, writes them, and looks after what others have left.
 
-All of it blocks, so it lives in a process or in threads of its own. Changes go into the durable queue first and
-from there into the database, in batches, and the one need not wait for the other. Whatever fails is told once,
+All of it blocks, so it lives in a process or a thread of its own. Changes go into the durable queue first,
+where no database is waited for, and from there into the database, in batches. Whatever fails is told once,
 counted, and tried again later; nothing that was taken is let go before it lies in one of both.
 """
 

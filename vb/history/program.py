@@ -1,8 +1,8 @@
 """The process that writes a history: one thread that reads, one that keeps, one that writes, one that tends.
 
-What comes over the pipe is read at once and put into the durable queue, whatever the database does. It lives as
-long as its pipe and the server do: at the end of either it reads what there is, puts all of it into the queue,
-and then goes within a few seconds. What is not in the database lies in the queue.
+What comes over the pipe is read and put into the durable queue at once, whatever the database does. It all
+lives as long as the pipe and the server do: at the end of either it reads what there is, puts all of it into
+the queue, and goes within a few seconds.
 """
 
 from __future__ import annotations

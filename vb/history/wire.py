@@ -48,7 +48,7 @@ class Kind(IntEnum):
     KEPT = 66
     """A part of what a round has done, as JSON."""
     DONE = 67
-    """A round is over: JSON of refused, unknown and status. It answers a KEEP as well that nothing has taken."""
+    """A round is over: JSON of refused, unknown and status. Also for a KEEP that the queue does not take."""
     CLOSED = 68
     """The last message: JSON of kept, whether nothing is lost, and of status."""
     PONG = 69

@@ -248,7 +248,7 @@ class History:
     async def _round(self, *, last: bool = False) -> bool:
         """Hand on what has changed; returns whether it was taken, and is kept then even when cancelled.
 
-        A database that fails is tried again after a while only, but what happens goes into the queue meanwhile.
+        A database that fails is tried again after a while; what happens goes into the queue meanwhile.
         """
         with trio.move_on_after(RETRY_S) as patience:
             await self.keeper.wait_free()
