@@ -198,12 +198,14 @@ async def wait_for(path: Path) -> None:
 def next_process(url: str, queue: Path) -> Counter[str | None]:
     """Let the next process write what it finds, and return why the calls of the database ended."""
     one, _ = keeper(url, queue, OTHER)
-    for _ in range(100):
-        one.round([])
-        if not one.queued and not one.problems:
-            break
-    assert (one.queued, one.problems) == (0, {})
-    one.close(calls_left=False)
+    try:
+        for _ in range(100):
+            one.round([])
+            if not one.queued and not one.problems:
+                break
+        assert (one.queued, one.problems) == (0, {})
+    finally:
+        one.close(calls_left=False)  # else the next test is told of connections that nobody has closed
     return Counter(end_reasons(url))
 
 

@@ -154,10 +154,7 @@ async def test_a_process_whose_server_has_ended_goes_though_its_pipe_is_held_ope
     await middle.end()
 
 
-@pytest.mark.parametrize("turn", range(3))
-async def test_what_a_pipe_that_is_held_open_has_of_an_ended_server_is_kept(
-    tmp_path: Path, turn: int
-) -> None:
+async def test_what_a_pipe_that_is_held_open_has_of_an_ended_server_is_kept(tmp_path: Path) -> None:
     url, queue = f"sqlite:///{tmp_path}/calls.db", tmp_path / "queue"
     middle = await launcher([sys.executable, "-c", _MIDDLE, str(tmp_path / "pid")])()
     with trio.fail_after(WITHIN_S):

@@ -7,11 +7,11 @@ what is found of another run is what a killed process has left, be it a mark and
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable, Sequence
 from itertools import islice
 from pathlib import Path
 from secrets import token_hex
-from threading import Lock
 from typing import Final, NamedTuple
 from uuid import UUID
 
@@ -70,7 +70,7 @@ class Spool:
         self._marks: dict[UUID, int] = {}
         self._sizes: dict[int, int] = {}
         self._last = 0
-        self._turn = Lock()
+        self._turn = threading.Lock()
         """Never held while a database is waited for."""
         try:
             self._store, self.damaged = open_own(folder, NAME)
