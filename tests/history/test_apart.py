@@ -204,6 +204,21 @@ async def test_changes_whose_answer_is_garbage_are_given_back() -> None:
         assert bed.keeper.status.problems["process"] == "garbage: the status is malformed"
 
 
+@pytest.mark.parametrize(
+    ("fields", "problem"),
+    [({"queued": 0}, "an answer to nothing"), ({"queued": "x"}, "TAKEN lacks something")],
+)
+async def test_a_process_that_takes_what_nobody_gave_it_is_ended(
+    fields: dict[str, Any], problem: str
+) -> None:
+    async with opened() as bed:
+        await bed.keeper.wait_free()
+        await trio.testing.wait_all_tasks_blocked()
+        await bed.processes[0]._other.send_all(with_fields(Kind.TAKEN, 7, **fields))
+        await trio.testing.wait_all_tasks_blocked()
+        assert bed.keeper.status.problems["process"] == f"garbage: {problem}"
+
+
 async def test_a_start_that_fails_in_whatever_way_is_tried_again() -> None:
     async with opened() as bed:
         await bed.keeper.wait_free()
