@@ -66,6 +66,7 @@ def end_reasons(url: str) -> list[str | None]:
     """Why each call ended, the oldest first."""
     store = reader(url)
     try:
-        return [call.end_reason for call in list_calls(store, [("sort", "created")]).results]
+        page = list_calls(store, [("sort", "created"), ("pageSize", "200")])
+        return [call.end_reason for call in page.results]
     finally:
         store.close()

@@ -37,6 +37,7 @@ class Writing:
         changes: those it was given.
         asked: what else it was.
         answers: whether it answers what it is asked.
+        takes: whether it says that it has taken changes, and its database hangs then.
         done: fields of its next DONE; as they should be when None.
         ends: whether it can be ended.
     """
@@ -46,6 +47,7 @@ class Writing:
         self.changes: list[Change] = []
         self.asked: list[Kind] = []
         self.answers = True
+        self.takes = False
         self.done: dict[str, Any] | None = None
         self.ends = trio.Event()
         self.ends.set()
@@ -90,7 +92,9 @@ class Writing:
             await self._other.send_all(with_fields(Kind.PONG, 0, busy_s=0.0, hangs=False, rss_kb=1))
         elif kind is not Kind.START:
             self.asked.append(kind)
-            if self.answers and kind is Kind.ROUND:
+            if self.takes and kind is not Kind.CLOSE:
+                await self._other.send_all(with_fields(Kind.TAKEN, number, queued=len(self.changes)))
+            elif self.answers and kind is Kind.ROUND:
                 as_it_is = {"refused": False, "unknown": False, "status": asdict(Status())}
                 await self._other.send_all(with_fields(Kind.DONE, number, **(self.done or as_it_is)))
             elif self.answers:
@@ -163,6 +167,34 @@ async def test_the_end_gives_the_next_process_what_the_one_before_had_not_acknow
         assert bed.rescued == []
 
 
+async def test_what_happens_while_a_round_hangs_is_told_all_the_same_and_is_not_told_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(apart, "WRITE_S", 0.0)
+    async with opened() as bed:
+        await bed.keeper.wait_free()
+        bed.processes[0].takes = True
+        await bed.keeper.round([change()])
+        await bed.keeper.round([change(2)])
+        assert bed.processes[0].asked == [Kind.ROUND, Kind.KEEP]
+        assert bed.processes[0].changes == [change(), change(2)]
+        assert bed.keeper.status.queued == 2
+        await bed.processes[0].die()
+        await bed.keeper.wait_done()
+        await bed.keeper.wait_free()
+        await bed.keeper.round([change(3)])
+        assert (bed.refused, bed.processes[1].asked) == ([], [Kind.ROUND])
+
+
+async def test_what_is_only_to_be_kept_asks_nothing_of_the_database() -> None:
+    async with opened() as bed:
+        await bed.keeper.wait_free()
+        bed.processes[0].takes = True
+        await bed.keeper.round([change()], write=False)
+        await bed.keeper.round([], write=False)
+        assert bed.processes[0].asked == [Kind.KEEP]
+
+
 async def test_changes_whose_answer_is_garbage_are_given_back() -> None:
     async with opened() as bed:
         await bed.keeper.wait_free()
@@ -170,6 +202,21 @@ async def test_changes_whose_answer_is_garbage_are_given_back() -> None:
         await bed.keeper.round([change()])
         assert bed.refused == [change()]
         assert bed.keeper.status.problems["process"] == "garbage: the status is malformed"
+
+
+@pytest.mark.parametrize(
+    ("fields", "problem"),
+    [({"queued": 0}, "an answer to nothing"), ({"queued": "x"}, "TAKEN lacks something")],
+)
+async def test_a_process_that_takes_what_nobody_gave_it_is_ended(
+    fields: dict[str, Any], problem: str
+) -> None:
+    async with opened() as bed:
+        await bed.keeper.wait_free()
+        await trio.testing.wait_all_tasks_blocked()
+        await bed.processes[0]._other.send_all(with_fields(Kind.TAKEN, 7, **fields))
+        await trio.testing.wait_all_tasks_blocked()
+        assert bed.keeper.status.problems["process"] == f"garbage: {problem}"
 
 
 async def test_a_start_that_fails_in_whatever_way_is_tried_again() -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import sqlite3
-import subprocess
 import sys
 import uuid
 from collections import Counter
@@ -15,13 +14,11 @@ from pathlib import Path
 
 import pytest
 import trio
-from sqlalchemy import create_engine, text
-from sqlalchemy.engine import make_url
 
 import vb
 from tests.history.conftest import LosableDatabase
-from tests.history.keepers import OTHER, Clock, end_reasons, keeper, reader
-from tests.history.making import change
+from tests.history.keepers import OTHER, end_reasons, keeper, reader
+from tests.history.servers import HANGS, WITHIN_S, gone, next_process, wait_for
 from tests.support.history import history_of
 from vb.children.tasks.process import HelperProcess, launcher
 from vb.events.base import Published
@@ -29,15 +26,12 @@ from vb.events.bus import EventBus
 from vb.events.history import CallRecorded, HistoryFailed, HistoryRecovered
 from vb.events.leg import Cdr, LegDisconnected, LegRinging
 from vb.history.edge import list_calls
-from vb.history.program import FINISH_S
 from vb.history.tasks import History, apart, open_history
 from vb.ids import SystemIds
 
 pytestmark = pytest.mark.integration
 
 KILLS = 2
-WITHIN_S = 60
-"""A process takes a second to start, and many of them on a busy machine."""
 
 
 class Bed:
@@ -120,19 +114,6 @@ def total(url: str) -> int:
         return list_calls(store, [("durationMin", "0s"), ("pageSize", "1")]).total or 0
     finally:
         store.close()
-
-
-def gone(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
-    except OSError:
-        return True
-
-
-async def wait_gone(pid: int, within_s: float) -> None:
-    with trio.fail_after(within_s):
-        while not gone(pid):  # noqa: ASYNC110 - nothing tells
-            await trio.sleep(0.02)
 
 
 async def test_calls_are_stored_and_told_and_the_end_leaves_nothing(
@@ -282,135 +263,6 @@ async def test_a_database_that_is_lost_and_comes_back_costs_no_call(
     assert total(losable.url) == 111
 
 
-# -- a server that is killed -------------------------------------------------------------------------------
-
-_SERVER = """
-import sys, uuid, trio
-from pathlib import Path
-from vb.events.bus import EventBus
-from vb.events.leg import Cdr, LegDisconnected, LegRinging
-from vb.history.settings import HistorySettings
-from vb.history.tasks import apart, open_history
-from vb.ids import SystemIds
-
-async def main():
-    bus = EventBus("edge-1", SystemIds())
-    really = apart.launch_program()
-    async def launch():
-        process = await really()
-        print(process._process.pid, flush=True)
-        return process
-    apart.launch_program = lambda: launch
-    def take(published):
-        if published.event.type == "call.recorded":
-            print("stored", flush=True)
-    bus.subscribe(take)
-    async with open_history(HistorySettings(sys.argv[1], Path(sys.argv[2])), bus):
-        ended = str(uuid.uuid4())
-        for leg_id in (str(uuid.uuid4()), ended):
-            bus.publish(LegRinging(leg_id=leg_id, leg_type="sip_inbound"))
-        cdr = Cdr(reason="busy", duration_total=1, duration_answered=0)
-        bus.publish(LegDisconnected(leg_id=ended, cdr=cdr))
-        await trio.to_thread.run_sync(sys.stdin.readline)
-        for _ in range(40):
-            leg_id = str(uuid.uuid4())
-            bus.publish(LegRinging(leg_id=leg_id, leg_type="sip_inbound"))
-            bus.publish(LegDisconnected(leg_id=leg_id, cdr=cdr))
-        await trio.sleep(0.7)
-        print("told", flush=True)
-        await trio.sleep_forever()
-
-trio.run(main)
-"""
-
-
-@asynccontextmanager
-async def killed_server(url: str, queue: Path) -> AsyncIterator[tuple[trio.Process, int]]:
-    """A server with one call up and one stored; gives it and the process that writes."""
-    environment = {"PYTHONPATH": os.pathsep.join(path or str(Path.cwd()) for path in sys.path)}
-    server = await trio.lowlevel.open_process(
-        [sys.executable, "-c", _SERVER, url, str(queue)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        cwd=Path(vb.__path__[0]).parent,
-        env=environment,
-    )
-    assert server.stdout is not None
-    assert server.stdin is not None
-    try:
-        said = b""
-        with trio.fail_after(WITHIN_S):
-            while b"stored\n" not in said:
-                part = await server.stdout.receive_some(100)
-                assert part
-                said += part
-        yield server, int(said.split(b"\n")[0])
-    finally:
-        server.kill()
-        await server.wait()
-        await server.stdout.aclose()
-        await server.stdin.aclose()
-
-
-async def _tells(server: trio.Process) -> None:
-    assert server.stdin is not None
-    assert server.stdout is not None
-    with trio.fail_after(WITHIN_S):
-        await server.stdin.send_all(b"go\n")
-        while b"told" not in await server.stdout.receive_some(100):
-            pass
-
-
-async def test_a_killed_server_takes_its_process_with_it_and_the_next_closes_its_calls_once(
-    database_url: str, tmp_path: Path
-) -> None:
-    async with killed_server(database_url, tmp_path / "queue") as (server, pid):
-        await _tells(server)
-        server.kill()
-        await server.wait()
-        await wait_gone(pid, FINISH_S + 5)
-    closed = []
-    for number in (2, 3):
-        one, _ = keeper(database_url, tmp_path / "queue", uuid.UUID(int=number))
-        closed += one.round([]).closed
-        one.close(calls_left=False)
-    assert len(closed) == 1
-    assert Counter(end_reasons(database_url)) == Counter({"unjoined": 41, "system_error": 1})
-    assert list((tmp_path / "queue").iterdir()) == []
-
-
-_MIDDLE = "import subprocess, sys; subprocess.run([sys.executable, '-m', 'vb.history.program'])"
-
-
-async def test_a_process_whose_server_has_ended_goes_though_its_pipe_is_held_open() -> None:
-    middle = await launcher([sys.executable, "-c", _MIDDLE])()
-    with trio.fail_after(WITHIN_S):
-        assert await middle.incoming.receive_some(100)
-        middle._process.kill()  # type: ignore[attr-defined]
-        with trio.fail_after(FINISH_S + 5):
-            while await middle.incoming.receive_some(100):
-                pass
-        await middle.end()
-
-
-async def test_a_database_that_hangs_does_not_keep_the_process_of_a_killed_server(
-    postgres_server: str, losable: LosableDatabase, tmp_path: Path
-) -> None:
-    engine = create_engine(make_url(losable.url).set(drivername="postgresql+psycopg"))
-    async with killed_server(losable.url, tmp_path / "queue") as (server, pid):
-        with engine.connect() as connection, connection.begin():
-            connection.execute(text("LOCK TABLE calls IN ACCESS EXCLUSIVE MODE"))
-            await _tells(server)
-            server.kill()
-            await server.wait()
-            await wait_gone(pid, FINISH_S + 5)
-    engine.dispose()
-    one, _ = keeper(losable.url, tmp_path / "queue", OTHER)
-    kept = one.round([])
-    assert (len(kept.recorded), len(kept.closed)) == (40, 1)
-    one.close(calls_left=False)
-
-
 async def test_a_stop_while_the_disk_is_locked_keeps_everything_for_the_next(
     tmp_path: Path, bed: Bed
 ) -> None:
@@ -427,21 +279,18 @@ async def test_a_stop_while_the_disk_is_locked_keeps_everything_for_the_next(
     one.close(calls_left=False)
 
 
-def test_what_a_process_leaves_that_ends_after_the_next_has_started_is_taken_over(
-    database_url: str, tmp_path: Path
+async def test_a_stop_while_the_database_hangs_keeps_everything_for_the_next(
+    tmp_path: Path, bed: Bed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    clock = Clock()
-    old, _ = keeper(database_url, tmp_path / "queue", uuid.UUID(int=1), clock)
-    old.round([change(1, duration_us=None)])
-    new, _ = keeper(database_url, tmp_path / "queue", OTHER, clock)
-    assert new.round([]).closed == []
-    old.close([change(1, version=4, duration_us=None), change(2)], calls_left=True)
-    clock.now_s += 6
-    new.round([])
-    kept = new.round([])
-    assert [call.call_id for call in kept.recorded] == [change(2).call_id]
-    assert [call.call_id for call in kept.closed] == [change(1).call_id]
-    assert new.round([]).closed == []
-    new.close(calls_left=False)
-    assert Counter(end_reasons(database_url)) == Counter({"hangup": 1, "system_error": 1})
-    assert list((tmp_path / "queue").iterdir()) == []
+    url, flag = f"sqlite:///{tmp_path}/calls.db", tmp_path / "flag"
+    launch = launcher([sys.executable, "-P", "-c", HANGS.format(flag=str(flag))])
+    monkeypatch.setattr(apart, "launch_program", lambda: launch)
+    async with opened(bed, url, tmp_path / "queue") as history:
+        await bed.stored(*bed.calls(1))
+        flag.touch()
+        calls = bed.calls(1)
+        await wait_for(tmp_path / "flag.seen")
+        calls += bed.calls(600)  # more than one round hands on
+    assert history.collector.waiting == 0
+    next_process(url, tmp_path / "queue")
+    assert total(url) == 1 + len(calls)

@@ -291,6 +291,10 @@ def test_whatever_comes_is_a_query_or_one_error_that_names_a_parameter(pairs: li
     "value", ["1" * 1024, "0." + "9" * 1000 + "s", "-" * 1024, "2026-01-01T" + "0" * 1000]
 )
 def test_a_long_value_takes_no_time(value: str) -> None:
+    assert min(_refused_s(value) for _ in range(3)) < 0.2
+
+
+def _refused_s(value: str) -> float:
     began = time.process_time()
     for name in (
         "durationMin",
@@ -304,4 +308,4 @@ def test_a_long_value_takes_no_time(value: str) -> None:
     ):
         with pytest.raises(InvalidField):
             parse_query([(name, value)])
-    assert time.process_time() - began < 0.2
+    return time.process_time() - began

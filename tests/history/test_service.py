@@ -27,7 +27,6 @@ from vb.history.settings import history_settings
 from vb.history.spool import Spool
 from vb.history.store import Store
 from vb.history.tasks import open_history
-from vb.history.writer import prepare
 from vb.ids import SystemIds
 
 
@@ -334,7 +333,7 @@ async def test_recordings_in_a_bucket_go_with_calls_that_their_policy_deletes(tm
 
     one = keeper(settings.url, settings.folder)[0]
     recordings = [{"file": "s3://bucket/a.wav", "finished": True}]
-    one._enqueue([prepare(change(1, auto_delete=True, recordings=recordings))])
+    one.keep([change(1, auto_delete=True, recordings=recordings)])
     one.close(calls_left=False)
     async with open_history(settings, bus) as history:
         history.delete_stored = delete

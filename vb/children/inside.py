@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
-import threading
 from contextlib import suppress
 from typing import Final
 
@@ -30,14 +30,25 @@ def settle_in(niceness: int) -> tuple[int, int]:
     return 0, outgoing
 
 
-def wait_parent_gone() -> None:
-    """Return once the process that started this one has ended, be its pipe held open by another.
+def read_while_owned(pipe: int, size: int, parent: int) -> bytes:
+    """Return what comes next; nothing at the end of the pipe, or once its owner is gone and all is read.
 
-    To be called by a thread that ends with the process.
+    A pipe may be held open by another than its owner, and then has no end. To be called by a thread that ends
+    with the process.
+
+    Args:
+        pipe: that is read.
+        size: bytes that are read at most.
+        parent: the process that started this one.
     """
-    parent, never = os.getppid(), threading.Event()
-    while os.getppid() == parent:
-        never.wait(LOOK_EVERY_S)
+    poll = select.poll()
+    poll.register(pipe, select.POLLIN)
+    while True:
+        gone = os.getppid() != parent  # asked first: what is not here then never comes
+        if poll.poll(0 if gone else LOOK_EVERY_S * 1000):
+            return os.read(pipe, size)
+        if gone:
+            return b""
 
 
 def write_all(pipe: int, data: bytes) -> None:

@@ -1,18 +1,18 @@
 """What keeps the history of one server: it takes changes, writes them, and looks after what others have left.
 
-All of it blocks, so it lives in a process or a thread of its own. Changes go into the durable queue first and
-from there into the database, in batches. Whatever fails is told once, counted, and tried again later; nothing
-that was taken is let go before it lies in one of both.
+All of it blocks, so it lives in a process or a thread of its own. Changes go into the durable queue first,
+where no database is waited for, and from there into the database, in batches. Whatever fails is told once,
+counted, and tried again later; nothing that was taken is let go before it lies in one of both.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final
 from uuid import UUID
 
 import structlog
@@ -21,12 +21,13 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlch
 
 from vb.history.change import Change
 from vb.history.files import delete_files
+from vb.history.intake import ALL_KEPT, Intake, Trouble, Troubles, Unkept, first_line
 from vb.history.presence import forget, is_there
 from vb.history.runs import GONE_AFTER_US, SEEN_EVERY_S
 from vb.history.schema import DAY_US, KEY_BITS
-from vb.history.spool import QueueFull, Spool
+from vb.history.spool import Spool
 from vb.history.write_store import WriteStore
-from vb.history.writer import CallWrite, Recorded, decode, encode, prepare
+from vb.history.writer import CallWrite, Recorded, decode
 
 log = structlog.get_logger(__name__)
 
@@ -44,8 +45,6 @@ SWEEP_ROUNDS: Final = 5
 TEND_EVERY_S: Final = 60.0
 TEND_PAUSE_S: Final = 0.5
 """Between two rounds of tending while much is to be done."""
-
-Trouble = Literal["queue", "database", "process"]
 
 
 class _All:
@@ -106,7 +105,7 @@ class Kept:
 
 
 class Keeper:
-    """Keeps the calls of one server. To be used by one thread at a time.
+    """Keeps the calls of one server. To be used by one thread at a time; but `keep` may have one to itself.
 
     Args:
         store: the database.
@@ -140,18 +139,19 @@ class Keeper:
         wall_clock_ns: Callable[[], int] = time.time_ns,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.problems: dict[Trouble, str] = {}
-        self.failures: dict[Trouble, int] = {"queue": 0, "database": 0}
         self.written = 0
         self.pruned = 0
-        self.damaged = 0
+        self._damaged = 0
+        self._troubles = Troubles()
+        self.problems = self._troubles.now
+        self.failures = self._troubles.counts
+        self._intake = Intake(folder, store.run_id, self._troubles)
         self._store = store
         self._folder = folder
         self._retention_days = retention_days
         self._recordings_folder = recordings_folder
         self._wall_clock_ns = wall_clock_ns
         self._monotonic = monotonic
-        self._queue: Spool | None = None
         self._in_doubt: set[UUID] = set()
         self._again = again
         self._tell = tell
@@ -159,6 +159,15 @@ class Keeper:
         self._seen_us = seen_us
         self._judges_at_us = 0
         self._swept_at = float("-inf")
+
+    @property
+    def _queue(self) -> Spool | None:
+        return self._intake.queue
+
+    @property
+    def damaged(self) -> int:
+        """Records that could not be made or read."""
+        return self._intake.damaged + self._damaged
 
     @property
     def queued(self) -> int:
@@ -179,56 +188,44 @@ class Keeper:
             seen_us=self._seen_us,
         )
 
-    def round(self, changes: Sequence[Change], *, last: bool = False) -> Kept:
+    def round(self, changes: Sequence[Change], *, write: bool = True, last: bool = False) -> Kept:
         """Keep changes, write what waits, and look after the rest when it is time.
 
         Args:
             changes: new ones.
+            write: whether the database is tried though the queue has taken them.
             last: whether the server stops.
         """
-        kept = Kept()
-        writes = list(self._prepared(changes))
-        queued = self._enqueue(writes)
+        unkept = self.keep(changes)
+        return self.write(unkept, last=last) if write or unkept.changes else Kept()
+
+    def keep(self, changes: Sequence[Change]) -> Unkept:
+        """Put changes into the queue, which waits for the disk only; returns what it did not take."""
+        return self._intake.keep(changes)
+
+    def write(self, unkept: Unkept = ALL_KEPT, *, last: bool = False) -> Kept:
+        """Write what waits, and look after the rest when it is time.
+
+        Args:
+            unkept: what the queue did not take: the disk is full or away, but perhaps the database is not.
+            last: whether the server stops.
+        """
+        kept = Kept(refused=list(unkept.changes))
+        queue = self._queue
         try:
             self._open()
-            if not queued:  # the disk is full or away, but perhaps the database is not
-                self._write(writes, kept)
-                queued = True
-            if self._queue is not None and self._empty(self._queue, kept):
-                self._close_left(self._queue, kept)
+            self._write(unkept.writes, kept)
+            kept.refused = []
+            if queue is not None and self._empty(queue, kept):
+                self._close_left(queue, kept)
             self._look_after(kept, last=last)
         except (SQLAlchemyError, OSError, CommandError) as exc:
-            self._failed("database", exc)
+            self._troubles.failed("database", exc)
         else:
-            self._works("database")
-        if not queued:
-            kept.refused = list(changes)
+            self._troubles.works("database")
         return kept
 
-    def _prepared(self, changes: Iterable[Change]) -> Iterator[CallWrite]:
-        for change in changes:
-            try:
-                yield prepare(change)
-            except Exception:  # the boundary of a call: what it is made of must not hold up the others
-                self.damaged += 1
-                log.exception("a record of a call cannot be made", call_id=str(change.call_id))
-
     # -- the queue -----------------------------------------------------------------------------------------
-
-    def _enqueue(self, writes: Sequence[CallWrite]) -> bool:
-        if not writes and self._queue is not None:
-            return True
-        try:
-            if self._queue is None:
-                self._queue = Spool(self._folder, self._store.run_id)
-                self.damaged += self._queue.damaged
-            if writes:
-                self._queue.put([encode(write) for write in writes])
-        except (OSError, QueueFull) as exc:
-            self._failed("queue", exc)
-            return not writes
-        self._works("queue")
-        return True
 
     def _empty(self, queue: Spool, kept: Kept) -> bool:
         """Write what the queue holds, for a while; returns whether that was all."""
@@ -239,7 +236,7 @@ class Keeper:
                 try:
                     writes.setdefault(item.run_id, []).append(decode(item.data))
                 except ValueError:
-                    self.damaged += 1
+                    self._damaged += 1
                     log.error("a record of a call cannot be read")
             for run_id, of_run in writes.items():
                 self._write(of_run, kept, None if run_id == self._store.run_id else run_id)
@@ -270,8 +267,8 @@ class Keeper:
                 for write in writes:
                     self._write([write], kept, run_id)
                 return
-            self.damaged += 1
-            log.error("a record of a call is refused", problem=_first_line(exc))
+            self._damaged += 1
+            log.error("a record of a call is refused", problem=first_line(exc))
             return
         self.written += len(writes)
         self._in_doubt.difference_update([write.call_id for write in writes])
@@ -324,7 +321,7 @@ class Keeper:
             try:
                 self._queue.take_over()
             except OSError as exc:
-                log.warning("what others have left cannot be taken over", problem=_first_line(exc))
+                log.warning("what others have left cannot be taken over", problem=first_line(exc))
 
     def _met(self, kept: Kept, *, known: bool) -> None:
         """Take note of whether the database still knew this process, once it was told of it."""
@@ -359,7 +356,7 @@ class Keeper:
             calls_left: whether calls are open that the next server has to close.
         """
         if changes:
-            self._enqueue(list(self._prepared(changes)))
+            self.keep(changes)
         queue = self._queue
         if queue is not None:
             if self._store.is_open and not len(queue) and not calls_left:
@@ -367,23 +364,10 @@ class Keeper:
                     self._store.leave()
                     queue.settle(self._store.run_id)
                 except (SQLAlchemyError, OSError) as exc:
-                    self._failed("database", exc)
+                    self._troubles.failed("database", exc)
             queue.close()
-        self._queue = None
+        self._intake.queue = None
         self._store.close()
-
-    # -- failures ------------------------------------------------------------------------------------------
-
-    def _failed(self, what: Trouble, problem: Exception) -> None:
-        self.failures[what] += 1
-        text = _first_line(problem)
-        if what not in self.problems:
-            log.error("call history fails", part=what, problem=text)
-        self.problems[what] = text
-
-    def _works(self, what: Trouble) -> None:
-        if self.problems.pop(what, None) is not None:
-            log.warning("call history works again", part=what)
 
 
 def tend(store: WriteStore, stop: Callable[[], bool], note_fault: Callable[[], None]) -> bool:
@@ -407,8 +391,3 @@ def tend(store: WriteStore, stop: Callable[[], bool], note_fault: Callable[[], N
 def _newest_us(writes: Sequence[CallWrite]) -> int:
     """Return a time at which the process of some calls was there, as late as they tell."""
     return max(max(write.key >> KEY_BITS, write.joined_us, write.ended_us) for write in writes)
-
-
-def _first_line(problem: Exception) -> str:
-    """Return what happened; further lines of a driver's error repeat what was to be written."""
-    return str(problem).partition("\n")[0][:300] or type(problem).__name__

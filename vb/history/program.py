@@ -1,7 +1,8 @@
-"""The process that writes a history: one thread that reads, one that writes, one that tends.
+"""The process that writes a history: one thread that reads, one that keeps, one that writes, one that tends.
 
-It lives as long as its pipe and the server do: at the end of either it keeps what it has got, and goes within
-a few seconds whatever the database does. What it could not write lies in the durable queue.
+What comes over the pipe is read and put into the durable queue at once, whatever the database does. It all
+lives as long as the pipe and the server do: at the end of either it reads what there is, puts all of it into
+the queue, and goes within a few seconds.
 """
 
 from __future__ import annotations
@@ -19,8 +20,9 @@ from uuid import UUID
 import structlog
 
 from vb.children.framing import Garbage, Message, Splitter, fields_of
-from vb.children.inside import resident_kb, settle_in, wait_parent_gone, write_all
+from vb.children.inside import read_while_owned, resident_kb, settle_in, write_all
 from vb.history.change import Change
+from vb.history.intake import Unkept
 from vb.history.keeper import TEND_EVERY_S, TEND_PAUSE_S, Keeper, Kept, tend
 from vb.history.wire import (
     MAX_BODY_BYTES,
@@ -36,14 +38,17 @@ from vb.history.write_store import WriteStore
 NICENESS: Final = 5
 """Calls come first; but on a busy machine 10 would be close to never."""
 FINISH_S: Final = 5
-"""How long it lives without its pipe. The kernel ends it then: a database that hangs cannot be in the way."""
+"""How long the database may take at the end, once all lies in the queue."""
+ORPHAN_S: Final = 60
+"""How long it lives without its pipe, however long the disk takes. The kernel ends it then."""
 BUSY_S: Final = 120.0
 """A round that takes so long hangs: each of its statements is given up long before."""
 _READ_BYTES: Final = 262_144
 _GARBAGE_STATUS: Final = 2
 _FAULT_STATUS: Final = 3
 
-Job = tuple[Kind, int, list[Change], dict[str, Any]]
+Job = tuple[Kind | None, int, list[Change], dict[str, Any]]
+"""None for the end of the pipe, with the changes that belong to no message yet."""
 
 
 class Program:
@@ -57,42 +62,64 @@ class Program:
     def __init__(self, incoming: int, outgoing: int) -> None:
         self._incoming = incoming
         self._outgoing = outgoing
+        self._parent = os.getppid()
         self._pipe = threading.Condition()
         """Held by whoever writes."""
-        self._jobs: SimpleQueue[Job | None] = SimpleQueue()
-        """The server asks for one at a time; None for the end of the pipe."""
+        self._jobs: SimpleQueue[Job] = SimpleQueue()
+        """For who keeps. The server asks for the next one only when it knows where the changes of one lie."""
+        self._rounds: SimpleQueue[tuple[int, Unkept, bool] | None] = SimpleQueue()
+        """For who writes; None for the end. Each is a job of before."""
         self._waiting: list[Change] = []
-        self._since: float | None = None
-        self._ends = self._finishes = False
+        self._keeps_since: float | None = None
+        self._writes_since: float | None = None
+        self._ends = False
+        self._calls_left = True
         self._faults = 0
-        self._start: Start | None = None
         self._store: WriteStore | None = None
 
     def run(self) -> NoReturn:
         """Work until the pipe ends; the process ends with it."""
         threading.Thread(target=self._read, name="pipe", daemon=True).start()
-        threading.Thread(target=self._watch, name="server", daemon=True).start()
         self._send(with_fields(Kind.READY))
-        if self._jobs.get() is None or self._start is None:
-            os._exit(0 if self._ends else _GARBAGE_STATUS)
-        keeper = self._keeper(self._start)
+        kind, _, _, start = self._jobs.get()
+        if kind is not Kind.START:
+            os._exit(_GARBAGE_STATUS if kind else 0)
+        keeper = self._keeper(start["start"])
+        writing = threading.Thread(target=self._write, args=(keeper,), name="database", daemon=True)
+        writing.start()
         threading.Thread(target=self._tend, name="tending", daemon=True).start()
-        while (job := self._jobs.get()) is not None:
-            kind, number, changes, fields = job
-            self._since = time.monotonic()
-            if kind is Kind.CLOSE:
-                self._ends = True
-                keeper.close(changes, calls_left=bool(fields.get("calls_left")))
-                self._send(with_fields(Kind.CLOSED, number, kept=not keeper.problems.get("queue")))
-                os._exit(0)
-            kept = keeper.round(changes, last=bool(fields.get("last")))
+        while True:
+            kind, number, changes, fields = self._jobs.get()
+            self._keeps_since = time.monotonic()
+            unkept = keeper.keep(changes)
+            if kind is Kind.CLOSE or kind is None:
+                break
+            if changes and not unkept.changes:
+                self._send(with_fields(Kind.TAKEN, number, queued=keeper.queued))
+            if kind is Kind.ROUND or unkept.changes:
+                self._rounds.put((number, unkept, bool(fields.get("last"))))
+            self._keeps_since = None
+        if kind is None and unkept.changes:  # nobody else is there to try it
+            self._rounds.put((number, unkept, True))
+        self._ends = True
+        self._calls_left = bool(fields.get("calls_left", True))
+        self._rounds.put(None)
+        writing.join(FINISH_S)
+        if kind is Kind.CLOSE:
+            self._send(with_fields(Kind.CLOSED, number, kept=not unkept.changes))
+        os._exit(0)
+
+    def _write(self, keeper: Keeper) -> None:
+        while (asked := self._rounds.get()) is not None:
+            number, unkept, last = asked
+            self._writes_since = time.monotonic()
+            kept = keeper.write(unkept, last=last)
             status = keeper.status
             status.faults = self._faults
             for message in pack_kept(kept, number, status):
                 self._send(message)
-            self._since = None
-        keeper.close(self._waiting, calls_left=True)
-        os._exit(0)
+            self._writes_since = None
+        keeper.close(calls_left=self._calls_left)
 
     def _keeper(self, start: Start) -> Keeper:
         self._store = WriteStore(start.url, run_id=UUID(start.run_id), instance_id=start.instance_id)
@@ -114,36 +141,25 @@ class Program:
 
     def _read(self) -> None:
         messages = Splitter(Kind, MAX_BODY_BYTES)
-        while data := os.read(self._incoming, _READ_BYTES):
+        while data := read_while_owned(self._incoming, _READ_BYTES, self._parent):
             try:
                 for message in messages.feed(data):
                     self._take(message)
             except Garbage as exc:
                 print(f"garbage on the pipe: {exc}", file=sys.stderr, flush=True)
                 os._exit(_GARBAGE_STATUS)
-        self._end()
-
-    def _watch(self) -> None:
-        wait_parent_gone()
-        self._end()
-
-    def _end(self) -> None:
-        """Finish, as nobody is there any more; to begin that twice does no harm."""
         self._ends = True
-        if not self._finishes:
-            self._finishes = True
-            signal.alarm(FINISH_S)
-        self._jobs.put(None)
+        signal.alarm(ORPHAN_S)
+        self._jobs.put((None, 0, self._waiting, {}))
 
     def _take(self, message: Message) -> None:
         kind, number, body = message
         match kind:
             case Kind.START:
-                self._start = Start.decode(body)
-                self._jobs.put((Kind.START, number, [], {}))
+                self._jobs.put((Kind.START, number, [], {"start": Start.decode(body)}))
             case Kind.CHANGES:
                 self._waiting += unpack_changes(body)
-            case Kind.ROUND | Kind.CLOSE:
+            case Kind.ROUND | Kind.KEEP | Kind.CLOSE:
                 changes, self._waiting = self._waiting, []
                 self._jobs.put((Kind(kind), number, changes, fields_of(body)))
             case Kind.PING:
@@ -152,8 +168,8 @@ class Program:
                 raise Garbage(f"{Kind(kind).name} is nothing a server says")
 
     def _pulse(self) -> dict[str, Any]:
-        since, store = self._since, self._store
-        busy_s = 0.0 if since is None else time.monotonic() - since
+        store, now = self._store, time.monotonic()
+        busy_s = max(now - (since or now) for since in (self._keeps_since, self._writes_since))
         # To bring a large SQLite file up to date takes as long as it takes.
         patient = store is not None and store.kind == "sqlite" and not store.is_open
         return {"busy_s": busy_s, "hangs": busy_s > BUSY_S and not patient, "rss_kb": resident_kb()}

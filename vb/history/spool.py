@@ -7,6 +7,7 @@ what is found of another run is what a killed process has left, be it a mark and
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable, Sequence
 from itertools import islice
 from pathlib import Path
@@ -44,7 +45,7 @@ class Waiting(NamedTuple):
 
 
 class Spool:
-    """The queue of one run. To be used by one thread at a time; all of it may block on the disk.
+    """The queue of one run. Threads take turns at it; all of it may block on the disk.
 
     Args:
         folder: made when missing; any number of processes may share it.
@@ -69,6 +70,8 @@ class Spool:
         self._marks: dict[UUID, int] = {}
         self._sizes: dict[int, int] = {}
         self._last = 0
+        self._turn = threading.Lock()
+        """Never held while a database is waited for."""
         try:
             self._store, self.damaged = open_own(folder, NAME)
         except (StoreBusy, StoreDamaged) as exc:
@@ -114,8 +117,9 @@ class Spool:
             OSError: the folder or the queue cannot be used.
         """
         try:
-            if take_over(self._folder, NAME, self._store):
-                self._read()
+            with self._turn:
+                if take_over(self._folder, NAME, self._store):
+                    self._read()
         except (StoreBusy, StoreDamaged) as exc:
             raise OSError(str(exc)) from exc
 
@@ -134,16 +138,17 @@ class Spool:
             OSError: they cannot be kept.
             QueueFull: there is no room for them.
         """
-        if self.size + sum(len(item) for item in items) > self._max_bytes:
-            raise QueueFull(str(self._folder))
-        topic = str(self._run_id)
-        records = [
-            Record(number, topic, f"{self._prefix}-{number}", "", item)
-            for number, item in enumerate(items, self._last + 1)
-        ]
-        self._apply(records, ())
-        self._last += len(records)
-        self._sizes.update((record.number, len(record.data)) for record in records)
+        with self._turn:
+            if self.size + sum(len(item) for item in items) > self._max_bytes:
+                raise QueueFull(str(self._folder))
+            topic = str(self._run_id)
+            records = [
+                Record(number, topic, f"{self._prefix}-{number}", "", item)
+                for number, item in enumerate(items, self._last + 1)
+            ]
+            self._apply(records, ())
+            self._last += len(records)
+            self._sizes.update((record.number, len(record.data)) for record in records)
 
     def take(self, limit: int) -> list[Waiting]:
         """Return the oldest items; they stay until they are acknowledged.
@@ -151,9 +156,9 @@ class Spool:
         Raises:
             OSError: the queue cannot be read.
         """
-        numbers = list(islice(self._sizes, limit))
         try:
-            found = self._store.records_of(numbers)
+            with self._turn:
+                found = self._store.records_of(list(islice(self._sizes, limit)))
         except StoreDamaged as exc:
             raise OSError(str(exc)) from exc
         return [Waiting(record.number, UUID(record.topic), record.data) for record in found]
@@ -165,9 +170,10 @@ class Spool:
             OSError: the queue cannot be written; the items come again.
         """
         done = list(numbers)
-        self._apply((), done)
-        for number in done:
-            self._sizes.pop(number, None)
+        with self._turn:
+            self._apply((), done)
+            for number in done:
+                self._sizes.pop(number, None)
 
     def settle(self, run_id: UUID) -> None:
         """Take note that a run is over and that nothing of it is left.
@@ -175,11 +181,12 @@ class Spool:
         Raises:
             OSError: the queue cannot be written; the run is found again.
         """
-        mark = self._marks.get(run_id)
-        if mark is not None:
-            self._apply((), [mark])
-            del self._marks[run_id]
-        self.left = [found for found in self.left if found != run_id]
+        with self._turn:
+            mark = self._marks.get(run_id)
+            if mark is not None:
+                self._apply((), [mark])
+                del self._marks[run_id]
+            self.left = [found for found in self.left if found != run_id]
 
     def _apply(self, added: Sequence[Record], done: Sequence[int]) -> None:
         try:
@@ -189,8 +196,9 @@ class Spool:
 
     def close(self) -> None:
         """Let go of the file; one that is empty is removed."""
-        try:
-            with folder_lock(self._folder):
+        with self._turn:
+            try:
+                with folder_lock(self._folder):
+                    self._store.close()
+            except OSError:
                 self._store.close()
-        except OSError:
-            self._store.close()

@@ -35,24 +35,28 @@ class Kind(IntEnum):
     START = 1
     """The first: JSON of `Start`."""
     CHANGES = 2
-    """Changes of the round that follows."""
+    """Changes of the message that follows."""
     ROUND = 3
-    """Do a round with these changes: JSON of last. Its number is the message's id."""
+    """Keep these changes and do a round: JSON of last. Its number is the message's id. One at a time."""
     CLOSE = 4
     """Keep these changes and let go of everything: JSON of calls_left."""
     PING = 5
+    KEEP = 6
+    """Keep these changes, whatever the round that is under way waits for. Numbered as ROUND is."""
 
     READY = 65
     KEPT = 66
     """A part of what a round has done, as JSON."""
     DONE = 67
-    """A round is over: JSON of refused, unknown and status."""
+    """A round is over: JSON of refused, unknown and status. Also for a KEEP that the queue does not take."""
     CLOSED = 68
     """The last message: JSON of kept, whether nothing is lost, and of status."""
     PONG = 69
     """JSON of busy_s, hangs and rss_kb."""
     SAID = 70
     """A line of the log: JSON of level, event and more."""
+    TAKEN = 71
+    """The changes of a ROUND or a KEEP lie in the durable queue: JSON of queued."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import sys
 from collections import deque
@@ -37,6 +38,8 @@ LATE_S: Final = 20.0
 """A round that takes so long is told: whoever the process waits for does not answer."""
 CLOSE_S: Final = 6.0
 """How long a process may take to let go of everything."""
+WRITE_S: Final = 0.5
+"""How long a round waits for the database: what happens meanwhile is told the process all the same then."""
 END_S: Final = 3.0
 """How long its end is waited for before what it has not taken is kept here."""
 _OF_LIBPQ: Final = ("PG*", "KRB5*", "SSL_*", "OPENSSL_*", "LC_*", "LANG", "TZ", "HOME", "USER", "LOGNAME")
@@ -53,8 +56,8 @@ def launch_program() -> Launch:
 
 
 @dataclass(slots=True)
-class Round:
-    """A round that was asked for, and is not done yet."""
+class Asked:
+    """What was handed to the process, and is not known to lie anywhere yet."""
 
     number: int
     changes: Sequence[Change]
@@ -94,12 +97,14 @@ class Apart:
         self._outbox: deque[Iterable[bytes]] = deque()
         self._wake = Bell()
         self._changed = trio.Event()
-        self._round: Round | None = None
+        self._asked: Asked | None = None
+        self._writes = 0
+        """Number of the round that is under way; 0 for none."""
         self._numbers = 0
         self._fault = ""
         self._last_words = ""
         self._process_problem = ""
-        self._closed = self._gone = False
+        self._lives = self._closed = self._gone = False
         self._scope = trio.CancelScope()
 
     @property
@@ -124,27 +129,35 @@ class Apart:
     # -- what is asked -------------------------------------------------------------------------------------
 
     async def wait_free(self) -> None:
-        """Wait until the process has started and has done what it was asked."""
-        while not self._pulse.ready or self._round is not None:
+        """Wait until the process lives, be it that it only starts, and has taken what it was given."""
+        while not self._lives or self._asked is not None:
             await self._changed.wait()
 
     async def wait_done(self) -> None:
         """Wait until the process has done what it was asked, or has ended."""
-        while self._round is not None:
+        while self._asked is not None or self._writes:
             await self._changed.wait()
 
-    async def round(self, changes: Sequence[Change], *, last: bool = False) -> None:
+    async def round(self, changes: Sequence[Change], *, write: bool = True, last: bool = False) -> None:
         """Keep changes; see `Keeping`. To be called when it is free."""
-        if not self._pulse.ready:  # it has ended since then, and nobody would answer
+        if not self._lives:  # it has ended since then, and nobody would answer
             self._report(Kept(refused=list(changes)))
             return
-        asked = self._ask(changes, Kind.ROUND, last=last)
-        while self._round is asked:
-            await self._changed.wait()
+        write = write and not self._writes
+        if changes or write:
+            asked = self._ask(changes, Kind.ROUND if write else Kind.KEEP, last=last)
+            while self._asked is asked:
+                await self._changed.wait()
+        with trio.move_on_after(math.inf if last else WRITE_S):
+            await self.wait_done()
 
-    def _ask(self, changes: Sequence[Change], kind: Kind, **fields: bool) -> Round:
+    def _ask(self, changes: Sequence[Change], kind: Kind, **fields: bool) -> Asked:
         self._numbers += 1
-        asked = self._round = Round(self._numbers, changes)
+        asked = Asked(self._numbers, changes)
+        if kind is Kind.ROUND:
+            self._writes = asked.number
+        if changes or kind is Kind.CLOSE:
+            self._asked = asked
         self._outbox.append(pack_changes(changes, self._note_damaged))
         self._outbox.append([with_fields(kind, asked.number, **fields)])
         self._wake.ring()
@@ -156,7 +169,7 @@ class Apart:
 
     async def close(self, changes: Sequence[Change], *, calls_left: bool) -> None:
         """Keep changes and let go of everything; see `Keeping`."""
-        asked = self._round
+        asked = self._asked
         left = [*(asked.changes if asked is not None else ()), *changes]
         with trio.move_on_after(CLOSE_S):
             if not self._gone and (left or self._pulse.ready):
@@ -164,7 +177,7 @@ class Apart:
                 # All of it, as the process that was asked before may have ended meanwhile: what comes twice
                 # does no harm.
                 asked = self._ask(left, Kind.CLOSE, calls_left=calls_left)
-                while self._round is asked:
+                while self._asked is asked:
                     await self._changed.wait()
         self._scope.cancel()
         with trio.move_on_after(END_S):
@@ -207,7 +220,7 @@ class Apart:
 
     def _give_back(self) -> None:
         """Let what the process had not acknowledged be told again."""
-        asked, self._round = self._round, None
+        asked, self._asked, self._writes = self._asked, None, 0
         self._report(Kept(refused=list(asked.changes) if asked is not None else []))
         self._change()
 
@@ -228,6 +241,8 @@ class Apart:
             return f"cannot be started: {type(exc).__name__}"
         before.starts += 1
         self._pulse.begin(trio.current_time())
+        self._lives = True
+        self._change()
         status = 0
         try:
             async with trio.open_nursery() as nursery:
@@ -237,7 +252,7 @@ class Apart:
                 nursery.start_soon(self._watch, end)
                 nursery.start_soon(self._listen, process)
         finally:
-            self._pulse = Pulse()
+            self._lives, self._pulse = False, Pulse()
             with trio.CancelScope(shield=True):
                 status = await process.end()
                 self._last_words = process.last_words
@@ -278,30 +293,47 @@ class Apart:
     def _take(self, kind: Kind, number: int, body: bytes, now: float) -> None:
         if kind is Kind.READY:
             self._pulse.became_ready(now)
-            self._change()
         elif kind is Kind.SAID:
             _say(body)
         elif kind is Kind.PONG:
             self._judge(body)
         elif kind is Kind.KEPT:
             self._report(unpack_kept(body))
+        elif kind is Kind.TAKEN:
+            self._taken(number, body)
+        elif kind is Kind.CLOSED:
+            self._end_of(number)
+            self._closed = bool(fields_of(body).get("kept"))
+            self._change()
         else:
-            self._finish(kind, number, body)
+            self._finish(number, body)
 
-    def _finish(self, kind: Kind, number: int, body: bytes) -> None:
-        asked, fields = self._round, fields_of(body)
+    def _end_of(self, number: int) -> Asked:
+        asked = self._asked
         if asked is None or asked.number != number:
             raise Garbage("an answer to nothing")
-        if kind is Kind.CLOSED:
-            self._round = None
-            self._closed = bool(fields.get("kept"))
-            self._change()
-            return
-        kept = unpack_kept(body)
-        if fields.get("refused"):
-            kept.refused = list(asked.changes)
-        self._now = replace(unpack_status(fields), rss_kb=self._now.rss_kb)
-        self._round = None  # not before all of the answer is read: else its changes would lie nowhere
+        self._asked = None
+        return asked
+
+    def _taken(self, number: int, body: bytes) -> None:
+        try:
+            self._now.queued = int(fields_of(body)["queued"])
+        except (KeyError, TypeError, ValueError):
+            raise Garbage("TAKEN lacks something") from None
+        self._end_of(number)
+        self._change()
+
+    def _finish(self, number: int, body: bytes) -> None:
+        asked, fields = self._asked, fields_of(body)
+        kept, status = unpack_kept(body), unpack_status(fields)
+        if asked is not None and asked.number == number:  # no queue has taken them
+            kept.refused = list(asked.changes) if fields.get("refused") else []
+            self._asked = None  # not before all of the answer is read: else its changes would lie nowhere
+        elif number != self._writes:
+            raise Garbage("an answer to nothing")
+        if number == self._writes:
+            self._writes = 0
+        self._now = replace(status, rss_kb=self._now.rss_kb)
         self._process_problem = ""
         self._report(kept)
         self._change()

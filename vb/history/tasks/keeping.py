@@ -36,18 +36,21 @@ class Keeping(Protocol):
         ...
 
     async def wait_free(self) -> None:
-        """Wait until a round can be given."""
+        """Wait until changes can be given."""
         ...
 
     async def wait_done(self) -> None:
         """Wait until no round is under way."""
         ...
 
-    async def round(self, changes: Sequence[Change], *, last: bool = False) -> None:
+    async def round(self, changes: Sequence[Change], *, write: bool = True, last: bool = False) -> None:
         """Keep changes, write what waits and look after the rest; what came of it is reported.
+
+        A process need not have written them when this returns, but it has them on its disk.
 
         Args:
             changes: new ones.
+            write: whether the database is tried; else changes are only kept.
             last: whether the server stops.
 
         Cancellation: the round is done all the same.
@@ -126,9 +129,9 @@ class InThread:
         """Return at once: whoever gave a round waits for its end."""
         await trio.lowlevel.checkpoint()
 
-    async def round(self, changes: Sequence[Change], *, last: bool = False) -> None:
-        """Keep changes; see `Keeping`."""
-        work = partial(self._keeper.round, changes, last=last)
+    async def round(self, changes: Sequence[Change], *, write: bool = True, last: bool = False) -> None:
+        """Keep changes; see `Keeping`. It waits for the database, however long that takes."""
+        work = partial(self._keeper.round, changes, write=write, last=last)
         with trio.CancelScope(shield=True):
             self._report(await trio.to_thread.run_sync(work, limiter=self._writing))
 

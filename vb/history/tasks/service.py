@@ -19,7 +19,8 @@ from vb.events.bus import EventBus
 from vb.events.history import CallRecorded, HistoryFailed, HistoryRecovered
 from vb.history.change import Change
 from vb.history.collector import Collector
-from vb.history.keeper import Keeper, Kept, Trouble
+from vb.history.intake import Trouble
+from vb.history.keeper import Keeper, Kept
 from vb.history.quality import SAMPLE_EVERY_S
 from vb.history.settings import HistorySettings
 from vb.history.sip_trace import Direction, SipMessage
@@ -106,6 +107,8 @@ class History:
         """Whether the database can be used, or cannot."""
         self._recorded: dict[UUID, None] = {}
         self._refused = False
+        self._tried_at = float("-inf")
+        """When the database was last asked to take what waits, of Trio's clock."""
         self._wakeup = trio.Event()
 
     def _keeper(self) -> Keeper:
@@ -232,17 +235,21 @@ class History:
     async def run(self) -> None:
         """Write what happens until cancelled."""
         while True:
-            if not await self._round() or self.keeper.status.problems:
+            if not await self._round():
                 await trio.sleep(RETRY_S)
                 continue
-            if self.collector.waiting < TAKE and not self.keeper.status.queued:
-                with trio.move_on_after(IDLE_S):
+            status = self.keeper.status
+            if self.collector.waiting < TAKE and (status.problems or not status.queued):
+                with trio.move_on_after(min(IDLE_S, RETRY_S) if status.problems else IDLE_S):
                     await self._wakeup.wait()
                 self._wakeup = trio.Event()
             await trio.sleep(PAUSE_S)  # also with a long queue: its calls are over, others are not
 
     async def _round(self, *, last: bool = False) -> bool:
-        """Hand on what has changed; returns whether it was taken, and is kept then even when cancelled."""
+        """Hand on what has changed; returns whether it was taken, and is kept then even when cancelled.
+
+        A database that fails is tried again after a while; what happens goes into the queue meanwhile.
+        """
         with trio.move_on_after(RETRY_S) as patience:
             await self.keeper.wait_free()
         if patience.cancelled_caught:
@@ -253,7 +260,11 @@ class History:
         while len(changes) < TAKE and (part := self.collector.take(TAKE_AT_ONCE)):
             changes += part
             await trio.lowlevel.cancel_shielded_checkpoint()
-        await self.keeper.round(changes, last=last)
+        now = trio.current_time()
+        write = last or not self.keeper.status.problems or now >= self._tried_at + RETRY_S
+        if write:
+            self._tried_at = now
+        await self.keeper.round(changes, write=write, last=last)
         self.collector.forget(time.time_ns() // 1_000)  # not before: what is on its way may come back
         return not self._refused
 
@@ -301,6 +312,9 @@ class History:
                 if not await self._round(last=True):
                     await trio.sleep(RETRY_S / 10)
             await self.keeper.wait_done()
+            while self.keeper.status.queued and not self.keeper.status.problems:
+                await self.keeper.wait_free()
+                await self.keeper.round([], last=True)
 
     async def close(self) -> None:
         """Let go of the database; what is not written lies in the durable queue.
