@@ -13,7 +13,7 @@ from __future__ import annotations
 import heapq
 from collections import deque
 from collections.abc import Iterable, Mapping
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 
@@ -28,6 +28,8 @@ RESTS_AFTER: Final = 10
 """Silent packets in a row that are decoded before the decoder rests; speech has shorter gaps."""
 LEAD_IN: Final = 2
 """Packets decoded unheard before the first one that is heard again: with one it starts 12 dB less exact."""
+_FRAMES_MASK: Final = 3
+"""Bits of an Opus packet's first byte that are zero where it is one frame (RFC 6716 §3.2)."""
 _OPUS_FRAME_MS: Final = (10, 20, 40, 60, 10, 20, 10, 20, 2.5, 5, 10, 20)
 """Frame length by configuration: three bands of SILK by 4, two of hybrid by 2, CELT by 4 (RFC 6716 §3.1)."""
 
@@ -54,6 +56,23 @@ def opus_duration_ms(payload: bytes) -> float:
 
 OPUS_FRAME_MS: Final = np.array([opus_duration_ms(bytes([config << 3])) for config in range(32)])
 """Frame length by the first five bits of a packet."""
+_FRAME_MS: Final[list[float]] = OPUS_FRAME_MS.tolist()
+
+
+class PlainPacket(NamedTuple):
+    """A packet with which nothing is to be done but to decode it.
+
+    Attributes:
+        position: of its first sample.
+        samples: how many there are.
+        payload: one frame of Opus.
+        decoder: its stream's.
+    """
+
+    position: int
+    samples: int
+    payload: bytes
+    decoder: OpusDecoder
 
 
 class StreamReceiver:
@@ -184,6 +203,40 @@ class StreamReceiver:
         packet = heapq.heappop(self._waiting)
         self._loud -= not packet[3]
         return packet
+
+    def take_plain(self, until: int) -> PlainPacket | None:
+        """Take the packet that is due before `until`, where `advance` would do no more than decode it.
+
+        So it is with nearly all packets: in sequence, audible, one frame of Opus at the rate of the ring, and
+        nothing else is due. Whoever takes it decodes it to exactly its samples, or else calls `mend`.
+        """
+        position, payload_type, payload, silent = self._waiting[0]
+        if silent or position >= until or position != self._decoded_end or self._kept or self._given_up:
+            return None
+        decoder = self._by_type.get(payload_type)
+        if (
+            not isinstance(decoder, OpusDecoder)
+            or decoder.conceals
+            or self._codecs[payload_type].pcm_rate_hz != self._rate_hz
+            or len(payload) <= DTX_MAX_BYTES
+            or payload[0] & _FRAMES_MASK
+        ):
+            return None
+        samples = int(_FRAME_MS[payload[0] >> 3] * self._rate_hz / 1000)
+        end = position + samples
+        if len(self._waiting) > 1:
+            after = min(self._waiting[1:3])[0]  # a heap has its second packet there
+            if after < until or (after > end and end < until):
+                return None
+        self._take()
+        self._silent = 0
+        self._decoded_end = end
+        return PlainPacket(position, samples, payload, decoder)
+
+    def mend(self, packet: PlainPacket) -> Pcm:
+        """Return what is played for a plain packet that was damaged."""
+        self.damaged += 1
+        return packet.decoder.conceal(packet.samples)
 
     def advance(self, until: int) -> list[tuple[int, Pcm]]:
         """Decode what is due before `until` and return it as (position, samples).
