@@ -186,7 +186,7 @@ class OpusDecoder:
     @property
     def conceals(self) -> bool:
         """Whether what it gave last was made up."""
-        return self._concealed_samples > 0
+        return bool(self._concealed_samples)
 
     def decode(self, payload: bytes) -> Pcm:
         """Return the audio of one packet, up to 120 ms.

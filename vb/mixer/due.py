@@ -15,7 +15,7 @@ import numpy as np
 from vb.codecs.opus_runs import DecodeRun
 from vb.mixer.core import PlaneCore
 from vb.mixer.frames import Pcm
-from vb.mixer.hands import portions
+from vb.mixer.hands import LEAST_CALLS, portions
 from vb.mixer.layout import Bank
 from vb.mixer.streams import PlainPacket, StreamReceiver
 from vb.rtp.ring import HOLE
@@ -28,7 +28,6 @@ class _Plain:
     """Plain packets of distinct legs, all of one length."""
 
     slots: list[int] = field(default_factory=list)
-    streams: list[StreamReceiver] = field(default_factory=list)
     packets: list[PlainPacket] = field(default_factory=list)
 
 
@@ -46,8 +45,8 @@ class _PlainRun:
         packets = plain.packets
         self._pcm = np.empty((len(packets), samples), np.int16)
         self.run = DecodeRun(
-            [packet.decoder for packet in packets],
-            [packet.payload for packet in packets],
+            [decoder for _, _, _, decoder in packets],
+            [payload for _, _, payload, _ in packets],
             samples,
             self._pcm.ctypes.data,
         )
@@ -56,7 +55,7 @@ class _PlainRun:
         """Write to the rings what was decoded; legs whose codec cannot cover a damaged one up have failed."""
         plain, counts = self._plain, self.run.counts
         slots = np.array(plain.slots)
-        positions = np.array([packet.position for packet in plain.packets])
+        positions = np.array([position for position, _, _, _ in plain.packets])
         pcm = self._pcm
         if counts.count(self._samples) != len(counts):
             good = np.array([self._mend(core, at) for at in range(len(counts))])
@@ -67,11 +66,14 @@ class _PlainRun:
         """Cover up a packet if it was damaged; says whether there is audio in its place."""
         if self.run.counts[at] == self._samples:
             return True
-        plain = self._plain
+        slot, packet = self._plain.slots[at], self._plain.packets[at]
+        stream = core.streams[slot]
+        if stream is None:
+            return False
         try:
-            self._pcm[at] = plain.streams[at].mend(plain.packets[at])
+            self._pcm[at] = stream.mend(packet)
         except Exception as error:  # the named boundary: one leg's codec must not stop the tick
-            port = core.ports[plain.slots[at]]
+            port = core.ports[slot]
             if port is not None:
                 core.fault(port, error)
             return False
@@ -86,21 +88,21 @@ def decode_due(core: PlaneCore, bank: Bank) -> None:
     # Legs that rest or pause are left out as columns: in a large room they are nearly all.
     playing = bank.decoded[playout.started[bank.decoded] & ~core.resting.legs[bank.decoded]]
     until = playout.next[playing] + width
+    together = playing.size >= LEAST_CALLS
     due: list[tuple[int, StreamReceiver, int]] = []
     by_length: dict[int, _Plain] = {}
     for slot, end in zip(playing.tolist(), until.tolist(), strict=True):
         stream = streams[slot]
         if stream is None or not stream.waits:
             continue
-        packet = stream.take_plain(end)
+        packet = stream.take_plain(end) if together else None
         if packet is None:
             due.append((slot, stream, end))
             continue
-        plain = by_length.get(packet.samples)
+        plain = by_length.get(packet[1])
         if plain is None:
-            plain = by_length[packet.samples] = _Plain()
+            plain = by_length[packet[1]] = _Plain()
         plain.slots.append(slot)
-        plain.streams.append(stream)
         plain.packets.append(packet)
     if not (due or by_length):
         return

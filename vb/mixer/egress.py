@@ -15,6 +15,7 @@ from vb.mixer.core import PlaneCore
 from vb.mixer.facts import TABLES, PortFacts
 from vb.mixer.frames import Pcm, Slots, true_places
 from vb.mixer.framewise import Framed, Framewise
+from vb.mixer.hands import LEAST_CALLS
 from vb.mixer.layout import Bank, Layout
 from vb.mixer.packetizer import Packetizer, Payload
 from vb.mixer.port import RtpPort
@@ -124,15 +125,19 @@ class _Bank:
     def part(self) -> None:
         """Tell those who are alone apart by whether they can be encoded together."""
         framed: list[Framed] = []
-        self.rest = []
+        self.framewise, self.rest = None, self.alone
+        if len(self.alone) < LEAST_CALLS:
+            return
+        rest: list[tuple[int, RtpPort]] = []
         for row, port in self.alone:
             packetizer = self._core.packetizers[port.slot]
             encoder = None if packetizer is None or port.dialling else packetizer.frame_encoder
             if encoder is None:
-                self.rest.append((row, port))
+                rest.append((row, port))
             else:
                 framed.append(Framed(row, port, encoder))
-        self.framewise = Framewise(self._core, framed, self.bank.told) if framed else None
+        if len(framed) >= LEAST_CALLS:
+            self.framewise, self.rest = Framewise(self._core, framed, self.bank.told), rest
 
     def _is_sent_what_it_follows(self, port: RtpPort) -> bool:
         packetizer = self._core.packetizers[port.slot]

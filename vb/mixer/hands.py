@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final, Protocol
 
+LEAST_CALLS: Final = 8
+"""So many calls of a codec are worth being prepared together; fewer are done as cheaply one by one."""
 _MOST_CALLS: Final = 8
 _SHARES: Final = 8
 Work = Callable[[int], None]

@@ -13,7 +13,7 @@ from __future__ import annotations
 import heapq
 from collections import deque
 from collections.abc import Iterable, Mapping
-from typing import Final, NamedTuple
+from typing import Final
 
 import numpy as np
 
@@ -59,20 +59,8 @@ OPUS_FRAME_MS: Final = np.array([opus_duration_ms(bytes([config << 3])) for conf
 _FRAME_MS: Final[list[float]] = OPUS_FRAME_MS.tolist()
 
 
-class PlainPacket(NamedTuple):
-    """A packet with which nothing is to be done but to decode it.
-
-    Attributes:
-        position: of its first sample.
-        samples: how many there are.
-        payload: one frame of Opus.
-        decoder: its stream's.
-    """
-
-    position: int
-    samples: int
-    payload: bytes
-    decoder: OpusDecoder
+PlainPacket = tuple[int, int, bytes, OpusDecoder]
+"""A packet with which nothing is to be done but to decode it: its position and samples, and the decoder."""
 
 
 class StreamReceiver:
@@ -87,12 +75,18 @@ class StreamReceiver:
         rested: packets of silence that were not decoded.
     """
 
+    __slots__ = (
+        "_by_type", "_codecs", "_decoded_end", "_decoders", "_given_up", "_kept", "_loud", "_most_concealed",
+        "_plain", "_rate_hz", "_resamplers", "_silent", "_waiting", "damaged", "rested",
+    )  # fmt: skip
+
     def __init__(self, codecs: Mapping[int, Codec], rate_hz: int) -> None:
         self._codecs = dict(codecs)
         self._rate_hz = rate_hz
         self._most_concealed = int(_MAX_CONCEALED_S * rate_hz)
         self._decoders: dict[Codec, Decoder] = {}
         self._by_type: dict[int, Decoder] = {}
+        self._plain: dict[int, OpusDecoder] = {}
         self._resamplers: dict[int, StreamResampler] = {}
         self._waiting: list[tuple[int, int, bytes, bool]] = []
         self._decoded_end: int | None = None
@@ -148,6 +142,7 @@ class StreamReceiver:
         """Take further payload types."""
         self._codecs.update(codecs)
         self._by_type.clear()
+        self._plain.clear()
 
     def codec(self, payload_type: int) -> Codec:
         """Return the codec of a negotiated payload type."""
@@ -177,6 +172,7 @@ class StreamReceiver:
         self._loud = 0
         self._decoders.clear()
         self._by_type.clear()
+        self._plain.clear()
         self._resamplers.clear()
         self._decoded_end = None
         self._silent = 0
@@ -210,33 +206,31 @@ class StreamReceiver:
         So it is with nearly all packets: in sequence, audible, one frame of Opus at the rate of the ring, and
         nothing else is due. Whoever takes it decodes it to exactly its samples, or else calls `mend`.
         """
-        position, payload_type, payload, silent = self._waiting[0]
-        if silent or position >= until or position != self._decoded_end or self._kept or self._given_up:
+        waiting = self._waiting
+        position, payload_type, payload, silent = waiting[0]
+        if silent or position >= until or position != self._decoded_end:
             return None
-        decoder = self._by_type.get(payload_type)
-        if (
-            not isinstance(decoder, OpusDecoder)
-            or decoder.conceals
-            or self._codecs[payload_type].pcm_rate_hz != self._rate_hz
-            or len(payload) <= DTX_MAX_BYTES
-            or payload[0] & _FRAMES_MASK
-        ):
+        decoder = self._plain.get(payload_type)
+        if decoder is None or decoder.conceals or payload[0] & _FRAMES_MASK or len(payload) <= DTX_MAX_BYTES:
+            return None
+        if self._silent or self._given_up:  # a decoder that has rested first hears of silence again
             return None
         samples = int(_FRAME_MS[payload[0] >> 3] * self._rate_hz / 1000)
         end = position + samples
-        if len(self._waiting) > 1:
-            after = min(self._waiting[1:3])[0]  # a heap has its second packet there
+        if len(waiting) > 1:
+            after = min(waiting[1:3])[0]  # a heap has its second packet there
             if after < until or (after > end and end < until):
                 return None
-        self._take()
-        self._silent = 0
+        heapq.heappop(waiting)
+        self._loud -= 1
         self._decoded_end = end
-        return PlainPacket(position, samples, payload, decoder)
+        return position, samples, payload, decoder
 
     def mend(self, packet: PlainPacket) -> Pcm:
         """Return what is played for a plain packet that was damaged."""
         self.damaged += 1
-        return packet.decoder.conceal(packet.samples)
+        _, samples, _, decoder = packet
+        return decoder.conceal(samples)
 
     def advance(self, until: int) -> list[tuple[int, Pcm]]:
         """Decode what is due before `until` and return it as (position, samples).
@@ -297,6 +291,8 @@ class StreamReceiver:
             if decoder is None:
                 decoder = self._decoders[codec] = make_decoder(codec)
             self._by_type[payload_type] = decoder
+            if isinstance(decoder, OpusDecoder) and codec.pcm_rate_hz == self._rate_hz:
+                self._plain[payload_type] = decoder
         return decoder
 
     def _to_ring(self, codec: Codec, pcm: Pcm) -> Pcm:
