@@ -84,7 +84,7 @@ def test_samples_are_those_of_decoders_one_by_one() -> None:
     for frame in frames(20).swapaxes(0, 1):
         payloads = [source.encode(part) for source, part in zip(sources, frame, strict=True)]
         pcm = np.full((STREAMS, FRAME), 7, np.int16)
-        run = DecodeRun(together, payloads, FRAME, pcm.ctypes.data)
+        run = DecodeRun(together, payloads, pcm)
         run.run(2, STREAMS)
         run.run(0, 2)
         assert run.counts == [FRAME] * STREAMS
@@ -97,7 +97,7 @@ def test_a_damaged_packet_leaves_its_place_and_its_neighbours_alone() -> None:
     payloads = [source.encode(part[0]) for source, part in zip(encoders(), frames(1), strict=True)]
     payloads[1] = DAMAGED
     pcm = np.full((STREAMS, FRAME), 7, np.int16)
-    run = DecodeRun(together, payloads, FRAME, pcm.ctypes.data)
+    run = DecodeRun(together, payloads, pcm)
     run.run(0, STREAMS)
     assert [count < 0 for count in run.counts] == [False, True, False, False, False]
     assert (pcm[1] == 7).all()

@@ -12,7 +12,7 @@ from itertools import repeat
 from typing import Final
 
 from vb.codecs.opus import OpusDecoder, OpusEncoder
-from vb.codecs.pcm import CodecError
+from vb.codecs.pcm import CodecError, Pcm
 
 MOST_BYTES: Final = 1276
 """libopus makes no longer payload of a frame, whatever room it is given (RFC 6716 §3.2.1)."""
@@ -22,26 +22,25 @@ _FORWARD: Final = 0
 
 
 class DecodeRun:
-    """One packet of each of some streams, decoded to places of the same length.
+    """One packet of each of some streams, decoded to the rows of an array.
 
     Args:
         decoders: of the streams, none twice.
         payloads: their packets.
-        samples: how much audio each packet holds.
-        start: address of the first place; the others follow without a gap, two bytes a sample.
+        pcm: (n, samples) where the audio goes, without gaps; as many samples as each packet holds.
 
     Attributes:
         counts: of each packet the samples it gave, or a number below zero where it is damaged.
     """
 
-    def __init__(
-        self, decoders: Sequence[OpusDecoder], payloads: Sequence[bytes], samples: int, start: int
-    ) -> None:
+    def __init__(self, decoders: Sequence[OpusDecoder], payloads: Sequence[bytes], pcm: Pcm) -> None:
+        samples, start = pcm.shape[1], pcm.ctypes.data
+        self._kept = decoders, pcm  # whoever decodes has nothing but addresses of them
         self._decode = decoders[0].library.decode
         self._states = [decoder.address for decoder in decoders]
         self._payloads = payloads
         self._sizes = list(map(len, payloads))
-        self._places = range(start, start + 2 * samples * len(payloads), 2 * samples)
+        self._places = range(start, start + pcm.nbytes, 2 * samples)
         self._samples = samples
         self.counts = [0] * len(payloads)
 

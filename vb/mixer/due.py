@@ -47,8 +47,7 @@ class _PlainRun:
         self.run = DecodeRun(
             [decoder for _, _, _, decoder in packets],
             [payload for _, _, payload, _ in packets],
-            samples,
-            self._pcm.ctypes.data,
+            self._pcm,
         )
 
     def write(self, core: PlaneCore, bank: Bank) -> None:
