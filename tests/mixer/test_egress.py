@@ -12,6 +12,7 @@ from tests.mixer.support import (
     OPUS,
     PCMA,
     PCMU,
+    Pcm,
     Phone,
     ToneSource,
     World,
@@ -25,8 +26,9 @@ from vb.codecs.base import Codec, make_decoder, make_encoder
 from vb.codecs.complexity import LEAN
 from vb.codecs.g711 import ULAW_TO_PCM
 from vb.codecs.opus import OpusEncoder
+from vb.codecs.opus_runs import EncodeRun
 from vb.codecs.resample import StreamResampler
-from vb.mixer.hands import OneHand, Work
+from vb.mixer.hands import LEAST_CALLS, OneHand, Work
 from vb.mixer.tasks.helpers import helpers_of
 from vb.rtp.rtcp_session import PeerReport
 from vb.speech.inband_dtmf import InbandDtmfDetector
@@ -366,3 +368,57 @@ def test_all_who_share_an_encoding_are_sent_what_mends_the_losses_of_one() -> No
     report(followers[2], 0.05)
     world.run(5)
     assert last_payloads(followers) == [True] * 3
+
+
+def test_an_encoder_that_fails_ends_its_leg_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World()
+    phones = [listener(world, codec=OPUS) for _ in range(LEAST_CALLS)]
+    world.run(5)
+    ended: list[tuple[int, str]] = []
+    world.plane.set_fault_handlers(lambda port, error: ended.append((port.slot, str(error))))
+    run = EncodeRun.run
+
+    def failing(frames: EncodeRun, start: int, stop: int) -> None:
+        run(frames, start, stop)
+        if not start:
+            frames.sizes[0] = -3
+
+    monkeypatch.setattr(EncodeRun, "run", failing)
+    before = [phone.port.sent() for phone in phones]
+    heard = [len(phone.heard) for phone in phones]
+    world.run(1)
+    monkeypatch.undo()
+    world.run(4)
+    assert ended == [(phones[0].port.slot, "Opus encoding: internal error")]
+    assert phones[0].port.sent().packets == before[0].packets
+    assert [phone.port.sent().packets for phone in phones[1:]] == [sent.packets + 5 for sent in before[1:]]
+    assert [len(phone.heard) for phone in phones] == [heard[0], *(count + 5 for count in heard[1:])]
+    for phone in phones:
+        assert {(b.sequence - a.sequence) % 65536 for a, b in pairwise(phone.heard)} == {1}
+
+
+class Dialler(ToneSource):
+    """Dials within a tick, as whoever is called from one may."""
+
+    def __init__(self, phone: Phone) -> None:
+        super().__init__(400)
+        self.phone = phone
+        self.at = 0
+
+    def take(self, rate_hz: int) -> Pcm:
+        self.at += 1
+        if self.at == 10:
+            self.phone.port.send_digits("1")
+        return super().take(rate_hz)
+
+
+def test_digits_that_a_tick_asks_for_take_the_place_of_its_audio() -> None:
+    world = World()
+    phone, *others = (listener(world, codec=OPUS, events=101) for _ in range(LEAST_CALLS))
+    phone.port.add_private(Dialler(phone))
+    world.run(30)
+    types = [packet.payload_type for packet in phone.heard]
+    assert types[8:11] == [111, 101, 101]
+    assert types[-1] == 111
+    for other in others:
+        assert [packet.payload_type for packet in other.heard] == [111] * 30

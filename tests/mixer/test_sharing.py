@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from itertools import pairwise
 
 import numpy as np
@@ -23,6 +22,7 @@ from tests.mixer.support import (
     strength,
 )
 from vb.codecs.base import Codec, make_decoder
+from vb.codecs.opus_runs import EncodeRun
 from vb.mixer.packetizer import Packetizer, Payload
 from vb.mixer.sharing import SETTLED_TICKS
 
@@ -35,18 +35,22 @@ class Counted:
     """Counts the frames that are given to encoders."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.pushed: Counter[int] = Counter()
-        push = Packetizer.push
+        self.frames = 0
+        push, run = Packetizer.push, EncodeRun.run
 
         def counted(packetizer: Packetizer, frame: Pcm) -> list[Payload]:
-            self.pushed[id(packetizer)] += 1
+            self.frames += 1
             return push(packetizer, frame)
 
+        def counted_run(frames: EncodeRun, start: int, stop: int) -> None:
+            self.frames += stop - start
+            run(frames, start, stop)
+
         monkeypatch.setattr(Packetizer, "push", counted)
+        monkeypatch.setattr(EncodeRun, "run", counted_run)
 
     def take(self) -> int:
-        total = self.pushed.total()
-        self.pushed.clear()
+        total, self.frames = self.frames, 0
         return total
 
 

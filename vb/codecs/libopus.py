@@ -48,7 +48,7 @@ class LibOpus:
         self.encode = _declare(
             library,
             "opus_encode",
-            [_ADDRESS, ctypes.c_char_p, ctypes.c_int, _ADDRESS, ctypes.c_int32],
+            [_ADDRESS, _ADDRESS, ctypes.c_int, _ADDRESS, ctypes.c_int32],
         )
         self.decoder_size = _declare(library, "opus_decoder_get_size", [ctypes.c_int])
         self.decoder_init = _declare(library, "opus_decoder_init", [_ADDRESS, ctypes.c_int32, ctypes.c_int])
@@ -75,8 +75,12 @@ class LibOpus:
             CodecError: `result` is one of libopus' negative error codes.
         """
         if result < OK:
-            raise CodecError(f"{what}: {self._strerror(result).decode()}")
+            raise self.error(result, what)
         return result
+
+    def error(self, result: int, what: str) -> CodecError:
+        """Return what one of libopus' negative error codes means."""
+        return CodecError(f"{what}: {self._strerror(result).decode()}")
 
 
 def _declare(library: ctypes.CDLL, name: str, arguments: list[type[_Argument]]) -> Callable[..., int]:

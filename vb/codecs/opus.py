@@ -96,6 +96,16 @@ class OpusEncoder:
             self._set(libopus.SET_SIGNAL, libopus.SIGNAL_MUSIC if is_lean else libopus.SIGNAL_AUTO)
         self.complexity = level
 
+    @property
+    def library(self) -> libopus.LibOpus:
+        """The library that it is a state of."""
+        return self._opus
+
+    @property
+    def address(self) -> int:
+        """Where its state lies, as long as it lives."""
+        return self._address
+
     def set_bit_rate(self, bit_rate: int) -> None:
         """Change the target in bit/s from the next frame on.
 
@@ -162,6 +172,21 @@ class OpusDecoder:
         self._fade_end = rate_hz * FADE_MS // 1000
         self._fade_samples = self._fade_end // 3
         self._concealed_samples = 0
+
+    @property
+    def library(self) -> libopus.LibOpus:
+        """The library that it is a state of."""
+        return self._opus
+
+    @property
+    def address(self) -> int:
+        """Where its state lies, as long as it lives."""
+        return self._address
+
+    @property
+    def conceals(self) -> bool:
+        """Whether what it gave last was made up."""
+        return bool(self._concealed_samples)
 
     def decode(self, payload: bytes) -> Pcm:
         """Return the audio of one packet, up to 120 ms.

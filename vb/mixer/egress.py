@@ -14,6 +14,8 @@ from vb.mixer.columns import HEADER_BYTES, MAX_PACKET_BYTES
 from vb.mixer.core import PlaneCore
 from vb.mixer.facts import TABLES, PortFacts
 from vb.mixer.frames import Pcm, Slots, true_places
+from vb.mixer.framewise import Framed, Framewise
+from vb.mixer.hands import LEAST_CALLS
 from vb.mixer.layout import Bank, Layout
 from vb.mixer.packetizer import Packetizer, Payload
 from vb.mixer.port import RtpPort
@@ -85,6 +87,8 @@ class _Bank:
         single: rows of the others, each with its port.
         led: leaders of them, each with its row and all who are sent its payloads.
         alone: those who are encoded by themselves, with the row of what they hear.
+        framewise: those of them that are encoded together, if there are any.
+        rest: all others of them.
     """
 
     def __init__(self, core: PlaneCore, bank: Bank) -> None:
@@ -93,6 +97,8 @@ class _Bank:
         self.single: list[tuple[int, RtpPort]] = []
         self.led: list[tuple[int, RtpPort, _Recipients]] = []
         self.alone: list[tuple[int, RtpPort]] = self.single
+        self.framewise: Framewise | None = None
+        self.rest: list[tuple[int, RtpPort]] = self.single
         self.version = 0
         self._core = core
 
@@ -114,6 +120,24 @@ class _Bank:
                 )
             elif source[row] == row or not self._is_sent_what_it_follows(port):
                 self.alone.append((int(source[row]), port))
+        self.part()
+
+    def part(self) -> None:
+        """Tell those who are alone apart by whether they can be encoded together."""
+        framed: list[Framed] = []
+        self.framewise, self.rest = None, self.alone
+        if len(self.alone) < LEAST_CALLS:
+            return
+        rest: list[tuple[int, RtpPort]] = []
+        for row, port in self.alone:
+            packetizer = self._core.packetizers[port.slot]
+            encoder = None if packetizer is None or port.dialling else packetizer.frame_encoder
+            if encoder is None:
+                rest.append((row, port))
+            else:
+                framed.append(Framed(row, port, encoder))
+        if len(framed) >= LEAST_CALLS:
+            self.framewise, self.rest = Framewise(self._core, framed, self.bank.told), rest
 
     def _is_sent_what_it_follows(self, port: RtpPort) -> bool:
         packetizer = self._core.packetizers[port.slot]
@@ -157,6 +181,7 @@ class Egress:
                 coded = tables == place
                 if some(coded):
                     sent.tabled.append(_TableGroup(self._core, _TABLES[name], rows[coded], slots[coded]))
+            sent.part()
             self._banks.append(sent)
         self._mark_resumed(sending)
 
@@ -173,6 +198,8 @@ class Egress:
         """Encode and send what every leg hears in this tick."""
         columns = self._core.columns
         coded: list[_Coded] = []
+        framewise: list[Framewise] = []
+        settled = not self._core.dirty  # what has changed in this tick is looked at leg by leg
         for sent in self._banks:
             told = sent.bank.told
             if sent.version != sent.bank.version:
@@ -181,10 +208,12 @@ class Egress:
                 self._send_group(told, group)
             for row, port, recipients in sent.led:
                 self._code(coded, port, told[row], recipients)
-            for row, port in sent.alone:
+            for row, port in sent.rest if settled else sent.alone:
                 self._code(coded, port, told[row], None)
-        if coded:
-            self._send_coded(coded)
+            if settled and sent.framewise is not None:
+                framewise.append(sent.framewise)
+        if coded or framewise:
+            self._send_coded(coded, framewise)
         # Timestamps advance with time, whether or not anything was sent.
         columns.timestamp += columns.step
 
@@ -224,12 +253,19 @@ class Egress:
             frame = self._tone(port)
         coded.append(_Coded(port, packetizer, frame, None))
 
-    def _send_coded(self, coded: list[_Coded]) -> None:
-        """Encode frames one by one, by all hands, and send what comes of them."""
+    def _send_coded(self, coded: list[_Coded], framewise: list[Framewise]) -> None:
+        """Encode frames, by all hands, and send what comes of them."""
         core, levels = self._core, self._levels(coded)
+        pieces = [(legs, start, stop) for legs in framewise for start, stop in legs.portions]
+        for legs in framewise:
+            legs.begin(core.complexity.level)
         outcomes: list[list[Payload] | Exception] = [[]] * len(coded)
 
         def encode(piece: int) -> None:
+            if piece >= len(coded):
+                legs, start, stop = pieces[piece - len(coded)]
+                legs.encode(start, stop)
+                return
             one = coded[piece]
             try:
                 if one.packetizer is None:
@@ -240,7 +276,7 @@ class Egress:
             except Exception as error:  # the named boundary: one leg's codec must not stop the tick
                 outcomes[piece] = error
 
-        core.hands.share(len(coded), encode)
+        core.hands.share(len(coded) + len(pieces), encode)
         alone: list[tuple[int, bytes]] = []
         for one, outcome in zip(coded, outcomes, strict=True):
             if isinstance(outcome, Exception):
@@ -253,6 +289,20 @@ class Egress:
                 self._send_parts(one, outcome)
         if alone:
             self._send_alone(alone)
+        for legs in framewise:
+            self._send_framed(legs)
+
+    def _send_framed(self, legs: Framewise) -> None:
+        """Send a packet on each of some legs whose frames are encoded."""
+        slots, slot_list, sizes = legs.slots, legs.slot_list, legs.sizes
+        failed = [place for place, size in enumerate(sizes) if size < 0]
+        if failed:
+            for place in failed:
+                self._core.fault(legs.ports[place], legs.error(place))
+            slot_list = [slot for slot, size in zip(slot_list, sizes, strict=True) if size >= 0]
+            slots, sizes = np.array(slot_list, np.int64), [size for size in sizes if size >= 0]
+        if slot_list:
+            self._send_placed(slots, slot_list, sizes)
 
     def _levels(self, coded: list[_Coded]) -> list[int]:
         """Return how much work goes into each frame: where packets get lost, enough to mend some."""
@@ -275,19 +325,21 @@ class Egress:
 
     def _send_alone(self, alone: list[tuple[int, bytes]]) -> None:
         """Send one packet on each of some legs, each with its own payload, which begins with this tick."""
-        columns = self._core.columns
-        slots = np.array([slot for slot, _ in alone])
-        sequence = self._begin(slots, columns.timestamp[slots])
-        whole = columns.packets.reshape(-1).data
-        sizes: list[int] = []
+        whole = self._core.columns.packets.reshape(-1).data
         for slot, data in alone:
-            start, size = slot * MAX_PACKET_BYTES, HEADER_BYTES + len(data)
-            whole[start + HEADER_BYTES : start + size] = data
-            sizes.append(size)
-        self._hand_over([slot for slot, _ in alone], sizes)
+            start = slot * MAX_PACKET_BYTES + HEADER_BYTES
+            whole[start : start + len(data)] = data
+        slots = [slot for slot, _ in alone]
+        self._send_placed(np.array(slots), slots, [len(data) for _, data in alone])
+
+    def _send_placed(self, slots: Slots, slot_list: list[int], sizes: list[int]) -> None:
+        """Send one packet on each of some legs, each payload being in place, of its own size."""
+        columns = self._core.columns
+        sequence = self._begin(slots, columns.timestamp[slots])
+        self._hand_over(slot_list, [HEADER_BYTES + size for size in sizes])
         columns.sequence[slots] = sequence + np.uint16(1)
         columns.sent_packets[slots] += 1
-        columns.sent_octets[slots] += np.array(sizes) - HEADER_BYTES
+        columns.sent_octets[slots] += np.array(sizes)
         self._core.statistics.packets_out += slots.size
 
     def _send_parts(self, one: _Coded, payloads: list[Payload]) -> None:

@@ -36,6 +36,8 @@ class Packetizer:
         copyable: whether its encoder can go on where another one stands.
         converges: whether its encoder comes to the state of another one that hears the same for long enough.
         step: RTP time of a tick.
+        frame_encoder: its encoder where that is Opus and each frame is a packet of its own, so that who has
+            many of them may encode them without it.
 
     Args:
         codec: what to encode with.
@@ -55,6 +57,7 @@ class Packetizer:
         self.copyable = isinstance(self._encoder, CopyableEncoder)
         self._opus = self._encoder if isinstance(self._encoder, OpusEncoder) else None
         self.converges = not isinstance(self._encoder, G722Encoder)
+        self.frame_encoder = self._opus if self._ticks == self._parts == 1 else None
 
     def phase(self, tick: int) -> int:
         """Return in which of a packet's ticks the next one begins, before the frame of `tick` is pushed."""

@@ -17,6 +17,7 @@ from vb.ids import IdSource
 from vb.mixer.batch import Batch, Endpoint, Io
 from vb.mixer.core import FaultHandler, PlaneCore, RoomFaultHandler
 from vb.mixer.demux import Demux
+from vb.mixer.due import decode_due
 from vb.mixer.egress import Egress
 from vb.mixer.facts import PortFacts
 from vb.mixer.frames import RATES_HZ, TICKS_PER_S, FrameSink, FrameSource, true_places
@@ -26,7 +27,7 @@ from vb.mixer.layout import Layout, compile_layout, slots_of
 from vb.mixer.mix import Mixer
 from vb.mixer.noise import noise_loop
 from vb.mixer.plan import MixPlan
-from vb.mixer.playback import Playback, decode_due
+from vb.mixer.playback import Playback
 from vb.mixer.port import RtpPort, StreamPort
 from vb.mixer.stats import PlaneStatistics
 from vb.rtp.latching import SILENCE_S

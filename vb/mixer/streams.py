@@ -28,6 +28,8 @@ RESTS_AFTER: Final = 10
 """Silent packets in a row that are decoded before the decoder rests; speech has shorter gaps."""
 LEAD_IN: Final = 2
 """Packets decoded unheard before the first one that is heard again: with one it starts 12 dB less exact."""
+_FRAMES_MASK: Final = 3
+"""Bits of an Opus packet's first byte that are zero where it is one frame (RFC 6716 §3.2)."""
 _OPUS_FRAME_MS: Final = (10, 20, 40, 60, 10, 20, 10, 20, 2.5, 5, 10, 20)
 """Frame length by configuration: three bands of SILK by 4, two of hybrid by 2, CELT by 4 (RFC 6716 §3.1)."""
 
@@ -54,6 +56,11 @@ def opus_duration_ms(payload: bytes) -> float:
 
 OPUS_FRAME_MS: Final = np.array([opus_duration_ms(bytes([config << 3])) for config in range(32)])
 """Frame length by the first five bits of a packet."""
+_FRAME_MS: Final[list[float]] = OPUS_FRAME_MS.tolist()
+
+
+PlainPacket = tuple[int, int, bytes, OpusDecoder]
+"""A packet with which nothing is to be done but to decode it: its position and samples, and the decoder."""
 
 
 class StreamReceiver:
@@ -68,12 +75,18 @@ class StreamReceiver:
         rested: packets of silence that were not decoded.
     """
 
+    __slots__ = (
+        "_by_type", "_codecs", "_decoded_end", "_decoders", "_given_up", "_kept", "_loud", "_most_concealed",
+        "_plain", "_rate_hz", "_resamplers", "_silent", "_waiting", "damaged", "rested",
+    )  # fmt: skip
+
     def __init__(self, codecs: Mapping[int, Codec], rate_hz: int) -> None:
         self._codecs = dict(codecs)
         self._rate_hz = rate_hz
         self._most_concealed = int(_MAX_CONCEALED_S * rate_hz)
         self._decoders: dict[Codec, Decoder] = {}
         self._by_type: dict[int, Decoder] = {}
+        self._plain: dict[int, OpusDecoder] = {}
         self._resamplers: dict[int, StreamResampler] = {}
         self._waiting: list[tuple[int, int, bytes, bool]] = []
         self._decoded_end: int | None = None
@@ -129,6 +142,7 @@ class StreamReceiver:
         """Take further payload types."""
         self._codecs.update(codecs)
         self._by_type.clear()
+        self._plain.clear()
 
     def codec(self, payload_type: int) -> Codec:
         """Return the codec of a negotiated payload type."""
@@ -158,6 +172,7 @@ class StreamReceiver:
         self._loud = 0
         self._decoders.clear()
         self._by_type.clear()
+        self._plain.clear()
         self._resamplers.clear()
         self._decoded_end = None
         self._silent = 0
@@ -184,6 +199,38 @@ class StreamReceiver:
         packet = heapq.heappop(self._waiting)
         self._loud -= not packet[3]
         return packet
+
+    def take_plain(self, until: int) -> PlainPacket | None:
+        """Take the packet that is due before `until`, where `advance` would do no more than decode it.
+
+        So it is with nearly all packets: in sequence, audible, one frame of Opus at the rate of the ring, and
+        nothing else is due. Whoever takes it decodes it to exactly its samples, or else calls `mend`.
+        """
+        waiting = self._waiting
+        position, payload_type, payload, silent = waiting[0]
+        if silent or position >= until or position != self._decoded_end:
+            return None
+        decoder = self._plain.get(payload_type)
+        if decoder is None or decoder.conceals or payload[0] & _FRAMES_MASK or len(payload) <= DTX_MAX_BYTES:
+            return None
+        if self._silent or self._given_up:  # a decoder that has rested first hears of silence again
+            return None
+        samples = int(_FRAME_MS[payload[0] >> 3] * self._rate_hz / 1000)
+        end = position + samples
+        if len(waiting) > 1:
+            after = min(waiting[1:3])[0]  # a heap has its second packet there
+            if after < until or (after > end and end < until):
+                return None
+        heapq.heappop(waiting)
+        self._loud -= 1
+        self._decoded_end = end
+        return position, samples, payload, decoder
+
+    def mend(self, packet: PlainPacket) -> Pcm:
+        """Return what is played for a plain packet that was damaged."""
+        self.damaged += 1
+        _, samples, _, decoder = packet
+        return decoder.conceal(samples)
 
     def advance(self, until: int) -> list[tuple[int, Pcm]]:
         """Decode what is due before `until` and return it as (position, samples).
@@ -244,6 +291,8 @@ class StreamReceiver:
             if decoder is None:
                 decoder = self._decoders[codec] = make_decoder(codec)
             self._by_type[payload_type] = decoder
+            if isinstance(decoder, OpusDecoder) and codec.pcm_rate_hz == self._rate_hz:
+                self._plain[payload_type] = decoder
         return decoder
 
     def _to_ring(self, codec: Codec, pcm: Pcm) -> Pcm:
