@@ -211,7 +211,7 @@ class StreamReceiver:
         if silent or position >= until or position != self._decoded_end:
             return None
         decoder = self._plain.get(payload_type)
-        if decoder is None or decoder.conceals or payload[0] & _FRAMES_MASK or len(payload) <= DTX_MAX_BYTES:
+        if decoder is None or decoder.conceals or len(payload) <= DTX_MAX_BYTES or payload[0] & _FRAMES_MASK:
             return None
         if self._silent or self._given_up:  # a decoder that has rested first hears of silence again
             return None
