@@ -41,34 +41,34 @@ class SystemIds:
     """Identifiers from the operating system's random source, which is asked for many at a time."""
 
     def __init__(self) -> None:
-        self._stock = b""
-        self._used = 0
+        self._stock = ""
+        self._left = 0
 
-    def _draw(self, nbytes: int) -> bytes:
-        """Return random bytes that were given to nobody before."""
-        begin = self._used
-        if begin + nbytes > len(self._stock):
-            self._stock, begin = os.urandom(max(_STOCK_BYTES, nbytes)), 0
-        self._used = begin + nbytes
-        return self._stock[begin : self._used]
+    def _draw(self, digits: int) -> str:
+        """Return random hex digits that were given to nobody before."""
+        self._left -= digits
+        if self._left < 0:
+            self._stock = os.urandom(max(_STOCK_BYTES, digits)).hex()
+            self._left = len(self._stock) - digits
+        return self._stock[self._left : self._left + digits]
 
     def token(self, nbytes: int = 8) -> str:
         """Return 2·nbytes lower-case hex digits."""
-        return self._draw(nbytes).hex()
+        return self._draw(2 * nbytes)
 
     def uuid(self) -> str:
         """Return a UUID version 4 as text.  Spec: RFC 9562 §5.4."""
-        text = self._draw(16).hex()
+        text = self._draw(32)
         variant = _VARIANTS[text[16]]
         return f"{text[:8]}-{text[8:12]}-4{text[13:16]}-{variant}{text[17:20]}-{text[20:]}"
 
     def u32(self) -> int:
         """Return a number in 0..2³²−1."""
-        return int.from_bytes(self._draw(4))
+        return int(self._draw(8), 16)
 
     def u16(self) -> int:
         """Return a number in 0..65535."""
-        return int.from_bytes(self._draw(2))
+        return int(self._draw(4), 16)
 
 
 def check_id(value: str, name: str) -> str:

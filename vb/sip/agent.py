@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2s
-from math import inf
 from typing import TypeVar
 
 from vb.errors import Unavailable
@@ -71,6 +70,7 @@ class UserAgent:
         methods: the methods that are taken.
         allow: value of the Allow header.
         schedule: takes note of a changed deadline.
+        deadline: tells when `expire` should be called next, None if that is not before some time.
         ended: calls that ended not long ago.
         refuse_new: asked before a new INVITE becomes a call; status, reason and headers refuse it.
     """
@@ -98,7 +98,7 @@ class UserAgent:
         self.ended = EndedDialogs()
         self._flows: dict[int, dict[Call, None]] = {}
         self._timers = TimerQueue()
-        self.schedule = self._timers.schedule
+        self.schedule, self.deadline = self._timers.schedule, self._timers.deadline
         self._outgoing: list[Outgoing] = []
         self._events: list[tuple[Call, CallEvent]] = []
         self._unanswered: list[InviteServerTransaction] = []
@@ -161,10 +161,6 @@ class UserAgent:
         """Return what happened since the last time; `Incoming` brings a new call."""
         events, self._events = self._events, []
         return events
-
-    def deadline(self, before: float = inf) -> float | None:
-        """Return when `expire` should be called next, None if that is not before some time."""
-        return self._timers.deadline(before)
 
     def expire(self, now: float, most: int | None = None) -> None:
         """Run the timers that are due, at most so many of them: then the deadline stays in the past."""

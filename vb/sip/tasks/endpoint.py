@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from math import inf
 from typing import Literal
 
 import structlog
@@ -129,7 +130,9 @@ class SipEndpoint:
         self._nursery: trio.Nursery | None = None
         self._handles: dict[Call, SipCall] = {}
         self._targets: dict[Call, Targets] = {}
-        self._timer_scope: trio.CancelScope | None = None
+        self._clock = trio.current_time
+        self._timer_scope = trio.CancelScope()
+        self._timer_at = inf
         self._is_flushing = False
 
     # -- running --------------------------------------------------------------------------------
@@ -157,6 +160,7 @@ class SipEndpoint:
         )
         self._agent = UserAgent(self._agent_settings(self._transport), self._ids)
         self._agent.refuse_new = self._ask_refuse_new
+        self._clock = trio.lowlevel.current_clock().current_time
         try:
             async with trio.open_nursery() as nursery:
                 self._nursery = nursery
@@ -178,9 +182,8 @@ class SipEndpoint:
 
     async def _run_timers(self, agent: UserAgent) -> None:
         while True:
-            with trio.CancelScope() as scope:
-                scope.deadline = agent.deadline() or float("inf")
-                self._timer_scope = scope
+            self._timer_at = agent.deadline() or inf
+            with trio.CancelScope(deadline=self._timer_at) as self._timer_scope:
                 await trio.sleep_forever()
             self._contained("timer", lambda: agent.expire(trio.current_time(), AT_ONCE))
             self.flush()
@@ -330,7 +333,10 @@ class SipEndpoint:
             log_message("received", data, source)
         if self._on_message is not None:
             self._on_message("in", data)
-        self._contained("datagram", lambda: agent.receive(data, source, trio.current_time()))
+        try:
+            agent.receive(data, source, self._clock())
+        except Exception:  # the SIP boundary, as in `_contained`
+            self._fault("datagram")
 
     def unframed(self, data: bytes, status: int, source: Hop) -> None:
         """Answer what cannot be framed, if a request can be made out in it."""
@@ -388,11 +394,9 @@ class SipEndpoint:
                         self._fault("send")
         finally:
             self._is_flushing = False
-        scope = self._timer_scope
-        if scope is not None:
-            deadline = agent.deadline(scope.deadline)
-            if deadline is not None:
-                scope.deadline = deadline
+        deadline = agent.deadline(self._timer_at)
+        if deadline is not None:
+            self._timer_scope.deadline = self._timer_at = deadline
 
     def _deliver(self, call: Call, event: CallEvent) -> None:
         if isinstance(event, Incoming):
