@@ -55,7 +55,7 @@ def test_typed_values_are_read_at_first_use_and_a_missing_one_says_so() -> None:
     message = request()
     assert (message.via.branch, message.from_.tag, message.cseq.number) == ("z9hG4bK1", "1", 1)
     assert message.from_ is message.from_
-    assert message.contact() is None
+    assert message.contact is None
     bare = Request("OPTIONS", "sip:a@b", Headers())
     for name, text in (
         ("via", "Via"),

@@ -136,7 +136,7 @@ def test_a_damaged_line_takes_no_response_away() -> None:
     data = BASE.replace(b"OPTIONS sip:bob@example.com SIP/2.0", b"SIP/2.0 200 OK", 1)
     response = parse_message(data + b"Server: a\x07b\r\nno colon\r\nContact: <sip:b@192.0.2.7>\r\n\r\n")
     assert isinstance(response, Response)
-    contact = response.contact()
+    contact = response.contact
     assert contact is not None
     assert (response.status, contact.uri, response.ignored_lines) == (200, "sip:b@192.0.2.7", 2)
 
@@ -220,7 +220,7 @@ def test_damaged_messages_raise_nothing_but_sip_parse_error(damage: list[tuple[i
         data[position % len(data)] = value
     try:
         message = parse_message(bytes(data))
-        _ = message.contact()
+        _ = message.contact
     except SipParseError:
         return
     message.headers.remove("Content-Length")

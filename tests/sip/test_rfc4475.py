@@ -55,7 +55,7 @@ def test_the_short_tortuous_invite_is_read_to_the_last_field() -> None:
     assert (message.cseq.number, message.headers.get("Max-Forwards")) == (9, "0068")
     assert (message.via.host, message.via.branch) == ("192.0.2.2", "390skdjuw")
     assert len(message.headers.get_list("Via")) == 3
-    contact = message.contact()
+    contact = message.contact
     assert contact is not None
     assert (contact.display, contact.params) == (
         'Quoted string ""',

@@ -100,7 +100,7 @@ def test_mapped_addresses_are_read_everywhere() -> None:
         (str(IPv6Address("::ffff:c000:20a")), 19823),  # Python 3.13 writes such addresses otherwise
         (str(IPv6Address("::ffff:c000:202")), None),
     ]
-    contact = message.contact()
+    contact = message.contact
     assert contact is not None
     assert parse_uri(contact.uri).host == str(IPv6Address("::ffff:c000:202"))
 

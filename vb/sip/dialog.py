@@ -75,7 +75,7 @@ class Dialog:
 
         Spec: RFC 3261 §12.1.1.
         """
-        contact = invite.contact()
+        contact = invite.contact
         if contact is None:
             raise SipParseError("Contact is missing")
         return cls(
@@ -102,7 +102,7 @@ class Dialog:
         Spec: RFC 3261 §12.1.2.
         """
         try:
-            contact = response.contact()
+            contact = response.contact
             if contact is not None:
                 target = parse_uri(contact.uri)
         except SipParseError:
@@ -136,7 +136,7 @@ class Dialog:
     def refresh_target(self, message: Message) -> None:
         """Take the peer's Contact of a target refresh request or of its 2xx, if it has a usable one."""
         try:
-            contact = message.contact()
+            contact = message.contact
             if contact is not None:
                 self.remote_target = parse_uri(contact.uri)
         except SipParseError:
@@ -192,7 +192,7 @@ def asks_for_sips(request: Request) -> bool:
         return True
     try:
         routes = request.headers.get_list("Record-Route") if "record-route" in request.headers.first else []
-        first = parse_name_addr(routes[0]) if routes else request.contact()
+        first = parse_name_addr(routes[0]) if routes else request.contact
         return first is not None and first.uri[:5].lower() == "sips:"
     except SipParseError:
         return False

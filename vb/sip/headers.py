@@ -18,7 +18,7 @@ _SENT_BY = re.compile(
     r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9.])?)"
     r"\s*+(?::\s*+([0-9]{1,5}))?\s*+"
 )
-_PARAM = re.compile(rf"\s*+;\s*+({TOKEN}+)\s*+(?:=\s*+({_QUOTED}|[^\s;,\"=]*+))?\s*+", re.DOTALL)
+_PARAM = re.compile(rf"\s*+;\s*+({TOKEN}+)\s*+(?:(=)\s*+({_QUOTED}|[^\s;,\"=]*+))?\s*+|(.)", re.DOTALL)
 _NAME_ADDR = re.compile(
     rf"\s*+(?P<display>{_QUOTED}|[^\"<>]*+)\s*+<(?P<uri>[^<>\"]*+)>\s*+(?P<params>;.*)?", re.DOTALL
 )
@@ -161,16 +161,14 @@ def parse_params(text: str) -> dict[str, str | None]:
         SipParseError: if the text is not such a list, or a name occurs twice.
     """
     params: dict[str, str | None] = {}
-    position, end = 0, len(text)
-    while position < end:
-        match = _PARAM.match(text, position)
-        if match is None:
-            raise SipParseError(f"bad parameter: {text[position : position + 60]!r}")
-        name = match[1].lower()
-        if name in params:
-            raise SipParseError(f"parameter {name!r} occurs twice")
-        params[name] = match[2]
-        position = match.end()
+    for name, equals, value, bad in _PARAM.findall(text):
+        if bad:
+            at = next(match.start() for match in _PARAM.finditer(text) if match[4])
+            raise SipParseError(f"bad parameter: {text[at : at + 60]!r}")
+        key = name.lower()
+        if key in params:
+            raise SipParseError(f"parameter {key!r} occurs twice")
+        params[key] = value if equals else None
     return params
 
 

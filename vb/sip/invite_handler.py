@@ -115,7 +115,7 @@ def _check_dialog_fields(invite: Request) -> Refusal | None:
     if not invite.from_.tag:
         return Refusal(400, "From tag is missing")
     try:
-        if invite.contact() is None:
+        if invite.contact is None:
             return Refusal(400, "Contact is missing")
     except SipParseError:
         return Refusal(400, "Bad Contact")

@@ -90,15 +90,17 @@ class Headers:
     Attributes:
         pairs: names as written and values, in order of lines. To be read only.
         first: value of the first line of each header, by `header_key`. To be read only, without a call.
+        has_repeated: whether some header has several lines.
     """
 
-    __slots__ = ("_keys", "first", "pairs")
+    __slots__ = ("_keys", "first", "has_repeated", "pairs")
 
     def __init__(self, pairs: Iterable[tuple[str, str]] = ()) -> None:
         self.pairs = list(pairs)
         self.first = {_KEYS[name]: value for name, value in self.pairs}
         self._keys = list(self.first)
-        if len(self._keys) < len(self.pairs):
+        self.has_repeated = len(self._keys) < len(self.pairs)
+        if self.has_repeated:
             self._keys = [_KEYS[name] for name, _ in self.pairs]
             self.first = {}
             for key, (_, value) in zip(self._keys, self.pairs, strict=True):
@@ -113,7 +115,7 @@ class Headers:
         key = _KEYS[name]
         if key not in self.first:
             return []
-        if len(self.first) == len(self.pairs):
+        if not self.has_repeated:
             return [self.first[key]]
         return [pair[1] for found, pair in zip(self._keys, self.pairs, strict=True) if found == key]
 
@@ -128,6 +130,7 @@ class Headers:
     def add(self, name: str, value: str) -> None:
         """Append a header line."""
         key = _KEYS[name]
+        self.has_repeated = self.has_repeated or key in self.first
         self.pairs.append((name, value))
         self._keys.append(key)
         self.first.setdefault(key, value)
@@ -144,6 +147,7 @@ class Headers:
         kept = [i for i, found in enumerate(self._keys) if found != key or i == first]
         self.pairs = [self.pairs[i] for i in kept]
         self._keys = [self._keys[i] for i in kept]
+        self.has_repeated = len(self.first) < len(kept)
 
     def set_first(self, name: str, value: str) -> None:
         """Replace the value of the first line of a header and keep its further lines."""
@@ -158,6 +162,7 @@ class Headers:
         self.pairs = [p for found, p in zip(self._keys, self.pairs, strict=True) if found != key]
         self._keys = [found for found in self._keys if found != key]
         self.first.pop(key, None)
+        self.has_repeated = len(self.first) < len(self._keys)
 
     def copy(self) -> Headers:
         """Return an independent copy."""
@@ -197,12 +202,13 @@ class Message:
         ignored_lines: header lines that could not be used and that nobody needs, which were left out.
         via: the topmost Via.
         from_, to, cseq, call_id: the headers of these names.
+        contact: the first Contact, None when there is none; `*` cannot be read.
     """
 
     __slots__ = (
-        "_contact",
         "body",
         "call_id",
+        "contact",
         "cseq",
         "encoding",
         "from_",
@@ -221,7 +227,7 @@ class Message:
     to: NameAddr
     cseq: CSeq
     call_id: str
-    _contact: NameAddr | None
+    contact: NameAddr | None
 
     if not TYPE_CHECKING:  # the type checker is to know the attributes of above, and no others
 
@@ -244,14 +250,6 @@ class Message:
         if value is None:
             raise SipParseError(f"{name} is missing")
         return value
-
-    def contact(self) -> NameAddr | None:
-        """Return the first Contact, None when there is none.
-
-        Raises:
-            SipParseError: if it cannot be read, or is `*`.
-        """
-        return self._contact
 
     def start_line(self) -> str:
         """Return the request or status line."""
@@ -293,7 +291,7 @@ _READERS: Final[dict[str, Callable[[Message], object]]] = {
     "to": lambda message: parse_name_addr(message.required("To")),
     "cseq": lambda message: parse_cseq(message.required("CSeq")),
     "call_id": lambda message: message.required("Call-ID"),
-    "_contact": _first_contact,
+    "contact": _first_contact,
 }
 
 
@@ -373,11 +371,10 @@ def response_to(
     Spec: RFC 3261 §8.2.6.
     """
     first = request.headers.first
-    has_repeated = len(first) < len(request.headers.pairs)
     if to_tag and "to" in first and not _has_tag(request):
         first = {**first, "to": f"{first['to']};tag={to_tag}"}
     pairs = [(name, first[key]) for name, key in _COPIED if key in first]
-    if has_repeated:
+    if request.headers.has_repeated:
         pairs[1:1] = [("Via", value) for value in request.headers.get_all("Via")[1:]]
     if status == 100 and "timestamp" in first:
         pairs.append(("Timestamp", first["timestamp"]))

@@ -114,8 +114,7 @@ def _read_some(message: Message, lines: list[str]) -> None:
 def _check(message: Request | Response) -> None:
     headers = message.headers
     first = headers.first
-    has_repeated = len(first) < len(headers.pairs)
-    if has_repeated:
+    if headers.has_repeated:
         check_single(message)
     try:
         via = first["via"]
@@ -131,7 +130,7 @@ def _check(message: Request | Response) -> None:
         raise SipParseError(f"{_NAMES[missing.args[0]]} is missing") from None
     if not message.from_.uri or not message.to.uri or not message.call_id.strip():
         raise SipParseError("empty mandatory header")
-    if (has_repeated or len(vias) > 1) and len(headers.get_list("Via")) > MAX_VIAS:
+    if (headers.has_repeated or len(vias) > 1) and len(headers.get_list("Via")) > MAX_VIAS:
         raise SipParseError("too many Via values", status=513)
     if isinstance(message, Request):
         if message.cseq.method != message.method:

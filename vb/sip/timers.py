@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import heapq
-from itertools import count
 from math import inf
 from typing import Protocol
 
@@ -57,7 +56,7 @@ class TimerQueue:
 
     def __init__(self) -> None:
         self._heap: list[tuple[float, int, QueueEntry]] = []
-        self._serial = count()
+        self._serial = 0
         self._discarded = 0
 
     def __len__(self) -> int:
@@ -73,7 +72,8 @@ class TimerQueue:
             if queued is not None:
                 queued.item = None
             entry = item.queued_as = QueueEntry(deadline, item)
-            heapq.heappush(self._heap, (deadline, next(self._serial), entry))
+            self._serial += 1
+            heapq.heappush(self._heap, (deadline, self._serial, entry))
 
     def deadline(self, before: float = inf) -> float | None:
         """Return when `expire` should be called next, None if that is not before some time."""

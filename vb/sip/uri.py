@@ -21,6 +21,7 @@ _SIP_URI = re.compile(
 # The grammar of RFC 3261 lets a third colon stand before an IPv4 address (RFC 5118 §4.10).
 _THIRD_COLON = re.compile(r":::(?=[0-9]+\.)")
 _BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
+_DOTTED = re.compile(r"[0-9.]*+(?<=[0-9])")
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):\S")
 _REMEMBERED_CHARS = 512
 """Longer ones are read anew every time: strangers decide what they are."""
@@ -163,7 +164,7 @@ def is_ip_address(host: str) -> bool:
 
     Digits and dots that end in a digit are never a name (RFC 1123 §2.1).
     """
-    return ":" in host or (host[-1:].isdigit() and host.replace(".", "").isdigit())
+    return ":" in host or _DOTTED.fullmatch(host) is not None
 
 
 def bracketed(host: str) -> str:

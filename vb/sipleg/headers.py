@@ -31,11 +31,10 @@ def read_headers(headers: Headers) -> CallHeaders:
     """Pick the custom headers out of an INVITE."""
     shown: dict[str, tuple[str, str]] = {}
     hidden: dict[str, str] = {}
-    for name, value in headers:
-        key = name.lower()
+    for key, (name, value) in zip(headers.keys(), headers, strict=True):
         if key in _HIDDEN:
             hidden[key] = value
-        elif key.startswith(("x-", "p-")):
+        elif key[:2] in ("x-", "p-"):
             shown[key] = (name, value)
     return CallHeaders(
         shown=dict(shown.values()),

@@ -73,8 +73,9 @@ def accept_call(sip: SipLegs, call: SipCall) -> None:
         return
     try:
         offer: _Offer | None = None
-        if call.offer is not None:
-            description = parse_sdp(call.offer)
+        sdp = call.offer
+        if sdp is not None:
+            description = parse_sdp(sdp)
             network = local_network(call.local_host)
             offer = _Offer(description, *examine_offer(description, sip.codecs, network, new_keying(sip)))
     except SdpParseError:

@@ -399,28 +399,27 @@ class SipEndpoint:
             self._timer_scope.deadline = self._timer_at = deadline
 
     def _deliver(self, call: Call, event: CallEvent) -> None:
-        if isinstance(event, Incoming):
-            handle = self._handle(call)
-            try:
-                self._on_invite(handle)
-            except Exception:  # the SIP boundary, as in `_contained`
-                self._fault("invite")
-                call.hangup(trio.current_time())
-            return
-        if isinstance(event, NextTargetDue):
-            assert isinstance(call, OutboundCall)
-            self._go_on(call, silent=event.silent)
-            return
-        known = self._handles.get(call)
-        if known is None:
-            return
-        if isinstance(event, Closed):
-            del self._handles[call]
-            self._targets.pop(call, None)
-            known.finish()
-        elif not known.put(event):
-            self.overflows += 1
-            call.hangup(trio.current_time())
+        match event:
+            case Incoming():
+                handle = self._handle(call)
+                try:
+                    self._on_invite(handle)
+                except Exception:  # the SIP boundary, as in `_contained`
+                    self._fault("invite")
+                    call.hangup(trio.current_time())
+            case NextTargetDue(silent=silent):
+                assert isinstance(call, OutboundCall)
+                self._go_on(call, silent=silent)
+            case Closed():
+                self._targets.pop(call, None)
+                known = self._handles.pop(call, None)
+                if known is not None:
+                    known.finish()
+            case _:
+                known = self._handles.get(call)
+                if known is not None and not known.put(event):
+                    self.overflows += 1
+                    call.hangup(trio.current_time())
 
     def _handle(self, call: Call) -> SipCall:
         assert isinstance(call, InboundCall | OutboundCall)
