@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Final
+from typing import Final, Literal, TypedDict
 
 FRAMES: Final = "vb.frames"
-"""Type of the ASGI message that carries whole frames as `bytes`; the connection writes them as they are."""
+"""Type of the ASGI message that carries whole frames."""
+
+
+class FramesEvent(TypedDict):
+    """That message; the connection writes the bytes as they are."""
+
+    type: Literal["vb.frames"]
+    bytes: bytes
+
 
 _FINAL_TEXT: Final = 0x81
 
@@ -17,10 +25,10 @@ def text_frames(texts: Iterable[bytes]) -> bytes:
     for text in texts:
         length = len(text)
         if length < 126:
-            parts.append(bytes((_FINAL_TEXT, length)))
+            head = bytes((_FINAL_TEXT, length))
         elif length < 65_536:
-            parts.append(bytes((_FINAL_TEXT, 126)) + length.to_bytes(2))
+            head = bytes((_FINAL_TEXT, 126)) + length.to_bytes(2)
         else:
-            parts.append(bytes((_FINAL_TEXT, 127)) + length.to_bytes(8))
-        parts.append(text)
+            head = bytes((_FINAL_TEXT, 127)) + length.to_bytes(8)
+        parts += head, text
     return b"".join(parts)

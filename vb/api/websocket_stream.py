@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Awaitable, Callable
-from typing import Any, Protocol, cast
+from typing import Protocol
 
 import trio
 from hypercorn.protocol.events import Data, Request, StreamClosed
@@ -18,7 +18,7 @@ from hypercorn.typing import ASGIReceiveEvent, ASGISendEvent
 from wsproto.events import CloseConnection
 from wsproto.events import Event as WebSocketEvent
 
-from vb.api.frames import FRAMES
+from vb.api.frames import FRAMES, FramesEvent
 from vb.api.server_websocket import ServerWebSocket
 
 
@@ -90,9 +90,7 @@ class WebSocketStream(WSStream):
         reader, waiting = self._reader, self._waiting
         for message in reader.receive(data):
             text, binary = (message, None) if isinstance(message, str) else (None, message)
-            waiting.append(
-                cast("ASGIReceiveEvent", {"type": "websocket.receive", "text": text, "bytes": binary})
-            )
+            waiting.append({"type": "websocket.receive", "text": text, "bytes": binary})
         inbox = self._inbox
         if inbox is None or reader.closed is not None or reader.has_control:
             return False
@@ -121,12 +119,11 @@ class WebSocketStream(WSStream):
         if control:
             await self.write(control)
 
-    async def app_send(self, message: ASGISendEvent | None) -> None:
+    async def app_send(self, message: ASGISendEvent | FramesEvent | None) -> None:
         """Take a message of the application; its first one accepts or refuses the upgrade."""
-        frames = cast("dict[str, Any] | None", message)
-        if frames is not None and frames["type"] == FRAMES:
+        if message is not None and message["type"] == FRAMES:
             if not self.closed and self._reader.can_send:
-                await self.write(frames["bytes"])
+                await self.write(message["bytes"])
             return
         try:
             await super().app_send(message)

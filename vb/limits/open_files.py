@@ -34,7 +34,7 @@ def has_room(legs: int) -> bool:
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == resource.RLIM_INFINITY:
         return True
-    return legs_fit(legs) and open_files(soft) + RESERVED_FILES <= soft
+    return legs < legs_that_fit(soft) and open_files(soft) + RESERVED_FILES <= soft
 
 
 def legs_fit(legs: int) -> bool:

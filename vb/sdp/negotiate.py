@@ -158,7 +158,7 @@ def check_offer(
 
 def examine_offer(
     description: SessionDescription, codecs: Sequence[Codec], network: Network, keying: Keying | None
-) -> tuple[list[OfferedCodec], PeerAudio]:
+) -> tuple[list[OfferedCodec], Choice]:
     """Find out, before a call exists, whether an offer can be answered.
 
     Args:
@@ -168,16 +168,16 @@ def examine_offer(
         keying: see `choose_audio`.
 
     Returns:
-        Its known codecs, and the audio line as it was read, which need not be read again for the answer.
+        Its known codecs, and what it would be answered with, which need not be worked out again.
 
     Raises:
         SdpParseError: the offer cannot be read.
         OfferRejected: nothing in it can be accepted.
     """
-    audio = choose_audio(description, codecs, network=network, keying=keying).audio
-    if audio.host_name is None:
-        require_reachable(audio)
-    return _known_codecs(description, audio, keying), audio
+    choice = choose_audio(description, codecs, network=network, keying=keying)
+    if choice.audio.host_name is None:
+        require_reachable(choice.audio)
+    return _known_codecs(description, choice.audio, keying), choice
 
 
 def check_reachable(
@@ -203,7 +203,7 @@ def choose_audio(
     current: int | None = None,
     network: Network = ANYWHERE,
     keying: Keying | None = None,
-    read: PeerAudio | None = None,
+    known: Choice | None = None,
 ) -> Choice:
     """Pick the audio line and the format to answer an offer with.
 
@@ -214,7 +214,8 @@ def choose_audio(
         current: index of the line in use by the session, which is preferred while it is still offered.
         network: what can be reached from here.
         keying: how audio may be protected; without it, not at all, and secure transports are refused.
-        read: a line of this offer that was read before, when no host name had been looked up.
+        known: what came of this offer with the same codecs and keys, before a host name was looked up and a
+            codec was asked for.
 
     Raises:
         OfferRejected: no audio, no transport, no key or no codec in common.
@@ -223,6 +224,8 @@ def choose_audio(
 
     Spec: RFC 3264 §6.
     """
+    if known is not None and codec is None and current is None and not network.names:
+        return known
     usable = _audio_lines(description)
     if current in usable:
         usable.sort(key=lambda index: index != current)
@@ -235,15 +238,13 @@ def choose_audio(
         )
         raise OfferRejected(488, _NOT_ACCEPTABLE, _WARN_KEYS if broken else _WARN_MEDIA)
     for index in taken:
-        known = read if read is not None and read.index == index and not network.names else None
-        formats = known.formats if known is not None else read_formats(description.media[index], UNMAPPED)
+        formats = read_formats(description.media[index], UNMAPPED)
         found = _pick(formats, codecs)
         if found is not None:
             if codec is not None:
                 found = _pick_named(formats, codecs, codec)
             keys = offered_keys(description, description.media[index], keying)
-            audio = known or read_audio(description, index, UNMAPPED, network, formats)
-            return Choice(audio, *found, keys)
+            return Choice(read_audio(description, index, UNMAPPED, network, formats), *found, keys)
     raise OfferRejected(488, _NOT_ACCEPTABLE, _WARN_FORMAT)
 
 

@@ -321,7 +321,7 @@ class OfferAnswer:
         *,
         codec: str | None = None,
         direction: Direction = "sendrecv",
-        read: PeerAudio | None = None,
+        known: Choice | None = None,
     ) -> bytes:
         """Apply the peer's offer and return our answer; `agreed` tells what came of it.
 
@@ -330,7 +330,7 @@ class OfferAnswer:
             codec: name of the codec to answer with; remembered for later offers that list it. None takes
                 the first of our codecs that is offered.
             direction: the most we are ready for.
-            read: see `choose_audio`.
+            known: see `choose_audio`.
 
         Raises:
             SdpParseError: the offer cannot be read.
@@ -344,7 +344,7 @@ class OfferAnswer:
         current = None if base.agreed is None else base.shape.audio_index
         network, keying, best = self.network, self.keying, self._preference()
         choice = choose_audio(
-            description, best, codec=codec, current=current, network=network, keying=keying, read=read
+            description, best, codec=codec, current=current, network=network, keying=keying, known=known
         )
         require_reachable(choice.audio)
         theirs = None

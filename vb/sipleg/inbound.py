@@ -16,7 +16,7 @@ from vb.events.leg import LegRinging, OfferedCodecInfo
 from vb.legs.leg import Leg
 from vb.sdp.address import local_network
 from vb.sdp.errors import OfferRejected, SdpParseError
-from vb.sdp.negotiate import OfferedCodec, PeerAudio, check_reachable, examine_offer
+from vb.sdp.negotiate import Choice, OfferedCodec, check_reachable, examine_offer
 from vb.sdp.parser import parse_sdp
 from vb.sdp.session import SessionDescription
 from vb.sip.errors import SipParseError
@@ -45,7 +45,7 @@ class _Offer(NamedTuple):
 
     description: SessionDescription
     codecs: list[OfferedCodec]
-    audio: PeerAudio
+    choice: Choice
 
 
 def refusal(sip: SipLegs) -> Refusal | None:
@@ -112,7 +112,7 @@ async def _run(
                 media,
                 SipLegOptions(
                     offer=description,
-                    offered_audio=offer.audio if offer is not None else None,
+                    choice=offer.choice if offer is not None else None,
                     speech_detection=engine.config.speech.detection,
                     transfers=sip.transfers,
                     inband_digits=engine.config.sip.dtmf_inband,

@@ -20,7 +20,7 @@ from vb.legs.protocols import LegHost
 from vb.legs.state import UNANSWERED, LegState
 from vb.sdp.errors import AnswerRejected, CodecNotOffered
 from vb.sdp.forks import Forks
-from vb.sdp.negotiate import Agreed, PeerAudio
+from vb.sdp.negotiate import Agreed, Choice
 from vb.sdp.session import SessionDescription
 from vb.sip import call_events as sip
 from vb.sip.info import read_digit
@@ -44,7 +44,7 @@ class SipLegOptions:
 
     Attributes:
         offer: the offer of an incoming call, as it was read; None if the call brought none.
-        offered_audio: the audio line of it, as `examine_offer` read it.
+        choice: what `examine_offer` would answer it with.
         speech_detection: whether speaking events are told once it is connected.
         inband_digits: whether to listen for digits in the audio when there are no telephone-events.
         transfers: what becomes of the far end's REFERs.
@@ -55,7 +55,7 @@ class SipLegOptions:
     """
 
     offer: SessionDescription | None = None
-    offered_audio: PeerAudio | None = None
+    choice: Choice | None = None
     ring_timeout_s: float = 0.0
     max_duration_s: float = 0.0
     speech_detection: bool = False
@@ -287,7 +287,7 @@ class SipLeg(KeyedLeg):
 
     def _answer(self, offer: SessionDescription, codec: str | None) -> bytes:
         try:
-            return self.media.receive_offer(offer, codec=codec, read=self.options.offered_audio)
+            return self.media.receive_offer(offer, codec=codec, known=self.options.choice)
         except CodecNotOffered as exc:
             raise BadRequest(f"codec: {exc}") from None
 

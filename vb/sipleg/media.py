@@ -13,7 +13,7 @@ from vb.ids import IdSource
 from vb.mixer.port import RtpPort
 from vb.rtp.stats import Quality, quality
 from vb.rtp.tasks import KeptService, RtpEndpoint, RtpKeeper, RtpService, RtpTiming
-from vb.sdp.negotiate import Agreed, PeerAudio
+from vb.sdp.negotiate import Agreed, Choice
 from vb.sdp.offer_answer import OfferAnswer
 from vb.sdp.parser import as_description
 from vb.sdp.session import SessionDescription
@@ -75,12 +75,12 @@ class SipMedia:
         offer: bytes | SessionDescription,
         *,
         codec: str | None = None,
-        read: PeerAudio | None = None,
+        known: Choice | None = None,
     ) -> bytes:
         """Return our answer to the far end's offer; see `OfferAnswer.receive_offer`."""
         description = as_description(offer)
         self.text.open_if_offered(description)
-        return self.negotiation.receive_offer(description, codec=codec, read=read)
+        return self.negotiation.receive_offer(description, codec=codec, known=known)
 
     def offer(self, codecs: Sequence[Codec] | None = None) -> bytes:
         """Return our offer, and take what it lists from now on; see `OfferAnswer.offer`."""
