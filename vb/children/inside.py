@@ -51,6 +51,30 @@ def read_while_owned(pipe: int, size: int, parent: int) -> bytes:
             return b""
 
 
+def write_while_owned(pipe: int, data: bytes, parent: int) -> None:
+    """Write all of it, waiting for room as long as the owner is there.
+
+    A pipe that another than its owner holds open has no end, and nobody makes room in it.
+
+    Args:
+        pipe: that is written to.
+        data: all of it is written.
+        parent: the process that started this one.
+
+    Raises:
+        BrokenPipeError: nobody reads any more.
+    """
+    poll = select.poll()
+    poll.register(pipe, select.POLLOUT)
+    rest = memoryview(data)
+    while rest:
+        gone = os.getppid() != parent
+        if poll.poll(0 if gone else LOOK_EVERY_S * 1000):
+            rest = rest[os.write(pipe, rest[: select.PIPE_BUF]) :]  # so much has room, if any has
+        elif gone:
+            raise BrokenPipeError
+
+
 def write_all(pipe: int, data: bytes) -> None:
     """Write all of it.
 

@@ -25,16 +25,24 @@ MAX_FILES: Final = 256
 
 
 @contextmanager
-def folder_lock(directory: Path) -> Iterator[None]:
+def folder_lock(directory: Path, *, wait: bool = True) -> Iterator[bool]:
     """Be the only process that opens or removes files of the folder inside the block.
+
+    Args:
+        directory: the folder.
+        wait: whether others are waited for; if not, and there is one, it gives False.
 
     Raises:
         OSError: the folder cannot be opened.
     """
     fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        fcntl.flock(fd, fcntl.LOCK_EX)
-        yield
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+        else:
+            yield True
     finally:
         os.close(fd)
 
@@ -90,14 +98,16 @@ def open_own(directory: Path, name: str) -> tuple[Store, int]:
 def take_over(directory: Path, name: str, own: Store) -> bool:
     """Empty files of processes that have ended meanwhile into the own one; returns whether there were any.
 
+    It does nothing while another process does so: that may take long, and the own file is needed.
+
     Raises:
         OSError: the folder cannot be used.
     """
     found = False
     if not any(path != own.path for path in directory.glob(f"{name}*.db")):
         return False
-    with folder_lock(directory):
-        for path in _candidates(directory, name):
+    with folder_lock(directory, wait=False) as alone:
+        for path in _candidates(directory, name) if alone else ():
             if path == own.path or not path.exists():
                 continue
             try:

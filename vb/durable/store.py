@@ -160,8 +160,10 @@ class Store:
                     self._db.execute("ROLLBACK")
                 raise
             if self._db.execute("PRAGMA freelist_count").fetchone()[0] > _SLACK_PAGES:
-                # A script, as `execute` would give back one page only.
-                self._db.executescript("PRAGMA incremental_vacuum; PRAGMA wal_checkpoint(TRUNCATE)")
+                # What was asked for is done: room that a full disk does not let go of now goes the next time.
+                with suppress(sqlite3.Error):
+                    # A script, as `execute` would give back one page only.
+                    self._db.executescript("PRAGMA incremental_vacuum; PRAGMA wal_checkpoint(TRUNCATE)")
 
     def adopt(self, records: Iterable[Record]) -> None:
         """Add items of other files under their numbers, or the next free ones; all of them or none.

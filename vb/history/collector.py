@@ -206,9 +206,11 @@ class Collector:
         by_id = {call.call_id: call for call in (*self._calls.values(), *self._ended.values())}
         for change in reversed(list(changes)):  # of several of one call the newest has the last word
             call = by_id.get(change.call_id)
-            if call is not None:
-                call.give_back(change)
-                self._dirty[call.leg_id] = call
+            if call is None:  # there was no room for it meanwhile
+                self.lost += 1
+                continue
+            call.give_back(change)
+            self._dirty[call.leg_id] = call
 
     def tell_all(self) -> None:
         """Let all calls that go on be written again, for a database that took them for lost."""

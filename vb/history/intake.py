@@ -21,10 +21,17 @@ Trouble = Literal["queue", "database", "process"]
 
 @dataclass(frozen=True, slots=True)
 class Unkept:
-    """Changes that the queue did not take, and what of them could be packed; both are empty as a rule."""
+    """Changes that the queue did not take, none as a rule.
+
+    Attributes:
+        changes: all of them.
+        writes: what of them could be packed.
+        behind: whether there is a queue before them, which is full: earlier versions may lie in it.
+    """
 
     changes: Sequence[Change] = ()
     writes: Sequence[CallWrite] = ()
+    behind: bool = False
 
 
 ALL_KEPT: Final = Unkept()
@@ -89,7 +96,7 @@ class Intake:
                 self.queue.put([encode(write) for write in writes])
         except (OSError, QueueFull) as exc:
             self._troubles.failed("queue", exc)
-            return Unkept(changes, writes) if writes else ALL_KEPT
+            return Unkept(changes, writes, isinstance(exc, QueueFull)) if writes else ALL_KEPT
         self._troubles.works("queue")
         return ALL_KEPT
 

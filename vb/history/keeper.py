@@ -214,9 +214,11 @@ class Keeper:
         queue = self._queue
         try:
             self._open()
-            self._write(unkept.writes, kept)
-            kept.refused = []
+            if not unkept.behind:
+                self._write_unkept(unkept, kept)
             if queue is not None and self._empty(queue, kept):
+                if unkept.behind:
+                    self._write_unkept(unkept, kept)
                 self._close_left(queue, kept)
             self._look_after(kept, last=last)
         except (SQLAlchemyError, OSError, CommandError) as exc:
@@ -224,6 +226,10 @@ class Keeper:
         else:
             self._troubles.works("database")
         return kept
+
+    def _write_unkept(self, unkept: Unkept, kept: Kept) -> None:
+        self._write(unkept.writes, kept)
+        kept.refused = []
 
     # -- the queue -----------------------------------------------------------------------------------------
 

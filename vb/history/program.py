@@ -20,7 +20,7 @@ from uuid import UUID
 import structlog
 
 from vb.children.framing import Garbage, Message, Splitter, fields_of
-from vb.children.inside import read_while_owned, resident_kb, settle_in, write_all
+from vb.children.inside import read_while_owned, resident_kb, settle_in, write_while_owned
 from vb.history.change import Change
 from vb.history.intake import Unkept
 from vb.history.keeper import TEND_EVERY_S, TEND_PAUSE_S, Keeper, Kept, tend
@@ -94,7 +94,8 @@ class Program:
             unkept = keeper.keep(changes)
             if kind is Kind.CLOSE or kind is None:
                 break
-            if changes and not unkept.changes:
+            # A KEEP is answered also when nothing was left of its changes on the way.
+            if (changes or kind is Kind.KEEP) and not unkept.changes:
                 self._send(with_fields(Kind.TAKEN, number, queued=keeper.queued))
             if kind is Kind.ROUND or unkept.changes:
                 self._rounds.put((number, unkept, bool(fields.get("last"))))
@@ -177,7 +178,7 @@ class Program:
     def _send(self, message: bytes) -> None:
         with self._pipe:
             try:
-                write_all(self._outgoing, message)
+                write_while_owned(self._outgoing, message, self._parent)
             except BrokenPipeError:
                 pass  # the end of the other pipe tells it, and what is here is still kept
 

@@ -146,8 +146,8 @@ class Spool:
                 Record(number, topic, f"{self._prefix}-{number}", "", item)
                 for number, item in enumerate(items, self._last + 1)
             ]
+            self._last += len(records)  # before, as no number may be given twice, whatever the disk says
             self._apply(records, ())
-            self._last += len(records)
             self._sizes.update((record.number, len(record.data)) for record in records)
 
     def take(self, limit: int) -> list[Waiting]:

@@ -240,8 +240,11 @@ class History:
                 continue
             status = self.keeper.status
             if self.collector.waiting < TAKE and (status.problems or not status.queued):
-                with trio.move_on_after(min(IDLE_S, RETRY_S) if status.problems else IDLE_S):
-                    await self._wakeup.wait()
+                if status.problems:  # one state a call then: the queue has to last
+                    await trio.sleep(RETRY_S)
+                else:
+                    with trio.move_on_after(IDLE_S):
+                        await self._wakeup.wait()
                 self._wakeup = trio.Event()
             await trio.sleep(PAUSE_S)  # also with a long queue: its calls are over, others are not
 
@@ -264,9 +267,18 @@ class History:
         write = last or not self.keeper.status.problems or now >= self._tried_at + RETRY_S
         if write:
             self._tried_at = now
-        await self.keeper.round(changes, write=write, last=last)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._shed)
+            await self.keeper.round(changes, write=write, last=last)
+            nursery.cancel_scope.cancel()
         self.collector.forget(time.time_ns() // 1_000)  # not before: what is on its way may come back
         return not self._refused
+
+    async def _shed(self) -> None:
+        """Let go of what there is no room for, as long as nobody takes it."""
+        while True:
+            await trio.sleep(RETRY_S)
+            self.collector.shed()
 
     def _take(self, kept: Kept) -> None:
         """Take note of what was done; what nobody could keep is told again."""
@@ -312,9 +324,11 @@ class History:
                 if not await self._round(last=True):
                     await trio.sleep(RETRY_S / 10)
             await self.keeper.wait_done()
-            while self.keeper.status.queued and not self.keeper.status.problems:
+            queued = 1  # what is told of the queue may be older than what was put into it
+            while queued and not self.keeper.status.problems:
                 await self.keeper.wait_free()
                 await self.keeper.round([], last=True)
+                queued = self.keeper.status.queued
 
     async def close(self) -> None:
         """Let go of the database; what is not written lies in the durable queue.
