@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 import pytest
 import trio
 
+from vb.children.inside import write_while_owned
 from vb.children.tasks.process import HelperProcess, launcher
 
 pytestmark = pytest.mark.integration
@@ -64,3 +67,30 @@ async def test_a_strange_entry_of_the_path_keeps_no_process_from_its_start(
 ) -> None:
     monkeypatch.setattr(sys, "path", [*sys.path, b"/bytes", None])
     assert await _said("-c", "print('started', end='')") == "started"
+
+
+def test_what_is_written_whole_waits_for_room() -> None:
+    incoming, outgoing = os.pipe()
+    data = os.urandom(300_000)
+    with ThreadPoolExecutor(1) as pool:
+        writing = pool.submit(write_while_owned, outgoing, data, os.getppid())
+        read = b""
+        while len(read) < len(data):
+            read += os.read(incoming, 10_000)
+        writing.result()
+    assert read == data
+    os.close(incoming)
+    os.close(outgoing)
+
+
+def test_nobody_waits_for_room_that_an_owner_who_is_gone_cannot_make() -> None:
+    incoming, outgoing = os.pipe()
+    os.set_blocking(outgoing, False)
+    with suppress(BlockingIOError):
+        while True:
+            os.write(outgoing, bytes(65_536))
+    os.set_blocking(outgoing, True)
+    with pytest.raises(BrokenPipeError):
+        write_while_owned(outgoing, b"more", parent=-1)
+    os.close(incoming)
+    os.close(outgoing)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import structlog
 
-from vb.durable.folder import open_own
+from vb.durable.folder import folder_lock, open_own, take_over
 from vb.durable.store import Record, Store
 
 
@@ -98,3 +98,14 @@ def test_a_file_in_the_place_of_the_folder_is_refused(tmp_path: Path) -> None:
         open_own(tmp_path / "f", "queue")
     with pytest.raises(NotADirectoryError):
         open_own(tmp_path / "f" / "g", "queue")
+
+
+def test_what_others_have_left_is_not_waited_for_while_a_process_takes_it_over(tmp_path: Path) -> None:
+    own, _ = open_own(tmp_path, "queue")
+    left(tmp_path / "queue-2.db", 4)
+    with closing(own):
+        with folder_lock(tmp_path):
+            assert not take_over(tmp_path, "queue", own)
+        assert numbers_in(own) == []
+        assert take_over(tmp_path, "queue", own)
+        assert numbers_in(own) == [4]

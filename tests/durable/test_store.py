@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -130,6 +131,29 @@ def test_on_a_full_disk_items_can_still_be_crossed_out_and_make_room(store: Stor
     store.apply([], [1])
     store.apply([record(2, b"x" * 50_000)], [])
     assert [item.number for item in store.records()] == [2]
+
+
+class NoRoomToTidy:
+    """A database whose file cannot be made smaller."""
+
+    def __init__(self, db: sqlite3.Connection) -> None:
+        self._db = db
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._db, name)
+
+    def executescript(self, _: str) -> None:
+        raise sqlite3.OperationalError("database or disk is full")
+
+
+def test_what_is_done_is_done_though_its_room_cannot_be_given_back(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vb.durable.store._SLACK_PAGES", -1)
+    store.apply([record(1), record(2)], [])
+    monkeypatch.setattr(store, "_db", NoRoomToTidy(store._db))
+    store.apply([record(3)], [1])
+    assert [item.number for item in store.records()] == [2, 3]
 
 
 # -- damage ------------------------------------------------------------------------------------------------

@@ -189,6 +189,23 @@ def test_too_many_unwritten_calls_cost_the_oldest(monkeypatch: pytest.MonkeyPatc
     assert len(told.collector.take()) == 3
 
 
+def test_calls_for_which_there_was_no_room_while_they_were_on_their_way_are_counted_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "MAX_HELD", 1)
+    told = Told()
+    for number in range(3):
+        leg_id = str(uuid.UUID(int=number, version=4))
+        told(LegConnected(leg_id=leg_id, leg_type="sip_inbound"))
+        told(ended(leg_id))
+    on_their_way = told.collector.take()
+    told.collector.shed()
+    assert told.collector.lost == 0
+    told.collector.give_back(on_their_way)
+    assert told.collector.lost == 2
+    assert len(told.collector.take()) == 1
+
+
 def test_facts_that_no_event_tells_come_from_the_leg() -> None:
     told = Told()
     told.collector.tell(

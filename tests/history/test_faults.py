@@ -11,7 +11,7 @@ import pytest
 import trio
 
 from tests.history.conftest import LosableDatabase
-from tests.history.keepers import OTHER, RUN, Clock, away, end_reasons, ids, keeper, kill
+from tests.history.keepers import OTHER, RUN, Clock, away, end_reasons, ids, keeper, kill, reader
 from tests.history.making import change, write
 from tests.support.history import history_of
 from vb.events.base import Published
@@ -23,7 +23,7 @@ from vb.history import keeper as module
 from vb.history.database import reading
 from vb.history.edge import list_calls
 from vb.history.runs import GONE_AFTER_US, SEEN_EVERY_S
-from vb.history.spool import Spool
+from vb.history.spool import QueueFull, Spool
 from vb.history.store import Store
 from vb.history.tasks import keeping, open_history, service
 from vb.history.writer import Recorded
@@ -375,3 +375,27 @@ def test_calls_are_told_of_before_the_queue_lets_go_of_them(
         one.round([])
     assert told == [change(1).call_id, change(3).call_id]
     kill(one)
+
+
+def test_a_version_that_a_full_queue_refuses_is_written_behind_the_one_that_lies_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = f"sqlite:///{tmp_path}/calls.db"
+    one, _ = keeper(url, tmp_path / "queue")
+    one.round([])
+    call = change(1)
+    one.round([replace(call, texts=("zanzibar",))], write=False)
+
+    def full(_: object) -> None:
+        raise QueueFull
+
+    with monkeypatch.context() as patch:
+        patch.setattr(one._intake.queue, "put", full)
+        kept = one.round([replace(call, version=call.version + 2, texts=None)])
+    assert (kept.refused, one.queued) == ([], 0)
+    one.close(calls_left=False)
+    store = reader(url)
+    try:
+        assert len(list_calls(store, [("search", "zanzibar")]).results) == 1
+    finally:
+        store.close()

@@ -10,6 +10,7 @@ import uuid
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ import trio
 import vb
 from tests.history.conftest import LosableDatabase
 from tests.history.keepers import OTHER, end_reasons, keeper, reader
+from tests.history.making import change
 from tests.history.servers import HANGS, WITHIN_S, gone, next_process, wait_for
 from tests.support.history import history_of
 from vb.children.tasks.process import HelperProcess, launcher
@@ -26,7 +28,9 @@ from vb.events.bus import EventBus
 from vb.events.history import CallRecorded, HistoryFailed, HistoryRecovered
 from vb.events.leg import Cdr, LegDisconnected, LegRinging
 from vb.history.edge import list_calls
+from vb.history.keeper import Keeper, Kept
 from vb.history.tasks import History, apart, open_history
+from vb.history.wire import Start
 from vb.ids import SystemIds
 
 pytestmark = pytest.mark.integration
@@ -294,3 +298,23 @@ async def test_a_stop_while_the_database_hangs_keeps_everything_for_the_next(
     assert history.collector.waiting == 0
     next_process(url, tmp_path / "queue")
     assert total(url) == 1 + len(calls)
+
+
+async def test_what_is_only_to_be_kept_is_answered_though_nothing_of_it_can_be_packed(tmp_path: Path) -> None:
+    url, queue = f"sqlite:///{tmp_path}/calls.db", str(tmp_path / "queue")
+    start = Start(url, queue, str(uuid.uuid4()), "one", 0, None, 0, False)
+    told: list[Kept] = []
+
+    def rescue() -> Keeper:
+        raise AssertionError("there is nothing to rescue")
+
+    process = apart.Apart(start, told.append, rescue, apart.launch_program())
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(process.run)
+        with trio.fail_after(WITHIN_S):
+            await process.wait_free()
+            await process.round([replace(change(1), document={"x": object()})], write=False)
+            await process.wait_free()
+        nursery.cancel_scope.cancel()
+    assert [call for kept in told for call in kept.refused] == []
+    assert process.status.damaged == 1
