@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import uuid
 from contextlib import ExitStack
 from dataclasses import replace
@@ -377,8 +378,9 @@ def test_calls_are_told_of_before_the_queue_lets_go_of_them(
     kill(one)
 
 
+@pytest.mark.parametrize("problem", [QueueFull(), OSError(errno.ENOSPC, "full")], ids=["queue", "disk"])
 def test_a_version_that_a_full_queue_refuses_is_written_behind_the_one_that_lies_there(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    problem: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     url = f"sqlite:///{tmp_path}/calls.db"
     one, _ = keeper(url, tmp_path / "queue")
@@ -387,7 +389,7 @@ def test_a_version_that_a_full_queue_refuses_is_written_behind_the_one_that_lies
     one.round([replace(call, texts=("zanzibar",))], write=False)
 
     def full(_: object) -> None:
-        raise QueueFull
+        raise problem
 
     with monkeypatch.context() as patch:
         patch.setattr(one._intake.queue, "put", full)

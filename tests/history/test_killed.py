@@ -182,7 +182,10 @@ async def test_a_process_keeps_what_comes_while_a_round_hangs_and_goes_when_it_i
     await _tell(process, _start(url, queue), [change(1)])
     await wait_for(tmp_path / "flag.seen")
     for number, kind in ((2, Kind.KEEP), (3, Kind.CLOSE)):
-        for message in (*pack_changes([change(number)], lambda _: None), with_fields(kind, number)):
+        for message in (
+            *pack_changes([change(number)], lambda _: None),
+            with_fields(kind, number, given=True),
+        ):
             await process.outgoing.send_all(message)
     await _ends(process)
     assert await process.end() == 0

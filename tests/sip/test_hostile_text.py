@@ -45,6 +45,8 @@ def frame(data: bytes) -> None:
         pytest.param(lambda: parse_name_addr("<sip:a@b>" + BLANKS + "b"), id="behind a uri"),
         pytest.param(lambda: parse_name_addr("sip:a@b" + BLANKS + "b"), id="behind a bare uri"),
         pytest.param(lambda: parse_via("SIP/2.0/UDP 127.0.0.1" + BLANKS + "x"), id="via"),
+        pytest.param(lambda: parse_via('SIP/2.0/UDP h;a"' + BLANKS + "x"), id="behind a bad parameter"),
+        pytest.param(lambda: parse_name_addr('<sip:a@b>;a"' + BLANKS + "x"), id="of a bad parameter"),
         pytest.param(lambda: split_list('"' + '\\"' * (RUN // 2) + ","), id="open quote"),
         pytest.param(lambda: parse_challenge("Digest a=" + BLANKS + "\x01"), id="challenge"),
     ],

@@ -159,9 +159,9 @@ class Store:
                 with suppress(sqlite3.Error):  # a full disk has rolled back already
                     self._db.execute("ROLLBACK")
                 raise
-            if self._db.execute("PRAGMA freelist_count").fetchone()[0] > _SLACK_PAGES:
-                # What was asked for is done: room that a full disk does not let go of now goes the next time.
-                with suppress(sqlite3.Error):
+            # What was asked for is done: room that a full disk does not let go of now goes the next time.
+            with suppress(sqlite3.Error):
+                if self._db.execute("PRAGMA freelist_count").fetchone()[0] > _SLACK_PAGES:
                     # A script, as `execute` would give back one page only.
                     self._db.executescript("PRAGMA incremental_vacuum; PRAGMA wal_checkpoint(TRUNCATE)")
 

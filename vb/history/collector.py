@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from fnmatch import fnmatchcase
 from typing import Any, Final
+from uuid import UUID
 
 from vb.events.base import Event, Published
 from vb.events.bus import rfc3339
@@ -93,6 +94,8 @@ class Collector:
         self._rooms: dict[str, dict[str, None]] = {}
         self._room_of: dict[str, str] = {}
         self._dirty: dict[str, CallRecord] = {}
+        self._given_up: set[UUID] = set()
+        """Counted as lost while some of them may be on their way."""
         self._trace = SipTrace()
         self._uploads: dict[str, StoredObject] = {}
 
@@ -207,7 +210,7 @@ class Collector:
         for change in reversed(list(changes)):  # of several of one call the newest has the last word
             call = by_id.get(change.call_id)
             if call is None:  # there was no room for it meanwhile
-                self.lost += 1
+                self._lose(change.call_id)
                 continue
             call.give_back(change)
             self._dirty[call.leg_id] = call
@@ -219,7 +222,8 @@ class Collector:
             self._touch(call)
 
     def forget(self, now_us: int) -> None:
-        """Let go of calls that ended a while ago and are written."""
+        """Let go of calls that ended a while ago and are written; none of any is on its way then."""
+        self._given_up.clear()
         for leg_id, call in list(self._ended.items()):
             if call.ended_us + LINGER_US > now_us:
                 break
@@ -232,9 +236,15 @@ class Collector:
         for leg_id in list(self._ended):
             if len(self._ended) <= MAX_HELD and held <= MAX_HELD_BYTES:
                 break
-            held -= self._let_go(leg_id).held_bytes
+            call = self._let_go(leg_id)
+            held -= call.held_bytes
             if self._dirty.pop(leg_id, None) is not None:
-                self.lost += 1
+                self._lose(call.call_id)
+
+    def _lose(self, call_id: UUID) -> None:
+        """Count a call that is lost, once though several states of it are."""
+        self.lost += call_id not in self._given_up
+        self._given_up.add(call_id)
 
     def _let_go(self, leg_id: str) -> CallRecord:
         self._trace.forget(leg_id)

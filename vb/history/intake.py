@@ -26,7 +26,7 @@ class Unkept:
     Attributes:
         changes: all of them.
         writes: what of them could be packed.
-        behind: whether there is a queue before them, which is full: earlier versions may lie in it.
+        behind: whether others lie in the queue, among which may be earlier versions of them.
     """
 
     changes: Sequence[Change] = ()
@@ -96,7 +96,7 @@ class Intake:
                 self.queue.put([encode(write) for write in writes])
         except (OSError, QueueFull) as exc:
             self._troubles.failed("queue", exc)
-            return Unkept(changes, writes, isinstance(exc, QueueFull)) if writes else ALL_KEPT
+            return Unkept(changes, writes, bool(self.queue)) if writes else ALL_KEPT
         self._troubles.works("queue")
         return ALL_KEPT
 

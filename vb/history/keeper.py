@@ -216,10 +216,15 @@ class Keeper:
             self._open()
             if not unkept.behind:
                 self._write_unkept(unkept, kept)
-            if queue is not None and self._empty(queue, kept):
-                if unkept.behind:
+            if queue is not None:
+                try:
+                    empty = self._empty(queue, kept)
+                except OSError:  # written is what lay there, only the disk does not let go of it
                     self._write_unkept(unkept, kept)
-                self._close_left(queue, kept)
+                    raise
+                if empty:
+                    self._write_unkept(unkept, kept)
+                    self._close_left(queue, kept)
             self._look_after(kept, last=last)
         except (SQLAlchemyError, OSError, CommandError) as exc:
             self._troubles.failed("database", exc)
@@ -228,8 +233,10 @@ class Keeper:
         return kept
 
     def _write_unkept(self, unkept: Unkept, kept: Kept) -> None:
-        self._write(unkept.writes, kept)
-        kept.refused = []
+        """Write what the queue did not take, unless that is done."""
+        if kept.refused:
+            self._write(unkept.writes, kept)
+            kept.refused = []
 
     # -- the queue -----------------------------------------------------------------------------------------
 

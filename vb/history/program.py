@@ -94,8 +94,8 @@ class Program:
             unkept = keeper.keep(changes)
             if kind is Kind.CLOSE or kind is None:
                 break
-            # A KEEP is answered also when nothing was left of its changes on the way.
-            if (changes or kind is Kind.KEEP) and not unkept.changes:
+            # Answered also where nothing could be packed of what was given.
+            if fields.get("given") and not unkept.changes:
                 self._send(with_fields(Kind.TAKEN, number, queued=keeper.queued))
             if kind is Kind.ROUND or unkept.changes:
                 self._rounds.put((number, unkept, bool(fields.get("last"))))

@@ -158,7 +158,10 @@ class Spool:
         """
         try:
             with self._turn:
-                found = self._store.records_of(list(islice(self._sizes, limit)))
+                numbers = list(islice(self._sizes, limit))
+                found = self._store.records_of(numbers)
+                for gone in set(numbers) - {record.number for record in found}:
+                    del self._sizes[gone]  # the disk let go of it and said that it had not
         except StoreDamaged as exc:
             raise OSError(str(exc)) from exc
         return [Waiting(record.number, UUID(record.topic), record.data) for record in found]

@@ -13,12 +13,13 @@ from vb.sip.uri import bracketed, parse_host
 TOKEN = r"[A-Za-z0-9\-.!%*_+`'~]+"
 _QUOTED = r'"(?:[^"\\]|\\.)*"'
 # Blanks are taken possessively: a hostile value must not make the search start over for every one of them.
+# What is no parameter takes all the rest for the same reason.
 _SENT_BY = re.compile(
     rf"[Ss][Ii][Pp]\s*+/\s*+[0-9]++\.[0-9]++\s*+/\s*+({TOKEN}+)\s++"
     r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9.])?)"
     r"\s*+(?::\s*+([0-9]{1,5}))?\s*+"
 )
-_PARAM = re.compile(rf"\s*+;\s*+({TOKEN}+)\s*+(?:(=)\s*+({_QUOTED}|[^\s;,\"=]*+))?\s*+|(.)", re.DOTALL)
+_PARAM = re.compile(rf"\s*+;\s*+({TOKEN}+)\s*+(?:(=)\s*+({_QUOTED}|[^\s;,\"=]*+))?\s*+|(.+)", re.DOTALL)
 _NAME_ADDR = re.compile(
     rf"\s*+(?P<display>{_QUOTED}|[^\"<>]*+)\s*+<(?P<uri>[^<>\"]*+)>\s*+(?P<params>;.*)?", re.DOTALL
 )
@@ -163,8 +164,7 @@ def parse_params(text: str) -> dict[str, str | None]:
     params: dict[str, str | None] = {}
     for name, equals, value, bad in _PARAM.findall(text):
         if bad:
-            at = next(match.start() for match in _PARAM.finditer(text) if match[4])
-            raise SipParseError(f"bad parameter: {text[at : at + 60]!r}")
+            raise SipParseError(f"bad parameter: {bad[:60]!r}")
         key = name.lower()
         if key in params:
             raise SipParseError(f"parameter {key!r} occurs twice")

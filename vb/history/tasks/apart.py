@@ -145,7 +145,7 @@ class Apart:
             return
         write = write and not self._writes
         if changes or write:
-            asked = self._ask(changes, Kind.ROUND if write else Kind.KEEP, last=last)
+            asked = self._ask(changes, Kind.ROUND if write else Kind.KEEP, last=last, given=bool(changes))
             while self._asked is asked:
                 await self._changed.wait()
         with trio.move_on_after(math.inf if last else WRITE_S):
