@@ -13,6 +13,7 @@ from tests.support.engine import sip_of
 from tests.support.phone import Phone, open_phone
 from tests.support.world import call_in, rest_of, wait_for
 from vb.config import Config
+from vb.legs.leg import Leg
 from vb.server import Server, open_server
 
 pytestmark = pytest.mark.integration
@@ -75,6 +76,35 @@ async def test_a_failing_room_ends_with_its_legs_and_no_other_does(config: Confi
         assert counted(server) == {("engine", "room")}
         await first.hear(60)
         assert first.tones() == {700}
+
+
+class FailsAtTheSecond:
+    """Follows the members of a room, badly."""
+
+    def __init__(self) -> None:
+        self._left = 0
+
+    def joined(self, leg: Leg) -> None:
+        pass
+
+    def left(self, leg: Leg) -> None:
+        self._left += 1
+        if self._left == 2:
+            raise RuntimeError("broken watcher")
+
+
+async def test_a_fault_in_the_end_of_a_room_costs_nobody_else_theirs(config: Config) -> None:
+    async with three_phones(config) as (server, phones):
+        with server.events() as events:
+            legs = [await call_in(server, phone, events, "room") for phone in phones]
+            room = server.engine.rooms.get("room")
+            room.watchers = (*room.watchers, FailsAtTheSecond())
+            await server.call("delete_room", id="room")
+            ended = [await wait_for(events, "leg.disconnected") for _ in legs]
+        assert {event["leg_id"] for event in ended} == set(legs)
+        assert {event["cdr"]["reason"] for event in ended} == {"room_deleted"}
+        assert room.members == {}
+        assert counted(server) == {("engine", "room")}
 
 
 async def test_a_fault_in_the_end_of_a_room_costs_neither_its_id_nor_the_server(config: Config) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 
 import structlog
@@ -132,7 +133,7 @@ class Rooms(Table[Room]):
             await self._stop_features(room)
         finally:
             with trio.CancelScope(shield=True):
-                await self._finish(room, "room_deleted")
+                await spread(self._end(room, "room_deleted"))
             self._closing.discard(room_id)
 
     async def _stop_features(self, room: Room) -> None:
@@ -144,25 +145,36 @@ class Rooms(Table[Room]):
                 await room.stop_features()
             raise
 
-    async def _finish(self, room: Room, leg_reason: str) -> None:
-        try:
-            await spread(self._end(room, leg_reason))
-        except Exception:  # the room boundary again: a fault in its end is the end of that
-            self._failed(room)
-
     def _end(self, room: Room, leg_reason: str) -> Iterator[None]:
-        """Let everybody go, tell of the room's end, and hang up, in steps between which others may run."""
-        self._bridges.close_all(room, "room_deleted")
+        """Let everybody go, tell of the room's end, and hang up, in steps between which others may run.
+
+        A fault in a step costs nobody else their end.
+        """
+        with self._contained(room):
+            self._bridges.close_all(room, "room_deleted")
         legs: list[Leg] = []
-        for leg in room.dissolve():
-            legs.append(leg)
-            yield
-        room.publish(RoomDeleted(room_id=room.id, app_id=room.app_id))
+        for leg in list(room.members.values()):
+            if leg.room is room:
+                legs.append(leg)
+                with self._contained(room):
+                    room.let_go(leg)
+                yield
+        with self._contained(room):
+            room.publish(RoomDeleted(room_id=room.id, app_id=room.app_id))
         self._hooks.drop_room(room.id)
         for leg in legs:
-            leg.hangup(leg_reason)
+            with self._contained(room):
+                leg.hangup(leg_reason)
             yield
-        room.close()
+        with self._contained(room):
+            room.close()
+
+    @contextmanager
+    def _contained(self, room: Room) -> Iterator[None]:
+        try:
+            yield
+        except Exception:  # the room boundary again: a fault in a step of its end is the end of that step
+            self._failed(room)
 
     async def _run(self, room: Room) -> None:
         try:
@@ -172,7 +184,7 @@ class Rooms(Table[Room]):
             if self.find(room.id) is room:
                 self.pop(room.id)
                 with trio.CancelScope(shield=True):
-                    await self._finish(room, "mixer_panic")
+                    await spread(self._end(room, "mixer_panic"))
 
     def _failed(self, room: Room) -> None:
         self.recovered("engine", "room")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
@@ -127,14 +126,11 @@ class Room:
             self._take_out(leg)
             self._publish_left(leg, leg.role)
 
-    def dissolve(self) -> Iterator[Leg]:
-        """Let everybody go because the room is deleted, one at a time in the order of joining."""
+    def let_go(self, leg: Leg) -> None:
+        """Take a leg out because the room is deleted: who may hear whom is told no more."""
         self.routing = RoutingMatrix()
-        for leg in list(self.members.values()):
-            if leg.room is self:
-                leg.stop_speaking()
-                self.remove(leg)
-                yield leg
+        leg.stop_speaking()
+        self.remove(leg)
 
     def _take_out(self, leg: Leg) -> None:
         self.mix.leave(leg.id)
