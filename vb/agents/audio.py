@@ -10,7 +10,7 @@ from typing import Final, Literal
 import numpy as np
 
 from vb.codecs.g711 import ALAW_TO_PCM, PCM_TO_ALAW, PCM_TO_ULAW, ULAW_TO_PCM
-from vb.codecs.pcm import Pcm, levels_of
+from vb.codecs.pcm import Pcm, levels_of, pcm_bytes
 from vb.codecs.resample import RATES_HZ, StreamResampler
 from vb.media.conversion import RateConverter
 from vb.mixer.frames import TICKS_PER_S
@@ -67,7 +67,7 @@ class AudioFormat:
     def encode(self, pcm: Pcm) -> bytes:
         """Return the bytes of samples."""
         if self.encoding == "s16le":
-            return pcm.astype("<i2", copy=False).tobytes()
+            return pcm_bytes(pcm)
         table = PCM_TO_ULAW if self.encoding == "ulaw" else PCM_TO_ALAW
         return table[np.ascontiguousarray(pcm).view(np.uint16)].tobytes()
 

@@ -17,6 +17,11 @@ VOICED_RMS = 300.0
 """Root mean square from which on 20 ms count as somebody's voice, about −41 dBFS."""
 
 
+def pcm_bytes(pcm: Pcm) -> bytes:
+    """Return samples as they go onto a wire: 16 bit, little-endian."""
+    return pcm.astype("<i2", copy=False).tobytes()
+
+
 def level_of(pcm: Pcm) -> float:
     """Return the root of the mean square of some samples."""
     samples = pcm.astype(np.float32)

@@ -8,7 +8,7 @@ import numpy as np
 import trio
 from trio_websocket import ConnectionClosed, WebSocketConnection, open_websocket_url
 
-from vb.codecs.pcm import Pcm
+from vb.codecs.pcm import Pcm, pcm_bytes
 from vb.demo.problem import DemoFailed
 from vb.demo.track import FRAME_S, RATE_HZ, HeardTrack, SpokenTrack
 from vb.rtp.stats import Quality
@@ -60,7 +60,7 @@ class Program:
         for number in itertools.count():
             await trio.sleep_until(begun + number * FRAME_S)
             try:
-                await socket.send_message(self.said.next_pcm().astype("<i2").tobytes())
+                await socket.send_message(pcm_bytes(self.said.next_pcm()))
             except ConnectionClosed:
                 return  # told by the other task
             self.sent += 1

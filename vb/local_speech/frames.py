@@ -16,7 +16,7 @@ from typing import Any, Final
 import numpy as np
 
 from vb.children.framing import Garbage, Splitter, fields_of, pack
-from vb.codecs.pcm import Pcm
+from vb.codecs.pcm import Pcm, pcm_bytes
 
 _RATE: Final = struct.Struct(">I")
 
@@ -136,14 +136,14 @@ def with_number(kind: Kind, number: int, value: int) -> Frame:
 
 def with_audio(number: int, pcm: Pcm) -> Iterator[Frame]:
     """Return audio for a transcript, in frames of a bearable size."""
-    raw = pcm.astype("<i2").tobytes()
+    raw = pcm_bytes(pcm)
     for start in range(0, len(raw), AUDIO_BODY_BYTES):
         yield Frame(Kind.AUDIO, number, raw[start : start + AUDIO_BODY_BYTES])
 
 
 def with_sound(number: int, rate_hz: int, pcm: Pcm) -> Iterator[Frame]:
     """Return audio of an utterance, in frames of a bearable size."""
-    raw, rate = pcm.astype("<i2").tobytes(), _RATE.pack(rate_hz)
+    raw, rate = pcm_bytes(pcm), _RATE.pack(rate_hz)
     for start in range(0, len(raw), AUDIO_BODY_BYTES):
         yield Frame(Kind.SOUND, number, rate + raw[start : start + AUDIO_BODY_BYTES])
 

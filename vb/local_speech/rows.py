@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vb.children.framing import Garbage
-from vb.codecs.pcm import Pcm
+from vb.codecs.pcm import Pcm, pcm_bytes
 from vb.local_speech.frames import Frame, Kind
 from vb.local_speech.segments import FRAME_SAMPLES
 
@@ -39,7 +39,7 @@ def write(number: int, rows: Sequence[int], fresh: Sequence[int], frames: Pcm) -
     """Return the frame that asks about a batch."""
     head = _HEAD.pack(len(rows), len(fresh))
     places = np.array([*rows, *fresh], ">u2").tobytes()
-    return Frame(Kind.FRAMES, number, head + places + frames.astype("<i2").tobytes())
+    return Frame(Kind.FRAMES, number, head + places + pcm_bytes(frames))
 
 
 def read(body: bytes, limit: int) -> Rows:

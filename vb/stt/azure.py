@@ -11,7 +11,7 @@ import struct
 from functools import partial
 from typing import Any, Final
 
-from vb.codecs.pcm import Pcm
+from vb.codecs.pcm import Pcm, pcm_bytes
 from vb.config.providers import AzureSpeechConfig
 from vb.providers.reading import number_of, text_of, websocket_url
 from vb.stt.base import (
@@ -25,7 +25,7 @@ from vb.stt.base import (
     Service,
     Stamps,
 )
-from vb.stt.codec import PlainCodec, pcm_bytes
+from vb.stt.codec import PlainCodec
 from vb.web.message import Message
 
 NAME: Final = "azure"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 
-from vb.codecs.pcm import Pcm
+from vb.codecs.pcm import Pcm, pcm_bytes
 from vb.providers.failure import FailureCategory
 from vb.providers.reading import NONSENSE, ODD, category_of_close, closing_words, number_of, shown_words
 from vb.stt.base import Failed, Options, Read, Stamps
@@ -61,11 +61,6 @@ class PlainCodec(ABC):
     def _failed(self, category: FailureCategory, words: object) -> Failed:
         """Return a failure in the provider's words."""
         return Failed(category, shown_words(self.name, self._key, words))
-
-
-def pcm_bytes(pcm: Pcm) -> bytes:
-    """Return samples as they go onto a wire: 16 bit, little-endian."""
-    return pcm.astype("<i2", copy=False).tobytes()
 
 
 def to_ms(seconds: object) -> int | None:

@@ -7,7 +7,7 @@ import json
 from functools import partial
 from typing import Final
 
-from vb.codecs.pcm import Pcm
+from vb.codecs.pcm import Pcm, pcm_bytes
 from vb.config.providers import ElevenLabsConfig
 from vb.providers.failure import FailureCategory
 from vb.providers.reading import read_object, text_of, websocket_url
@@ -23,7 +23,7 @@ from vb.stt.base import (
     Service,
     Stamps,
 )
-from vb.stt.codec import PlainCodec, pcm_bytes
+from vb.stt.codec import PlainCodec
 from vb.web.message import Message
 
 NAME: Final = "elevenlabs"

@@ -10,6 +10,7 @@ from typing import Final
 
 import numpy as np
 
+from vb.codecs.pcm import pcm_bytes
 from vb.media.wav import MAX_RATE_HZ, MIN_RATE_HZ
 from vb.tts.base import Audio
 from vb.tts.speech import Speech
@@ -37,7 +38,7 @@ def key_of(speech: Speech, *, with_api_key: bool) -> str:
 
 def pack(audio: Iterable[Audio], rate_hz: int) -> bytes:
     """Return the content of a file: a line with type, rate and length, then the samples."""
-    samples = b"".join(piece.pcm.astype("<i2", copy=False).tobytes() for piece in audio)
+    samples = b"".join(pcm_bytes(piece.pcm) for piece in audio)
     return b"audio/pcm;rate=%d;length=%d\n%b" % (rate_hz, len(samples), samples)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
+from vb.codecs.pcm import pcm_bytes
 from vb.codecs.resample import StreamResampler
 from vb.mixer.frames import Pcm
 from vb.web.message import Message
@@ -54,7 +55,7 @@ class AudioOut:
             if resampler is None or resampler.kernel.from_hz != rate_hz:
                 resampler = self._resampler = StreamResampler(rate_hz, self._rate_hz)
             frame = resampler.process(frame)
-        message = audio_message(frame.astype("<i2", copy=False).tobytes(), self._wire_format)
+        message = audio_message(pcm_bytes(frame), self._wire_format)
         if self._socket.put(self._socket.frame(message)):
             self._outbox.add(self._socket)
         else:
@@ -82,7 +83,7 @@ class SharedFrames:
         """Return the WebSocket frame of some audio in JSON."""
         if self._noise is not None and not frame.any():
             frame = self._noise()
-        pcm = frame.astype("<i2", copy=False).tobytes()
+        pcm = pcm_bytes(frame)
         found = self._frames.get(pcm)
         if found is None:
             if len(self._frames) >= _REMEMBERED:

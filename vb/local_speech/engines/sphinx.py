@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any, Final
 
-from vb.codecs.pcm import Pcm
+from vb.codecs.pcm import Pcm, pcm_bytes
 from vb.local_speech.engines.base import EngineFailed, Written
 
 _MARKS: Final = "<["
@@ -30,7 +30,7 @@ class Sphinx:
         """Return the words of an utterance."""
         decoder = self._decoder
         decoder.start_utt()
-        decoder.process_raw(pcm.astype("<i2").tobytes(), no_search=False, full_utt=True)
+        decoder.process_raw(pcm_bytes(pcm), no_search=False, full_utt=True)
         decoder.end_utt()
         found = decoder.hyp()
         if found is None:

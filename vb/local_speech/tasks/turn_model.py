@@ -6,7 +6,7 @@ import struct
 from typing import Final
 
 from vb.blocking import Bell
-from vb.codecs.pcm import Pcm
+from vb.codecs.pcm import Pcm, pcm_bytes
 from vb.local_speech.frames import Frame, Kind
 from vb.local_speech.tasks.speech import LocalSpeech
 from vb.providers.failure import ProviderFailed
@@ -38,7 +38,7 @@ class TurnModel:
         bell = Bell()
         exchange = self._speech.open("turn", bell.ring)
         try:
-            exchange.send(Frame(Kind.TURN, exchange.id, pcm.astype("<i2", copy=False).tobytes()))
+            exchange.send(Frame(Kind.TURN, exchange.id, pcm_bytes(pcm)))
             while (answer := exchange.next()) is None:
                 await bell.wait()
         finally:
