@@ -66,6 +66,15 @@ def ended(leg_id: str = LEG, reason: str = "remote_bye") -> LegDisconnected:
     return LegDisconnected(leg_id=leg_id, cdr=cdr, quality=quality)
 
 
+def ended_calls(told: Told, count: int) -> list[str]:
+    """Tell of calls that are over; returns their legs, the oldest first."""
+    leg_ids = [str(uuid.UUID(int=number, version=4)) for number in range(count)]
+    for leg_id in leg_ids:
+        told(LegConnected(leg_id=leg_id, leg_type="sip_inbound"))
+        told(ended(leg_id))
+    return leg_ids
+
+
 def test_every_event_of_a_leg_is_kept_in_order_with_what_it_means() -> None:
     told = Told(headers=("X-*",))
     headers = {"X-Order": "17", "x-team": "red", "X-Auth-Token": "hidden", "P-Charge": "no"}
@@ -180,10 +189,7 @@ def test_what_is_given_back_comes_again_whole() -> None:
 def test_too_many_unwritten_calls_cost_the_oldest(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "MAX_HELD", 3)
     told = Told()
-    for number in range(5):
-        leg_id = str(uuid.UUID(int=number, version=4))
-        told(LegConnected(leg_id=leg_id, leg_type="sip_inbound"))
-        told(ended(leg_id))
+    ended_calls(told, 5)
     told.collector.shed()
     assert told.collector.lost == 2
     assert len(told.collector.take()) == 3
@@ -194,12 +200,9 @@ def test_calls_for_which_there_was_no_room_while_they_were_on_their_way_are_coun
 ) -> None:
     monkeypatch.setattr(module, "MAX_HELD", 1)
     told = Told()
-    for number in range(3):
-        leg_id = str(uuid.UUID(int=number, version=4))
-        told(LegConnected(leg_id=leg_id, leg_type="sip_inbound"))
-        told(ended(leg_id))
+    first, *_ = ended_calls(told, 3)
     on_their_way = told.collector.take()
-    told(DtmfReceived(leg_id=str(uuid.UUID(int=0, version=4)), digit="6", seq=1))
+    told(DtmfReceived(leg_id=first, digit="6", seq=1))
     told.collector.shed()
     assert told.collector.lost == 1
     told.collector.give_back(on_their_way)

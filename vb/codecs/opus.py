@@ -47,6 +47,8 @@ class OpusEncoder:
 
     Attributes:
         complexity: how much work goes into each frame, 0 to 10 or `LEAN`.
+        library: that it is a state of.
+        address: where its state lies, as long as it lives.
 
     Raises:
         CodecError: libopus is missing or has no such rate.
@@ -55,14 +57,14 @@ class OpusEncoder:
     def __init__(
         self, rate_hz: int = 48000, *, bit_rate: int = DEFAULT_BIT_RATE, library_path: str | None = None
     ) -> None:
-        self._opus = opus = _library(library_path, rate_hz)
+        self.library = opus = _library(library_path, rate_hz)
         self._state = ctypes.create_string_buffer(opus.encoder_size(_MONO))
-        self._address = ctypes.addressof(self._state)
+        self.address = ctypes.addressof(self._state)
         # One place for all payloads: to make an array and find its address takes longer than to copy one.
         room = ctypes.create_string_buffer(_MAX_PAYLOAD_BYTES)
         self._place, self._payload = ctypes.addressof(room), memoryview(room).cast("B")
         opus.check(
-            opus.encoder_init(self._address, rate_hz, _MONO, libopus.APPLICATION_VOIP), "Opus encoder set-up"
+            opus.encoder_init(self.address, rate_hz, _MONO, libopus.APPLICATION_VOIP), "Opus encoder set-up"
         )
         self.complexity = HIGHEST_AUTO
         self._set(libopus.SET_COMPLEXITY, HIGHEST_AUTO)
@@ -71,8 +73,8 @@ class OpusEncoder:
         self.set_expected_loss(DEFAULT_EXPECTED_LOSS_PERCENT)
 
     def _set(self, request: int, value: int) -> None:
-        self._opus.check(
-            self._opus.encoder_ctl(self._address, request, ctypes.c_int32(value)), "Opus setting"
+        self.library.check(
+            self.library.encoder_ctl(self.address, request, ctypes.c_int32(value)), "Opus setting"
         )
 
     def set_complexity(self, level: int) -> None:
@@ -95,16 +97,6 @@ class OpusEncoder:
             # What it takes for music it codes by its transform, which has no model of a voice to fit.
             self._set(libopus.SET_SIGNAL, libopus.SIGNAL_MUSIC if is_lean else libopus.SIGNAL_AUTO)
         self.complexity = level
-
-    @property
-    def library(self) -> libopus.LibOpus:
-        """The library that it is a state of."""
-        return self._opus
-
-    @property
-    def address(self) -> int:
-        """Where its state lies, as long as it lives."""
-        return self._address
 
     def set_bit_rate(self, bit_rate: int) -> None:
         """Change the target in bit/s from the next frame on.
@@ -130,7 +122,7 @@ class OpusEncoder:
         Raises:
             CodecError: the other one has another kind of state.
         """
-        if len(other._state) != len(self._state) or other._opus is not self._opus:
+        if len(other._state) != len(self._state) or other.library is not self.library:
             raise CodecError("Opus encoders of two libraries")
         ctypes.memmove(self._state, other._state, len(self._state))
         self.complexity = other.complexity
@@ -142,10 +134,10 @@ class OpusEncoder:
             CodecError: the frame has another length.
         """
         samples = np.asarray(pcm, np.int16)
-        size = self._opus.encode(
-            self._address, samples.tobytes(), samples.size, self._place, _MAX_PAYLOAD_BYTES
+        size = self.library.encode(
+            self.address, samples.tobytes(), samples.size, self._place, _MAX_PAYLOAD_BYTES
         )
-        return self._payload[: self._opus.check(size, "Opus encoding")].tobytes()
+        return self._payload[: self.library.check(size, "Opus encoding")].tobytes()
 
 
 class OpusDecoder:
@@ -155,15 +147,19 @@ class OpusDecoder:
         rate_hz: rate of the PCM it gives; libopus converts on the way.
         library_path: which libopus to load, the default search when None.
 
+    Attributes:
+        library: that it is a state of.
+        address: where its state lies, as long as it lives.
+
     Raises:
         CodecError: libopus is missing or has no such rate.
     """
 
     def __init__(self, rate_hz: int = 48000, *, library_path: str | None = None) -> None:
-        self._opus = opus = _library(library_path, rate_hz)
+        self.library = opus = _library(library_path, rate_hz)
         self._state = ctypes.create_string_buffer(opus.decoder_size(_MONO))
-        self._address = ctypes.addressof(self._state)
-        opus.check(opus.decoder_init(self._address, rate_hz, _MONO), "Opus decoder set-up")
+        self.address = ctypes.addressof(self._state)
+        opus.check(opus.decoder_init(self.address, rate_hz, _MONO), "Opus decoder set-up")
         self._longest = rate_hz * _MAX_FRAME_MS // 1000
         # Audio is copied from one place: to ask an array for its address takes longer than to decode silence.
         self._room = np.empty(self._longest, np.int16)
@@ -172,16 +168,6 @@ class OpusDecoder:
         self._fade_end = rate_hz * FADE_MS // 1000
         self._fade_samples = self._fade_end // 3
         self._concealed_samples = 0
-
-    @property
-    def library(self) -> libopus.LibOpus:
-        """The library that it is a state of."""
-        return self._opus
-
-    @property
-    def address(self) -> int:
-        """Where its state lies, as long as it lives."""
-        return self._address
 
     @property
     def conceals(self) -> bool:
@@ -230,7 +216,7 @@ class OpusDecoder:
         if samples > self._longest:
             raise CodecError(f"Opus decoding: {samples} samples are more than one packet holds")
         size = 0 if payload is None else len(payload)
-        count = self._opus.decode(self._address, payload, size, self._room_address, samples, fec)
+        count = self.library.decode(self.address, payload, size, self._room_address, samples, fec)
         if count < 0:
-            self._opus.check(count, "Opus decoding")
+            self.library.check(count, "Opus decoding")
         return self._room[:count].copy()

@@ -91,7 +91,7 @@ class Legs(Table[Leg]):
         self._life = life
         self._nursery = nursery
         self._cap = cap
-        self._rate = RateLimit(calls_per_second) if calls_per_second else None
+        self._rate = RateLimit(calls_per_second)
         self._on_admitted = on_admitted
         self._idle = trio.Event()
 
@@ -104,7 +104,7 @@ class Legs(Table[Leg]):
             Unavailable: the server stops, or a cap is reached.
         """
         self._check(has_room)
-        if self._rate is not None and not self._rate.take(trio.current_time()):
+        if not self._rate.take(trio.current_time()):
             raise Unavailable("too many calls a second", retry_after_s=1)
 
     def check_place(self) -> None:

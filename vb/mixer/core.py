@@ -108,6 +108,12 @@ class PlaneCore:
         except Exception as error:  # the named boundary: one leg's listener must not stop the tick
             self.fault(port, error)
 
+    def fault_at(self, slot: int, error: Exception) -> None:
+        """Take the port of a slot out of the plane, if it has one still; see `fault`."""
+        port = self.ports[slot]
+        if port is not None:
+            self.fault(port, error)
+
     def fault(self, port: Port, error: Exception) -> None:
         """Take a port out of the plane because its codec, source or sink failed."""
         if port.faulted:

@@ -72,9 +72,7 @@ class _PlainRun:
         try:
             self._pcm[at] = stream.mend(packet)
         except Exception as error:  # the named boundary: one leg's codec must not stop the tick
-            port = core.ports[slot]
-            if port is not None:
-                core.fault(port, error)
+            core.fault_at(slot, error)
             return False
         return True
 
@@ -136,9 +134,7 @@ def _decode(
     ring = core.rings[bank.rate_hz]
     for (slot, _, _), outcome in zip(due, outcomes, strict=True):
         if isinstance(outcome, Exception):
-            port = core.ports[slot]
-            if port is not None:
-                core.fault(port, outcome)
+            core.fault_at(slot, outcome)
             continue
         for at, (position, pcm) in enumerate(outcome):
             if not pcm.size:

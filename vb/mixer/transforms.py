@@ -105,7 +105,7 @@ class Transforms:
                 work = transform.unprotect_rtcp if is_rtcp else transform.unprotect
                 length = work(batch.views[row], length)
             except Exception as error:  # the named boundary: one leg's transform must not stop the tick
-                self._fail(slot, error)
+                self._core.fault_at(slot, error)
                 length = REFUSED
             if length < 0:
                 self._core.statistics.dropped["transform_in"] += 1
@@ -176,7 +176,7 @@ class Transforms:
         try:
             return transform.protect(self._row(slot), length)
         except Exception as error:  # the named boundary: one leg's transform must not stop the tick
-            self._fail(slot, error)
+            self._core.fault_at(slot, error)
             return REFUSED
 
     def open_rtcp(self, slot: int, data: bytes) -> bytes | None:
@@ -202,7 +202,7 @@ class Transforms:
         try:
             length = work(memoryview(room), len(data))
         except Exception as error:  # the named boundary: one leg's transform must not stop the others
-            self._fail(slot, error)
+            self._core.fault_at(slot, error)
             length = REFUSED
         if length < 0:
             self._core.statistics.dropped[counter] += 1
@@ -215,11 +215,6 @@ class Transforms:
             starts = range(0, len(whole), MAX_PACKET_BYTES)
             self._rows = [whole[at : at + MAX_PACKET_BYTES] for at in starts]
         return self._rows[slot]
-
-    def _fail(self, slot: int, error: Exception) -> None:
-        port = self._core.ports[slot]
-        if port is not None:
-            self._core.fault(port, error)
 
 
 class _Work(Protocol):
