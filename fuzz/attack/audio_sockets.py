@@ -77,18 +77,21 @@ def _flood(address: Address, chance: random.Random, seconds: float) -> None:
     for client in clients:
         client.sock.setblocking(False)
     frame = b"\x82\xfe\x02\x80" + bytes(4) + chance.randbytes(640)
-    sent, deadline = 0, time.monotonic() + seconds
+    frames = frame * 21
+    sent, deadline = dict.fromkeys(clients, 0), time.monotonic() + seconds
     while time.monotonic() < deadline and clients:
         for client in list(clients):
             try:
-                sent += client.sock.send(frame * 20)
+                begun = sent[client] % len(frame)  # the system may have taken a part of the last one only
+                sent[client] += client.sock.send(frames[begun:])
             except BlockingIOError:
                 continue
             except OSError:
                 clients.remove(client)
         pause(0.001)
     check(S24, len(clients) == 8, f"{8 - len(clients)} clients were cut off for being too fast")
-    figure(S24, f"8 clients sent {sent / seconds / 8 / 32_000:.0f} times as much audio as is heard")
+    times = sum(sent.values()) / seconds / 8 / 32_000
+    figure(S24, f"8 clients sent {times:.0f} times as much audio as is heard")
     for client in clients:
         client.close()
 
