@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from math import lcm
 from typing import Final, Literal
@@ -23,6 +23,9 @@ _PAUSE_MS: Final = 200
 _OPUS_PAUSE: Final = b"\x78"
 _FLIP: Final = 0x55
 _BIT_RATE: Final = 28_000
+_WIDE_BAND_BIT_RATE: Final = 32_000
+_WIDE_BAND_HZ: Final = 8000
+"""What browsers send who are asked for nothing higher, at the bit rate that they are asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,11 +62,16 @@ FORMATS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Speaker:
-    """What one caller sends."""
+    """What one caller sends.
+
+    Attributes:
+        wide_band: nothing above 8 kHz is asked of him (Opus).
+    """
 
     codec: str
     ptime_ms: int = 20
     sound: Sound = "tone"
+    wide_band: bool = False
 
     @property
     def form(self) -> Format:
@@ -87,23 +95,24 @@ def payloads_of(speaker: Speaker, frequency: int, amplitude: float) -> list[byte
     if speaker.sound == "pause":
         return [_OPUS_PAUSE, *[None] * (_PAUSE_MS // speaker.ptime_ms - 1)]
     level = amplitude if speaker.sound == "tone" else 0.0
-    return list(_payloads(speaker.codec, speaker.ptime_ms, frequency if level else 0, level))
+    return list(_payloads(replace(speaker, sound="tone"), frequency if level else 0, level))
 
 
 @cache
-def _payloads(codec: str, ptime_ms: int, frequency: int, amplitude: float) -> tuple[bytes, ...]:
+def _payloads(speaker: Speaker, frequency: int, amplitude: float) -> tuple[bytes, ...]:
     """Return a second of tone, or as many seconds as hold whole packets."""
-    rate_hz = FORMATS[codec].rate_hz
+    rate_hz, ptime_ms = speaker.form.rate_hz, speaker.ptime_ms
     whole_ms = lcm(_SECOND_MS, ptime_ms)
     # A coder with state has found its feet once the tone has gone round.
     clock = np.arange(2 * whole_ms * rate_hz // 1000) / rate_hz
     phase = np.random.default_rng(frequency).uniform(0, 2 * np.pi)
     wave = amplitude * np.cos(2 * np.pi * frequency * clock + phase)
-    payloads = encode(codec, np.rint(wave).astype(np.int16), ptime_ms)
+    samples = np.rint(wave).astype(np.int16)
+    payloads = encode(speaker.codec, samples, ptime_ms, wide_band=speaker.wide_band)
     return tuple(payloads[len(payloads) // 2 :])
 
 
-def encode(codec: str, samples: Samples, ptime_ms: int) -> list[bytes]:
+def encode(codec: str, samples: Samples, ptime_ms: int, *, wide_band: bool = False) -> list[bytes]:
     """Return the payloads of one stream."""
     width = FORMATS[codec].rate_hz * ptime_ms // 1000
     frames = samples[: samples.size // width * width].reshape(-1, width)
@@ -117,16 +126,18 @@ def encode(codec: str, samples: Samples, ptime_ms: int) -> list[bytes]:
 
         coder = G722(16000, 64000)
         return [bytes(coder.encode(frame)) for frame in frames]
-    return _encode_opus(frames, ptime_ms)
+    return _encode_opus(frames, ptime_ms, wide_band=wide_band)
 
 
-def _encode_opus(frames: Samples, ptime_ms: int) -> list[bytes]:
+def _encode_opus(frames: Samples, ptime_ms: int, *, wide_band: bool) -> list[bytes]:
     import av
 
     context = av.AudioCodecContext.create("libopus", "w")
     context.sample_rate, context.layout, context.format = 48000, "mono", "s16"
-    context.bit_rate = _BIT_RATE
+    context.bit_rate = _WIDE_BAND_BIT_RATE if wide_band else _BIT_RATE
     context.options = {"frame_duration": str(ptime_ms), "application": "voip", "compression_level": "3"}
+    if wide_band:
+        context.options |= {"cutoff": str(_WIDE_BAND_HZ)}
     payloads = []
     for row in frames:
         frame = av.AudioFrame.from_ndarray(row[None, :], format="s16", layout="mono")

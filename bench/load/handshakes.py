@@ -44,7 +44,7 @@ class Callers:
     def call(self) -> None:
         """Offer another leg."""
         self._number += 1
-        leg = Leg(self._number, self._context, [])
+        leg = Leg(self._number, self._context)
         leg.answered(post(self._url, "/webrtc/offer", {"sdp": leg.offer().decode()})["sdp"].encode())
         self._under_way[leg.socket.fileno()] = leg, time.monotonic()
         self._epoll.register(leg.socket, select.EPOLLIN)

@@ -55,16 +55,17 @@ class Leg:
     Args:
         number: tells him from others.
         context: his certificate.
-        payloads: what he says, again and again.
         talks: whether his packets say so.
         calls: whether he makes the offer.
+
+    Attributes:
+        payloads: what he says, again and again.
     """
 
     def __init__(
         self,
         number: int,
         context: DtlsContext,
-        payloads: list[bytes | None],
         *,
         talks: bool = True,
         calls: bool = True,
@@ -78,7 +79,7 @@ class Leg:
         self.session.add_local(self._candidate, self.base)
         self.ssrc = number + 1
         self.talk = WebRtcNegotiation(codecs=[OPUS], session_id=1, ssrc=self.ssrc, cname="load")
-        self.payloads = payloads
+        self.payloads: list[bytes | None] = []
         self.level = TALKING_LEVEL if talks else SILENT_LEVEL
         self.srtp: Srtp | None = None
         self.remote = ("", 0)
@@ -121,6 +122,12 @@ class Leg:
         """Whether the server asks for pauses in silence (RFC 7587 §6.1)."""
         agreed = self.talk.agreed
         return agreed is not None and "usedtx=1" in (agreed.audio.send_fmtp or "")
+
+    @property
+    def wide_band(self) -> bool:
+        """Whether the server asks for nothing above 8 kHz; Chromium keeps to it (RFC 7587 §6.1)."""
+        agreed = self.talk.agreed
+        return agreed is not None and "maxplaybackrate=16000" in (agreed.audio.send_fmtp or "")
 
     @property
     def head(self) -> bytes:
@@ -222,15 +229,9 @@ class Load:
         listeners: Sound = "silence",
     ) -> None:
         context = DtlsContext(make_identity(datetime.datetime.now(datetime.UTC), 1))
-        frequencies = tone_frequencies(legs)
-        talker, listener = Speaker("opus"), Speaker("opus", sound=listeners)
-        self.legs = []
-        for number in range(legs):
-            speaker = talker if number < talkers else listener
-            said = deque(payloads_of(speaker, int(frequencies[number]), amplitude))
-            said.rotate(number)  # not everybody pauses at the same moments
-            leg = Leg(number, context, list(said), talks=number < talkers, calls=calls)
-            self.legs.append(leg)
+        self._frequencies, self._amplitude = tone_frequencies(legs), amplitude
+        self._talkers, self._listeners = talkers, listeners
+        self.legs = [Leg(number, context, talks=number < talkers, calls=calls) for number in range(legs)]
         self._by_fd = {leg.socket.fileno(): leg for leg in self.legs}
         self._epoll = select.epoll()
         for fd in self._by_fd:
@@ -247,8 +248,17 @@ class Load:
         """
         for number, leg in enumerate(self.legs):
             connect(leg, f"room-{number // room_size}")
+            leg.payloads = self._said(number, wide_band=leg.wide_band)
             self.serve(0.0)
         wait_until(lambda: self.is_up, self)
+
+    def _said(self, number: int, *, wide_band: bool) -> list[bytes | None]:
+        """Return what a leg says, as the server has asked for it."""
+        sound: Sound = "tone" if number < self._talkers else self._listeners
+        speaker = Speaker("opus", sound=sound, wide_band=wide_band)
+        said = deque(payloads_of(speaker, int(self._frequencies[number]), self._amplitude))
+        said.rotate(number)  # not everybody pauses at the same moments
+        return list(said)
 
     @property
     def is_up(self) -> bool:

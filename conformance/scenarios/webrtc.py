@@ -102,9 +102,10 @@ async def webrtc_trickle(world: World) -> None:
 async def webrtc_fields(world: World) -> None:
     peer = await world.open(open_webrtc(BROWSER_HZ))
     offer, candidates = peer.without_candidates()
-    asked = {"sdp": offer, "speech_detection": True, "app_id": "shop"}
+    asked = {"sdp": offer, "speech_detection": True, "app_id": "shop", "max_playback_rate": 16000}
     reply = await world.rest("POST", "/v1/webrtc/offer", asked, status=200, expect={"leg_id": UUID})
     leg_id, sdp = str(reply["leg_id"]), str(reply["sdp"])
+    check("asks for no more than is heard", "maxplaybackrate=16000" in sdp, True)
     kept = [line for line in sdp.splitlines() if not line.startswith(("a=candidate", "a=end-of"))]
     await peer.say(answer="".join(f"{line}\r\n" for line in kept))
     path = f"/v1/legs/{leg_id}/ice-candidates"
@@ -119,6 +120,10 @@ async def webrtc_fields(world: World) -> None:
     await world.event("speaking.started", {"app_id": "shop"}, leg_id=leg_id, within_s=6.0)
     again = {"sdp": peer.offer, "leg_id": leg_id}
     await world.rest("POST", "/v1/webrtc/offer", again, status=200, expect={"leg_id": leg_id, "sdp": TEXT})
+    higher = {**again, "max_playback_rate": 48000}
+    reply = await world.rest("POST", "/v1/webrtc/offer", higher, status=200, expect={"leg_id": leg_id})
+    check("asks for all of it", "maxplaybackrate" in str(reply["sdp"]), False)
+    await world.rest("POST", "/v1/webrtc/offer", {**again, "max_playback_rate": 11025}, status=400)
     await world.leg_state(leg_id, state="connected")
     await world.rest("POST", "/v1/webrtc/offer", {**again, "leg_id": "nobody"}, status=404)
     for method, body in (("GET", None), ("POST", {"candidate": ""})):

@@ -31,3 +31,11 @@ def test_a_law_bytes_are_their_own_mirror() -> None:
     assert (ALAW_LEVELS[:128] == -ALAW_LEVELS[128:]).all()
     assert np.abs(ALAW_LEVELS.astype(int)).min() == 8
     assert ALAW_LEVELS.max() == 32256
+
+
+def test_who_is_asked_for_nothing_above_8_khz_sends_nothing_above_it() -> None:
+    wide = payloads_of(Speaker("opus", wide_band=True), TONE_HZ, 4000.0)
+    full = payloads_of(Speaker("opus"), TONE_HZ, 4000.0)
+    bands = [{payload[0] >> 3 for payload in found if payload is not None} for found in (wide, full)]
+    assert bands[0] <= {8, 9, 10, 11, 20, 21, 22, 23}
+    assert not bands[0] & bands[1]

@@ -31,8 +31,9 @@ KEYS = SrtpKeys(SrtpProfile.AEAD_AES_128_GCM, bytes(28), bytes(28))
 def legs() -> list[Leg]:
     """Return a talker and a listener who have agreed on everything, and send to each other."""
     context = DtlsContext(make_identity(datetime.datetime.now(datetime.UTC), 1))
-    found = [Leg(number, context, [bytes([number, 7, 7])], talks=number == 0) for number in range(2)]
-    for leg, other in zip(found, found[::-1], strict=True):
+    found = [Leg(number, context, talks=number == 0) for number in range(2)]
+    for number, (leg, other) in enumerate(zip(found, found[::-1], strict=True)):
+        leg.payloads = [bytes([number, 7, 7])]
         talk = WebRtcNegotiation(codecs=[OPUS], session_id=1, ssrc=9, cname="far")
         offer = talk.read_offer(leg.offer())
         local = LocalTransport(Credentials("abcd", "a" * 22), context.identity.fingerprint, (), True, False)

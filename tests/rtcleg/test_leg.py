@@ -78,6 +78,32 @@ async def test_two_legs_share_one_certificate_and_no_credentials(mock_clock: Moc
         assert _line(one, "a=ssrc") != _line(two, "a=ssrc")
 
 
+@pytest.mark.parametrize(
+    ("default_hz", "named_hz", "limited"),
+    [("8000", None, True), ("16000", None, True), ("48000", None, False),
+     ("16000", 48000, False), ("48000", 16000, True)],
+)  # fmt: skip
+async def test_a_browser_is_told_how_high_it_will_be_heard(
+    mock_clock: MockClock, default_hz: str, named_hz: int | None, limited: bool
+) -> None:
+    async with engine_with({"DEFAULT_SAMPLE_RATE": default_hz}) as observed:
+        sdp = (await offer(observed, max_playback_rate=named_hz)).sdp
+        assert ("maxplaybackrate=16000" in sdp) == limited
+
+
+async def test_a_further_offer_follows_the_room_upwards_and_never_down_unasked(mock_clock: MockClock) -> None:
+    async with engine_with() as observed:
+        leg_id = (await offer(observed)).leg_id
+        assert "maxplaybackrate" in (await offer(observed, leg_id=leg_id)).sdp
+        await call(observed.engine, "create_room", {"id": "music", "sample_rate": 48000})
+        await call(observed.engine, "add_leg_to_room", {"room_id": "music", "leg_id": leg_id})
+        assert "maxplaybackrate" not in (await offer(observed, leg_id=leg_id)).sdp
+        await call(observed.engine, "remove_leg_from_room", {"room_id": "music", "leg_id": leg_id})
+        assert "maxplaybackrate" not in (await offer(observed, leg_id=leg_id)).sdp
+        lower = await offer(observed, leg_id=leg_id, max_playback_rate=16000)
+        assert "maxplaybackrate" in lower.sdp
+
+
 async def test_digits_before_media_are_a_conflict(mock_clock: MockClock) -> None:
     async with engine_with() as observed:
         leg = observed.engine.legs.get((await offer(observed)).leg_id)

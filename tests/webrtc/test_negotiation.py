@@ -70,6 +70,7 @@ def test_chrome_is_answered_with_opus_and_both_clocks_of_digits() -> None:
     assert "useinbandfec=1" in fmtp
     assert "usedtx=1" in fmtp
     assert not [line for line in lines if "sdes:mid" in line or "end-of-candidates" in line]
+    assert "maxplaybackrate" not in fmtp
     assert agreed.role == "client"
     assert agreed.audio_level_id == 1
     assert agreed.audio.send_codec.name == "opus"
@@ -77,6 +78,20 @@ def test_chrome_is_answered_with_opus_and_both_clocks_of_digits() -> None:
     assert dict(agreed.audio.telephone_event_receive) == {110: 48_000, 126: 8_000}
     assert list(agreed.audio.receive) == [111]
     assert agreed.audio.direction == "sendrecv"
+
+
+@pytest.mark.parametrize(
+    ("heard_hz", "asked"),
+    [(8000, "; maxplaybackrate=16000; maxaveragebitrate=32000"),
+     (16000, "; maxplaybackrate=16000; maxaveragebitrate=32000"),
+     (48000, "")],
+)  # fmt: skip
+def test_a_browser_is_asked_for_nothing_that_will_not_be_heard(heard_hz: int, asked: str) -> None:
+    ours = negotiation("opus")
+    ours.heard_hz = heard_hz
+    text = ours.answer(ours.read_offer(sdp(*CHROME)), OURS).decode()
+    (fmtp,) = [line for line in text.splitlines() if line.startswith("a=fmtp:111")]
+    assert fmtp.endswith(f"; usedtx=1{asked}")
 
 
 def test_firefox_and_safari_are_answered_with_their_own_numbers() -> None:

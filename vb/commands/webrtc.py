@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import cast
+from typing import Literal, cast
 
 from pydantic import Field
 
@@ -27,6 +27,11 @@ class WebRtcOffer(Params):
     speech_detection: bool | None = Field(
         default=None,
         description="whether speaking events are told of a new leg; absent: SPEECH_DETECTION_ENABLED",
+    )
+    max_playback_rate: Literal[16000, 48000] | None = Field(
+        default=None,
+        description="highest sample rate in Hz at which the browser will be heard, which it is told; "
+        "absent: DEFAULT_SAMPLE_RATE, or that of its room in a further offer, 16000 at least",
     )
     leg_id: str | None = Field(
         default=None,
@@ -65,9 +70,10 @@ async def webrtc_offer(engine: Engine, p: WebRtcOffer) -> WebRtcAnswer:
         known = engine.legs.get(p.leg_id)
         if not isinstance(known, RtcLeg):
             raise known.decline(Capability.CANDIDATES)
-        return WebRtcAnswer(leg_id=known.id, sdp=known.renegotiate(p.sdp.encode()).decode())
+        sdp = known.renegotiate(p.sdp.encode(), p.max_playback_rate)
+        return WebRtcAnswer(leg_id=known.id, sdp=sdp.decode())
     kind = cast("RtcLegs", engine.kinds.get("webrtc"))
-    leg, sdp = await kind.offer(p.sdp, p.app_id, p.speech_detection)
+    leg, sdp = await kind.offer(p.sdp, p.app_id, p.speech_detection, p.max_playback_rate)
     return WebRtcAnswer(leg_id=leg.id, sdp=sdp.decode())
 
 

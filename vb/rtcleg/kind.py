@@ -131,8 +131,20 @@ class RtcLegs:
                 log.info("no IPv6 candidate", problem=str(exc))
             yield second
 
-    async def offer(self, sdp: str, app_id: str | None, speech_detection: bool | None = None) -> Answered:
+    async def offer(
+        self,
+        sdp: str,
+        app_id: str | None,
+        speech_detection: bool | None = None,
+        heard_hz: int | None = None,
+    ) -> Answered:
         """Answer an offer with a new leg; it is live, and its media comes up by itself.
+
+        Args:
+            sdp: the offer.
+            app_id: word to filter events by.
+            speech_detection: whether speaking events are told; None for the server's setting.
+            heard_hz: highest sample rate at which the peer will be heard; None for that of new rooms.
 
         Raises:
             BadRequest: the offer cannot be answered; nothing was created.
@@ -147,6 +159,7 @@ class RtcLegs:
             session_id=engine.ids.u32() >> 1,
             ssrc=engine.ids.u32(),
             cname=engine.ids.token(8),
+            heard_hz=heard_hz or engine.config.rooms.default_sample_rate,
         )
         offer = read_offer(negotiation, sdp.encode())
         engine.legs.check_capacity()

@@ -141,13 +141,21 @@ class RtcLeg(RtcDigits):
         candidates = connection.candidates
         return candidates.take(connection.session.ice.local), candidates.done
 
-    def renegotiate(self, sdp: bytes) -> bytes:
+    def renegotiate(self, sdp: bytes, heard_hz: int | None = None) -> bytes:
         """Return our answer to a further offer of the peer, such as an ICE restart.
+
+        Args:
+            heard_hz: highest sample rate at which the peer will be heard; None for as before, or for its
+                room's if that is higher.
 
         Raises:
             BadRequest: the offer cannot be answered; nothing has changed.
         """
-        return answer_offer(self.negotiation, read_offer(self.negotiation, sdp), self)
+        negotiation = self.negotiation
+        offer = read_offer(negotiation, sdp)
+        room_hz = 0 if self.room is None else self.room.sample_rate_hz
+        negotiation.heard_hz = heard_hz or max(negotiation.heard_hz, room_hz)
+        return answer_offer(negotiation, offer, self)
 
     def follow(self, offer: PeerOffer) -> bool:
         """Take what the peer says of its transport; True when it restarts ICE."""

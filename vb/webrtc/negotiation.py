@@ -30,6 +30,7 @@ from vb.sdp.parser import parse_sdp
 from vb.sdp.session import Origin, SessionDescription
 from vb.webrtc.agreement import AgreedWebRtc, audio_agreement, kept_formats, taken_events
 from vb.webrtc.local_description import (
+    FULL_BAND_HZ,
     LocalMedia,
     LocalTransport,
     media_lines,
@@ -78,13 +79,13 @@ class WebRtcNegotiation:
         session_id: number of the `o=` line.
         ssrc: of what we send.
         cname: names us in RTCP; without spaces.
-        dtx: ask Opus senders to be quiet in silence.
         offered: formats of our first offer instead of those of `codecs`.
 
     Attributes:
         ssrc: of what we send.
         cname: our name in RTCP.
         hold: we hold the peer; our descriptions let nothing in from it.
+        heard_hz: highest sample rate at which we use what the peer says; our next description tells it.
         agreed: what is in force, None before the first exchange is complete.
     """
 
@@ -95,18 +96,18 @@ class WebRtcNegotiation:
         session_id: int,
         ssrc: int,
         cname: str,
-        dtx: bool = True,
+        heard_hz: int = FULL_BAND_HZ,
         offered: Sequence[Format] | None = None,
     ) -> None:
         if not codecs or not cname.isalnum():
             raise ValueError("a session needs at least one codec, and a name of letters and digits")
         self.hold = False
+        self.heard_hz = heard_hz
         self.agreed: AgreedWebRtc | None = None
         self._codecs = tuple(codecs)
         self._session_id = session_id
         self.ssrc = ssrc
         self.cname = cname
-        self._dtx = dtx
         self._offered = tuple(offered or wanted_formats(codecs))
         self._in_force = _InForce()
         self._offer: LocalMedia | None = None
@@ -155,7 +156,7 @@ class WebRtcNegotiation:
             limit: the most we are ready for.
         """
         media = offer.media
-        ours = [our_format(offer.codec, offer.format.payload_type, dtx=self._dtx)]
+        ours = [our_format(offer.codec, offer.format.payload_type, self.heard_hz)]
         ours += taken_events(media.formats)
         setup = self._answer_setup(offer.transport.setup, active=active)
         direction = self._under_hold(intersect(mirror(media.direction), limit))
@@ -281,7 +282,7 @@ class WebRtcNegotiation:
         return "active" if active else "passive"
 
     def _ours(self, codec: Codec, item: Format) -> Format:
-        return our_format(codec, item.payload_type, dtx=self._dtx)
+        return our_format(codec, item.payload_type, self.heard_hz)
 
     def _under_hold(self, direction: Direction) -> Direction:
         return direction_of(send=sends(direction), receive=receives(direction) and not self.hold)
