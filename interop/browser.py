@@ -46,14 +46,17 @@ class Browser:
             return result
         raise BrowserFailed(f"{what}: nothing came of it within {ORDER_S:g} s")
 
-    async def call(self, *, video: bool = False, turn: dict[str, str] | None = None) -> str:
+    async def call(
+        self, *, video: bool = False, first: bool = False, turn: dict[str, str] | None = None
+    ) -> str:
         """Call the server; returns its answer.
 
         Args:
             video: also offer video and data.
+            first: offer video before the audio, and gather for that alone.
             turn: go through this TURN server only, at both ends.
         """
-        reply = await self.tell("call", video=video, turn=turn)
+        reply = await self.tell("call", video=video, first=first, turn=turn)
         self.leg_id = str(reply["leg_id"])
         return str(reply["sdp"])
 

@@ -40,12 +40,14 @@ async function exchange(options) {
 }
 
 window.orders = {
-  async call({ video, turn }) {
+  async call({ video, first, turn }) {
     const stream = await navigator.mediaDevices.getUserMedia(
       { audio: { echoCancellation: false, noiseSuppression: false, autoGainControl: false } });
     track = stream.getAudioTracks()[0];
     relayed = Boolean(turn);
-    peer = new RTCPeerConnection(turn ? { iceServers: [turn], iceTransportPolicy: 'relay' } : {});
+    peer = new RTCPeerConnection({
+      ...(turn ? { iceServers: [turn], iceTransportPolicy: 'relay' } : {}), ...(first ? { bundlePolicy: 'max-bundle' } : {}) });
+    if (first) peer.addTransceiver('video', { direction: 'recvonly' });
     sender = peer.addTrack(track, stream);
     if (video) { peer.addTransceiver('video'); peer.createDataChannel('chat'); }
     peer.onicecandidate = event => {

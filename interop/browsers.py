@@ -20,8 +20,12 @@ TALK_S = 3.0
 MOST_PACKETS_PER_S = 8.0
 
 
-async def _joined(browser: Browser, app: Application, report: Report, name: str, *, video: bool) -> None:
-    sdp = await browser.call(video=video)
+async def _joined(
+    browser: Browser, app: Application, report: Report, name: str, *, video: bool = False, first: bool = False
+) -> None:
+    sdp = await browser.call(video=video, first=first)
+    if first:
+        report.check("a=inactive" in sdp.split("m=")[1], f"{name}: video before the audio stays, silent", sdp)
     if video:
         rejected = [line for line in sdp.splitlines() if line.startswith(("m=video 0", "m=application 0"))]
         report.check(len(rejected) == 2, f"{name}: video and data are answered as refused", sdp)
@@ -31,7 +35,7 @@ async def _joined(browser: Browser, app: Application, report: Report, name: str,
 
 
 async def _talk(report: Report, app: Application, alice: Browser, bob: Browser) -> None:
-    await _joined(alice, app, report, "alice", video=False)
+    await _joined(alice, app, report, "alice", first=True)
     await _joined(bob, app, report, "bob", video=True)
     report.check(await alice.hears(BOB_HZ, (ALICE_HZ,)), "alice hears bob and not herself")
     report.check(await bob.hears(ALICE_HZ, (BOB_HZ,)), "bob hears alice and not himself")

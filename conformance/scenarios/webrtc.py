@@ -137,6 +137,33 @@ def _fragment(sdp: str) -> str:
     return next(line.partition(":")[2] for line in sdp.splitlines() if line.startswith("a=ice-ufrag:"))
 
 
+@scenario(
+    "WebRTC: a line of video that comes first in the bundle stays, silent, as the audio uses its transport"
+)
+async def webrtc_video_first(world: World) -> None:
+    peer = await world.open(open_webrtc(BROWSER_HZ))
+    head, audio = peer.offer.split("m=audio ", 1)
+    mid = next(line.partition(":")[2] for line in audio.splitlines() if line.startswith("a=mid:"))
+    head = head.replace(f"a=group:BUNDLE {mid}", f"a=group:BUNDLE video {mid}")
+    kept = ("c=", "a=ice-", "a=fingerprint", "a=setup", "a=candidate", "a=end-of", "a=rtcp-mux")
+    shared = [line for line in audio.splitlines() if line.startswith(kept)]
+    video = ["m=video 9 UDP/TLS/RTP/SAVPF 96", *shared, "a=mid:video", "a=recvonly", "a=rtpmap:96 VP8/90000"]
+    offer = head + "".join(f"{line}\r\n" for line in video) + "m=audio " + audio
+    reply = await world.rest("POST", "/v1/webrtc/offer", {"sdp": offer}, status=200)
+    leg_id = str(reply["leg_id"])
+    first, ours = str(reply["sdp"]).split("m=")[1:]
+    check("BUNDLE", f"a=group:BUNDLE video {mid}\r\n" in str(reply["sdp"]), True)
+    for line in ("a=inactive", "a=mid:video", "a=rtpmap:96 VP8/90000", f"a=ice-ufrag:{_fragment(ours)}"):
+        require(line in first.splitlines(), "line of video", f"one with {line}", first)
+    check("format of the video", first.splitlines()[0].split()[2:], ["UDP/TLS/RTP/SAVPF", "96"])
+    path = f"/v1/legs/{leg_id}/ice-candidates"
+    await world.rest(
+        "GET", path, status=200, expect={"candidates": [{"sdpMid": "video", "sdpMLineIndex": 0}]}
+    )
+    await world.rest("DELETE", f"/v1/legs/{leg_id}", status=202)
+    await world.disconnected(leg_id, "api_hangup")
+
+
 @scenario("WebRTC: offers and candidates that cannot be used, other legs, and what such a leg has no way for")
 async def webrtc_refused(world: World) -> None:
     peer = await world.open(open_webrtc(BROWSER_HZ))

@@ -39,12 +39,22 @@ def test_a_new_generation_takes_all_once_more() -> None:
         (TrickledCandidate(TEXT, mid="video"), False),
         (TrickledCandidate(TEXT, line_index=2), True),
         (TrickledCandidate(TEXT, line_index=0), False),
+        (TrickledCandidate(TEXT, mid="", line_index=2), True),
+        (TrickledCandidate(TEXT, mid="", line_index=0), False),
         (TrickledCandidate(""), False),
         (TrickledCandidate("  "), False),
     ],
 )
 def test_only_candidates_of_the_audio_are_used(given: TrickledCandidate, is_used: bool) -> None:
     assert (LocalCandidates("audio", 2).read(given) is not None) is is_used
+
+
+def test_those_of_the_line_whose_transport_the_audio_uses_are_used_and_ours_are_named_for_it() -> None:
+    candidates = LocalCandidates("a", 1, ("v", 0))
+    used = [candidates.read(TrickledCandidate(TEXT, mid=mid)) is not None for mid in ("v", "a", "d")]
+    assert used == [True, True, False]
+    candidates.add(local_candidate("host", ("192.0.2.1", 4000)))
+    assert [(item.mid, item.line_index) for item in candidates.take(OURS)] == [("v", 0)]
 
 
 def test_a_generation_beside_the_text_counts() -> None:

@@ -10,6 +10,7 @@ from tests.webrtc.offers import (
     CHROME,
     CHROME_ALL,
     CHROME_AUDIO,
+    CHROME_DATA,
     CHROME_HEAD_OF_THREE,
     CHROME_VIDEO,
     FIREFOX,
@@ -124,10 +125,57 @@ def test_video_and_data_are_refused_in_their_places_and_not_bundled() -> None:
     assert [line for line in lines if line.startswith("a=mid")] == ["a=mid:0", "a=mid:1", "a=mid:2"]
 
 
+def behind(first: tuple[str, ...], mids: str = "v 0") -> bytes:
+    """An offer whose audio comes after another line."""
+    other = tuple("a=mid:v" if line.startswith("a=mid:") else line for line in first)
+    head = tuple(line.replace("BUNDLE 0 1 2", f"BUNDLE {mids}") for line in CHROME_HEAD_OF_THREE)
+    return sdp(*head, *other, *CHROME_AUDIO)
+
+
 def test_audio_after_video_keeps_its_place() -> None:
-    video = tuple(line.replace("a=mid:1", "a=mid:v") for line in CHROME_VIDEO)
-    head = tuple(line.replace("BUNDLE 0 1 2", "BUNDLE v 0") for line in CHROME_HEAD_OF_THREE)
-    lines, agreed = answered(sdp(*head, *video, *CHROME_AUDIO))
+    for mids in ("0", "0 v"):
+        lines, agreed = answered(behind(CHROME_VIDEO, mids))
+        assert [line.split()[1] for line in lines if line.startswith("m=")] == ["0", "9"]
+        assert "a=group:BUNDLE 0" in lines
+        assert agreed.mid == "0"
+
+
+def test_a_line_whose_transport_the_audio_uses_stays_and_is_silent() -> None:
+    transport = replace(OURS, candidates=(HOST,), complete=True)
+    ours = negotiation()
+    text = ours.answer(ours.read_offer(behind(CHROME_VIDEO)), transport).decode()
+    lines = text.splitlines()
+    assert "a=group:BUNDLE v 0" in lines
+    video, audio = text.split("m=")[1:]
+    assert video.splitlines()[0] == "video 4000 UDP/TLS/RTP/SAVPF 96"
+    for line in ("a=rtpmap:96 VP8/90000", "a=inactive", "a=mid:v", "a=rtcp-mux", "a=ice-ufrag:ours"):
+        assert line in video.splitlines()
+    for line in (f"a=candidate:{HOST.to_text()}", "a=end-of-candidates", "a=setup:active"):
+        assert line in video.splitlines()
+        assert line in audio.splitlines()
+    assert "a=sendrecv" in audio.splitlines()
+    parsed = parse_sdp(text.encode())
+    assert [media.port for media in parsed.media] == [4000, 4000]
+    again = ours.answer(ours.read_offer(behind(CHROME_VIDEO)), transport).decode()
+    assert again == text
+    assert [line for line in ours.offer(transport).decode().splitlines() if line.startswith("m=")] == [
+        "m=video 4000 UDP/TLS/RTP/SAVPF 96",
+        "m=audio 4000 UDP/TLS/RTP/SAVPF 111 110 126",
+    ]
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        CHROME_DATA,
+        tuple(line for line in CHROME_VIDEO if line != "a=rtcp-mux"),
+        tuple(line.replace("m=video 9", "m=video 0") for line in CHROME_VIDEO),
+        tuple(line.replace("UDP/TLS/RTP/SAVPF", "RTP/AVPF") for line in CHROME_VIDEO),
+    ],
+    ids=["data", "no rtcp-mux", "port 0", "plain"],
+)
+def test_a_first_line_of_no_use_is_refused_although_it_is_bundled(first: tuple[str, ...]) -> None:
+    lines, agreed = answered(behind(first))
     assert [line.split()[1] for line in lines if line.startswith("m=")] == ["0", "9"]
     assert "a=group:BUNDLE 0" in lines
     assert agreed.mid == "0"

@@ -4,6 +4,7 @@ from tests.webrtc.offers import (
     CHROME,
     CHROME_ALL,
     CHROME_AUDIO,
+    CHROME_DATA,
     CHROME_HEAD_OF_THREE,
     CHROME_VIDEO,
     FINGERPRINT,
@@ -84,8 +85,21 @@ def test_a_line_for_a_bundle_only_uses_the_transport_of_the_first_line() -> None
     )
     video = tuple(line.replace("a=mid:1", "a=mid:0") for line in CHROME_VIDEO)
     media, transport = read(sdp(*CHROME_HEAD_OF_THREE, *video, *audio, "a=bundle-only"))
-    assert (media.index, media.mid) == (1, "1")
+    assert (media.index, media.mid, media.carrier) == (1, "1", 0)
     assert transport.credentials == (UFRAG, PASSWORD)
+
+
+def test_candidates_are_those_of_the_line_whose_transport_is_used() -> None:
+    candidate = "a=candidate:1 1 udp 1 192.0.2.{} 4000 typ host"
+    first = tuple(line.replace("a=mid:1", "a=mid:0") for line in (*CHROME_VIDEO, candidate.format(1)))
+    audio = tuple(line.replace("a=mid:0", "a=mid:1") for line in (*CHROME_AUDIO, candidate.format(2)))
+    media, transport = read(sdp(*CHROME_HEAD_OF_THREE, *first, *audio))
+    assert media.carrier == 0
+    assert [found.host for found in transport.candidates] == ["192.0.2.1"]
+    data = tuple(line.replace("a=mid:2", "a=mid:0") for line in (*CHROME_DATA, candidate.format(1)))
+    media, transport = read(sdp(*CHROME_HEAD_OF_THREE, *data, *audio))
+    assert media.carrier is None
+    assert [found.host for found in transport.candidates] == ["192.0.2.2"]
 
 
 @pytest.mark.parametrize(

@@ -15,17 +15,19 @@ class LocalCandidates:
     Args:
         mid: name of the audio line.
         line_index: its position.
+        carrier: name and position of the line whose transport the audio uses, None for its own.
 
     Attributes:
         found: all of them, the best first.
         done: there will be no further ones.
     """
 
-    def __init__(self, mid: str | None, line_index: int) -> None:
+    def __init__(self, mid: str | None, line_index: int, carrier: tuple[str, int] | None = None) -> None:
         self.found: list[Candidate] = []
         self.done = False
-        self._mid = mid
-        self._line_index = line_index
+        self._lines: list[tuple[str | None, int]] = [(mid, line_index)]
+        if carrier is not None:
+            self._lines.insert(0, carrier)
         self._taken = 0
 
     def add(self, candidate: Candidate) -> None:
@@ -35,10 +37,9 @@ class LocalCandidates:
     def take(self, credentials: Credentials) -> list[TrickledCandidate]:
         """Return what was found since the last call."""
         fresh, self._taken = self.found[self._taken :], len(self.found)
+        mid, index = self._lines[0]
         return [
-            TrickledCandidate(
-                f"candidate:{candidate.to_text()}", self._mid, self._line_index, credentials.ufrag
-            )
+            TrickledCandidate(f"candidate:{candidate.to_text()}", mid, index, credentials.ufrag)
             for candidate in fresh
         ]
 
@@ -55,13 +56,15 @@ class LocalCandidates:
         if not given.text.strip():
             return None
         candidate = parse_candidate(given.text)
-        if not self._is_audio(given):
+        if not any(_is_of(given, mid, index) for mid, index in self._lines):
             return None
         if candidate.username_fragment is None and given.username_fragment:
             return replace(candidate, username_fragment=given.username_fragment)
         return candidate
 
-    def _is_audio(self, given: TrickledCandidate) -> bool:
-        if given.mid is not None and self._mid is not None:
-            return given.mid == self._mid
-        return given.line_index is None or given.line_index == self._line_index
+
+def _is_of(given: TrickledCandidate, mid: str | None, line_index: int) -> bool:
+    """Tell whether a candidate is of a line; a name says it before a position does, and "" is no name."""
+    if given.mid and mid:
+        return given.mid == mid
+    return given.line_index is None or given.line_index == line_index

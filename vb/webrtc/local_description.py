@@ -1,11 +1,14 @@
 """The text of our own WebRTC descriptions: one line of audio with its transport, every other line refused.
 
+One other line may stay, silent, where the audio uses its transport.
+
 Spec: RFC 8829 §5.2 and §5.3, RFC 8839 §5, RFC 9143 §7.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Final
 
 from vb.codecs.base import Codec
@@ -52,6 +55,24 @@ class LocalTransport:
 
 
 @dataclass(frozen=True, slots=True)
+class Carrier:
+    """A line that takes part with its transport only, which the audio uses.
+
+    Attributes:
+        index: its position.
+        line: what it says, without the transport.
+    """
+
+    index: int
+    line: MediaDescription
+
+    @property
+    def mid(self) -> str:
+        """Return its identification tag."""
+        return self.line.attribute("mid") or ""
+
+
+@dataclass(frozen=True, slots=True)
 class LocalMedia:
     """What our audio line says.
 
@@ -60,6 +81,7 @@ class LocalMedia:
         bundled: we name a BUNDLE group.
         audio_level_id: number of the audio level's header extension, None without.
         cname: names us in RTCP.
+        carrier: the line whose transport the audio uses, None for its own.
     """
 
     shape: Shape
@@ -71,6 +93,22 @@ class LocalMedia:
     setup: Setup
     ssrc: int
     cname: str
+    carrier: Carrier | None = None
+
+
+def carrier_of(media: Sequence[MediaDescription], index: int) -> Carrier:
+    """Returns how a line of the peer stays for its transport alone: one format, and no packets."""
+    line = media[index]
+    number = line.formats[0]
+    kept = [
+        attribute
+        for attribute in line.attributes
+        if attribute.name in ("rtpmap", "fmtp") and (attribute.value or "").split()[:1] == [number]
+    ]
+    kept += [Attribute("inactive"), Attribute("mid", line.attribute("mid")), Attribute("rtcp-mux")]
+    return Carrier(
+        index, MediaDescription(line.media, line.port, line.protocol, (number,), attributes=tuple(kept))
+    )
 
 
 def our_format(codec: Codec, payload_type: int, heard_hz: int) -> Format:
@@ -96,7 +134,8 @@ def session_attributes(media: LocalMedia, transport: LocalTransport) -> tuple[At
     """Returns the attributes of the session."""
     attributes = []
     if media.bundled and media.shape.mid is not None:
-        attributes.append(Attribute("group", f"BUNDLE {media.shape.mid}"))
+        mids = media.shape.mid if media.carrier is None else f"{media.carrier.mid} {media.shape.mid}"
+        attributes.append(Attribute("group", f"BUNDLE {mids}"))
     if transport.lite:
         attributes.append(Attribute("ice-lite"))
     attributes.append(Attribute("msid-semantic", "WMS *"))
@@ -105,15 +144,31 @@ def session_attributes(media: LocalMedia, transport: LocalTransport) -> tuple[At
 
 def media_lines(media: LocalMedia, transport: LocalTransport) -> tuple[MediaDescription, ...]:
     """Returns every media line of our description."""
-    return tuple(_audio_line(media, transport) if line is None else line for line in media.shape.lines)
+    lines = [_audio_line(media, transport) if line is None else line for line in media.shape.lines]
+    if media.carrier is not None:
+        lines[media.carrier.index] = _carrier_line(media.carrier, media, transport)
+    return tuple(lines)
+
+
+def _address(transport: LocalTransport) -> tuple[Connection, int]:
+    default = next(iter(transport.candidates), None)
+    if default is None:
+        return NO_ADDRESS, DISCARD_PORT
+    return Connection("IP6" if ":" in default.host else "IP4", default.host), default.port
+
+
+def _carrier_line(carrier: Carrier, media: LocalMedia, transport: LocalTransport) -> MediaDescription:
+    connection, port = _address(transport)
+    attributes = (
+        *carrier.line.attributes,
+        *_transport_attributes(transport),
+        Attribute("setup", media.setup),
+    )
+    return replace(carrier.line, port=port, connection=connection, attributes=attributes)
 
 
 def _audio_line(media: LocalMedia, transport: LocalTransport) -> MediaDescription:
-    default = next(iter(transport.candidates), None)
-    connection, port = NO_ADDRESS, DISCARD_PORT
-    if default is not None:
-        connection = Connection("IP6" if ":" in default.host else "IP4", default.host)
-        port = default.port
+    connection, port = _address(transport)
     attributes = [attribute for item in media.formats for attribute in item.attributes]
     attributes += [Attribute("ptime", str(media.ptime_ms)), Attribute(media.direction)]
     if media.shape.mid is not None:

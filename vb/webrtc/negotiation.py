@@ -31,8 +31,10 @@ from vb.sdp.session import Origin, SessionDescription
 from vb.webrtc.agreement import AgreedWebRtc, audio_agreement, kept_formats, taken_events
 from vb.webrtc.local_description import (
     FULL_BAND_HZ,
+    Carrier,
     LocalMedia,
     LocalTransport,
+    carrier_of,
     media_lines,
     our_format,
     session_attributes,
@@ -60,6 +62,7 @@ class PeerOffer:
     shape: Shape
     codec: Codec
     format: Format
+    carrier: Carrier | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +72,7 @@ class _InForce:
     formats: tuple[Format, ...] = ()
     bound: dict[int, Format] = field(default_factory=dict)
     audio_level_id: int | None = _OUR_AUDIO_LEVEL_ID
+    carrier: Carrier | None = None
 
 
 class WebRtcNegotiation:
@@ -138,7 +142,9 @@ class WebRtcNegotiation:
             found = first_format(media.formats, codec)
             if found is not None:
                 shape = offer_shape(description.media, index, media.mid)
-                return PeerOffer(media, transport, shape, codec, found)
+                at = media.carrier
+                carrier = None if at is None else carrier_of(description.media, at)
+                return PeerOffer(media, transport, shape, codec, found, carrier)
         raise OfferRejected(488, "no codec of the offer is enabled here")
 
     def answer(
@@ -170,6 +176,7 @@ class WebRtcNegotiation:
             setup=setup,
             ssrc=self.ssrc,
             cname=self.cname,
+            carrier=offer.carrier,
         )
         bound = bind_types(bind_types(self._in_force.bound, media.formats), local.formats)
         self._conclude(local, bound)
@@ -202,6 +209,7 @@ class WebRtcNegotiation:
             setup="actpass",
             ssrc=self.ssrc,
             cname=self.cname,
+            carrier=base.carrier,
         )
         self._offer = local
         return self._stamped(local, transport).to_bytes()
@@ -288,7 +296,9 @@ class WebRtcNegotiation:
         return direction_of(send=sends(direction), receive=receives(direction) and not self.hold)
 
     def _conclude(self, local: LocalMedia, bound: dict[int, Format]) -> None:
-        self._in_force = _InForce(local.shape, local.bundled, local.formats, bound, local.audio_level_id)
+        self._in_force = _InForce(
+            local.shape, local.bundled, local.formats, bound, local.audio_level_id, local.carrier
+        )
 
     def _stamped(self, media: LocalMedia, transport: LocalTransport) -> SessionDescription:
         """Returns our description, under the version it has or, when its text is new, under the next one."""

@@ -56,6 +56,7 @@ class PeerMedia:
     Attributes:
         index: position of its `m=` line.
         bundled: it is in a BUNDLE group.
+        carrier: position of the line whose transport the audio uses, None when it is the audio's own.
         audio_level_id: number of the header extension that tells how loud a packet is, None without.
         ptime_ms: packet time that the peer gets from us.
     """
@@ -68,6 +69,7 @@ class PeerMedia:
     direction: Direction
     ptime_ms: int
     audio_level_id: int | None
+    carrier: int | None = None
 
 
 def find_audio(description: SessionDescription, current: int | None = None) -> int:
@@ -109,11 +111,14 @@ def read_media(description: SessionDescription, index: int, unmapped: Mapping[in
         direction=read_direction(description, media),
         ptime_ms=packet_time_ms(media.attribute("ptime"), media.attribute("maxptime")),
         audio_level_id=_audio_level_id(media),
+        carrier=_carrier_of(description, media),
     )
 
 
 def read_transport(description: SessionDescription, index: int) -> PeerTransport:
     """Reads what the audio line, the line that speaks for its BUNDLE group, or the session says.
+
+    That line has the first word where the audio uses its transport.
 
     Raises:
         SdpParseError: a field is missing or cannot be used.
@@ -122,7 +127,7 @@ def read_transport(description: SessionDescription, index: int) -> PeerTransport
     lines = [media]
     tagged = _tagged(description, media)
     if tagged is not None and tagged is not media:
-        lines.append(tagged)
+        lines.insert(_carrier_of(description, media) is None, tagged)
     candidates = next((found for line in lines if (found := _candidates(line))), ())
     options = " ".join(_values(description, lines, "ice-options")).split()
     return PeerTransport(
@@ -160,6 +165,21 @@ def _tagged(description: SessionDescription, media: MediaDescription) -> MediaDe
     if not mids:
         return None
     return next((line for line in description.media if line.attribute("mid") == mids[0]), None)
+
+
+def _carrier_of(description: SessionDescription, media: MediaDescription) -> int | None:
+    """Returns the position of the line before the audio whose transport we have to take with its group.
+
+    Who has gathered for the first line of the bundle alone ("max-bundle") loses the audio's way with that
+    line: browsers cannot apply an answer that refuses it. A line of data has no form without data.
+    """
+    tagged = _tagged(description, media)
+    if tagged is None or tagged is media or tagged.media.lower() not in ("audio", "video"):
+        return None
+    usable = tagged.port and tagged.formats and tagged.attribute("rtcp-mux") is not None
+    if not usable or tagged.protocol.upper() not in SECURE_PROFILES:
+        return None
+    return next(at for at, line in enumerate(description.media) if line is tagged)
 
 
 def _values(description: SessionDescription, lines: list[MediaDescription], name: str) -> list[str]:
