@@ -1,4 +1,7 @@
-"""A relay for datagrams that behaves as a bad network does: it loses, delays, doubles and reorders them."""
+"""A relay for datagrams that behaves as a bad network does: it loses, delays, doubles and reorders them.
+
+Or as a NAT that forgets: the server sees its client at another port from one moment to the next.
+"""
 
 from __future__ import annotations
 
@@ -61,22 +64,41 @@ class Relay:
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Relay until cancelled."""
-        with self._near, self._far:
+        try:
             await self._near.bind(("127.0.0.1", 0))
             await self._far.bind(("127.0.0.1", 0))
             self.address = self._near.getsockname()
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._receive, self._near, True)
-                nursery.start_soon(self._receive, self._far, False)
+                nursery.start_soon(self._receive_near)
+                nursery.start_soon(self._receive_far)
                 task_status.started()
                 await self._deliver()
+        finally:
+            self._near.close()
+            self._far.close()
 
-    async def _receive(self, sock: trio.socket.SocketType, to_server: bool) -> None:
+    async def move(self) -> None:
+        """Send to the server from another port; what comes to the old one is lost."""
+        other = trio.socket.socket(trio.socket.AF_INET, trio.socket.SOCK_DGRAM)
+        await other.bind(("127.0.0.1", 0))
+        old, self._far = self._far, other
+        old.close()
+
+    async def _receive_near(self) -> None:
         while True:
-            data, source = await sock.recvfrom(_MAX_DATAGRAM_BYTES)
-            if to_server:
-                self._client = source
-            self._take(data, to_server)
+            data, self._client = await self._near.recvfrom(_MAX_DATAGRAM_BYTES)
+            self._take(data, True)
+
+    async def _receive_far(self) -> None:
+        while True:
+            far = self._far
+            try:
+                data = await far.recv(_MAX_DATAGRAM_BYTES)
+            except trio.ClosedResourceError:
+                if far is self._far:
+                    raise
+            else:
+                self._take(data, False)
 
     def _take(self, data: bytes, to_server: bool) -> None:
         network, chance = self._network, self._random

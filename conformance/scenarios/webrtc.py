@@ -5,6 +5,7 @@ from __future__ import annotations
 import trio
 
 from conformance.expect import TEXT, UUID, check, regex, require
+from conformance.peers.udp_relay import Network, open_relay
 from conformance.peers.webrtc_peer import WebRtcPeer, open_stun, open_webrtc
 from conformance.phones import answered
 from conformance.registry import scenario
@@ -135,6 +136,36 @@ async def webrtc_fields(world: World) -> None:
 def _fragment(sdp: str) -> str:
     """The user name of ICE in a description."""
     return next(line.partition(":")[2] for line in sdp.splitlines() if line.startswith("a=ice-ufrag:"))
+
+
+@scenario("A WebRTC peer whose NAT gives it another port in mid call, which it does not know, is found there")
+async def webrtc_moved(world: World) -> None:
+    peer = await world.open(open_webrtc(BROWSER_HZ))
+    offer, _ = peer.without_candidates()
+    reply = await world.rest("POST", "/v1/webrtc/offer", {"sdp": offer}, status=200)
+    leg_id, sdp = str(reply["leg_id"]), str(reply["sdp"])
+    candidate = next(line for line in sdp.splitlines() if line.startswith("a=candidate:"))
+    host, port = candidate.split()[4:6]
+    nat = await world.open(open_relay((host, int(port)), Network()))
+    seen = candidate.replace(f" {host} {port} ", f" {nat.address[0]} {nat.address[1]} ")
+    await peer.say(answer=sdp.replace(candidate, seen))
+    await world.event("leg.connected", leg_id=leg_id)
+    await world.rest("POST", "/v1/rooms/web/legs", {"leg_id": leg_id}, status=200)
+    phone = await answered(world, tone=PHONE_HZ)
+    await phone.join("web")
+    await hears(peer, PHONE_HZ)
+    await nat.move()
+    with trio.move_on_after(20):
+        await trio.sleep(1.0)  # what was on its way
+        while not _near(await peer.hears(), PHONE_HZ):
+            pass
+    await hears(peer, PHONE_HZ)
+    heard = await phone.hears(600)
+    require(_near(list(heard.tones), BROWSER_HZ), "tones of the phone", [BROWSER_HZ], heard.tones)
+    await world.leg_state(leg_id, state="connected")
+    await phone.hang_up()
+    await world.rest("DELETE", f"/v1/legs/{leg_id}", status=202)
+    await world.disconnected(leg_id, "api_hangup", answered=True)
 
 
 @scenario(

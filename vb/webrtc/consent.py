@@ -37,6 +37,11 @@ class Consent:
         self._next_check_at = now + (CHECK_EVERY_S if asking else KEEPALIVE_EVERY_S)
         self.missing = False
 
+    @property
+    def counts(self) -> bool:
+        """Whether the peer's silence means anything."""
+        return self._counts
+
     def given(self, now: float) -> bool:
         """Note a response; True when it ends a time in which consent was missing."""
         self._given_at = now

@@ -22,7 +22,7 @@ from vb.webrtc.consent import EXPIRES_S, Consent
 from vb.webrtc.generation import Generation, Generations, RandomBytes
 from vb.webrtc.ice_events import ConsentBack, ConsentMissing, IceEvent, IceFailed, Selected, Transmit
 from vb.webrtc.ice_role import Conflict, IceRole
-from vb.webrtc.nomination import nomination_due, pair_to_nominate, takes_nomination
+from vb.webrtc.nomination import has_moved, nomination_due, pair_to_nominate, takes_nomination
 from vb.webrtc.request_gate import RequestGate
 from vb.webrtc.stun import Address, Attr, Kind, Message, Method, StunError
 
@@ -295,14 +295,23 @@ class IceAgent:
         self._nominate(generation, now)
 
     def _nominated(self, generation: Generation, pair: Pair, now: float) -> None:
-        if pair.nominate_on_success and not self.controlling and takes_nomination(generation, pair, now):
+        """Go over to a pair that works, if the peer has asked for it, or is to be found there only."""
+        keeps_consent = self._consent is not None and self._consent.counts
+        moved = keeps_consent and has_moved(generation, pair, now)
+        if self.controlling:
+            if moved and generation.nominating is not pair:
+                self._ask_for(generation, pair, now)
+        elif moved or (pair.nominate_on_success and takes_nomination(generation, pair, now)):
             self._select(generation, pair, now)
 
     def _nominate(self, generation: Generation, now: float) -> None:
         pair = pair_to_nominate(generation, now) if self.controlling else None
         if pair is not None:
-            generation.nominating = pair
-            self._check(generation, pair, now, nominate=True)
+            self._ask_for(generation, pair, now)
+
+    def _ask_for(self, generation: Generation, pair: Pair, now: float) -> None:
+        generation.nominating = pair
+        self._check(generation, pair, now, nominate=True)
 
     def _select(self, generation: Generation, pair: Pair, now: float) -> None:
         if generation.selected is pair or generation is not self._generations.newest:

@@ -1,6 +1,9 @@
 """Which pair is used: what the controlling side asks for, and what the controlled side makes of it.
 
-Spec: RFC 8445 §8.1.
+A choice is for good, as long as it works. A peer that gets another address while it talks, from its NAT for
+instance, does not know, and nominates nothing: it is followed when it is heard there and nowhere else.
+
+Spec: RFC 8445 §8.1; who is heard somewhere and answers there consents to be sent media (RFC 7675 §5.1).
 """
 
 from __future__ import annotations
@@ -14,6 +17,9 @@ NOMINATE_AFTER_S: Final = 0.2
 """How long a pair that works waits for a better one before it is asked for."""
 STALE_S: Final = 5.0
 """A selected pair silent for this long gives way to a worse one that the peer nominates."""
+
+GONE_S: Final = 6.5
+"""A selected pair silent for this long is left without a nomination: consent is asked for more often."""
 
 
 def pair_to_nominate(generation: Generation, now: float) -> Pair | None:
@@ -52,3 +58,9 @@ def takes_nomination(generation: Generation, pair: Pair, now: float) -> bool:
         return True
     rank = generation.checklist.priority
     return rank(pair) > rank(selected) or now - selected.heard_at > STALE_S
+
+
+def has_moved(generation: Generation, pair: Pair, now: float) -> bool:
+    """Tell whether the peer, which works on this pair, is heard on the selected one no more."""
+    selected = generation.selected
+    return selected is not None and pair is not selected and now - selected.heard_at > GONE_S
