@@ -55,6 +55,19 @@ LOUD_BINS = """(async () => {
   });
   return found;
 })()"""
+SPY = f"""
+  window.RTCPeerConnection = class extends RTCPeerConnection {{
+    constructor(...given) {{ super(...given); window.lastPeer = this; }}
+  }};
+  window.failures = 0;
+  const ask = window.fetch;
+  window.fetch = (path, request) => {{
+    if (!String(path).endsWith("/v1/rooms/{ROOM}/legs") || !window.failures) return ask(path, request);
+    window.failures -= 1;
+    return Promise.reject(new TypeError("once"));
+  }};
+  undefined"""
+"""Keeps the connection of the page's call, to be broken; joins fail as often as `failures` says."""
 UNNAMED = """[...document.querySelectorAll('input, select, button, a, meter')].filter(node =>
   !(node.labels?.length || node.textContent.trim() || node.getAttribute('aria-label'))
 ).map(node => node.outerHTML)"""
@@ -290,6 +303,41 @@ async def _hang_up(report: Report, app: Application, anna: Page, ben: Page) -> N
     check(await ben.wait_for(told), "a page that is hung up says so")
 
 
+async def _in_room(app: Application) -> list[object]:
+    """Wait until one browser's call is in the room; returns where all of them are."""
+    rooms: list[object] = []
+    for _ in range(100):
+        legs = await app.command("list_legs")
+        assert isinstance(legs, list)
+        rooms = [leg.get("room_id") for leg in legs if leg["type"] == "webrtc"]
+        if rooms == [ROOM]:
+            break
+        await trio.sleep(0.1)
+    return rooms
+
+
+async def _trouble(report: Report, app: Application, anna: Page) -> None:
+    """A server that is away when a call begins, and a room that cannot be joined at once."""
+    state, join = "document.getElementById('state').textContent", "document.getElementById('call').click()"
+    slow = {"latency": 0, "downloadThroughput": -1, "uploadThroughput": -1}
+    await anna.ask("Network.emulateNetworkConditions", offline=True, **slow)
+    await anna.run(join)
+    told = await anna.wait_for(f"{state} === 'The server cannot be reached.'")
+    report.check(told, "a page says why it cannot call", await anna.run(state))
+    await anna.ask("Network.emulateNetworkConditions", offline=False, **slow)
+    await anna.run(SPY)
+    await anna.run(join)
+    report.check(
+        await anna.wait_for(f"{state} === 'Connected'"), "and calls when it can", await anna.run(state)
+    )
+    await _in_room(app)
+    await anna.run("failures = 1, lastPeer.close()")
+    await anna.wait_for(f"failures === 0 && {state} === 'Connected'")
+    rooms = await _in_room(app)
+    report.equal(rooms, [ROOM], "a page that calls again is in its room, although that failed once")
+    await anna.run("document.getElementById('hangup').click()")
+
+
 async def _read_documents(report: Report, page: Page, server: Server, pictures: Path) -> None:
     await page.resize(*DESK)
     await page.ask("Page.navigate", url=f"{server.http_url}/docs")
@@ -333,6 +381,7 @@ async def _meet(report: Report, folder: Path, pictures: Path) -> None:
             await _restart_ice(report, app, server, anna)
             await _all_hear(report, anna, ben, line, program, "after an ICE restart")
             await _hang_up(report, app, anna, ben)
+            await _trouble(report, app, anna)
         await line.do("hangup")
         for page in (anna, ben):
             strangers = [url for url in page.requested if not url.startswith((server.http_url, "data:"))]

@@ -12,7 +12,10 @@ export class Refused extends Error {
 export async function get(path, signal, request = {}) {
   for (;;) {
     const sent = token();
-    const answer = await fetch(path, { ...request, headers: sent ? { Authorization: `Bearer ${sent}` } : {}, signal });
+    const headers = sent ? { Authorization: `Bearer ${sent}` } : {};
+    const answer = await fetch(path, { ...request, headers, signal }).catch((error) => {
+      throw error instanceof TypeError ? new Error("The server cannot be reached.") : error;
+    });
     if (answer.ok) return answer;
     const body = await answer.json().catch(() => ({}));
     if (answer.status !== 401) throw new Refused(answer.status, body.error ?? answer.statusText);

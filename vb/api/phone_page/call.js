@@ -15,6 +15,7 @@ export class Call {
   constructor(room, name, stream, told) {
     Object.assign(this, { room, name, stream, told });
     this.leg = null;
+    this.inRoom = false;
     this.peer = null;
     this.over = false;
     this.mending = false;
@@ -42,6 +43,7 @@ export class Call {
   async dial() {
     this.peer?.close();
     this.leg = null;
+    this.inRoom = false;
     const peer = new RTCPeerConnection();
     this.peer = peer;
     this.early = [];
@@ -55,6 +57,7 @@ export class Call {
     peer.onconnectionstatechange = () => peer === this.peer && this.changed(peer.connectionState);
     await this.exchange();
     await send("POST", `/v1/rooms/${encodeURIComponent(this.room)}/legs`, { leg_id: this.leg });
+    this.inRoom = true;
     if (this.muted) this.mute(true);
   }
 
@@ -124,9 +127,12 @@ export class Call {
   }
 
   async again() {
-    if (this.leg && !["failed", "closed"].includes(this.peer.connectionState)) await this.exchange({ iceRestart: true });
-    else if (this.leg) {
-      await send("DELETE", `/v1/legs/${this.leg}`).catch(() => {});
+    const goesOn = this.inRoom && !["failed", "closed"].includes(this.peer.connectionState);
+    const leg = this.leg;
+    if (leg && goesOn) await this.exchange({ iceRestart: true });
+    else if (leg) {
+      this.leg = null; // its end is no news
+      await send("DELETE", `/v1/legs/${leg}`).catch(() => {});
       await this.dial();
     } else await this.start();
   }

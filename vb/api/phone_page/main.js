@@ -66,8 +66,11 @@ async function join() {
     await begun.start();
     people.refresh();
   } catch (error) {
-    if (begun && !begun.over) begun.hangUp();
-    if (!begun || error.status) tell(why(error), true);
+    const over = begun?.over; // hung up meanwhile: that is told already
+    if (!over) {
+      begun?.hangUp();
+      tell(why(error), true);
+    }
     show();
   }
 }
