@@ -10,6 +10,7 @@ from tests.support.phone import open_phone
 from tests.support.program import open_program
 from tests.support.world import call_in, rest_of
 from vb.config import Config
+from vb.mixer.columns import PlaneFull
 from vb.mixer.port import StreamPort
 from vb.server import open_server
 from vb.wsleg.kind import WebSocketLegs
@@ -129,6 +130,28 @@ async def test_a_listener_that_fails_in_the_mixer_is_told_and_is_gone_alone(conf
             assert one.close_code == 1011
             assert not other.closed.is_set()
             assert len(kind.listeners) == 1
+
+
+async def test_a_listener_for_whom_the_mixer_has_no_place_is_told_to_come_again(
+    config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with open_server(config) as server:
+        await server.call("create_room", id="r")
+
+        def full(*given: object, **named: object) -> StreamPort:
+            raise PlaneFull("all media slots are in use")
+
+        with monkeypatch.context() as patched:
+            patched.setattr(server.engine.plane, "open_stream", full)
+            async with open_program(f"{server.url}/v1/rooms/r/ws") as refused:
+                with trio.fail_after(3):
+                    await refused.closed.wait()
+            assert refused.close_code == 1013
+        kind = server.engine.kinds.get("websocket")
+        assert isinstance(kind, WebSocketLegs)
+        assert not kind.listeners
+        async with open_program(f"{server.url}/v1/rooms/r/ws") as one:
+            await one.frame("connected")
 
 
 async def test_a_room_that_is_not_there_is_404(config: Config) -> None:

@@ -5,13 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
+import structlog
 import trio
 
+from vb.mixer.columns import PlaneFull
 from vb.mixer.frames import Pcm
 from vb.mixer.noise import comfort_noise
 from vb.rooms.room import Room
 from vb.slots import SlotsClosed
-from vb.web.message import FAILED, GOING_AWAY, NORMAL
+from vb.web.message import FAILED, GOING_AWAY, NORMAL, TRY_AGAIN
 from vb.wsleg.audio_in import AudioIn
 from vb.wsleg.audio_out import SharedFrames, SharedOut
 from vb.wsleg.conversation import Conversation
@@ -22,6 +24,8 @@ from vb.wsleg.wire import connected_message
 
 if TYPE_CHECKING:
     from vb.wsleg.kind import WebSocketLegs
+
+log = structlog.get_logger(__name__)
 
 _ID_BYTES: Final = 4
 _NOISE_SLOT: Final = np.zeros(1, np.int64)
@@ -126,7 +130,13 @@ class _Listener:
         conversation = Conversation(
             self._socket, kind.outbox, audio, "json_base64", self._losses, on_stop=self._stop, log_id=self.id
         )
-        port = kind.engine.plane.open_stream(audio, sink, rate_hz=rate_hz, comfort_noise=False)
+        try:
+            port = kind.engine.plane.open_stream(audio, sink, rate_hz=rate_hz, comfort_noise=False)
+        except PlaneFull as exc:
+            log.warning("websocket refused", problem=exc.message)
+            kind.leave(self._audience)
+            self._socket.close(TRY_AGAIN)
+            return
         conversation.say(connected_message(self.id, rate_hz))
         kind.listeners[port] = self._fail
         self._audience.listeners += 1
