@@ -5,11 +5,17 @@ from __future__ import annotations
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 import trio
 import trio.testing
+from hypercorn.app_wrappers import ASGIWrapper
+from hypercorn.config import Config as HypercornConfig
+from hypercorn.trio.worker_context import WorkerContext
 
+from tests.api.peer import UPGRADE
+from vb.api.connection import HttpConnection
 from vb.api.flow import Flow
 from vb.api.media_socket import UNSENT_BYTES, ServerSocket
 from vb.web.message import Message
@@ -159,3 +165,25 @@ async def test_a_broken_connection_is_a_reset() -> None:
         line.socket.flush()
         await trio.testing.wait_all_tasks_blocked()
         assert line.end is SocketEnd.RESET
+
+
+async def test_a_client_that_goes_while_its_upgrade_is_accepted_is_handed_to_nobody() -> None:
+    told: list[bool] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "websocket.accept", "subprotocol": None, "headers": []})
+        while (await receive())["type"] != "websocket.disconnect":
+            pass
+        told.append(scope["state"]["hand_over"](ServerSocket(scope["state"]["flow"])))
+
+    (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    async with listener, trio.open_nursery() as nursery:
+        client = await trio.open_tcp_stream(*listener.socket.getsockname())
+        stream = await listener.accept()
+        context = WorkerContext(None)
+        connection = HttpConnection(ASGIWrapper(app), HypercornConfig(), context, lambda *_: True, stream)
+        nursery.start_soon(connection.run)
+        await client.send_all(UPGRADE + b"\r\n")
+        await client.receive_some()
+        await client.aclose()
+    assert told == [False]

@@ -155,7 +155,8 @@ class Application(QuartTrio):
         route, parameters = found
         await send({"type": "websocket.accept", "subprotocol": _protocol(scope), "headers": []})
         socket = ServerSocket(scope["state"]["flow"])
-        scope["state"]["hand_over"](socket)
+        if not scope["state"]["hand_over"](socket):
+            return
         request = UpgradeRequest(parameters, scope["query_string"], list(scope["headers"]))
         self._media.add(socket)
         try:

@@ -200,6 +200,7 @@ class HttpConnection:
         self._held = b""
         self._broken = False
         self._ended = False
+        self._gone = False
         self._closing = False
         self._idle = True
         self._read_scope = trio.CancelScope()
@@ -236,6 +237,7 @@ class HttpConnection:
                 self._protocol.accepts_upgrade = self._accepts_upgrade
                 self._protocol.write = self._write
                 await self._read()
+                self._gone = True
                 if self._receiver is not None:
                     self._receiver.lost(reset=False)
                 await self._protocol.handle(Closed())
@@ -243,12 +245,18 @@ class HttpConnection:
             await trio.aclose_forcefully(self._stream)
             del self._protocol  # it refers to this object
 
-    def _hand_over(self, receiver: Receiver) -> None:
-        """Let somebody else read and write the WebSocket that this connection has become."""
+    def _hand_over(self, receiver: Receiver) -> bool:
+        """Let somebody else read and write the WebSocket that this connection has become.
+
+        Returns:
+            False when the client has gone while it was accepted: nobody reads it any more.
+        """
         stream = self._protocol.stream
-        assert isinstance(stream, WebSocketStream)
+        if self._gone or not isinstance(stream, WebSocketStream):
+            return False
         stream.hand_over(receiver)
         self._receiver = receiver
+        return True
 
     def close_if_idle(self) -> None:
         """End a connection that waits for its next request."""
