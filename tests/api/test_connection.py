@@ -104,6 +104,16 @@ async def test_a_refused_upgrade_leaves_the_connection_usable(connect: Connect, 
         assert (await peer.response())[0] == 200
 
 
+@pytest.mark.parametrize("method", [b"POST", b"HEAD"])
+async def test_no_other_method_opens_a_websocket(
+    connect: Connect, engine: SmallEngine, method: bytes
+) -> None:
+    async with serving(engine) as url:
+        peer = await connect(url)
+        await peer.send(UPGRADE.replace(b"GET", method) + b"Content-Length: 0\r\n\r\n")
+        assert (await peer.response())[0] == 405
+
+
 async def test_compression_is_not_negotiated(connect: Connect, engine: SmallEngine) -> None:
     async with serving(engine) as url:
         peer = await connect(url)

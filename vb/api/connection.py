@@ -112,7 +112,8 @@ class Http1Protocol(H11Protocol):
             return
         headers = [(name, value) for name, value in request.headers if _counts(name, value)]
         version = request.http_version.decode()
-        upgrades = self._upgrades(request.target, headers, version)
+        # Nothing else opens a WebSocket (RFC 6455 §4.1).
+        upgrades = request.method == b"GET" and self._upgrades(request.target, headers, version)
         if upgrades:
             assert isinstance(self.connection, h11.Connection)
             self.connection = H11WSConnection(self.connection)
