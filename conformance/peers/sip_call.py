@@ -62,6 +62,7 @@ class Call:
         self.local_tag = secrets.token_hex(4)
         self.remote_tag = ""
         self.cseq = 0
+        self.contact_params = ""
         self.inbox: Mailbox[SipMessage] = Mailbox()
         self.copies: Counter[bytes] = Counter()
         self.invite: SipMessage | None = None
@@ -94,7 +95,7 @@ class Call:
     @property
     def contact(self) -> str:
         suffix = "" if self.ua.transport == "UDP" else f";transport={self.ua.transport.lower()}"
-        return f"<sip:{self.name}@{self.ua.host_port}{suffix}>"
+        return f"<sip:{self.name}@{self.ua.host_port}{suffix}{self.contact_params}>"
 
     # -- what arrives ---------------------------------------------------------------------------------
 

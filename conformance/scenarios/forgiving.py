@@ -125,6 +125,42 @@ async def bare_numbers(world: World) -> None:
     await refused(callee, 404, "not_found")
 
 
+@scenario("URIs as proxies and phones write them beyond the grammar are taken, and followed as they are")
+async def odd_uris(world: World) -> None:
+    written = ('thinfo="VG8+/=="', "thinfo=VG8+/==", "user=phone;phone-context=+33@x.example")
+    for params in written:
+        phone, _ = await dialled(world)
+        phone.call.contact_params = f";{params};"
+        await picked_up(phone)
+        await world.rest("DELETE", phone.path, status=202)
+        bye = await phone.call.request("BYE")
+        check("Request-URI", bye.request_uri, f"sip:{phone.call.name}@{world.ua.host_port};{params}")
+        await phone.call.reply(bye, 200)
+        await world.disconnected(phone.leg_id, "api_hangup", answered=True)
+
+    call = world.ua.new_call("call1")
+    call.contact_params = f";{written[0]}"
+    call.local_uri += ";x=y=z"
+    call.remote_uri += ";"
+    rtp = await world.rtp("call1")
+    await call.send_invite(audio_sdp(rtp.port), headers=[("Record-Route", f"<sip:{world.ua.host_port}>;lr;")])
+    event = await world.event("leg.ringing", {"leg_type": "sip_inbound"})
+    caller = Phone(world, call, rtp, str(event["leg_id"]), inbound=True)
+    await caller.answer()
+    dialog = "abc@10.0.0.1;to-tag=1;from-tag=2"
+    for target in (f"<sip:carol@x.example?Replaces={dialog}>", f"sip:carol@x.example?Replaces={dialog}"):
+        await call.refer(target)
+        await world.event("leg.transfer_requested", leg_id=caller.leg_id, target="sip:carol@x.example")
+        await world.rest("POST", f"{caller.path}/transfer/decline", {"code": 486}, status=202)
+        await call.response(486, "REFER")
+    await world.rest("DELETE", caller.path, status=202)
+    bye = await call.request("BYE")
+    check("Request-URI", bye.request_uri, f"sip:{call.name}@{world.ua.host_port};{written[0]}")
+    check("Route", bye.all("Route"), [f"<sip:{world.ua.host_port}>;lr;"])
+    await call.reply(bye, 200)
+    await world.disconnected(caller.leg_id, "api_hangup", answered=True)
+
+
 @scenario("A host name in c= is looked up in offer, answer and re-INVITE; one without an address gets 488")
 async def media_host_names(world: World) -> None:
     named, nobody = "localhost", "no-such-host.invalid"

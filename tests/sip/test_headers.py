@@ -16,6 +16,7 @@ from vb.sip.headers import (
     quote,
     split_list,
     unquote,
+    with_tag,
 )
 from vb.sip.uri import parse_uri
 
@@ -44,6 +45,10 @@ def test_a_via_is_read_and_written() -> None:
         ("<sip:a@b;tag=no>;tag=1", NameAddr("sip:a@b;tag=no", None, {"tag": "1"})),
         ('"A \\"B\\" <x>" <sip:a@b>', NameAddr("sip:a@b", 'A "B" <x>', {})),
         ("A B <sip:a@b>", NameAddr("sip:a@b", "A B", {})),
+        ('<sip:a@b;x="y==">;tag=1', NameAddr('sip:a@b;x="y=="', None, {"tag": "1"})),
+        ("<sip:a@b>;tag=1;", NameAddr("sip:a@b", None, {"tag": "1"})),
+        ("<sip:a@b> ; ", NameAddr("sip:a@b", None, {})),
+        ("<sip:a@b>;tag=AQ==;x=y=z", NameAddr("sip:a@b", None, {"tag": "AQ==", "x": "y=z"})),
     ],
 )
 def test_addresses(text: str, expected: NameAddr) -> None:
@@ -51,7 +56,20 @@ def test_addresses(text: str, expected: NameAddr) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ['"A <sip:a@b>', "<sip:a@b", "sip:a@b>", "<>", "a", "<sip:a@b>;tag=1;tag=2", "sip:a@b?x=1,y"]
+    "text",
+    [
+        "<sip:a@b>;;",
+        "<sip:a@b>;tag=1;;",
+        "<sip:a@b>;;tag=1",
+        '<sip:a@b;x="<y>">',
+        '"A <sip:a@b>',
+        "<sip:a@b",
+        "sip:a@b>",
+        "<>",
+        "a",
+        "<sip:a@b>;tag=1;tag=2",
+        "sip:a@b?x=1,y",
+    ],
 )
 def test_what_is_no_address(text: str) -> None:
     with pytest.raises(SipParseError):
@@ -62,6 +80,18 @@ def test_what_is_no_address(text: str) -> None:
 def test_a_display_name_survives_quoting(name: str) -> None:
     assert unquote(quote(name)) == name
     assert (parse_name_addr(f"{quote(name)} <sip:a@b>").display or "") == name
+
+
+@pytest.mark.parametrize(
+    "text", ["<sip:a@b>", "<sip:a@b>;", "<sip:a@b>;tag=", "<sip:a@b> ; Tag = ", "<sip:a@b>;tag"]
+)
+def test_a_tag_takes_the_place_of_an_empty_one(text: str) -> None:
+    assert with_tag(text, "1") == "<sip:a@b>;tag=1"
+
+
+@pytest.mark.parametrize("text", ["sip:a@b;ring", '<sip:a@b>;x="tag"', "<sip:a@b>;x=tag", "<sip:a@b>;x="])
+def test_a_tag_leaves_other_parameters_alone(text: str) -> None:
+    assert with_tag(text, "1") == f"{text};tag=1"
 
 
 def test_lists_split_outside_quotes_and_brackets() -> None:

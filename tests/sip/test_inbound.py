@@ -278,6 +278,19 @@ def test_record_route_is_copied_and_followed(peer: RawPeer) -> None:
     assert peer.hops[-1] == Hop("udp", "p2.example.com", 5060)
 
 
+@pytest.mark.parametrize("route", ["<sip:127.0.0.9:5080>;lr", "sip:127.0.0.9:5080;lr"])
+def test_lr_outside_of_the_brackets_is_loose_all_the_same(peer: RawPeer, route: str) -> None:
+    peer.send(peer.request("INVITE", body=OFFER, headers={"Record-Route": route}))
+    call = peer.side.call
+    call.accept(ANSWER, 0.0)
+    peer.send(peer.request("ACK", to_tag=call.local_tag))
+    call.hangup(0.0)
+    bye = peer.collect()[-1]
+    assert isinstance(bye, Request)
+    assert bye.headers.get_list("Route") == [route]
+    assert bye.uri == "sip:alice@127.0.0.1:5061"
+
+
 # -- offers inside the dialog -----------------------------------------------------------------------
 
 

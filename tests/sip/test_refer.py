@@ -57,6 +57,20 @@ def test_an_attended_refer_names_the_dialog_too() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    "value",
+    [
+        "<sip:dave@example.com?Replaces=a@b;to-tag=1;from-tag=2>",
+        "<sip:dave@example.com?Replaces=a@b%3Bto-tag%3D1%3Bfrom-tag%3D2>",
+        "sip:dave@example.com?Replaces=a%40b%3Bto-tag%3D1%3Bfrom-tag%3D2",
+        " sip:dave@example.com?Replaces=a@b;to-tag=1;from-tag=2 ",
+    ],
+)
+def test_brackets_and_escapes_of_a_replaces_may_be_missing(value: str) -> None:
+    found = read_refer(refer(value))
+    assert (found.target, found.replaces) == ("sip:dave@example.com", Replaces("a@b", "1", "2"))
+
+
 def test_other_headers_of_the_target_are_left_out() -> None:
     found = read_refer(refer("<sip:dave@example.com?Route=%3Csip:evil%3E&X-Api=1>"))
     assert (found.target, found.headers) == ("sip:dave@example.com", ())

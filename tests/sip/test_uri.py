@@ -78,6 +78,50 @@ def test_a_sips_uri_means_tls() -> None:
     assert SipUri("sips", None, "example.com").transport == "tls"
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        'sip:a@example.com;thinfo="VG8+/=="',
+        "sip:a@example.com;thinfo=VG8+/==;lr",
+        "sip:example.com;vsf=AA==",
+        "sip:1014@example.com;phone-context=+33@x.example",
+        "sip:a@example.com?Replaces=x@127.0.0.1;to-tag=1;from-tag=2",
+    ],
+)
+def test_parameters_beyond_the_grammar_are_written_as_they_were_read(text: str) -> None:
+    uri = parse_uri(text)
+    assert (str(uri), uri.host) == (text, "example.com")
+
+
+def test_a_semicolon_behind_the_last_parameter_says_nothing() -> None:
+    assert str(parse_uri("sip:a@example.com;lr;")) == "sip:a@example.com;lr"
+
+
+def test_an_at_sign_ends_the_user_before_it_is_part_of_anything_else() -> None:
+    assert parse_uri("sip:example.com;x=a@far.example").host == "far.example"
+    assert parse_uri("sip:example.com?x=a@far.example").host == "far.example"
+
+
+@pytest.mark.parametrize(
+    "text", ['sip:a@b;x="y;z"', 'sip:a@b;x="y z"', 'sip:a@b;x="y', "sip:a@b;;x", "sip:a@b;;"]
+)
+def test_quotes_hide_nothing_in_a_uri(text: str) -> None:
+    with pytest.raises(SipUriError):
+        parse_uri(text)
+
+
+@pytest.mark.parametrize(("user", "written"), [("Jörg", "J%C3%B6rg"), ("6X^Y|[1]", "6X%5EY%7C%5B1%5D")])
+def test_what_a_user_may_not_hold_is_read_and_escaped(user: str, written: str) -> None:
+    uri = parse_uri(f"sip:{user}@example.com")
+    assert (uri.user, str(uri)) == (user, f"sip:{written}@example.com")
+
+
+@pytest.mark.parametrize("mark", ["\x00", "\x7f", "\x85", "\xa0", "\u2028", '"', "<", ":", "@", "\\", "\t"])
+def test_no_user_breaks_a_line_or_ends_early(mark: str) -> None:
+    with pytest.raises(SipUriError):
+        parse_uri(f"sip:a{mark}b{mark}@example.com")
+
+
 def test_a_raw_hash_in_a_user_is_read_and_never_written() -> None:
     uri = parse_uri("sip:*21#@example.com")
     assert (uri.user, str(uri), uri.as_request_uri()) == (

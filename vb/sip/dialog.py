@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Literal
 
 from vb.sip.errors import SipParseError
-from vb.sip.headers import parse_name_addr
+from vb.sip.headers import parse_name_addr, with_tag
 from vb.sip.hop import Hop, Transport, default_port
 from vb.sip.message import Headers, Message, Request, Response
 from vb.sip.uri import SipUri, is_ip_address, parse_uri
@@ -80,7 +81,7 @@ class Dialog:
             raise SipParseError("Contact is missing")
         return cls(
             call_id=invite.call_id,
-            local=f"{invite.required('To')};tag={local_tag}",
+            local=with_tag(invite.required("To"), local_tag),
             local_tag=local_tag,
             remote=invite.required("From"),
             remote_tag=invite.from_.tag,
@@ -225,7 +226,12 @@ def uri_hop(uri: SipUri, source: Hop | None = None) -> Hop:
 
 
 def _route_uri(route: str) -> SipUri:
-    return parse_uri(parse_name_addr(route).uri)
+    """Return the URI of a route; `lr` that stands outside of the brackets, or without any, belongs to it."""
+    address = parse_name_addr(route)
+    uri = parse_uri(address.uri)
+    if "lr" in address.params and not uri.is_loose_router:
+        return replace(uri, params=(*uri.params, ("lr", None)))
+    return uri
 
 
 def _record_routes(message: Message) -> list[str]:

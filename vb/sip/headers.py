@@ -13,15 +13,21 @@ from vb.sip.uri import bracketed, parse_host
 TOKEN = r"[A-Za-z0-9\-.!%*_+`'~]+"
 _QUOTED = r'"(?:[^"\\]|\\.)*"'
 # Blanks are taken possessively: a hostile value must not make the search start over for every one of them.
-# What is no parameter takes all the rest for the same reason.
+# What is no parameter takes all the rest for the same reason. Some senders end with a semicolon, or have `=`
+# in their values.
 _SENT_BY = re.compile(
     rf"[Ss][Ii][Pp]\s*+/\s*+[0-9]++\.[0-9]++\s*+/\s*+({TOKEN}+)\s++"
     r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9.])?)"
     r"\s*+(?::\s*+([0-9]{1,5}))?\s*+"
 )
-_PARAM = re.compile(rf"\s*+;\s*+({TOKEN}+)\s*+(?:(=)\s*+({_QUOTED}|[^\s;,\"=]*+))?\s*+|(.+)", re.DOTALL)
+_PARAM = re.compile(
+    rf"\s*+;\s*+({TOKEN}+)\s*+(?:(=)\s*+({_QUOTED}|[^\s;,\"]*+))?\s*+(?:;\s*+\Z)?|(.+)", re.DOTALL
+)
+_EMPTY_TAIL = re.compile(r"\s*+;\s*+(?:tag\s*+(?:=\s*+)?)?\Z", re.IGNORECASE)
 _NAME_ADDR = re.compile(
-    rf"\s*+(?P<display>{_QUOTED}|[^\"<>]*+)\s*+<(?P<uri>[^<>\"]*+)>\s*+(?P<params>;.*)?", re.DOTALL
+    rf"\s*+(?P<display>{_QUOTED}|[^\"<>]*+)\s*+"
+    r"<(?P<uri>(?:[^<>\"]++|\"[^<>\"]*+\")*+)>\s*+(?P<params>;.*)?",
+    re.DOTALL,
 )
 _ADDR_SPEC = re.compile(r"\s*+(?P<uri>[^\s<>\";?,]++)\s*+(?P<params>;.*)?", re.DOTALL)
 _URI_SHAPE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:\S+")
@@ -162,6 +168,8 @@ def parse_params(text: str) -> dict[str, str | None]:
         SipParseError: if the text is not such a list, or a name occurs twice.
     """
     params: dict[str, str | None] = {}
+    if text.strip() == ";":
+        return params
     for name, equals, value, bad in _PARAM.findall(text):
         if bad:
             raise SipParseError(f"bad parameter: {bad[:60]!r}")
@@ -170,6 +178,13 @@ def parse_params(text: str) -> dict[str, str | None]:
             raise SipParseError(f"parameter {key!r} occurs twice")
         params[key] = value if equals else None
     return params
+
+
+def with_tag(value: str, tag: str) -> str:
+    """Return a From or To value that has no tag with one; a semicolon or empty tag at its end gives way."""
+    if value.endswith((";", "=", " ", "g", "G")):
+        value = _EMPTY_TAIL.sub("", value)
+    return f"{value};tag={tag}"
 
 
 def format_params(params: dict[str, str | None]) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Final
 
 from vb.sip.errors import SipParseError
-from vb.sip.headers import CSeq, NameAddr, Via, parse_cseq, parse_name_addr, parse_via, split_list
+from vb.sip.headers import CSeq, NameAddr, Via, parse_cseq, parse_name_addr, parse_via, split_list, with_tag
 from vb.sip.status import reason_phrase
 
 # Spec: RFC 3261 §7.3.3, RFC 3265, 3515, 3841, 3892, 4028, 6665.
@@ -372,7 +372,7 @@ def response_to(
     """
     first = request.headers.first
     if to_tag and "to" in first and not _has_tag(request):
-        first = {**first, "to": f"{first['to']};tag={to_tag}"}
+        first = {**first, "to": with_tag(first["to"], to_tag)}
     pairs = [(name, first[key]) for name, key in _COPIED if key in first]
     if request.headers.has_repeated:
         pairs[1:1] = [("Via", value) for value in request.headers.get_all("Via")[1:]]

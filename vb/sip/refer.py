@@ -105,7 +105,7 @@ def read_refer(request: Request) -> ReferRequest:
     """Return what a REFER asks for.
 
     Of the headers in the Refer-To URI only Replaces and a Require of it are taken: any other would let
-    the sender write our INVITE (RFC 3261 §19.1.5).
+    the sender write our INVITE (RFC 3261 §19.1.5). Many do not escape what separates the parts of a Replaces.
 
     Raises:
         SipParseError: if it cannot be followed; message and status are those of the response.
@@ -116,7 +116,7 @@ def read_refer(request: Request) -> ReferRequest:
     try:
         if len(values[0]) > MAX_REFER_TO_CHARS:
             raise SipParseError("too long")
-        text = parse_name_addr(values[0]).uri
+        text = _refer_target(values[0])
         if tel_number(text) is not None:
             return ReferRequest(
                 target=text, referred_by=_referred_by(request), wants_notify=not has_no_subscription(request)
@@ -136,6 +136,13 @@ def read_refer(request: Request) -> ReferRequest:
         referred_by=_referred_by(request),
         wants_notify=not has_no_subscription(request),
     )
+
+
+def _refer_target(value: str) -> str:
+    """Return the URI of a Refer-To; one with headers belongs in brackets, but some leave them out."""
+    if "?" in value and "<" not in value:
+        return value.strip()
+    return parse_name_addr(value).uri
 
 
 def _uri_headers(uri: SipUri) -> dict[str, str]:

@@ -6,18 +6,28 @@ import re
 from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import AddressValueError, IPv4Address, IPv6Address
+from urllib.parse import quote
 
 from vb.sip.errors import SipUriError
 
 _HOST = r"\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9.])?"
+_USER = r"A-Za-z0-9\-_.!~*'()%&=+$,;?/"
+# Beyond the grammar: what people dial and are called. It is escaped where the URI goes out again.
+_USER_LOOSE = rf"{_USER}#^|`{{}}\[\]\u00a1-\u2027\u202a-\ud7ff\uf900-\ufffd\U00010000-\U0010ffff"
+_PARAM = r"A-Za-z0-9\-_.!~*'()%\[\]/:&+$"
+# Beyond the grammar: `=` and quotes, as proxies write what they hide in a URI; and, behind a user, `@`, as
+# phone contexts have it. Without a user nothing would tell it from the one that ends a user.
+_PARAM_VALUE = rf'(?:"[{_PARAM}=]*"|(?(user)[{_PARAM}=@]*|[{_PARAM}=]*))'
+_URI_HEADERS = r"A-Za-z0-9\-_.!~*'()%\[\]/?:+$=&"
 _SIP_URI = re.compile(
     r"(?P<scheme>[sS][iI][pP][sS]?):"
-    r"(?:(?P<user>[A-Za-z0-9\-_.!~*'()%&=+$,;?/#]+)(?::(?P<password>[A-Za-z0-9\-_.!~*'()%&=+$,]*))?@)?"
+    rf"(?:(?P<user>[{_USER_LOOSE}]+)(?::(?P<password>[A-Za-z0-9\-_.!~*'()%&=+$,]*))?@)?"
     rf"(?P<host>{_HOST})"
     r"(?::(?P<port>[0-9]{1,5}))?"
-    r"(?P<params>(?:;[A-Za-z0-9\-_.!~*'()%\[\]/:&+$]+(?:=[A-Za-z0-9\-_.!~*'()%\[\]/:&+$]*)?)*)"
-    r"(?:\?(?P<headers>[A-Za-z0-9\-_.!~*'()%\[\]/?:+$=&]*))?"
+    rf"(?P<params>(?:;[{_PARAM}]+(?:={_PARAM_VALUE})?)*);?"
+    rf"(?:\?(?P<headers>(?(user)[{_URI_HEADERS};@]*|[{_URI_HEADERS};]*)))?"
 )
+_NOT_IN_USER = re.compile(rf"[^{_USER}]")
 # The grammar of RFC 3261 lets a third colon stand before an IPv4 address (RFC 5118 §4.10).
 _THIRD_COLON = re.compile(r":::(?=[0-9]+\.)")
 _BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
@@ -75,7 +85,7 @@ class SipUri:
     def __str__(self) -> str:
         parts = [self.scheme, ":"]
         if self.user is not None:
-            user = self.user.replace("#", "%23")  # as phones dial it, but no URI may hold it
+            user = _NOT_IN_USER.sub(_escaped, self.user)
             parts += [user, f":{self.password}@" if self.password is not None else "@"]
         parts.append(bracketed(self.host))
         if self.port is not None:
@@ -170,6 +180,10 @@ def is_ip_address(host: str) -> bool:
 def bracketed(host: str) -> str:
     """Return a host as it stands in URIs and Via: IPv6 addresses in brackets."""
     return f"[{host}]" if ":" in host else host
+
+
+def _escaped(found: re.Match[str]) -> str:
+    return quote(found[0], safe="")
 
 
 def escape_user(text: str) -> str:
