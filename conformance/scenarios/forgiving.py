@@ -141,10 +141,11 @@ async def odd_uris(world: World) -> None:
     call = world.ua.new_call("call1")
     call.contact_params = f";{written[0]}"
     call.local_uri += ";x=y=z"
-    call.remote_uri += ";"
+    plain, call.remote_uri = call.remote_uri, call.remote_uri + ";"
     rtp = await world.rtp("call1")
     await call.send_invite(audio_sdp(rtp.port), headers=[("Record-Route", f"<sip:{world.ua.host_port}>;lr;")])
     event = await world.event("leg.ringing", {"leg_type": "sip_inbound"})
+    call.remote_uri = plain
     caller = Phone(world, call, rtp, str(event["leg_id"]), inbound=True)
     await caller.answer()
     dialog = "abc@10.0.0.1;to-tag=1;from-tag=2"
@@ -159,6 +160,24 @@ async def odd_uris(world: World) -> None:
     check("Route", bye.all("Route"), [f"<sip:{world.ua.host_port}>;lr;"])
     await call.reply(bye, 200)
     await world.disconnected(caller.leg_id, "api_hangup", answered=True)
+
+
+@scenario("A damaged line of a description that decides nothing is left out, in offers and answers; others cost it")
+async def sdp_damaged_lines(world: World) -> None:
+    def damaged(sdp: bytes) -> bytes:
+        lines = [b"o=- 1 1 IN IP4" if line.startswith(b"o=") else line for line in sdp.splitlines()]
+        return b"\r\n".join([*lines, b"generation 0 svn 16", b"\0"])
+
+    rtp = await world.rtp("call1")
+    phone = await ringing(world, rtp=rtp, sdp=damaged(audio_sdp(rtp.port)))
+    await phone.answer()
+    callee, _ = await dialled(world)
+    await picked_up(callee, damaged(audio_sdp(callee.rtp.port)))
+    for each in (phone, callee):
+        await each.hang_up()
+    call = world.ua.new_call("call2")
+    await call.send_invite(audio_sdp(4000).replace(b"m=audio", b" m=audio"))
+    await call.ack(await call.response(400))
 
 
 @scenario("A host name in c= is looked up in offer, answer and re-INVITE; one without an address gets 488")

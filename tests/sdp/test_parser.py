@@ -95,24 +95,44 @@ def test_media_line_without_formats_is_read() -> None:
         b"o=- 1 1 IN IP4 192.0.2.7\r\ns=-\r\n",
         b"m=audio 9 RTP/AVP 0\r\n",
         b"v=0\r\ns=-\r\n",
-        sdp("v=0", "o=- 1 IN IP4 192.0.2.7", "s=-"),
         sdp("v=0", HEAD[1], HEAD[1], "s=-"),
         sdp("v=0", "v=0", HEAD[1], "s=-"),
-        sdp(*HEAD, "nonsense"),
-        sdp(*HEAD, " a=indented"),
+        sdp(*HEAD, " m=audio 9 RTP/AVP 0"),
+        sdp(*HEAD, "m =audio 9 RTP/AVP 0"),
+        sdp(*HEAD, "m=audio 9\0 RTP/AVP 0"),
+        sdp(*HEAD, "\tc=IN IP4 192.0.2.8"),
+        sdp(*HEAD, "a=one\rm=audio 9 RTP/AVP 0"),
+        sdp(*HEAD, "a=one\0 c=IN IP4 192.0.2.8"),
+        sdp("v=0\0 ", HEAD[1], "s=-").replace(b"\r\n", b"\r"),
         sdp(*HEAD, "m=audio"),
         sdp(*HEAD, "m=audio 70000 RTP/AVP 0"),
         sdp(*HEAD, "m=audio -1 RTP/AVP 0"),
         sdp(*HEAD, "m=audio 9/0 RTP/AVP 0"),
         sdp(*HEAD, "m=audio \u0664\u0660 RTP/AVP 0"),
         sdp("v=0", HEAD[1], "s=-", "c=IN IP4"),
-        sdp(*HEAD, "a=one\rb=two"),
-        sdp(*HEAD, "a=one\0"),
     ],
 )
 def test_what_cannot_be_read_is_refused(data: bytes) -> None:
     with pytest.raises(SdpParseError):
         parse_sdp(data)
+
+
+@pytest.mark.parametrize(
+    "line", ["generation 0 svn 16", " a=indented", "a", "=", "a =spaced", "a=one\rb=two", "a=o\0ne", "\0", "\ufeff"]
+)
+def test_a_line_that_decides_nothing_is_left_out_where_it_is_damaged(line: str) -> None:
+    whole = sdp(*HEAD, "m=audio 9 RTP/AVP 0", "a=x")
+    assert parse_sdp(sdp(*HEAD, "m=audio 9 RTP/AVP 0", line, "a=x")) == parse_sdp(whole)
+
+
+@pytest.mark.parametrize("end", [b"\0", b"\r\n\0", b"\0\0\r\n", b"\r\r\n"])
+def test_zeros_and_returns_behind_a_line_are_no_part_of_it(end: bytes) -> None:
+    assert parse_sdp(sdp(*HEAD, "a=one").removesuffix(b"\r\n") + end).attribute("one") == ""
+
+
+@pytest.mark.parametrize("origin", ["o=", "o= 4711 1 IN IP4 192.0.2.7", "o=- 4711 1 IN IP4", "o=-"])
+def test_an_origin_may_lack_fields(origin: str) -> None:
+    parse_sdp(sdp("v=0", origin, "s=-", "m=audio 9 RTP/AVP 0"))
 
 
 def _padding(total: int) -> str:

@@ -1,10 +1,13 @@
 """Bytes to a session description: total, bounded, and as tolerant as safety allows.
 
 Accepted beyond RFC 8866: LF line ends, a last line without its end, blank lines, lines out of order, a
-missing `s=` or `t=`, spaces in the user name of `o=`, unknown line types (kept), text that is not UTF-8 (kept
-byte for byte).
+missing `s=` or `t=`, spaces in the user name of `o=` or fields of it that are missing, unknown line types (kept),
+text that is not UTF-8 (kept byte for byte). A line that is none, or that holds a control character, is left out: a
+break inside an attribute of no interest, or a zero behind the last line, costs nobody the call. Lines that say where
+media go have to be whole.
 """
 
+import re
 from collections.abc import Sequence
 from string import ascii_letters
 from typing import Final
@@ -26,6 +29,9 @@ MAX_FORMATS: Final = 128
 
 _MAX_PORT: Final = 65_535
 _KINDS: Final = frozenset(ascii_letters)
+_DECIDING: Final = re.compile(r"(?:\A|[\r\0])[ \t]*+[vmcVMC][ \t]*+=")
+"""What looks like a line that decides where media go, wherever in a damaged line it stands."""
+_UNREAD: Final = "-"
 
 
 def parse_sdp(data: bytes) -> SessionDescription:
@@ -69,13 +75,13 @@ def _sections(data: bytes) -> list[list[str]]:
     section: list[str] = []
     sections = [section]
     for row in rows:
+        if has_control:
+            row = row.rstrip("\r\0")
         kind = row[:1]
-        if row[1:2] != "=" or kind not in _KINDS:
-            if not row.strip():
-                continue
-            raise SdpParseError("a line is not of the form x=value")
-        if has_control and ("\r" in row or "\0" in row):
-            raise SdpParseError(f"a {kind}= line holds a control character")
+        if row[1:2] != "=" or kind not in _KINDS or (has_control and ("\r" in row or "\0" in row)):
+            if _DECIDING.search(row) is not None:
+                raise SdpParseError("a line that says where media go is damaged")
+            continue
         if kind == "m":
             section = []
             sections.append(section)
@@ -140,7 +146,7 @@ def _common(
 def _origin(value: str) -> Origin:
     words = value.split()
     if len(words) < 6:
-        raise SdpParseError("the o= line has fewer than six fields")
+        words = [*words, *[_UNREAD] * 6][:6]  # nothing hangs on it
     *user, session_id, version, net_type, address_type, address = words
     return Origin(" ".join(user), session_id, version, address_type, address, net_type)
 
