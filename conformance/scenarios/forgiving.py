@@ -162,7 +162,9 @@ async def odd_uris(world: World) -> None:
     await world.disconnected(caller.leg_id, "api_hangup", answered=True)
 
 
-@scenario("A damaged line of a description that decides nothing is left out, in offers and answers; others cost it")
+@scenario(
+    "A damaged line of a description that decides nothing is left out, in offers and answers; others cost it"
+)
 async def sdp_damaged_lines(world: World) -> None:
     def damaged(sdp: bytes) -> bytes:
         lines = [b"o=- 1 1 IN IP4" if line.startswith(b"o=") else line for line in sdp.splitlines()]

@@ -57,6 +57,11 @@ def test_telephone_events_without_a_clock_count_8_khz() -> None:
     assert (found.is_event, found.clock_rate_hz) == (True, 8000)
 
 
+def test_a_slash_before_no_channels_says_nothing() -> None:
+    (found,) = formats_of("m=audio 9 RTP/AVP 101", "a=rtpmap:101 telephone-event/8000/")
+    assert found.is_event
+
+
 @pytest.mark.parametrize("mapping", ["opus/48000/1", "OPUS/48000"])
 def test_opus_of_one_channel_is_opus(mapping: str) -> None:
     assert codecs_of("m=audio 9 RTP/AVP 96", f"a=rtpmap:96 {mapping}") == ["opus"]

@@ -176,6 +176,7 @@ def test_address_that_is_not_one_peer_is_no_target_and_no_hold(connection: str) 
     [
         ("IN IP6 192.0.2.7", "192.0.2.7"),
         ("IN IP4 2001:DB8::7", "2001:db8::7"),
+        ("IN IP6 [2001:db8::7]", "2001:db8::7"),
         ("in ip4 192.000.002.007", "192.0.2.7"),
         ("IN IP4 010.1.1.08", "10.1.1.8"),
         ("IN IP6 ::ffff:192.0.2.7", "192.0.2.7"),

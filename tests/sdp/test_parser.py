@@ -118,7 +118,8 @@ def test_what_cannot_be_read_is_refused(data: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    "line", ["generation 0 svn 16", " a=indented", "a", "=", "a =spaced", "a=one\rb=two", "a=o\0ne", "\0", "\ufeff"]
+    "line",
+    ["generation 0 svn 16", " a=indented", "a", "=", "a =spaced", "a=one\rb=two", "a=o\0ne", "\0", "\ufeff"],
 )
 def test_a_line_that_decides_nothing_is_left_out_where_it_is_damaged(line: str) -> None:
     whole = sdp(*HEAD, "m=audio 9 RTP/AVP 0", "a=x")

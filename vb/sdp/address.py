@@ -45,7 +45,7 @@ class Network:
             return None
         name = host_name(connection)
         text = connection.address if name is None else self.names.get(name, "")
-        text = text.partition("/")[0]
+        text = _bare(text)
         return _reachable(text, self.version) if len(text) <= _MAX_LITERAL_CHARS else None
 
 
@@ -61,11 +61,17 @@ def local_network(address: str) -> Network:
 def literal(text: str) -> IPv4Address | IPv6Address | None:
     """Return the address that a text is, without a multicast suffix, or None.
 
-    Leading zeros mean nothing, and an IPv4 address within an IPv6 one is the former. An address with a zone
-    is of no use but on its own link.
+    Leading zeros and brackets mean nothing, and an IPv4 address within an IPv6 one is the former. An address
+    with a zone is of no use but on its own link.
     """
-    text = text.partition("/")[0]
+    text = _bare(text)
     return _literal(text) if len(text) <= _MAX_LITERAL_CHARS else None
+
+
+def _bare(text: str) -> str:
+    """Return an address without a multicast suffix, and without the brackets that it has in a URI."""
+    text = text.partition("/")[0]
+    return text[1:-1] if text.startswith("[") and text.endswith("]") else text
 
 
 @lru_cache(maxsize=512)

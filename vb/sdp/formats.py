@@ -147,7 +147,7 @@ def _rtpmap(value: str) -> Format | None:
     numbers = numbers or _UNSAID_CLOCKS.get(name.lower(), [])
     clock_rate_hz = decimal(numbers[0], _MAX_CLOCK_HZ) if numbers else None
     clock_rate_hz = _WRONG_CLOCKS.get((name.lower(), clock_rate_hz), clock_rate_hz)
-    channels = decimal(numbers[1], _MAX_CHANNELS) if len(numbers) > 1 else 1
+    channels = decimal(numbers[1], _MAX_CHANNELS) if len(numbers) > 1 and numbers[1] else 1
     if payload_type is None or not clock_rate_hz or not channels or not name:
         return None
     return Format(payload_type, name, clock_rate_hz, channels)

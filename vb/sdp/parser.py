@@ -1,10 +1,10 @@
 """Bytes to a session description: total, bounded, and as tolerant as safety allows.
 
 Accepted beyond RFC 8866: LF line ends, a last line without its end, blank lines, lines out of order, a
-missing `s=` or `t=`, spaces in the user name of `o=` or fields of it that are missing, unknown line types (kept),
-text that is not UTF-8 (kept byte for byte). A line that is none, or that holds a control character, is left out: a
-break inside an attribute of no interest, or a zero behind the last line, costs nobody the call. Lines that say where
-media go have to be whole.
+missing `s=` or `t=`, an `o=` with a user name in several words or with too few fields, unknown line types
+(kept), text that is not UTF-8 (kept byte for byte). A line that is none, or that holds a control character,
+is left out: a break inside an attribute, or a zero behind the last line, costs nobody the call. Lines that
+say where media go have to be whole.
 """
 
 import re
