@@ -23,7 +23,12 @@ RELAY, DTMF, NORTEL = "application/dtmf-relay", "application/dtmf", "application
         (RELAY, b"Signal=*;\r\n", "*"),
         (RELAY, b'Signal="7"\r\n', "7"),
         (RELAY, b"Signal: 7\r\n", "7"),
+        (RELAY, b"Duration=160\rSignal=7\r", "7"),
+        (RELAY, b"Signal=1;Duration=160", "1"),
+        (RELAY, b"Signal=2, Duration=160", "2"),
+        (RELAY, b"Signal=4\0", "4"),
         (RELAY, b"9", "9"),
+        (DTMF, b"5\0", "5"),
         (DTMF, b"7", "7"),
         (DTMF, b" *\r\n", "*"),
         (DTMF, b"d", "D"),
@@ -36,6 +41,8 @@ RELAY, DTMF, NORTEL = "application/dtmf-relay", "application/dtmf", "application
         (RELAY, b"Signal=16\r\n", None),
         (RELAY, b"Signal=!\r\n", None),
         (RELAY, b"Signal=55\r\n", None),
+        (RELAY, b"Signal=5x\r\n", None),
+        (RELAY, b"Signal=5-\r\n", None),
         (RELAY, b"Signal=123\r\n", None),
         (RELAY, b"Signal=\r\n5\r\n", None),
         (RELAY, b"", None),
@@ -52,6 +59,8 @@ def test_the_digit_of_an_info_body(kind: str, body: bytes, digit: str | None) ->
 
 def test_the_duration_of_a_press_is_read_where_it_is_said() -> None:
     assert read_digit(RELAY, b"Signal=5\r\nDuration= 2500\r\n") == InfoDigit("5", 2500)
+    assert read_digit(RELAY, b"Signal=5;Duration=2500") == InfoDigit("5", 2500)
+    assert read_digit(RELAY, b"Signal=5\rDuration=2500\r") == InfoDigit("5", 2500)
     assert read_digit(DTMF, b"5") == InfoDigit("5", 0)
 
 

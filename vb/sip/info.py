@@ -14,12 +14,12 @@ from typing import Final
 _CODES: Final = "0123456789*#ABCD"
 _KEY = r"(?P<key>[0-9]{1,2}|[A-D*#])"
 _LINE = re.compile(
-    rf'^[ \t]*+(?:signal|d)[ \t]*+[=:][ \t]*+(?:digits[ \t]*+=[ \t]*+)?"?{_KEY}"?[ \t]*+;?[ \t]*+\r?$',
+    rf'(?:^|\r)[ \t]*+(?:signal|d)[ \t]*+[=:][ \t]*+(?:digits[ \t]*+=[ \t]*+)?"?{_KEY}"?(?=[\s;,]|\Z)',
     re.IGNORECASE | re.MULTILINE,
 )
 _BARE = re.compile(rf"\s*+{_KEY}\s*+", re.IGNORECASE)
 _DURATION = re.compile(
-    r"^[ \t]*+duration[ \t]*+[=:][ \t]*+([0-9]{1,5})[ \t]*+\r?$", re.IGNORECASE | re.MULTILINE
+    r"(?:^|[\r;,])[ \t]*+duration[ \t]*+[=:][ \t]*+([0-9]{1,5})(?=[\s;,]|\Z)", re.IGNORECASE | re.MULTILINE
 )
 _LINED: Final = frozenset({"application/dtmf-relay", "application/vnd.nortelnetworks.digits"})
 _BARED: Final = frozenset({"application/dtmf", "audio/telephone-event"})
@@ -47,7 +47,7 @@ def read_digit(content_type: str, body: bytes) -> InfoDigit | None:
     kind = content_type.lower()
     if (kind not in _LINED and kind not in _BARED) or len(body) > _MAX_BYTES:
         return None
-    text = body.decode("latin-1")
+    text = body.decode("latin-1").replace("\0", " ")  # some count the end of a C string in
     found = _LINE.search(text) or _BARE.fullmatch(text)
     if found is None:
         return None
