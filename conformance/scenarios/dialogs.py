@@ -151,6 +151,24 @@ async def call_tcp(world: World) -> None:
 
 
 @scenario(
+    "A call over TCP outlives what keeps its connection alive: one CRLF, one with a zero, a zero alone",
+    env={"SIP_TCP_ENABLED": "true"},
+    timeout_s=40,
+)
+async def tcp_keep_alives(world: World) -> None:
+    async with open_tcp(world.target.sip_address("tcp")) as ua:
+        phone = await ringing(world, ua=ua)
+        for sent in (b"\r\n", b"\r\n\0", b"\0"):
+            await ua.send(sent)
+            await phone.call.send_request("OPTIONS", cseq=phone.call.cseq, to_tag="")
+            await phone.call.response(200, "OPTIONS")
+        await ua.send(b"\r\n")
+        await trio.sleep(11)
+        await phone.answer()
+        await phone.hang_up()
+
+
+@scenario(
     "Calls over IPv6 in both directions; an IPv4 caller of the same server gets IN IP4",
     env={"SIP_BIND_IPV6": "::1"},
 )

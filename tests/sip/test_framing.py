@@ -54,6 +54,24 @@ def test_a_keep_alive_is_told_apart() -> None:
     assert drain(framer) == [PING, message()]
 
 
+@pytest.mark.parametrize("between", [b"\r\n", b"\r\n\0", b"\0", b"\n", b"\r\n" * 3 + b"\0\0"])
+def test_what_keeps_a_connection_alive_is_no_part_of_a_message(between: bytes) -> None:
+    framer = StreamFramer()
+    framer.feed(between + message() + between + message(), 0.0)
+    assert [item for item in drain(framer) if item != PING] == [message(), message()]
+
+
+@pytest.mark.parametrize("kept_alive_by", [b"\r\n", b"\r\n\0", b"\0", b"\n", b"\r"])
+def test_what_keeps_a_connection_alive_is_not_waited_for(kept_alive_by: bytes) -> None:
+    framer = StreamFramer(message_deadline_s=10.0)
+    framer.feed(kept_alive_by, 0.0)
+    assert drain(framer) == []
+    assert framer.deadline() is None
+    framer.feed(b"OPTIONS", 50.0)
+    assert drain(framer) == []
+    assert framer.deadline() == 60.0
+
+
 @pytest.mark.parametrize(
     "line",
     [

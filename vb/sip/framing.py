@@ -12,6 +12,8 @@ _DIGITS = re.compile(rb"[0-9]{1,10}[ \t]*+")
 PING = b"\r\n\r\n"
 PONG = b"\r\n"
 MAX_HEAD_BYTES = 32768
+_KEEP_ALIVES = (b"\r\n", b"\n", b"\0")
+"""What may stand between messages besides a PING; some send the end of a C string with their CRLF."""
 
 
 class StreamFramer:
@@ -32,7 +34,7 @@ class StreamFramer:
 
     def feed(self, data: bytes, now: float) -> None:
         """Add received bytes."""
-        if not self._buffer and data:
+        if self._since is None and data:
             self._since = now
         self._buffer += data
 
@@ -50,6 +52,8 @@ class StreamFramer:
         if self._failed:
             raise SipParseError("stream already failed")
         item = self._next()
+        if item is None and self._is_between():
+            self._since = None  # what keeps a connection alive is no message that has to be complete in time
         if item is not None:
             self._scanned = 0
             self._since = now if self._buffer else None
@@ -57,13 +61,15 @@ class StreamFramer:
 
     def _next(self) -> bytes | None:
         buffer = self._buffer
-        if buffer.startswith(PING):
-            del buffer[:4]
-            return PING
-        if bytes(buffer[:4]) in (b"\r", b"\r\n", b"\r\n\r"):
-            return None
-        while buffer.startswith(b"\r\n"):
-            del buffer[:2]
+        while True:
+            if buffer.startswith(PING):
+                del buffer[:4]
+                return PING
+            if self._is_between():
+                return None
+            if not buffer.startswith(_KEEP_ALIVES):
+                break
+            del buffer[:1]
         end = buffer.find(b"\r\n\r\n", max(0, self._scanned - 3))
         if end < 0:
             self._scanned = len(buffer)
@@ -77,6 +83,10 @@ class StreamFramer:
         message = bytes(buffer[:total])
         del buffer[:total]
         return message
+
+    def _is_between(self) -> bool:
+        """Tell whether nothing is held but what may become a PING."""
+        return len(self._buffer) < len(PING) and PING.startswith(bytes(self._buffer))
 
     def _body_length(self, head: bytes) -> int:
         if len(head) > MAX_HEAD_BYTES:
