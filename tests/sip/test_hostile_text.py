@@ -10,8 +10,9 @@ import pytest
 from vb.sip.digest import parse_challenge
 from vb.sip.errors import SipParseError
 from vb.sip.framing import StreamFramer
-from vb.sip.headers import parse_name_addr, parse_via, split_list
+from vb.sip.headers import parse_name_addr, parse_via, split_list, with_tag
 from vb.sip.parser import parse_message
+from vb.sip.uri import parse_uri
 
 RUN = 8000
 LIMIT_S = 0.25
@@ -48,6 +49,14 @@ def frame(data: bytes) -> None:
         pytest.param(lambda: parse_via('SIP/2.0/UDP h;a"' + BLANKS + "x"), id="behind a bad parameter"),
         pytest.param(lambda: parse_name_addr('<sip:a@b>;a"' + BLANKS + "x"), id="of a bad parameter"),
         pytest.param(lambda: split_list('"' + '\\"' * (RUN // 2) + ","), id="open quote"),
+        pytest.param(lambda: parse_name_addr("<sip:a@b;x" + '="' * RUN), id="quotes in brackets"),
+        pytest.param(lambda: parse_name_addr("<sip:a@b>" + ";a=" * 2 + "=" * RUN + '"'), id="equals signs"),
+        pytest.param(lambda: parse_uri("sip:" + ";a=?" * RUN), id="uri without a host"),
+        pytest.param(lambda: parse_uri("sip:a@b" + ";a=@" * RUN + '"'), id="parameters of a uri"),
+        pytest.param(lambda: parse_uri("sip:" + "\u00e9#|" * RUN), id="user without a host"),
+        pytest.param(lambda: with_tag("<sip:a@b>;x=" + BLANKS + "g", "1"), id="tail of an address"),
+        pytest.param(lambda: frame(b"\0" * RUN * 4), id="zeros between messages"),
+        pytest.param(lambda: frame(b"\r\n\0" * RUN), id="ends of lines between messages"),
         pytest.param(lambda: parse_challenge("Digest a=" + BLANKS + "\x01"), id="challenge"),
     ],
 )

@@ -23,7 +23,6 @@ _SENT_BY = re.compile(
 _PARAM = re.compile(
     rf"\s*+;\s*+({TOKEN}+)\s*+(?:(=)\s*+({_QUOTED}|[^\s;,\"]*+))?\s*+(?:;\s*+\Z)?|(.+)", re.DOTALL
 )
-_EMPTY_TAIL = re.compile(r"\s*+;\s*+(?:tag\s*+(?:=\s*+)?)?\Z", re.IGNORECASE)
 _NAME_ADDR = re.compile(
     rf"\s*+(?P<display>{_QUOTED}|[^\"<>]*+)\s*+"
     r"<(?P<uri>(?:[^<>\"]++|\"[^<>\"]*+\")*+)>\s*+(?P<params>;.*)?",
@@ -182,8 +181,9 @@ def parse_params(text: str) -> dict[str, str | None]:
 
 def with_tag(value: str, tag: str) -> str:
     """Return a From or To value that has no tag with one; a semicolon or empty tag at its end gives way."""
-    if value.endswith((";", "=", " ", "g", "G")):
-        value = _EMPTY_TAIL.sub("", value)
+    before, semicolon, last = value.rpartition(";")
+    if semicolon and "".join(last.split()).lower() in ("", "tag", "tag="):
+        value = before.rstrip()
     return f"{value};tag={tag}"
 
 
