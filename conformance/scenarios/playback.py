@@ -328,7 +328,8 @@ async def play_streamed(world: World) -> None:
 
 @scenario(
     "What storages and writers send plays: a Content-Encoding that is none, blanks in a URL and a Location, "
-    "WAV of unknown length or with a chunk that is not padded; compressed is refused"
+    "header lines with impossible names, WAV of unknown length or with a chunk that is not padded; "
+    "compressed is refused"
 )
 async def play_as_sent(world: World) -> None:
     phone, media = await answered(world), world.media
@@ -337,6 +338,7 @@ async def play_as_sent(world: World) -> None:
     for number, coding in enumerate(("UTF-8", "aws-chunked", "binary", "identity", "")):
         media.add(f"/coding{number}", file, headers=(("Content-Encoding", coding),))
     media.add("/a%20b.wav", file)
+    media.add("/names", file, headers=(("get-ban/forum.php", "no"), ("X Y", "z"), ("", "z")))
     media.add("/blank", b"", status=302, headers=(("Location", "/a b.wav"),))
     for name, riff, data in (
         ("zero", 0, 0),
@@ -351,7 +353,7 @@ async def play_as_sent(world: World) -> None:
     media.add("/unpadded.wav", padded.replace(b"INFOx\0", b"INFOx"))
     coded = [f"/coding{number}" for number in range(5)]
     plain = ["/a b.wav", "/a%20b.wav", "/blank", "/zero.wav", "/python.wav", "/known.wav", "/full.wav"]
-    for path in (*coded, *plain, "/unpadded.wav"):
+    for path in (*coded, *plain, "/names", "/unpadded.wav"):
         playback_id = await _on(phone, {"url": media.url(path)})
         (await phone.rtp.listen(200, settle_ms=80)).has_tones(600, level=-18)
         await _finished(phone, playback_id, "completed", 400, 420)

@@ -21,6 +21,7 @@ import httpx
 import trio
 
 from vb.web.errors import CannotConnect
+from vb.web.heads import AnswerHeads
 from vb.web.place import Place
 from vb.web.policy import parse_url
 from vb.web.tasks.dial import Dialer
@@ -105,7 +106,7 @@ class GuardedTransport(httpx.AsyncBaseTransport):
             stream = _Stream(await self._dial(place))
         origin = _url(request).origin
         http = httpcore.AsyncHTTP11Connection(origin, stream, keepalive_expiry=_KEPT_S)
-        return await self._ask(_Connection(place, http), request)
+        return await self._ask(_Connection(place, http, stream.heads), request)
 
     async def _ask(self, connection: _Connection, request: httpx.Request) -> httpx.Response:
         whole = isinstance(request.stream, httpx.ByteStream)
@@ -116,6 +117,7 @@ class GuardedTransport(httpx.AsyncBaseTransport):
             content=_Whole(request.content) if whole else request.stream,
             extensions=request.extensions,
         )
+        connection.heads.expect()
         try:
             with _named(_ERRORS):
                 answer = await connection.http.handle_async_request(asked)
@@ -165,10 +167,11 @@ class GuardedTransport(httpx.AsyncBaseTransport):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Connection:
-    """A connection and the place that it was made to."""
+    """A connection, the place that it was made to, and what reads the heads of its answers first."""
 
     place: Place
     http: httpcore.AsyncHTTP11Connection
+    heads: AnswerHeads
 
 
 class _Whole:
@@ -233,13 +236,18 @@ class _Stream(httpcore.AsyncNetworkStream):
     def __init__(self, stream: trio.abc.Stream) -> None:
         self._stream = stream
         self._unsent = b""
+        self.heads = AnswerHeads()
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         if self._unsent:
             with suppress(httpcore.WriteError):  # there may be an answer all the same, as httpcore has it
                 await self._flush(timeout)
         with _named(_READ_ERRORS), trio.fail_after(_seconds(timeout)):
-            return bytes(await self._stream.receive_some(min(max_bytes, _READ_BYTES)))
+            while True:
+                data = bytes(await self._stream.receive_some(min(max_bytes, _READ_BYTES)))
+                readable = self.heads.feed(data)
+                if readable is not None:
+                    return readable
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:
         self._unsent += buffer
