@@ -153,6 +153,7 @@ async def dtmf_info(world: World) -> None:
     bodies = (
         ("application/dtmf-relay", b"Signal=5\r\nDuration=160\r\n", "5"),
         ("application/dtmf-relay", b"Signal= #\r\nDuration= 100\r\n", "#"),
+        ("application/dtmf-relay", b"Signal=7;Duration=160\0", "7"),
         ("application/dtmf", b"7", "7"),
     )
     for seq, (kind, body, digit) in enumerate(bodies, 1):
