@@ -93,6 +93,14 @@ def test_parameters_beyond_the_grammar_are_written_as_they_were_read(text: str) 
     assert (str(uri), uri.host) == (text, "example.com")
 
 
+@pytest.mark.parametrize(
+    "param", ['maddr="far.example"', "maddr=a@far.example", 'transport="tcp"', "lr==", "method=x=y"]
+)
+def test_what_decides_where_a_request_goes_keeps_to_the_grammar(param: str) -> None:
+    with pytest.raises(SipUriError):
+        parse_uri(f"sip:a@example.com;{param}")
+
+
 def test_a_semicolon_behind_the_last_parameter_says_nothing() -> None:
     assert str(parse_uri("sip:a@example.com;lr;")) == "sip:a@example.com;lr"
 

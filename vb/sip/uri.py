@@ -27,6 +27,9 @@ _SIP_URI = re.compile(
     rf"(?P<params>(?:;[{_PARAM}]+(?:={_PARAM_VALUE})?)*);?"
     rf"(?:\?(?P<headers>(?(user)[{_URI_HEADERS};@]*|[{_URI_HEADERS};]*)))?"
 )
+_LOOSE = frozenset('"=@')
+_ROUTING = frozenset({"lr", "maddr", "method", "transport", "ttl", "user"})
+"""Parameters that decide where a request goes or what it is: nobody else must read them in another way."""
 _NOT_IN_USER = re.compile(rf"[^{_USER}]")
 # The grammar of RFC 3261 lets a third colon stand before an IPv4 address (RFC 5118 §4.10).
 _THIRD_COLON = re.compile(r":::(?=[0-9]+\.)")
@@ -141,7 +144,10 @@ def _params(text: str) -> list[tuple[str, str | None]]:
     found: list[tuple[str, str | None]] = []
     for item in text[1:].split(";"):
         name, equals, value = item.partition("=")
-        found.append((name.lower(), value if equals else None))
+        name = name.lower()
+        if name in _ROUTING and not _LOOSE.isdisjoint(value):
+            raise SipUriError(f"bad {name} in a URI")
+        found.append((name, value if equals else None))
     if len({name for name, _ in found}) != len(found):
         raise SipUriError("a URI parameter occurs twice")
     return found
