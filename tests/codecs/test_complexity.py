@@ -80,3 +80,27 @@ def test_a_level_that_was_too_high_is_tried_ever_less_often() -> None:
 
 def test_a_fixed_level_stays_whatever_the_load() -> None:
     assert set(run(Complexity(10), 500, 2.0, 1.0)) == {10}
+
+
+def test_it_has_settled_once_ticks_without_work_would_change_nothing() -> None:
+    complexity = Complexity()
+    run(complexity, 500, 0.7)
+    for _ in range(10_000):
+        run(complexity, 1, 0.0)
+        if complexity.settled:
+            break
+    assert set(run(complexity, 5000, 0.0)) == {HIGHEST_AUTO}
+    assert set(run(complexity, 25, 0.5, late_s=0.0)) == {HIGHEST_AUTO}, "nor does what comes then"
+
+
+def test_it_has_settled_after_the_first_tick_of_an_idle_server() -> None:
+    complexity = Complexity()
+    run(complexity, 1, 0.05)
+    assert complexity.settled
+
+
+def test_a_fixed_level_has_always_settled() -> None:
+    complexity = Complexity(10)
+    assert complexity.settled
+    run(complexity, 500, 2.0)
+    assert complexity.settled

@@ -1,3 +1,5 @@
+import math
+
 import pytest
 
 from vb.mixer.ticks import TickGrid
@@ -26,10 +28,27 @@ def test_five_periods_late_skips_forward_and_says_so() -> None:
 
 def test_lateness_is_that_of_the_last_minute() -> None:
     grid = TickGrid(0.0)
-    assert grid.lateness().max_ms == 0
+    assert grid.lateness(0.0).max_ms == 0
     for k in range(4000):
         grid.begin(grid.due + (0.050 if k == 10 else 0.001))
         grid.finish()
-    lateness = grid.lateness()
+    lateness = grid.lateness(grid.due)
     assert lateness.p50_ms == pytest.approx(1, abs=0.01)
     assert lateness.max_ms == pytest.approx(1, abs=0.01)
+    grid.rest()
+    assert grid.lateness(4000 * 0.02 + 59).max_ms == pytest.approx(1, abs=0.01)
+    assert grid.lateness(4000 * 0.02 + 61).max_ms == 0
+
+
+@pytest.mark.parametrize(
+    ("now", "rested", "due"), [(100.021, 0, 100.04), (100.05, 1, 100.06), (103.99, 198, 104.0)]
+)
+def test_a_rest_ends_at_the_next_point_of_the_grid(now: float, rested: int, due: float) -> None:
+    grid = TickGrid(100.02)
+    grid.begin(100.02)
+    grid.finish()
+    grid.rest()
+    assert grid.due == math.inf
+    assert grid.go_on(now) == rested
+    assert grid.due == pytest.approx(due)
+    assert (grid.begin(grid.due), grid.late, grid.skipped) == (0, 0, 0)

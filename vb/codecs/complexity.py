@@ -26,6 +26,8 @@ MOST_LATE: Final = 0.1
 """Share of ticks that may begin late; more mean that something else needs the core."""
 
 _MEMORY_TICKS: Final = 25
+_PAST: Final = 0.1
+"""What is left of a share that once counted is forgotten when it is less than so much of it."""
 _DOWN_TICKS: Final = 25
 """Between two steps down, so that each is seen to work first."""
 _UP_TICKS: Final = 250
@@ -53,6 +55,17 @@ class Complexity:
         self._calm = 0
         self._patience = _UP_TICKS
         self._since_up = _REGRET_TICKS
+
+    @property
+    def settled(self) -> bool:
+        """Whether ticks without work would change nothing: what was noted is past, and no step is due."""
+        return self._fixed or (
+            self.level == HIGHEST_AUTO
+            and not self._rest
+            and self._since_up > _REGRET_TICKS
+            and self._busy < _PAST * HIGH
+            and self._late < _PAST * MOST_LATE
+        )
 
     def note(self, busy: float, late_s: float) -> None:
         """Take note of a tick.

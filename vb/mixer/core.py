@@ -44,6 +44,7 @@ class PlaneCore:
 
     Attributes:
         hands: who does the work of codecs with state.
+        on_change: told of the first change after each tick; must not wait.
     """
 
     def __init__(
@@ -59,6 +60,7 @@ class PlaneCore:
     ) -> None:
         self.io = io
         self.hands: Hands = OneHand()
+        self.on_change: Callable[[], None] | None = None
         self.complexity = complexity
         self.ids = ids
         self.pass_through = pass_through
@@ -85,9 +87,12 @@ class PlaneCore:
 
     def touch(self, slot: int | None = None) -> None:
         """Say that a port, or a plan when None, changed; the next tick works out its arrays anew."""
-        self.dirty = True
         if slot is not None:
             self.changed.add(slot)
+        if not self.dirty:
+            self.dirty = True
+            if self.on_change is not None:
+                self.on_change()
 
     def clear_ring(self, slot: int) -> None:
         """Forget what a leg has sent, before another one has its place or its audio another rate."""

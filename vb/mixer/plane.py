@@ -6,7 +6,7 @@ waits and calls nothing but sources, sinks and the fault handlers that it was gi
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final
 
 import numpy as np
@@ -128,6 +128,21 @@ class Plane:
         """Tell the time before the first tick."""
         self._core.now = now
 
+    @property
+    def at_rest(self) -> bool:
+        """Whether ticks would change nothing until somebody comes: nobody is there, and all has settled."""
+        core = self._core
+        return not (core.columns.used or core.dirty or core.playout.forgiving) and core.complexity.settled
+
+    def go_on(self, now: float, rested: int) -> None:
+        """Tell the time after a rest, and the number of ticks that it took the place of."""
+        self._core.now = now
+        self._core.tick += rested
+
+    def set_on_change(self, on_change: Callable[[], None] | None) -> None:
+        """Say who is told of the first change after each tick, if anybody is. It must not wait."""
+        self._core.on_change = on_change
+
     def open_port(self, endpoint: Endpoint) -> RtpPort:
         """Attach an RTP leg; it is in no room, and nothing is sent until it is configured and `sending`.
 
@@ -136,12 +151,12 @@ class Plane:
         """
         core = self._core
         slot = core.columns.claim()
+        core.touch(slot)  # first of all: after a rest it is told the time with that
         port = RtpPort(core, slot)  # what arrived at its place before is forgotten since the last one left it
         core.columns.heard_at[slot] = core.now
         core.latches[slot] = port.latch
         core.ports[slot] = port
         core.io.attach(slot, endpoint)
-        core.touch(slot)
         return port
 
     def open_stream(

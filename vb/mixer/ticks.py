@@ -1,7 +1,11 @@
-"""The 20 ms grid: when ticks are due, what happens when they are late, and how late they are."""
+"""The 20 ms grid: when ticks are due, what happens when they are late, and how late they are.
+
+While nobody needs any, none is due: the grid rests, and goes on at its next point.
+"""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Final
 
@@ -11,8 +15,9 @@ from vb.mixer.frames import TICK_S
 
 MAX_MADE_UP: Final = 5
 """Fewer late ticks than this are made up back to back; as many or more are skipped."""
-_WINDOW: Final = 3000
-"""Ticks whose lateness is remembered: a minute."""
+_MINUTE_S: Final = 60.0
+_WINDOW: Final = round(_MINUTE_S / TICK_S)
+"""Ticks whose lateness is remembered."""
 _LATE_S: Final = TICK_S / 4
 
 
@@ -28,14 +33,21 @@ class Lateness:
 class TickGrid:
     """An absolute grid of ticks, so that lateness never adds up.
 
+    Attributes:
+        due: when the next tick is due; never while it rests.
+        late: ticks that began late.
+        skipped: ticks that were given up.
+
     Args:
         start: monotonic time of the first tick.
     """
 
     def __init__(self, start: float) -> None:
         self.due = start
+        self._goes_on_at = start
         self.late = 0
         self.skipped = 0
+        self._begun = np.full(_WINDOW, -math.inf)
         self._lateness = np.zeros(_WINDOW, np.float64)
         self._count = 0
 
@@ -49,7 +61,8 @@ class TickGrid:
             self.due += skipped * TICK_S
         if behind > _LATE_S:
             self.late += 1
-        self._lateness[self._count % _WINDOW] = max(0.0, behind)
+        place = self._count % _WINDOW
+        self._begun[place], self._lateness[place] = now, max(0.0, behind)
         self._count += 1
         return skipped
 
@@ -58,10 +71,25 @@ class TickGrid:
         self.due += TICK_S
         return self.due
 
-    def lateness(self) -> Lateness:
+    @property
+    def rests(self) -> bool:
+        """Whether no tick is due until it goes on."""
+        return self.due == math.inf
+
+    def rest(self) -> None:
+        """Let no tick be due until it goes on."""
+        self._goes_on_at, self.due = self.due, math.inf
+
+    def go_on(self, now: float) -> int:
+        """End a rest and return how many ticks it took the place of; the next one is due on the same grid."""
+        rested = max(0, math.ceil((now - self._goes_on_at) / TICK_S))
+        self.due = self._goes_on_at + rested * TICK_S
+        return rested
+
+    def lateness(self, now: float) -> Lateness:
         """Return how late the ticks of the last minute were."""
-        if not self._count:
+        window = np.sort(self._lateness[self._begun > now - _MINUTE_S]) * 1000
+        if not window.size:
             return Lateness(0.0, 0.0, 0.0)
-        window = np.sort(self._lateness[: min(self._count, _WINDOW)]) * 1000
         p50, p99 = (float(window[round(share * (window.size - 1))]) for share in (0.5, 0.99))
         return Lateness(p50, p99, float(window[-1]))

@@ -311,6 +311,11 @@ class Playout:
         self._slack[slots, count & (HISTORY - 1)] = needed_at - arrival_s - self._shift_s[slots]
         self._count[slots] = count + 1
 
+    @property
+    def forgiving(self) -> bool:
+        """Whether a hold-up of ours is so fresh that nobody is blamed for late packets."""
+        return self._forgiven > 0
+
     def tick(self) -> None:
         """Begin a tick."""
         self._forgiven = max(0, self._forgiven - 1)

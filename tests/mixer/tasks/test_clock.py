@@ -12,7 +12,10 @@ from vb.mixer.ticks import TickGrid
 
 
 def plane() -> Plane:
-    return Plane(MemoryIo(), SequentialIds(), capacity=4, batch_rows=16)
+    """A plane with somebody there, so that it ticks."""
+    subject = Plane(MemoryIo(), SequentialIds(), capacity=4, batch_rows=16)
+    subject.open_stream(None, None)
+    return subject
 
 
 async def test_the_plane_ticks_fifty_times_a_second(autojump_clock: MockClock) -> None:
@@ -64,7 +67,7 @@ async def test_a_tick_waits_for_no_more_than_one_step_of_another_task(mock_clock
         while trio.current_time() < 2:
             await trio.lowlevel.checkpoint()
         nursery.cancel_scope.cancel()
-    lateness = grid.lateness()
+    lateness = grid.lateness(trio.current_time())
     assert lateness.max_ms < 1.01
     assert grid.late == grid.skipped == 0
 
@@ -74,6 +77,7 @@ class _SlowPlane(Plane):
 
     def __init__(self, clock: MockClock, seconds: float) -> None:
         super().__init__(MemoryIo(), SequentialIds(), capacity=4, batch_rows=16)
+        self.open_stream(None, None)
         self._clock = clock
         self._seconds = seconds
 
@@ -105,6 +109,7 @@ class _BrokenPlane(Plane):
 
 async def test_a_tick_that_fails_between_two_tasks_ends_the_plane(mock_clock: MockClock) -> None:
     subject = _BrokenPlane(MemoryIo(), SequentialIds(), capacity=4, batch_rows=16)
+    subject.open_stream(None, None)
 
     async def run() -> None:
         async with trio.open_nursery() as nursery:

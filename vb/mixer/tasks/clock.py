@@ -32,6 +32,9 @@ class _Ticker(trio.abc.Instrument):
     that never waits, it fits between any two steps of tasks: this looks before each whether one is due. It
     looks as well when Trio has waited, and then has the alarm go off later: a tick in time wakes no task.
 
+    While the plane has nothing to do it rests, and no time wakes it: whoever comes does, and hears with the
+    next point of the grid what it would have heard without the rest.
+
     Attributes:
         failure: what ended the ticks.
         alarm: cancelled when a tick is due and nothing here has run it.
@@ -63,6 +66,13 @@ class _Ticker(trio.abc.Instrument):
             if now >= self._begins_at:
                 self._try_tick(now)
 
+    def go_on(self) -> None:
+        """End a rest, if there is one; called by the plane when something in it changes."""
+        if self._grid.rests:
+            now = self._now()
+            self._plane.go_on(now, self._grid.go_on(now))
+            self._begins_at = self.alarm.deadline = self._grid.due
+
     def _try_tick(self, now: float) -> None:
         try:
             self.tick(now)
@@ -78,9 +88,12 @@ class _Ticker(trio.abc.Instrument):
         if skipped:
             plane.skip(skipped)
         plane.tick(now, grid.due)
-        self.alarm.deadline = grid.finish()
+        grid.finish()
         ended = self._now()
         plane.complexity.note((ended - now) / TICK_S, late_s)
+        if plane.at_rest:
+            grid.rest()
+        self.alarm.deadline = grid.due
         share = OTHERS_SHARE if ended - self._idle_at < FULL_AFTER_S else OTHERS_SHARE_WHEN_FULL
         self._begins_at = max(grid.due, ended + share * (ended - now))
         rest_s = self._rest.after_tick(ended, time.thread_time())
@@ -91,7 +104,7 @@ class _Ticker(trio.abc.Instrument):
 async def run_plane(
     plane: Plane, *, task_status: trio.TaskStatus[TickGrid] = trio.TASK_STATUS_IGNORED
 ) -> None:
-    """Tick every 20 ms on an absolute grid until cancelled.
+    """Tick every 20 ms on an absolute grid, as long as there is something to do, until cancelled.
 
     Started with the grid, whose counters and lateness are for the metrics.
     """
@@ -100,6 +113,7 @@ async def run_plane(
     ticker = _Ticker(plane, grid)
     with helpers() as hands, _instrument(ticker):
         plane.set_hands(hands)
+        plane.set_on_change(ticker.go_on)
         try:
             task_status.started(grid)
             while True:
@@ -113,6 +127,7 @@ async def run_plane(
                     ticker.tick(now)
         finally:
             plane.set_hands(None)
+            plane.set_on_change(None)
 
 
 @contextmanager
