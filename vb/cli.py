@@ -8,6 +8,7 @@ import json
 import os
 import signal
 import sys
+from typing import TYPE_CHECKING
 
 import trio
 
@@ -17,6 +18,9 @@ from vb.errors import ConfigError, first_of
 from vb.history.arguments import add_parser
 from vb.local_speech.arguments import add_parser as add_models_parser
 from vb.log import configure_logging
+
+if TYPE_CHECKING:
+    from vb.legs.registry import Legs
 
 HARD_STOP_S = 1.0
 """How long a second signal leaves the tasks to end before the process goes."""
@@ -138,15 +142,18 @@ def _calm_collector() -> None:
     gc.set_threshold(2_000, 20, int(120 / COLLECT_S))
 
 
-async def _collect_young() -> None:
-    """Have the collector look at new objects before they are many.
+async def _collect_young(legs: Legs) -> None:
+    """Have the collector look at new objects before they are many, as long as there are legs.
 
     It counts how many more were made than went, whatever their age. While old calls end as new ones come
     that is next to nothing, and then it finds a hundred thousand new objects at once: a pause of two ticks.
     """
     while True:
-        await trio.sleep(COLLECT_S)
-        gc.collect(1)
+        await legs.wait_busy()
+        gc.collect(1)  # what came to be without calls is gone through before the first of them has audio
+        while legs.running:
+            await trio.sleep(COLLECT_S)
+            gc.collect(1)
 
 
 async def _serve_until_signal(config: Config) -> int:
@@ -155,8 +162,8 @@ async def _serve_until_signal(config: Config) -> int:
     async with trio.open_nursery() as nursery:
         stop = await nursery.start(_watch_signals, nursery.cancel_scope)
         if not early_stop.was_asked():
-            nursery.start_soon(_collect_young)
             async with open_server(config) as server:
+                nursery.start_soon(_collect_young, server.engine.legs)
                 addresses = server.addresses
                 listening: dict[str, object] = {"http": addresses.http, "sip": list(addresses.sip)}
                 if addresses.moq is not None:

@@ -80,12 +80,14 @@ class Collector:
 
     Attributes:
         lost: calls that could not be written for so long that they were given up.
+        on_waiting: told when there is something to be written after there was nothing. It must not wait.
     """
 
     def __init__(
         self, instance_id: str, *, headers: Iterable[str] = ("X-*",), sip: SipDetail = "full"
     ) -> None:
         self.lost = 0
+        self.on_waiting: Callable[[], None] = _nothing
         self._instance_id = instance_id
         self._patterns = tuple(pattern.lower() for pattern in headers)
         self._sip: SipDetail = sip
@@ -213,7 +215,7 @@ class Collector:
                 self._lose(change.call_id)
                 continue
             call.give_back(change)
-            self._dirty[call.leg_id] = call
+            self._let_wait(call)
 
     def tell_all(self) -> None:
         """Let all calls that go on be written again, for a database that took them for lost."""
@@ -258,11 +260,16 @@ class Collector:
     def _begin(self, leg_id: str, at_us: int) -> CallRecord:
         document = {"leg_id": leg_id, "instance_id": self._instance_id, "created_us": at_us}
         call = self._calls[leg_id] = CallRecord(leg_id, at_us, document)
-        self._dirty[leg_id] = call
+        self._let_wait(call)
         return call
 
     def _touch(self, call: CallRecord) -> None:
         call.dirty = True
+        self._let_wait(call)
+
+    def _let_wait(self, call: CallRecord) -> None:
+        if not self._dirty:
+            self.on_waiting()
         self._dirty[call.leg_id] = call
 
     def _note(self, call: CallRecord, event: Event, body: bytes, at_us: int) -> None:
@@ -463,3 +470,7 @@ def _said(call: CallRecord, event: Any, at_us: int) -> None:
 @on("agent.response_corrected")
 def _corrected(call: CallRecord, event: Any, at_us: int) -> None:
     call.correct(event.original, event.text)
+
+
+def _nothing() -> None:
+    """Tell nobody."""

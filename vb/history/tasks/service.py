@@ -12,6 +12,7 @@ from uuid import UUID, uuid4
 import structlog
 import trio
 
+from vb.blocking import Bell
 from vb.channels import Channel, ChannelFull
 from vb.errors import NotFound
 from vb.events.base import Published
@@ -22,6 +23,7 @@ from vb.history.collector import Collector
 from vb.history.intake import Trouble
 from vb.history.keeper import Keeper, Kept
 from vb.history.quality import SAMPLE_EVERY_S
+from vb.history.runs import SEEN_EVERY_S
 from vb.history.settings import HistorySettings
 from vb.history.sip_trace import Direction, SipMessage
 from vb.history.store import Store
@@ -54,7 +56,9 @@ MAX_TO_DELETE: Final = 10_000
 MAX_RECORDED: Final = 10_000
 """Calls of which is known that they were told."""
 SAMPLE_STEPS: Final = 50
-"""Parts of a round over all legs, so that no tick waits for thousands of them."""
+"""Parts of a round over all legs at most, so that no tick waits for thousands of them."""
+SAMPLE_LEAST: Final = 10
+"""Legs of a part: to wake up for fewer costs more than they do."""
 
 SAID: Final[dict[Trouble, str]] = {
     "database": "the database does not take calls",
@@ -89,6 +93,8 @@ class History:
         self._bus = bus
         self.settings = settings
         self.collector = Collector(instance_id, headers=settings.headers, sip=settings.sip)
+        self._waiting = Bell()
+        self.collector.on_waiting = self._waiting.ring
         self.store = Store(settings.url, run_id=run_id, instance_id=instance_id)
         self.keeper: Keeping = (
             Apart(self._start(), self._take, self._keeper)
@@ -194,11 +200,12 @@ class History:
         """Ask every connected leg each few seconds how it sounds, a few legs at a time, until cancelled."""
         while True:
             legs = list(self.live_legs())
-            step = -(-len(legs) // SAMPLE_STEPS) or 1
-            for at in range(SAMPLE_STEPS):
-                await trio.sleep(SAMPLE_EVERY_S / SAMPLE_STEPS)
+            step = max(SAMPLE_LEAST, -(-len(legs) // SAMPLE_STEPS))
+            steps = -(-len(legs) // step) or 1
+            for at in range(steps):
                 for leg in legs[at * step : (at + 1) * step]:
                     self._sample(leg)
+                await trio.sleep(SAMPLE_EVERY_S / steps)
 
     def _sample(self, leg: Leg) -> None:
         try:
@@ -243,10 +250,20 @@ class History:
                 if status.problems:  # one state a call then: the queue has to last
                     await trio.sleep(RETRY_S)
                 else:
-                    with trio.move_on_after(IDLE_S):
-                        await self._wakeup.wait()
+                    await self._wait_for_changes()
                 self._wakeup = trio.Event()
             await trio.sleep(PAUSE_S)  # also with a long queue: its calls are over, others are not
+
+    async def _wait_for_changes(self) -> None:
+        """Wait until changes have waited for long enough, or are urgent.
+
+        At the latest it is time to say once more that this server is there.
+        """
+        with trio.move_on_after(SEEN_EVERY_S):
+            while not self.collector.waiting:
+                await self._waiting.wait()
+            with trio.move_on_after(IDLE_S):
+                await self._wakeup.wait()
 
     async def _round(self, *, last: bool = False) -> bool:
         """Hand on what has changed; returns whether it was taken, and is kept then even when cancelled.
