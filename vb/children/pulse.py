@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-PING_S: Final = 5.0
-"""How often it is asked: two answers may be lost, or late, before it counts as silent."""
+PING_S: Final = 2.0
 START_S: Final = 60.0
 """How long a process may take to say that it is ready."""
 SILENCE_S: Final = 15.0

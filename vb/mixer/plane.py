@@ -301,7 +301,9 @@ class Plane:
         if core.tick % _CONTROL_TICKS:
             return
         first = core.tick // _CONTROL_TICKS % _CONTROL_TURNS
-        turn = np.arange(first, core.columns.capacity, _CONTROL_TURNS)
+        if first >= core.columns.reach:
+            return
+        turn = np.arange(first, core.columns.reach, _CONTROL_TURNS)
         turn = turn[core.columns.listening[turn]]
         if not turn.size:
             return
