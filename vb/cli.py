@@ -150,10 +150,8 @@ async def _collect_young(legs: Legs) -> None:
     """
     while True:
         await legs.wait_busy()
-        gc.collect(1)  # what came to be without calls is gone through before the first of them has audio
-        while legs.running:
-            await trio.sleep(COLLECT_S)
-            gc.collect(1)
+        await trio.sleep(COLLECT_S)
+        gc.collect(1)
 
 
 async def _serve_until_signal(config: Config) -> int:
