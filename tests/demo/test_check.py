@@ -1,13 +1,14 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 import numpy as np
 import pytest
 
 from vb.codecs.pcm import Pcm
-from vb.demo.check import Check, Evidence, are_stored, echo_of, find_voice, judge
-from vb.demo.track import RATE_HZ, load_speech
+from vb.demo.check import MIN_LIKENESS, Check, Evidence, are_stored, echo_of, find_voice, judge
+from vb.demo.track import FRAME_SAMPLES, RATE_HZ, load_speech
 
 A: Final = load_speech("caller_a.wav")
 B: Final = load_speech("caller_b.wav")
@@ -105,11 +106,56 @@ def test_faint_comfort_noise_does_no_harm() -> None:
     assert not failed(judge(evidence(heard_a=heard)))
 
 
-def test_voice_moved_by_a_jitter_buffer_on_the_way_is_still_found() -> None:
-    heard = track((B, 2.5, 1.0))
-    middle = 4 * RATE_HZ
-    moved = np.concatenate((heard[:middle], np.zeros(320, np.int16), heard[middle:]))
-    assert not failed(judge(evidence(heard_a=moved)))
+def step(voice: Pcm, at: int, samples: int) -> Pcm:
+    """Return a voice as a jitter buffer gives it that puts in silence somewhere, or takes out audio."""
+    return np.concatenate((voice[:at], np.zeros(max(0, samples), np.int16), voice[at - min(0, samples) :]))
+
+
+@pytest.mark.parametrize("frames", [-2, -1, 1, 2])
+def test_voice_moved_by_a_jitter_buffer_on_the_way_is_still_found(frames: int) -> None:
+    likenesses = [
+        find_voice(step(A, at, frames * FRAME_SAMPLES), A).likeness
+        for at in range(RATE_HZ // 4, A.size - RATE_HZ // 4, RATE_HZ // 4 - 50)
+    ]
+    assert min(likenesses) > MIN_LIKENESS + 0.1
+
+
+def test_call_in_which_everybody_was_moved_there_and_back_passes_every_check() -> None:
+    a, b = (step(step(voice, 6000, FRAME_SAMPLES), 16000, -FRAME_SAMPLES) for voice in (A, B))
+    moved = evidence(
+        heard_a=track((b, 2.5, 1.0)),
+        heard_b=track((a, 1.0, 1.0)),
+        recording=track((a, 1.0, 1.0), (b, 2.5, 1.0)),
+    )
+    assert not failed(judge(moved))
+
+
+def lose_every_other_frame(frames: Pcm) -> Pcm:
+    return frames * (np.arange(len(frames)) % 2)[:, None].astype(np.int16)
+
+
+def swap_neighbours(frames: Pcm) -> Pcm:
+    return frames[np.arange(len(frames)) ^ 1]
+
+
+def move_each_by_another_time(frames: Pcm) -> Pcm:
+    return np.stack([np.roll(frame, (number * 37) % FRAME_SAMPLES) for number, frame in enumerate(frames)])
+
+
+def lose_the_second_half(frames: Pcm) -> Pcm:
+    return frames * (np.arange(len(frames)) < len(frames) // 2)[:, None].astype(np.int16)
+
+
+@pytest.mark.parametrize(
+    "damage", [lose_every_other_frame, swap_neighbours, move_each_by_another_time, lose_the_second_half]
+)
+def test_voice_that_is_garbled_or_half_missing_is_caught(damage: Callable[[Pcm], Pcm]) -> None:
+    whole = B[: B.size - B.size % (2 * FRAME_SAMPLES)]
+    damaged = damage(whole.reshape(-1, FRAME_SAMPLES)).ravel()
+    facts = failed(judge(evidence(heard_a=track((damaged, 2.5, 1.0)))))
+    assert facts == {"A heard B"}
+    recording = track((A, 1.0, 1.0), (damaged, 2.5, 1.0))
+    assert "the recording holds B" in failed(judge(evidence(recording=recording)))  # A may lie below it
 
 
 def test_lag_tells_where_the_voice_begins() -> None:

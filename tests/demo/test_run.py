@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 import trio
 
+from tests.history.keepers import keeper
+from tests.history.making import change
 from vb.demo.phone import Phone
 from vb.demo.problem import DemoFailed
 from vb.ids import SystemIds
@@ -24,8 +26,17 @@ def recordings(folder: Path) -> list[Path]:
     return list(folder.glob("*.wav"))
 
 
+def store_a_call(folder: Path) -> None:
+    """Leave a call in the folder's history, as a demonstration of another day does."""
+    folder.mkdir()
+    one, _ = keeper(f"sqlite:///{folder}/calls.db", folder / "queue")
+    one.round([change(1)])
+    one.close(calls_left=False)
+
+
 @pytest.mark.integration
 async def test_demo_passes_within_twenty_five_seconds_and_keeps_the_recording(tmp_path: Path) -> None:
+    store_a_call(tmp_path / "history")
     begun = time.monotonic()
     done = await trio.run_process(
         [*COMMAND, str(tmp_path)], capture_stdout=True, capture_stderr=True, check=False, cwd=ROOT

@@ -261,7 +261,9 @@ async def test_a_history_is_closed_in_time_whatever_its_keeper_does(
     with trio.fail_after(5):
         bus = EventBus("edge-1", SystemIds())
         async with open_history(history_of(f"sqlite:///{tmp_path}/calls.db", tmp_path), bus) as history:
+            close = history.keeper.close
             monkeypatch.setattr(history.keeper, "close", never)
+        await close([], calls_left=False)
 
 
 async def test_the_log_has_the_last_words_of_a_process_that_ended() -> None:

@@ -20,6 +20,8 @@ from vb.demo.problem import DemoFailed
 
 ROOM: Final = "demo"
 REST_TIMEOUT_S: Final = 5.0
+TICK_MS: Final = 20
+_SKIPPED: Final = "voiceblender_ticks_skipped"
 
 Note = Callable[[str, str], None]
 """Called with who did something and what it was."""
@@ -49,7 +51,7 @@ class Application:
         self._names: dict[str, str] = {}
         self._joined: set[str] = set()
         self._left: set[str] = set()
-        self._stored: set[str] = set()
+        self._stored: dict[str, str] = {}
         self._is_recording = False
         self._request_ids = itertools.count(1)
 
@@ -98,9 +100,9 @@ class Application:
             case "leg.disconnected":
                 self._note(who, _farewell(frame))
                 self._left.add(leg_id)
-            case "call.recorded":
+            case "call.recorded" if leg_id in self._names:  # and not what a killed server left in the folder
                 self._note(who, "is in the call history")
-                self._stored.add(leg_id)
+                self._stored[leg_id] = frame["call_id"]
             case "error" | "leg.command_failed":
                 raise DemoFailed(f"the server refused a command: {frame.get('data') or frame.get('error')}")
         self._take_stock()
@@ -118,11 +120,17 @@ class Application:
             self.over.set()
 
     async def stored_calls(self) -> list[dict[str, Any]]:
-        """Return the calls that the server's history lists."""
+        """Return what the server's history lists of these calls; its folder may hold some of another day."""
         async with httpx.AsyncClient(base_url=self._url, timeout=REST_TIMEOUT_S, trust_env=False) as rest:
             answer = (await rest.get("/api/calls")).raise_for_status()
-        calls: list[dict[str, Any]] = answer.json()["results"]
-        return calls
+        ours = set(self._stored.values())
+        return [call for call in answer.json()["results"] if call["callId"] in ours]
+
+    async def held_up_ms(self) -> int:
+        """Return how much audio the server gave up because the machine did not let it run."""
+        async with httpx.AsyncClient(base_url=self._url, timeout=REST_TIMEOUT_S, trust_env=False) as rest:
+            lines = (await rest.get("/metrics")).raise_for_status().text.splitlines()
+        return round(sum(float(line.split()[1]) for line in lines if line.startswith(_SKIPPED)) * TICK_MS)
 
     async def _command(self, vsi: WebSocketConnection, name: str, payload: dict[str, str]) -> None:
         frame = {"type": name, "request_id": str(next(self._request_ids)), "payload": payload}

@@ -143,6 +143,8 @@ async def _hold_calls(
             with within(FINISH_S, "the recording to be completed and the calls to be stored"):
                 await application.over.wait()
             calls = await application.stored_calls()
+            if held_up_ms := await application.held_up_ms():
+                screen.note("machine", f"held the server up for {held_up_ms} ms, which was not heard")
         nursery.cancel_scope.cancel()
     return callers, application.recording, calls
 
