@@ -131,11 +131,14 @@ def test_call_in_which_everybody_was_moved_there_and_back_passes_every_check() -
 
 
 def lose_every_other_frame(frames: Pcm) -> Pcm:
-    return frames * (np.arange(len(frames)) % 2)[:, None].astype(np.int16)
+    frames = frames.copy()
+    frames[::2] = 0
+    return frames
 
 
 def swap_neighbours(frames: Pcm) -> Pcm:
-    return frames[np.arange(len(frames)) ^ 1]
+    swapped: Pcm = frames[np.arange(len(frames)) ^ 1]
+    return swapped
 
 
 def move_each_by_another_time(frames: Pcm) -> Pcm:
@@ -143,7 +146,9 @@ def move_each_by_another_time(frames: Pcm) -> Pcm:
 
 
 def lose_the_second_half(frames: Pcm) -> Pcm:
-    return frames * (np.arange(len(frames)) < len(frames) // 2)[:, None].astype(np.int16)
+    frames = frames.copy()
+    frames[len(frames) // 2 :] = 0
+    return frames
 
 
 @pytest.mark.parametrize(
