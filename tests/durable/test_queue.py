@@ -347,3 +347,5 @@ async def test_a_disk_that_hangs_holds_up_neither_the_loop_nor_the_end_for_long(
             nursery.cancel_scope.cancel()
             await queue.close()
     released.set()
+    assert queue._store is not None
+    queue._store.close()
