@@ -30,7 +30,8 @@ _ENDS: Final = frozenset({"hangup", "agent_hangup"})
 """Goodbyes of a phone or program, and of a browser, which says it over REST."""
 _PIECE_SAMPLES: Final = RATE_HZ // 4
 """Short, so that a step of the jitter buffer spoils little; much shorter, and any voice would fit another."""
-_SLACK_SAMPLES: Final = RATE_HZ // 10
+_SLACK_SAMPLES: Final = RATE_HZ // 4
+"""Some frames of a jitter buffer, or what is missing where a busy machine held the server up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +151,8 @@ def _likeness_check(fact: str, likeness: float) -> Check:
 
 def _correlate(track: Samples, voice: Samples) -> Samples:
     """Return the product of the voice with the track at every place where it lies inside, (places,)."""
-    size = 1 << (track.size + voice.size).bit_length()
+    step = 1 << max(0, track.size.bit_length() - 4)
+    size = -(-track.size // step) * step  # of small factors; what wraps around is cut off below
     spectrum = np.fft.rfft(track, size) * np.conj(np.fft.rfft(voice, size))
     products: Samples = np.fft.irfft(spectrum, size)[: track.size - voice.size + 1]
     return products
