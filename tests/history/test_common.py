@@ -4,13 +4,14 @@ import random
 import uuid
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from typing import Any
 
 import pytest
 from sqlalchemy import select
 
 from tests.history.making import BASE_US, write
-from vb.history import find, tend
+from vb.history import database, find, tend
 from vb.history.common import PERIOD_BITS, read_words
 from vb.history.database import reading
 from vb.history.edge import list_calls
@@ -24,6 +25,12 @@ WORDS = ("amber", "birch", "cedar", "delta", "ember")
 @pytest.fixture(autouse=True)
 def _few_are_common(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(find, "GATHER_MAX", 3)
+
+
+@pytest.fixture(autouse=True)
+def _locks_are_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    # SQLite lets those who wait in no order: on a busy machine one of many may miss its turn for seconds.
+    monkeypatch.setattr(database, "BUSY_MS", 20_000)
 
 
 def tend_all(store: Store, common_min: int = 3) -> None:
@@ -76,8 +83,6 @@ def test_counters_of_common_words_move_with_their_calls(store: Store) -> None:
 
 
 def test_a_word_becomes_common_while_others_write(store: Store, database_url: str) -> None:
-    other = Store(database_url, run_id=uuid.UUID(int=2))
-    other.open()
     store.write([said(number, "amber", "birch") for number in range(30)])
 
     def write_on(target: Store, start: int) -> None:
@@ -93,7 +98,8 @@ def test_a_word_becomes_common_while_others_write(store: Store, database_url: st
         for _ in range(10):
             tend_all(target)
 
-    with ThreadPoolExecutor(4) as threads:
+    with closing(Store(database_url, run_id=uuid.UUID(int=2))) as other, ThreadPoolExecutor(4) as threads:
+        other.open()
         jobs = [
             threads.submit(write_on, store, 100),
             threads.submit(write_on, other, 1_000),
@@ -104,7 +110,6 @@ def test_a_word_becomes_common_while_others_write(store: Store, database_url: st
             job.result()
     tend_all(store)
     assert counters(store) == truth(store)
-    other.close()
 
 
 def test_what_is_left_half_counted_is_counted_by_the_next(store: Store) -> None:
