@@ -49,6 +49,8 @@ def frame(data: bytes) -> None:
         pytest.param(lambda: parse_via('SIP/2.0/UDP h;a"' + BLANKS + "x"), id="behind a bad parameter"),
         pytest.param(lambda: parse_name_addr('<sip:a@b>;a"' + BLANKS + "x"), id="of a bad parameter"),
         pytest.param(lambda: split_list('"' + '\\"' * (RUN // 2) + ","), id="open quote"),
+        pytest.param(lambda: with_tag("<sip:a@b>" + BLANKS * 4 + "g", "1"), id="before a tag"),
+        pytest.param(lambda: frame(b"\n" * 500_000), id="line ends between messages"),
         pytest.param(lambda: parse_name_addr("<sip:a@b;x" + '="' * RUN), id="quotes in brackets"),
         pytest.param(lambda: parse_name_addr("<sip:a@b>" + ";a=" * 2 + "=" * RUN + '"'), id="equals signs"),
         pytest.param(lambda: parse_uri("sip:" + ";a=?" * RUN), id="uri without a host"),

@@ -12,7 +12,7 @@ _DIGITS = re.compile(rb"[0-9]{1,10}[ \t]*+")
 PING = b"\r\n\r\n"
 PONG = b"\r\n"
 MAX_HEAD_BYTES = 32768
-_KEEP_ALIVES = (b"\r\n", b"\n", b"\0")
+_KEEP_ALIVES = re.compile(rb"[\n\0]++|\r\n")
 """What may stand between messages besides a PING; some send the end of a C string with their CRLF."""
 
 
@@ -67,9 +67,10 @@ class StreamFramer:
                 return PING
             if self._is_between():
                 return None
-            if not buffer.startswith(_KEEP_ALIVES):
+            idle = _KEEP_ALIVES.match(buffer)
+            if idle is None:
                 break
-            del buffer[:1]
+            del buffer[: idle.end()]
         end = buffer.find(b"\r\n\r\n", max(0, self._scanned - 3))
         if end < 0:
             self._scanned = len(buffer)
