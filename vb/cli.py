@@ -20,11 +20,12 @@ from vb.local_speech.arguments import add_parser as add_models_parser
 from vb.log import configure_logging
 
 if TYPE_CHECKING:
-    from vb.legs.registry import Legs
+    from vb.engine import Engine
 
 HARD_STOP_S = 1.0
 """How long a second signal leaves the tasks to end before the process goes."""
 COLLECT_S = 0.1
+COLLECT_IDLE_S = 1.0
 """How often the garbage collector looks at what is new."""
 
 
@@ -142,15 +143,14 @@ def _calm_collector() -> None:
     gc.set_threshold(2_000, 20, int(120 / COLLECT_S))
 
 
-async def _collect_young(legs: Legs) -> None:
-    """Have the collector look at new objects before they are many, as long as there are legs.
+async def _collect_young(engine: Engine) -> None:
+    """Have the collector look at new objects before they are many; seldom while nobody is there.
 
     It counts how many more were made than went, whatever their age. While old calls end as new ones come
     that is next to nothing, and then it finds a hundred thousand new objects at once: a pause of two ticks.
     """
     while True:
-        await legs.wait_busy()
-        await trio.sleep(COLLECT_S)
+        await trio.sleep(COLLECT_S if engine.legs.running or engine.plane.ports else COLLECT_IDLE_S)
         gc.collect(1)
 
 
@@ -161,8 +161,7 @@ async def _serve_until_signal(config: Config) -> int:
         stop = await nursery.start(_watch_signals, nursery.cancel_scope)
         if not early_stop.was_asked():
             async with open_server(config) as server:
-                legs = server.engine.legs
-                nursery.start_soon(_collect_young, legs)  # goes on while they are hung up in the end
+                nursery.start_soon(_collect_young, server.engine)  # goes on while legs are hung up in the end
                 addresses = server.addresses
                 listening: dict[str, object] = {"http": addresses.http, "sip": list(addresses.sip)}
                 if addresses.moq is not None:

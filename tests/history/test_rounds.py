@@ -82,6 +82,15 @@ async def test_while_nothing_happens_it_only_says_that_it_is_there(
     assert not keeping.given()
 
 
+async def test_calls_that_are_left_to_be_removed_are_gone_on_with_each_second(
+    autojump_clock: MockClock, history: History, keeping: _Keeping
+) -> None:
+    keeping.status = Status(is_open=True, sweeping=True)
+    with trio.move_on_after(100):
+        await history.run()
+    assert len(keeping.rounds) == pytest.approx(100 / (IDLE_S + PAUSE_S), abs=1)
+
+
 async def test_what_happens_after_a_rest_is_told_within_a_second_and_what_is_urgent_at_once(
     autojump_clock: MockClock, history: History, keeping: _Keeping, bus: EventBus
 ) -> None:

@@ -321,6 +321,21 @@ def test_old_calls_go_with_their_recordings(database_url: str, tmp_path: Path) -
     one.close(calls_left=True)
 
 
+def test_it_tells_of_calls_that_are_left_to_be_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vb.history.keeper.SWEEP_ROUNDS", 1)
+    monkeypatch.setattr("vb.history.write_store.REMOVE_AT_ONCE", 1)
+    one, _ = keeper(f"sqlite:///{tmp_path}/calls.db", tmp_path / "queue")
+    one.round([change(number, auto_delete=True) for number in range(2)])
+    left = []
+    for _ in range(3):
+        left.append((one.pruned, one.status.sweeping))
+        one.round([])
+    assert left == [(1, True), (2, True), (2, False)]
+    one.close(calls_left=False)
+
+
 async def test_recordings_in_a_bucket_go_with_calls_that_their_policy_deletes(tmp_path: Path) -> None:
     settings = history_of(f"sqlite:///{tmp_path}/calls.db", tmp_path / "queue")
     bus, asked = EventBus("edge-1", SystemIds()), trio.Event()

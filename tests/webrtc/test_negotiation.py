@@ -91,8 +91,12 @@ def test_a_browser_is_asked_for_nothing_that_will_not_be_heard(heard_hz: int, as
     ours = negotiation("opus")
     ours.heard_hz = heard_hz
     text = ours.answer(ours.read_offer(sdp(*CHROME)), OURS).decode()
-    (fmtp,) = [line for line in text.splitlines() if line.startswith("a=fmtp:111")]
-    assert fmtp.endswith(f"; usedtx=1{asked}")
+    ours_again = ours.offer(OURS).decode()
+    for said in (text, ours_again):
+        (fmtp,) = [line for line in said.splitlines() if line.startswith("a=fmtp:111")]
+        assert fmtp.endswith(f"; usedtx=1{asked}")
+    ours.heard_hz = 48000
+    assert b"maxplaybackrate" not in ours.offer(OURS)
 
 
 def test_firefox_and_safari_are_answered_with_their_own_numbers() -> None:

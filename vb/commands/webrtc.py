@@ -31,7 +31,7 @@ class WebRtcOffer(Params):
     max_playback_rate: Literal[16000, 48000] | None = Field(
         default=None,
         description="highest sample rate in Hz at which the browser will be heard, which it is told; "
-        "absent: DEFAULT_SAMPLE_RATE, or that of its room in a further offer, 16000 at least",
+        "absent: DEFAULT_SAMPLE_RATE, and in a further offer as before, or its room's rate if that is higher",
     )
     leg_id: str | None = Field(
         default=None,

@@ -66,6 +66,7 @@ class Status:
         damaged: records that could not be made or read.
         queued: changes in the durable queue, those of lost processes too.
         faults: faults that were contained.
+        sweeping: whether calls are left that are to be removed.
         is_open: whether the database is, and its tables as they should be.
         seen_us: when the database was last told that this server is there.
         starts: processes that were started for it.
@@ -79,6 +80,7 @@ class Status:
     damaged: int = 0
     queued: int = 0
     faults: int = 0
+    sweeping: bool = False
     is_open: bool = False
     seen_us: int = 0
     starts: int = 0
@@ -159,6 +161,7 @@ class Keeper:
         self._seen_us = seen_us
         self._judges_at_us = 0
         self._swept_at = float("-inf")
+        self._sweeping = False
 
     @property
     def _queue(self) -> Spool | None:
@@ -184,6 +187,7 @@ class Keeper:
             self.pruned,
             self.damaged,
             self.queued,
+            sweeping=self._sweeping,
             is_open=self._store.is_open,
             seen_us=self._seen_us,
         )
@@ -325,8 +329,10 @@ class Keeper:
                 for call in self._store.close_gone(now_us, left, partial(is_there, self._folder)):
                     kept.closed.append(call)  # one by one: the next process's may fail
                 self._told_closed(kept.closed[before:])
-        if now - self._swept_at >= SWEEP_EVERY_S and self._sweep(kept):
-            self._swept_at = now
+        if now - self._swept_at >= SWEEP_EVERY_S:
+            self._sweeping = not self._sweep(kept)
+            if not self._sweeping:
+                self._swept_at = now
 
     def _take_over(self) -> None:
         """Take what was left by processes that ended since the start, such as one that had to finish then."""

@@ -94,7 +94,6 @@ class Legs(Table[Leg]):
         self._rate = RateLimit(calls_per_second)
         self._on_admitted = on_admitted
         self._idle = trio.Event()
-        self._busy = trio.Event()
 
     # -- admission -----------------------------------------------------------------------------------------
 
@@ -175,9 +174,6 @@ class Legs(Table[Leg]):
 
     def _enter(self) -> None:
         """Count a leg at once: the next call of a burst must find its place taken."""
-        if not self.running:
-            self._busy.set()
-            self._busy = trio.Event()
         self.running += 1
         self.places += 1
 
@@ -217,11 +213,6 @@ class Legs(Table[Leg]):
         if self.running == 0:
             self._idle.set()
             self._idle = trio.Event()
-
-    async def wait_busy(self) -> None:
-        """Wait until there is a leg's task."""
-        while not self.running:
-            await self._busy.wait()
 
     async def wait_idle(self) -> None:
         """Wait until no leg's task is left."""

@@ -195,9 +195,8 @@ class WebRtcNegotiation:
         Once its answer is here, or `withdraw_offer` was called, another one can be made.
         """
         base = self._in_force
-        formats = base.formats or assign_types(
-            [item if item.codec is None else self._ours(item.codec, item) for item in self._offered],
-            base.bound,
+        formats = tuple(map(self._ours, base.formats)) or assign_types(
+            list(map(self._ours, self._offered)), base.bound
         )
         local = LocalMedia(
             shape=base.shape,
@@ -289,8 +288,8 @@ class WebRtcNegotiation:
             active = self.agreed.role == "client"
         return "active" if active else "passive"
 
-    def _ours(self, codec: Codec, item: Format) -> Format:
-        return our_format(codec, item.payload_type, self.heard_hz)
+    def _ours(self, item: Format) -> Format:
+        return item if item.codec is None else our_format(item.codec, item.payload_type, self.heard_hz)
 
     def _under_hold(self, direction: Direction) -> Direction:
         return direction_of(send=sends(direction), receive=receives(direction) and not self.hold)

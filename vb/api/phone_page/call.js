@@ -20,6 +20,7 @@ export class Call {
     this.over = false;
     this.mending = false;
     this.muted = false;
+    this.heardWhole = false;
     this.hasNetwork = () => this.mend();
     addEventListener("online", this.hasNetwork);
   }
@@ -31,7 +32,8 @@ export class Call {
 
   async makeRoom() {
     try {
-      await read(`/v1/rooms/${encodeURIComponent(this.room)}`);
+      const room = await read(`/v1/rooms/${encodeURIComponent(this.room)}`);
+      this.heardWhole = room.sample_rate > 16000;
     } catch (error) {
       if (error.status !== 404) throw error;
       await send("POST", "/v1/rooms", { id: this.room }).catch((problem) => {
@@ -66,6 +68,7 @@ export class Call {
     await peer.setLocalDescription(await peer.createOffer(options));
     const answer = await send("POST", "/v1/webrtc/offer", {
       sdp: peer.localDescription.sdp,
+      ...(this.heardWhole ? { max_playback_rate: 48000 } : {}),
       ...(this.leg ? { leg_id: this.leg } : { speech_detection: true, ...(this.name ? { app_id: this.name } : {}) }),
     });
     if (this.over || peer !== this.peer) {

@@ -250,16 +250,13 @@ class History:
                 if status.problems:  # one state a call then: the queue has to last
                     await trio.sleep(RETRY_S)
                 else:
-                    await self._wait_for_changes()
+                    await self._wait_for_changes(IDLE_S if status.sweeping else SEEN_EVERY_S)
                 self._wakeup = trio.Event()
             await trio.sleep(PAUSE_S)  # also with a long queue: its calls are over, others are not
 
-    async def _wait_for_changes(self) -> None:
-        """Wait until changes have waited for long enough, or are urgent.
-
-        At the latest it is time to say once more that this server is there.
-        """
-        with trio.move_on_after(SEEN_EVERY_S):
+    async def _wait_for_changes(self, most_s: float) -> None:
+        """Wait until changes have waited for long enough, or are urgent, or something else is to be done."""
+        with trio.move_on_after(most_s):
             while not self.collector.waiting:
                 await self._waiting.wait()
             with trio.move_on_after(IDLE_S):
