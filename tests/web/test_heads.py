@@ -1,3 +1,5 @@
+"""Heads of answers with lines that cannot be read."""
+
 from __future__ import annotations
 
 from time import process_time
@@ -68,6 +70,11 @@ def test_the_head_behind_an_interim_answer_is_read_too() -> None:
     interim = b"HTTP/1.1 100 Continue\r\n\r\n"
     assert read(interim + OK + b"bad\r\n" + LENGTH + b"\r\nhi") == interim + OK + LENGTH + b"\r\nhi"
     assert read(b"HTTP/1.1 101 X\r\n\r\nbad\r\n\r\n") == b"HTTP/1.1 101 X\r\n\r\nbad\r\n\r\n"
+
+
+def test_any_number_of_interim_answers_may_come_at_once() -> None:
+    interim = b"HTTP/1.1 100 \r\n\r\n" * 5000
+    assert read(interim + OK + b"bad\r\n" + LENGTH + b"\r\nhi", 65_536) == interim + OK + LENGTH + b"\r\nhi"
 
 
 def test_a_body_is_never_touched() -> None:

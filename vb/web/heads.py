@@ -37,21 +37,24 @@ class AnswerHeads:
 
     def feed(self, data: bytes) -> bytes | None:
         """Take bytes, none at the end of the stream; returns what can be read on, None if more is needed."""
-        before = self._held
-        if before is None:
+        if self._held is None:
             return data
-        held = before + data
-        end = _END.search(held, max(0, len(before) - 2))
-        is_head = held.startswith(_BEGIN) or _BEGIN.startswith(held)
-        if end is None and is_head and data and len(held) <= _MAX_HEAD_BYTES:
-            self._held = held
-            return None
-        if end is None or not is_head:
-            self._held = None
-            return held
-        head, rest = held[: end.end()], held[end.end() :]
-        self._held = b"" if _INTERIM.match(head) else None  # another head follows
-        return _readable(head) + (self.feed(rest) or b"" if rest else b"")
+        held, start = self._held + data, max(0, len(self._held) - 2)
+        parts: list[bytes] = []
+        while True:
+            end = _END.search(held, start)
+            is_head = held.startswith(_BEGIN) or _BEGIN.startswith(held)
+            if end is None and is_head and data and len(held) <= _MAX_HEAD_BYTES:
+                self._held = held
+                return b"".join(parts) or None
+            if end is None or not is_head:
+                break
+            head, held, start = held[: end.end()], held[end.end() :], 0
+            parts.append(_readable(head))
+            if not _INTERIM.match(head):  # else another head follows
+                break
+        self._held = None
+        return b"".join([*parts, held])
 
 
 def _readable(head: bytes) -> bytes:
