@@ -114,8 +114,8 @@ def carrier_of(media: Sequence[MediaDescription], index: int) -> Carrier:
 def our_format(codec: Codec, payload_type: int, heard_hz: int) -> Format:
     """Returns a codec as our lines describe it.
 
-    An Opus sender is asked to send next to nothing in silence, and nothing that we would only throw away: of
-    what it has, all goes into what is heard, and it takes half as long to decode.
+    An Opus sender is asked to send next to nothing in silence, and nothing that we would only throw away: all
+    of its bits go into what is heard, and its packets take two thirds of the time to decode.
 
     Args:
         heard_hz: highest sample rate at which we use what the peer says.
