@@ -161,7 +161,8 @@ async def _serve_until_signal(config: Config) -> int:
         stop = await nursery.start(_watch_signals, nursery.cancel_scope)
         if not early_stop.was_asked():
             async with open_server(config) as server:
-                nursery.start_soon(_collect_young, server.engine)  # goes on while legs are hung up in the end
+                engine = server.engine
+                nursery.start_soon(_collect_young, engine)  # goes on while legs are hung up in the end
                 addresses = server.addresses
                 listening: dict[str, object] = {"http": addresses.http, "sip": list(addresses.sip)}
                 if addresses.moq is not None:

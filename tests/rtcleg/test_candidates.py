@@ -50,7 +50,8 @@ def test_only_candidates_of_the_audio_are_used(given: TrickledCandidate, is_used
 
 
 def test_those_of_the_line_whose_transport_the_audio_uses_are_used_and_ours_are_named_for_it() -> None:
-    candidates = LocalCandidates("a", 1, ("v", 0))
+    candidates = LocalCandidates("a", 1)
+    candidates.belong_to("a", 1, ("v", 0))
     used = [candidates.read(TrickledCandidate(TEXT, mid=mid)) is not None for mid in ("v", "a", "d")]
     assert used == [True, True, False]
     candidates.add(local_candidate("host", ("192.0.2.1", 4000)))

@@ -13,7 +13,8 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from tests.support.engine import Observed, open_engine
-from tests.webrtc.offers import CHROME_AUDIO, CHROME_HEAD
+from tests.webrtc.offers import CHROME_AUDIO, CHROME_HEAD, CHROME_VIDEO, PASSWORD, UFRAG
+from tests.webrtc.test_negotiation import behind
 from vb.codecs.base import OPUS
 from vb.commands.registry import call
 from vb.config import Config
@@ -102,6 +103,20 @@ async def test_a_further_offer_follows_the_room_upwards_and_never_down_unasked(m
         assert "maxplaybackrate" not in (await offer(observed, leg_id=leg_id)).sdp
         lower = await offer(observed, leg_id=leg_id, max_playback_rate=16000)
         assert "maxplaybackrate" in lower.sdp
+
+
+async def test_candidates_are_of_the_audio_line_once_video_before_it_is_gone(mock_clock: MockClock) -> None:
+    async with engine_with() as observed:
+        first = behind(CHROME_VIDEO).decode()
+        leg_id = (await call(observed.engine, "webrtc_offer", {"sdp": first})).leg_id
+        leg = observed.engine.legs.get(leg_id)
+        assert {(found.mid, found.line_index) for found in leg.take_candidates()[0]} == {("v", 0)}
+        without = behind(CHROME_VIDEO, "0").decode().replace("m=video 9", "m=video 0")
+        restarted = without.replace(f"a=ice-ufrag:{UFRAG}", "a=ice-ufrag:NEWu").replace(
+            PASSWORD, f"zz{PASSWORD}"
+        )
+        await call(observed.engine, "webrtc_offer", {"sdp": restarted, "leg_id": leg_id})
+        assert {(found.mid, found.line_index) for found in leg.take_candidates()[0]} == {("0", 1)}
 
 
 async def test_digits_before_media_are_a_conflict(mock_clock: MockClock) -> None:

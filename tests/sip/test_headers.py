@@ -83,10 +83,16 @@ def test_a_display_name_survives_quoting(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["<sip:a@b>", "<sip:a@b>;", "<sip:a@b>;tag=", "<sip:a@b> ; Tag = ", "<sip:a@b>;tag"]
+    "text",
+    ["<sip:a@b>", "<sip:a@b>;", "<sip:a@b>;tag=", "<sip:a@b> ; Tag = ", "<sip:a@b>;tag", "sip:a@b;tag=;"],
 )
 def test_a_tag_takes_the_place_of_an_empty_one(text: str) -> None:
     assert with_tag(text, "1") == "<sip:a@b>;tag=1"
+
+
+@pytest.mark.parametrize("text", ["<sip:a@b>;tag=;x=1", "<sip:a@b>;tag;x=1", "<sip:a@b>;x=1;tag= ;"])
+def test_an_empty_tag_may_stand_anywhere(text: str) -> None:
+    assert with_tag(text, "1") == "<sip:a@b>;x=1;tag=1"
 
 
 @pytest.mark.parametrize("text", ["sip:a@b;ring", '<sip:a@b>;x="tag"', "<sip:a@b>;x=tag", "<sip:a@b>;x="])

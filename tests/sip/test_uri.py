@@ -94,7 +94,15 @@ def test_parameters_beyond_the_grammar_are_written_as_they_were_read(text: str) 
 
 
 @pytest.mark.parametrize(
-    "param", ['maddr="far.example"', "maddr=a@far.example", 'transport="tcp"', "lr==", "method=x=y"]
+    "param",
+    [
+        'maddr="far.example"',
+        "maddr=a@far.example",
+        'transport="tcp"',
+        "lr==",
+        "method=x=y",
+        "x=1@far.example",
+    ],
 )
 def test_what_decides_where_a_request_goes_keeps_to_the_grammar(param: str) -> None:
     with pytest.raises(SipUriError):
@@ -124,7 +132,9 @@ def test_what_a_user_may_not_hold_is_read_and_escaped(user: str, written: str) -
     assert (uri.user, str(uri)) == (user, f"sip:{written}@example.com")
 
 
-@pytest.mark.parametrize("mark", ["\x00", "\x7f", "\x85", "\xa0", "\u2028", '"', "<", ":", "@", "\\", "\t"])
+@pytest.mark.parametrize(
+    "mark", ["\x00", "\x7f", "\x85", "\xa0", "\u2028", "\u3000", "\u202e", '"', "<", ":", "@", "\\", "\t"]
+)
 def test_no_user_breaks_a_line_or_ends_early(mark: str) -> None:
     with pytest.raises(SipUriError):
         parse_uri(f"sip:a{mark}b{mark}@example.com")

@@ -53,6 +53,9 @@ def test_a_line_that_cannot_be_read_is_left_out(line: bytes, step: int) -> None:
         b"Transfer-Encoding\x0b: chunked",
         b"X: a\rTransfer-Encoding: chunked",
         b"Location\0: /",
+        b"Content-Length 5",
+        b"Transfer-Encoding chunked",
+        b"Transfer-\0Encoding: chunked",
     ],
 )
 def test_what_is_readable_or_decides_something_stays(line: bytes) -> None:

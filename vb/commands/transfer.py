@@ -159,7 +159,7 @@ def _target(text: str, *, is_attended: bool) -> str:
         raise BadRequest(f"target: {text!r} is not a SIP URI") from None
     if uri.headers is not None and is_attended:
         raise BadRequest("target: cannot have headers beside replaces_leg_id")
-    return target
+    return str(uri)
 
 
 def _status(field: str, value: int, low: int, high: int) -> int:

@@ -15,20 +15,27 @@ class LocalCandidates:
     Args:
         mid: name of the audio line.
         line_index: its position.
-        carrier: name and position of the line whose transport the audio uses, None for its own.
 
     Attributes:
         found: all of them, the best first.
         done: there will be no further ones.
     """
 
-    def __init__(self, mid: str | None, line_index: int, carrier: tuple[str, int] | None = None) -> None:
+    def __init__(self, mid: str | None, line_index: int) -> None:
         self.found: list[Candidate] = []
         self.done = False
         self._lines: list[tuple[str | None, int]] = [(mid, line_index)]
-        if carrier is not None:
-            self._lines.insert(0, carrier)
         self._taken = 0
+
+    def belong_to(self, mid: str | None, line_index: int, carrier: tuple[str, int] | None) -> None:
+        """Follow a description of the peer.
+
+        Args:
+            mid: name of the audio line.
+            line_index: its position.
+            carrier: name and position of the line whose transport the audio uses, None for its own.
+        """
+        self._lines = [(mid, line_index)] if carrier is None else [carrier, (mid, line_index)]
 
     def add(self, candidate: Candidate) -> None:
         """Take one that was found."""

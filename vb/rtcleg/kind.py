@@ -178,13 +178,8 @@ class RtcLegs:
         task_status: trio.TaskStatus[Answered],
     ) -> None:
         engine = self.engine
-        carrier = None if offer.carrier is None else (offer.carrier.mid, offer.carrier.index)
         with self.open_connection(
-            negotiation,
-            controlling=False,
-            mid=offer.media.mid,
-            line_index=offer.media.index,
-            carrier=carrier,
+            negotiation, controlling=False, mid=offer.media.mid, line_index=offer.media.index
         ) as connection:
             leg = RtcLeg(
                 engine.legs,
@@ -205,13 +200,7 @@ class RtcLegs:
 
     @contextmanager
     def open_connection(
-        self,
-        negotiation: WebRtcNegotiation,
-        *,
-        controlling: bool,
-        mid: str | None,
-        line_index: int,
-        carrier: tuple[str, int] | None = None,
+        self, negotiation: WebRtcNegotiation, *, controlling: bool, mid: str | None, line_index: int
     ) -> Iterator[RtcConnection]:
         """Hold sockets, a place in the plane and a transport inside the block.
 
@@ -220,7 +209,6 @@ class RtcLegs:
             controlling: whether we make the first offer.
             mid: name of the audio line.
             line_index: its position.
-            carrier: name and position of the line whose transport the audio uses, None for its own.
 
         Raises:
             Unavailable: nothing is left.
@@ -233,7 +221,7 @@ class RtcLegs:
             port = media.endpoint.rtp_port
             base = (advertised_host(engine.config.sip.bind_ip), port)
             session = Session(controlling=controlling, context=engine.dtls, random_bytes=secrets.token_bytes)
-            candidates = LocalCandidates(mid, line_index, carrier)
+            candidates = LocalCandidates(mid, line_index)
             outside = [found for found in self.external if (":" in found) == (":" in base[0])]
             for rank, host in enumerate(outside or (base[0],)):
                 candidate = local_candidate("host", (host, port), preference=_HIGHEST_PREFERENCE - rank)

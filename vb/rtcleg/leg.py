@@ -179,6 +179,8 @@ def read_offer(negotiation: WebRtcNegotiation, sdp: bytes) -> PeerOffer:
 def answer_offer(negotiation: WebRtcNegotiation, offer: PeerOffer, leg: RtcLeg) -> bytes:
     """Apply an offer and return our answer, with the candidates that are known by now."""
     leg.follow(offer)
+    carrier = None if offer.carrier is None else (offer.carrier.mid, offer.carrier.index)
+    leg.connection.candidates.belong_to(offer.media.mid, offer.media.index, carrier)
     sdp = negotiation.answer(offer, leg.connection.local(), active=False)
     agreed = negotiation.agreed
     if agreed is not None:

@@ -29,8 +29,13 @@ MAX_FORMATS: Final = 128
 
 _MAX_PORT: Final = 65_535
 _KINDS: Final = frozenset(ascii_letters)
-_DECIDING: Final = re.compile(r"(?:\A|[\r\0])[ \t]*+[vmcVMC][ \t]*+=")
-"""What looks like a line that decides where media go, wherever in a damaged line it stands."""
+_DECIDING: Final = re.compile(
+    r"(?:\A|[\r\0])[^A-Za-z\r\0]*+[vmc](?![a-z])"
+    r"|(?<![a-z-])(?:sendrecv|sendonly|recvonly|inactive|rtcp|crypto|fingerprint|setup|ice-|mid|group"
+    r"|candidate|rtpmap)",
+    re.IGNORECASE,
+)
+"""What looks as if it decided where media go, whether, and as what, wherever in a damaged line it stands."""
 _UNREAD: Final = "-"
 
 

@@ -226,12 +226,13 @@ def uri_hop(uri: SipUri, source: Hop | None = None) -> Hop:
 
 
 def _route_uri(route: str) -> SipUri:
-    """Return the URI of a route; `lr` that stands outside of the brackets, or without any, belongs to it."""
+    """Return the URI of a route, with `lr` from outside of its brackets, or all that decides if it has none."""
     address = parse_name_addr(route)
     uri = parse_uri(address.uri)
-    if "lr" in address.params and not uri.is_loose_router:
-        return replace(uri, params=(*uri.params, ("lr", None)))
-    return uri
+    taken = ("lr",) if "<" in route else ("lr", "transport", "maddr")
+    known = {name for name, _ in uri.params}
+    found = [(name, address.params[name]) for name in taken if name in address.params and name not in known]
+    return replace(uri, params=(*uri.params, *found)) if found else uri
 
 
 def _record_routes(message: Message) -> list[str]:

@@ -12,7 +12,7 @@ _DIGITS = re.compile(rb"[0-9]{1,10}[ \t]*+")
 PING = b"\r\n\r\n"
 PONG = b"\r\n"
 MAX_HEAD_BYTES = 32768
-_KEEP_ALIVES = re.compile(rb"[\n\0]++|\r\n")
+_KEEP_ALIVES = re.compile(rb"(?:[\n\0]++|\r\n(?=[\n\0]))++|\r\n")
 """What may stand between messages besides a PING; some send the end of a C string with their CRLF."""
 
 

@@ -180,10 +180,14 @@ def parse_params(text: str) -> dict[str, str | None]:
 
 
 def with_tag(value: str, tag: str) -> str:
-    """Return a From or To value that has no tag with one; a semicolon or empty tag at its end gives way."""
-    before, semicolon, last = value.rpartition(";")
-    if semicolon and "".join(last.split()).lower() in ("", "tag", "tag="):
-        value = before.rstrip()
+    """Return a From or To value without a tag with one; a semicolon at its end or an empty tag gives way."""
+    if not value.endswith(">") and (value.endswith((";", " ", "\t")) or "tag" in value.lower()):
+        try:
+            found = parse_name_addr(value)
+        except SipParseError:
+            return f"{value};tag={tag}"
+        params = {name: of for name, of in found.params.items() if name != "tag"}
+        value = str(NameAddr(found.uri, found.display, params))
     return f"{value};tag={tag}"
 
 

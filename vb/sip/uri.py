@@ -13,7 +13,11 @@ from vb.sip.errors import SipUriError
 _HOST = r"\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9.])?"
 _USER = r"A-Za-z0-9\-_.!~*'()%&=+$,;?/"
 # Beyond the grammar: what people dial and are called. It is escaped where the URI goes out again.
-_USER_LOOSE = rf"{_USER}#^|`{{}}\[\]\u00a1-\u2027\u202a-\ud7ff\uf900-\ufffd\U00010000-\U0010ffff"
+# Blanks and what turns the direction of writing are left out: they would deceive who reads a log.
+_USER_LOOSE = (
+    rf"{_USER}#^|`{{}}\[\]\u00a1-\u167f\u1681-\u1fff\u2010-\u2027\u2030-\u205e\u2070-\u2fff"
+    r"\u3001-\ud7ff\uf900-\ufefe\uff01-\ufffd\U00010000-\U0010ffff"
+)
 _PARAM = r"A-Za-z0-9\-_.!~*'()%\[\]/:&+$"
 # Beyond the grammar: `=` and quotes, as proxies write what they hide in a URI; and, behind a user, `@`, as
 # phone contexts have it. Without a user nothing would tell it from the one that ends a user.
@@ -145,7 +149,7 @@ def _params(text: str) -> list[tuple[str, str | None]]:
     for item in text[1:].split(";"):
         name, equals, value = item.partition("=")
         name = name.lower()
-        if name in _ROUTING and not _LOOSE.isdisjoint(value):
+        if (name in _ROUTING and not _LOOSE.isdisjoint(value)) or ("@" in value and name != "phone-context"):
             raise SipUriError(f"bad {name} in a URI")
         found.append((name, value if equals else None))
     if len({name for name, _ in found}) != len(found):

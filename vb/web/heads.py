@@ -16,6 +16,7 @@ _BEGIN: Final = b"HTTP/"
 _END = re.compile(rb"\n\r?\n")
 _INTERIM = re.compile(rb"HTTP/[0-9]\.[0-9] 1(?!01)[0-9][0-9]")
 _LINE = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]++:[^\0\r\n\x0b\x0c]*+\r?\n")
+_WORD = re.compile(rb"[!-9;-~]+")
 _BREAK = re.compile(rb"[\r\0]")
 _NOT_IN_NAME = re.compile(rb"[^0-9A-Za-z-]")
 _DECIDING: Final = frozenset(
@@ -71,5 +72,6 @@ def _readable(head: bytes) -> bytes:
 
 def _may_decide(line: bytes) -> bool:
     """Tell whether a line, or what stands behind a break in it, is a header that decides something."""
-    names = (part.partition(b":")[0] for part in _BREAK.split(line))
+    parts = [*_BREAK.split(line), line.replace(b"\0", b"")]  # others may read on behind a zero
+    names = (name for part in parts for name in (part.partition(b":")[0], *_WORD.findall(part)[:1]))
     return any(_NOT_IN_NAME.sub(b"", name).lower() in _DECIDING for name in names)

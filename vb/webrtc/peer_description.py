@@ -174,7 +174,11 @@ def _carrier_of(description: SessionDescription, media: MediaDescription) -> int
     line: browsers cannot apply an answer that refuses it. A line of data has no form without data.
     """
     tagged = _tagged(description, media)
-    if tagged is None or tagged is media or tagged.media.lower() not in ("audio", "video"):
+    if (
+        tagged is None
+        or tagged.attribute("mid") == media.attribute("mid")
+        or tagged.media.lower() not in ("audio", "video")
+    ):
         return None
     usable = tagged.port and tagged.formats and tagged.attribute("rtcp-mux") is not None
     if not usable or tagged.protocol.upper() not in SECURE_PROFILES:
