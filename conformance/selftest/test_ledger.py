@@ -158,7 +158,7 @@ def test_behaviours_are_all_there() -> None:
         "server": 5,
         "SRTP": 5,
         "speech": 5,
-        "webrtc": 8,
+        "webrtc": 10,
         "WhatsApp": 4,
         "agents": 10,
         "transcripts": 6,

@@ -108,14 +108,14 @@ async def test_a_further_offer_follows_the_room_upwards_and_never_down_unasked(m
 async def test_candidates_are_of_the_audio_line_once_video_before_it_is_gone(mock_clock: MockClock) -> None:
     async with engine_with() as observed:
         first = behind(CHROME_VIDEO).decode()
-        leg_id = (await call(observed.engine, "webrtc_offer", {"sdp": first})).leg_id
+        leg_id = (await offer(observed, sdp=first)).leg_id
         leg = observed.engine.legs.get(leg_id)
         assert {(found.mid, found.line_index) for found in leg.take_candidates()[0]} == {("v", 0)}
         without = behind(CHROME_VIDEO, "0").decode().replace("m=video 9", "m=video 0")
         restarted = without.replace(f"a=ice-ufrag:{UFRAG}", "a=ice-ufrag:NEWu").replace(
             PASSWORD, f"zz{PASSWORD}"
         )
-        await call(observed.engine, "webrtc_offer", {"sdp": restarted, "leg_id": leg_id})
+        await offer(observed, sdp=restarted, leg_id=leg_id)
         assert {(found.mid, found.line_index) for found in leg.take_candidates()[0]} == {("0", 1)}
 
 
