@@ -226,7 +226,7 @@ def uri_hop(uri: SipUri, source: Hop | None = None) -> Hop:
 
 
 def _route_uri(route: str) -> SipUri:
-    """Return the URI of a route, with `lr` from outside of its brackets; without any, with all that decides."""
+    """Return the URI of a route; `lr` counts outside of its brackets too, without any all that decides."""
     address = parse_name_addr(route)
     uri = parse_uri(address.uri)
     taken = ("lr",) if "<" in route else ("lr", "transport", "maddr")
