@@ -84,7 +84,7 @@ def test_a_list_is_full_at_some_time_and_gives_up_what_has_failed() -> None:
         assert checklist.reflexive(IPV4, ("198.51.100.2", port), 5) is not None
     assert len(checklist.pairs) == MAX_PAIRS
     for pair in checklist.pairs.values():
-        pair.state = PairState.SUCCEEDED
+        pair.state = PairState.IN_PROGRESS
     assert checklist.reflexive(IPV4, ("198.51.100.3", 1), 5) is None
     dead = checklist.pairs[IPV4.key, ("198.51.100.2", 1063)]
     dead.state = PairState.FAILED
@@ -92,6 +92,37 @@ def test_a_list_is_full_at_some_time_and_gives_up_what_has_failed() -> None:
     assert dead.route not in checklist.pairs
     assert len(checklist.pairs) == MAX_PAIRS
     assert checklist.refused > 0
+
+
+def test_a_full_list_of_pairs_that_work_gives_up_the_one_heard_longest_ago() -> None:
+    checklist = Checklist(controlling=False)
+    for port in range(MAX_PAIRS):
+        pair = checklist.reflexive(IPV4, ("198.51.100.2", port), 1000 - port)
+        assert pair is not None
+        pair.state, pair.heard_at = PairState.SUCCEEDED, float(port)
+    first, second, third, *_ = checklist.pairs.values()
+    checklist.selected = first
+    third.state = PairState.WAITING
+    for port, gone in ((1, third), (2, second)):
+        fresh = checklist.reflexive(IPV4, ("198.51.100.3", port), 5)
+        assert fresh is not None
+        fresh.state, fresh.heard_at = PairState.SUCCEEDED, 100.0
+        assert gone.route not in checklist.pairs
+    assert checklist.pairs[first.route] is first
+    assert len(checklist.pairs) == MAX_PAIRS
+
+
+def test_the_selected_pair_is_never_given_up() -> None:
+    checklist = Checklist(controlling=False)
+    for port in range(MAX_PAIRS):
+        assert checklist.reflexive(IPV4, ("198.51.100.2", port), 5) is not None
+    selected, *others = checklist.pairs.values()
+    for other in others:
+        other.state = PairState.IN_PROGRESS
+    checklist.selected = selected
+    for state in (PairState.SUCCEEDED, PairState.FAILED, PairState.WAITING):
+        selected.state = state
+        assert checklist.reflexive(IPV4, ("198.51.100.3", 1), 5) is None
 
 
 def test_a_pair_that_was_given_up_is_not_checked_any_more() -> None:

@@ -394,10 +394,12 @@ def test_a_candidate_of_an_older_generation_is_not_taken_for_the_new_one() -> No
     assert a.agent.add_remote(named)
 
 
-def binding(side: Side, password: str, *more: tuple[int, bytes], ufrag: str | None = None) -> bytes:
+def binding(
+    side: Side, password: str, *more: tuple[int, bytes], ufrag: str | None = None, number: int = 0
+) -> bytes:
     user = f"{ufrag or side.agent.local.ufrag}:peer".encode()
     attributes = [(Attr.USERNAME, user), (Attr.ICE_CONTROLLING, b"\xff" * 8), *more]
-    return stun.build(Kind.REQUEST, Method.BINDING, bytes(12), attributes, key=password.encode())
+    return stun.build(Kind.REQUEST, Method.BINDING, number.to_bytes(12), attributes, key=password.encode())
 
 
 PRIORITY = (int(Attr.PRIORITY), (1).to_bytes(4))
@@ -444,8 +446,8 @@ def test_a_flood_of_requests_is_answered_at_a_limited_rate() -> None:
 
 def test_a_flood_of_sources_is_bounded_and_does_not_keep_the_true_peer_out() -> None:
     a, b, network = pair()
-    data = binding(b, b.agent.local.password, PRIORITY)
     for n in range(2000):
+        data = binding(b, b.agent.local.password, PRIORITY, number=n)
         b.receive(data, (f"203.0.113.{n % 250}", 1000 + n), B, n * 0.01)
     b.outgoing()
     network.now = 20.0

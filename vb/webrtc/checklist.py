@@ -81,12 +81,14 @@ class Checklist:
 
     Attributes:
         controlling: our role, which orders them.
+        selected: the pair in use, which is never given up.
         refused: candidates and pairs beyond the limits.
     """
 
     controlling: bool
     pairs: dict[Route, Pair] = field(default_factory=dict)
     remotes: dict[Address, Candidate] = field(default_factory=dict)
+    selected: Pair | None = None
     refused: int = 0
     _triggered: deque[Pair] = field(default_factory=deque)
 
@@ -211,17 +213,25 @@ class Checklist:
         self._insert(Pair(*route, base.priority, remote.priority, foundation, state))
 
     def _insert(self, pair: Pair) -> Pair | None:
-        """Take a pair in; a full list gives up its worst one that has failed or was never checked."""
+        """Take a pair in; a full list gives up the one that it misses least."""
         if len(self.pairs) >= MAX_PAIRS:
             self.refused += 1
             spare = [
                 other
                 for other in self.pairs.values()
-                if other.state not in (PairState.SUCCEEDED, PairState.IN_PROGRESS)
+                if other.state is not PairState.IN_PROGRESS and other is not self.selected
             ]
             if not spare:
                 return None
-            worst = min(spare, key=lambda other: (other.state is not PairState.FAILED, self.priority(other)))
-            del self.pairs[worst.route]
+            del self.pairs[min(spare, key=self._worth).route]
         self.pairs[pair.route] = pair
         return pair
+
+    def _worth(self, pair: Pair) -> tuple[int, float]:
+        """Order pairs by what is lost with them: failed ones, those never checked, those that work.
+
+        A peer that moves leaves pairs behind that have worked; the one heard longest ago is the first to go.
+        """
+        if pair.state is PairState.SUCCEEDED:
+            return 2, pair.heard_at
+        return int(pair.state is not PairState.FAILED), self.priority(pair)

@@ -42,7 +42,6 @@ class Generation:
         started_at: when both sides' credentials were here.
         nominating: the pair that we, controlling, have asked the peer to use.
         valid_since: when the first pair worked.
-        selected: the pair in use.
         retry_at: when pairs that have failed get another round, None while none has.
     """
 
@@ -52,8 +51,16 @@ class Generation:
     started_at: float | None = None
     nominating: Pair | None = None
     valid_since: float | None = None
-    selected: Pair | None = None
     retry_at: float | None = None
+
+    @property
+    def selected(self) -> Pair | None:
+        """The pair in use."""
+        return self.checklist.selected
+
+    @selected.setter
+    def selected(self, pair: Pair | None) -> None:
+        self.checklist.selected = pair
 
     @property
     def best(self) -> Pair | None:

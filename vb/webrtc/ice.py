@@ -39,7 +39,7 @@ class IceAgent:
         lite: only answer, for a server that every peer can reach (RFC 8445 §2.5).
 
     Attributes:
-        dropped: datagrams that were no STUN, not signed for us, unexpected, or too many.
+        dropped: datagrams that were no STUN, not signed for us, seen before, unexpected, or too many.
     """
 
     def __init__(self, *, controlling: bool, random_bytes: RandomBytes, lite: bool = False) -> None:
@@ -222,7 +222,7 @@ class IceAgent:
             self._events.append(ConsentBack())
 
     def _request(self, message: Message, source: Address, base: LocalBase, now: float) -> None:
-        generation = self._gate.admit(message, self._generations, now)
+        generation = self._gate.admit(message, (base.key, source), self._generations, now)
         if generation is None:
             self.dropped += 1
             return
@@ -248,11 +248,13 @@ class IceAgent:
 
     def _answer_check(self, generation: Generation, pair: Pair, now: float) -> None:
         """Do what a request on a pair asks for: a check of our own, or its nomination."""
-        if pair.state is PairState.SUCCEEDED:
-            self._nominated(generation, pair, now)
-        elif self._lite:
+        succeeded = pair.state is PairState.SUCCEEDED
+        if self._lite:
             self._works(generation, pair, now)
-        else:
+        elif succeeded and (self.controlling or generation.selected is None):
+            self._nominated(generation, pair, now)
+        elif not succeeded or self._leads(generation, pair, now):
+            # That it worked once tells nothing of now: the answer to this check does.
             self._pending.cancel(lambda check: check.pair is pair)
             generation.checklist.trigger(pair)
         if self._lite and pair is generation.selected:
@@ -295,14 +297,21 @@ class IceAgent:
         self._nominate(generation, now)
 
     def _nominated(self, generation: Generation, pair: Pair, now: float) -> None:
-        """Go over to a pair that works, if the peer has asked for it, or is to be found there only."""
-        keeps_consent = self._consent is not None and self._consent.counts
-        moved = keeps_consent and has_moved(generation, pair, now)
-        if self.controlling:
-            if moved and generation.nominating is not pair:
-                self._ask_for(generation, pair, now)
-        elif moved or (pair.nominate_on_success and takes_nomination(generation, pair, now)):
+        """Go over to a pair that works, if it leads to the peer: at once, or by asking for it."""
+        if not self._leads(generation, pair, now):
+            return
+        if not self.controlling:
             self._select(generation, pair, now)
+        elif generation.nominating is not pair:
+            self._ask_for(generation, pair, now)
+
+    def _leads(self, generation: Generation, pair: Pair, now: float) -> bool:
+        """Tell whether the peer has asked for another pair than the selected one, or is heard only there."""
+        if pair is generation.selected:
+            return False
+        if self._consent is not None and self._consent.counts and has_moved(generation, pair, now):
+            return True
+        return not self.controlling and pair.nominate_on_success and takes_nomination(generation, pair, now)
 
     def _nominate(self, generation: Generation, now: float) -> None:
         pair = pair_to_nominate(generation, now) if self.controlling else None
