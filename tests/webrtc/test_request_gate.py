@@ -18,7 +18,7 @@ def request(generation: Generation, number: int = 0, *, key: bytes | None = None
 
 
 def test_a_request_belongs_to_the_generation_that_signed_it() -> None:
-    gate = RequestGate()
+    gate = RequestGate(remembers=True)
     assert gate.admit(request(OLD), WAY, [OLD, NEW], 0.0) is OLD
     assert gate.admit(request(NEW), WAY, [OLD, NEW], 0.0) is NEW
     assert gate.admit(request(NEW), WAY, [OLD], 0.0) is None
@@ -26,7 +26,7 @@ def test_a_request_belongs_to_the_generation_that_signed_it() -> None:
 
 
 def test_signatures_are_computed_at_a_limited_rate_and_requests_for_others_cost_nothing() -> None:
-    gate = RequestGate()
+    gate = RequestGate(remembers=True)
     for _ in range(1000):
         assert gate.admit(request(NEW), WAY, [OLD], 0.0) is None
     taken = [gate.admit(request(OLD), WAY, [OLD], 0.0) for _ in range(200)]
@@ -36,7 +36,7 @@ def test_signatures_are_computed_at_a_limited_rate_and_requests_for_others_cost_
 
 
 def test_a_request_seen_before_is_taken_again_from_where_it_came_only() -> None:
-    gate = RequestGate()
+    gate = RequestGate(remembers=True)
     other_base = (("192.0.2.2", 4002), WAY[1])
     for way, taken in ((WAY, OLD), (ELSEWHERE, None), (other_base, None), (WAY, OLD)):
         assert gate.admit(request(OLD), way, [OLD], 0.0) is taken
@@ -44,13 +44,13 @@ def test_a_request_seen_before_is_taken_again_from_where_it_came_only() -> None:
 
 
 def test_a_request_without_our_signature_is_not_remembered() -> None:
-    gate = RequestGate()
+    gate = RequestGate(remembers=True)
     assert gate.admit(request(OLD, key=b"guess"), ELSEWHERE, [OLD], 0.0) is None
     assert gate.admit(request(OLD), WAY, [OLD], 0.0) is OLD
 
 
 def test_requests_seen_before_elsewhere_take_nothing_from_what_is_allowed() -> None:
-    gate = RequestGate()
+    gate = RequestGate(remembers=True)
     assert gate.admit(request(OLD), WAY, [OLD], 0.0) is OLD
     for _ in range(1000):
         assert gate.admit(request(OLD), ELSEWHERE, [OLD], 0.0) is None
@@ -58,7 +58,7 @@ def test_requests_seen_before_elsewhere_take_nothing_from_what_is_allowed() -> N
 
 
 def test_the_oldest_requests_are_forgotten() -> None:
-    gate = RequestGate()
+    gate = RequestGate(remembers=True)
     for number in range(REMEMBERED + 1):
         assert gate.admit(request(OLD, number), WAY, [OLD], float(number)) is OLD
     now = float(REMEMBERED)

@@ -49,7 +49,7 @@ class IceAgent:
         self._role = IceRole(random_bytes, controlling=controlling, fixed=lite)
         self._generations = Generations(random_bytes, controlling=self._role.controlling)
         self._pending = PendingChecks()
-        self._gate = RequestGate()
+        self._gate = RequestGate(remembers=lite)
         self._consent: Consent | None = None
         self._next_check_at = float("-inf")
         self._closed = False

@@ -1,6 +1,7 @@
 """Which Binding requests of the network are looked at: signed with our password, and not too many of them.
 
-Such a request counts where it came first: whoever has seen it can send it again, from elsewhere.
+A lite agent never asks whether the peer is there, so for it such a request counts only where it came first:
+whoever has seen it can send it again, from elsewhere.
 """
 
 from __future__ import annotations
@@ -25,11 +26,15 @@ class RequestGate:
 
     One that was seen before is the peer's retransmission if it comes the same way. From elsewhere it tells
     nothing of where the peer is; a peer that gets another address is found by its next check.
+
+    Args:
+        remembers: drop what was seen before and comes from elsewhere.
     """
 
-    __slots__ = ("_allowance", "_at", "_latest", "_ways")
+    __slots__ = ("_allowance", "_at", "_latest", "_remembers", "_ways")
 
-    def __init__(self) -> None:
+    def __init__(self, *, remembers: bool) -> None:
+        self._remembers = remembers
         self._allowance = REQUESTS_PER_S
         self._at = 0.0
         self._ways: dict[bytes, Route] = {}
@@ -52,7 +57,8 @@ class RequestGate:
             if generation.local.ufrag.encode() == user:
                 if not (self._allowed(now) and message.verify(generation.local.password.encode())):
                     return None
-                self._remember(message.transaction_id, way)
+                if self._remembers:
+                    self._remember(message.transaction_id, way)
                 return generation
         return None
 
