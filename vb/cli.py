@@ -25,8 +25,9 @@ if TYPE_CHECKING:
 HARD_STOP_S = 1.0
 """How long a second signal leaves the tasks to end before the process goes."""
 COLLECT_S = 0.1
-COLLECT_IDLE_S = 1.0
 """How often the garbage collector looks at what is new."""
+COLLECT_IDLE_S = 1.0
+"""… while nobody is there: that often it is seen whether somebody is."""
 
 
 def _settings_text() -> str:

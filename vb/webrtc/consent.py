@@ -25,27 +25,23 @@ class Consent:
             once it has seen that the peer keeps consent, which older agents do not.
 
     Attributes:
+        counts: whether the peer's silence means anything.
         missing: nothing was heard for long enough to say so.
     """
 
-    __slots__ = ("_asking", "_counts", "_given_at", "_next_check_at", "_settled_at", "missing")
+    __slots__ = ("_asking", "_given_at", "_next_check_at", "_settled_at", "counts", "missing")
 
     def __init__(self, now: float, *, asking: bool = True) -> None:
-        self._asking = self._counts = asking
+        self._asking = self.counts = asking
         self._settled_at = now + SETTLED_S
         self._given_at = now
         self._next_check_at = now + (CHECK_EVERY_S if asking else KEEPALIVE_EVERY_S)
         self.missing = False
 
-    @property
-    def counts(self) -> bool:
-        """Whether the peer's silence means anything."""
-        return self._counts
-
     def given(self, now: float) -> bool:
         """Note a response; True when it ends a time in which consent was missing."""
         self._given_at = now
-        self._counts = self._counts or now >= self._settled_at
+        self.counts = self.counts or now >= self._settled_at
         was_missing, self.missing = self.missing, False
         return was_missing
 
@@ -72,18 +68,18 @@ class Consent:
 
     def turns_missing(self, now: float) -> bool:
         """Tell, once, that the peer has fallen silent."""
-        if self.missing or not self._counts or now < self._given_at + DISCONNECTED_S:
+        if self.missing or not self.counts or now < self._given_at + DISCONNECTED_S:
             return False
         self.missing = True
         return True
 
     def expired(self, now: float) -> bool:
         """Tell whether nothing may be sent any more."""
-        return self._counts and now >= self._given_at + EXPIRES_S
+        return self.counts and now >= self._given_at + EXPIRES_S
 
     def deadline(self) -> float:
         """Return when one of these turns true next."""
-        if not self._counts:
+        if not self.counts:
             return self._next_check_at
         silence_at = self._given_at + (EXPIRES_S if self.missing else DISCONNECTED_S)
         return min(self._next_check_at, silence_at)
