@@ -18,6 +18,7 @@ from vb.errors import ConfigError, first_of
 from vb.history.arguments import add_parser
 from vb.local_speech.arguments import add_parser as add_models_parser
 from vb.log import configure_logging
+from vb.turns import after_beat
 
 if TYPE_CHECKING:
     from vb.engine import Engine
@@ -151,7 +152,8 @@ async def _collect_young(engine: Engine) -> None:
     that is next to nothing, and then it finds a hundred thousand new objects at once: a pause of two ticks.
     """
     while True:
-        await trio.sleep(COLLECT_S if engine.legs.running or engine.plane.ports else COLLECT_IDLE_S)
+        pause_s = COLLECT_S if engine.legs.running or engine.plane.ports else COLLECT_IDLE_S
+        await trio.sleep_until(after_beat(trio.current_time() + pause_s))
         gc.collect(1)
 
 

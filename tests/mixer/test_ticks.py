@@ -3,6 +3,7 @@ import math
 import pytest
 
 from vb.mixer.ticks import TickGrid
+from vb.turns import BEAT_S, beat_from
 
 
 def test_the_grid_is_absolute() -> None:
@@ -10,6 +11,15 @@ def test_the_grid_is_absolute() -> None:
     for k in range(1, 1001):
         assert grid.begin(grid.due + 0.0012) == 0
         assert grid.finish() == pytest.approx(100.0 + k * 0.02)
+
+
+def test_a_grid_that_began_on_a_beat_keeps_to_it_for_days() -> None:
+    grid = TickGrid(beat_from(987_654.321))
+    for _ in range(1000):
+        grid.begin(grid.due + 4 * 3600)
+        grid.finish()
+    assert grid.due - 987_654 > 150 * 24 * 3600
+    assert grid.due == pytest.approx(beat_from(grid.due - BEAT_S / 2), abs=1e-6)
 
 
 def test_fewer_than_five_late_ticks_are_made_up() -> None:

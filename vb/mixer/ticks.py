@@ -44,7 +44,8 @@ class TickGrid:
 
     def __init__(self, start: float) -> None:
         self.due = start
-        self._goes_on_at = start
+        self._start = start
+        self._number = 0
         self.late = 0
         self.skipped = 0
         self._begun = np.full(_WINDOW, -math.inf)
@@ -58,7 +59,7 @@ class TickGrid:
         if behind >= MAX_MADE_UP * TICK_S:
             skipped = int(behind / TICK_S)
             self.skipped += skipped
-            self.due += skipped * TICK_S
+            self._go_to(self._number + skipped)
         if behind > _LATE_S:
             self.late += 1
         place = self._count % _WINDOW
@@ -68,8 +69,12 @@ class TickGrid:
 
     def finish(self) -> float:
         """Return when the next tick is due."""
-        self.due += TICK_S
+        self._go_to(self._number + 1)
         return self.due
+
+    def _go_to(self, number: int) -> None:
+        self._number = number
+        self.due = self._start + number * TICK_S  # a sum of steps would drift from the beat in a day
 
     @property
     def rests(self) -> bool:
@@ -78,12 +83,12 @@ class TickGrid:
 
     def rest(self) -> None:
         """Let no tick be due until it goes on."""
-        self._goes_on_at, self.due = self.due, math.inf
+        self.due = math.inf
 
     def go_on(self, now: float) -> int:
         """End a rest and return how many ticks it took the place of; the next one is due on the same grid."""
-        rested = max(0, math.ceil((now - self._goes_on_at) / TICK_S))
-        self.due = self._goes_on_at + rested * TICK_S
+        rested = max(0, math.ceil((now - self._start) / TICK_S) - self._number)
+        self._go_to(self._number + rested)
         return rested
 
     def lateness(self, now: float) -> Lateness:

@@ -20,6 +20,7 @@ import structlog
 import trio
 
 from vb.rtp.packet import PacketKind, classify
+from vb.turns import at_leisure
 from vb.webrtc.stun import Address
 from vb.webrtc.turn import Allocated, TurnClient, TurnFailed
 
@@ -155,7 +156,7 @@ class Relay:
         """Do what the client has due; returns when its allocation has failed."""
         while not self.step():
             deadline = self.client.deadline()
-            with trio.move_on_at(math.inf if deadline is None else deadline):
+            with trio.move_on_at(math.inf if deadline is None else at_leisure(deadline, trio.current_time())):
                 await self._woken.wait()
             if self._woken.is_set():
                 self._woken = trio.Event()

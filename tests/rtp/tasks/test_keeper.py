@@ -12,6 +12,7 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from vb.rtp.tasks import KeptService, RtpKeeper
+from vb.turns import BEAT_S, beat_from
 
 
 class Service:
@@ -65,8 +66,21 @@ async def test_each_is_served_at_once_and_then_when_it_is_due(autojump_clock: Mo
         Owner().keep(keeper, one)
         Owner().keep(keeper, other)
         await trio.sleep(10)
-    assert [round(at - begun, 3) for at in one.served] == [0, 2, 7]
-    assert [round(at - begun, 3) for at in other.served] == [0, 1]
+    assert [at - begun for at in one.served] == pytest.approx([0, 2, 7], abs=2 * BEAT_S)
+    assert [at - begun for at in other.served] == pytest.approx([0, 1], abs=2 * BEAT_S)
+
+
+async def test_what_is_due_within_one_beat_is_done_in_one_go(autojump_clock: MockClock) -> None:
+    await trio.sleep_until(beat_from(trio.current_time() + 0.001) + BEAT_S / 4)
+    one, other, soon = Service(1.001, 100), Service(1.013, 100), Service(0.013, 100)
+    async with keeping() as keeper:
+        for service in (one, other, soon):
+            Owner().keep(keeper, service)
+        begun = trio.current_time()
+        await trio.sleep(2)
+    assert one.served[1:] == other.served[1:]
+    assert begun + 1.013 <= one.served[1] + 0.001 <= begun + 1.013 + 2 * BEAT_S
+    assert soon.served[1] == pytest.approx(begun + 0.013, abs=0.001)
 
 
 async def test_who_has_changed_is_looked_at_without_a_task(autojump_clock: MockClock) -> None:

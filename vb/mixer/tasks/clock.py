@@ -15,6 +15,7 @@ from vb.mixer.plane import Plane
 from vb.mixer.rest import Rest
 from vb.mixer.tasks.helpers import helpers
 from vb.mixer.ticks import TickGrid
+from vb.turns import beat_from
 
 OTHERS_SHARE: Final = 0.25
 """Of the time that a tick took, what other tasks get at least before the next one may go before them."""
@@ -108,7 +109,7 @@ async def run_plane(
 
     Started with the grid, whose counters and lateness are for the metrics.
     """
-    grid = TickGrid(trio.current_time() + TICK_S)
+    grid = TickGrid(beat_from(trio.current_time() + TICK_S))
     plane.set_time(trio.current_time())
     ticker = _Ticker(plane, grid)
     with helpers() as hands, _instrument(ticker):

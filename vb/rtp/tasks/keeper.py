@@ -17,6 +17,7 @@ from typing import Final
 import trio
 
 from vb.rtp.tasks.session import RtpService
+from vb.turns import at_leisure
 
 _AT_ONCE: Final = 32
 """Legs that are served before the media's tick and everybody else get a chance to run."""
@@ -76,8 +77,9 @@ class KeptService:
         if self._work is None:
             return
         service, on_silence, on_fault = self._work
+        now = trio.current_time()
         try:
-            due_at = service.step(trio.current_time())
+            due_at = service.step(now)
         except Exception as fault:  # the boundary of one leg's RTP: its owner ends the leg
             self.stop()
             on_fault(fault)
@@ -85,7 +87,7 @@ class KeptService:
         if due_at is None:
             self.stop()
             on_silence()
-        elif self._work is not None and due_at != self.due_at:
+        elif self._work is not None and (due_at := at_leisure(due_at, now)) != self.due_at:
             self.due_at = due_at
             self._keeper.schedule(self)
 

@@ -16,6 +16,7 @@ from vb.rtp.media_port import MediaPort
 from vb.rtp.rtcp_session import RtcpSession
 from vb.rtp.tasks.endpoint import RtpEndpoint
 from vb.sdp.negotiate import Agreed
+from vb.turns import at_leisure
 
 _USUAL_EVENT_CLOCK_HZ: Final = 8000
 
@@ -86,10 +87,11 @@ class RtpService:
     async def run(self) -> None:
         """Serve until cancelled; returns when the peer was silent for too long."""
         while True:
-            deadline = self.step(trio.current_time())
+            now = trio.current_time()
+            deadline = self.step(now)
             if deadline is None:
                 return
-            with trio.move_on_at(deadline):
+            with trio.move_on_at(at_leisure(deadline, now)):
                 await self._woken.wait()
             if self._woken.is_set():
                 self._woken = trio.Event()

@@ -39,6 +39,7 @@ from vb.sip.tasks.settings import SipSettings
 from vb.sip.tasks.transport import BoundAddress, SipTransport
 from vb.sip.timers import AT_ONCE
 from vb.sip.uri import SipUri, is_ip_address
+from vb.turns import after_beat
 
 log = structlog.get_logger()
 
@@ -182,7 +183,7 @@ class SipEndpoint:
 
     async def _run_timers(self, agent: UserAgent) -> None:
         while True:
-            self._timer_at = agent.deadline() or inf
+            self._timer_at = after_beat(agent.deadline() or inf)
             with trio.CancelScope(deadline=self._timer_at) as self._timer_scope:
                 await trio.sleep_forever()
             self._contained("timer", lambda: agent.expire(trio.current_time(), AT_ONCE))
@@ -395,8 +396,8 @@ class SipEndpoint:
         finally:
             self._is_flushing = False
         deadline = agent.deadline(self._timer_at)
-        if deadline is not None:
-            self._timer_scope.deadline = self._timer_at = deadline
+        if deadline is not None and (timer_at := after_beat(deadline)) < self._timer_at:
+            self._timer_scope.deadline = self._timer_at = timer_at
 
     def _deliver(self, call: Call, event: CallEvent) -> None:
         match event:

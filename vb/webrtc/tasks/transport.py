@@ -8,6 +8,7 @@ from typing import Generic, Protocol, TypeVar
 
 import trio
 
+from vb.turns import at_leisure
 from vb.webrtc.ice_events import Transmit
 from vb.webrtc.stun import Address
 
@@ -142,7 +143,7 @@ class Transport(Generic[E]):
             core.expire(now)
         if self.flush() or is_due:
             due_at = core.deadline()
-        return math.inf if due_at is None else due_at
+        return math.inf if due_at is None else at_leisure(due_at, now)
 
     def receive(self, data: bytes, source: Address, base: Address) -> None:
         """Take a datagram that came to another base than the socket."""
