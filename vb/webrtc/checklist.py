@@ -154,6 +154,13 @@ class Checklist:
                 return pair
         return self._ordinary(above)
 
+    @property
+    def is_open(self) -> bool:
+        """Whether any pair is still to be checked, now or later; most often none is, once one is in use."""
+        if self._triggered:
+            return True
+        return any(pair.state in (PairState.WAITING, PairState.FROZEN) for pair in self.pairs.values())
+
     def has_next(self, above: int = -1) -> bool:
         """Tell whether `next_pair` would return one."""
         return bool(self._triggered) or self._ordinary(above) is not None

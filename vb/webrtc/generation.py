@@ -85,11 +85,13 @@ class Generation:
 
     def next_pair(self) -> Pair | None:
         """Return the pair to check next, and count it as triggered no more."""
-        return None if self.remote is None else self.checklist.next_pair(self._floor())
+        if self.remote is None or not self.checklist.is_open:
+            return None
+        return self.checklist.next_pair(self._floor())
 
     def has_next(self) -> bool:
         """Tell whether `next_pair` would return one."""
-        return self.remote is not None and self.checklist.has_next(self._floor())
+        return self.remote is not None and self.checklist.is_open and self.checklist.has_next(self._floor())
 
     def _floor(self) -> int:
         """Return the priority up to which ordinary checks are of no use any more."""

@@ -12,6 +12,7 @@ import struct
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Final
 
@@ -253,10 +254,7 @@ def xor_address(address: Address, transaction_id: bytes) -> bytes:
 
     Spec: RFC 8489 §14.2.
     """
-    try:
-        packed = ip_address(address[0]).packed
-    except ValueError:
-        raise StunError("no IP literal") from None
+    packed = _packed(address[0])
     family = _IPV4 if len(packed) == 4 else _IPV6
     return struct.pack("!BBH", 0, family, address[1] ^ (COOKIE >> 16)) + _masked(packed, transaction_id)
 
@@ -314,4 +312,14 @@ def _attribute(kind: int, value: bytes) -> bytes:
 
 def _masked(packed: bytes, transaction_id: bytes) -> bytes:
     mask = struct.pack("!I", COOKIE) + transaction_id
-    return bytes(a ^ b for a, b in zip(packed, mask, strict=False))
+    size = min(len(packed), len(mask))
+    return (int.from_bytes(packed[:size]) ^ int.from_bytes(mask[:size])).to_bytes(size)
+
+
+@lru_cache(maxsize=1024)
+def _packed(host: str) -> bytes:
+    """Return the bytes of an address; peers ask again and again from the same one."""
+    try:
+        return ip_address(host).packed
+    except ValueError:
+        raise StunError("no IP literal") from None
