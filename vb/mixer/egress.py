@@ -13,14 +13,14 @@ from vb.codecs.complexity import LEAN, LOWEST_MENDING
 from vb.mixer.columns import HEADER_BYTES, MAX_PACKET_BYTES
 from vb.mixer.core import PlaneCore
 from vb.mixer.facts import TABLES, PortFacts
-from vb.mixer.frames import Pcm, Slots, true_places
+from vb.mixer.frames import Pcm, Slots
 from vb.mixer.framewise import Framed, Framewise
 from vb.mixer.hands import LEAST_CALLS
 from vb.mixer.layout import Bank, Layout
 from vb.mixer.packetizer import Packetizer, Payload
 from vb.mixer.port import RtpPort
 from vb.rtp.dtmf import TelephoneEventSender
-from vb.rtp.masks import every, some
+from vb.rtp.masks import every, some, true_places
 
 _TABLED_BYTES: Final = 160
 _TABLES: Final = {"PCMU": g711.PCM_TO_ULAW, "PCMA": g711.PCM_TO_ALAW}

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from vb.mixer.batch import NO_LEVEL, Batch
 from vb.mixer.columns import HEADER_BYTES
-from vb.mixer.frames import Slots, true_places
-from vb.rtp.masks import every, some
+from vb.mixer.frames import Slots
+from vb.rtp.masks import every, some, true_places
 
 _EXTENDED: Final = 0x90
 """First byte of a packet with an extension and neither contributors nor padding."""
@@ -67,8 +67,7 @@ def skip_extensions(
     slots, lengths = batch.slots[start:stop], batch.lengths[start:stop] - HEADER_BYTES
     words = seen.view(">u2")
     sizes = _INTRODUCTION_BYTES + 4 * words[:, _SIZE_WORD].astype(np.int64)
-    chosen &= trusted[slots] & (sizes <= lengths)
-    chosen &= heads[:, 1] - _FIRST_RTCP_TYPE >= _RTCP_TYPES
+    chosen &= trusted[slots] & (sizes <= lengths) & (heads[:, 1] - _FIRST_RTCP_TYPE >= _RTCP_TYPES)
     wanted = level_ids[slots]
     told = chosen & (wanted > 0) & (words[:, _FORM_WORD] == _ONE_BYTE_FORM)
     # Most have one element, the level, or it is the first one.
@@ -77,22 +76,31 @@ def skip_extensions(
         batch.levels[start:stop] = seen[:, _FIRST_ELEMENT + 1] & _LEVEL_MASK
     else:
         batch.levels[start:stop][first] = seen[first, _FIRST_ELEMENT + 1] & _LEVEL_MASK
-    others = true_places(told & ~first)
-    if others.size:
-        _read_levels(batch, start + others, sizes[others], wanted[others])
-    found = sizes[chosen]
-    for size in set(found.tolist()):
-        whole = found.size == stop - start and every(found == size)
-        same = slice(start, stop) if whole else start + true_places(chosen & (sizes == size))
-        ends = batch.lengths[same]
-        end = int(ends[ends.argmax()])
-        # The right side is a copy, so the overlap does no harm.
-        moved = batch.matrix[same, HEADER_BYTES + size : end].copy()
-        batch.matrix[same, HEADER_BYTES : end - size] = moved
-        batch.lengths[same] -= size
-        batch.matrix[same, 0] = _PLAIN
+        others = true_places(told & ~first)
+        if others.size:
+            _read_levels(batch, start + others, sizes[others], wanted[others])
+    different = set(sizes.tolist())
+    if len(different) == 1 and every(chosen):
+        _cut_out(batch, slice(start, stop), different.pop())
+        heads[:, 0] = _PLAIN
+        return heads
+    for size in different:
+        same = true_places(chosen & (sizes == size))
+        if same.size:
+            _cut_out(batch, start + same, size)
     heads[chosen, 0] = _PLAIN
     return heads
+
+
+def _cut_out(batch: Batch, rows: Slots | slice, size: int) -> None:
+    """Take extensions of one size, with what introduces them, out of some rows."""
+    ends = batch.lengths[rows]
+    end = int(ends[ends.argmax()])
+    # The right side is a copy, so the overlap does no harm.
+    moved = batch.matrix[rows, HEADER_BYTES + size : end].copy()
+    batch.matrix[rows, HEADER_BYTES : end - size] = moved
+    batch.lengths[rows] = ends - size
+    batch.matrix[rows, 0] = _PLAIN
 
 
 def _read_levels(batch: Batch, rows: Slots, sizes: Slots, wanted: NDArray[np.uint8]) -> None:

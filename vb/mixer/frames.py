@@ -43,9 +43,3 @@ class FrameSink(Protocol):
 def samples_per_tick(rate_hz: int) -> int:
     """Return the length of a 20 ms frame."""
     return rate_hz // TICKS_PER_S
-
-
-def true_places(mask: NDArray[np.bool_]) -> Slots:
-    """Return where a mask of one dimension is true, as `np.flatnonzero` does in three times the time."""
-    found: Slots = mask.nonzero()[0]
-    return found

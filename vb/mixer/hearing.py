@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from vb.mixer.frames import Slots, true_places
+from vb.mixer.frames import Slots
+from vb.rtp.masks import true_places
 
 if TYPE_CHECKING:
     from vb.mixer.layout import Block, MixClass

@@ -29,13 +29,13 @@ from vb.mixer.columns import (
 from vb.mixer.core import PlaneCore
 from vb.mixer.demux import MAX_AGE_S, PLAIN_FIRST_BYTE, Demux
 from vb.mixer.extensions import SILENT_LEVEL, skip_extensions
-from vb.mixer.frames import TICKS_PER_S, Slots, true_places
+from vb.mixer.frames import TICKS_PER_S, Slots
 from vb.mixer.port import MAX_EVENTS, RtpPort
 from vb.mixer.resting import MAX_BYTES
 from vb.mixer.streams import OPUS_FRAME_MS, StreamReceiver
 from vb.rtp.arrival import Headers
 from vb.rtp.digits import EventPacket
-from vb.rtp.masks import every, some
+from vb.rtp.masks import every, some, true_places
 
 _TABLED_HZ: Final = 8000
 _OPUS_HZ: Final = 48000
@@ -225,10 +225,10 @@ class Ingest:
             other = keep & ~headers.audio
             if some(other):
                 self._sort_out(batch, rows[other], headers.at(other), heads[other])
-            silent = keep & (kinds == STREAM) & (headers.lengths == 0)
-            if some(silent):
-                self._note_silent(batch, audio.at(silent))
-            audio = audio.at(usable)
+            silent = true_places(keep & (kinds == STREAM) & (headers.lengths == 0))
+            if silent.size:
+                self._note_silent(batch, rows[silent], slots[silent], types[silent])
+            audio = audio.at(true_places(usable))
         if audio.slots.size:
             self._place(batch, audio, tick_at)
 
@@ -383,12 +383,13 @@ class Ingest:
         # A first byte with two zeros at its end says that the packet is one frame.
         heads = batch.matrix[rows, HEADER_BYTES]
         single = streamed & (opus_hz > 0) & (heads & 3 == 0)
-        sounds = single & (lengths > DTX_MAX_BYTES)
-        if every(sounds):
-            whole: Slots = (OPUS_FRAME_MS[heads >> 3] * opus_hz / 1000).astype(np.int64)
+        whole: Slots = (OPUS_FRAME_MS[heads >> 3] * opus_hz / 1000).astype(np.int64)
+        sounds = lengths > DTX_MAX_BYTES
+        if not every(sounds):
+            whole *= sounds
+        if every(single):
             return whole
-        samples = np.where((kinds == ULAW) | (kinds == ALAW), lengths, 0)
-        samples[sounds] = OPUS_FRAME_MS[heads[sounds] >> 3] * opus_hz[sounds] / 1000
+        samples = np.where(single, whole, np.where((kinds == ULAW) | (kinds == ALAW), lengths, 0))
         for i in true_places(streamed & ~single).tolist():
             stream, payload_type = self._core.streams[slots[i]], int(types[i])
             if stream is not None:
@@ -397,21 +398,21 @@ class Ingest:
                     samples[i] = stream.length(payload_type, payload)
         return samples
 
-    def _note_silent(self, batch: Batch, packets: _Audio) -> None:
+    def _note_silent(self, batch: Batch, rows: Slots, slots: Slots, types: NDArray[np.uint8]) -> None:
         """Tell pauses of codecs with state from damaged packets."""
         columns = self._core.columns
-        small = batch.lengths[packets.rows] <= HEADER_BYTES + DTX_MAX_BYTES
-        pauses = small & (columns.opus_hz[packets.slots] > 0)
-        columns.gap[packets.slots[pauses]] = GAP_NOISE
+        small = batch.lengths[rows] <= HEADER_BYTES + DTX_MAX_BYTES
+        pauses = small & (columns.opus_hz[slots] > 0)
+        columns.gap[slots[pauses]] = GAP_NOISE
         if every(pauses):
             return
         for i in true_places(~pauses).tolist():
-            slot = int(packets.slots[i])
+            slot = int(slots[i])
             stream = self._core.streams[slot]
             if stream is None:
                 continue
-            payload = self._payload(batch, int(packets.rows[i]))
-            if stream.is_pause(int(packets.types[i]), payload):
+            payload = self._payload(batch, int(rows[i]))
+            if stream.is_pause(int(types[i]), payload):
                 columns.gap[slot] = GAP_NOISE
             else:
                 columns.damaged[slot] += 1

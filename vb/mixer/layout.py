@@ -18,11 +18,12 @@ from numpy.typing import NDArray
 from vb.mixer.columns import HANDLE_BITS
 from vb.mixer.core import PlaneCore
 from vb.mixer.facts import NO_FORMAT, PortFacts
-from vb.mixer.frames import RATES_HZ, Mix, Pcm, Slots, samples_per_tick, true_places
+from vb.mixer.frames import RATES_HZ, Mix, Pcm, Slots, samples_per_tick
 from vb.mixer.hearing import Hearing, compact, hearing_of
 from vb.mixer.plan import MixPlan
 from vb.mixer.port import Port, RtpPort, StreamPort
 from vb.mixer.sharing import NEVER, NO_KIND, SETTLED_TABLED_TICKS, SETTLED_TICKS, Sharers
+from vb.rtp.masks import true_places
 
 Rows: TypeAlias = Slots | slice
 _PASS_HZ = 8000

@@ -15,13 +15,13 @@ from numpy.typing import NDArray
 
 from vb.codecs.resample import Resampler, to_pcm
 from vb.mixer.core import PlaneCore
-from vb.mixer.frames import RATES_HZ, FrameSink, FrameSource, Mix, Pcm, Slots, samples_per_tick, true_places
+from vb.mixer.frames import RATES_HZ, FrameSink, FrameSource, Mix, Pcm, Slots, samples_per_tick
 from vb.mixer.guard import push_frame, take_frame
 from vb.mixer.hearing import Hearing, rows_of
 from vb.mixer.layout import Block, Layout, MixClass, RoomRows
 from vb.mixer.noise import comfort_noise
 from vb.mixer.port import Port
-from vb.rtp.masks import some
+from vb.rtp.masks import some, true_places
 
 _LOWEST: Final = -32768.0
 _HIGHEST: Final = 32767.0
@@ -93,7 +93,8 @@ class Mixer:
             mix_class = hearing.told
             slots = mix_class.slots
         # Of a pair each hears one voice, which needs no limit.
-        np.clip(heard[mix_class.pair_rows :], _LOWEST, _HIGHEST, out=heard[mix_class.pair_rows :])
+        mixed = heard[mix_class.pair_rows :]
+        mixed.clip(_LOWEST, _HIGHEST, out=mixed)
         shut = columns.shut[slots]
         if some(shut):
             heard[shut] = 0.0
@@ -282,7 +283,7 @@ class Mixer:
                 frame = take_frame(source, mix_class.rate_hz, failed)
                 if frame is not None and not shut[row]:
                     heard[row] += frame
-            np.clip(heard[row], _LOWEST, _HIGHEST, out=heard[row])
+            heard[row].clip(_LOWEST, _HIGHEST, out=heard[row])
 
     def play_unheard(self, ports: Iterable[Port]) -> None:
         """Let the playback of ports without a codec go on in real time; its audio goes nowhere.

@@ -20,7 +20,7 @@ from vb.mixer.demux import Demux
 from vb.mixer.due import decode_due
 from vb.mixer.egress import Egress
 from vb.mixer.facts import PortFacts
-from vb.mixer.frames import RATES_HZ, TICKS_PER_S, FrameSink, FrameSource, true_places
+from vb.mixer.frames import RATES_HZ, TICKS_PER_S, FrameSink, FrameSource
 from vb.mixer.hands import Hands, OneHand
 from vb.mixer.ingest import Ingest
 from vb.mixer.layout import Layout, compile_layout, slots_of
@@ -31,7 +31,7 @@ from vb.mixer.playback import Playback
 from vb.mixer.port import RtpPort, StreamPort
 from vb.mixer.stats import PlaneStatistics
 from vb.rtp.latching import SILENCE_S
-from vb.rtp.masks import some
+from vb.rtp.masks import some, true_places
 from vb.rtp.playout import PlayoutSettings
 
 CAPACITY: Final = 4096

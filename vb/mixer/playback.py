@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 
 from vb.mixer.columns import GAP_CONCEAL, GAP_NOISE
 from vb.mixer.core import PlaneCore
-from vb.mixer.frames import Pcm, Slots, true_places
+from vb.mixer.frames import Pcm, Slots
 from vb.mixer.layout import Bank
 from vb.mixer.noise import comfort_noise
-from vb.rtp.masks import every, some
+from vb.rtp.masks import every, some, true_places
 from vb.rtp.playout import DROP, INSERT
 from vb.rtp.ring import HOLE, PcmRings
 

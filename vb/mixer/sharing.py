@@ -21,9 +21,9 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from vb.mixer.frames import Slots, true_places
+from vb.mixer.frames import Slots
 from vb.mixer.hearing import Hearing, hearing_of
-from vb.rtp.masks import every, some
+from vb.rtp.masks import every, some, true_places
 
 if TYPE_CHECKING:
     from vb.codecs.resample import Resampler

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vb.codecs.pcm import VOICED_RMS
-from vb.mixer.frames import Mix, Pcm, Slots, true_places
-from vb.rtp.masks import every, some
+from vb.mixer.frames import Mix, Pcm, Slots
+from vb.rtp.masks import every, some, true_places
 
 START_FRAMES: Final = 3
 STOP_FRAMES: Final = 15

@@ -8,10 +8,10 @@ import numpy as np
 
 from vb.mixer.batch import Batch
 from vb.mixer.columns import MAX_PACKET_BYTES
-from vb.mixer.frames import Slots, true_places
+from vb.mixer.frames import Slots
 from vb.mixer.srtp_transform import SrtpTransform
 from vb.mixer.transform import MAX_TRAILER_BYTES, REFUSED, PacketTransform
-from vb.rtp.masks import every, some
+from vb.rtp.masks import every, some, true_places
 from vb.webrtc.srtp import Rows, Srtp, protect_rows, unprotect_rows
 
 if TYPE_CHECKING:
@@ -90,13 +90,14 @@ class Transforms:
     def receive(self, batch: Batch, count: int) -> None:
         """Restore the RTP and RTCP packets of a batch; STUN and DTLS are left as they came (RFC 7983)."""
         first, second, slots = batch.matrix[:count, 0], batch.matrix[:count, 1], batch.slots[:count]
-        mine = self._has_one[slots] & (first >> 6 == 2) & (batch.lengths[:count] > 1)
+        packets = (first >> 6 == 2) & (batch.lengths[:count] > 1)
         rtcp = second - _FIRST_RTCP_TYPE < _RTCP_TYPES
-        many = true_places(mine & self._has_srtp[slots] & ~rtcp)
+        many = true_places(packets & self._has_srtp[slots] & ~rtcp)
         if many.size:
             self._unprotect(batch, many)
-        if many.size == np.count_nonzero(mine):
-            return
+            if many.size == count:
+                return
+        mine = packets & self._has_one[slots]
         mine[many] = False
         rows = true_places(mine)
         for row, slot, is_rtcp in zip(rows.tolist(), slots[rows].tolist(), rtcp[rows].tolist(), strict=True):

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vb.rtp.former import FormerSources
-from vb.rtp.masks import every, some
+from vb.rtp.masks import every, some, true_places
 from vb.rtp.placing import StreamPlaces
 from vb.rtp.sequence import MAX_DROPOUT, difference16, difference32
 from vb.rtp.stats import ReceptionSnapshot
@@ -152,7 +152,7 @@ class Arrivals:
             return None
         others &= self.active[slots]
         aside = others & ~headers.audio
-        for i in np.flatnonzero(others & headers.audio).tolist():
+        for i in true_places(others & headers.audio).tolist():
             slot = int(slots[i])
             silent_s = float(headers.arrival_s[i] - self._places.arrival_s[slot])
             if self._former.is_over(slot, int(headers.ssrc[i]), int(self.received[slot]), silent_s):
@@ -179,12 +179,12 @@ class Arrivals:
             self._start(headers.at(fresh))
         step = (headers.sequence - self._highest[slots].astype(np.uint16)).astype(np.int16)
         ticks = self._places.ticks(slots, headers.timestamp)
-        keep = np.ones(slots.size, np.bool_)
+        keep = ~np.zeros(slots.size, np.bool_)
         # Most often each packet is the very next one of its leg, and then none is far off, lost or known.
         in_row = every(step == 1)
         far = None if in_row else self._far(headers, step, ticks)
         if far is not None and some(far):
-            self._judge_jumps(headers, np.flatnonzero(far), keep, fresh, step)
+            self._judge_jumps(headers, true_places(far), keep, fresh, step)
         elif self._suspects:
             for slot in slots.tolist():
                 self._suspects.pop(slot, None)
@@ -213,7 +213,7 @@ class Arrivals:
     def _start(self, headers: Headers) -> None:
         """Begin to count new sources (media rule 6); their first packet looks like the next in sequence."""
         slots = headers.slots
-        for i in np.flatnonzero(self.active[slots]).tolist():
+        for i in true_places(self.active[slots]).tolist():
             slot = int(slots[i])
             self._former.replace(slot, int(self.ssrc[slot]), int(headers.ssrc[i]))
         self.active[slots] = True
@@ -269,7 +269,7 @@ class Arrivals:
         if every(step == 1) and every(keep):
             self._count_next(slots)
             return
-        for i in np.flatnonzero(keep).tolist():
+        for i in true_places(keep).tolist():
             slot, move = int(slots[i]), int(step[i])
             seen = int(self._seen[slot])
             self.received[slot] += 1

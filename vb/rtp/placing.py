@@ -15,7 +15,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from vb.rtp.masks import every, some
+from vb.rtp.masks import every, some, true_places
 
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
@@ -109,7 +109,7 @@ class StreamPlaces:
             slots: the legs, none twice.
             steps: how far each sequence number is from the highest before it.
             ticks: distance in timestamps from the newest audio packet.
-            lengths: samples of each packet, none for what is no audio.
+            lengths: samples of each packet, none for what is no audio; where that lies means nothing.
             arrival_s: when each came.
             in_row: whether all steps were known to be 1.
         """
@@ -120,13 +120,15 @@ class StreamPlaces:
         if not (in_row or every(steps == 1)):
             shift = np.where(steps > 0, (steps - 1) * lengths, steps * lengths - length)
             expected, off = expected + shift, off - shift
-        sure = (np.abs(off) <= self._reach[slots]) & (lengths > 0)
+        doubted = np.abs(off) > self._reach[slots]
         if self._watched:
-            sure &= ~self._watching[slots]
-        self._sure = every(sure)
+            doubted |= self._watching[slots] | (lengths == 0)
+        else:
+            doubted &= lengths > 0  # where a pause lies is asked by nobody
+        self._sure = not some(doubted)
         if self._sure:
             return expected
-        doubtful = np.flatnonzero(~sure)
+        doubtful = true_places(doubted)
         positions = expected.copy()
         positions[doubtful] = self._settle(
             slots[doubtful],
@@ -171,7 +173,7 @@ class StreamPlaces:
         led = self.by_sequence[slots] & (lengths > 0)
         if some(led):
             positions[led] = np.where(linked, expected, end)[led]
-        for i in np.flatnonzero(linked & (steps == 1)).tolist():
+        for i in true_places(linked & (steps == 1)).tolist():
             self._judge(int(slots[i]), bool(odd[i]), float(elapsed[i]), int(advance[i]), int(off[i]))
         return positions
 
@@ -182,9 +184,9 @@ class StreamPlaces:
 
         They are all or some of those that were placed last.
         """
-        audio = lengths > 0
-        if not every(audio):
-            self._reach[slots[~audio]] = -1
+        audio = true_places(lengths > 0)
+        if audio.size < slots.size:
+            self._reach[slots[lengths == 0]] = -1
             slots, timestamps, positions = slots[audio], timestamps[audio], positions[audio]
             lengths, arrival_s = lengths[audio], arrival_s[audio]
         self._timestamp[slots] = timestamps

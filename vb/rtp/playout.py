@@ -19,7 +19,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from vb.rtp.masks import every, some
+from vb.rtp.masks import every, some, true_places
 
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
@@ -171,7 +171,7 @@ class Playout:
         over = ahead + lengths > self._limit(slots)
         if some(over):
             self._skip_ahead(slots[over], positions[over] + lengths[over], tick_at)
-        keep = np.ones(slots.size, np.bool_) if late is None else ~late
+        keep = ~behind if late is None else ~late
         end = self.end[slots]
         gap = keep & (positions > end)
         if some(gap):
@@ -242,7 +242,7 @@ class Playout:
         """List what is missing between the end of what came before and those packets that have a gap."""
         leaping = gap & (steps == 1)
         self._close_up(slots[leaping], positions[leaping], tick_at)
-        for i in np.flatnonzero(gap).tolist():
+        for i in true_places(gap).tolist():
             slot = int(slots[i])
             start = max(int(end[i]), int(self.next[slot] - 2 * self.width[slot]))
             holes.append((slot, start, int(positions[i])))

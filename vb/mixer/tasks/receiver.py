@@ -25,6 +25,9 @@ _CONTROL_BYTES: Final = socket.CMSG_SPACE(16)
 _SCM_TIMESTAMPNS: Final = 35
 _NS_PER_S: Final = 1_000_000_000
 _IS_SIZE: Final = (0).__le__
+# Plain numbers: numpy and ctypes take several times as long over a member of an enumeration.
+_DONT_WAIT: Final = int(socket.MSG_DONTWAIT)
+_CUT_OFF: Final = int(socket.MSG_TRUNC)
 
 
 class _MessageHeader(ctypes.Structure):
@@ -98,7 +101,7 @@ class Receiver:
             The lengths of the packets; when they are fewer than the sockets, the next one failed: `errno`.
         """
         # The loop is one of the interpreter's own iterators; in bytecode it would cost half as much again.
-        sizes = map(_recvmsg, handles, islice(self._pointers, row, None), repeat(socket.MSG_DONTWAIT))
+        sizes = map(_recvmsg, handles, islice(self._pointers, row, None), repeat(_DONT_WAIT))
         return list(takewhile(_IS_SIZE, sizes))
 
     @property
@@ -114,7 +117,7 @@ class Receiver:
         np.multiply(seconds, _NS_PER_S, out=stamps_ns)
         stamps_ns += nanoseconds
         stamps_ns *= stamped
-        cut: NDArray[np.int64] = (self._flags[:count] & socket.MSG_TRUNC).nonzero()[0]
+        cut: NDArray[np.int64] = (self._flags[:count] & _CUT_OFF).nonzero()[0]
         self._reset(count)
         return cut
 
