@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import asdict
+from functools import partial
 from typing import Literal, Protocol
 
 import structlog
@@ -124,16 +125,22 @@ class RtcConnection:
         return restart
 
     @asynccontextmanager
-    async def tasks(self, contain: Contain, on_digit: Callable[[str, float], None]) -> AsyncIterator[None]:
+    async def tasks(
+        self,
+        contain: Contain,
+        failed: Callable[[str, Exception], None],
+        on_digit: Callable[[str, float], None],
+    ) -> AsyncIterator[None]:
         """Serve RTP and look for candidates inside the block; its end leaves the plane.
 
         Args:
             contain: runs each task.
+            failed: told of a fault of what others do for the leg, by its name; ends the leg.
             on_digit: told each digit of the peer, and for how many seconds its key was down.
         """
         try:
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(contain, "rtp", lambda: self.media.run(on_digit))
+                self.media.serve(on_digit, partial(failed, "rtp"))
                 nursery.start_soon(contain, "gathering", self.gathering.run)
                 try:
                     yield

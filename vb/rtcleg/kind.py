@@ -30,6 +30,7 @@ from vb.rtcleg.leg import LEG_TYPE, RtcLeg, answer_offer, read_offer
 from vb.rtcleg.media import RtcMedia, open_media
 from vb.rtcleg.second_family import SecondSocket, open_second
 from vb.rtp.ports import PortsExhausted
+from vb.rtp.tasks import RtpKeeper
 from vb.sip.tasks.resolve import advertised_host
 from vb.webrtc.candidate import local_candidate
 from vb.webrtc.negotiation import PeerOffer, WebRtcNegotiation
@@ -55,6 +56,7 @@ class RtcLegs:
         servers: STUN and TURN servers.
         external: addresses that are told in place of our own; empty for none.
         names: looks up those servers.
+        keeper: serves the RTCP and the digits of its legs.
 
     Raises:
         ConfigError: settings that cannot be used.
@@ -72,6 +74,7 @@ class RtcLegs:
             raise ConfigError(f"ICE_SERVERS: {exc}") from None
         self.external = () if config.external_ips == (AUTO,) else config.external_ips
         self.names = NameLookup("ice", at_once=_LOOKUPS_AT_ONCE, lookup=engine.look_up)
+        self.keeper = RtpKeeper()
         self._live: set[RtcConnection] = set()
         self._dropped: Counter[str] = Counter()
 
@@ -84,7 +87,7 @@ class RtcLegs:
         raise BadRequest("type: a WebRTC leg begins with an offer, see webrtc_offer")
 
     async def run(self, *, task_status: trio.TaskStatus[Sequence[str]] = trio.TASK_STATUS_IGNORED) -> None:
-        """Find out how we look from outside, and wait."""
+        """Find out how we look from outside, and serve RTP until cancelled."""
         if self.engine.config.webrtc.external_ips == (AUTO,):
             bind = self._bind_host
             found = await find_external(
@@ -93,7 +96,7 @@ class RtcLegs:
             self.external = () if found is None else (found,)
             log.info("external address", found=found)
         task_status.started(())
-        await trio.sleep_forever()
+        await self.keeper.run()
 
     def readings(self) -> Iterator[Reading]:
         """Give the figures of WebRTC for the metrics."""
@@ -215,7 +218,7 @@ class RtcLegs:
         """
         engine, bind = self.engine, self._bind_host
         with (
-            open_media(engine, bind, ssrc=negotiation.ssrc, cname=negotiation.cname) as media,
+            open_media(engine, self.keeper, bind, ssrc=negotiation.ssrc, cname=negotiation.cname) as media,
             self._second(media) as second,
         ):
             port = media.endpoint.rtp_port

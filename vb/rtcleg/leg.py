@@ -102,7 +102,7 @@ class RtcLeg(RtcDigits):
         await trio.lowlevel.checkpoint()
 
     def _media_tasks(self) -> AbstractAsyncContextManager[None]:
-        return self.connection.tasks(self.contain, self.digit_received)
+        return self.connection.tasks(self.contain, self.failed, self.digit_received)
 
     # -- the connection ------------------------------------------------------------------------------------
 

@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
+import trio
+
 from vb.engine import Engine
 from vb.errors import Unavailable
 from vb.ids import IdSource
@@ -13,7 +15,7 @@ from vb.mixer.columns import PlaneFull
 from vb.mixer.port import RtpPort
 from vb.mixer.srtp_transform import SrtpTransform
 from vb.rtp.ports import PortsExhausted
-from vb.rtp.tasks import RtpEndpoint, RtpTiming, bind_endpoint, run_rtp
+from vb.rtp.tasks import KeptService, RtpEndpoint, RtpKeeper, RtpService, RtpTiming, bind_endpoint
 from vb.sdp.negotiate import Agreed
 from vb.sdp.stream import MediaAddress
 from vb.webrtc.dtls import SrtpKeys
@@ -27,14 +29,19 @@ class RtcMedia:
     Args:
         endpoint: the bound sockets, of which RTP, RTCP, STUN and DTLS share the first.
         port: its attachment to the plane.
+        keeper: serves its RTCP and digits.
         ids: source of random RTCP intervals.
         cname: our name in RTCP.
     """
 
-    def __init__(self, endpoint: RtpEndpoint, port: RtpPort, *, ids: IdSource, cname: str) -> None:
+    def __init__(
+        self, endpoint: RtpEndpoint, port: RtpPort, keeper: RtpKeeper, *, ids: IdSource, cname: str
+    ) -> None:
         self.endpoint = endpoint
         self.port = port
         self.srtp: Srtp | None = None
+        self._keeper = keeper
+        self._served: tuple[RtpService, KeptService] | None = None
         self._ids = ids
         self._cname = cname
         self._agreed: Agreed | None = None
@@ -67,9 +74,14 @@ class RtcMedia:
         self.port.configure(replace(self._agreed, remote_rtp=remote, remote_rtcp=remote))
         self.port.sending = True
 
-    async def run(self, on_digit: Callable[[str, float], None]) -> None:
-        """Serve RTCP and digits; the peer's consent, not its silence, ends the leg."""
-        await run_rtp(
+    def serve(self, on_digit: Callable[[str, float], None], on_fault: Callable[[Exception], None]) -> None:
+        """Serve RTCP and digits until `close`, without waiting.
+
+        Args:
+            on_digit: told each digit once, and for how many seconds its key was down.
+            on_fault: called with a fault, after which nothing is served.
+        """
+        service = RtpService(
             self.endpoint,
             self.port,
             cname=self._cname,
@@ -77,18 +89,29 @@ class RtcMedia:
             on_digit=on_digit,
             timing=RtpTiming(timeout_s=0.0),
         )
+        self._served = service, self._keeper.serve(service, on_silence=_nothing, on_fault=on_fault)
 
     def close(self) -> None:
-        """Leave the plane: no packet goes out from now on."""
+        """Say goodbye and leave the plane: no packet goes out from now on."""
+        if self._served is not None:
+            service, kept = self._served
+            self._served = None  # it knows the leg
+            kept.stop()
+            service.goodbye(trio.current_time())
         self.port.close()
 
 
+def _nothing() -> None:
+    """The peer's consent, not its silence, ends the leg."""
+
+
 @contextmanager
-def open_media(engine: Engine, host: str, *, ssrc: int, cname: str) -> Iterator[RtcMedia]:
+def open_media(engine: Engine, keeper: RtpKeeper, host: str, *, ssrc: int, cname: str) -> Iterator[RtcMedia]:
     """Hold sockets and a place in the plane inside the block.
 
     Args:
         engine: the server.
+        keeper: serves its RTCP and digits.
         host: address to bind.
         ssrc: of what we send.
         cname: our name in RTCP.
@@ -107,7 +130,7 @@ def open_media(engine: Engine, host: str, *, ssrc: int, cname: str) -> Iterator[
             raise Unavailable(str(exc)) from None
         port.ssrc = ssrc
         port.authenticated = True
-        media = RtcMedia(endpoint, port, ids=engine.ids, cname=cname)
+        media = RtcMedia(endpoint, port, keeper, ids=engine.ids, cname=cname)
         try:
             yield media
         finally:

@@ -148,7 +148,7 @@ class WhatsAppLeg(RtcDigits):
 
     @asynccontextmanager
     async def _media_tasks(self) -> AsyncIterator[None]:
-        async with self.connection.tasks(self.contain, self.digit_received):
+        async with self.connection.tasks(self.contain, self.failed, self.digit_received):
             self.start_soon(self.contain, "transport", self.connection.transport.run)
             if self.options.ring_timeout_s:
                 self.start_soon(self.contain, "ring timer", self._ring_timer)

@@ -18,7 +18,7 @@ from vb.rtp.digits import EventPacket
 from vb.rtp.media_port import RtcpDatagram
 from vb.rtp.ports import PortPool
 from vb.rtp.rtcp import parse_rtcp
-from vb.rtp.tasks import RtpEndpoint, RtpTiming, bind_endpoint, run_rtp
+from vb.rtp.tasks import RtpEndpoint, RtpKeeper, RtpService, RtpTiming, bind_endpoint
 from vb.sdp.bandwidth import RtcpUse
 
 HOST = "127.0.0.1"
@@ -36,19 +36,30 @@ class Leg:
         self.port: RtpPort = self.world.phone(configured=False).port
         self.digits: list[str] = []
         self.lasted_s: list[float] = []
+        self.faults: list[Exception] = []
         self.timing = timing
         self.ended_at = -1.0
 
     async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
-        await run_rtp(
+        keeper, silent = RtpKeeper(), trio.Event()
+        service = RtpService(
             self.endpoint,
             self.port,
             cname="leg@vb",
             ids=SequentialIds(),
             on_digit=self.take_digit,
-            timing=self.timing,
-            task_status=task_status,
+            timing=self.timing or RtpTiming(),
         )
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(keeper.run)
+            kept = keeper.serve(service, on_silence=silent.set, on_fault=self.faults.append)
+            task_status.started()
+            try:
+                await silent.wait()
+            finally:
+                kept.stop()
+                service.goodbye(trio.current_time())
+            nursery.cancel_scope.cancel()
         self.ended_at = trio.current_time()
 
     def take_digit(self, digit: str, lasted_s: float) -> None:
@@ -88,6 +99,7 @@ async def leg(timing: RtpTiming | None = None, **settings: bool | str) -> AsyncI
         yield subject
         nursery.cancel_scope.cancel()
     subject.close()
+    assert subject.faults == []
 
 
 async def test_reports_go_out_about_every_five_seconds(autojump_clock: MockClock) -> None:

@@ -3,7 +3,7 @@
 from vb.rtp.tasks.endpoint import RtpEndpoint, bind_endpoint, open_endpoint
 from vb.rtp.tasks.keeper import KeptService, RtpKeeper
 from vb.rtp.tasks.rtt import TextStream
-from vb.rtp.tasks.session import RtpService, RtpTiming, run_rtp
+from vb.rtp.tasks.session import RtpService, RtpTiming
 
 __all__ = [
     "KeptService",
@@ -14,5 +14,4 @@ __all__ = [
     "TextStream",
     "bind_endpoint",
     "open_endpoint",
-    "run_rtp",
 ]

@@ -16,7 +16,6 @@ from vb.rtp.media_port import MediaPort
 from vb.rtp.rtcp_session import RtcpSession
 from vb.rtp.tasks.endpoint import RtpEndpoint
 from vb.sdp.negotiate import Agreed
-from vb.turns import at_leisure
 
 _USUAL_EVENT_CLOCK_HZ: Final = 8000
 
@@ -69,32 +68,15 @@ class RtpService:
         self._keep_alive_at = now + timing.keep_alive_s
         self._watched_since: float | None = None
         self._gone = False
-        self._woken = trio.Event()
-        port.wake = self._wake
 
     def on_wake(self, wake: Callable[[], None]) -> None:
-        """Have somebody else told, who calls `step` in place of `run`, that something has come or changed."""
+        """Say who is told that something has come or changed, and calls `step` then."""
         self._port.wake = wake
-
-    def _wake(self) -> None:
-        self._woken.set()
 
     @property
     def waits(self) -> bool:
         """Whether something has come for the next step."""
         return bool(self._port.events or self._port.rtcp)
-
-    async def run(self) -> None:
-        """Serve until cancelled; returns when the peer was silent for too long."""
-        while True:
-            now = trio.current_time()
-            deadline = self.step(now)
-            if deadline is None:
-                return
-            with trio.move_on_at(at_leisure(deadline, now)):
-                await self._woken.wait()
-            if self._woken.is_set():
-                self._woken = trio.Event()
 
     def step(self, now: float) -> float | None:
         """Do what is due and return when to come back, or None when the leg was silent for too long."""
@@ -201,37 +183,3 @@ class RtpService:
         packet = port.keep_alive()
         if packet is not None:
             self._endpoint.send_rtp(packet, address)
-
-
-async def run_rtp(
-    endpoint: RtpEndpoint,
-    port: MediaPort,
-    *,
-    cname: str,
-    ids: IdSource,
-    on_digit: Callable[[str, float], None],
-    timing: RtpTiming | None = None,
-    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
-) -> None:
-    """Serve a leg's RTP until it is cancelled; returns when the peer was silent for too long.
-
-    Args:
-        endpoint: the leg's sockets.
-        port: its attachment to the plane.
-        cname: our RTCP name of this leg.
-        ids: source of random report intervals.
-        on_digit: told each received digit once, in order, and for how many seconds its key was down; must
-            not wait.
-        timing: timers.
-        task_status: started when digits and RTCP are taken.
-
-    Cancellation: a goodbye goes out without waiting.
-    """
-    service = RtpService(
-        endpoint, port, cname=cname, ids=ids, on_digit=on_digit, timing=timing or RtpTiming()
-    )
-    task_status.started()
-    try:
-        await service.run()
-    finally:
-        service.goodbye(trio.current_time())
