@@ -18,7 +18,7 @@ from vb.errors import ConfigError, first_of
 from vb.history.arguments import add_parser
 from vb.local_speech.arguments import add_parser as add_models_parser
 from vb.log import configure_logging
-from vb.turns import after_beat
+from vb.turns import BEAT_S, after_beat
 
 if TYPE_CHECKING:
     from vb.engine import Engine
@@ -153,7 +153,7 @@ async def _collect_young(engine: Engine) -> None:
     """
     while True:
         pause_s = COLLECT_S if engine.legs.running or engine.plane.ports else COLLECT_IDLE_S
-        await trio.sleep_until(after_beat(trio.current_time() + pause_s))
+        await trio.sleep_until(after_beat(trio.current_time() + pause_s - BEAT_S))
         gc.collect(1)
 
 
