@@ -118,7 +118,7 @@ async def _observe(report: Report, name: str, bystanders: Bystanders, watch: Wat
     waited = f"waited at most {starved.longest_s * 1000:.0f} ms for a CPU"
     report.figure(name, f"{busy}, {waited}")
     bystanders.judge_probes(report, name, starved)
-    bystanders.judge_audio(report, name, (began, time.monotonic() - 0.1), starved)
+    await bystanders.judge_audio(report, name, (began, time.monotonic() - 0.1), starved)
     left = await bystanders.clear_strangers()
     bystanders.judge_events(report, name)
     peak = watch.take_peak()

@@ -20,6 +20,8 @@ from conformance.peers.srtp import Protection
 
 Address = tuple[str, int]
 MAX_PACKETS = 20_000
+NOTABLE_S = 0.002
+"""Packets that are sent later than this are remembered."""
 NAMES = {0: "PCMU", 8: "PCMA", 9: "G722", 111: "opus"}
 DIGITS = "0123456789*#ABCD"
 
@@ -36,6 +38,14 @@ class Packet:
     timestamp: int
     ssrc: int
     payload: bytes
+
+
+@dataclass(frozen=True)
+class Late:
+    """A packet that was sent `by_s` after it was due, at a time of the monotonic clock."""
+
+    at: float
+    by_s: float
 
 
 def parse_rtp(data: bytes, at: float, source: Address) -> Packet | None:
@@ -88,7 +98,7 @@ class RtpPeer:
         self.remote: Address | None = None
         self.received: deque[Packet] = deque(maxlen=MAX_PACKETS)
         self.rtcp: deque[bytes] = deque(maxlen=1000)
-        self.max_lateness_s = 0.0
+        self.late: deque[Late] = deque(maxlen=MAX_PACKETS)
         self.codec: PayloadCodec = make_codec("PCMU")
         self.packet_ms = 20
         self.stamp_as: Callable[[int], int] | None = None
@@ -176,7 +186,6 @@ class RtpPeer:
         while True:
             due += self.packet_ms / 1000
             await trio.sleep_until(due)
-            self.max_lateness_s = max(self.max_lateness_s, trio.current_time() - due)
             step = self.codec.clock_rate_hz * self.packet_ms // 1000
             self._timestamp = (self._timestamp + step) & 0xFFFFFFFF
             if self._talking and not self._digits_at_once:
@@ -186,6 +195,9 @@ class RtpPeer:
                 if self.stamp_as is not None:
                     timestamp = self.stamp_as(self._audio_packets)
                 self._audio_packets += 1
+                late_s = trio.current_time() - due
+                if late_s >= NOTABLE_S:
+                    self.late.append(Late(time.monotonic(), late_s))
                 await self._send(payload_type, timestamp, payload, self._marker)
                 self._marker = False
 

@@ -216,7 +216,7 @@ class Phone:
 
     Attributes:
         port: its leg.
-        hz: its tone, None for silence.
+        hz: its tone, None for silence, of `amplitude`.
         phase_s: how long before the tick its packets arrive.
         ppm: how much faster than ours its clock runs.
         shaken: by how many samples its timestamps are off at most.
@@ -226,6 +226,7 @@ class Phone:
     port: RtpPort
     source: Address
     hz: float | None = None
+    amplitude: float = 8000
     phase_s: float = 0.010
     ppm: float = 0.0
     shaken: int = 0
@@ -252,7 +253,7 @@ class Phone:
     def audio(self) -> Pcm:
         if self.hz is None:
             return np.zeros(self.samples, np.int16)
-        return tone(self.hz, self.samples, start=self.sample)
+        return tone(self.hz, self.samples, start=self.sample, amplitude=self.amplitude)
 
     def packet(self) -> bytes:
         off = self.sequence * 7919 % (2 * self.shaken + 1) - self.shaken

@@ -1,0 +1,272 @@
+"""What a caller heard of its partner's tone: each place where it is broken, and whether there is an excuse.
+
+A server cannot be blamed for three kinds of dents, and each is told by its own marks:
+
+* Our own sending was late just then, and later than at any time shortly before: playout ran dry, and waits
+  longer from now on.
+* The server was not let run, so that no packets came.
+* Playout gives back, a frame at a time, what it waits longer than it must since our sending was late; or it
+  puts one in, because packets came late again and again. One frame is faded into another: the tone goes on
+  a whole frame further, and nothing else changes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from conformance.peers.payload import make_codec
+from conformance.peers.rtp_peer import Late, Packet
+
+LEVEL_DB = -18.0
+MAX_LEVEL_ERROR_DB = 3.0
+CONTEXT_S = 0.1
+"""What must be known of the tone around that which is judged."""
+PAUSE_S = 0.05
+"""Packets further apart than this come from a server that was not let run."""
+LATE_S = 0.004
+"""Playout keeps this much in hand: sending of our own later than this may be heard."""
+GROWN_S = 5.0
+"""For so long at least playout waits for packets that are as late as the latest before."""
+BEFORE_LATE_S, AFTER_LATE_S = 0.1, 0.2
+"""Around a late packet: the windows, and the way to the server and back."""
+SHIFT_INTERVAL_S = 5.0
+"""Playout moves by a frame no more often than this."""
+FIRST_SHIFT_S = 18.0
+"""A frame is given back so long after the last late packet at most: it has to leave ten seconds of history,
+two seconds pass between decisions, and a decision waits five for a quiet moment that a tone never has."""
+NEXT_SHIFT_S = 13.0
+"""Each further frame is given back so long after the one before: five to settle, two and five again."""
+_RATE_HZ = 8000
+_FRAME = _RATE_HZ // 50
+_WINDOW = 2 * _FRAME
+_STEP = _FRAME // 2
+"""Windows so short and so close that a frame of silence breaks some, wherever it lies."""
+_MAX_TURN = 0.3
+"""Phase by which a tone that goes on may differ between two windows around one; in radians."""
+_OWN_WINDOW = _RATE_HZ // 10
+_ANCHOR = 3 * _FRAME
+"""What the tone is measured by on either side of a shift."""
+_SEARCH_STEP = 4
+_PHASE_TOLERANCE = 0.2
+_MAX_REST = 0.01
+"""Part of the tone's power that nowhere may be left when a shift is taken out: -20 dB."""
+_AMPLITUDE = 32768 * 10 ** (LEVEL_DB / 20) * 2**0.5
+
+LATE, PAUSE, SHIFT = "late", "pause", "shift"
+
+Samples = NDArray[np.float64]
+Waves = NDArray[np.complex128]
+
+
+@dataclass(frozen=True)
+class Dent:
+    """A stretch in which the level of a tone is off by more than allowed, or its phase moves.
+
+    Attributes:
+        began_at: monotonic time at which its first packet came; `ended_at`: at which its last one came.
+        level_db: the worst level in it, relative to what was sent.
+        excuse: LATE, PAUSE or SHIFT, or None.
+    """
+
+    began_at: float
+    ended_at: float
+    level_db: float
+    excuse: str | None
+
+    @property
+    def text(self) -> str:
+        """What it is, without its time."""
+        return f"{(self.ended_at - self.began_at) * 1000:.0f} ms at {self.level_db:+.1f} dB"
+
+
+@dataclass(frozen=True)
+class Heard:
+    """What one caller heard.
+
+    Attributes:
+        dents: where the partner's tone was broken.
+        worst_level_db: level of the partner's tone in the worst window, relative to what was sent.
+        own_db: level of the caller's own tone, relative to what it sends, in the upper quarter of windows; a
+            click has energy everywhere for a moment, an echo is there all the time.
+    """
+
+    packets: int
+    missing: int
+    strange: int
+    longest_gap_s: float
+    dents: tuple[Dent, ...]
+    worst_level_db: float
+    own_db: float
+
+    @classmethod
+    def of(
+        cls, packets: Sequence[Packet], late: Sequence[Late], codec_name: str, partner_hz: int, own_hz: int
+    ) -> Heard:
+        """Measure packets of G.711 in order of arrival.
+
+        The first and last CONTEXT_S are there to know what is around the rest.
+
+        Args:
+            late: what the partner sent late, in this time and a minute before.
+        """
+        if len(packets) < 2 * (_ANCHOR + 2 * _FRAME) // _FRAME:
+            never = Dent(0.0, 0.0, -99.0, None)
+            return cls(len(packets), 50, 0, 9.9, (never,), -99.0, -99.0)
+        codec = make_codec(codec_name)
+        first = packets[0]
+        steps = [((p.sequence - first.sequence + 0x8000) & 0xFFFF) - 0x8000 for p in packets]
+        offsets = np.unwrap(np.array(steps, float), period=65536).astype(int)
+        missing = int(offsets.max() - offsets.min() + 1 - len(set(offsets.tolist())))
+        strange = sum(p.ssrc != first.ssrc or p.payload_type != codec.payload_type for p in packets)
+        ours = [p for p in packets if p.payload_type == codec.payload_type]
+        pcm = codec.decode(b"".join(p.payload for p in ours)).astype(np.float64)
+        times = np.repeat([p.at for p in ours], [len(p.payload) for p in ours])
+        dents, worst = _dents(pcm, times, partner_hz, late)
+        own = _levels_db(_tones(pcm, own_hz, _OWN_WINDOW, _OWN_WINDOW))
+        return cls(
+            packets=len(packets),
+            missing=missing,
+            strange=strange,
+            longest_gap_s=max(b.at - a.at for a, b in pairwise(packets)),
+            dents=dents,
+            worst_level_db=worst,
+            own_db=float(np.percentile(own, 75)) if own.size else -99.0,
+        )
+
+    def count(self, excuse: str) -> int:
+        """How many dents have this excuse."""
+        return sum(dent.excuse == excuse for dent in self.dents)
+
+    @property
+    def broken(self) -> tuple[Dent, ...]:
+        """The dents without an excuse."""
+        return tuple(dent for dent in self.dents if dent.excuse is None)
+
+
+def _tones(pcm: Samples, hz: int, size: int, step: int) -> Waves:
+    """Amplitude and phase of a tone in each window; the phase stays while the tone goes on."""
+    if pcm.size < size:
+        return np.zeros(0, np.complex128)
+    windows = np.lib.stride_tricks.sliding_window_view(pcm, size)[::step]
+    shape = np.hanning(size)
+    turn = np.exp(-2j * np.pi * hz * np.arange(size) / _RATE_HZ) * shape / (shape.sum() / 2)
+    starts = np.arange(windows.shape[0]) * step
+    tones: Waves = (windows @ turn) * np.exp(-2j * np.pi * hz * starts / _RATE_HZ)
+    return tones
+
+
+def _levels_db(tones: Waves) -> Samples:
+    """Level of each, relative to the level that is sent."""
+    levels: Samples = 20 * np.log10(np.maximum(np.abs(tones), 1e-3) / _AMPLITUDE)
+    return levels
+
+
+def _dents(pcm: Samples, times: Samples, hz: int, late: Sequence[Late]) -> tuple[tuple[Dent, ...], float]:
+    """Return the dents of a tone and the worst level, but for what lies in the context alone."""
+    tones = _tones(pcm, hz, _WINDOW, _STEP)
+    levels = _levels_db(tones)
+    context = round(CONTEXT_S * _RATE_HZ) // _STEP
+    inner = levels[context : levels.size - context]
+    if not inner.size:
+        return (Dent(0.0, 0.0, -99.0, None),), -99.0
+    off = np.abs(levels) > MAX_LEVEL_ERROR_DB
+    off[1:-1] |= np.abs(np.angle(tones[2:] * tones[:-2].conj())) > _MAX_TURN
+    edges = np.flatnonzero(np.diff(np.concatenate(([False], off, [False]))))
+    dents = []
+    for start, stop in zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True):
+        if stop <= context or start >= levels.size - context:
+            continue
+        part = levels[start:stop]
+        begin, end = start * _STEP, (stop - 1) * _STEP + _WINDOW
+        excuse = _excuse(pcm, times, hz, begin, end, late)
+        level = float(part[np.argmax(np.abs(part))])
+        dents.append(Dent(float(times[begin]), float(times[end - 1]), level, excuse))
+    return _without_crowds(dents), float(inner[np.argmax(np.abs(inner))])
+
+
+def _without_crowds(dents: Sequence[Dent]) -> tuple[Dent, ...]:
+    """Take the excuse from shifts that follow each other too soon."""
+    shifts = [dent for dent in dents if dent.excuse == SHIFT]
+    crowd = {
+        id(dent) for a, b in pairwise(shifts) if b.began_at - a.began_at < SHIFT_INTERVAL_S for dent in (a, b)
+    }
+    return tuple(
+        Dent(dent.began_at, dent.ended_at, dent.level_db, None) if id(dent) in crowd else dent
+        for dent in dents
+    )
+
+
+def _excuse(pcm: Samples, times: Samples, hz: int, begin: int, end: int, late: Sequence[Late]) -> str | None:
+    began_at, ended_at = float(times[begin]), float(times[end - 1])
+    length_s = (end - begin - _WINDOW) / _RATE_HZ
+    if _was_late(began_at, ended_at, length_s, late):
+        return LATE
+    around = times[max(0, begin - _WINDOW) : end + _WINDOW]
+    pause_s = float(np.diff(around).max())
+    if pause_s >= PAUSE_S and length_s <= pause_s + 2 * _FRAME / _RATE_HZ:
+        return PAUSE
+    if _may_shift(began_at, late) and is_shift(pcm, hz, begin, end):
+        return SHIFT
+    return None
+
+
+def _was_late(began_at: float, ended_at: float, length_s: float, late: Sequence[Late]) -> bool:
+    """Tell whether a packet came that was later than those before it, and a dent of this length with it."""
+    for one in late:
+        if one.by_s < LATE_S or length_s > one.by_s + 2 * _FRAME / _RATE_HZ:
+            continue
+        if began_at < one.at - one.by_s - BEFORE_LATE_S or ended_at > one.at + AFTER_LATE_S:
+            continue
+        if not any(one.at - GROWN_S <= old.at < one.at and old.by_s >= one.by_s for old in late):
+            return True
+    return False
+
+
+def _may_shift(at: float, late: Sequence[Late]) -> bool:
+    """Tell whether playout may still have, or still miss, a frame since packets came late."""
+    return any(
+        0 <= at - one.at <= FIRST_SHIFT_S + (math.ceil(one.by_s * _RATE_HZ / _FRAME) - 1) * NEXT_SHIFT_S
+        for one in late
+    )
+
+
+def is_shift(pcm: Samples, hz: int, begin: int, end: int) -> bool:
+    """Tell whether a dent is one frame that is faded into the one after it or before it, and nothing else."""
+    start, stop = begin - _FRAME - _ANCHOR, end + _FRAME + _ANCHOR
+    if start < 0 or stop > pcm.size or end - begin > _FRAME + 2 * _WINDOW:
+        return False
+    wave = pcm[start:stop]
+    turn = np.exp(2j * np.pi * hz * np.arange(wave.size) / _RATE_HZ)
+    before, after = _tone(wave[:_ANCHOR], turn[:_ANCHOR]), _tone(wave[-_ANCHOR:], turn[-_ANCHOR:])
+    least, most = (_AMPLITUDE * 10 ** (sign * MAX_LEVEL_ERROR_DB / 20) for sign in (-1, 1))
+    if not (least < abs(before) < most and least < abs(after) < most):
+        return False
+    frame_phase = 2 * np.pi * hz * _FRAME / _RATE_HZ
+    step = np.angle(after / before * np.exp(1j * frame_phase * np.array([1, -1])))
+    if np.abs(step).min() > _PHASE_TOLERANCE:
+        return False
+    rests = [
+        _rest(wave, turn, before, after, faded)
+        for faded in range(_ANCHOR, wave.size - _ANCHOR - _FRAME + 1, _SEARCH_STEP)
+    ]
+    return min(rests) <= _MAX_REST
+
+
+def _tone(wave: Samples, turn: Waves) -> complex:
+    """Amplitude and phase of a tone, at the first place that `turn` knows of."""
+    shape = np.hanning(wave.size)
+    return complex((wave * shape) @ turn.conj() / (shape.sum() / 2))
+
+
+def _rest(wave: Samples, turn: Waves, before: complex, after: complex, faded: int) -> float:
+    """Part of the tone's power that is left in the worst 20 ms, if one frame is faded into another there."""
+    share = np.clip((np.arange(wave.size) - faded + 1) / _FRAME, 0.0, 1.0)
+    left = wave - ((before * (1 - share) + after * share) * turn).real
+    sums = np.concatenate(([0.0], np.cumsum(left**2)))
+    return float((sums[_FRAME:] - sums[:-_FRAME]).max()) / _FRAME / (abs(before) ** 2 / 2)

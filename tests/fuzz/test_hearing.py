@@ -1,0 +1,270 @@
+"""The fuzzer's judge: which dents of a tone have an excuse, and that all others are violations."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from conformance.peers.rtp_peer import Late, Packet
+from fuzz.hearing import LATE, LEVEL_DB, PAUSE, SHIFT, Heard
+from tests.mixer.support import Phone, World, to_alaw, to_ulaw
+
+HZ = 1570
+OWN_HZ = 1130
+FRAME = 160
+RATE_HZ = 8000
+HELD_UP_S = 0.061
+STEADY_TICKS = 400
+START = 1000.0
+AMPLITUDE = 32768 * 10 ** (LEVEL_DB / 20) * 2**0.5
+ADDRESS = ("192.0.2.1", 4000)
+Samples = NDArray[np.float64]
+
+
+def wave(seconds: float, *, hz: float = HZ, start: int = 0) -> Samples:
+    samples: Samples = AMPLITUDE * np.sin(2 * np.pi * hz * (start + np.arange(seconds * RATE_HZ)) / RATE_HZ)
+    return samples
+
+
+def packets_of(samples: Samples, *, codec: str = "PCMU") -> list[Packet]:
+    pcm = np.round(samples[: samples.size // FRAME * FRAME]).astype(np.int16)
+    payload, payload_type = (to_ulaw(pcm), 0) if codec == "PCMU" else (to_alaw(pcm), 8)
+    return [
+        Packet(
+            START + number * 0.02,
+            ADDRESS,
+            False,
+            payload_type,
+            number,
+            number * FRAME,
+            7,
+            payload[number * FRAME : (number + 1) * FRAME],
+        )
+        for number in range(pcm.size // FRAME)
+    ]
+
+
+def held_up(seconds_before: float, by_s: float = HELD_UP_S) -> list[Late]:
+    """Say that the partner's sending was held up so long before the stream."""
+    return [Late(START - seconds_before + 0.02 * k, by_s - 0.02 * k) for k in range(4) if by_s > 0.02 * k]
+
+
+def hear(samples: Samples, late: list[Late] | None = None, *, codec: str = "PCMU", hz: int = HZ) -> Heard:
+    return Heard.of(
+        packets_of(samples, codec=codec), held_up(5.0) if late is None else late, codec, hz, OWN_HZ
+    )
+
+
+def shifted(samples: Samples, at: int, frames: int = 1, *, faded: bool = True) -> Samples:
+    """Leave out `frames` at a sample, or repeat them where negative, as playout does it."""
+    fade = samples[at : at + FRAME].copy()
+    move = frames * FRAME
+    other = samples[at + move : at + move + FRAME]
+    ramp = np.arange(1, FRAME + 1) / FRAME if faded else 1.0
+    return np.concatenate([samples[:at], fade * (1 - ramp) + other * ramp, samples[at + move + FRAME :]])
+
+
+def excuses(heard: Heard) -> list[str | None]:
+    return [dent.excuse for dent in heard.dents]
+
+
+def hold_up(world: World, phone: Phone, seconds: float) -> list[Late]:
+    """Let all packets of a phone that are due within a time come at its end."""
+    assert phone.next_at is not None
+    release = phone.next_at + seconds
+    late = []
+    while phone.next_at <= release:
+        late.append(Late(release, release - phone.next_at))
+        world.io.arrive(phone.port.slot, phone.packet(), phone.source, release)
+        phone.next_at += 0.02
+    return late
+
+
+def listen_to(world: World, talker: Phone, listener: Phone, ticks: int) -> tuple[list[Packet], list[float]]:
+    """Run; what came, and when the server counted a shift."""
+    packets, shifts_at = [], []
+    for _ in range(ticks):
+        before = talker.port.statistics().shifts
+        listener.heard.clear()
+        world.run(1)
+        shifts_at += [world.tick_at] * (talker.port.statistics().shifts - before)
+        packets += [
+            Packet(
+                world.tick_at, ADDRESS, p.marker, p.payload_type, p.sequence, p.timestamp, p.ssrc, p.payload
+            )
+            for p in listener.heard
+        ]
+    return packets, shifts_at
+
+
+@pytest.mark.parametrize(("phase_s", "frames"), [(0.006, 3), (0.010, 3), (0.015, 3), (0.024, 2)])
+def test_a_hold_up_of_the_sender_is_given_back_frame_by_frame_and_each_is_told_from_a_fault(
+    phase_s: float, frames: int
+) -> None:
+    world = World()
+    talker, listener = world.phone(HZ, phase_s=phase_s, amplitude=AMPLITUDE), world.phone()
+    world.room(talker, listener)
+    world.run(STEADY_TICKS)
+    calm, _ = listen_to(world, talker, listener, 50)
+    late = hold_up(world, talker, HELD_UP_S)
+    at_once, none = listen_to(world, talker, listener, 250)
+    later, shifts_at = listen_to(world, talker, listener, 2000)
+    assert not none
+    assert len(shifts_at) == frames
+    assert shifts_at[0] - late[0].at <= 18.0
+    assert max(np.diff(shifts_at)) <= 13.0
+    heard = Heard.of(calm + at_once + later, late, "PCMU", HZ, OWN_HZ)
+    assert set(excuses(heard)) == {LATE, SHIFT}
+    dents = [dent for dent in heard.dents if dent.excuse == SHIFT]
+    assert len(dents) == frames
+    assert all(abs(dent.began_at - at) < 0.1 for dent, at in zip(dents, shifts_at, strict=True))
+    assert excuses(Heard.of(later, [], "PCMU", HZ, OWN_HZ)) == [None] * frames
+
+
+def test_a_packet_that_is_lost_while_playout_gives_back_stays_a_violation() -> None:
+    world = World()
+    talker, listener = world.phone(HZ, amplitude=AMPLITUDE), world.phone()
+    world.room(talker, listener)
+    world.run(STEADY_TICKS)
+    late = hold_up(world, talker, HELD_UP_S)
+    world.run(250)
+    before, _ = listen_to(world, talker, listener, 100)
+    talker.packet()
+    assert talker.next_at is not None
+    talker.next_at += 0.02
+    after, _ = listen_to(world, talker, listener, 100)
+    assert talker.port.statistics().concealed > 0
+    assert excuses(Heard.of(before + after, late, "PCMU", HZ, OWN_HZ)) == [None]
+
+
+def test_a_steady_tone_has_no_dents() -> None:
+    heard = hear(wave(10))
+    assert heard.dents == ()
+    assert abs(heard.worst_level_db) < 0.2
+    assert heard.own_db < -45
+
+
+@pytest.mark.parametrize("codec", ["PCMU", "PCMA"])
+@pytest.mark.parametrize("hz", [410, 690, 1130, 1570])
+@pytest.mark.parametrize("frames", [1, -1])
+@pytest.mark.parametrize("at", range(24000, 24160, 33))
+def test_a_frame_given_back_or_put_in_is_excused_wherever_it_lies(
+    at: int, frames: int, hz: int, codec: str
+) -> None:
+    heard = Heard.of(
+        packets_of(shifted(wave(8, hz=hz), at, frames), codec=codec), held_up(5.0), codec, hz, OWN_HZ
+    )
+    assert excuses(heard) == [SHIFT]
+
+
+def gap(samples: Samples, at: int, length: int) -> Samples:
+    samples = samples.copy()
+    samples[at : at + length] = 0
+    return samples
+
+
+def fading_repeat(samples: Samples, at: int, frames: int) -> Samples:
+    """Lose some frames, which are covered up with the one before."""
+    samples = samples.copy()
+    cover = np.tile(samples[at - FRAME : at], frames) * np.linspace(1, 1 - frames / 3, frames * FRAME)
+    samples[at : at + frames * FRAME] = cover
+    return samples
+
+
+def level_down(samples: Samples, at: int, length: int) -> Samples:
+    samples = samples.copy()
+    samples[at : at + length] *= 10 ** (-6 / 20)
+    return samples
+
+
+def other_tone(samples: Samples, at: int, length: int) -> Samples:
+    samples = samples.copy()
+    samples[at : at + length] = wave(length / RATE_HZ, hz=HZ + 200, start=at)
+    return samples
+
+
+FAULTS: dict[str, Callable[[Samples, int], Samples]] = {
+    "20 ms of silence": lambda samples, at: gap(samples, at, FRAME),
+    "60 ms of silence": lambda samples, at: gap(samples, at, 3 * FRAME),
+    "silence for ever": lambda samples, at: gap(samples, at, samples.size),
+    "a frame lost and covered up": lambda samples, at: fading_repeat(samples, at, 1),
+    "three frames lost and covered up": lambda samples, at: fading_repeat(samples, at, 3),
+    "a frame missing, not faded": lambda samples, at: shifted(samples, at, 1, faded=False),
+    "two frames missing": lambda samples, at: shifted(samples, at, 2),
+    "half a frame missing": lambda samples, at: np.concatenate(
+        [samples[:at], samples[at + FRAME // 4 * 3 :]]
+    ),
+    "too low for 60 ms": lambda samples, at: level_down(samples, at, 3 * FRAME),
+    "too low for ever": lambda samples, at: level_down(samples, at, samples.size),
+    "too loud for 60 ms": lambda samples, at: 2 * samples - level_down(samples, at, 3 * FRAME),
+    "another tone for 60 ms": lambda samples, at: other_tone(samples, at, 3 * FRAME),
+    "another tone beside a shift": lambda samples, at: other_tone(shifted(samples, at), at + FRAME, FRAME),
+    "silence beside a shift": lambda samples, at: gap(shifted(samples, at), at + FRAME, FRAME),
+    "two shifts at once": lambda samples, at: shifted(shifted(samples, at), at + 2 * FRAME),
+    "two shifts within a second": lambda samples, at: shifted(shifted(samples, at), at + 40 * FRAME),
+    "two shifts within five seconds": lambda samples, at: shifted(shifted(samples, at), at + 240 * FRAME),
+}
+
+
+@pytest.mark.parametrize("at", [24000, 24040, 24080, 24133])
+@pytest.mark.parametrize("name", FAULTS)
+def test_every_real_dent_stays_a_violation_after_a_hold_up(name: str, at: int) -> None:
+    heard = hear(FAULTS[name](wave(10), at))
+    assert heard.broken, name
+    assert heard.broken == heard.dents
+
+
+def test_shifts_more_than_five_seconds_apart_are_excused() -> None:
+    assert excuses(hear(shifted(shifted(wave(10), 12000), 12000 + 255 * FRAME))) == [SHIFT, SHIFT]
+
+
+@pytest.mark.parametrize(
+    ("late", "excused"),
+    [
+        ([], False),
+        (held_up(14.0, 0.015), True),
+        (held_up(17.0, 0.015), False),
+        (held_up(50.0, 0.061), True),
+        (held_up(60.0, 0.061), False),
+        ([Late(START + 4.0, 0.1)], False),
+    ],
+)
+def test_a_shift_is_excused_while_playout_may_have_a_frame_to_give_back(
+    late: list[Late], excused: bool
+) -> None:
+    assert excuses(hear(shifted(wave(8), 24000), late)) == [SHIFT if excused else None]
+
+
+@pytest.mark.parametrize(
+    ("late", "length", "excused"),
+    [
+        ([Late(START + 3.02, 0.015)], FRAME, True),
+        ([Late(START + 3.06, 0.055)], 3 * FRAME, True),
+        ([Late(START + 3.02, 0.015)], 4 * FRAME, False),
+        ([Late(START + 3.02, 0.003)], FRAME, False),
+        ([Late(START + 3.50, 0.015)], FRAME, False),
+        ([Late(START + 2.50, 0.015)], FRAME, False),
+        ([Late(START + 1.00, 0.015), Late(START + 3.02, 0.015)], FRAME, False),
+        ([Late(START + 1.00, 0.005), Late(START + 3.02, 0.015)], FRAME, True),
+    ],
+)
+def test_a_gap_is_excused_beside_a_packet_that_was_later_than_those_before_it(
+    late: list[Late], length: int, excused: bool
+) -> None:
+    assert excuses(hear(gap(wave(8), 24000, length), late)) == [LATE if excused else None]
+
+
+@pytest.mark.parametrize(("pause_s", "excused"), [(0.06, True), (0.03, False)])
+def test_a_step_where_no_packets_came_for_a_while_is_excused(pause_s: float, excused: bool) -> None:
+    packets = packets_of(shifted(wave(8), 24000, faded=False))
+    waiting = [
+        Packet(p.at + (pause_s if p.sequence >= 150 else 0.0), *list(vars(p).values())[1:]) for p in packets
+    ]
+    assert excuses(Heard.of(waiting, [], "PCMU", HZ, OWN_HZ)) == [PAUSE if excused else None]
+
+
+def test_who_hears_nothing_at_all_hears_a_broken_tone() -> None:
+    assert Heard.of([], [], "PCMU", HZ, OWN_HZ).broken
