@@ -231,9 +231,11 @@ class Bystanders:
         self.latencies_s.clear()
 
     async def judge_audio(
-        self, report: Report, case: str, span: tuple[float, float], starved: Starved
+        self, report: Report, case: str, span: tuple[float, float], starved: Starved, left_out: float
     ) -> None:
         """Report gaps, broken tones and echoes between two monotonic times, the later a while ago.
+
+        `left_out` are the ticks that the server says it skipped.
 
         In a thread, or it would itself hold up what everybody says.
         """
@@ -249,6 +251,8 @@ class Bystanders:
                 Heard.of, packets, late, caller.codec, caller.partner_hz, caller.tone_hz
             )
             self._judge_stream(report, case, caller, heard, ended - began, starved)
+            unsaid = f"{caller.rtp.who}: {heard.left_out} frames left out, the server tells of {left_out:.0f}"
+            report.check(case, heard.left_out <= left_out, unsaid)
             # One of them is made deaf now and then.
             if caller is not self.callers[3]:
                 _judge_tone(report, case, caller, heard)
@@ -266,7 +270,7 @@ class Bystanders:
         report.figure(
             case,
             f"dents excused: {counts[SHIFT]} frames that playout gave back or put in, "
-            f"{counts[LATE]} while our own sending was late, {counts[PAUSE]} while no packets came",
+            f"{counts[LATE]} while our own sending was late, {counts[PAUSE]} where ticks were skipped",
         )
 
     @staticmethod

@@ -4,7 +4,7 @@ A server cannot be blamed for three kinds of dents, and each is told by its own 
 
 * Our own sending was late just then, and later than at any time shortly before: playout ran dry, and waits
   longer from now on.
-* The server was not let run, so that no packets came.
+* The server was not let run and left out ticks, as its timestamps say.
 * Playout gives back, a frame at a time, what it waits longer than it must since our sending was late; or it
   puts one in, because packets came late again and again. One frame is faded into another: the tone goes on
   a whole frame further, and nothing else changes.
@@ -27,8 +27,8 @@ LEVEL_DB = -18.0
 MAX_LEVEL_ERROR_DB = 3.0
 CONTEXT_S = 0.1
 """What must be known of the tone around that which is judged."""
-PAUSE_S = 0.05
-"""Packets further apart than this come from a server that was not let run."""
+FORGIVEN_S = 0.1
+"""For so long after ticks that it left out the server blames nobody for packets that it read late."""
 LATE_S = 0.004
 """Playout keeps this much in hand: sending of our own later than this may be heard."""
 GROWN_S = 5.0
@@ -52,6 +52,8 @@ _MAX_TURN = 0.3
 _OWN_WINDOW = _RATE_HZ // 10
 _ANCHOR = 3 * _FRAME
 """What the tone is measured by on either side of a shift."""
+_MAX_LEAP = 3 * _RATE_HZ
+"""A leap of the timestamps by more is none of ticks that were left out."""
 _SEARCH_STEP = 4
 _PHASE_TOLERANCE = 0.2
 _MAX_REST = 0.01
@@ -92,6 +94,7 @@ class Heard:
     Attributes:
         dents: where the partner's tone was broken.
         worst_level_db: level of the partner's tone in the worst window, relative to what was sent.
+        left_out: frames by which the timestamps leap where no packet is missing.
         own_db: level of the caller's own tone, relative to what it sends, in the upper quarter of windows; a
             click has energy everywhere for a moment, an echo is there all the time.
     """
@@ -100,6 +103,7 @@ class Heard:
     missing: int
     strange: int
     longest_gap_s: float
+    left_out: int
     dents: tuple[Dent, ...]
     worst_level_db: float
     own_db: float
@@ -117,7 +121,7 @@ class Heard:
         """
         if len(packets) < 2 * (_ANCHOR + 2 * _FRAME) // _FRAME:
             never = Dent(0.0, 0.0, -99.0, None)
-            return cls(len(packets), 50, 0, 9.9, (never,), -99.0, -99.0)
+            return cls(len(packets), 50, 0, 9.9, 0, (never,), -99.0, -99.0)
         codec = make_codec(codec_name)
         first = packets[0]
         steps = [((p.sequence - first.sequence + 0x8000) & 0xFFFF) - 0x8000 for p in packets]
@@ -125,15 +129,15 @@ class Heard:
         missing = int(offsets.max() - offsets.min() + 1 - len(set(offsets.tolist())))
         strange = sum(p.ssrc != first.ssrc or p.payload_type != codec.payload_type for p in packets)
         ours = [p for p in packets if p.payload_type == codec.payload_type]
-        pcm = codec.decode(b"".join(p.payload for p in ours)).astype(np.float64)
-        times = np.repeat([p.at for p in ours], [len(p.payload) for p in ours])
-        dents, worst = _dents(pcm, times, partner_hz, late)
-        own = _levels_db(_tones(pcm, own_hz, _OWN_WINDOW, _OWN_WINDOW))
+        line = Line.of(ours, codec.decode(b"".join(p.payload for p in ours)))
+        dents, worst = _dents(line, partner_hz, late)
+        own = _levels_db(_tones(line.pcm, own_hz, _OWN_WINDOW, _OWN_WINDOW))
         return cls(
             packets=len(packets),
             missing=missing,
             strange=strange,
             longest_gap_s=max(b.at - a.at for a, b in pairwise(packets)),
+            left_out=sum(hole.stop - hole.start for hole in line.holes) // _FRAME,
             dents=dents,
             worst_level_db=worst,
             own_db=float(np.percentile(own, 75)) if own.size else -99.0,
@@ -147,6 +151,42 @@ class Heard:
     def broken(self) -> tuple[Dent, ...]:
         """The dents without an excuse."""
         return tuple(dent for dent in self.dents if dent.excuse is None)
+
+
+@dataclass(frozen=True)
+class Line:
+    """Audio as the timestamps of its packets have it.
+
+    Attributes:
+        pcm: silence where ticks were left out.
+        times: of each sample, when its packet came; in a hole, when the one after it came.
+        holes: samples of ticks that were left out.
+    """
+
+    pcm: Samples
+    times: Samples
+    holes: tuple[range, ...]
+
+    @classmethod
+    def of(cls, packets: Sequence[Packet], audio: NDArray[np.int16]) -> Line:
+        """Lay packets of a frame each out in the order in which they came, with the audio of all."""
+        leaps = [0] + [
+            max(0, ((b.timestamp - a.timestamp) & 0xFFFF_FFFF) - len(a.payload))
+            if b.sequence == (a.sequence + 1) & 0xFFFF
+            else 0
+            for a, b in pairwise(packets)
+        ]
+        leaps = [leap if leap <= _MAX_LEAP else 0 for leap in leaps]
+        sizes = [len(p.payload) for p in packets]
+        starts = np.cumsum(np.array(leaps) + np.array([0, *sizes[:-1]]))
+        pcm = np.zeros(int(starts[-1]) + sizes[-1])
+        heard = np.concatenate([start + np.arange(size) for start, size in zip(starts, sizes, strict=True)])
+        pcm[heard] = audio
+        holes = tuple(
+            range(int(start) - leap, int(start)) for start, leap in zip(starts, leaps, strict=True) if leap
+        )
+        times = np.repeat([p.at for p in packets], np.array(leaps) + np.array(sizes))
+        return cls(pcm, times, holes)
 
 
 def _tones(pcm: Samples, hz: int, size: int, step: int) -> Waves:
@@ -167,9 +207,9 @@ def _levels_db(tones: Waves) -> Samples:
     return levels
 
 
-def _dents(pcm: Samples, times: Samples, hz: int, late: Sequence[Late]) -> tuple[tuple[Dent, ...], float]:
+def _dents(line: Line, hz: int, late: Sequence[Late]) -> tuple[tuple[Dent, ...], float]:
     """Return the dents of a tone and the worst level, but for what lies in the context alone."""
-    tones = _tones(pcm, hz, _WINDOW, _STEP)
+    tones = _tones(line.pcm, hz, _WINDOW, _STEP)
     levels = _levels_db(tones)
     context = round(CONTEXT_S * _RATE_HZ) // _STEP
     inner = levels[context : levels.size - context]
@@ -184,9 +224,9 @@ def _dents(pcm: Samples, times: Samples, hz: int, late: Sequence[Late]) -> tuple
             continue
         part = levels[start:stop]
         begin, end = start * _STEP, (stop - 1) * _STEP + _WINDOW
-        excuse = _excuse(pcm, times, hz, begin, end, late)
         level = float(part[np.argmax(np.abs(part))])
-        dents.append(Dent(float(times[begin]), float(times[end - 1]), level, excuse))
+        excuse = _excuse(line, hz, begin, end, late)
+        dents.append(Dent(float(line.times[begin]), float(line.times[end - 1]), level, excuse))
     return _without_crowds(dents), float(inner[np.argmax(np.abs(inner))])
 
 
@@ -202,18 +242,23 @@ def _without_crowds(dents: Sequence[Dent]) -> tuple[Dent, ...]:
     )
 
 
-def _excuse(pcm: Samples, times: Samples, hz: int, begin: int, end: int, late: Sequence[Late]) -> str | None:
-    began_at, ended_at = float(times[begin]), float(times[end - 1])
-    length_s = (end - begin - _WINDOW) / _RATE_HZ
-    if _was_late(began_at, ended_at, length_s, late):
-        return LATE
-    around = times[max(0, begin - _WINDOW) : end + _WINDOW]
-    pause_s = float(np.diff(around).max())
-    if pause_s >= PAUSE_S and length_s <= pause_s + 2 * _FRAME / _RATE_HZ:
+def _excuse(line: Line, hz: int, begin: int, end: int, late: Sequence[Late]) -> str | None:
+    began_at, ended_at = float(line.times[begin]), float(line.times[end - 1])
+    length = end - begin - _WINDOW
+    if any(_is_of(hole, begin, end, length) for hole in line.holes):
         return PAUSE
-    if _may_shift(began_at, late) and is_shift(pcm, hz, begin, end):
+    if _was_late(began_at, ended_at, length / _RATE_HZ, late):
+        return LATE
+    if _may_shift(began_at, late) and is_shift(line.pcm, hz, begin, end):
         return SHIFT
     return None
+
+
+def _is_of(hole: range, begin: int, end: int, length: int) -> bool:
+    """Tell whether a dent lies where ticks were left out, or right after, and is not longer."""
+    forgiven = round(FORGIVEN_S * _RATE_HZ)
+    near = hole.start - _WINDOW <= begin and end <= hole.stop + forgiven + 2 * _WINDOW
+    return near and length <= len(hole) + forgiven
 
 
 def _was_late(began_at: float, ended_at: float, length_s: float, late: Sequence[Late]) -> bool:

@@ -15,6 +15,7 @@ import trio
 from conformance.targets import Target
 from fuzz.attack.briefing import Briefing
 from fuzz.bystanders import Bystanders, open_bystanders
+from fuzz.hearing import CONTEXT_S
 from fuzz.report import Case, Report
 from fuzz.watch import IDLE_NAMES, Watch
 
@@ -113,12 +114,13 @@ async def _observe(report: Report, name: str, bystanders: Bystanders, watch: Wat
     busy_s = after["process_cpu_seconds_total"] - before["process_cpu_seconds_total"]
     skipped = after["voiceblender_ticks_skipped"] - before["voiceblender_ticks_skipped"]
     await trio.sleep(SETTLE_S)
+    left_out = (await watch.metrics())["voiceblender_ticks_skipped"] - before["voiceblender_ticks_skipped"]
     starved = watch.take_starved()
     busy = f"server busy {busy_s / (ended - began):.0%}, {skipped:.0f} ticks skipped"
     waited = f"waited at most {starved.longest_s * 1000:.0f} ms for a CPU"
     report.figure(name, f"{busy}, {waited}")
     bystanders.judge_probes(report, name, starved)
-    await bystanders.judge_audio(report, name, (began, time.monotonic() - 0.1), starved)
+    await bystanders.judge_audio(report, name, (began, time.monotonic() - CONTEXT_S), starved, left_out)
     left = await bystanders.clear_strangers()
     bystanders.judge_events(report, name)
     peak = watch.take_peak()

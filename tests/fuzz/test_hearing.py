@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -257,13 +258,26 @@ def test_a_gap_is_excused_beside_a_packet_that_was_later_than_those_before_it(
     assert excuses(hear(gap(wave(8), 24000, length), late)) == [LATE if excused else None]
 
 
-@pytest.mark.parametrize(("pause_s", "excused"), [(0.06, True), (0.03, False)])
-def test_a_step_where_no_packets_came_for_a_while_is_excused(pause_s: float, excused: bool) -> None:
-    packets = packets_of(shifted(wave(8), 24000, faded=False))
-    waiting = [
-        Packet(p.at + (pause_s if p.sequence >= 150 else 0.0), *list(vars(p).values())[1:]) for p in packets
-    ]
-    assert excuses(Heard.of(waiting, [], "PCMU", HZ, OWN_HZ)) == [PAUSE if excused else None]
+def leap(packets: list[Packet], at: int, frames: int) -> list[Packet]:
+    """Leave out so many frames, as the timestamps tell."""
+    return [replace(p, timestamp=p.timestamp + (frames * FRAME if p.sequence >= at else 0)) for p in packets]
+
+
+@pytest.mark.parametrize(("frames", "told", "excused"), [(3, 3, True), (1, 1, True), (3, 0, False)])
+def test_ticks_that_were_left_out_are_excused_where_the_timestamps_tell(
+    frames: int, told: int, excused: bool
+) -> None:
+    packets = packets_of(np.concatenate([wave(3), wave(5, start=24000 + frames * FRAME)]))
+    heard = Heard.of(leap(packets, 150, told), [], "PCMU", HZ, OWN_HZ)
+    assert excuses(heard) == [PAUSE if excused else None]
+    assert heard.left_out == told
+
+
+@pytest.mark.parametrize("length", [FRAME, 8 * FRAME])
+def test_silence_away_from_ticks_that_were_left_out_or_longer_is_a_violation(length: int) -> None:
+    at = 30400 if length == FRAME else 24000
+    packets = packets_of(gap(np.concatenate([wave(3), wave(5, start=24160)]), at, length))
+    assert Heard.of(leap(packets, 150, 1), [], "PCMU", HZ, OWN_HZ).broken
 
 
 def test_who_hears_nothing_at_all_hears_a_broken_tone() -> None:
