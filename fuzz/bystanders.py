@@ -18,7 +18,7 @@ from conformance.peers.sip_ua import SipUa, open_udp
 from conformance.peers.vsi import Vsi, open_vsi
 from conformance.targets import Target
 from fuzz.attack.briefing import LiveCall
-from fuzz.hearing import CONTEXT_S, LATE, LEVEL_DB, PAUSE, SHIFT, Heard
+from fuzz.hearing import CONTEXT_S, GIVEN_BACK, LATE, LEVEL_DB, PAUSE, PUT_IN, Heard
 from fuzz.report import Report
 from fuzz.watch import Starved
 
@@ -266,10 +266,11 @@ class Bystanders:
             f"worst window {worst:+.1f} dB, own voice {max(heard.own_db for heard in everyone):.0f} dB, "
             f"our own sending at most {max(late_s, default=0.0) * 1000:.0f} ms late",
         )
-        counts = {kind: sum(heard.count(kind) for heard in everyone) for kind in (SHIFT, LATE, PAUSE)}
+        kinds = (GIVEN_BACK, PUT_IN, LATE, PAUSE)
+        counts = {kind: sum(heard.count(kind) for heard in everyone) for kind in kinds}
         report.figure(
             case,
-            f"dents excused: {counts[SHIFT]} frames that playout gave back or put in, "
+            f"dents excused: {counts[GIVEN_BACK]} frames that playout gave back, {counts[PUT_IN]} put in, "
             f"{counts[LATE]} while our own sending was late, {counts[PAUSE]} where ticks were skipped",
         )
 

@@ -6,15 +6,16 @@ A server cannot be blamed for three kinds of dents, and each is told by its own 
   longer from now on.
 * The server was not let run and left out ticks, as its timestamps say.
 * Playout gives back, a frame at a time, what it waits longer than it must since our sending was late; or it
-  puts one in, because packets came late again and again. One frame is faded into another: the tone goes on
-  a whole frame further, and nothing else changes.
+  puts one in, because packets just came late. One frame is faded into another: the tone goes on a whole frame
+  further, and nothing else changes.
 """
 
 from __future__ import annotations
 
+import cmath
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
@@ -33,10 +34,14 @@ LATE_S = 0.004
 """Playout keeps this much in hand: sending of our own later than this may be heard."""
 GROWN_S = 5.0
 """For so long at least playout waits for packets that are as late as the latest before."""
+MAX_WAIT_S, LEFT_WAIT_S = 0.25, 0.02
+"""Of what would have to wait longer playout lets go, and then waits little."""
 BEFORE_LATE_S, AFTER_LATE_S = 0.1, 0.2
 """Around a late packet: the windows, and the way to the server and back."""
 SHIFT_INTERVAL_S = 5.0
-"""Playout moves by a frame no more often than this."""
+"""Playout moves by a frame no more often than this, but where packets come late anew."""
+PUT_IN_S = 5.0
+"""A frame is put in so long after a late packet at most: two seconds between decisions, half a one more."""
 FIRST_SHIFT_S = 18.0
 """A frame is given back so long after the last late packet at most: it has to leave ten seconds of history,
 two seconds pass between decisions, and a decision waits five for a quiet moment that a tone never has."""
@@ -60,7 +65,7 @@ _MAX_REST = 0.01
 """Part of the tone's power that nowhere may be left when a shift is taken out: -20 dB."""
 _AMPLITUDE = 32768 * 10 ** (LEVEL_DB / 20) * 2**0.5
 
-LATE, PAUSE, SHIFT = "late", "pause", "shift"
+LATE, PAUSE, GIVEN_BACK, PUT_IN = "late", "pause", "given back", "put in"
 
 Samples = NDArray[np.float64]
 Waves = NDArray[np.complex128]
@@ -73,7 +78,7 @@ class Dent:
     Attributes:
         began_at: monotonic time at which its first packet came; `ended_at`: at which its last one came.
         level_db: the worst level in it, relative to what was sent.
-        excuse: LATE, PAUSE or SHIFT, or None.
+        excuse: LATE, PAUSE, GIVEN_BACK or PUT_IN, or None.
     """
 
     began_at: float
@@ -227,19 +232,19 @@ def _dents(line: Line, hz: int, late: Sequence[Late]) -> tuple[tuple[Dent, ...],
         level = float(part[np.argmax(np.abs(part))])
         excuse = _excuse(line, hz, begin, end, late)
         dents.append(Dent(float(line.times[begin]), float(line.times[end - 1]), level, excuse))
-    return _without_crowds(dents), float(inner[np.argmax(np.abs(inner))])
+    return _without_crowds(dents, late), float(inner[np.argmax(np.abs(inner))])
 
 
-def _without_crowds(dents: Sequence[Dent]) -> tuple[Dent, ...]:
-    """Take the excuse from shifts that follow each other too soon."""
-    shifts = [dent for dent in dents if dent.excuse == SHIFT]
-    crowd = {
-        id(dent) for a, b in pairwise(shifts) if b.began_at - a.began_at < SHIFT_INTERVAL_S for dent in (a, b)
-    }
-    return tuple(
-        Dent(dent.began_at, dent.ended_at, dent.level_db, None) if id(dent) in crowd else dent
-        for dent in dents
-    )
+def _without_crowds(dents: Sequence[Dent], late: Sequence[Late]) -> tuple[Dent, ...]:
+    """Take the excuse from shifts that follow another one too soon."""
+    judged = list(dents)
+    shifts = [i for i, dent in enumerate(dents) if dent.excuse in (GIVEN_BACK, PUT_IN)]
+    for before, after in pairwise(shifts):
+        since, at = dents[before].began_at, dents[after].began_at
+        renewed = any(one.by_s >= LATE_S and since < one.at < at for one in late)
+        if at - since < SHIFT_INTERVAL_S and not (renewed and dents[after].excuse == PUT_IN):
+            judged[after] = replace(dents[after], excuse=None)
+    return tuple(judged)
 
 
 def _excuse(line: Line, hz: int, begin: int, end: int, late: Sequence[Late]) -> str | None:
@@ -249,8 +254,11 @@ def _excuse(line: Line, hz: int, begin: int, end: int, late: Sequence[Late]) -> 
         return PAUSE
     if _was_late(began_at, ended_at, length / _RATE_HZ, late):
         return LATE
-    if _may_shift(began_at, late) and is_shift(line.pcm, hz, begin, end):
-        return SHIFT
+    move = shift_of(line.pcm, hz, begin, end)
+    if move > 0 and _may_give_back(began_at, late):
+        return GIVEN_BACK
+    if move < 0 and any(0 <= began_at - one.at <= PUT_IN_S for one in late):
+        return PUT_IN
     return None
 
 
@@ -268,39 +276,48 @@ def _was_late(began_at: float, ended_at: float, length_s: float, late: Sequence[
             continue
         if began_at < one.at - one.by_s - BEFORE_LATE_S or ended_at > one.at + AFTER_LATE_S:
             continue
-        if not any(one.at - GROWN_S <= old.at < one.at and old.by_s >= one.by_s for old in late):
+        if not any(one.at - GROWN_S <= old.at < one.at and _kept_s(old) >= one.by_s for old in late):
             return True
     return False
 
 
-def _may_shift(at: float, late: Sequence[Late]) -> bool:
-    """Tell whether playout may still have, or still miss, a frame since packets came late."""
+def _kept_s(late: Late) -> float:
+    """How late the packets after this one may be, without being heard."""
+    return late.by_s if late.by_s <= MAX_WAIT_S else LEFT_WAIT_S
+
+
+def _may_give_back(at: float, late: Sequence[Late]) -> bool:
+    """Tell whether playout may still have a frame that it took because packets came late."""
     return any(
         0 <= at - one.at <= FIRST_SHIFT_S + (math.ceil(one.by_s * _RATE_HZ / _FRAME) - 1) * NEXT_SHIFT_S
         for one in late
     )
 
 
-def is_shift(pcm: Samples, hz: int, begin: int, end: int) -> bool:
-    """Tell whether a dent is one frame that is faded into the one after it or before it, and nothing else."""
+def shift_of(pcm: Samples, hz: int, begin: int, end: int) -> int:
+    """Tell whether a dent is one frame faded into the one after it, 1, or before it, -1, else 0."""
     start, stop = begin - _FRAME - _ANCHOR, end + _FRAME + _ANCHOR
     if start < 0 or stop > pcm.size or end - begin > _FRAME + 2 * _WINDOW:
-        return False
+        return 0
     wave = pcm[start:stop]
     turn = np.exp(2j * np.pi * hz * np.arange(wave.size) / _RATE_HZ)
     before, after = _tone(wave[:_ANCHOR], turn[:_ANCHOR]), _tone(wave[-_ANCHOR:], turn[-_ANCHOR:])
     least, most = (_AMPLITUDE * 10 ** (sign * MAX_LEVEL_ERROR_DB / 20) for sign in (-1, 1))
     if not (least < abs(before) < most and least < abs(after) < most):
-        return False
+        return 0
     frame_phase = 2 * np.pi * hz * _FRAME / _RATE_HZ
-    step = np.angle(after / before * np.exp(1j * frame_phase * np.array([1, -1])))
-    if np.abs(step).min() > _PHASE_TOLERANCE:
-        return False
+    moves = [m for m in (1, -1) if _is_turn(after / before, m * frame_phase)]
+    if not moves:
+        return 0
     rests = [
         _rest(wave, turn, before, after, faded)
         for faded in range(_ANCHOR, wave.size - _ANCHOR - _FRAME + 1, _SEARCH_STEP)
     ]
-    return min(rests) <= _MAX_REST
+    return moves[0] if min(rests) <= _MAX_REST else 0
+
+
+def _is_turn(ratio: complex, phase: float) -> bool:
+    return abs(cmath.phase(ratio * cmath.exp(-1j * phase))) <= _PHASE_TOLERANCE
 
 
 def _tone(wave: Samples, turn: Waves) -> complex:
