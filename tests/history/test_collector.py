@@ -8,6 +8,7 @@ from typing import Any, Literal
 import pytest
 from pydantic import create_model
 
+from tests.history.told import LEG, MATE, Told, ended
 from vb.events.agent import (
     AgentConnected,
     AgentDisconnected,
@@ -17,53 +18,24 @@ from vb.events.agent import (
     AgentResponseCorrected,
     AgentUserTranscript,
 )
-from vb.events.base import Event, LegEvent, Published
+from vb.events.base import LegEvent, Published
 from vb.events.leg import (
-    Cdr,
     DtmfReceived,
     LegConnected,
-    LegDisconnected,
     LegJoinedRoom,
     LegLeftRoom,
     LegRinging,
-    QualityInfo,
 )
 from vb.events.media import ChannelInfo, RecordingFinished, RecordingStarted
 from vb.events.room import RoomDeleted
 from vb.history import collector as module
 from vb.history.change import Change
-from vb.history.collector import HANDLERS, Collector
+from vb.history.collector import HANDLERS
 from vb.history.present import entries_of, messages_of, show_detail
 from vb.history.record import PART_ENTRIES, call_id_of, call_key
 from vb.history.sip_trace import SipMessage
 from vb.history.times import event_time_us
 from vb.legs.facts import LegFacts
-
-LEG = str(uuid.UUID(int=7, version=4))
-MATE = str(uuid.UUID(int=8, version=4))
-
-
-class Told:
-    """A collector that is told of events, one a second."""
-
-    def __init__(self, **settings: Any) -> None:
-        self.collector = Collector("edge-1", **settings)
-        self.second = 0
-
-    def __call__(self, event: Event) -> bool:
-        self.second += 1
-        stamp = f"2026-11-29T08:{self.second // 60:02d}:{self.second % 60:02d}.5Z"
-        return self.collector.observe(Published(event, str(uuid.uuid4()), stamp, "edge-1"))
-
-    def one(self) -> Change:
-        (change,) = self.collector.take()
-        return change
-
-
-def ended(leg_id: str = LEG, reason: str = "remote_bye") -> LegDisconnected:
-    quality = QualityInfo(mos_score=4.4, rtp_packets_received=9, rtp_packets_lost=0, rtp_jitter_ms=0.5)
-    cdr = Cdr(reason=reason, duration_total=3, duration_answered=2)
-    return LegDisconnected(leg_id=leg_id, cdr=cdr, quality=quality)
 
 
 def ended_calls(told: Told, count: int) -> list[str]:
@@ -106,6 +78,16 @@ def test_every_event_of_a_leg_is_kept_in_order_with_what_it_means() -> None:
     assert detail.leg.quality["mos_score"] == 4.4
     assert (detail.end_reason, detail.billed_duration) == ("hangup", "5s")
     assert change.key == call_key(change.call_id, event_time_us("2026-11-29T08:00:01.5Z"))
+
+
+def test_counts_of_packets_are_shown_as_whole_numbers() -> None:
+    told = Told()
+    told(LegConnected(leg_id=LEG, leg_type="sip_inbound"))
+    told(ended())
+    change = told.one()
+    shown = json.loads(show_detail(change.call_id, change.document).model_dump_json())["leg"]["quality"]
+    assert repr(shown["rtp_packets_received"]) == "9"
+    assert repr(shown["mos_score"]) == "4.4"
 
 
 def test_an_event_of_a_leg_that_nobody_knows_makes_no_call() -> None:

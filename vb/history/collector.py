@@ -19,6 +19,7 @@ from vb.events.bus import rfc3339
 from vb.events.media import RecordingFinished
 from vb.history.change import Change
 from vb.history.record import MAX_STAYS, CallRecord
+from vb.history.rooms import Rooms
 from vb.history.sip_text import SipDetail, is_secret, kept_text
 from vb.history.sip_trace import SipMessage, SipTrace
 from vb.history.times import event_time_us
@@ -93,8 +94,7 @@ class Collector:
         self._sip: SipDetail = sip
         self._calls: dict[str, CallRecord] = {}
         self._ended: dict[str, CallRecord] = {}
-        self._rooms: dict[str, dict[str, None]] = {}
-        self._room_of: dict[str, str] = {}
+        self._rooms = Rooms()
         self._dirty: dict[str, CallRecord] = {}
         self._given_up: set[UUID] = set()
         """Counted as lost while some of them may be on their way."""
@@ -128,8 +128,10 @@ class Collector:
             self._follow(call, kind, published.room_id, at_us)
             return kind in URGENT
         if published.room_id is not None:
-            for member in self._in_room(published.room_id, event):
-                self._note(member, event, published.body, at_us)
+            for member in self._rooms.concerned(published.room_id, event):
+                call = self._find(member)
+                if call is not None:
+                    self._note(call, event, published.body, at_us)
         return False
 
     def tell(self, facts: LegFacts, at_us: int) -> None:
@@ -224,12 +226,15 @@ class Collector:
             self._touch(call)
 
     def forget(self, now_us: int) -> None:
-        """Let go of calls that ended a while ago and are written; none of any is on its way then."""
+        """Let go of calls that ended a while ago and are written; none of any is on its way then.
+
+        Those wait that are on a recording which goes on in the room that they have left.
+        """
         self._given_up.clear()
         for leg_id, call in list(self._ended.items()):
             if call.ended_us + LINGER_US > now_us:
                 break
-            if not call.dirty:
+            if not call.dirty and not self._rooms.awaits(leg_id):
                 self._let_go(leg_id)
 
     def shed(self) -> None:
@@ -300,30 +305,15 @@ class Collector:
         """Keep the lists of who is in which room, and of who is still there."""
         leg_id = call.leg_id
         if kind == "leg.joined_room" and room_id is not None:
-            self._leave(leg_id)
-            self._rooms.setdefault(room_id, {})[leg_id] = None
-            self._room_of[leg_id] = room_id
+            for start in self._rooms.join(leg_id, room_id):
+                HANDLERS[start.type](call, start, at_us)
         elif kind == "leg.left_room":
-            self._leave(leg_id)
+            self._rooms.leave(leg_id)
         elif kind == "leg.disconnected" and leg_id in self._calls:
-            self._leave(leg_id)
+            self._rooms.leave(leg_id)
             for stay in call.items("rooms"):
-                stay.setdefault("left_us", at_us)  # when a room is deleted nobody is said to leave it
+                stay.setdefault("left_us", at_us)
             self._ended[leg_id] = self._calls.pop(leg_id)
-
-    def _leave(self, leg_id: str) -> None:
-        room_id = self._room_of.pop(leg_id, None)
-        if room_id is not None:
-            members = self._rooms[room_id]
-            del members[leg_id]
-            if not members:
-                del self._rooms[room_id]
-
-    def _in_room(self, room_id: str, event: Event) -> list[CallRecord]:
-        """Return the calls that an event of a room is about: those in it, and those that it names."""
-        named = getattr(event, "channels", None) or {}
-        legs = dict.fromkeys((*self._rooms.get(room_id, {}), *named))
-        return [call for leg_id in legs if (call := self._find(leg_id)) is not None]
 
     def _chosen(self, headers: Mapping[str, str]) -> dict[str, str]:
         return {
@@ -392,11 +382,16 @@ def _left(call: CallRecord, event: Any, at_us: int) -> None:
     for stay in call.items("rooms"):
         if stay["room_id"] == event.room_id:
             stay.setdefault("left_us", at_us)
+    for agent in call.items("agents"):  # of the room, which it may go on to talk to
+        if agent.get("room_id") == event.room_id:
+            agent.setdefault("ended_us", at_us)
 
 
 @on("recording.started")
 def _recording(call: CallRecord, event: Any, at_us: int) -> None:
     recordings = call.items("recordings")
+    if any(item["file"] == event.file and not item.get("finished") for item in recordings):
+        return  # it has come back into the room
     if len(recordings) < MAX_STAYS:
         recordings.append({"file": event.file, **({"room_id": event.room_id} if event.room_id else {})})
 
@@ -426,7 +421,7 @@ def _recorded(call: CallRecord, event: Any, at_us: int) -> None:
 def _agent(call: CallRecord, event: Any, at_us: int) -> None:
     agents = call.items("agents")
     session = {"started_us": at_us}
-    for name in ("agent_id", "name", "provider", "conversation_id"):
+    for name in ("agent_id", "name", "provider", "conversation_id", "room_id"):
         value = getattr(event, name, None)
         if value:
             session[name] = value
@@ -439,12 +434,16 @@ def _agent(call: CallRecord, event: Any, at_us: int) -> None:
 @on("agent.disconnected")
 def _agent_over(call: CallRecord, event: Any, at_us: int) -> None:
     agents = call.items("agents")
-    running = [agent for agent in agents if "ended_us" not in agent]
+    room_id, talk = getattr(event, "room_id", None), getattr(event, "conversation_id", None)
+    known = [agent for agent in agents if agent.get("room_id") == room_id]
+    running = [agent for agent in known if "ended_us" not in agent]
+    if not running and talk:  # the leg left first, and then the agent
+        running = [agent for agent in known if agent.get("conversation_id") == talk][-1:]
     if not running and len(agents) < MAX_STAYS:  # it was never connected
         running = [{"started_us": at_us}]
         agents += running
     for agent in running:
-        agent["ended_us"] = at_us
+        agent.setdefault("ended_us", at_us)
         for name in ("provider", "conversation_id", "reason", "error"):
             value = getattr(event, name, None)
             if value:

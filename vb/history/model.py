@@ -240,7 +240,7 @@ class LegDetail(Model):
     reason: str | None = Field(description="why the leg ended, in the words of leg.disconnected")
     duration_total: float | None = Field(description="seconds since the leg was created")
     duration_answered: float | None = Field(description="seconds since it was answered")
-    quality: dict[str, float | str] | None = Field(description="of the RTP that was received")
+    quality: dict[str, int | float | str] | None = Field(description="of the RTP that was received")
     rooms: list[RoomStay]
     recordings: list[Recording]
     agents: list[AgentSession]
