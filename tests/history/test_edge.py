@@ -11,6 +11,7 @@ from sqlalchemy import event
 
 from tests.history.making import BASE_US, change, write
 from vb.errors import Conflict, InvalidField, NotFound, Unavailable
+from vb.history.change import PROCESS_LOST
 from vb.history.edge import (
     RecordingFile,
     delete_call,
@@ -127,6 +128,17 @@ def test_a_recording_that_is_being_made_or_is_gone_is_told(store: Store, tmp_pat
     for number in (2, 3):
         with pytest.raises(NotFound, match="no recording"):
             find_recording(store, str(change(number).call_id))
+
+
+def test_a_recording_of_a_room_may_go_on_when_the_call_is_over_unless_its_process_is_gone(
+    store: Store, tmp_path: Path
+) -> None:
+    running = [{"file": str(tmp_path / "later.wav"), "room_id": "hall"}]
+    store.write([write(1, recordings=running), write(2, recordings=running, reason=PROCESS_LOST)])
+    with pytest.raises(Conflict, match="of the room"):
+        find_recording(store, ID)
+    with pytest.raises(NotFound, match="no recording"):
+        find_recording(store, str(change(2).call_id))
 
 
 def test_a_call_that_goes_on_is_not_deleted(store: Store) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from tests.history.told import LEG, MATE, Told, ended
 from vb.events.agent import AgentConnected, AgentDisconnected
-from vb.events.leg import LegConnected, LegJoinedRoom, LegLeftRoom
+from vb.events.leg import LegConnected, LegJoinedRoom, LegLeftRoom, LegRinging
 from vb.events.media import RecordingFinished, RecordingStarted
 from vb.events.room import RoomDeleted
 from vb.history import rooms as module
@@ -184,3 +184,11 @@ def test_an_agent_of_ones_own_outlives_that_of_a_room(told: Told) -> None:
     told(AgentConnected(room_id="hall", conversation_id="c1"))
     told(AgentDisconnected(room_id="hall", conversation_id="c1", reason="stopped"))
     assert agents(told, LEG) == [("own", False, False, None), ("c1", True, True, "stopped")]
+
+
+def test_a_call_keeps_its_own_app_id_or_none_in_rooms_of_others(told: Told) -> None:
+    told(LegRinging(leg_id=LATE, leg_type="sip_outbound", app_id="mine"))
+    join(told, LEG, LATE)
+    told(RecordingStarted(room_id="hall", file="/r/a.wav", app_id="theirs"))
+    shown = details(told)
+    assert (shown[LEG].app_id, shown[LATE].app_id) == (None, "mine")

@@ -279,7 +279,7 @@ class Collector:
 
     def _note(self, call: CallRecord, event: Event, body: bytes, at_us: int) -> None:
         call.append(body)
-        if event.app_id:
+        if event.app_id and getattr(event, "leg_id", None):  # a room's is its own
             call.document["app_id"] = event.app_id
         handler = HANDLERS.get(event.type)
         if handler is not None:

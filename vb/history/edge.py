@@ -14,6 +14,7 @@ from urllib.parse import urlencode
 from uuid import UUID
 
 from vb.errors import Conflict, InvalidField, NotFound
+from vb.history.change import PROCESS_LOST
 from vb.history.files import delete_files
 from vb.history.find import Page
 from vb.history.model import (
@@ -199,8 +200,11 @@ def find_recording(store: Store, call_id: str) -> RecordingFile | StoredObject:
     stored = [found for item in recordings for found in stored_objects(item)[:1]]
     if stored:
         return min(stored, key=lambda found: found.opened_by != "server")
-    if any(not item.get("finished") for item in recordings) and not found.document.get("ended_us"):
+    running = [item for item in recordings if not item.get("finished")]
+    if running and not found.document.get("ended_us"):
         raise Conflict("the recording is not finished")
+    if found.document.get("reason") != PROCESS_LOST and any("room_id" in item for item in running):
+        raise Conflict("the recording of the room is not finished")  # it may go on without the call
     raise NotFound("the call has no recording")
 
 

@@ -87,8 +87,10 @@ def _closed(call: Any, ended_us: int) -> Change:
     document = unpack_json(call.data)
     ended_us = max(ended_us, call.joined_us, document["created_us"])
     document.update(ended_us=ended_us, reason=PROCESS_LOST)
-    for item in (*document.get("rooms", ()), *document.get("agents", ())):
-        item.setdefault("left_us" if "room_id" in item else "ended_us", ended_us)
+    for stay in document.get("rooms", ()):
+        stay.setdefault("left_us", ended_us)
+    for agent in document.get("agents", ()):
+        agent.setdefault("ended_us", ended_us)
     return Change(
         key=call.call_key,
         call_id=call.call_id,
