@@ -3,6 +3,7 @@ from __future__ import annotations
 import contextlib
 import random
 import uuid
+from datetime import datetime, timedelta
 from pathlib import Path
 from urllib.parse import parse_qsl, urlsplit
 
@@ -24,8 +25,10 @@ from vb.history.edge import (
 )
 from vb.history.model import Call
 from vb.history.store import Store
+from vb.recording.recording_names import recording_name, recovered_name
 
 ID = str(change(1).call_id)
+STARTED = datetime(2026, 11, 30, 12, 0)
 AGENTS = [str(uuid.UUID(int=number, version=4)) for number in (1, 2)]
 
 
@@ -139,6 +142,24 @@ def test_a_recording_of_a_room_may_go_on_when_the_call_is_over_unless_its_proces
         find_recording(store, ID)
     with pytest.raises(NotFound, match="no recording"):
         find_recording(store, str(change(2).call_id))
+
+
+def test_what_was_recovered_of_a_recording_is_read_and_deleted_in_its_place(
+    store: Store, tmp_path: Path
+) -> None:
+    planned = tmp_path / recording_name(STARTED, "2e71f6af")
+    recovered, channels = (
+        tmp_path / recovered_name(STARTED + timedelta(seconds=9), token)
+        for token in ("2e71f6af", "2e71f6af-2")
+    )
+    other = tmp_path / recovered_name(STARTED, "2e71f6a0")
+    for file in (recovered, channels, other):
+        file.write_bytes(b"RIFF")
+    recordings = [{"file": str(planned)}]
+    store.write([write(1, recordings=recordings, reason=PROCESS_LOST)])
+    assert find_recording(store, ID) == RecordingFile(recovered)
+    assert delete_call(store, ID, str(tmp_path)) == ()
+    assert list(tmp_path.glob("*.wav")) == [other]
 
 
 def test_a_call_that_goes_on_is_not_deleted(store: Store) -> None:

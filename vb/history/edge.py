@@ -15,7 +15,7 @@ from uuid import UUID
 
 from vb.errors import Conflict, InvalidField, NotFound
 from vb.history.change import PROCESS_LOST
-from vb.history.files import delete_files
+from vb.history.files import delete_files, recovered_file
 from vb.history.find import Page
 from vb.history.model import (
     Call,
@@ -186,6 +186,8 @@ def list_quality(store: Store, call_id: str) -> QualityList:
 def find_recording(store: Store, call_id: str) -> RecordingFile | StoredObject:
     """Find the recording of a call: the leg's own before one of a room, a file before one in a bucket.
 
+    One that was cut off with its process is found once a later start has recovered it.
+
     Raises:
         NotFound: there is no such call, or it has no recording.
         Conflict: it is not finished.
@@ -203,6 +205,10 @@ def find_recording(store: Store, call_id: str) -> RecordingFile | StoredObject:
     running = [item for item in recordings if not item.get("finished")]
     if running and not found.document.get("ended_us"):
         raise Conflict("the recording is not finished")
+    for item in running:
+        recovered = recovered_file(item["file"])
+        if recovered is not None:
+            return RecordingFile(Path(recovered))
     if found.document.get("reason") != PROCESS_LOST and any("room_id" in item for item in running):
         raise Conflict("the recording of the room is not finished")  # it may go on without the call
     raise NotFound("the call has no recording")
