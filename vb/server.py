@@ -29,7 +29,7 @@ from vb.commands import catalog as commands
 from vb.config import Config
 from vb.durable.queue import CLOSE_S
 from vb.engine import Engine
-from vb.errors import ConfigError
+from vb.errors import ConfigError, leaves_of
 from vb.events.base import Event, Published
 from vb.events.bus import EventBus
 from vb.figures import add_figures
@@ -128,8 +128,41 @@ async def open_server(config: Config | None = None, *, http: bool = True) -> Asy
     Raises:
         ConfigError: settings that cannot be used together, or a bucket or spool folder that cannot be used.
         OSError: an address cannot be bound.
+        BaseException: what the block raises comes out as it is. Only when several things fail is it a group.
     """
-    config = config or Config()
+    raised: BaseException | None = None
+    alone: BaseException | None = None
+    try:
+        async with _run_server(config or Config(), http=http) as server:
+            try:
+                yield server
+            except BaseException as exc:
+                raised = exc
+                raise
+    except BaseExceptionGroup as group:
+        alone = _without_nurseries(group, raised)
+        if alone is None:
+            raise
+    if alone is not None:
+        raise alone  # here, where the groups are not its context
+
+
+def _without_nurseries(
+    group: BaseExceptionGroup[BaseException], raised: BaseException | None
+) -> BaseException | None:
+    """Return the error that nurseries have put into groups: what the block raised, or the one fault.
+
+    None when there are several.
+    """
+    leaves = leaves_of(group)
+    if raised is not None and [id(leaf) for leaf in leaves] == [id(leaf) for leaf in leaves_of(raised)]:
+        return raised  # itself: nurseries build groups anew
+    return leaves[0] if len(leaves) == 1 else None
+
+
+@asynccontextmanager
+async def _run_server(config: Config, *, http: bool) -> AsyncIterator[Server]:
+    """Run a server inside the block; what goes wrong comes out in the groups of its nurseries."""
     bus = build_bus(config)
     async with (
         _open_history(config, bus) as history,
