@@ -43,6 +43,17 @@ def said(message: Message) -> tuple[int, str]:
     return int(origin.split(" ")[2]), audio.partition("RTP/AVP ")[2]
 
 
+async def test_a_call_that_is_answered_but_not_acknowledged_says_that_it_is_answered(config: Config) -> None:
+    async with open_server(config) as server, open_raw(sip_uri(server)) as raw:
+        with server.events() as events:
+            await raw.request("INVITE", body=SDP)
+            leg_id = (await wait_for(events, "leg.ringing"))["leg_id"]
+            await server.call("answer_leg", id=leg_id)
+            for command in ("answer_leg", "leg_ring", "leg_early_media"):
+                with pytest.raises(Conflict, match=r"^leg has been answered$"):
+                    await server.call(command, id=leg_id)
+
+
 async def test_early_media_asked_for_after_the_answer_leaves_the_session_alone(config: Config) -> None:
     both = SDP.replace(b"AVP 0", b"AVP 0 8")
     async with open_server(config) as server, open_raw(sip_uri(server)) as raw:

@@ -213,8 +213,9 @@ class SipLeg(KeyedLeg):
             Conflict: already answered.
         """
         self._require_inbound()
-        if self.state not in UNANSWERED or not self.call.is_unanswered:
+        if self.state not in UNANSWERED:
             raise Conflict(f"leg is {self.shown_state}, expected ringing or early_media")
+        self._require_no_answer()
         offer = self.options.offer
         early = self.media.negotiation.local_description if self.state is LegState.EARLY_MEDIA else None
         if early is not None:
@@ -296,6 +297,9 @@ class SipLeg(KeyedLeg):
         self._require_inbound()
         if self.state is not LegState.RINGING:
             raise Conflict(f"leg is {self.shown_state}, not ringing")
+        self._require_no_answer()
+
+    def _require_no_answer(self) -> None:
         if not self.call.is_unanswered:
             raise Conflict("leg has been answered")
 

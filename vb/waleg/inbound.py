@@ -186,7 +186,10 @@ class InboundLeg(WhatsAppLeg):
         """
         call = self.call
         if self.state not in states:
-            raise Conflict(f"leg is {self.shown_state}, expected ringing")
+            expected = " or ".join(
+                state for state in (LegState.RINGING, LegState.EARLY_MEDIA) if state in states
+            )
+            raise Conflict(f"leg is {self.shown_state}, expected {expected}")
         if call is None or not call.is_unanswered or self.slots.get(_ANSWER) is not None:
             raise Conflict("leg has been answered")
         return call
