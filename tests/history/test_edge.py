@@ -106,6 +106,17 @@ def test_what_was_said_is_told_with_its_time(store: Store) -> None:
     assert message.timespan.start == "3s"
 
 
+def test_when_something_was_said_counts_from_the_answer_and_not_from_its_transcription(store: Store) -> None:
+    said = (
+        b'{"type":"stt.text","timestamp":"2026-09-21T14:13:25Z","text":"hi","is_final":true,'
+        b'"audio_start_ms":100,"audio_end_ms":850}'
+    )
+    store.write([write(1, parts=((1, said),))])
+    (message,) = list_messages(store, ID).results
+    assert message.timespan is not None
+    assert (message.timespan.start, message.timespan.end) == ("2.250s", "3s")
+
+
 def test_a_recording_can_be_read_until_its_call_is_deleted(store: Store, tmp_path: Path) -> None:
     file, elsewhere = tmp_path / "r" / "a.wav", tmp_path / "secret.txt"
     file.parent.mkdir()

@@ -282,7 +282,7 @@ class QualityList(Model):
 
 
 class Timespan(Model):
-    """From when to when, since the call was answered."""
+    """From when to when, since the call was answered; it ends when the words were there."""
 
     start: Duration
     end: Duration

@@ -282,10 +282,13 @@ def _correct(said: list[Message], entry: Mapping[str, Any]) -> None:
 
 
 def _timespan(entry: Mapping[str, Any], joined_us: int) -> Timespan | None:
-    start, end = entry.get("audio_start_ms"), entry.get("audio_end_ms")
-    if start is not None and end is not None:
-        return Timespan(start=duration_text(start * 1000), end=duration_text(end * 1000))
+    """Return when something was said: it ended when it was told, and took as long as its audio.
+
+    Where the audio stands is no help: that counts from the start of its transcription, and without holds.
+    """
     if not joined_us:
         return None
-    at = duration_text(event_time_us(entry["timestamp"]) - joined_us)
-    return Timespan(start=at, end=at)
+    end_us = max(0, event_time_us(entry["timestamp"]) - joined_us)
+    start_ms, stop_ms = entry.get("audio_start_ms"), entry.get("audio_end_ms")
+    length_us = 0 if start_ms is None or stop_ms is None else 1_000 * max(0, stop_ms - start_ms)
+    return Timespan(start=duration_text(max(0, end_us - length_us)), end=duration_text(end_us))
