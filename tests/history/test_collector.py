@@ -20,8 +20,10 @@ from vb.events.agent import (
 )
 from vb.events.base import LegEvent, Published
 from vb.events.leg import (
+    Cdr,
     DtmfReceived,
     LegConnected,
+    LegDisconnected,
     LegJoinedRoom,
     LegLeftRoom,
     LegRinging,
@@ -76,8 +78,27 @@ def test_every_event_of_a_leg_is_kept_in_order_with_what_it_means() -> None:
     ]
     assert detail.leg.quality is not None
     assert detail.leg.quality["mos_score"] == 4.4
-    assert (detail.end_reason, detail.billed_duration) == ("hangup", "5s")
+    assert (detail.end_reason, detail.billed_duration) == ("hangup", "2s")
     assert change.key == call_key(change.call_id, event_time_us("2026-11-29T08:00:01.5Z"))
+
+
+def test_a_call_ends_when_it_is_hung_up_and_not_when_its_recording_is_stored() -> None:
+    told = Told()
+    told(LegRinging(leg_id=LEG, leg_type="sip_inbound"))
+    told(RecordingStarted(leg_id=LEG, file="/r/a.wav"))
+    told(RecordingFinished(leg_id=LEG, file="s3://b/a.wav"))
+    told(LegDisconnected(leg_id=LEG, cdr=Cdr(reason="busy", duration_total=1.25, duration_answered=0)))
+    told(LegConnected(leg_id=MATE, leg_type="sip_inbound"))
+    told(RecordingFinished(leg_id=MATE, file="s3://b/b.wav"))
+    told(LegDisconnected(leg_id=MATE, cdr=Cdr(reason="busy", duration_total=9, duration_answered=0.5)))
+    unanswered, answered = [show_detail(change.call_id, change.document) for change in told.collector.take()]
+    assert unanswered.ended is not None
+    assert (unanswered.ended - unanswered.created).total_seconds() == 1.25
+    assert unanswered.billed_duration == "0s"
+    assert answered.ended is not None
+    assert answered.joined is not None
+    assert (answered.ended - answered.joined).total_seconds() == 0.5
+    assert answered.billed_duration == "0.500s"
 
 
 def test_counts_of_packets_are_shown_as_whole_numbers() -> None:

@@ -16,13 +16,14 @@ from uuid import UUID
 
 from vb.events.base import Event, Published
 from vb.events.bus import rfc3339
+from vb.events.leg import Cdr
 from vb.events.media import RecordingFinished
 from vb.history.change import Change
 from vb.history.record import MAX_STAYS, CallRecord
 from vb.history.rooms import Rooms
 from vb.history.sip_text import SipDetail, is_secret, kept_text
 from vb.history.sip_trace import SipMessage, SipTrace
-from vb.history.times import event_time_us
+from vb.history.times import SECOND_US, event_time_us
 from vb.legs.facts import LegFacts
 from vb.legs.link import Link
 from vb.storage.address import StoredObject
@@ -34,6 +35,8 @@ MAX_HELD: Final = 100_000
 MAX_HELD_BYTES: Final = 256 * 1_048_576
 QUALITY_EVERY_US: Final = 60_000_000
 """What a server that is killed loses at most of how a call sounded."""
+CDR_STEP_US: Final = 10_000
+"""To which durations are rounded."""
 MAX_UPLOADS: Final = 10_000
 """Names of files that move into buckets."""
 MAX_METADATA: Final = 64
@@ -356,7 +359,7 @@ def _known(call: CallRecord, event: Any, at_us: int) -> None:
 def _over(call: CallRecord, event: Any, at_us: int) -> None:
     if call.ended_us:
         return
-    call.ended_us = call.document["ended_us"] = at_us
+    call.ended_us = call.document["ended_us"] = _end_of(call, event.cdr, at_us)
     call.document.update(
         reason=event.cdr.reason,
         duration_total=event.cdr.duration_total,
@@ -366,6 +369,15 @@ def _over(call: CallRecord, event: Any, at_us: int) -> None:
         call.document["quality"] = event.quality.model_dump(exclude_none=True)
     for agent in call.items("agents"):
         agent.setdefault("ended_us", at_us)
+
+
+def _end_of(call: CallRecord, cdr: Cdr, told_us: int) -> int:
+    """Return when a call ended: before it was told, by as long as its recordings and last words took."""
+    began_us, lasted_s = call.created_us, cdr.duration_total
+    if call.joined_us:
+        began_us, lasted_s = call.joined_us, cdr.duration_answered
+    ended_us = began_us + round(lasted_s * SECOND_US)
+    return ended_us if told_us >= ended_us + CDR_STEP_US else told_us
 
 
 @on("leg.joined_room")
