@@ -13,6 +13,7 @@ import trio
 
 from conformance.expect import ANY, NUMBER, TEXT, UUID, check, containing, regex, require
 from conformance.peers.http import HttpClient
+from conformance.phones import answered
 from conformance.registry import scenario
 from conformance.targets import run_to_end
 from conformance.world import World
@@ -365,3 +366,50 @@ async def calls_history_process(world: World) -> None:
         calls = await _calls_itself(there)
         check("calls", set(await _ids(there, "")), set(calls))
         check("processes", _writers(there), [])
+
+
+@scenario(
+    "A recorded room: who came late, left early or left last has the one recording, and can fetch it",
+    needs=("servers",),
+)
+async def calls_of_rooms(world: World) -> None:
+    async with world.server(ON) as there:
+        first, last = [await answered(there, name, tone=500.0) for name in ("call1", "call2")]
+        for phone in (first, last):
+            await phone.join("hall")
+        started = await there.rest("POST", "/v1/rooms/hall/record", {}, status=200)
+        late = await answered(there, "call3", tone=800.0)
+        await late.join("hall")
+        await trio.sleep(0.3)
+        await first.hang_up()
+        await there.event("call.recorded", leg_id=first.leg_id, within_s=STORED_S)
+        goes_on = {"file": started["file"], "roomId": "hall", "finished": False}
+        path = f"/api/calls/{first.leg_id}"
+        await there.rest("GET", path, status=200, expect={"leg": {"recordings": [goes_on]}})
+        await there.rest("GET", f"{path}/recording", status=409)
+        for phone in (late, last):
+            await phone.hang_up()
+            await there.event("call.recorded", leg_id=phone.leg_id, within_s=STORED_S)
+        await _finished_for_all(there, [phone.leg_id for phone in (first, late, last)], str(started["file"]))
+
+
+async def _finished_for_all(world: World, leg_ids: list[str], file: str) -> None:
+    """Waits until the calls have the finished recording of their room."""
+    sound = await trio.Path(file).read_bytes()
+    for leg_id in leg_ids:
+        found: list[dict[str, object]] = []
+        for _ in range(100):
+            found = await _recordings(world, leg_id)
+            if found and found[0]["finished"]:
+                break
+            await trio.sleep(STORED_S / 100)
+        check(f"recordings of {leg_id}", found, [{"file": file, "roomId": "hall", "finished": True}])
+        audio = await world.http.ask("GET", f"/api/calls/{leg_id}/recording")
+        check("recording: status and bytes", (audio.status, audio.body), (200, sound))
+
+
+async def _recordings(world: World, leg_id: str) -> list[dict[str, object]]:
+    leg = (await world.rest("GET", f"/api/calls/{leg_id}", status=200))["leg"]
+    assert isinstance(leg, dict)
+    found: list[dict[str, object]] = leg["recordings"]
+    return found
