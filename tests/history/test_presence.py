@@ -16,6 +16,7 @@ from tests.history.making import change
 from tests.history.test_process import Bed, opened
 from tests.support.history import history_of
 from vb.events.bus import EventBus
+from vb.history.edge import get_call
 from vb.history.keeper import Keeper
 from vb.history.presence import Presence, forget, is_there
 from vb.history.runs import GONE_AFTER_US, SEEN_EVERY_S
@@ -103,6 +104,26 @@ def test_calls_of_a_server_that_lost_its_process_stay_open_while_it_is_there(
     other.close(calls_left=False)
     assert list(folder.iterdir()) == []
     assert end_reasons(database_url) == ["system_error"]
+
+
+def test_stays_and_agents_of_a_lost_call_end_with_it_those_of_rooms_too(
+    database_url: str, tmp_path: Path
+) -> None:
+    clock, folder = Clock(), tmp_path / "queue"
+    presence, lost = there_with_a_call(database_url, folder, clock)
+    began = change(1, duration_us=None)
+    agents = [{"started_us": began.joined_us}, {"started_us": began.joined_us, "room_id": "hall"}]
+    rooms = [{"room_id": "hall", "joined_us": began.joined_us}]
+    lost.round([change(1, duration_us=None, version=4, agents=agents, rooms=rooms)])
+    lose(presence)
+    kill(lost)
+    other, store = keeper(database_url, folder, OTHER, clock)
+    clock.now_s += GONE_AFTER_US / 1_000_000 + 1
+    other.round([])
+    leg = get_call(store, str(began.call_id)).leg
+    assert all(agent.ended is not None for agent in leg.agents)
+    assert all(stay.left is not None for stay in leg.rooms)
+    other.close(calls_left=False)
 
 
 def test_calls_of_a_server_whose_process_hangs_stay_open_while_it_is_there(
