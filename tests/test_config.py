@@ -74,6 +74,23 @@ def test_addresses_have_several_forms(addr: str) -> None:
         ("HTTP_ADDR", "127.0.0.1:http"),
         ("HTTP_ADDR", "127.0.0.1:70000"),
         ("HTTP_ADDR", "[::zz]:80"),
+        ("HTTP_ADDR", "::1"),
+        ("HTTP_ADDR", "::1:8080"),
+        ("HTTP_ADDR", "[::1:8080"),
+        ("HTTP_ADDR", "http://[::1"),
+        ("HTTP_ADDR", ":²"),
+        ("MOQ_LISTEN_ADDR", "*:8443"),
+        ("VB_API_TOKENS", " , "),
+        ("VB_DIAL_ALLOW", ","),
+        ("ALLOWED_IPS", ","),
+        ("ALLOWED_IPS", "10.0.0.\udcff"),
+        ("SIP_CODECS", "\udcff"),
+        ("S3_BUCKET", "\udcff"),
+        ("VB_API_TOKENS", "one\ntwo"),
+        ("SIP_BIND_IP", "224.0.0.1"),
+        ("SIP_BIND_IP", "255.255.255.255"),
+        ("SIP_BIND_IPV6", "ff02::1"),
+        ("SIP_EXTERNAL_IP", "0.0.0.0"),
         ("SIP_PORT", "sip"),
         ("SIP_PORT", "-1"),
         ("SIP_PORT", "65536"),
@@ -106,6 +123,11 @@ def test_an_unusable_value_is_one_line_that_names_its_setting(name: str, text: s
         Config.from_env({name: text})
     assert name in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_wrong_value_of_any_length_makes_a_line_of_a_screen() -> None:
+    with pytest.raises(ConfigError, match=r"^ALLOWED_IPS: x{100,200}…$"):
+        Config.from_env({"ALLOWED_IPS": "x" * 100_000})
 
 
 def test_any_ports_are_asked_for_with_two_zeros() -> None:

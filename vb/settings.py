@@ -14,6 +14,7 @@ from vb.choices import KNOWN_CODECS
 
 _TRUE = frozenset({"true", "1", "yes", "on"})
 _FALSE = frozenset({"false", "0", "no", "off"})
+_HOST_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?\.?")
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
 DNS_PORT = 53
 _UNIT_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
@@ -32,9 +33,12 @@ def parse_bool(value: object) -> object:
 
 
 def parse_list(value: object) -> object:
-    """Split a comma list; empty items are dropped."""
+    """Split a comma list; empty items are dropped, but one of commas alone would open what a list closes."""
     if isinstance(value, str):
-        return tuple(item.strip() for item in value.split(",") if item.strip())
+        items = tuple(item.strip() for item in value.split(",") if item.strip())
+        if value.strip() and not items:
+            raise ValueError("has no item")
+        return items
     return value
 
 
@@ -58,10 +62,12 @@ def parse_duration(value: object) -> object:
 def check_host_port(value: str) -> str:
     """Accept host:port, :port and [ipv6]:port."""
     host, colon, port = value.rpartition(":")
-    if not colon or not port.isdigit() or int(port) > 65535:
+    if not (colon and port.isascii() and port.isdigit() and int(port) <= 65535):
         raise ValueError("must be host:port, :port or [ipv6]:port")
-    if host and host.startswith("["):
-        ipaddress.IPv6Address(host.strip("[]"))
+    if host.startswith("[") and host.endswith("]"):
+        ipaddress.IPv6Address(host[1:-1])
+    elif host and not _HOST_NAME.fullmatch(host):
+        raise ValueError("must be host:port, :port or [ipv6]:port")
     return value
 
 
@@ -103,6 +109,20 @@ def check_ipv6(value: str) -> str:
     return value
 
 
+def check_reachable(value: str) -> str:
+    """Accept an address that others can send to, or nothing."""
+    if value:
+        address = ipaddress.ip_address(value)
+        if address.is_unspecified or address.is_multicast or value == "255.255.255.255":
+            raise ValueError(f"nobody can send to {value}")
+    return value
+
+
+def check_advertised(value: str) -> str:
+    """Accept an address that others can send to, nothing, or the wildcard of one that is to be found."""
+    return value if value and ipaddress.ip_address(value).is_unspecified else check_reachable(value)
+
+
 def check_codecs(value: tuple[str, ...]) -> tuple[str, ...]:
     """Return codec names in their canonical spelling, each once."""
     canonical = {name.lower(): name for name in KNOWN_CODECS}
@@ -122,9 +142,6 @@ def check_url(value: str) -> str:
     if value and (urlsplit(value).scheme not in ("http", "https") or not urlsplit(value).hostname):
         raise ValueError("must be an http or https URL")
     return value
-
-
-_HOST_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?\.?")
 
 
 def check_domain(value: str) -> str:
@@ -170,11 +187,10 @@ def check_external_ips(value: tuple[str, ...]) -> tuple[str, ...]:
         return value
     for item in value:
         try:
-            address = ipaddress.ip_address(item)
+            ipaddress.ip_address(item)
         except ValueError:
             raise ValueError(f"{item} is no address, and auto stands alone") from None
-        if address.is_unspecified or address.is_multicast:
-            raise ValueError(f"nobody can send to {item}")
+        check_reachable(item)
     return value
 
 

@@ -6,10 +6,11 @@ edge only (the command line); embedders build `Config(...)` directly.
 
 from __future__ import annotations
 
+import unicodedata
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, get_args
+from typing import Any, Final, get_args
 
 from pydantic import ValidationError, model_validator
 
@@ -78,6 +79,9 @@ __all__ = [
     "S3Config",
 ]
 
+MESSAGE_CHARS: Final = 200
+"""How much is said about a value that cannot be used."""
+
 
 def _state_folder(environ: Mapping[str, str]) -> str:
     """Return where a program keeps what should outlive it, as the XDG base directories have it."""
@@ -136,7 +140,7 @@ class Config(Group):
         for row in _SETTINGS:
             raw = environ.get(row.name)
             if raw is not None and raw.strip() != "":
-                values.setdefault(row.group, {})[row.field] = raw.strip()
+                values.setdefault(row.group, {})[row.field] = _plain(row.name, raw.strip())
         if not values.get("server", {}).get("instance_id"):
             values.setdefault("server", {})["instance_id"] = str(uuid.uuid4())
         history = values.setdefault("history", {})
@@ -206,9 +210,22 @@ def settings_table() -> list[SettingRow]:
     return list(_SETTINGS)
 
 
+def _plain(name: str, text: str) -> str:
+    """Return the text of a setting, in which nothing is hidden.
+
+    Raises:
+        ConfigError: it has bytes that are not UTF-8 (surrogates to Python), or control characters.
+    """
+    if any(unicodedata.category(char) in ("Cc", "Cs") for char in text):
+        raise ConfigError(f"{name}: must be text in UTF-8, without line breaks and control characters")
+    return text
+
+
 def _one_line(exc: ValidationError) -> str:
     error = exc.errors(include_url=False)[0]
     path = tuple(str(part) for part in error["loc"][:2])
     name = _BY_PATH.get((path[0], path[1])) if len(path) == 2 else None
     message = str(error["msg"]).removeprefix("Value error, ")
+    if len(message) > MESSAGE_CHARS:  # it may quote the value
+        message = f"{message[:MESSAGE_CHARS]}…"
     return " ".join(f"{name}: {message}".split()) if name else " ".join(message.split())

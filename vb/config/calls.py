@@ -16,6 +16,7 @@ from vb.settings import (
     Port,
     Seconds,
     Words,
+    check_advertised,
     check_allow,
     check_codecs,
     check_domain,
@@ -24,6 +25,7 @@ from vb.settings import (
     check_host_port,
     check_name_servers,
     check_networks,
+    check_reachable,
     check_url,
     check_user_agent,
     parse_auto,
@@ -125,15 +127,17 @@ class WebhookConfig(Group):
 class SipConfig(Group):
     """SIP signalling and what calls offer."""
 
-    bind_ip: IPv4 = setting(
+    bind_ip: Annotated[IPv4, AfterValidator(check_advertised)] = setting(
         "SIP_BIND_IP", "IPv4 address advertised in SIP and SDP; 0.0.0.0 detects it", "127.0.0.1", min_length=7
     )
-    bind_ipv6: IPv6 = setting("SIP_BIND_IPV6", "the same for IPv6; empty turns IPv6 off, :: detects it", "")
+    bind_ipv6: Annotated[IPv6, AfterValidator(check_advertised)] = setting(
+        "SIP_BIND_IPV6", "the same for IPv6; empty turns IPv6 off, :: detects it", ""
+    )
     listen_ip: IPv4 = setting("SIP_LISTEN_IP", "IPv4 address bound when it differs", "", shown="SIP_BIND_IP")
     listen_ipv6: IPv6 = setting(
         "SIP_LISTEN_IPV6", "IPv6 address bound when it differs", "", shown="SIP_BIND_IPV6"
     )
-    external_ip: IPv4 = setting(
+    external_ip: Annotated[IPv4, AfterValidator(check_reachable)] = setting(
         "SIP_EXTERNAL_IP", "advertised instead of SIP_BIND_IP behind a static NAT", ""
     )
     port: Port = setting("SIP_PORT", "UDP and TCP port; 0 binds a free one", 5060)
