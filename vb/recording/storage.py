@@ -30,6 +30,14 @@ log = structlog.get_logger(__name__)
 FILE_THREADS: Final = 4
 DELETE_S: Final = 20.0
 FIND_S: Final = 20.0
+_SETTINGS_OF_FIELDS: Final = {
+    "s3_bucket": "S3_BUCKET",
+    "s3_region": "S3_REGION",
+    "s3_endpoint": "S3_ENDPOINT",
+    "s3_prefix": "S3_PREFIX",
+    "s3_access_key": "AWS_ACCESS_KEY_ID",
+    "s3_secret_key": "AWS_SECRET_ACCESS_KEY",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,16 +106,15 @@ class RecordingStorage:
         self._server: S3Target | None = None
         self.on_upload: Callable[[str, StoredObject], None] | None = None
         self.uploads = Uploads(self._make_bucket, self._files, on_fault=on_fault)
-        if settings.bucket:
-            try:
-                self._server = self._target(S3Choice())
-                _require_credentials(self._server)
-            except (ValueError, StorageMissing) as exc:
-                raise ConfigError(f"S3_BUCKET: {exc}") from None
         try:
             self._endpoint(settings.endpoint)
+            if settings.bucket:
+                self._server = self._target(S3Choice())
+                _require_credentials(self._server)
         except ValueError as exc:
-            raise ConfigError(f"S3_ENDPOINT: {exc}") from None
+            raise ConfigError(_in_settings(str(exc))) from None
+        except StorageMissing as exc:
+            raise ConfigError(f"S3_BUCKET: {exc}") from None
 
     # -- where to ------------------------------------------------------------------------------------------
 
@@ -325,6 +332,13 @@ class RecordingStorage:
             detail=problem.detail,
         )
         return False
+
+
+def _in_settings(problem: str) -> str:
+    """Call the fields of a request by the names of the settings that stand for them."""
+    for theirs, ours in _SETTINGS_OF_FIELDS.items():
+        problem = problem.replace(theirs, ours)
+    return problem
 
 
 def _require_credentials(target: S3Target) -> None:
