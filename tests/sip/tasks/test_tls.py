@@ -6,6 +6,7 @@ import socket
 import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -13,15 +14,19 @@ import structlog
 import trio
 import trio.testing
 import trustme
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from tests.support.sip_pair import ANSWER, OFFER, RawPeer
 from vb.errors import ConfigError
 from vb.ids import SystemIds
+from vb.self_signed import make_certificate
 from vb.sip.call_events import Answered, CallEvent, Closed, DialFailed, OfferReceived, RemoteHangup
 from vb.sip.message import Response
 from vb.sip.parser import parse_message
 from vb.sip.tasks.endpoint import DialRequest, SipCall, SipEndpoint, SipSettings
 from vb.sip.tasks.tls import Tls, load_tls
+
+LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 
 pytestmark = pytest.mark.integration
 
@@ -219,14 +224,40 @@ async def test_a_burst_of_invites_and_a_reset_leaves_nothing(files: Files) -> No
         assert (bob.calls, bob.transactions, bob.faults) == (0, 0, 0)
 
 
-@pytest.mark.parametrize("broken", ["missing", "no PEM", "key of another", "encrypted"])
-def test_files_that_cannot_be_used_are_named(files: Files, tmp_path: Path, broken: str) -> None:
+@pytest.mark.parametrize("content", [None, "", "hello"])
+def test_a_file_that_is_missing_or_of_another_kind_is_told_by_its_own_setting(
+    files: Files, tmp_path: Path, content: str | None
+) -> None:
+    path = tmp_path / "other.pem"
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(ConfigError, match=rf"^SIP_TLS_CERT: {path}: .+$"):
+        load_tls(str(path), files.key)
+    with pytest.raises(ConfigError, match=rf"^SIP_TLS_KEY: {path}: .+$"):
+        load_tls(files.certificate, str(path))
+    with pytest.raises(ConfigError, match=rf"^SIP_TLS_CA_FILE: {path}: .+$"):
+        load_tls(files.certificate, files.key, ca_file=str(path))
+
+
+def test_a_certificate_that_does_not_hold_now_is_logged_at_the_start(tmp_path: Path) -> None:
+    with structlog.testing.capture_logs() as lines:
+        Files(tmp_path, "now.example").load()
+    assert lines == []
+    past, key = make_certificate(LONG_AGO, 1, before=timedelta(), after=timedelta(days=1))
+    certificate, key_file = tmp_path / "past.pem", tmp_path / "past.key"
+    certificate.write_bytes(past.public_bytes(Encoding.PEM))
+    key_file.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    with structlog.testing.capture_logs() as lines:
+        load_tls(str(certificate), str(key_file))
+    assert [(line["event"], line["until"]) for line in lines] == [
+        ("sip_tls_certificate_not_valid", "2020-01-02T00:00:00+00:00")
+    ]
+
+
+@pytest.mark.parametrize("broken", ["key of another", "encrypted"])
+def test_files_that_do_not_go_together_are_named(files: Files, tmp_path: Path, broken: str) -> None:
     certificate, key = files.certificate, files.key
-    if broken == "missing":
-        certificate = str(tmp_path / "nowhere.pem")
-    elif broken == "no PEM":
-        Path(certificate).write_text("hello")
-    elif broken == "key of another":
+    if broken == "key of another":
         key = Files(tmp_path, "other.example").key
     else:
         from cryptography.hazmat.primitives import serialization as pem
@@ -241,14 +272,9 @@ def test_files_that_cannot_be_used_are_named(files: Files, tmp_path: Path, broke
         load_tls(certificate, key)
 
 
-def test_a_ca_file_that_cannot_be_used_is_named(files: Files, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"^SIP_TLS_CA_FILE: No such file or directory$"):
-        load_tls(files.certificate, files.key, ca_file=str(tmp_path / "nowhere.pem"))
-
-
 async def test_a_port_in_use_fails_and_leaves_no_socket(files: Files) -> None:
     tls = files.load()
     async with running(tls) as (_, port):
         second = SipEndpoint(SipSettings(port=0, tls=tls, tls_port=port), SystemIds(), ignore)
-        with pytest.raises(OSError, match="in use"):
+        with pytest.raises(OSError, match=f"cannot listen on SIP_TLS_PORT, tls 127.0.0.1:{port}: .* in use"):
             await second.run()

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import ssl
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
 
 import structlog
 import trio
+from cryptography import x509
 
 from vb.errors import ConfigError
 from vb.sip.hop import Hop
@@ -45,6 +48,8 @@ def load_tls(certificate: str, key: str, *, ca_file: str = "", verify: bool = Tr
     Raises:
         ConfigError: a file cannot be used; the message names the setting.
     """
+    chain = _read("SIP_TLS_CERT", certificate, b"-----BEGIN CERTIFICATE-----", "certificate")
+    _read("SIP_TLS_KEY", key, b"PRIVATE KEY-----", "key")
     server = _context(ssl.PROTOCOL_TLS_SERVER)
     client = _context(ssl.PROTOCOL_TLS_CLIENT)
     client.check_hostname = False  # `names_host` does it by the rules of SIP
@@ -54,13 +59,41 @@ def load_tls(certificate: str, key: str, *, ca_file: str = "", verify: bool = Tr
             context.load_cert_chain(certificate, key, password=_no_password)
         except (OSError, ValueError) as error:
             raise ConfigError(f"SIP_TLS_CERT, SIP_TLS_KEY: {_problem(error)}") from None
+    _warn_of_time(chain)
     client.load_default_certs()
     if ca_file:
+        _read("SIP_TLS_CA_FILE", ca_file, b"-----BEGIN ", "certificate")
         try:
             client.load_verify_locations(ca_file)
         except (OSError, ValueError) as error:
             raise ConfigError(f"SIP_TLS_CA_FILE: {_problem(error)}") from None
     return Tls(server, client, verify)
+
+
+def _read(setting: str, path: str, mark: bytes, what: str) -> bytes:
+    """Return what lies in a file; OpenSSL would tell neither which one is missing nor what is.
+
+    Raises:
+        ConfigError: it cannot be read, or is no PEM file of its kind.
+    """
+    try:
+        content = Path(path).read_bytes()
+    except OSError as error:
+        raise ConfigError(f"{setting}: {path}: {error.strerror}") from None
+    if mark not in content:
+        raise ConfigError(f"{setting}: {path}: holds no {what} in PEM")
+    return content
+
+
+def _warn_of_time(chain: bytes) -> None:
+    """Log that our certificate does not hold now: far ends refuse it, and we would hear nothing of why."""
+    try:
+        ours = x509.load_pem_x509_certificates(chain)[0]
+    except ValueError:  # OpenSSL has taken it
+        return
+    since, until = ours.not_valid_before_utc, ours.not_valid_after_utc
+    if not since <= datetime.now(UTC) <= until:
+        log.warning("sip_tls_certificate_not_valid", since=since.isoformat(), until=until.isoformat())
 
 
 def _context(protocol: ssl._SSLMethod) -> ssl.SSLContext:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import errno
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from itertools import count
 from typing import NamedTuple, Protocol
 
@@ -26,6 +28,19 @@ class BoundAddress(NamedTuple):
     transport: str
     host: str
     port: int
+
+
+@contextmanager
+def _named(setting: str, transport: str, host: str, port: int) -> Iterator[None]:
+    """Have a failure to bind name what was to be bound, and the setting that says so."""
+    try:
+        yield
+    except OSError as exc:
+        if exc.errno not in (errno.EADDRINUSE, errno.EACCES):
+            setting = "SIP_LISTEN_IPV6 or SIP_BIND_IPV6" if ":" in host else "SIP_LISTEN_IP or SIP_BIND_IP"
+        where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        text = f"cannot listen on {setting}, {transport} {where}: {exc.strerror}"
+        raise OSError(exc.errno, text) from None
 
 
 class Handler(StreamHandler, DatagramHandler, Protocol):
@@ -98,12 +113,14 @@ class SipTransport:
     def _bind_all(self, port: int) -> int:
         """Bind every address on one port; a free one is found by the first socket."""
         for host in self._hosts:
-            sock = UdpSocket(host, port)
+            with _named("SIP_PORT", "udp", host, port):
+                sock = UdpSocket(host, port)
             self._udp[6 if ":" in host else 4] = sock
             port = sock.address[1]
         if self._has_tcp:
             for host in self._hosts:
-                self.tcp.bind(host, port)
+                with _named("SIP_PORT", "tcp", host, port):
+                    self.tcp.bind(host, port)
         return port
 
     def _bind_tls(self, port: int) -> int:
@@ -111,7 +128,8 @@ class SipTransport:
             return 0
         try:
             for host in self._hosts:
-                self.tls.bind(host, port)
+                with _named("SIP_TLS_PORT", "tls", host, port):
+                    self.tls.bind(host, port)
                 port = self.tls.listening_ports[0]
         except OSError:
             self.close()
