@@ -84,11 +84,12 @@ def test_a_taken_port_ends_the_start_with_one_line() -> None:
         done = run("serve", **{**FREE_PORTS, "SIP_PORT": taken})
     assert done.returncode == 1
     assert done.stderr.startswith("vb: cannot start:")
+    assert f"SIP_PORT, udp 127.0.0.1:{taken}" in done.stderr
     assert done.stderr.count("\n") == 1
 
 
 @pytest.mark.integration
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_signal_stops_the_server_with_status_0(number: signal.Signals) -> None:
     with serve() as (process, listening):
         with urlopen(f"{listening['http']}/readyz", timeout=5) as response:
@@ -97,10 +98,12 @@ def test_a_signal_stops_the_server_with_status_0(number: signal.Signals) -> None
         assert process.wait(timeout=15) == 0
 
 
-def asked_to_stop_before_it_has_begun(command: str) -> subprocess.CompletedProcess[str]:
+def asked_to_stop_before_it_has_begun(
+    *command: str, number: signal.Signals = signal.SIGTERM
+) -> subprocess.CompletedProcess[str]:
     code = (
         "import signal, sys; from vb import early_stop; from vb.__main__ import main;"
-        f"early_stop.watch(); signal.raise_signal(signal.SIGTERM); sys.exit(main([{command!r}]))"
+        f"early_stop.watch(); signal.raise_signal({int(number)}); sys.exit(main({list(command)!r}))"
     )
     environ = {"PATH": os.defpath, **FREE_PORTS}
     return subprocess.run(
@@ -108,10 +111,57 @@ def asked_to_stop_before_it_has_begun(command: str) -> subprocess.CompletedProce
     )
 
 
-def test_a_server_that_is_stopped_while_it_loads_ends_with_status_0() -> None:
-    done = asked_to_stop_before_it_has_begun("serve")
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_a_server_that_is_stopped_while_it_loads_ends_with_status_0(number: signal.Signals) -> None:
+    done = asked_to_stop_before_it_has_begun("serve", number=number)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
-def test_a_demo_that_is_stopped_while_it_loads_ends_by_the_signal() -> None:
-    assert asked_to_stop_before_it_has_begun("demo").returncode == -signal.SIGTERM
+@pytest.mark.parametrize("command", [("demo",), ("calls", "list"), ("models", "list")])
+def test_any_other_command_that_is_stopped_while_it_loads_ends_by_the_signal(
+    command: tuple[str, ...],
+) -> None:
+    assert asked_to_stop_before_it_has_begun(*command).returncode == -signal.SIGTERM
+    interrupted = asked_to_stop_before_it_has_begun(*command, number=signal.SIGINT)
+    assert (interrupted.returncode, interrupted.stderr) == (130, "")
+
+
+@pytest.mark.integration
+def test_a_server_that_may_not_hear_its_terminal_go_serves_on() -> None:
+    ignoring = (
+        "import signal, sys; signal.signal(signal.SIGHUP, signal.SIG_IGN); from vb.__main__ import main;"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", f"{ignoring} sys.exit(main(['serve']))"],
+        env={"PATH": os.defpath, **FREE_PORTS},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    try:
+        assert process.stdout is not None
+        listening = json.loads(process.stdout.readline())
+        process.send_signal(signal.SIGHUP)
+        with urlopen(f"{listening['http']}/readyz", timeout=5) as response:
+            assert response.status == 200
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=15) == 0
+    finally:
+        process.kill()
+        process.communicate()
+
+
+@pytest.mark.integration
+def test_a_server_that_keeps_no_history_without_having_been_told_so_says_it() -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "vb", "serve"],
+        env={"PATH": os.defpath, **FREE_PORTS},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    process.stdout.readline()
+    process.terminate()
+    _, log = process.communicate(timeout=15)
+    assert [json.loads(line)["event"] for line in log.splitlines()] == ["call_history_off"]

@@ -8,8 +8,10 @@ import json
 import os
 import signal
 import sys
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+import structlog
 import trio
 
 from vb import early_stop
@@ -22,6 +24,8 @@ from vb.turns import BEAT_S, after_beat
 
 if TYPE_CHECKING:
     from vb.engine import Engine
+
+log = structlog.get_logger(__name__)
 
 HARD_STOP_S = 1.0
 """How long a second signal leaves the tasks to end before the process goes."""
@@ -45,8 +49,8 @@ def build_parser() -> argparse.ArgumentParser:
     commands.add_parser(
         "serve",
         help="run the server",
-        description="Run the server. It prints where it listens as one JSON line, and stops on SIGTERM "
-        "or SIGINT.",
+        description="Run the server. It prints where it listens as one JSON line, and stops on SIGTERM, "
+        "SIGINT or SIGHUP.",
         epilog=_settings_text(),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -81,9 +85,16 @@ def build_parser() -> argparse.ArgumentParser:
 def run(argv: list[str] | None = None) -> int:
     """Run the command line and return its exit status."""
     args = build_parser().parse_args(argv)
-    environ = os.environ  # noqa: TID251 -- the one place that reads the environment
+    try:
+        if args.command != "serve":
+            early_stop.give_up()
+        return _run(args, os.environ)  # noqa: TID251 -- the one place that reads the environment
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT  # as a shell has it
+
+
+def _run(args: argparse.Namespace, environ: Mapping[str, str]) -> int:
     if args.command == "demo":
-        early_stop.give_up()
         from vb.demo.run import run_demo  # keeps the terminal library out of `serve`
 
         return trio.run(run_demo, args.keep, args.agent or bool(args.phone), args.phone, environ)
@@ -171,6 +182,8 @@ async def _serve_until_signal(config: Config) -> int:
                 if addresses.moq is not None:
                     listening["moq"] = addresses.moq
                 print(json.dumps({"event": "listening", **listening}), flush=True)
+                if engine.history is None and config.history.database_url.get_secret_value() != "off":
+                    log.warning("call_history_off", reason="VB_DATA_DIR is not set, nor HOME")
                 await stop.wait()
         nursery.cancel_scope.cancel()
     return 0
@@ -178,7 +191,7 @@ async def _serve_until_signal(config: Config) -> int:
 
 async def _watch_signals(everything: trio.CancelScope, *, task_status: trio.TaskStatus[trio.Event]) -> None:
     stop = trio.Event()
-    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+    with trio.open_signal_receiver(*early_stop.heeded()) as signals:
         task_status.started(stop)
         async for _ in signals:
             if not stop.is_set():

@@ -1,6 +1,6 @@
-"""A SIGTERM that comes before the server can take it.
+"""A signal to stop that comes before the server can take it.
 
-The first process of a container has no default action for it: without a handler it would be lost. This
+The first process of a container has no default action for SIGTERM: without a handler it would be lost. This
 module needs nothing that takes long to load, so that it can be imported first.
 """
 
@@ -8,27 +8,44 @@ from __future__ import annotations
 
 import signal
 from types import FrameType
+from typing import Final
 
-_asked = False
+STOPPING: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+"""What asks the server to stop; SIGHUP is what comes when its terminal goes."""
+_come: list[int] = []
 
 
-def _remember(_number: int, _frame: FrameType | None) -> None:
-    global _asked
-    _asked = True
+def _remember(number: int, _frame: FrameType | None) -> None:
+    _come.append(number)
+
+
+def heeded() -> tuple[signal.Signals, ...]:
+    """Return the signals that stop the server: all of them, but SIGHUP not where `nohup` has it ignored."""
+    return tuple(
+        number
+        for number in STOPPING
+        if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN
+    )
 
 
 def watch() -> None:
-    """Remember a SIGTERM from now on."""
-    signal.signal(signal.SIGTERM, _remember)
+    """Remember a signal to stop from now on."""
+    for number in heeded():
+        signal.signal(number, _remember)
 
 
 def was_asked() -> bool:
-    """Say whether a SIGTERM has come."""
-    return _asked
+    """Say whether a signal to stop has come."""
+    return bool(_come)
 
 
 def give_up() -> None:
-    """Let SIGTERM end the process again as it does by default, at once if it has come already."""
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    if _asked:
-        signal.raise_signal(signal.SIGTERM)
+    """Let signals act again as they do by default, at once if one has come already.
+
+    Raises:
+        KeyboardInterrupt: SIGINT has come.
+    """
+    for number in heeded():
+        signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+    for number in _come:
+        signal.raise_signal(number)

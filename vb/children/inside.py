@@ -18,7 +18,11 @@ def settle_in(niceness: int) -> tuple[int, int]:
         niceness: added to the server's.
     """
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # it means the server, which then closes the pipe
+    for number in (
+        signal.SIGINT,
+        signal.SIGHUP,
+    ):  # a terminal's: it means the server, which then closes the pipe
+        signal.signal(number, signal.SIG_IGN)
     # Whoever runs the server may forbid either, as the systemd unit does: the work is done all the same.
     with suppress(OSError):
         if os.sched_getscheduler(0) != os.SCHED_OTHER:  # a server before everything else is that alone
