@@ -59,7 +59,10 @@ def run(args: argparse.Namespace, config: Config, out: IO[str] | None = None) ->
     try:
         settings = history_settings(config)
         if settings is None:
-            raise ConfigError("there is no call history: VB_DATABASE_URL is off")
+            why = (
+                "is off" if config.history.database_url.get_secret_value() else "and VB_DATA_DIR are not set"
+            )
+            raise ConfigError(f"there is no call history: VB_DATABASE_URL {why}")
         store = Store(settings.url, run_id=uuid.uuid4())
     except ConfigError as exc:
         return _fail(exc.message)
