@@ -47,5 +47,5 @@ def give_up() -> None:
     """
     for number in heeded():
         signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
-    for number in _come:
-        signal.raise_signal(number)
+    for come in _come:
+        signal.raise_signal(come)

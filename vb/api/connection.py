@@ -13,7 +13,6 @@ from contextlib import suppress
 from typing import Final
 
 import h11
-import structlog
 import trio
 from hypercorn.config import Config as HypercornConfig
 from hypercorn.events import Closed, Event, RawData, Updated
@@ -28,8 +27,9 @@ from hypercorn.typing import AppWrapper, ConnectionState
 
 from vb.api.flow import Flow
 from vb.api.websocket_stream import Receiver, WebSocketStream
+from vb.log import StrangersLog
 
-log = structlog.get_logger(__name__)
+strangers = StrangersLog(__name__)
 
 FIRST_REQUEST_TIMEOUT_S: Final = 15.0
 KEEP_ALIVE_TIMEOUT_S: Final = 75.0
@@ -308,7 +308,7 @@ class HttpConnection:
             return False
         unanswered_s = self._flow.unanswered_for()
         if unanswered_s is not None and unanswered_s >= GONE_S:
-            log.info("peer_vanished", peer=self._protocol.client)
+            strangers.info("peer_vanished", peer=self._protocol.client)
             self._broken = True
             if self._receiver is not None:
                 self._receiver.lost(reset=True)
@@ -398,7 +398,7 @@ class HttpConnection:
                     part = part[self._flow.write(part) :]
             # What the far end takes of the system's buffer is for a long time no room in it.
             if scope.cancelled_caught and self._flow.taken - taken < _LEAST_BYTES:
-                log.warning("write_timeout", peer=self._protocol.client)
+                strangers.warning("write_timeout", peer=self._protocol.client)
                 break
         self._broken = bool(part) or self._flow.broken
         if self._broken:

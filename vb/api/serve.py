@@ -20,8 +20,10 @@ from vb.api.connection import HttpConnection
 from vb.api.edge import EdgeEngine
 from vb.api.encoding import MAX_BODY_BYTES
 from vb.listen_address import parse_listen_address
+from vb.log import StrangersLog
 
 log = structlog.get_logger(__name__)
+strangers = StrangersLog(__name__)
 
 BACKLOG: Final = 512
 MAX_CONNECTIONS: Final = 4096
@@ -159,7 +161,7 @@ class _HttpServer:
 
     async def _handle(self, stream: trio.SocketStream) -> None:
         if len(self._connections) >= MAX_CONNECTIONS:
-            log.warning("connection_refused", reason="too many connections")
+            strangers.warning("connection_refused", reason="too many connections")
             await trio.aclose_forcefully(stream)
             return
         connection = HttpConnection(

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import structlog
 import trio
 
 from vb.errors import VbError
+from vb.log import StrangersLog
 from vb.mixer.columns import PlaneFull
 from vb.moq.codes import SessionCode
 from vb.moqleg.leg import MoqLeg, opus_over_moq
@@ -22,7 +22,7 @@ from vb.wsleg.request import AskedLeg, kept_headers
 if TYPE_CHECKING:
     from vb.moqleg.kind import MoqLegs
 
-log = structlog.get_logger(__name__)
+strangers = StrangersLog(__name__)
 
 
 def accept_session(kind: MoqLegs, request: Request, transport: Session) -> Receiver | Refusal:
@@ -75,5 +75,5 @@ async def _run(kind: MoqLegs, asked: AskedLeg, headers: dict[str, str], talk: Ta
     try:
         await leg.serve(announce)
     except* PlaneFull as group:
-        log.warning("moq session refused", problem=str(group.exceptions[0]))
+        strangers.warning("moq session refused", problem=str(group.exceptions[0]))
         talk.session.fail(SessionCode.INTERNAL_ERROR, "there is no room")

@@ -16,6 +16,7 @@ import trio
 
 from vb.codecs.base import OPUS
 from vb.limits.rate import RateLimit
+from vb.log import StrangersLog
 from vb.mixer.links import PacketLink
 from vb.moq.codes import AnnounceCode, DoneCode, ObjectStatus, SessionCode, SubscribeCode
 from vb.moq.objects import Object
@@ -31,6 +32,7 @@ from vb.wsleg.losses import Losses
 from vb.wsleg.socket import Outbox
 
 log = structlog.get_logger(__name__)
+strangers = StrangersLog(__name__)
 
 MIX: Final = (b"mix",)
 MIC: Final = (b"mic",)
@@ -110,7 +112,7 @@ class Talk:
     def ended(self, code: int, reason: str) -> None:
         """Take note of the end."""
         if code:
-            log.info("moq session ended", code=code)
+            strangers.info("moq session ended", code=code)
             log.debug("what the end of a moq session says", reason=reason)
         self.end_code = code
         self._published.clear()
@@ -209,7 +211,7 @@ class Talk:
         self.losses.add("in", "malformed", 1)
         if not self._warned:  # once for each session, or it could fill the log
             self._warned = True
-            log.info("moq object dropped", problem=problem)
+            strangers.info("moq object dropped", problem=problem)
 
 
 class _AudioSink:

@@ -15,6 +15,7 @@ from typing import Literal, Protocol
 import structlog
 import trio
 
+from vb.log import StrangersLog
 from vb.rtcleg.candidates import LocalCandidates
 from vb.rtcleg.gathering import Gathering
 from vb.rtcleg.media import RtcMedia
@@ -34,6 +35,7 @@ from vb.webrtc.session import (
 from vb.webrtc.tasks import Transport
 
 log = structlog.get_logger(__name__)
+strangers = StrangersLog(__name__)
 
 Loss = Literal["closed", "no_connection", "consent_lost", "dtls_failed"]
 """How a connection ends: the peer said goodbye, never came, fell silent, or is not who it should be."""
@@ -168,12 +170,12 @@ class RtcConnection:
             case NewAddress(source=source, remote=remote):
                 self.media.aim(self.gathering.way_to(source, remote))
             case Disconnected():
-                log.info("peer is silent", leg_id=owner.id)
+                strangers.info("peer is silent", leg_id=owner.id)
             case Reconnected():
-                log.info("peer is back", leg_id=owner.id)
+                strangers.info("peer is back", leg_id=owner.id)
             case Closed():
-                log.info("peer has said goodbye", leg_id=owner.id)
+                strangers.info("peer has said goodbye", leg_id=owner.id)
                 owner.media_is_lost("closed")
             case Failed(reason=reason, detail=detail):
-                log.info("transport failed", leg_id=owner.id, reason=reason, detail=detail)
+                strangers.info("transport failed", leg_id=owner.id, reason=reason, detail=detail)
                 owner.media_is_lost(reason)

@@ -5,11 +5,10 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-import structlog
-
 from vb.config import SipConfig
 from vb.errors import Unavailable, VbError, first_of
 from vb.legs.requests import CreateLeg
+from vb.log import StrangersLog
 from vb.sip.refer import ReferRequest
 from vb.sip.target import proxy_route
 from vb.sip.tel import at_gateway, tel_number
@@ -22,7 +21,7 @@ from vb.sipleg.transfers import TransferPolicy
 if TYPE_CHECKING:
     from vb.sipleg.kind import SipLegs
 
-log = structlog.get_logger(__name__)
+strangers = StrangersLog(__name__)
 
 GUARD_S = 5.0
 """How long a REFER waits at most for the server itself, which decides as soon as the leg reads of it."""
@@ -75,7 +74,7 @@ async def _run(call: OutgoingCall, referral: Referral) -> None:
         await call.run()
     except* VbError as group:
         exc = first_of(group)
-        log.warning("transfer cannot be carried out", to=call.target, problem=str(exc))
+        strangers.warning("transfer cannot be carried out", to=call.target, problem=str(exc))
         referral.finish(503 if isinstance(exc, Unavailable) else 500)
     finally:
         referral.finish(500)  # without effect where the call itself has told its end

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import structlog
-
 from vb.errors import Forbidden
+from vb.log import StrangersLog
 from vb.sip.target import dial_target, proxy_route
 from vb.sip.uri import SipUri
 
 if TYPE_CHECKING:
     from vb.sipleg.kind import SipLegs
 
-log = structlog.get_logger(__name__)
+strangers = StrangersLog(__name__)
 
 
 def check_destination(sip: SipLegs, target: str, field: str) -> None:
@@ -30,7 +29,7 @@ def check_destination(sip: SipLegs, target: str, field: str) -> None:
     """
     uri, _ = dial_target(target)
     if not _allows(sip, uri.user, uri):
-        log.warning("destination is not allowed", target=f"{uri.user or ''}@{uri.host}")
+        strangers.warning("destination is not allowed", target=f"{uri.user or ''}@{uri.host}")
         raise Forbidden(f"{field}: calls to this destination are not allowed")
 
 
@@ -51,7 +50,7 @@ def check_proxy(sip: SipLegs, proxy: str, target: str) -> None:
     route, (uri, _) = proxy_route(proxy), dial_target(target)
     own = sip.engine.config.sip.outbound_proxy
     if (not own or route != proxy_route(own)) and not _allows(sip, uri.user, route):
-        log.warning("proxy is not allowed", proxy=route.host, target=f"{uri.user or ''}@{uri.host}")
+        strangers.warning("proxy is not allowed", proxy=route.host, target=f"{uri.user or ''}@{uri.host}")
         raise Forbidden("outbound_proxy: calls to this destination are not allowed")
 
 

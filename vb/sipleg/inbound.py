@@ -5,7 +5,6 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
-import structlog
 import trio
 
 from vb.codecs.base import Codec
@@ -14,6 +13,7 @@ from vb.errors import BadRequest, Unavailable
 from vb.events.hooks import Hook
 from vb.events.leg import LegRinging, OfferedCodecInfo
 from vb.legs.leg import Leg
+from vb.log import StrangersLog
 from vb.sdp.address import local_network
 from vb.sdp.errors import OfferRejected, SdpParseError
 from vb.sdp.negotiate import Choice, OfferedCodec, check_reachable, examine_offer
@@ -35,7 +35,7 @@ from vb.web.hooks import make_hook
 if TYPE_CHECKING:
     from vb.sipleg.kind import SipLegs
 
-log = structlog.get_logger(__name__)
+strangers = StrangersLog(__name__)
 
 Refusal = tuple[int, str, list[tuple[str, str]]]
 
@@ -141,7 +141,7 @@ async def _run(
 
             await leg.serve(announce)
     except MediaUnavailable as exc:
-        log.warning("call refused", problem=str(exc))
+        strangers.warning("call refused", problem=str(exc))
         sip.endpoint.count_refused()
         call.reject(503, "Service Unavailable", [("Retry-After", "5")])
 
@@ -167,7 +167,7 @@ def invite_hook(engine: Engine, headers: CallHeaders) -> Hook | None:
     try:
         return make_hook(engine.web.policy, headers.webhook_url, headers.webhook_secret)
     except BadRequest as exc:
-        log.warning("webhook of an INVITE ignored", problem=exc.message)
+        strangers.warning("webhook of an INVITE ignored", problem=exc.message)
         return None
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 
-import structlog
 import trio
 
 from vb.choices import SrtpKeying
@@ -18,6 +17,7 @@ from vb.legs.keyed import KeyedLeg
 from vb.legs.leg import Leg
 from vb.legs.protocols import LegHost
 from vb.legs.state import UNANSWERED, LegState
+from vb.log import StrangersLog
 from vb.sdp.errors import AnswerRejected, CodecNotOffered
 from vb.sdp.forks import Forks
 from vb.sdp.negotiate import Agreed, Choice
@@ -33,7 +33,7 @@ from vb.sipleg.media_tasks import MediaTasks
 from vb.sipleg.session import Session
 from vb.sipleg.transfers import TransferPolicy, Transfers
 
-log = structlog.get_logger(__name__)
+strangers = StrangersLog(__name__)
 
 TEXT_SLOT = "text"
 
@@ -404,7 +404,7 @@ class SipLeg(KeyedLeg):
         try:
             self.follow(self.forks.receive_answer(tag, sdp))
         except AnswerRejected as exc:
-            log.info("early media answer ignored", leg_id=self.id, problem=str(exc))
+            strangers.info("early media answer ignored", leg_id=self.id, problem=str(exc))
             return
         if self.state is LegState.RINGING:
             self._start_early()
@@ -422,7 +422,7 @@ class SipLeg(KeyedLeg):
         try:
             self.follow(self.late_offer.receive_answer(sdp))
         except AnswerRejected as exc:
-            log.info("late answer cannot be used", leg_id=self.id, problem=str(exc))
+            strangers.info("late answer cannot be used", leg_id=self.id, problem=str(exc))
             self.hangup("connect_failed")
             return False
         return True
@@ -433,7 +433,7 @@ class SipLeg(KeyedLeg):
         try:
             agreed = self.forks.settle(tag, sdp)
         except AnswerRejected as exc:
-            log.info("answer cannot be used", leg_id=self.id, problem=str(exc))
+            strangers.info("answer cannot be used", leg_id=self.id, problem=str(exc))
             self.hangup("connect_failed")
             return
         if agreed is None:

@@ -6,12 +6,12 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from typing import Final
 
-import structlog
 import trio
 
+from vb.log import StrangersLog
 from vb.sdp.address import Network, host_names
 
-log = structlog.get_logger(__name__)
+strangers = StrangersLog(__name__)
 
 PATIENCE_S: Final = 5.0
 """How long a description waits for all of its names."""
@@ -39,7 +39,7 @@ async def look_up_names(
         try:
             addresses = await lookup(name)
         except OSError as error:
-            log.info("media address cannot be looked up", name=name, problem=str(error))
+            strangers.info("media address cannot be looked up", name=name, problem=str(error))
             return
         fitting = [address for address in addresses if (":" in address) == (network.version == 6)]
         if fitting:

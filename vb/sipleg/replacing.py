@@ -8,14 +8,13 @@ Spec: RFC 3891 §3.
 
 from __future__ import annotations
 
-import structlog
-
 from vb.engine import Engine
 from vb.errors import VbError
+from vb.log import StrangersLog
 from vb.sip.tasks.endpoint import SipCall
 from vb.sipleg.leg import SipLeg
 
-log = structlog.get_logger(__name__)
+strangers = StrangersLog(__name__)
 
 
 class Predecessor:
@@ -68,7 +67,7 @@ def _inherit(engine: Engine, old: SipLeg, leg: SipLeg) -> None:
         if room is not None and room is place:
             engine.rooms.join_live(leg, room, old.role or None)
     except VbError as exc:  # the room is being deleted: the call goes on alone
-        log.info("leg cannot join its room", leg_id=leg.id, problem=exc.message)
+        strangers.info("leg cannot join its room", leg_id=leg.id, problem=exc.message)
     old.give_place_to(leg)
     leg.set_muted(leg.muted or old.muted)
     leg.set_deaf(leg.deaf or old.deaf)

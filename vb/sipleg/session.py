@@ -11,6 +11,7 @@ from weakref import proxy
 
 import structlog
 
+from vb.log import StrangersLog
 from vb.sdp.errors import AnswerRejected, OfferRejected, SdpParseError
 from vb.sdp.negotiate import Agreed
 from vb.sip.call_events import OfferReceived, OfferRequested
@@ -19,6 +20,7 @@ from vb.sip.tasks.call import SipCall
 from vb.sipleg.media import SipMedia
 
 log = structlog.get_logger(__name__)
+strangers = StrangersLog(__name__)
 
 
 class SessionOwner(Protocol):
@@ -129,7 +131,7 @@ class Session:
         """Whether the far end still waits for this answer: what it has taken back changes nothing."""
         if self._call.pending_offer is event:
             return True
-        log.info("offer was taken back", leg_id=self._owner.id)
+        strangers.info("offer was taken back", leg_id=self._owner.id)
         return False
 
     def _set_own_offer_aside(self) -> None:
@@ -153,7 +155,7 @@ class Session:
                 problem = str(exc)
         if problem is not None:
             negotiation.withdraw_offer()
-            log.info("answer to our offer cannot be used", leg_id=self._owner.id, problem=problem)
+            strangers.info("answer to our offer cannot be used", leg_id=self._owner.id, problem=problem)
             if is_ours:
                 self._failed(problem)
             return

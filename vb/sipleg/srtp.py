@@ -10,11 +10,11 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Final, Literal, Protocol
 
-import structlog
 import trio
 
 from vb.choices import SrtpKeying, SrtpPolicy
 from vb.ids import IdSource
+from vb.log import StrangersLog
 from vb.metrics import Reading
 from vb.mixer.packets import PortPackets
 from vb.sdp.crypto import SdesKeys, Suite
@@ -32,7 +32,7 @@ from vb.webrtc.tasks import Transport
 if TYPE_CHECKING:
     from vb.sipleg.kind import SipLegs
 
-log = structlog.get_logger(__name__)
+strangers = StrangersLog(__name__)
 
 _PROFILES: Final = {
     Suite.AEAD_AES_128_GCM: SrtpProfile.AEAD_AES_128_GCM,
@@ -273,7 +273,7 @@ class StreamSecurity:
             case Found(remote=remote):
                 self._found = remote
             case Broken(reason=reason, detail=detail):
-                log.info("stream cannot be protected or found", reason=reason, detail=detail)
+                strangers.info("stream cannot be protected or found", reason=reason, detail=detail)
                 self.on_broken(_REASONS[reason])
                 return
         if self.ready:

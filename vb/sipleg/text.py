@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-import structlog
 import trio
 
 from vb.choices import SrtpKeying
 from vb.ids import IdSource
+from vb.log import StrangersLog
 from vb.rtp.ports import PortsExhausted
 from vb.rtp.rtt_receiver import TextChunk
 from vb.rtp.tasks import RtpEndpoint, TextStream
@@ -18,7 +18,7 @@ from vb.sdp.session import SessionDescription
 from vb.sdp.text import AgreedText, offers_text
 from vb.sipleg.streams import TextSecurity
 
-log = structlog.get_logger(__name__)
+strangers = StrangersLog(__name__)
 
 Secure = Callable[[TextStream, int, Callable[[], None]], TextSecurity]
 
@@ -94,7 +94,7 @@ class SipText:
             try:
                 self.open()
             except (PortsExhausted, OSError) as exc:
-                log.warning("text refused", problem=str(exc))
+                strangers.warning("text refused", problem=str(exc))
 
     def expect(self) -> None:
         """Keep the first messages of a handshake: they may come before the answer to our offer."""

@@ -6,13 +6,13 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-import structlog
 import trio
 
 from vb.codecs.opus import opus_available
 from vb.errors import BadRequest, Conflict, Unavailable
 from vb.legs.cdr import REJECTIONS
 from vb.legs.state import UNANSWERED, LegState
+from vb.log import StrangersLog
 from vb.sdp.errors import OfferRejected, SdpParseError
 from vb.sdp.negotiate import OfferedCodec, offered_codecs
 from vb.sip import call_events as sip
@@ -28,7 +28,7 @@ from vb.webrtc.negotiation import PeerOffer, WebRtcNegotiation
 if TYPE_CHECKING:
     from vb.waleg.kind import WhatsAppLegs
 
-log = structlog.get_logger(__name__)
+strangers = StrangersLog(__name__)
 
 LEG_TYPE: Final = "whatsapp_in"
 _ANSWER: Final = "answer"
@@ -56,7 +56,7 @@ def accept_call(kind: WhatsAppLegs, call: SipCall) -> None:
         offer = negotiation.read_offer(call.offer)
         offered = offered_codecs(call.offer, new_keying(kind.sip))
     except (SdpParseError, OfferRejected) as exc:
-        log.info("WhatsApp call refused", problem=str(exc))
+        strangers.info("WhatsApp call refused", problem=str(exc))
         call.reject(400, "Bad SDP Offer")
         return
     if not opus_available():
@@ -106,7 +106,7 @@ async def _run(
 
             await leg.serve(announce)
     except Unavailable as exc:
-        log.warning("WhatsApp call refused", problem=exc.message)
+        strangers.warning("WhatsApp call refused", problem=exc.message)
         kind.sip.endpoint.count_refused()
         call.reject(503, "Service Unavailable", [("Retry-After", str(exc.retry_after_s))])
 
@@ -206,7 +206,7 @@ class InboundLeg(WhatsAppLeg):
         try:
             self._send(send)
         except CallStateError as exc:  # the caller has given up meanwhile, or was answered
-            log.info("response not sent", leg_id=self.id, problem=str(exc))
+            strangers.info("response not sent", leg_id=self.id, problem=str(exc))
 
     def _send(self, send: Callable[[bytes], None]) -> None:
         if self._sdp is None:

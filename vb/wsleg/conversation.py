@@ -12,6 +12,7 @@ import structlog
 import trio
 
 from vb.limits.rate import RateLimit
+from vb.log import StrangersLog
 from vb.web.message import Message
 from vb.wsleg.audio_in import AudioIn
 from vb.wsleg.losses import Loss, Losses
@@ -29,6 +30,7 @@ from vb.wsleg.wire import (
 )
 
 log = structlog.get_logger(__name__)
+strangers = StrangersLog(__name__)
 
 PING_INTERVAL_S: Final = 30.0
 CONTROLS_PER_S: Final = 50
@@ -107,7 +109,7 @@ class Conversation:
     def _warn(self, problem: str) -> None:
         if not self._warned:  # once for each program, or it could fill the log
             self._warned = True
-            log.info("websocket message dropped", id=self._log_id, problem=problem)
+            strangers.info("websocket message dropped", id=self._log_id, problem=problem)
 
     def say(self, message: Message) -> bool:
         """Send a message without waiting; False when there is no room for it."""

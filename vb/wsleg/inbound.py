@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import structlog
 import trio
 
 from vb.errors import Unavailable
 from vb.events.leg import LegRinging
+from vb.log import StrangersLog
 from vb.mixer.columns import PlaneFull
 from vb.web.hooks import make_hook
 from vb.web.message import TRY_AGAIN
@@ -21,7 +21,7 @@ from vb.wsleg.wire import connected_message
 if TYPE_CHECKING:
     from vb.wsleg.kind import WebSocketLegs
 
-log = structlog.get_logger(__name__)
+strangers = StrangersLog(__name__)
 
 
 class InboundLeg(WebSocketLeg):
@@ -71,7 +71,7 @@ async def serve_leg(kind: WebSocketLegs, request: UpgradeRequest, socket: MediaS
     try:
         legs.check_place()  # once more: several requests of one burst were let in together
     except Unavailable as exc:
-        log.warning("websocket refused", problem=exc.message)
+        strangers.warning("websocket refused", problem=exc.message)
         socket.close(TRY_AGAIN)
         await socket.wait_closed()
         return
@@ -113,6 +113,6 @@ async def _run(kind: WebSocketLegs, request: UpgradeRequest, socket: MediaSocket
     try:
         await leg.serve(announce)
     except* PlaneFull as group:
-        log.warning("websocket refused", problem=str(group.exceptions[0]))
+        strangers.warning("websocket refused", problem=str(group.exceptions[0]))
         socket.close(TRY_AGAIN)
         await socket.wait_closed()

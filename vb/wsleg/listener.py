@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
-import structlog
 import trio
 
+from vb.log import StrangersLog
 from vb.mixer.columns import PlaneFull
 from vb.mixer.frames import Pcm
 from vb.mixer.noise import comfort_noise
@@ -25,7 +25,7 @@ from vb.wsleg.wire import connected_message
 if TYPE_CHECKING:
     from vb.wsleg.kind import WebSocketLegs
 
-log = structlog.get_logger(__name__)
+strangers = StrangersLog(__name__)
 
 _ID_BYTES: Final = 4
 _NOISE_SLOT: Final = np.zeros(1, np.int64)
@@ -133,7 +133,7 @@ class _Listener:
         try:
             port = kind.engine.plane.open_stream(audio, sink, rate_hz=rate_hz, comfort_noise=False)
         except PlaneFull as exc:
-            log.warning("websocket refused", problem=exc.message)
+            strangers.warning("websocket refused", problem=exc.message)
             kind.leave(self._audience)
             self._socket.close(TRY_AGAIN)
             return
