@@ -25,12 +25,13 @@ def postgres_server() -> Iterator[str]:
         yield url
 
 
-def _administer(server: str, statement: str) -> None:
+def _administer(server: str, *statements: str) -> None:
     engine = create_engine(
         make_url(server).set(drivername="postgresql+psycopg"), isolation_level="AUTOCOMMIT"
     )
     with engine.connect() as connection:
-        connection.execute(text(statement))
+        for statement in statements:
+            connection.execute(text(statement))
     engine.dispose()
 
 
@@ -53,6 +54,11 @@ class LosableDatabase:
         _administer(
             self.server, f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'"
         )
+
+    def run(self, statement: str) -> None:
+        """Do something inside it, whatever its state."""
+        server = make_url(self.url).render_as_string(hide_password=False)
+        _administer(server, "SET default_transaction_read_only = off", statement)
 
     def give_back(self) -> None:
         _administer(self.server, f"ALTER DATABASE {make_url(self.url).database} ALLOW_CONNECTIONS true")

@@ -15,6 +15,7 @@ from tests.history.conftest import LosableDatabase
 from tests.history.keepers import OTHER, RUN, Clock, away, end_reasons, ids, keeper, kill, reader
 from tests.history.making import change, write
 from tests.support.history import history_of
+from vb.errors import Unavailable
 from vb.events.base import Published
 from vb.events.bus import EventBus
 from vb.events.history import CallRecorded
@@ -213,6 +214,38 @@ def test_a_deleted_call_does_not_come_back_with_what_is_told_of_it_late(
     store.forget_removed(1 << 62)
     one.round([change(1, version=6)])
     assert list_calls(store, []).total == 2
+    one.close(calls_left=False)
+
+
+@pytest.mark.parametrize(
+    ("harm", "repair"),
+    [
+        ("ALTER ROLE vb SET default_transaction_read_only = on", "ALTER ROLE vb RESET ALL"),
+        ("ALTER TABLE calls RENAME TO moved", "ALTER TABLE moved RENAME TO calls"),
+        (
+            "ALTER TABLE calls RENAME version TO newer",
+            "ALTER TABLE calls RENAME newer TO version",
+        ),
+    ],
+    ids=["a standby", "without a table", "changed by a newer server"],
+)
+def test_a_database_that_takes_nothing_for_now_loses_no_call(
+    losable: LosableDatabase, tmp_path: Path, harm: str, repair: str
+) -> None:
+    one, store = keeper(losable.url, tmp_path / "queue")
+    one.round([change(1)])
+    losable.run(harm)
+    try:
+        store._engine.dispose()  # roles are asked when a connection begins
+        assert ids(one.round([change(2), change(3)]).recorded) == []
+        assert (one.damaged, one.queued, list(one.problems)) == (0, 2, ["database"])
+        with pytest.raises(Unavailable):
+            store.delete(change(1).call_id)
+    finally:
+        losable.run(repair)
+    store._engine.dispose()
+    assert ids(one.round([]).recorded) == [change(2).call_id, change(3).call_id]
+    assert (one.queued, one.problems) == (0, {})
     one.close(calls_left=False)
 
 

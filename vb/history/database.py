@@ -15,7 +15,15 @@ from alembic import command
 from alembic.config import Config as AlembicConfig
 from sqlalchemy import Connection, Engine, create_engine, event, func, select
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, NoSuchModuleError
+from sqlalchemy.exc import (
+    ArgumentError,
+    DataError,
+    DBAPIError,
+    IntegrityError,
+    InterfaceError,
+    NoSuchModuleError,
+    OperationalError,
+)
 
 from vb.errors import ConfigError
 
@@ -35,6 +43,18 @@ AS_BYTES: Final[dict[str, Any]] = {"as_bytes": True}
 CACHE_KIB: Final = 65_536
 _MIGRATION_LOCK: Final = 0x7662_0001
 """Of PostgreSQL's advisory locks: servers that start together take turns."""
+
+
+def is_of_database(problem: DBAPIError) -> bool:
+    """Tell a database that takes nothing from one that does not take what it was given.
+
+    One that became a standby is read-only, one without a table is being moved, and one that a newer server
+    has changed lacks a column: to PostgreSQL these are no failures of the connection, nor of the data.
+    """
+    if isinstance(problem, DataError | IntegrityError):
+        return False
+    told = getattr(problem.orig, "sqlstate", None)  # by PostgreSQL itself, and not by its driver
+    return isinstance(problem, OperationalError | InterfaceError) or told is not None
 
 
 def parse_url(text: str) -> URL:

@@ -17,9 +17,10 @@ from uuid import UUID
 
 import structlog
 from alembic.util import CommandError
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from vb.history.change import Change
+from vb.history.database import is_of_database
 from vb.history.files import delete_files
 from vb.history.intake import ALL_KEPT, Intake, Trouble, Troubles, Unkept, first_line
 from vb.history.presence import forget, is_there
@@ -275,11 +276,11 @@ class Keeper:
         in_doubt: Container[UUID] = _All() if self._again and run_id is None else self._in_doubt
         try:
             done = self._store.write(writes, run_id, seen_us=seen_us, in_doubt=in_doubt)
-        except (OperationalError, InterfaceError):
-            # Perhaps it was lost in the middle of a commit that was done all the same.
-            self._in_doubt.update(write.call_id for write in writes if write.ended_us)
-            raise
         except (DBAPIError, ArithmeticError, ValueError) as exc:
+            if isinstance(exc, DBAPIError) and is_of_database(exc):
+                # Perhaps it was lost in the middle of a commit that was done all the same.
+                self._in_doubt.update(write.call_id for write in writes if write.ended_us)
+                raise
             if len(writes) > 1:  # one of them is to blame, and must not hold up the others
                 for write in writes:
                     self._write([write], kept, run_id)

@@ -10,12 +10,12 @@ from typing import Final
 from uuid import UUID
 
 from sqlalchemy import Engine, select
-from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from vb.errors import Conflict, NotFound, Unavailable
 from vb.history import runs
-from vb.history.database import open_engine, parse_url, reading, upgrade, writing
+from vb.history.database import is_of_database, open_engine, parse_url, reading, upgrade, writing
 from vb.history.removal import Removed, bar, doomed, forget_removed, outdated, remove
 from vb.history.schema import CALLS
 from vb.history.seal import tend_segments
@@ -206,5 +206,7 @@ def available() -> Iterator[None]:
     """Turn a database that is away into an answer."""
     try:
         yield
-    except (OperationalError, InterfaceError, PoolTimeout) as exc:
+    except (DBAPIError, PoolTimeout) as exc:
+        if isinstance(exc, DBAPIError) and not is_of_database(exc):
+            raise
         raise Unavailable("the call history is not available") from exc
