@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from sqlalchemy import text
 
 from tests.history.making import change, write
 from vb.cli import build_parser
@@ -103,6 +104,24 @@ def test_what_is_wrong_is_one_line(
     problem = capsys.readouterr().err
     assert problem.startswith(told)
     assert problem.count("\n") == 1
+
+
+def test_a_database_of_a_newer_version_is_one_line_and_stays_as_it_is(
+    config: Config, store: Store, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def step(to: str) -> None:
+        with store._engine.begin() as connection:
+            connection.execute(text("UPDATE alembic_version SET version_num = :to"), {"to": to})
+
+    with store._engine.connect() as connection:
+        known = connection.execute(text("SELECT version_num FROM alembic_version")).scalar_one()
+    step("9999")
+    assert ask(config, "list") == (1, "")
+    problem = capsys.readouterr().err
+    assert "made by a newer version of vb" in problem
+    assert problem.count("\n") == 1
+    step(known)
+    assert ask(config, "list")[0] == 0
 
 
 def test_without_a_history_that_is_said(capsys: pytest.CaptureFixture[str]) -> None:

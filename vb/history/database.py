@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from alembic import command
 from alembic.config import Config as AlembicConfig
+from alembic.util import CommandError
 from sqlalchemy import Connection, Engine, create_engine, event, func, select
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import (
@@ -23,6 +24,7 @@ from sqlalchemy.exc import (
     InterfaceError,
     NoSuchModuleError,
     OperationalError,
+    SQLAlchemyError,
 )
 
 from vb.errors import ConfigError
@@ -43,6 +45,10 @@ AS_BYTES: Final[dict[str, Any]] = {"as_bytes": True}
 CACHE_KIB: Final = 65_536
 _MIGRATION_LOCK: Final = 0x7662_0001
 """Of PostgreSQL's advisory locks: servers that start together take turns."""
+
+
+class DatabaseUnknown(SQLAlchemyError):
+    """Tables that took steps which this version does not know."""
 
 
 def is_of_database(problem: DBAPIError) -> bool:
@@ -192,6 +198,7 @@ def upgrade(engine: Engine, *, to: str = "head") -> None:
 
     Raises:
         OSError: the folder of an SQLite file cannot be made.
+        DatabaseUnknown: the tables are those of a newer version.
         SQLAlchemyError: the database cannot be reached or used.
     """
     make_folder(engine.url)
@@ -203,4 +210,7 @@ def upgrade(engine: Engine, *, to: str = "head") -> None:
             connection.execute(select(func.pg_advisory_xact_lock(_MIGRATION_LOCK)))
         attributes: dict[str, Any] = config.attributes
         attributes["connection"] = connection
-        command.upgrade(config, to)
+        try:
+            command.upgrade(config, to)
+        except CommandError as exc:
+            raise DatabaseUnknown(f"the database was made by a newer version of vb: {exc}") from None

@@ -16,7 +16,6 @@ from typing import Final
 from uuid import UUID
 
 import structlog
-from alembic.util import CommandError
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from vb.history.change import Change
@@ -231,7 +230,7 @@ class Keeper:
                     self._write_unkept(unkept, kept)
                     self._close_left(queue, kept)
             self._look_after(kept, last=last)
-        except (SQLAlchemyError, OSError, CommandError) as exc:
+        except (SQLAlchemyError, OSError) as exc:
             self._troubles.failed("database", exc)
         else:
             self._troubles.works("database")
