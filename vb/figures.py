@@ -1,4 +1,4 @@
-"""Figures of calls, of the media plane and of uploads for the metrics; kinds of leg have their own."""
+"""Figures of calls, of the media plane and of recordings for the metrics; kinds of leg have their own."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from vb.mixer.ticks import TickGrid
 
 
 def add_figures(engine: Engine, grid: TickGrid) -> None:
-    """Let the metrics read calls, the plane, its clock, ports, uploads and look-ups at every scrape."""
+    """Let the metrics read calls, the plane, its clock, ports, recordings and look-ups at every scrape."""
 
     def calls() -> Iterator[Reading]:
         yield "active_legs", "Legs that are registered now", len(engine.legs), {}
@@ -54,12 +54,14 @@ def add_figures(engine: Engine, grid: TickGrid) -> None:
         if not engine.ports.os_chosen:  # then there is no pool that could run dry
             yield "rtp_port_pairs_free", "Port pairs left in the pool", engine.ports.free, {}
 
-    def uploads() -> Iterator[Reading]:
+    def recordings() -> Iterator[Reading]:
+        for outcome, count in engine.recorders.outcomes.items():
+            yield "recordings", "Recordings that have ended by outcome", count, {"outcome": outcome}
         found = engine.recorders.storage.uploads
         yield "recording_uploads_running", "Uploads of recordings under way", found.running, {}
         yield "recording_uploads_waiting", "Uploads of recordings that wait for a place", found.waiting, {}
         for outcome, count in found.outcomes.items():
             yield "recording_uploads", "Uploads of recordings by outcome", count, {"outcome": outcome}
 
-    for source in (calls, plane, uploads, engine.web.readings):
+    for source in (calls, plane, recordings, engine.web.readings):
         engine.metrics.add_source(source)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
+import structlog
 import trio
 import trio.testing
 
@@ -179,6 +180,36 @@ async def test_a_folder_that_cannot_be_made_is_an_internal_error(tmp_path: Path)
         room_with_leg(observed)
         assert (await client.rest("POST", "rooms/r/record", {}))[0] == 500
         assert observed.events() == []
+
+
+async def test_a_recording_that_the_disk_does_not_take_is_logged_and_counted(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    async with engine_in(tmp_path / "file" / "recordings") as (observed, client):
+        room_with_leg(observed)
+        with structlog.testing.capture_logs() as lines:
+            await client.rest("POST", "rooms/r/record", {})
+            await client.rest("POST", "rooms/nobody/record", {})
+        assert [(line["event"], line["owner"]) for line in lines] == [("recording not begun", "room r")]
+        assert observed.engine.recorders.outcomes == {"complete": 0, "incomplete": 0, "not_begun": 1}
+
+
+async def test_a_recording_that_ends_well_counts_as_complete_and_is_not_logged(tmp_path: Path) -> None:
+    async with engine_in(tmp_path) as (observed, client):
+        room_with_leg(observed)
+        with structlog.testing.capture_logs() as lines:
+            await client.command("room_record_start", id="r")
+            await client.command("room_record_stop", id="r")
+        assert lines == []
+        assert observed.engine.recorders.outcomes == {"complete": 1, "incomplete": 0, "not_begun": 0}
+
+
+async def test_a_folder_in_which_nothing_can_be_written_is_logged_at_the_start(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    for directory, told in ((tmp_path / "file", ["no recording can be written"]), (tmp_path / "new", [])):
+        async with engine_in(directory) as (observed, _):
+            with structlog.testing.capture_logs() as lines:
+                await observed.engine.recorders.recover()
+        assert [line["event"] for line in lines] == told
 
 
 async def test_the_next_recording_may_start_as_soon_as_the_stop_is_answered(tmp_path: Path) -> None:

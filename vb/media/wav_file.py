@@ -26,6 +26,15 @@ _SAMPLE_BYTES: Final = 2
 _NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
 
 
+def why_unwritable(directory: Path) -> str | None:
+    """Return why no file could be made in a directory, which is made when missing; None when one could."""
+    try:
+        os.makedirs(directory, mode=DIRECTORY_MODE, exist_ok=True)
+    except OSError as exc:
+        return exc.strerror or type(exc).__name__
+    return None if os.access(directory, os.W_OK | os.X_OK) else os.strerror(errno.EACCES)
+
+
 class WavFile:
     """A 16-bit PCM WAV file while it is being written.
 

@@ -7,14 +7,16 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
+from typing import Final
 
 import structlog
 import trio
 
 from vb.blocking import Blocking
-from vb.errors import BadRequest, Conflict, NotFound
+from vb.errors import BadRequest, Conflict, InternalError, NotFound
 from vb.events.media import RecordingPaused, RecordingResumed
 from vb.ids import IdSource
+from vb.media.wav_file import why_unwritable
 from vb.owner import Owner
 from vb.recording.recording_names import chosen_name, recording_name
 from vb.recording.recording_task import Outcome, RecordingOptions, RecordingTask
@@ -24,6 +26,9 @@ from vb.rooms.room import RECORDING_SLOT
 from vb.slots import SlotsClosed, SlotTaken, TaskHandle
 
 log = structlog.get_logger(__name__)
+
+OUTCOMES: Final = ("complete", "incomplete", "not_begun")
+"""What becomes of recordings: the last is for want of a file; what a request is refused for is none."""
 
 
 def check_name(name: str) -> str | None:
@@ -51,6 +56,9 @@ class Recorders:
         storage: the way into buckets.
         clock: monotonic seconds.
         local_time: the time that names the files.
+
+    Attributes:
+        outcomes: how many recordings ended in which of `OUTCOMES`.
     """
 
     directory: str
@@ -59,6 +67,7 @@ class Recorders:
     storage: RecordingStorage
     clock: Callable[[], float] = trio.current_time
     local_time: Callable[[], datetime] = datetime.now
+    outcomes: dict[str, int] = field(default_factory=lambda: dict.fromkeys(OUTCOMES, 0))
     _running: dict[str, RecordingTask] = field(default_factory=dict)
     _names: set[str] = field(default_factory=set)
 
@@ -116,6 +125,7 @@ class Recorders:
             try:
                 await task.run()
             finally:
+                self._note(task)
                 self._names.discard(name)
                 if self._running.get(key) is task:
                     del self._running[key]
@@ -128,6 +138,18 @@ class Recorders:
             raise Conflict("it is ending") from None
         self._running[key] = task
         return handle
+
+    def _note(self, task: RecordingTask) -> None:
+        """Count what became of a recording, and log what the server owes: nobody need have read the event."""
+        facts = {"owner": task.owner.key, "file": str(task.path)}
+        if isinstance(task.failure, InternalError):
+            self.outcomes["not_begun"] += 1
+            log.error("recording not begun", **facts, problem=task.failure.message)
+        elif task.failure is None and task.outcome.error is not None:
+            self.outcomes["incomplete"] += 1
+            log.error("recording incomplete", **facts, problem=task.outcome.error)
+        elif task.failure is None:
+            self.outcomes["complete"] += 1
 
     async def stop(self, owner: Owner) -> Outcome:
         """Finish a recording; return what became of it once that is safe.
@@ -173,8 +195,14 @@ class Recorders:
         return task
 
     async def recover(self) -> None:
-        """Complete what a process that was killed has left in the directory; to be run at the start."""
+        """Complete what a process that was killed has left in the directory; to be run at the start.
+
+        A directory in which nothing can be written is logged: the first recording may be days away.
+        """
         directory, before_s = self._folder, self.local_time().timestamp()
+        problem = await self.blocking(lambda: why_unwritable(directory))
+        if problem is not None:
+            log.error("no recording can be written", folder=str(directory), problem=problem)
         for found in await self.blocking(lambda: salvage(directory, before_s=before_s)):
             if found.error is not None:
                 log.error("recording not recovered", temporary=found.temporary, problem=found.error)
