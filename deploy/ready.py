@@ -10,6 +10,7 @@ import sys
 from http.client import HTTPConnection, HTTPException
 
 TIMEOUT_S = 2.0
+DEFAULT = ":8080"
 LOOPBACK = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}
 """Where a server answers that listens on all addresses."""
 
@@ -23,8 +24,8 @@ def connect_to(http_addr: str) -> tuple[str, int]:
 
 def main() -> int:
     """Print what is wrong, if anything, and return the exit status."""
-    http_addr = os.environ.get("HTTP_ADDR", ":8080")  # noqa: TID251 -- it stands alone, without vb's settings
-    host, port = connect_to(http_addr)
+    http_addr = os.environ.get("HTTP_ADDR", "").strip()  # noqa: TID251 -- it stands alone, without vb's settings
+    host, port = connect_to(http_addr or DEFAULT)  # to the server, too, an empty value is none
     connection = HTTPConnection(host, port, timeout=TIMEOUT_S)
     try:
         connection.request("GET", "/readyz")

@@ -89,6 +89,22 @@ def test_a_taken_port_ends_the_start_with_one_line() -> None:
 
 
 @pytest.mark.integration
+def test_a_machine_without_memory_for_it_ends_the_start_with_one_line() -> None:
+    little = "import numpy; numpy.zeros = lambda *_, **__: (_ for _ in ()).throw(MemoryError('no room'))"
+    code = f"import sys; from vb import server; from vb.cli import run; {little}; sys.exit(run(['serve']))"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={"PATH": os.defpath, **FREE_PORTS},
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "vb: cannot start: not enough memory: no room\n"
+
+
+@pytest.mark.integration
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_signal_stops_the_server_with_status_0(number: signal.Signals) -> None:
     with serve() as (process, listening):

@@ -135,13 +135,16 @@ def _serve(config: Config) -> int:
     sys.setswitchinterval(0.0005)  # a thread that decodes must not make the tick late
     _calm_collector()
     with threadpool_limits(limits=1, user_api="blas"):  # a second BLAS thread only spins beside the tick
+        listening = trio.Event()
         try:
-            return trio.run(_serve_until_signal, config)
+            return trio.run(_serve_until_signal, config, listening)
         except BaseExceptionGroup as group:
-            refused, rest = group.split((OSError, ConfigError))
-            if refused is None or rest is not None:
+            refused, rest = group.split((OSError, ConfigError, MemoryError))
+            if refused is None or rest is not None or listening.is_set():
                 raise
-            print(f"vb: cannot start: {first_of(refused)}", file=sys.stderr)
+            problem = first_of(refused)
+            memory = "not enough memory: " if isinstance(problem, MemoryError) else ""
+            print(f"vb: cannot start: {memory}{problem}", file=sys.stderr)
             return 1
 
 
@@ -168,7 +171,7 @@ async def _collect_young(engine: Engine) -> None:
         gc.collect(1)
 
 
-async def _serve_until_signal(config: Config) -> int:
+async def _serve_until_signal(config: Config, listening: trio.Event) -> int:
     from vb.server import open_server
 
     async with trio.open_nursery() as nursery:
@@ -178,10 +181,11 @@ async def _serve_until_signal(config: Config) -> int:
                 engine = server.engine
                 nursery.start_soon(_collect_young, engine)  # goes on while legs are hung up in the end
                 addresses = server.addresses
-                listening: dict[str, object] = {"http": addresses.http, "sip": list(addresses.sip)}
+                where: dict[str, object] = {"http": addresses.http, "sip": list(addresses.sip)}
                 if addresses.moq is not None:
-                    listening["moq"] = addresses.moq
-                print(json.dumps({"event": "listening", **listening}), flush=True)
+                    where["moq"] = addresses.moq
+                listening.set()
+                print(json.dumps({"event": "listening", **where}), flush=True)
                 if engine.history is None and config.history.database_url.get_secret_value() != "off":
                     log.warning("call_history_off", reason="VB_DATA_DIR is not set, nor HOME")
                 await stop.wait()

@@ -62,7 +62,13 @@ def test_it_asks_where_the_server_listens(http_addr: str, expected: tuple[str, i
 
 def test_its_default_address_is_the_servers() -> None:
     (default,) = (row.default for row in settings_table() if row.name == "HTTP_ADDR")
-    assert f'os.environ.get("HTTP_ADDR", "{default}")' in READY.read_text(encoding="utf-8")
+    assert runpy.run_path(str(READY))["DEFAULT"] == default
+
+
+@pytest.mark.parametrize("environ", [{}, {"HTTP_ADDR": ""}, {"HTTP_ADDR": "  "}], ids=["unset", "", "blank"])
+async def test_an_empty_address_is_the_default_as_it_is_to_the_server(environ: dict[str, str]) -> None:
+    status, said = await check(**environ)
+    assert (status, "Traceback" in said) == (0 if said == "" else 1, False)
 
 
 def test_it_asks_for_a_page_that_exists() -> None:
