@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.metadata import version
 from urllib.request import urlopen
 
 import pytest
@@ -44,6 +45,11 @@ def serve(**environ: str) -> Iterator[tuple[subprocess.Popen[str], dict[str, obj
     finally:
         process.kill()
         process.communicate()
+
+
+def test_the_version_is_told() -> None:
+    done = run("--version")
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"vb {version('vb')}\n", "")
 
 
 def test_the_help_of_serve_shows_every_setting() -> None:

@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 from collections.abc import Mapping
+from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 import structlog
@@ -45,6 +46,7 @@ def _settings_text() -> str:
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
     parser = argparse.ArgumentParser(prog="vb", description="A voice server on Trio.")
+    parser.add_argument("--version", action="version", version=f"vb {version('vb')}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="serve | demo | calls | models")
     commands.add_parser(
         "serve",
