@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
-from urllib.request import urlopen
+from urllib.request import Request, urlopen
 
 import pytest
 
@@ -92,6 +92,29 @@ def test_a_taken_port_ends_the_start_with_one_line() -> None:
     assert done.stderr.startswith("vb: cannot start:")
     assert f"SIP_PORT, udp 127.0.0.1:{taken}" in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.integration
+def test_a_server_whose_log_nobody_takes_serves_and_stops_all_the_same() -> None:
+    with open("/dev/full", "w") as full:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "vb", "serve"],
+            env={"PATH": os.defpath, **FREE_PORTS, "VB_API_TOKENS": "short"},
+            stdout=subprocess.PIPE,
+            stderr=full,
+            text=True,
+        )
+    try:
+        assert process.stdout is not None
+        listening = json.loads(process.stdout.readline())
+        asked = Request(f"{listening['http']}/metrics", headers={"Authorization": "Bearer short"})
+        with urlopen(asked, timeout=5) as response:
+            assert b"\nvoiceblender_log_lines_lost 2.0\n" in response.read()
+        process.terminate()
+        assert process.wait(timeout=15) == 0
+    finally:
+        process.kill()
+        process.communicate()
 
 
 @pytest.mark.integration

@@ -20,7 +20,7 @@ from vb.config import Config, settings_table
 from vb.errors import ConfigError, first_of
 from vb.history.arguments import add_parser
 from vb.local_speech.arguments import add_parser as add_models_parser
-from vb.log import configure_logging
+from vb.log import LogStream, configure_logging
 from vb.turns import BEAT_S, after_beat
 
 if TYPE_CHECKING:
@@ -132,14 +132,14 @@ def _serve(config: Config) -> int:
     from vb import server  # noqa: F401 -- loads numpy, whose threads can only be limited once it is there
     from vb.limits.open_files import raise_open_files
 
-    configure_logging(config.server.log_level)
+    lines = configure_logging(config.server.log_level)
     raise_open_files()
     sys.setswitchinterval(0.0005)  # a thread that decodes must not make the tick late
     _calm_collector()
     with threadpool_limits(limits=1, user_api="blas"):  # a second BLAS thread only spins beside the tick
         listening = trio.Event()
         try:
-            return trio.run(_serve_until_signal, config, listening)
+            return trio.run(_serve_until_signal, config, listening, lines)
         except BaseExceptionGroup as group:
             refused, rest = group.split((OSError, ConfigError, MemoryError))
             if refused is None or rest is not None or listening.is_set():
@@ -173,7 +173,7 @@ async def _collect_young(engine: Engine) -> None:
         gc.collect(1)
 
 
-async def _serve_until_signal(config: Config, listening: trio.Event) -> int:
+async def _serve_until_signal(config: Config, listening: trio.Event, lines: LogStream) -> int:
     from vb.server import open_server
 
     async with trio.open_nursery() as nursery:
@@ -181,13 +181,14 @@ async def _serve_until_signal(config: Config, listening: trio.Event) -> int:
         if not early_stop.was_asked():
             async with open_server(config) as server:
                 engine = server.engine
+                engine.metrics.add_source(lines.readings)
                 nursery.start_soon(_collect_young, engine)  # goes on while legs are hung up in the end
                 addresses = server.addresses
                 where: dict[str, object] = {"http": addresses.http, "sip": list(addresses.sip)}
                 if addresses.moq is not None:
                     where["moq"] = addresses.moq
-                listening.set()
                 print(json.dumps({"event": "listening", **where}), flush=True)
+                listening.set()
                 if engine.history is None and config.history.database_url.get_secret_value() != "off":
                     log.warning("call_history_off", reason="VB_DATA_DIR is not set, nor HOME")
                 await stop.wait()
