@@ -87,6 +87,8 @@ def test_addresses_have_several_forms(addr: str) -> None:
         ("SIP_CODECS", "\udcff"),
         ("S3_BUCKET", "\udcff"),
         ("VB_API_TOKENS", "one\ntwo"),
+        ("AZURE_SPEECH_REGION", "east us"),
+        ("AWS_REGION", "eu/west"),
         ("SIP_BIND_IP", "224.0.0.1"),
         ("SIP_BIND_IP", "255.255.255.255"),
         ("SIP_BIND_IPV6", "ff02::1"),

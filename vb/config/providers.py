@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field, SecretStr
 
-from vb.settings import Group, check_url, setting
+from vb.settings import Group, check_domain, check_url, setting
 
 
 def check_base_url(value: str) -> str:
@@ -52,7 +52,9 @@ class AzureSpeechConfig(Group):
     """Azure AI Speech: voices and transcripts."""
 
     api_key: SecretStr = _key("AZURE_SPEECH_KEY", "Azure AI Speech")
-    region: str = setting("AZURE_SPEECH_REGION", "region of Azure AI Speech", "eastus", min_length=1)
+    region: Annotated[str, AfterValidator(check_domain)] = setting(
+        "AZURE_SPEECH_REGION", "region of Azure AI Speech", "eastus", min_length=1
+    )
     base_url: BaseUrl = _base_url(
         "VB_AZURE_BASE_URL", "Azure AI Speech", "", shown="as AZURE_SPEECH_REGION says"
     )
@@ -61,7 +63,9 @@ class AzureSpeechConfig(Group):
 class AwsSpeechConfig(Group):
     """Amazon Polly; its keys are those of `AWS_ACCESS_KEY_ID`, or as Amazon's tools find them."""
 
-    region: str = setting("AWS_REGION", "region of Amazon Polly", "", shown="S3_REGION")
+    region: Annotated[str, AfterValidator(check_domain)] = setting(
+        "AWS_REGION", "region of Amazon Polly", "", shown="S3_REGION"
+    )
     base_url: BaseUrl = _base_url("VB_AWS_BASE_URL", "Amazon Polly", "", shown="as AWS_REGION says")
 
 
