@@ -50,7 +50,7 @@ def test_a_proxy_that_could_never_be_reached_is_named(proxy: str, problem: str) 
 def test_a_certificate_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     missing = str(tmp_path / "missing.pem")
     config = settings(SIP_TLS_PORT="0", SIP_TLS_CERT=missing, SIP_TLS_KEY=missing)
-    with pytest.raises(ConfigError, match=r"^SIP_TLS_CERT, SIP_TLS_KEY: No such file or directory$"):
+    with pytest.raises(ConfigError, match=f"^SIP_TLS_CERT: {missing}: No such file or directory$"):
         sip_settings(config.sip)
 
 
