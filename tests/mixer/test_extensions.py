@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from tests.mixer.support import OPUS, Phone, World, agreed, heard_tones, rtp, strength, tone
 from vb.codecs.opus import OpusEncoder
@@ -15,6 +16,7 @@ from vb.mixer.batch import NO_LEVEL, Batch
 from vb.mixer.demux import Demux
 from vb.mixer.extensions import skip_extensions
 from vb.mixer.resting import MAX_BYTES
+from vb.rtp.masks import true_places
 from vb.rtp.packet import parse_rtp
 
 
@@ -216,3 +218,23 @@ def test_a_level_that_was_not_agreed_on_lets_nobody_rest() -> None:
     world.room(phone, other)
     world.run(50)
     assert world.plane.statistics.rested == 0
+
+
+def test_only_the_sizes_of_extensions_cost_a_pass_over_the_round(monkeypatch: pytest.MonkeyPatch) -> None:
+    batch, passes = Batch(300), 0
+    for row in range(300):
+        data = rtp(row, 0, bytes([row % 256, row * 7 % 256]) * 80)
+        data = extended(data, b"\x10\x7f\x00\x00") if row == 150 else data
+        batch.matrix[row, : len(data)] = np.frombuffer(data, np.uint8)
+        batch.lengths[row], batch.slots[row] = len(data), row
+
+    def counted(mask: NDArray[np.bool_]) -> NDArray[np.int64]:
+        nonlocal passes
+        passes += 1
+        return true_places(mask)
+
+    monkeypatch.setattr("vb.mixer.extensions.true_places", counted)
+    heads = skip_extensions(batch, 0, 300, np.ones(300, np.bool_), np.zeros(300, np.uint8))
+    assert passes <= 3
+    assert (heads[:, 0] == 0x80).all()
+    assert int(batch.lengths[150]) == int(batch.lengths[149])

@@ -51,7 +51,14 @@ def test_lateness_is_that_of_the_last_minute() -> None:
 
 
 @pytest.mark.parametrize(
-    ("now", "rested", "due"), [(100.021, 0, 100.04), (100.05, 1, 100.06), (103.99, 198, 104.0)]
+    ("now", "rested", "due"),
+    [
+        (100.021, 0, 100.04),
+        (100.05, 1, 100.06),
+        (103.99, 198, 104.0),
+        (104.0, 198, 104.0),
+        (119.22, 959, 119.22),
+    ],
 )
 def test_a_rest_ends_at_the_next_point_of_the_grid(now: float, rested: int, due: float) -> None:
     grid = TickGrid(100.02)

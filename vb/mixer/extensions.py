@@ -79,15 +79,13 @@ def skip_extensions(
         others = true_places(told & ~first)
         if others.size:
             _read_levels(batch, start + others, sizes[others], wanted[others])
-    different = set(sizes.tolist())
+    different = set(sizes[chosen].tolist())  # what stands there in other packets is no size
     if len(different) == 1 and every(chosen):
         _cut_out(batch, slice(start, stop), different.pop())
         heads[:, 0] = _PLAIN
         return heads
     for size in different:
-        same = true_places(chosen & (sizes == size))
-        if same.size:
-            _cut_out(batch, start + same, size)
+        _cut_out(batch, start + true_places(chosen & (sizes == size)), size)
     heads[chosen, 0] = _PLAIN
     return heads
 

@@ -19,6 +19,8 @@ _MINUTE_S: Final = 60.0
 _WINDOW: Final = round(_MINUTE_S / TICK_S)
 """Ticks whose lateness is remembered."""
 _LATE_S: Final = TICK_S / 4
+_ROUNDING: Final = 1e-6
+"""Of a tick: who comes so little behind a point of the grid has come in time for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +89,8 @@ class TickGrid:
 
     def go_on(self, now: float) -> int:
         """End a rest and return how many ticks it took the place of; the next one is due on the same grid."""
-        rested = max(0, math.ceil((now - self._start) / TICK_S) - self._number)
+        passed = (now - self._start) / TICK_S
+        rested = max(0, math.ceil(passed - _ROUNDING) - self._number)
         self._go_to(self._number + rested)
         return rested
 

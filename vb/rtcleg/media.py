@@ -6,8 +6,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
-import trio
-
 from vb.engine import Engine
 from vb.errors import Unavailable
 from vb.ids import IdSource
@@ -41,7 +39,7 @@ class RtcMedia:
         self.port = port
         self.srtp: Srtp | None = None
         self._keeper = keeper
-        self._served: tuple[RtpService, KeptService] | None = None
+        self._kept: KeptService | None = None
         self._ids = ids
         self._cname = cname
         self._agreed: Agreed | None = None
@@ -89,15 +87,13 @@ class RtcMedia:
             on_digit=on_digit,
             timing=RtpTiming(timeout_s=0.0),
         )
-        self._served = service, self._keeper.serve(service, on_silence=_nothing, on_fault=on_fault)
+        self._kept = self._keeper.serve(service, on_silence=_nothing, on_fault=on_fault)
 
     def close(self) -> None:
-        """Say goodbye and leave the plane: no packet goes out from now on."""
-        if self._served is not None:
-            service, kept = self._served
-            self._served = None  # it knows the leg
-            kept.stop()
-            service.goodbye(trio.current_time())
+        """Leave the plane: no packet goes out from now on, as DTLS has said goodbye or the peer is gone."""
+        if self._kept is not None:
+            self._kept.stop()
+            self._kept = None  # it knows the leg
         self.port.close()
 
 

@@ -1,4 +1,4 @@
-"""A leg's slow RTP task: digits, RTCP reports, keep-alives and the watch for silence."""
+"""A leg's slow RTP: digits, RTCP reports, keep-alives and the watch for silence."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class RtpTiming:
 
 
 class RtpService:
-    """One leg's slow RTP, and the task that does it.
+    """One leg's slow RTP, for a keeper to do.
 
     Args:
         endpoint: the leg's sockets.
