@@ -49,6 +49,18 @@ def test_a_packet_close_to_the_tick_waits_for_the_next(wait_s: float, first: int
     assert stream.playout.next[0] == first
 
 
+def test_what_came_while_a_tick_was_late_counts_from_when_it_came() -> None:
+    stream = Stream()
+    for number in range(13):
+        stream.place(number, 0.010)  # 260 ms wait
+    for number in range(13, 17):
+        stream.place(number, -TICK_S * (number - 13) - 0.010)  # this tick is 80 ms late
+    assert stream.playout.discarded[0] == 0
+    assert stream.playout.end[0] - stream.playout.next[0] == 17 * 160
+    stream.place(17, 0.010)  # in time, and too much
+    assert stream.playout.discarded[0] > 0
+
+
 @pytest.mark.parametrize(("wait_s", "first"), [(0.016, 0), (0.008, -80), (0.002, -160)])
 def test_ten_ms_packets_start_when_two_of_them_will_be_there(wait_s: float, first: int) -> None:
     stream = Stream(length=80)

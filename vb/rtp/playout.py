@@ -170,7 +170,11 @@ class Playout:
             self._measure(slots, ahead, arrival_s, tick_at)
         over = ahead + lengths > self._limit(slots)
         if some(over):
-            self._skip_ahead(slots[over], positions[over] + lengths[over], tick_at)
+            # What came while this tick was late waits the less for it: the ticks behind it follow at once.
+            since_s = np.maximum(arrival_s - tick_at, 0.0)
+            over &= ahead + lengths - since_s / TICK_S * self.width[slots] > self._limit(slots)
+            if some(over):
+                self._skip_ahead(slots[over], positions[over] + lengths[over], tick_at)
         keep = ~behind if late is None else ~late
         end = self.end[slots]
         gap = keep & (positions > end)
