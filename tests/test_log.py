@@ -104,6 +104,21 @@ def test_what_libraries_log_is_a_line_of_json_like_every_other_one() -> None:
     assert ours["event"] == "ours"
 
 
+class Unreadable:
+    def __str__(self) -> str:
+        raise RuntimeError("no text")
+
+
+@pytest.mark.usefixtures("as_before")
+def test_a_library_that_logs_wrongly_is_not_told_of_it() -> None:
+    out = io.StringIO()
+    configure_logging("info", out)
+    for message, *args in (("%d of %d", "a"), ("it is %s", Unreadable()), (Unreadable(),)):
+        logging.getLogger("some.library").warning(message, *args)
+    lines = [json.loads(line) for line in out.getvalue().splitlines()]
+    assert [line["event"] for line in lines] == ["%d of %d", "it is %s", "a line that cannot be read"]
+
+
 def test_strangers_write_so_many_lines_a_second_and_the_next_tells_of_the_rest() -> None:
     now = 100.0
     log = StrangersLog("test", clock=lambda: now)

@@ -159,7 +159,11 @@ class _Forward(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         level = min(max(record.levelno // 10 * 10, logging.DEBUG), logging.CRITICAL)
-        structlog.get_logger().log(level, record.getMessage(), logger=record.name, exc_info=record.exc_info)
+        try:
+            text = record.getMessage()
+        except Exception:  # a mistake of the library's, which must not come back to it
+            text = record.msg if isinstance(record.msg, str) else "a line that cannot be read"
+        structlog.get_logger().log(level, text, logger=record.name, exc_info=record.exc_info)
 
 
 def configure_logging(level: str = "info", stream: TextIO | None = None) -> LogStream:

@@ -97,6 +97,7 @@ async def test_a_hangup_does_not_wait_for_a_slow_bucket_which_gets_the_recording
             with trio.fail_after(10):
                 await running.wait_idle()
             assert [item["type"] for item in await rest_of(events, 0.05)] == []
+            assert server.engine.recorders.outcomes["complete"] == 1  # it is, and it moves
             assert b'voiceblender_recording_uploads{outcome="stored"} 1.0' in server.engine.metrics.render()
     assert near.objects[name][:4] == b"RIFF"
     assert left_in(config) == []

@@ -49,18 +49,19 @@ class RecordingOptions:
 
 @dataclass
 class Outcome:
-    """What became of a recording: paths or addresses, and what went wrong."""
+    """What became of a recording: paths or addresses, what went wrong, and what goes on."""
 
     file: str = ""
     multi_channel_file: str | None = None
     channels: dict[str, ChannelInfo] | None = None
     omitted_legs: list[str] | None = None
     errors: list[str] = field(default_factory=list)
+    goes_on: list[str] = field(default_factory=list)
 
     @property
     def error(self) -> str | None:
-        """All that went wrong in one line, None when nothing did."""
-        return "; ".join(dict.fromkeys(self.errors)) or None
+        """All that clients are told besides, in one line; None when there is nothing."""
+        return "; ".join(dict.fromkeys((*self.errors, *self.goes_on))) or None
 
 
 class RecordingTask:
@@ -244,7 +245,7 @@ class RecordingTask:
         for upload in uploads:
             places[str(upload.path)], problem = upload.report()
             if problem is not None:
-                outcome.errors.append(problem)
+                (outcome.errors if upload.outcome else outcome.goes_on).append(problem)
         outcome.file = places.get(outcome.file, outcome.file)
         if outcome.multi_channel_file is not None:
             outcome.multi_channel_file = places.get(outcome.multi_channel_file, outcome.multi_channel_file)
