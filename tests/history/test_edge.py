@@ -25,7 +25,7 @@ from vb.history.edge import (
 )
 from vb.history.model import Call
 from vb.history.store import Store
-from vb.recording.recording_names import recording_name, recovered_name
+from vb.media.recording_names import recording_name, recovered_name
 
 ID = str(change(1).call_id)
 STARTED = datetime(2026, 11, 30, 12, 0)
@@ -171,6 +171,26 @@ def test_what_was_recovered_of_a_recording_is_read_and_deleted_in_its_place(
     assert find_recording(store, ID) == RecordingFile(recovered)
     assert delete_call(store, ID, str(tmp_path)) == ()
     assert list(tmp_path.glob("*.wav")) == [other]
+
+
+def test_what_was_recovered_of_another_recording_is_not_that_of_a_name_that_ends_alike(
+    store: Store, tmp_path: Path
+) -> None:
+    recovered = tmp_path / recovered_name(STARTED, "2e71f6af")
+    chosen = tmp_path / "recovered_weekly_2e71f6af.wav"
+    for file in (recovered, chosen):
+        file.write_bytes(b"RIFF")
+    alike = [{"file": str(tmp_path / "weekly_2e71f6af.wav")}]
+    drawn = [{"file": str(tmp_path / recording_name(STARTED, "2e71f6af"))}]
+    store.write(
+        [write(1, recordings=alike, reason=PROCESS_LOST), write(2, recordings=drawn, reason=PROCESS_LOST)]
+    )
+    with pytest.raises(NotFound, match="no recording"):
+        find_recording(store, ID)
+    delete_call(store, ID, str(tmp_path))
+    assert find_recording(store, str(change(2).call_id)) == RecordingFile(recovered)
+    delete_call(store, str(change(2).call_id), str(tmp_path))
+    assert list(tmp_path.glob("*.wav")) == [chosen]
 
 
 def test_a_call_that_goes_on_is_not_deleted(store: Store) -> None:

@@ -4,7 +4,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vb.recording.recording_names import chosen_name, multi_channel_name, recording_name, recovered_name
+from vb.media.recording_names import (
+    chosen_name,
+    drawn_token,
+    multi_channel_name,
+    recording_name,
+    recovered_name,
+    recovered_token,
+)
 
 MOMENT = datetime(2026, 3, 4, 5, 6, 7)
 
@@ -52,6 +59,24 @@ def test_a_name_of_a_device_elsewhere_is_a_name_like_any_other(device: str) -> N
 def test_everything_else_is_refused(chosen: str) -> None:
     with pytest.raises(ValueError, match="invalid recording filename"):
         chosen_name(chosen)
+
+
+@pytest.mark.parametrize("token", ["0a1b2c3d", "0a1b2c3d-2"])
+def test_a_name_tells_by_its_whole_form_what_something_was_recovered_of(token: str) -> None:
+    recovered = recovered_name(MOMENT, token)
+    assert drawn_token(recording_name(MOMENT, "0a1b2c3d")) == "0a1b2c3d"
+    assert recovered_token(recovered) == token
+    for name in (recovered, "mine_0a1b2c3d.wav", multi_channel_name(MOMENT, "0a1b2c3d")):
+        assert drawn_token(name) is None
+    for name in ("recovered_mine_0a1b2c3d.wav", recording_name(MOMENT, "0a1b2c3d")):
+        assert recovered_token(name) is None
+
+
+@pytest.mark.parametrize("ending", ["", ".wav"])
+def test_a_name_that_the_server_draws_is_nobodys_choice(ending: str) -> None:
+    for drawn in (recording_name(MOMENT, "0a1b2c3d"), recovered_name(MOMENT, "0a1b2c3d")):
+        with pytest.raises(ValueError, match="draws such names itself"):
+            chosen_name(drawn.removesuffix(".wav") + ending)
 
 
 @given(st.text(max_size=200))

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Final
 
-_DRAWN: Final = re.compile(r"_([0-9a-f]{8})\.wav\Z")
-"""How recordings are called whose name no client chose: what a start recovers of them has the same digits."""
-_RECOVERED: Final = re.compile(r"recovered_.*_([0-9a-f]{8})(?:-\d+)?\.wav")
+from vb.media.recording_names import drawn_token, recovered_token
 
 
 def recovered_file(file: str) -> str | None:
@@ -18,11 +14,11 @@ def recovered_file(file: str) -> str | None:
 
     It lies beside the recording. Of a recording whose name a client chose, nothing tells.
     """
-    drawn = _DRAWN.search(file)
-    if drawn is None or "://" in file:
+    token = drawn_token(os.path.basename(file))
+    if token is None or "://" in file:
         return None
-    found = sorted(Path(file).parent.glob(f"recovered_*_{drawn[1]}.wav"))
-    return str(found[0]) if found else None
+    found = Path(file).parent.glob(f"recovered_*_{token}.wav")
+    return next((str(path) for path in sorted(found) if recovered_token(path.name) == token), None)
 
 
 def delete_files(files: Iterable[str], folder: str | None) -> tuple[str, ...]:
@@ -42,8 +38,8 @@ def delete_files(files: Iterable[str], folder: str | None) -> tuple[str, ...]:
         try:
             os.unlink(file)
         except FileNotFoundError:
-            if (drawn := _DRAWN.search(file)) is not None:
-                missing[drawn[1]] = file
+            if (token := drawn_token(os.path.basename(file))) is not None:
+                missing[token] = file
         except OSError:
             kept.append(file)
     if root is not None and missing:
@@ -60,10 +56,10 @@ def _delete_recovered(root: str, missing: dict[str, str]) -> list[str]:
     """
     kept: list[str] = []
     for name in os.listdir(root):
-        recovered = _RECOVERED.fullmatch(name)
-        if recovered is not None and recovered[1] in missing:
+        planned = missing.get((recovered_token(name) or "").partition("-")[0])
+        if planned is not None:
             try:
                 os.unlink(os.path.join(root, name))
             except OSError:
-                kept.append(missing[recovered[1]])
+                kept.append(planned)
     return kept

@@ -18,7 +18,7 @@ from vb.events.media import RecordingPaused, RecordingResumed
 from vb.ids import IdSource
 from vb.media.wav_file import why_unwritable
 from vb.owner import Owner
-from vb.recording.recording_names import chosen_name, recording_name
+from vb.media.recording_names import chosen_name, recording_name
 from vb.recording.recording_task import Outcome, RecordingOptions, RecordingTask
 from vb.recording.salvage import salvage
 from vb.recording.storage import RecordingStorage

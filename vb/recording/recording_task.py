@@ -19,7 +19,7 @@ from vb.media.errors import RecordingError
 from vb.owner import Owner
 from vb.recording.participants import Participants
 from vb.recording.recorder import Recorder
-from vb.recording.recording_names import multi_channel_name
+from vb.media.recording_names import multi_channel_name
 from vb.recording.recording_writer import ParticipantsWriter, RecordingWriter
 from vb.recording.storage import RecordingStorage
 from vb.recording.tasks.recorder import run_recorder

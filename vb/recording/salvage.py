@@ -15,7 +15,7 @@ from typing import Final
 
 from vb.media.wav import HEADER_BYTES, MAX_DATA_BYTES, build_header
 from vb.media.wav_file import FILE_MODE, TEMPORARY_PREFIX, TEMPORARY_SUFFIX, publish
-from vb.recording.recording_names import recovered_name
+from vb.media.recording_names import recovered_name
 
 _RATES_HZ: Final = (8_000, 16_000, 24_000, 48_000)
 
