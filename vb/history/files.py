@@ -24,13 +24,18 @@ def recovered_file(file: str) -> str | None:
 def delete_files(files: Iterable[str], folder: str | None) -> tuple[str, ...]:
     """Delete recordings that lie in a folder, or what was recovered of them.
 
+    Of one that went from there into a bucket nothing was cut off, so nothing of it is looked for. Of one that
+    is not there, in a folder that cannot be read, there may be something or not: it counts as gone.
+
     Returns:
         Those that lie elsewhere, or cannot be deleted.
     """
     kept: list[str] = []
     missing: dict[str, str] = {}
     root = None if folder is None else os.path.realpath(folder)
-    for file in files:
+    names = list(files)
+    stored = {os.path.basename(name) for name in names if "://" in name}
+    for file in names:
         # A recording is written below the folder; any other path comes from a record that was tampered with.
         if "://" in file or root is None or os.path.dirname(os.path.realpath(file)) != root:
             kept.append(file)
@@ -38,7 +43,8 @@ def delete_files(files: Iterable[str], folder: str | None) -> tuple[str, ...]:
         try:
             os.unlink(file)
         except FileNotFoundError:
-            if (token := drawn_token(os.path.basename(file))) is not None:
+            name = os.path.basename(file)
+            if name not in stored and (token := drawn_token(name)) is not None:
                 missing[token] = file
         except OSError:
             kept.append(file)
@@ -55,7 +61,7 @@ def _delete_recovered(root: str, missing: dict[str, str]) -> list[str]:
         missing: the digits in their names → what they were to be called.
     """
     kept: list[str] = []
-    for name in os.listdir(root):
+    for name in _names_in(root):
         planned = missing.get((recovered_token(name) or "").partition("-")[0])
         if planned is not None:
             try:
@@ -63,3 +69,11 @@ def _delete_recovered(root: str, missing: dict[str, str]) -> list[str]:
             except OSError:
                 kept.append(planned)
     return kept
+
+
+def _names_in(folder: str) -> list[str]:
+    """List a folder; one that is away or cannot be read has nothing."""
+    try:
+        return sorted(os.listdir(folder))
+    except OSError:
+        return []
