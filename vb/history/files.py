@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from typing import Final
 
-from vb.media.recording_names import drawn_token, recovered_token
+from vb.media.recording_names import drawn_token, recovered_token, temporary_token
+from vb.media.wav_file import hold_orphan
+
+HOLD_S: Final = 1.0
+"""How long a start that completes recordings right now is waited for, in all."""
+_AGAIN_S: Final = 0.02
 
 
 def recovered_file(file: str) -> str | None:
@@ -22,7 +29,7 @@ def recovered_file(file: str) -> str | None:
 
 
 def delete_files(files: Iterable[str], folder: str | None) -> tuple[str, ...]:
-    """Delete recordings that lie in a folder, or what was recovered of them.
+    """Delete recordings that lie in a folder, or what was recovered of them, or would be by the next start.
 
     Of one that went from there into a bucket nothing was cut off, so nothing of it is looked for. Of one that
     is not there, in a folder that cannot be read, there may be something or not: it counts as gone.
@@ -49,26 +56,55 @@ def delete_files(files: Iterable[str], folder: str | None) -> tuple[str, ...]:
         except OSError:
             kept.append(file)
     if root is not None and missing:
-        kept += _delete_recovered(root, missing)
-    return tuple(kept)
+        # In this order: what a start completes meanwhile is found under its new name.
+        until = time.monotonic() + HOLD_S
+        kept += _delete_rest(root, missing, temporary_token, lambda path: _unlink_orphan(path, until))
+        kept += _delete_rest(root, missing, recovered_token, os.unlink)
+    return tuple(dict.fromkeys(kept))
 
 
-def _delete_recovered(root: str, missing: dict[str, str]) -> list[str]:
-    """Delete what was recovered of recordings that are not there; returns those of which it was not possible.
+def _delete_rest(
+    root: str,
+    missing: Mapping[str, str],
+    token_of: Callable[[str], str | None],
+    unlink: Callable[[str], None],
+) -> list[str]:
+    """Delete what is left of recordings that are not there; returns those of which it was not possible.
 
     Args:
-        root: where they lie.
+        root: where it lies.
         missing: the digits in their names → what they were to be called.
+        token_of: returns the token of a name of the kind that is looked for.
+        unlink: deletes one such file.
     """
     kept: list[str] = []
     for name in _names_in(root):
-        planned = missing.get((recovered_token(name) or "").partition("-")[0])
+        planned = missing.get((token_of(name) or "").partition("-")[0])
         if planned is not None:
             try:
-                os.unlink(os.path.join(root, name))
+                unlink(os.path.join(root, name))
+            except FileNotFoundError:
+                pass
             except OSError:
                 kept.append(planned)
     return kept
+
+
+def _unlink_orphan(path: str, until: float) -> None:
+    """Delete what a killed process has left of a recording before a start makes a file of it.
+
+    Raises:
+        OSError: it is not there any more, or somebody writes it.
+    """
+    while (fd := hold_orphan(Path(path))) is None:
+        os.lstat(path)
+        if time.monotonic() >= until:
+            raise BlockingIOError
+        time.sleep(_AGAIN_S)  # noqa: TID251 -- a worker waits, never the loop
+    try:
+        os.unlink(path)
+    finally:
+        os.close(fd)
 
 
 def _names_in(folder: str) -> list[str]:

@@ -5,6 +5,8 @@ from datetime import datetime
 from typing import Final
 
 SUFFIX: Final = ".wav"
+TEMPORARY_PREFIX: Final = ".rec-"
+TEMPORARY_SUFFIX: Final = ".tmp"
 MAX_NAME_CHARS: Final = 128
 _TIME: Final = "[0-9]{8}_[0-9]{6}"
 _DRAWN: Final = re.compile(rf"{_TIME}_([0-9a-f]{{8}})\.wav")
@@ -25,6 +27,18 @@ def multi_channel_name(finished: datetime, token: str) -> str:
 def recovered_name(modified: datetime, token: str) -> str:
     """Return the file name of what a killed process left: local time of its last write."""
     return f"recovered_{modified:%Y%m%d_%H%M%S}_{token}{SUFFIX}"
+
+
+def temporary_name(token: str) -> str:
+    """Return the file name of a recording while it is written."""
+    return f"{TEMPORARY_PREFIX}{token}{TEMPORARY_SUFFIX}"
+
+
+def temporary_token(name: str) -> str | None:
+    """Return the token of a file name that `temporary_name` has made; None for any other."""
+    if not (name.startswith(TEMPORARY_PREFIX) and name.endswith(TEMPORARY_SUFFIX)):
+        return None
+    return name.removeprefix(TEMPORARY_PREFIX).removesuffix(TEMPORARY_SUFFIX)
 
 
 def drawn_token(name: str) -> str | None:

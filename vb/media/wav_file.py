@@ -10,18 +10,18 @@ import errno
 import fcntl
 import os
 import shutil
+import stat
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from vb.media.recording_names import temporary_name
 from vb.media.wav import HEADER_BYTES, MAX_DATA_BYTES, build_header
 
 DIRECTORY_MODE: Final = 0o755
 FILE_MODE: Final = 0o644
-TEMPORARY_PREFIX: Final = ".rec-"
-TEMPORARY_SUFFIX: Final = ".tmp"
 _SAMPLE_BYTES: Final = 2
 _NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
 
@@ -52,7 +52,7 @@ class WavFile:
         self.channels = channels
         self.data_bytes = 0
         self._token = token
-        self._temporary = path.with_name(f"{TEMPORARY_PREFIX}{token}{TEMPORARY_SUFFIX}")
+        self._temporary = path.with_name(temporary_name(token))
         self._fd = self._create()
         try:
             self._write_header(bytes(HEADER_BYTES))
@@ -200,6 +200,29 @@ class WavFile:
             self._temporary.unlink(missing_ok=True)  # before the lock goes
             os.close(self._fd)
             self._fd = -1
+
+
+def hold_orphan(temporary: Path) -> int | None:
+    """Open a temporary file that nobody writes or completes, and keep others from that until it is closed.
+
+    Returns:
+        A descriptor, to be closed; None for a file that is not ours to touch, or is not there.
+    """
+    try:
+        fd = os.open(temporary, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        facts = os.fstat(fd)
+        # Whoever had it a moment ago may have completed or removed it.
+        still_there = os.path.samestat(facts, os.lstat(temporary))
+        if still_there and stat.S_ISREG(facts.st_mode) and facts.st_uid == os.geteuid():
+            return fd
+    except OSError:
+        pass
+    os.close(fd)
+    return None
 
 
 def publish(temporary: Path, path: Path) -> None:

@@ -16,9 +16,9 @@ from vb.blocking import Blocking
 from vb.errors import BadRequest, Conflict, InternalError, NotFound
 from vb.events.media import RecordingPaused, RecordingResumed
 from vb.ids import IdSource
+from vb.media.recording_names import chosen_name, recording_name
 from vb.media.wav_file import why_unwritable
 from vb.owner import Owner
-from vb.media.recording_names import chosen_name, recording_name
 from vb.recording.recording_task import Outcome, RecordingOptions, RecordingTask
 from vb.recording.salvage import salvage
 from vb.recording.storage import RecordingStorage

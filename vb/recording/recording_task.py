@@ -16,10 +16,10 @@ from vb.blocking import Blocking
 from vb.errors import Conflict, InternalError, VbError
 from vb.events.media import ChannelInfo, RecordingFinished, RecordingStarted
 from vb.media.errors import RecordingError
+from vb.media.recording_names import multi_channel_name
 from vb.owner import Owner
 from vb.recording.participants import Participants
 from vb.recording.recorder import Recorder
-from vb.media.recording_names import multi_channel_name
 from vb.recording.recording_writer import ParticipantsWriter, RecordingWriter
 from vb.recording.storage import RecordingStorage
 from vb.recording.tasks.recorder import run_recorder

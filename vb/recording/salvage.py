@@ -4,18 +4,16 @@ A temporary file tells in its header everything but its length. One that nobody 
 last written before this process started belongs to a process that is gone. Everything here blocks.
 """
 
-import fcntl
 import os
-import stat
 import struct
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Final
 
+from vb.media.recording_names import recovered_name, temporary_token
 from vb.media.wav import HEADER_BYTES, MAX_DATA_BYTES, build_header
-from vb.media.wav_file import FILE_MODE, TEMPORARY_PREFIX, TEMPORARY_SUFFIX, publish
-from vb.media.recording_names import recovered_name
+from vb.media.wav_file import FILE_MODE, hold_orphan, publish
 
 _RATES_HZ: Final = (8_000, 16_000, 24_000, 48_000)
 
@@ -49,35 +47,33 @@ def salvage(directory: Path, *, before_s: float) -> list[Salvaged]:
         return []
     found: list[Salvaged] = []
     for name in names:
-        if name.startswith(TEMPORARY_PREFIX) and name.endswith(TEMPORARY_SUFFIX):
-            outcome = _salvage_one(directory / name, before_s)
+        token = temporary_token(name)
+        if token is not None:
+            outcome = _salvage_one(directory / name, token, before_s)
             if outcome is not None:
                 found.append(outcome)
     return found
 
 
-def _salvage_one(temporary: Path, before_s: float) -> Salvaged | None:
+def _salvage_one(temporary: Path, token: str, before_s: float) -> Salvaged | None:
     """Complete one file; returns None for a file that is not ours to touch."""
     try:
-        fd = os.open(temporary, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        if temporary.lstat().st_mtime >= before_s:  # not even locked: its writer may be about to do that
+            return None
     except OSError:
         return None
+    fd = hold_orphan(temporary)
+    if fd is None:
+        return None
     try:
-        facts = os.fstat(fd)
-        if not stat.S_ISREG(facts.st_mode) or facts.st_uid != os.geteuid() or facts.st_mtime >= before_s:
-            return None
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            return None
-        return _complete(fd, temporary, facts)
+        return _complete(fd, temporary, token, os.fstat(fd))
     except (OSError, ValueError) as failure:
         return Salvaged(str(temporary), error=str(failure))
     finally:
         os.close(fd)
 
 
-def _complete(fd: int, temporary: Path, facts: os.stat_result) -> Salvaged:
+def _complete(fd: int, temporary: Path, token: str, facts: os.stat_result) -> Salvaged:
     """Correct the header and publish the file.
 
     Raises:
@@ -94,7 +90,6 @@ def _complete(fd: int, temporary: Path, facts: os.stat_result) -> Salvaged:
     os.pwrite(fd, build_header(channels=channels, rate_hz=rate_hz, data_bytes=data_bytes), 0)
     os.fchmod(fd, FILE_MODE)
     os.fsync(fd)
-    token = temporary.name.removeprefix(TEMPORARY_PREFIX).removesuffix(TEMPORARY_SUFFIX)
     path = temporary.with_name(recovered_name(datetime.fromtimestamp(facts.st_mtime), token))
     publish(temporary, path)
     temporary.unlink(missing_ok=True)
