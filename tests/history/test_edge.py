@@ -173,6 +173,20 @@ def test_what_was_recovered_of_a_recording_is_read_and_deleted_in_its_place(
     assert list(tmp_path.glob("*.wav")) == [other]
 
 
+def test_ones_own_recording_comes_before_that_of_a_room_also_when_it_was_recovered(
+    store: Store, tmp_path: Path
+) -> None:
+    own, hall = (tmp_path / recording_name(STARTED, token) for token in ("2e71f6af", "2e71f6a0"))
+    hall.write_bytes(b"RIFF")
+    (tmp_path / recovered_name(STARTED, "2e71f6af")).mkdir()
+    recordings = [{"file": str(hall), "room_id": "hall", "finished": True}, {"file": str(own)}]
+    store.write([write(1, recordings=recordings, reason=PROCESS_LOST)])
+    assert find_recording(store, ID) == RecordingFile(hall)  # a folder is no file
+    recovered = tmp_path / recovered_name(STARTED + timedelta(seconds=9), "2e71f6af")
+    recovered.write_bytes(b"RIFF")
+    assert find_recording(store, ID) == RecordingFile(recovered)
+
+
 def test_what_was_recovered_of_another_recording_is_not_that_of_a_name_that_ends_alike(
     store: Store, tmp_path: Path
 ) -> None:

@@ -5,6 +5,7 @@ All of it blocks on the database, so callers run it in a thread.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import islice
@@ -195,20 +196,20 @@ def find_recording(store: Store, call_id: str) -> RecordingFile | StoredObject:
     """
     found = store.get(parse_call_id(call_id))
     recordings = sorted(found.document.get("recordings", ()), key=lambda item: "room_id" in item)
+    over = bool(found.document.get("ended_us"))
     for item in recordings:
-        path = Path(item["file"]) if item["file"] and "://" not in item["file"] else None
-        if path is not None and path.is_file():
-            return RecordingFile(path)
+        file = item["file"]
+        if file and "://" not in file:
+            cut_off = over and not item.get("finished") and not os.path.isfile(file)
+            path = recovered_file(file) if cut_off else file
+            if path is not None and os.path.isfile(path):
+                return RecordingFile(Path(path))
     stored = [found for item in recordings for found in stored_objects(item)[:1]]
     if stored:
         return min(stored, key=lambda found: found.opened_by != "server")
     running = [item for item in recordings if not item.get("finished")]
-    if running and not found.document.get("ended_us"):
+    if running and not over:
         raise Conflict("the recording is not finished")
-    for item in running:
-        recovered = recovered_file(item["file"])
-        if recovered is not None:
-            return RecordingFile(Path(recovered))
     if found.document.get("reason") != PROCESS_LOST and any("room_id" in item for item in running):
         raise Conflict("the recording of the room is not finished")  # it may go on without the call
     raise NotFound("the call has no recording")

@@ -21,11 +21,12 @@ def recovered_file(file: str) -> str | None:
 
     It lies beside the recording. Of a recording whose name a client chose, nothing tells.
     """
-    token = drawn_token(os.path.basename(file))
+    folder, name = os.path.split(file)
+    token = drawn_token(name)
     if token is None or "://" in file:
         return None
-    found = Path(file).parent.glob(f"recovered_*_{token}.wav")
-    return next((str(path) for path in sorted(found) if recovered_token(path.name) == token), None)
+    found = (os.path.join(folder, each) for each in _names_in(folder) if recovered_token(each) == token)
+    return next(filter(os.path.isfile, found), None)
 
 
 def delete_files(files: Iterable[str], folder: str | None) -> tuple[str, ...]:
@@ -111,5 +112,5 @@ def _names_in(folder: str) -> list[str]:
     """List a folder; one that is away or cannot be read has nothing."""
     try:
         return sorted(os.listdir(folder))
-    except OSError:
+    except (OSError, ValueError):
         return []
