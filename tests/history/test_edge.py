@@ -155,6 +155,17 @@ def test_a_recording_of_a_room_may_go_on_when_the_call_is_over_unless_its_proces
         find_recording(store, str(change(2).call_id))
 
 
+def test_a_recording_of_a_room_does_not_go_on_without_the_process_that_made_it(
+    store: Store, tmp_path: Path
+) -> None:
+    store.write([write(1, recordings=[{"file": str(tmp_path / "weekly.wav"), "room_id": "hall"}])])
+    with pytest.raises(Conflict, match="of the room"):
+        find_recording(store, ID)
+    store.leave()
+    with pytest.raises(NotFound, match="no recording"):
+        find_recording(store, ID)
+
+
 def test_what_was_recovered_of_a_recording_is_read_and_deleted_in_its_place(
     store: Store, tmp_path: Path
 ) -> None:

@@ -210,8 +210,9 @@ def find_recording(store: Store, call_id: str) -> RecordingFile | StoredObject:
     running = [item for item in recordings if not item.get("finished")]
     if running and not over:
         raise Conflict("the recording is not finished")
-    if found.document.get("reason") != PROCESS_LOST and any("room_id" in item for item in running):
-        raise Conflict("the recording of the room is not finished")  # it may go on without the call
+    of_rooms = found.document.get("reason") != PROCESS_LOST and any("room_id" in item for item in running)
+    if of_rooms and store.is_attended(found.call_id):  # it may go on without the call
+        raise Conflict("the recording of the room is not finished")
     raise NotFound("the call has no recording")
 
 

@@ -15,7 +15,7 @@ from vb.history.find import Finder, Found, Page
 from vb.history.packing import unpack, unpack_json
 from vb.history.quality import QUALITY_PART
 from vb.history.query import Query
-from vb.history.schema import CALLS, PARTS
+from vb.history.schema import CALLS, PARTS, RUNS
 from vb.history.write_store import WriteStore, available
 from vb.history.writer import DOCUMENT_PART
 
@@ -53,6 +53,16 @@ class Store(WriteStore):
             Unavailable: the database is away.
         """
         return self._read(lambda connection: self._found(connection, call_id)[1])
+
+    def is_attended(self, call_id: UUID) -> bool:
+        """Return whether the process that had a call is there, as far as is known, and may tell more of it.
+
+        Raises:
+            Unavailable: the database is away.
+        """
+        run = select(RUNS.c.run_id).join(CALLS, CALLS.c.run_id == RUNS.c.run_id)
+        found = run.where(CALLS.c.call_id == call_id)
+        return self._read(lambda connection: connection.scalar(found) is not None)
 
     def story(self, call_id: UUID) -> Story:
         """Return a call with all that happened in it.
