@@ -12,11 +12,13 @@ from vb.events.agent import AgentConnected, AgentDisconnected
 from vb.events.leg import LegConnected, LegJoinedRoom, LegLeftRoom, LegRinging
 from vb.events.media import RecordingFinished, RecordingStarted
 from vb.events.room import RoomDeleted
+from vb.history import collector as collector_module
 from vb.history import rooms as module
 from vb.history.model import AgentSession, Recording
 from vb.history.present import entries_of, show_detail
 from vb.history.times import event_time_us
 
+LATER_US = event_time_us("2026-11-29T09:00:00Z")
 LATE = str(uuid.UUID(int=9, version=4))
 
 
@@ -116,10 +118,10 @@ def test_a_call_waits_for_the_recording_that_it_is_on_and_no_longer(told: Told) 
     leave(told, LEG)
     told(ended(LEG))
     told.collector.take()
-    told.collector.forget(event_time_us("2026-11-29T09:00:00Z"))
+    told.collector.forget(LATER_US)
     finish(told)
     assert recordings(told)[LEG] == [("/r/a.wav", True)]
-    told.collector.forget(event_time_us("2026-11-29T09:00:00Z"))
+    told.collector.forget(LATER_US)
     assert told.collector._find(LEG) is None
 
 
@@ -133,9 +135,72 @@ def test_of_many_who_have_left_a_recorded_room_the_earliest_wait_no_longer(
     for leg_id in (LEG, MATE):
         told(ended(leg_id))
     told.collector.take()
-    told.collector.forget(event_time_us("2026-11-29T09:00:00Z"))
+    told.collector.forget(LATER_US)
     finish(told)
     assert recordings(told) == {MATE: [("/r/a.wav", True)], LATE: [("/r/a.wav", True)]}
+
+
+def test_of_many_who_have_left_recorded_rooms_of_all_the_earliest_waits_no_longer(
+    told: Told, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "MAX_AWAITED", 1)
+    join(told, LATE)
+    record(told)
+    join(told, LEG)
+    leave(told, LEG)
+    told(ended(LEG))
+    assert recordings(told)[LEG] == [("/r/a.wav", False)]
+    told.collector.forget(LATER_US)
+    join(told, MATE, room="aside")
+    told(RecordingStarted(room_id="aside", file="/r/b.wav"))
+    leave(told, MATE, room="aside")
+    told(ended(MATE))
+    told.collector.take()
+    told.collector.forget(LATER_US)
+    assert told.collector._find(LEG) is None
+    told(RecordingFinished(room_id="aside", file="/r/b.wav"))
+    finish(told)
+    assert recordings(told) == {MATE: [("/r/b.wav", True)], LATE: [("/r/a.wav", True)]}
+    told.collector.forget(LATER_US)
+    collector = told.collector
+    assert (collector._ended, collector._awaited, collector._rooms._gone) == ({}, {}, {})
+
+
+def test_calls_that_wait_for_a_recording_are_not_gone_through_each_time(
+    told: Told, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    join(told, LEG, MATE)
+    record(told)
+    leave(told, LEG)
+    told(ended(LEG))
+    told.collector.take()
+    asked: list[str] = []
+    awaits = told.collector._rooms.awaits
+
+    def ask(leg_id: str) -> bool:
+        asked.append(leg_id)
+        return awaits(leg_id)
+
+    monkeypatch.setattr(told.collector._rooms, "awaits", ask)
+    for _ in range(3):
+        told.collector.forget(LATER_US)
+    assert asked == [LEG]
+
+
+def test_who_waits_for_a_recording_is_given_up_first_when_there_is_no_room(
+    told: Told, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    join(told, LEG, MATE)
+    record(told)
+    leave(told, LEG)
+    told(ended(LEG))
+    told.collector.take()
+    told.collector.forget(LATER_US)
+    told(ended(LATE))
+    monkeypatch.setattr(collector_module, "MAX_HELD", 1)
+    told.collector.shed()
+    assert (told.collector._find(LEG), told.collector.lost) == (None, 0)
+    assert told.collector._find(LATE) is not None
 
 
 def test_nothing_is_remembered_of_rooms_that_are_gone(told: Told) -> None:

@@ -97,7 +97,9 @@ class Collector:
         self._sip: SipDetail = sip
         self._calls: dict[str, CallRecord] = {}
         self._ended: dict[str, CallRecord] = {}
-        self._rooms = Rooms()
+        self._awaited: dict[str, CallRecord] = {}
+        """Those of the ended ones that are written and on a recording which goes on."""
+        self._rooms = Rooms(self._is_free)
         self._dirty: dict[str, CallRecord] = {}
         self._given_up: set[UUID] = set()
         """Counted as lost while some of them may be on their way."""
@@ -213,7 +215,8 @@ class Collector:
 
     def give_back(self, changes: Iterable[Change]) -> None:
         """Take back what could not be written; it comes again with the next `take`."""
-        by_id = {call.call_id: call for call in (*self._calls.values(), *self._ended.values())}
+        held = (*self._calls.values(), *self._ended.values(), *self._awaited.values())
+        by_id = {call.call_id: call for call in held}
         for change in reversed(list(changes)):  # of several of one call the newest has the last word
             call = by_id.get(change.call_id)
             if call is None:  # there was no room for it meanwhile
@@ -237,15 +240,19 @@ class Collector:
         for leg_id, call in list(self._ended.items()):
             if call.ended_us + LINGER_US > now_us:
                 break
-            if not call.dirty and not self._rooms.awaits(leg_id):
+            if not call.dirty and self._rooms.awaits(leg_id):
+                self._awaited[leg_id] = self._ended.pop(leg_id)  # not looked at again until it ends
+            elif not call.dirty:
                 self._let_go(leg_id)
 
     def shed(self) -> None:
         """Give up the oldest ended calls when more wait to be written than there is room for."""
-        held = sum(call.held_bytes for call in self._ended.values())
-        for leg_id in list(self._ended):
-            if len(self._ended) <= MAX_HELD and held <= MAX_HELD_BYTES:
+        ended = {**self._awaited, **self._ended}
+        count, held = len(ended), sum(call.held_bytes for call in ended.values())
+        for leg_id in ended:
+            if count <= MAX_HELD and held <= MAX_HELD_BYTES:
                 break
+            count -= 1
             call = self._let_go(leg_id)
             held -= call.held_bytes
             if self._dirty.pop(leg_id, None) is not None:
@@ -258,12 +265,18 @@ class Collector:
 
     def _let_go(self, leg_id: str) -> CallRecord:
         self._trace.forget(leg_id)
-        return self._ended.pop(leg_id)
+        held = self._ended if leg_id in self._ended else self._awaited
+        return held.pop(leg_id)
+
+    def _is_free(self, leg_id: str) -> None:
+        """Take note that no recording awaits a leg any more."""
+        if leg_id in self._awaited:
+            self._ended[leg_id] = self._awaited.pop(leg_id)
 
     # -- inside --------------------------------------------------------------------------------------------
 
     def _find(self, leg_id: str) -> CallRecord | None:
-        return self._calls.get(leg_id) or self._ended.get(leg_id)
+        return self._calls.get(leg_id) or self._ended.get(leg_id) or self._awaited.get(leg_id)
 
     def _begin(self, leg_id: str, at_us: int) -> CallRecord:
         document = {"leg_id": leg_id, "instance_id": self._instance_id, "created_us": at_us}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -12,6 +13,8 @@ from vb.events.room import RoomDeleted
 
 MAX_GONE: Final = 1_000
 """Legs that have left a room and learn how its recording ends; of more, the earliest do not."""
+MAX_AWAITED: Final = 3_000
+"""The same of all rooms together: the call of each is held, about 30 KiB with what was said in it."""
 
 
 @dataclass(slots=True)
@@ -34,13 +37,18 @@ class _Room:
 
 
 class Rooms:
-    """The rooms of one server process that somebody is in, or has been in."""
+    """The rooms of one server process that somebody is in, or has been in.
 
-    def __init__(self) -> None:
+    Args:
+        on_free: told of a leg that no recording awaits any more.
+    """
+
+    def __init__(self, on_free: Callable[[str], None]) -> None:
+        self._on_free = on_free
         self._rooms: dict[str, _Room] = {}
         self._room_of: dict[str, str] = {}
-        self._gone: dict[str, int] = {}
-        """Legs that are awaited by recordings → by how many."""
+        self._gone: dict[str, set[str]] = {}
+        """Legs that are awaited by recordings → of which rooms; the earliest first."""
 
     def join(self, leg_id: str, room_id: str) -> list[Event]:
         """Take note that a leg is in a room; returns the starts of what is under way there."""
@@ -49,7 +57,7 @@ class Rooms:
         self._room_of[leg_id] = room_id
         room.legs[leg_id] = None
         room.last = None
-        self._is_back(room, leg_id)
+        self._is_back(room_id, leg_id)
         return [start for start in (room.recording, room.agent) if start is not None]
 
     def leave(self, leg_id: str) -> None:
@@ -62,9 +70,13 @@ class Rooms:
         room.last = None if room.legs else leg_id
         if room.recording is not None:
             room.gone[leg_id] = None
-            self._gone[leg_id] = self._gone.get(leg_id, 0) + 1
+            self._gone.setdefault(leg_id, set()).add(room_id)
             if len(room.gone) > MAX_GONE:
-                self._is_back(room, next(iter(room.gone)))
+                self._is_back(room_id, next(iter(room.gone)))
+            if len(self._gone) > MAX_AWAITED:
+                earliest = next(iter(self._gone))
+                for each in list(self._gone[earliest]):
+                    self._is_back(each, earliest)
 
     def concerned(self, room_id: str, event: Event) -> list[str]:
         """Take note of an event of a room; returns the legs that it is about.
@@ -84,7 +96,7 @@ class Rooms:
                 room.recording = event
             case RecordingFinished():
                 legs.update(room.gone)
-                self._stop_recording(room)
+                self._stop_recording(room_id)
             case AgentConnected():
                 room.agent = event
             case AgentDisconnected():
@@ -92,7 +104,7 @@ class Rooms:
                 if room.last is not None:
                     legs[room.last] = None
             case RoomDeleted():
-                self._stop_recording(room)
+                self._stop_recording(room_id)
                 if room.legs:
                     room.agent = room.last = None
                 else:
@@ -105,15 +117,19 @@ class Rooms:
         """Whether a leg has left a room where a recording that it is on goes on."""
         return leg_id in self._gone
 
-    def _stop_recording(self, room: _Room) -> None:
+    def _stop_recording(self, room_id: str) -> None:
+        room = self._rooms[room_id]
         room.recording = None
         for leg_id in list(room.gone):
-            self._is_back(room, leg_id)
+            self._is_back(room_id, leg_id)
 
-    def _is_back(self, room: _Room, leg_id: str) -> None:
+    def _is_back(self, room_id: str, leg_id: str) -> None:
         """Wait no longer on behalf of a leg."""
-        if leg_id in room.gone:
-            del room.gone[leg_id]
-            self._gone[leg_id] -= 1
-            if not self._gone[leg_id]:
+        gone = self._rooms[room_id].gone
+        if leg_id in gone:
+            del gone[leg_id]
+            awaiting = self._gone[leg_id]
+            awaiting.discard(room_id)
+            if not awaiting:
                 del self._gone[leg_id]
+                self._on_free(leg_id)
