@@ -215,6 +215,19 @@ def test_nothing_is_remembered_of_rooms_that_are_gone(told: Told) -> None:
     assert (rooms._rooms, rooms._room_of, rooms._gone) == ({}, {}, {})
 
 
+def test_a_room_that_is_deleted_before_its_legs_leave_goes_with_the_last_of_them(told: Told) -> None:
+    join(told, LEG, MATE)
+    told(RoomDeleted(room_id="hall"))
+    record(told)
+    leave(told, LEG)
+    told(ended(MATE))
+    rooms = told.collector._rooms
+    assert (rooms._rooms, rooms._room_of, rooms._gone) == ({}, {}, {})
+    join(told, LATE)
+    leave(told, LATE)
+    assert list(rooms._rooms) == ["hall"]
+
+
 def agents(told: Told, leg_id: str) -> list[tuple[str | None, bool, bool, str | None]]:
     """Of each agent of a call: its conversation, whether it took a while, whether it is over, and why."""
 

@@ -27,6 +27,7 @@ class _Room:
         gone: who is on that recording and not in the room any more, in the order of leaving.
         agent: the start of the conversation that goes on.
         last: who left it empty.
+        deleted: whether it goes with the last of its legs.
     """
 
     legs: dict[str, None] = field(default_factory=dict)
@@ -34,6 +35,7 @@ class _Room:
     gone: dict[str, None] = field(default_factory=dict)
     agent: AgentConnected | None = None
     last: str | None = None
+    deleted: bool = False
 
 
 class Rooms:
@@ -56,7 +58,7 @@ class Rooms:
         room = self._rooms.setdefault(room_id, _Room())
         self._room_of[leg_id] = room_id
         room.legs[leg_id] = None
-        room.last = None
+        room.last, room.deleted = None, False
         self._is_back(room_id, leg_id)
         return [start for start in (room.recording, room.agent) if start is not None]
 
@@ -68,7 +70,10 @@ class Rooms:
         room = self._rooms[room_id]
         del room.legs[leg_id]
         room.last = None if room.legs else leg_id
-        if room.recording is not None:
+        if room.deleted and not room.legs:
+            self._stop_recording(room_id)
+            del self._rooms[room_id]
+        elif room.recording is not None:
             room.gone[leg_id] = None
             self._gone.setdefault(leg_id, set()).add(room_id)
             if len(room.gone) > MAX_GONE:
@@ -106,7 +111,7 @@ class Rooms:
             case RoomDeleted():
                 self._stop_recording(room_id)
                 if room.legs:
-                    room.agent = room.last = None
+                    room.agent, room.deleted = None, True
                 else:
                     del self._rooms[room_id]
             case _:
