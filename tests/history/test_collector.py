@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import re
 import uuid
+from datetime import datetime, timedelta
 from typing import Any, Literal
 
 import pytest
@@ -32,7 +33,7 @@ from vb.events.media import ChannelInfo, RecordingFinished, RecordingStarted
 from vb.events.room import RoomDeleted
 from vb.history import collector as module
 from vb.history.change import Change
-from vb.history.collector import HANDLERS
+from vb.history.collector import HANDLERS, Collector
 from vb.history.present import entries_of, messages_of, show_detail
 from vb.history.record import PART_ENTRIES, call_id_of, call_key
 from vb.history.sip_trace import SipMessage
@@ -99,6 +100,29 @@ def test_a_call_ends_when_it_is_hung_up_and_not_when_its_recording_is_stored() -
     assert answered.joined is not None
     assert (answered.ended - answered.joined).total_seconds() == 0.5
     assert answered.billed_duration == "0.500s"
+
+
+@pytest.mark.parametrize("step", [-3_600, -30, 3_600], ids=lambda step: f"{step} s")
+@pytest.mark.parametrize("when", ["ringing", "talking"])
+def test_a_call_lasts_as_long_as_is_told_though_the_clock_is_set_meanwhile(when: str, step: int) -> None:
+    collector = Collector("edge-1")
+    answered = 1 + (step if when == "ringing" else 0)
+    over = LegDisconnected(leg_id=LEG, cdr=Cdr(reason="x", duration_total=61, duration_answered=60))
+    for second, event in (
+        (0, LegRinging(leg_id=LEG, leg_type="sip_inbound")),
+        (answered, LegConnected(leg_id=LEG, leg_type="sip_inbound")),
+        (61 + step, over),
+    ):
+        stamp = (datetime(2026, 11, 29, 8) + timedelta(seconds=second)).isoformat()
+        collector.observe(Published(event, "x", f"{stamp}Z", "edge-1"))
+    (change,) = collector.take()
+    shown = show_detail(change.call_id, change.document)
+    assert shown.billed_duration == "60s"
+    assert shown.joined is not None
+    assert shown.ended is not None
+    assert shown.created <= shown.joined <= shown.ended
+    collector.forget(event_time_us("2026-11-29T07:02:00Z" if step == -3_600 else "2026-11-29T12:00:00Z"))
+    assert collector._find(LEG) is None
 
 
 def test_counts_of_packets_are_shown_as_whole_numbers() -> None:

@@ -35,8 +35,6 @@ MAX_HELD: Final = 100_000
 MAX_HELD_BYTES: Final = 256 * 1_048_576
 QUALITY_EVERY_US: Final = 60_000_000
 """What a server that is killed loses at most of how a call sounded."""
-CDR_STEP_US: Final = 10_000
-"""To which durations are rounded."""
 MAX_UPLOADS: Final = 10_000
 """Names of files that move into buckets."""
 MAX_METADATA: Final = 64
@@ -238,7 +236,7 @@ class Collector:
         """
         self._given_up.clear()
         for leg_id, call in list(self._ended.items()):
-            if call.ended_us + LINGER_US > now_us:
+            if abs(now_us - call.ended_us) < LINGER_US:  # beyond lies what ended before the clock was set
                 break
             if not call.dirty and self._rooms.awaits(leg_id):
                 self._awaited[leg_id] = self._ended.pop(leg_id)  # not looked at again until it ends
@@ -265,8 +263,7 @@ class Collector:
 
     def _let_go(self, leg_id: str) -> CallRecord:
         self._trace.forget(leg_id)
-        held = self._ended if leg_id in self._ended else self._awaited
-        return held.pop(leg_id)
+        return (self._ended if leg_id in self._ended else self._awaited).pop(leg_id)
 
     def _is_free(self, leg_id: str) -> None:
         """Take note that no recording awaits a leg any more."""
@@ -364,7 +361,7 @@ def _known(call: CallRecord, event: Any, at_us: int) -> None:
         if value:
             call.document[name] = value
     if event.type == "leg.connected" and not call.joined_us:
-        call.joined_us = call.document["joined_us"] = at_us
+        call.joined_us = call.document["joined_us"] = max(at_us, call.created_us)
     call.names_changed()
 
 
@@ -385,12 +382,13 @@ def _over(call: CallRecord, event: Any, at_us: int) -> None:
 
 
 def _end_of(call: CallRecord, cdr: Cdr, told_us: int) -> int:
-    """Return when a call ended: before it was told, by as long as its recordings and last words took."""
-    began_us, lasted_s = call.created_us, cdr.duration_total
-    if call.joined_us:
-        began_us, lasted_s = call.joined_us, cdr.duration_answered
-    ended_us = began_us + round(lasted_s * SECOND_US)
-    return ended_us if told_us >= ended_us + CDR_STEP_US else told_us
+    """Return when a call ended: so long after its answer, or its beginning, as it lasted.
+
+    It is told later, by as long as recordings and last words take, and by a clock that may have been set.
+    """
+    lasted_s = cdr.duration_answered if call.joined_us else cdr.duration_total
+    began_us = call.joined_us or call.created_us
+    return began_us + round(lasted_s * SECOND_US) if cdr.duration_total else max(began_us, told_us)
 
 
 @on("leg.joined_room")
