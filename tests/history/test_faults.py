@@ -249,6 +249,25 @@ def test_a_database_that_takes_nothing_for_now_loses_no_call(
     one.close(calls_left=False)
 
 
+@pytest.mark.parametrize("kept", [0, 4_096], ids=["file is not a database", "malformed"])
+def test_a_damaged_file_loses_no_call(tmp_path: Path, kept: int) -> None:
+    file = tmp_path / "calls.db"
+    one, store = keeper(f"sqlite:///{file}", tmp_path / "queue")
+    one.round([change(1)])
+    store._engine.dispose()  # what is in the log goes into the file
+    whole = file.read_bytes()
+    file.write_bytes(whole[:kept] + b"\xff" * (len(whole) - kept))
+    assert ids(one.round([change(2), change(3)]).recorded) == []
+    assert (one.damaged, one.queued, list(one.problems)) == (0, 2, ["database"])
+    with pytest.raises(Unavailable):
+        store.delete(change(1).call_id)
+    store._engine.dispose()
+    file.write_bytes(whole)
+    assert ids(one.round([]).recorded) == [change(2).call_id, change(3).call_id]
+    assert (one.queued, one.problems) == (0, {})
+    one.close(calls_left=False)
+
+
 def test_a_call_that_cannot_be_packed_does_not_hold_up_the_others(database_url: str, tmp_path: Path) -> None:
     one, store = keeper(database_url, tmp_path / "queue")
     kept = one.round([change(1), change(2, strange=object()), change(3, agent_id="\ud800")])

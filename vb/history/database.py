@@ -18,6 +18,7 @@ from sqlalchemy import Connection, Engine, create_engine, event, func, select
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import (
     ArgumentError,
+    DatabaseError,
     DataError,
     DBAPIError,
     IntegrityError,
@@ -55,10 +56,13 @@ def is_of_database(problem: DBAPIError) -> bool:
     """Tell a database that takes nothing from one that does not take what it was given.
 
     One that became a standby is read-only, one without a table is being moved, and one that a newer server
-    has changed lacks a column: to PostgreSQL these are no failures of the connection, nor of the data.
+    has changed lacks a column: to PostgreSQL these are no failures of the connection, nor of the data. That
+    its file is damaged, or is none, SQLite tells by no kind of its own.
     """
     if isinstance(problem, DataError | IntegrityError):
         return False
+    if type(problem) is DatabaseError:
+        return True
     told = getattr(problem.orig, "sqlstate", None)  # by PostgreSQL itself, and not by its driver
     return isinstance(problem, OperationalError | InterfaceError) or told is not None
 
