@@ -371,6 +371,17 @@ def test_what_an_earlier_keeper_of_the_server_wrote_and_did_not_tell_is_told_by_
     assert list((tmp_path / "queue").iterdir()) == []
 
 
+def test_a_call_that_is_written_again_long_after_a_restart_of_the_keeper_is_told_once(
+    database_url: str, tmp_path: Path
+) -> None:
+    store = Store(database_url, run_id=RUN, instance_id="run 1")
+    now_ns = 1_000 * change(2).ended_us - 1
+    one = module.Keeper(store, tmp_path / "queue", again=True, wall_clock_ns=lambda: now_ns)
+    assert ids(one.round([change(1), change(2)]).recorded) == [change(1).call_id, change(2).call_id]
+    assert ids(one.round([change(1, version=4), change(2, version=4)]).recorded) == []
+    one.close(calls_left=False)
+
+
 def test_several_changes_of_one_call_are_given_back_whole() -> None:
     told = collector.Collector("edge-1")
     leg_id = str(uuid.UUID(int=1, version=4))

@@ -8,7 +8,7 @@ counted, and tried again later; nothing that was taken is let go before it lies 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -45,13 +45,6 @@ SWEEP_ROUNDS: Final = 5
 TEND_EVERY_S: Final = 60.0
 TEND_PAUSE_S: Final = 0.5
 """Between two rounds of tending while much is to be done."""
-
-
-class _All:
-    """Contains everything."""
-
-    def __contains__(self, _: object) -> bool:
-        return True
 
 
 @dataclass(slots=True)
@@ -156,6 +149,9 @@ class Keeper:
         self._monotonic = monotonic
         self._in_doubt: set[UUID] = set()
         self._again = again
+        self._began_us = self._now_us()
+        self._cleared: set[UUID] = set()
+        """Calls that were over when it began and that it has written; no more than were held then."""
         self._tell = tell
         self._seen_at = float("-inf")
         self._seen_us = seen_us
@@ -272,7 +268,10 @@ class Keeper:
         if not writes:
             return
         seen_us = self._now_us() if run_id is None else _newest_us(writes)
-        in_doubt: Container[UUID] = _All() if self._again and run_id is None else self._in_doubt
+        old = set[UUID]()
+        if self._again and run_id is None:
+            old = {write.call_id for write in writes if 0 < write.ended_us <= self._began_us}
+        in_doubt = self._in_doubt | (old - self._cleared)
         try:
             done = self._store.write(writes, run_id, seen_us=seen_us, in_doubt=in_doubt)
         except (DBAPIError, ArithmeticError, ValueError) as exc:
@@ -289,6 +288,7 @@ class Keeper:
             return
         self.written += len(writes)
         self._in_doubt.difference_update([write.call_id for write in writes])
+        self._cleared |= old
         kept.recorded += done.recorded
         if run_id is None:
             self._met(kept, known=done.known)
