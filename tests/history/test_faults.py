@@ -382,6 +382,18 @@ def test_a_call_that_is_written_again_long_after_a_restart_of_the_keeper_is_told
     one.close(calls_left=False)
 
 
+def test_what_is_left_in_the_queue_is_told_by_the_next_server_that_writes_it(
+    database_url: str, tmp_path: Path
+) -> None:
+    lost, _ = keeper(database_url, tmp_path / "queue")
+    lost.round([])
+    lost.round([change(1)], write=False)
+    kill(lost)
+    one, _ = keeper(database_url, tmp_path / "queue", run=OTHER)
+    assert ids(one.round([]).recorded) == [change(1).call_id]
+    one.close(calls_left=False)
+
+
 def test_several_changes_of_one_call_are_given_back_whole() -> None:
     told = collector.Collector("edge-1")
     leg_id = str(uuid.UUID(int=1, version=4))
