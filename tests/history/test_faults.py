@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import random
 import uuid
 from contextlib import ExitStack
 from dataclasses import replace
@@ -20,7 +21,7 @@ from vb.events.base import Published
 from vb.events.bus import EventBus
 from vb.events.history import CallRecorded
 from vb.events.leg import Cdr, LegDisconnected, LegRinging
-from vb.history import collector
+from vb.history import collector, writer
 from vb.history import keeper as module
 from vb.history.database import reading
 from vb.history.edge import list_calls
@@ -246,6 +247,64 @@ def test_a_database_that_takes_nothing_for_now_loses_no_call(
     store._engine.dispose()
     assert ids(one.round([]).recorded) == [change(2).call_id, change(3).call_id]
     assert (one.queued, one.problems) == (0, {})
+    one.close(calls_left=False)
+
+
+def test_a_rule_of_a_newer_version_loses_no_call(tmp_path: Path) -> None:
+    one, store = keeper(f"sqlite:///{tmp_path}/calls.db", tmp_path / "queue")
+    one.round([change(1)])
+    with store._engine.begin() as connection:
+        rule = "CREATE TRIGGER newer BEFORE INSERT ON calls BEGIN SELECT raise(abort, 'no'); END"
+        connection.exec_driver_sql(rule)
+    assert ids(one.round([change(2), change(3)]).recorded) == []
+    assert (one.damaged, one.queued, list(one.problems)) == (0, 2, ["database"])
+    with store._engine.begin() as connection:
+        connection.exec_driver_sql("DROP TRIGGER newer")
+    assert ids(one.round([]).recorded) == [change(2).call_id, change(3).call_id]
+    assert (one.queued, one.problems) == (0, {})
+    one.close(calls_left=False)
+
+
+@pytest.mark.parametrize(
+    ("harm", "repair"),
+    [
+        (
+            "ALTER TABLE calls ADD newer int NOT NULL DEFAULT 0; ALTER TABLE calls ALTER newer DROP DEFAULT",
+            "ALTER TABLE calls DROP newer",
+        ),
+        (
+            "ALTER TABLE calls ADD CONSTRAINT newer CHECK (false) NOT VALID",
+            "ALTER TABLE calls DROP CONSTRAINT newer",
+        ),
+    ],
+    ids=["a column that wants a value", "a check"],
+)
+def test_a_rule_that_postgresql_learnt_from_a_newer_version_loses_no_call(
+    losable: LosableDatabase, tmp_path: Path, harm: str, repair: str
+) -> None:
+    one, _ = keeper(losable.url, tmp_path / "queue")
+    one.round([change(1)])
+    losable.run(harm)
+    try:
+        assert ids(one.round([change(2), change(3)]).recorded) == []
+        assert (one.damaged, one.queued, list(one.problems)) == (0, 2, ["database"])
+    finally:
+        losable.run(repair)
+    assert ids(one.round([]).recorded) == [change(2).call_id, change(3).call_id]
+    assert (one.queued, one.problems) == (0, {})
+    one.close(calls_left=False)
+
+
+@pytest.mark.parametrize(("most", "damaged"), [(writer.MAX_FILE_BYTES, 0), (10_000, 1)])
+def test_an_address_that_is_too_long_for_an_index_holds_up_no_call(
+    losable: LosableDatabase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most: int, damaged: int
+) -> None:
+    monkeypatch.setattr(writer, "MAX_FILE_BYTES", most)
+    one, store = keeper(losable.url, tmp_path / "queue")
+    noise = random.Random(1).randbytes(3_000).hex()
+    one.round([change(1, recordings=[{"file": f"/recordings/{noise}.wav"}]), change(2)])
+    assert list_calls(store, []).total == 2 - damaged
+    assert (one.damaged, one.queued, one.problems) == (damaged, 0, {})
     one.close(calls_left=False)
 
 

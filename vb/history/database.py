@@ -52,14 +52,38 @@ class DatabaseUnknown(SQLAlchemyError):
     """Tables that took steps which this version does not know."""
 
 
+_TAKEN: Final = {
+    "23505",
+    "SQLITE_CONSTRAINT_PRIMARYKEY",
+    "SQLITE_CONSTRAINT_UNIQUE",
+    "SQLITE_CONSTRAINT_ROWID",
+}
+_BROKEN_BY_RECORDS: Final = _TAKEN | {"23503", "SQLITE_CONSTRAINT_FOREIGNKEY"}
+_TOO_LARGE: Final = {"54000"}
+"""What PostgreSQL and SQLite call a key that another row has or no row, and a value beyond a limit."""
+
+
+def _told(problem: DBAPIError) -> set[str | None]:
+    """Return what the database itself calls a problem."""
+    return {getattr(problem.orig, name, None) for name in ("sqlstate", "sqlite_errorname")}
+
+
+def is_taken(problem: IntegrityError) -> bool:
+    """Whether another row has the key."""
+    return bool(_told(problem) & _TAKEN)
+
+
 def is_of_database(problem: DBAPIError) -> bool:
     """Tell a database that takes nothing from one that does not take what it was given.
 
     One that became a standby is read-only, one without a table is being moved, and one that a newer server
     has changed lacks a column: to PostgreSQL these are no failures of the connection, nor of the data. That
-    its file is damaged, or is none, SQLite tells by no kind of its own.
+    its file is damaged, or is none, SQLite tells by no kind of its own. And a rule of a table that no record
+    could break when this version was made, such as a column that wants a value, is none of the record's.
     """
-    if isinstance(problem, DataError | IntegrityError):
+    if isinstance(problem, IntegrityError):
+        return not _told(problem) & _BROKEN_BY_RECORDS
+    if isinstance(problem, DataError) or _told(problem) & _TOO_LARGE:
         return False
     if type(problem) is DatabaseError:
         return True

@@ -9,9 +9,10 @@ from __future__ import annotations
 import json
 from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
+import structlog
 from sqlalchemy import Connection, Row, bindparam, delete, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import IntegrityError
@@ -19,6 +20,7 @@ from sqlalchemy.exc import IntegrityError
 from vb.history.change import Change
 from vb.history.common import WordTally
 from vb.history.counts import Deltas, apply_counts, count_call, count_duration, count_labels
+from vb.history.database import is_taken
 from vb.history.labels import labels_of, pack_labels, unpack_labels
 from vb.history.packing import dump_json, pack, pack_json, unpack_json
 from vb.history.removal import removed_of
@@ -26,6 +28,11 @@ from vb.history.schema import CALLS, DAY_US, FILES, KEY_BITS, LABELS, OPEN, PART
 from vb.history.segments import tell_late
 from vb.history.words import words_of
 from vb.storage.address import parse_object
+
+log = structlog.get_logger(__name__)
+
+MAX_FILE_BYTES: Final = 2_600
+"""Of the address of a recording: an index of PostgreSQL takes 2,704."""
 
 DOCUMENT_PART = 0
 
@@ -240,7 +247,9 @@ class Writer:
         try:
             with connection.begin_nested():
                 connection.execute(insert(CALLS), [self._row(write) for write in writes])
-        except IntegrityError:
+        except IntegrityError as exc:
+            if not is_taken(exc):
+                raise
             return [self._insert_one(connection, write) for write in writes]
         return writes
 
@@ -250,7 +259,9 @@ class Writer:
             try:
                 with connection.begin_nested():
                     connection.execute(insert(CALLS), [self._row(moved)])
-            except IntegrityError:
+            except IntegrityError as exc:
+                if not is_taken(exc):
+                    raise
                 continue
             return moved
         raise ValueError("no key is free")
@@ -351,7 +362,13 @@ class Writer:
 
     @staticmethod
     def _files(connection: Connection, writes: list[CallWrite]) -> None:
-        rows = [{"call_key": write.key, "file": file} for write in writes for file in write.files]
+        rows = []
+        for write in writes:
+            for file in write.files:
+                if len(file.encode("utf-8", "surrogatepass")) > MAX_FILE_BYTES:
+                    log.error("a recording stays when its call is deleted: its address is too long")
+                else:
+                    rows.append({"call_key": write.key, "file": file})
         if rows:
             connection.execute(_dialect(connection).insert(FILES).on_conflict_do_nothing(), rows)
 
