@@ -76,7 +76,7 @@ class Bed:
 
     def end(self, leg_id: str) -> None:
         """Let it end."""
-        cdr = Cdr(reason="busy", duration_total=1, duration_answered=0)
+        cdr = Cdr(reason="busy", duration_total=0, duration_answered=0)  # it cannot have lasted longer
         self.bus.publish(LegDisconnected(leg_id=leg_id, cdr=cdr))
 
     def calls(self, number: int) -> list[str]:
