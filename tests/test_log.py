@@ -5,14 +5,13 @@ from __future__ import annotations
 import io
 import json
 import logging
-import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 import structlog
 import structlog.testing
 
-from vb.log import STRANGERS_LINES_PER_S, LogStream, StrangersLog, configure_logging
+from vb.log import STRANGERS_LINES_PER_S, StrangersLog, configure_logging
 
 
 @pytest.fixture
@@ -23,69 +22,6 @@ def as_before() -> Iterator[None]:
     yield
     structlog.reset_defaults()
     root.handlers[:], root.level = handlers, level
-
-
-def drain(fd: int) -> list[str]:
-    os.set_blocking(fd, False)
-    data = b""
-    try:
-        while part := os.read(fd, 65_536):
-            data += part
-    except BlockingIOError:
-        pass
-    return data.decode().splitlines()
-
-
-def test_a_reader_that_stands_still_holds_nobody_up_and_is_told_of_what_it_missed() -> None:
-    reading, writing = os.pipe()
-    with os.fdopen(writing, "w") as target, os.fdopen(reading):
-        stream = LogStream(target)
-        for number in range(10_000):
-            stream.write(f'{{"event": "{"x" * 200}", "number": {number}}}\n')
-        assert 9_000 < stream.lost < 10_000
-        written = [json.loads(line)["number"] for line in drain(reading)]
-        assert written == list(range(10_000 - stream.lost))
-        stream.write('{"event": "again"}\n')
-        told, again = [json.loads(line) for line in drain(reading)]
-        assert (told["event"], told["lines"], again["event"]) == ("log lines lost", stream.lost, "again")
-
-
-def test_a_line_that_found_room_for_its_beginning_only_does_not_spoil_the_next() -> None:
-    reading, writing = os.pipe()
-    with os.fdopen(writing, "w") as target, os.fdopen(reading):
-        stream = LogStream(target)
-        stream.write("x" * 1_000_000 + "\n")
-        drain(reading)
-        stream.write('{"event": "whole"}\n')
-        assert [json.loads(line)["event"] for line in drain(reading) if line] == ["log lines lost", "whole"]
-
-
-def full_disk() -> io.TextIOBase:
-    return open("/dev/full", "w")
-
-
-def closed_pipe() -> io.TextIOBase:
-    reading, writing = os.pipe()
-    os.close(reading)
-    return os.fdopen(writing, "w")
-
-
-@pytest.mark.parametrize("open_target", [full_disk, closed_pipe])
-def test_a_disk_or_a_reader_that_is_gone_costs_lines_and_nothing_else(
-    open_target: Callable[[], io.TextIOWrapper],
-) -> None:
-    with open_target() as target:
-        stream = LogStream(target)
-        for _ in range(3):
-            stream.write("a line\n")
-        assert stream.lost == 3
-        assert [reading[2] for reading in stream.readings()] == [3]
-
-
-def test_without_standard_error_lines_go_nowhere() -> None:
-    stream = LogStream(None)
-    stream.write("a line\n")
-    assert stream.lost == 1
 
 
 @pytest.mark.usefixtures("as_before")

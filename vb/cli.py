@@ -20,7 +20,8 @@ from vb.config import Config, settings_table
 from vb.errors import ConfigError, first_of
 from vb.history.arguments import add_parser
 from vb.local_speech.arguments import add_parser as add_models_parser
-from vb.log import LogStream, configure_logging
+from vb.log import configure_logging
+from vb.log_stream import LogStream
 from vb.turns import BEAT_S, after_beat
 
 if TYPE_CHECKING:
@@ -177,7 +178,7 @@ async def _serve_until_signal(config: Config, listening: trio.Event, lines: LogS
     from vb.server import open_server
 
     async with trio.open_nursery() as nursery:
-        stop = await nursery.start(_watch_signals, nursery.cancel_scope)
+        stop = await nursery.start(_watch_signals, nursery.cancel_scope, lines)
         if not early_stop.was_asked():
             async with open_server(config) as server:
                 engine = server.engine
@@ -196,7 +197,9 @@ async def _serve_until_signal(config: Config, listening: trio.Event, lines: LogS
     return 0
 
 
-async def _watch_signals(everything: trio.CancelScope, *, task_status: trio.TaskStatus[trio.Event]) -> None:
+async def _watch_signals(
+    everything: trio.CancelScope, lines: LogStream, *, task_status: trio.TaskStatus[trio.Event]
+) -> None:
     stop = trio.Event()
     with trio.open_signal_receiver(*early_stop.heeded()) as signals:
         task_status.started(stop)
@@ -207,4 +210,5 @@ async def _watch_signals(everything: trio.CancelScope, *, task_status: trio.Task
             everything.cancel()
             with trio.move_on_after(HARD_STOP_S, shield=True):
                 await trio.sleep_forever()
+            lines.finish()
             os._exit(1)

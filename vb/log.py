@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import logging
-import os
-import select
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable
 from typing import Any, Final, TextIO, cast
 
 import structlog
 from structlog.typing import EventDict, WrappedLogger
 
 from vb.limits.rate import RateLimit
+from vb.log_stream import LogStream
 
 LEVELS: Final = {
     "debug": logging.DEBUG,
@@ -71,86 +69,6 @@ class StrangersLog:
             return False
         if left_out := self._left_out.pop(event, 0):
             facts["left_out"] = left_out
-        return True
-
-
-_AT_ONCE_BYTES: Final = 4096
-"""A pipe or socket that has room at all has room for so much."""
-
-
-class LogStream:
-    """Where log lines go: it neither waits nor fails, because calls must do neither.
-
-    A pipe or socket whose reader stands still has no room, nor has a full disk. What finds none is left out;
-    the next line that goes through stands behind one that tells how many these were.
-
-    Args:
-        target: standard error, or what takes its place; None for nowhere.
-
-    Attributes:
-        lost: lines that were left out, since the start.
-    """
-
-    def __init__(self, target: TextIO | None) -> None:
-        self.lost = 0
-        self._untold = 0
-        self._torn = False
-        self._target = target
-        try:
-            self._fd = target.fileno() if target is not None else None
-        except OSError:  # it is no file, as in tests
-            self._fd = None
-        self._poll = select.poll()
-        if self._fd is not None:
-            self._poll.register(self._fd, select.POLLOUT)
-
-    def write(self, line: str) -> int:
-        """Write a line with its end, or leave it out."""
-        told = "\n" if self._torn else ""
-        if self._untold:
-            lost = {"lines": self._untold, "event": "log lines lost", "level": "warning"}
-            told += json.dumps(lost) + "\n"
-        if self._put(told + line):
-            self._untold = 0
-        else:
-            self._untold += 1
-            self.lost += 1
-        return len(line)
-
-    def flush(self) -> None:
-        """Do nothing: nothing is kept back."""
-
-    def readings(self) -> Iterator[tuple[str, str, float, Mapping[str, str]]]:
-        """Give the figure of the log for the metrics."""
-        yield (
-            "log_lines_lost",
-            "Log lines that whoever reads the log took too slowly, or a disk not",
-            self.lost,
-            {},
-        )
-
-    def _put(self, text: str) -> bool:
-        written = 0
-        try:
-            if self._fd is None:
-                return self._put_elsewhere(text)
-            data = text.encode("utf-8", "backslashreplace")
-            while written < len(data) and self._poll.poll(0):
-                written += os.write(self._fd, data[written : written + _AT_ONCE_BYTES])
-        except OSError:
-            pass
-        else:
-            if written == len(data):
-                self._torn = False
-                return True
-        self._torn = self._torn or written > 0
-        return False
-
-    def _put_elsewhere(self, text: str) -> bool:
-        if self._target is None:
-            return False
-        self._target.write(text)
-        self._target.flush()
         return True
 
 
