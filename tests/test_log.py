@@ -5,12 +5,15 @@ from __future__ import annotations
 import io
 import json
 import logging
+import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import structlog
 import structlog.testing
 
+import vb
 from vb.log import STRANGERS_LINES_PER_S, StrangersLog, configure_logging
 
 
@@ -76,3 +79,19 @@ def test_a_flood_of_one_event_takes_no_room_from_another() -> None:
             log.warning("call refused")
         log.info("peer_vanished", peer="192.0.2.1")
     assert lines[-1] == {"event": "peer_vanished", "peer": "192.0.2.1", "log_level": "info"}
+
+
+@pytest.mark.parametrize(
+    ("module", "event"),
+    [
+        ("waleg/leg", "offer refused"),
+        ("waleg/leg", "answer cannot be used"),
+        ("waleg/outbound", "answer cannot be used"),
+        ("sipleg/inband", "digits lost"),
+    ],
+)
+def test_what_a_far_end_does_wrong_in_a_call_is_logged_as_what_strangers_cause(
+    module: str, event: str
+) -> None:
+    text = (Path(vb.__file__).parent / f"{module}.py").read_text(encoding="utf-8")
+    assert re.findall(rf'(\w+)\.\w+\(\s*"{event}"', text) == ["strangers"]

@@ -13,8 +13,10 @@ import trio
 from trio.testing import MockClock
 
 from tests.support.web import FakeWeb, local_web
+from vb.api import webhook_sender
 from vb.api.webhook_sender import WebhookSender, sign
 from vb.events.hooks import Hook
+from vb.log import STRANGERS_LINES_PER_S, StrangersLog
 from vb.web.place import Place
 
 Handler = Callable[[httpx.Request], httpx.Response]
@@ -208,7 +210,8 @@ async def test_credentials_of_the_url_become_basic_authentication() -> None:
     assert seen[0].headers["authorization"] == "Basic dXNlcjpwQHNz"
 
 
-async def test_no_secret_is_logged() -> None:
+async def test_no_secret_is_logged(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(webhook_sender, "strangers", StrangersLog("test"))
     post, _ = sender(answering(500))
     with structlog.testing.capture_logs() as logs:
         await post.post(Hook("http://u:passw0rd@public.example/?token=t0ken", "s3cret"), "e", b"{}")
@@ -216,6 +219,20 @@ async def test_no_secret_is_logged() -> None:
     assert len(logs) == 2
     assert not any(word in str(logs) for word in ("passw0rd", "t0ken", "s3cret"))
     assert "s3cret" not in repr(Hook("http://x/", "s3cret"))
+
+
+async def test_attempts_that_strangers_may_cause_are_logged_ten_times_a_second(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(webhook_sender, "strangers", StrangersLog("test", clock=lambda: 0.0))
+    failing, _ = sender(answering(500))
+    with structlog.testing.capture_logs() as logs:
+        for _ in range(30):
+            await failing.post(Hook("http://public.example/"), "e", b"{}")
+            await failing.post(Hook("http://127.0.0.1/"), "e", b"{}")
+    events = [line["event"] for line in logs]
+    assert events.count("webhook_attempt_failed") == STRANGERS_LINES_PER_S
+    assert events.count("webhook_refused") == STRANGERS_LINES_PER_S
 
 
 @pytest.mark.integration

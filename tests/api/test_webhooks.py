@@ -13,6 +13,7 @@ from vb.api.webhook_sender import Outcome, WebhookSender
 from vb.api.webhooks import WebhookDispatcher
 from vb.events.hooks import Hook, HookTable
 from vb.events.leg import LegMuted
+from vb.log import STRANGERS_LINES_PER_S, StrangersLog
 
 Answer = Callable[[Hook, int], Outcome]
 
@@ -373,3 +374,27 @@ async def test_a_delivery_that_succeeds_at_the_deadline_is_counted_once(
     await trio.sleep(30)
     assert sum(outcomes(hooked).values()) == 2
     assert counter(hooked, "webhook_queued") == 0
+
+
+@pytest.mark.parametrize("kind", ["webhook_exhausted", "webhook_undelivered", "webhook_dropped"])
+async def test_what_the_hook_of_a_caller_does_not_take_is_logged_ten_times_a_second(
+    kind: str,
+    hooked: SmallEngine,
+    nursery: trio.Nursery,
+    autojump_clock: MockClock,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(webhooks, "strangers", StrangersLog("test", clock=lambda: 0.0))
+    if kind == "webhook_dropped":
+        monkeypatch.setattr(webhooks, "MAX_QUEUED_EVENTS", 0)
+    hooked.hooks = HookTable(Hook("http://operator/", trusted=True))
+    hooked.hooks.set_leg("a", Hook("http://caller/"))
+    dispatcher = WebhookDispatcher(hooked, Receiver(lambda _hook, _n: "retry"))
+    nursery.start_soon(dispatcher.run)
+    with structlog.testing.capture_logs() as logs:
+        callers = publish(hooked, 30, "a")
+        ours = publish(hooked, 30, "b") if kind != "webhook_dropped" else []
+        await dispatcher.drain(trio.current_time() + (5 if kind == "webhook_undelivered" else 600))
+    told = [line["event_id"] for line in logs if line["event"] == kind]
+    assert [event_id for event_id in told if event_id in callers] == callers[:STRANGERS_LINES_PER_S]
+    assert [event_id for event_id in told if event_id in ours] == ours

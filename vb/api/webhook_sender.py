@@ -9,14 +9,14 @@ import hashlib
 import hmac
 from typing import Final, Literal
 
-import structlog
 import trio
 
 from vb.events.hooks import Hook
+from vb.log import StrangersLog
 from vb.web.errors import UrlRefused, WebError
 from vb.web.tasks.client import KEEPING_REDIRECTS, WebClient
 
-log = structlog.get_logger(__name__)
+strangers = StrangersLog(__name__)
 
 Outcome = Literal["success", "retry", "exhausted", "marshal_error", "request_error", "undelivered"]
 
@@ -51,15 +51,17 @@ class WebhookSender:
             with trio.fail_after(ATTEMPT_TIMEOUT_S):
                 status = await self._post(hook, headers, body)
         except UrlRefused as error:
-            log.warning("webhook_refused", event_id=event_id, reason=str(error))
+            strangers.warning("webhook_refused", event_id=event_id, reason=str(error))
             return "request_error"
         except (WebError, ValueError, trio.TooSlowError) as error:
             # A ValueError is a secret that cannot be written as bytes.
-            log.info("webhook_attempt_failed", event_id=event_id, reason=str(error) or type(error).__name__)
+            strangers.info(
+                "webhook_attempt_failed", event_id=event_id, reason=str(error) or type(error).__name__
+            )
             return "retry"
         if 200 <= status < 300:
             return "success"
-        log.info("webhook_attempt_failed", event_id=event_id, status=status)
+        strangers.info("webhook_attempt_failed", event_id=event_id, status=status)
         return "retry"
 
     async def _post(self, hook: Hook, headers: dict[str, str], body: bytes) -> int:

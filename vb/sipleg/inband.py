@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-import structlog
-
 from vb.channels import Channel
 from vb.codecs.resample import StreamResampler
+from vb.log import StrangersLog
 from vb.mixer.frames import Pcm
 from vb.mixer.port import Port
 from vb.speech.inband_dtmf import RATE_HZ, InbandDtmfDetector
 
-log = structlog.get_logger(__name__)
+strangers = StrangersLog(__name__)
 
 DIGITS: Final = 32
 
@@ -47,4 +46,4 @@ async def listen_for_digits(port: Port, on_digit: Callable[[str], None]) -> None
     finally:
         port.remove_tap(ear)
         if ear.digits.dropped:
-            log.warning("digits lost", count=ear.digits.dropped)
+            strangers.warning("digits lost", count=ear.digits.dropped)

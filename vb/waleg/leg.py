@@ -13,7 +13,6 @@ from functools import partial
 from types import MappingProxyType
 from typing import ClassVar, Final
 
-import structlog
 import trio
 
 from vb.choices import SrtpKeying
@@ -23,6 +22,7 @@ from vb.legs.capabilities import REFUSALS, Capability, Refusals
 from vb.legs.facts import LegFacts
 from vb.legs.protocols import LegHost
 from vb.legs.state import UNANSWERED, LegState
+from vb.log import StrangersLog
 from vb.rtcleg.connection import Loss, RtcConnection
 from vb.rtcleg.digits import RtcDigits
 from vb.sdp.errors import AnswerRejected, OfferRejected, SdpParseError
@@ -35,7 +35,7 @@ from vb.webrtc.agreement import AgreedWebRtc
 from vb.webrtc.dtls import Role
 from vb.webrtc.negotiation import PeerOffer, WebRtcNegotiation
 
-log = structlog.get_logger(__name__)
+strangers = StrangersLog(__name__)
 
 GATHER_LIMIT_S: Final = 3.0
 """How long a description waits for servers that do not answer; it is complete with what is known then."""
@@ -306,7 +306,7 @@ class WhatsAppLeg(RtcDigits):
         try:
             offer = self.negotiation.read_offer(sdp)
         except (SdpParseError, OfferRejected) as exc:
-            log.info("offer refused", leg_id=self.id, problem=str(exc))
+            strangers.info("offer refused", leg_id=self.id, problem=str(exc))
             call.refuse_offer(exc.status if isinstance(exc, OfferRejected) and exc.status == 491 else 488)
             return
         call.answer_offer(self.answer_to(offer))
@@ -321,11 +321,11 @@ class WhatsAppLeg(RtcDigits):
         try:
             call.reoffer(self._offer_again)
         except CallStateError as exc:
-            log.info("session not refreshed", leg_id=self.id, problem=str(exc))
+            strangers.info("session not refreshed", leg_id=self.id, problem=str(exc))
 
     def _answered_again(self, sdp: bytes | None) -> None:
         try:
             self.take(self.negotiation.read_answer(sdp or b""))
         except AnswerRejected as exc:
-            log.info("answer cannot be used", leg_id=self.id, problem=str(exc))
+            strangers.info("answer cannot be used", leg_id=self.id, problem=str(exc))
             self.negotiation.withdraw_offer()

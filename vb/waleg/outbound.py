@@ -21,6 +21,7 @@ from vb.legs.amd import amd_parameters, start_amd
 from vb.legs.cdr import refusal_reason
 from vb.legs.requests import PLAIN_SIP_FIELDS, WEBSOCKET_FIELDS, CreateLeg
 from vb.limits.allowance import Ticket
+from vb.log import StrangersLog
 from vb.sdp.errors import AnswerRejected
 from vb.sdp.formats import Format, codec_format, event_format
 from vb.sip import call_events as sip
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from vb.waleg.kind import WhatsAppLegs
 
 log = structlog.get_logger(__name__)
+strangers = StrangersLog(__name__)
 
 LEG_TYPE: Final = "whatsapp_out"
 OFFERED: Final[tuple[Format, ...]] = (codec_format(OPUS, 111), event_format(126, 8000))
@@ -246,7 +248,7 @@ class OutboundLeg(WhatsAppLeg):
         try:
             self.take(self.negotiation.read_answer(sdp))
         except AnswerRejected as exc:
-            log.info("answer cannot be used", leg_id=self.id, problem=str(exc))
+            strangers.info("answer cannot be used", leg_id=self.id, problem=str(exc))
             return False
         self._fork = tag
         return True
