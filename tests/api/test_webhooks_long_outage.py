@@ -23,8 +23,8 @@ from tests.api.test_webhooks import counter, outcomes
 from tests.support.blocking import at_once
 from tests.support.ids import SequentialIds
 from tests.support.web import FakeWeb
-from vb.api.spool import Spool
 from vb.api import webhooks
+from vb.api.spool import Spool
 from vb.api.webhook_sender import WebhookSender
 from vb.api.webhooks import WebhookDispatcher
 from vb.events.bus import EventBus
