@@ -15,6 +15,8 @@ from vb.choices import KNOWN_CODECS
 _TRUE = frozenset({"true", "1", "yes", "on"})
 _FALSE = frozenset({"false", "0", "no", "off"})
 _HOST_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?\.?")
+_OWN_NAME = re.compile(r"\w(?:[\w.-]*\w)?\.?")
+"""What a machine may call itself: names of containers have underscores, others are not in ASCII."""
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
 DNS_PORT = 53
 _UNIT_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
@@ -60,14 +62,19 @@ def parse_duration(value: object) -> object:
 
 
 def check_host_port(value: str) -> str:
-    """Accept host:port, :port and [ipv6]:port."""
+    """Accept host:port, :port and [ipv6]:port, and an IPv6 address without brackets before the last colon."""
     host, colon, port = value.rpartition(":")
-    if not (colon and port.isascii() and port.isdigit() and int(port) <= 65535):
-        raise ValueError("must be host:port, :port or [ipv6]:port")
-    if host.startswith("[") and host.endswith("]"):
-        ipaddress.IPv6Address(host[1:-1])
-    elif host and not _HOST_NAME.fullmatch(host):
-        raise ValueError("must be host:port, :port or [ipv6]:port")
+    try:
+        if not (colon and port.isascii() and port.isdigit() and int(port) <= 65535):
+            raise ValueError
+        if host.startswith("[") and host.endswith("]"):
+            ipaddress.IPv6Address(host[1:-1])
+        elif ":" in host:
+            ipaddress.IPv6Address(host)
+        elif host and not (_OWN_NAME.fullmatch(host) and host.encode("idna")):
+            raise ValueError
+    except ValueError:
+        raise ValueError("must be host:port, :port or [ipv6]:port") from None
     return value
 
 
@@ -144,9 +151,14 @@ def check_url(value: str) -> str:
     return value
 
 
+def is_host_name(value: str) -> bool:
+    """Say whether text can be a host name, or a part of one."""
+    return _HOST_NAME.fullmatch(value) is not None
+
+
 def check_domain(value: str) -> str:
     """Accept a host name or nothing."""
-    if value and not _HOST_NAME.fullmatch(value):
+    if value and not is_host_name(value):
         raise ValueError("must be a host name")
     return value
 

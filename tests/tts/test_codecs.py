@@ -28,7 +28,7 @@ from vb.config import (
     GoogleSpeechConfig,
     S3Config,
 )
-from vb.errors import BadRequest, InvalidField, Unavailable
+from vb.errors import BadRequest, InvalidField, NotAvailable, Unavailable
 from vb.providers.failure import ProviderFailed
 from vb.storage.sigv4 import Credentials
 from vb.tts.aws import PollyVoices
@@ -150,6 +150,14 @@ def test_polly_refuses_half_a_key_and_unknown_credentials_are_a_failure() -> Non
     for half in ("AKID", "AKID:", "AKID"):
         with pytest.raises(BadRequest):
             codec.check(voice("Joanna", api_key=half))
+
+
+def test_polly_is_not_available_in_a_region_that_cannot_be() -> None:
+    codec = PollyVoices(AwsSpeechConfig(region="eu/west"), S3Config())
+    with pytest.raises(NotAvailable, match="AWS_REGION"):
+        codec.check(voice("Joanna", api_key=""))
+    private = AwsSpeechConfig(region="eu/west", base_url="http://polly.internal")
+    PollyVoices(private, S3Config()).check(voice("Joanna", api_key=""))
 
 
 async def test_polly_uses_the_keys_of_the_settings() -> None:

@@ -140,7 +140,7 @@ class Config(Group):
         for row in _SETTINGS:
             raw = environ.get(row.name)
             if raw is not None and raw.strip() != "":
-                values.setdefault(row.group, {})[row.field] = _plain(row.name, raw.strip())
+                values.setdefault(row.group, {})[row.field] = _plain(row, raw.strip())
         if not values.get("server", {}).get("instance_id"):
             values.setdefault("server", {})["instance_id"] = str(uuid.uuid4())
         history = values.setdefault("history", {})
@@ -210,14 +210,15 @@ def settings_table() -> list[SettingRow]:
     return list(_SETTINGS)
 
 
-def _plain(name: str, text: str) -> str:
-    """Return the text of a setting, in which nothing is hidden.
+def _plain(row: SettingRow, text: str) -> str:
+    """Return the text of a setting, in which nothing is hidden; a list may stand on several lines.
 
     Raises:
         ConfigError: it has bytes that are not UTF-8 (surrogates to Python), or control characters.
     """
-    if any(unicodedata.category(char) in ("Cc", "Cs") for char in text):
-        raise ConfigError(f"{name}: must be text in UTF-8, without line breaks and control characters")
+    items = [item.strip() for item in text.split(",")] if row.kind == "list" else [text]
+    if any(unicodedata.category(char) in ("Cc", "Cs") for item in items for char in item):
+        raise ConfigError(f"{row.name}: must be text in UTF-8, without line breaks and control characters")
     return text
 
 

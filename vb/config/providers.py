@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import AfterValidator, Field, SecretStr
+from pydantic import AfterValidator, Field, SecretStr, model_validator
 
-from vb.settings import Group, check_domain, check_url, setting
+from vb.settings import Group, check_url, is_host_name, setting
 
 
 def check_base_url(value: str) -> str:
@@ -52,20 +52,23 @@ class AzureSpeechConfig(Group):
     """Azure AI Speech: voices and transcripts."""
 
     api_key: SecretStr = _key("AZURE_SPEECH_KEY", "Azure AI Speech")
-    region: Annotated[str, AfterValidator(check_domain)] = setting(
-        "AZURE_SPEECH_REGION", "region of Azure AI Speech", "eastus", min_length=1
-    )
+    region: str = setting("AZURE_SPEECH_REGION", "region of Azure AI Speech", "eastus", min_length=1)
     base_url: BaseUrl = _base_url(
         "VB_AZURE_BASE_URL", "Azure AI Speech", "", shown="as AZURE_SPEECH_REGION says"
     )
+
+    @model_validator(mode="after")
+    def _check_region(self) -> AzureSpeechConfig:
+        """Refuse a region that is used and cannot be; where there is no key it may say what it likes."""
+        if self.api_key.get_secret_value() and not self.base_url and not is_host_name(self.region):
+            raise ValueError("AZURE_SPEECH_REGION: must be part of a host name")
+        return self
 
 
 class AwsSpeechConfig(Group):
     """Amazon Polly; its keys are those of `AWS_ACCESS_KEY_ID`, or as Amazon's tools find them."""
 
-    region: Annotated[str, AfterValidator(check_domain)] = setting(
-        "AWS_REGION", "region of Amazon Polly", "", shown="S3_REGION"
-    )
+    region: str = setting("AWS_REGION", "region of Amazon Polly", "", shown="S3_REGION")
     base_url: BaseUrl = _base_url("VB_AWS_BASE_URL", "Amazon Polly", "", shown="as AWS_REGION says")
 
 

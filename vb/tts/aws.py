@@ -15,8 +15,9 @@ from pydantic import SecretStr
 
 from vb.config.providers import AwsSpeechConfig
 from vb.config.storage import S3Config
-from vb.errors import BadRequest
+from vb.errors import BadRequest, NotAvailable
 from vb.providers.failure import FailureCategory, ProviderFailed
+from vb.settings import is_host_name
 from vb.storage.sigv4 import Credentials, encode_path, sign
 from vb.tts.base import Capabilities, Voice
 from vb.tts.http import RATE_HZ, HttpAnswer, HttpRequest, Outside, PlainBody, refused
@@ -48,10 +49,13 @@ class PollyVoices:
     def __init__(self, config: AwsSpeechConfig, s3: S3Config) -> None:
         self._s3 = s3
         self._region = config.region or s3.region
+        self._usable = bool(config.base_url) or is_host_name(self._region)
         self._base_url = config.base_url or f"https://polly.{self._region}.amazonaws.com"
 
     def check(self, voice: Voice) -> Voice:
         """Fill in the engine, and the key where the server has one of its own."""
+        if not self._usable:
+            raise NotAvailable("aws: the server's AWS_REGION is no part of a host name")
         access, colon, secret = voice.api_key.get_secret_value().partition(":")
         if access and not (colon and secret):
             raise BadRequest("api_key: must be ACCESS_KEY:SECRET_KEY for aws")

@@ -239,6 +239,13 @@ def test_a_file_that_is_missing_or_of_another_kind_is_told_by_its_own_setting(
         load_tls(files.certificate, files.key, ca_file=str(path))
 
 
+@pytest.mark.parametrize("label", [b"TRUSTED CERTIFICATE", b"X509 CERTIFICATE"])
+def test_a_certificate_may_be_labelled_as_openssl_does(files: Files, label: bytes) -> None:
+    path = Path(files.certificate)
+    path.write_bytes(path.read_bytes().replace(b"CERTIFICATE", label))
+    assert files.load().verify
+
+
 def test_a_certificate_that_does_not_hold_now_is_logged_at_the_start(tmp_path: Path) -> None:
     with structlog.testing.capture_logs() as lines:
         Files(tmp_path, "now.example").load()

@@ -6,6 +6,7 @@ import ssl
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Final
 
 import structlog
 import trio
@@ -18,6 +19,8 @@ from vb.sip.tls_identity import names_host
 log = structlog.get_logger()
 
 HANDSHAKE_TIMEOUT_S = 5.0
+_CERTIFICATES: Final = tuple(b"-----BEGIN %sCERTIFICATE-----" % kind for kind in (b"", b"TRUSTED ", b"X509 "))
+"""What OpenSSL takes for one."""
 TlsStream = trio.SSLStream[trio.SocketStream]
 
 
@@ -48,8 +51,8 @@ def load_tls(certificate: str, key: str, *, ca_file: str = "", verify: bool = Tr
     Raises:
         ConfigError: a file cannot be used; the message names the setting.
     """
-    chain = _read("SIP_TLS_CERT", certificate, b"-----BEGIN CERTIFICATE-----", "certificate")
-    _read("SIP_TLS_KEY", key, b"PRIVATE KEY-----", "key")
+    chain = _read("SIP_TLS_CERT", certificate, _CERTIFICATES, "certificate")
+    _read("SIP_TLS_KEY", key, (b"PRIVATE KEY-----",), "key")
     server = _context(ssl.PROTOCOL_TLS_SERVER)
     client = _context(ssl.PROTOCOL_TLS_CLIENT)
     client.check_hostname = False  # `names_host` does it by the rules of SIP
@@ -62,7 +65,7 @@ def load_tls(certificate: str, key: str, *, ca_file: str = "", verify: bool = Tr
     _warn_of_time(chain)
     client.load_default_certs()
     if ca_file:
-        _read("SIP_TLS_CA_FILE", ca_file, b"-----BEGIN ", "certificate")
+        _read("SIP_TLS_CA_FILE", ca_file, (b"-----BEGIN ",), "certificate")
         try:
             client.load_verify_locations(ca_file)
         except (OSError, ValueError) as error:
@@ -70,7 +73,7 @@ def load_tls(certificate: str, key: str, *, ca_file: str = "", verify: bool = Tr
     return Tls(server, client, verify)
 
 
-def _read(setting: str, path: str, mark: bytes, what: str) -> bytes:
+def _read(setting: str, path: str, marks: tuple[bytes, ...], what: str) -> bytes:
     """Return what lies in a file; OpenSSL would tell neither which one is missing nor what is.
 
     Raises:
@@ -80,7 +83,7 @@ def _read(setting: str, path: str, mark: bytes, what: str) -> bytes:
         content = Path(path).read_bytes()
     except OSError as error:
         raise ConfigError(f"{setting}: {path}: {error.strerror}") from None
-    if mark not in content:
+    if not any(mark in content for mark in marks):
         raise ConfigError(f"{setting}: {path}: holds no {what} in PEM")
     return content
 
