@@ -9,12 +9,18 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from urllib.request import Request, urlopen
 
 import pytest
+import trio
+from trio.testing import wait_all_tasks_blocked
 
+from vb import cli
+from vb.cli import build_parser
 from vb.config import settings_table
+from vb.log_stream import LogStream
+from vb.version import own_version
 
 FREE_PORTS = {"HTTP_ADDR": "127.0.0.1:0", "SIP_PORT": "0", "RTP_PORT_MIN": "0", "RTP_PORT_MAX": "0"}
 
@@ -169,6 +175,39 @@ def test_any_other_command_that_is_stopped_while_it_loads_ends_by_the_signal(
     assert asked_to_stop_before_it_has_begun(*command).returncode == -signal.SIGTERM
     interrupted = asked_to_stop_before_it_has_begun(*command, number=signal.SIGINT)
     assert (interrupted.returncode, interrupted.stderr) == (130, "")
+
+
+def test_another_command_goes_on_where_ctrl_c_is_ignored() -> None:
+    code = (
+        "import signal, sys; signal.signal(signal.SIGINT, signal.SIG_IGN); import vb.cli as cli;"
+        "cli._run = lambda *_: signal.raise_signal(signal.SIGINT) or 7;"
+        "from vb.__main__ import main; sys.exit(main(['calls', 'list']))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], timeout=30, check=False).returncode == 7
+
+
+def test_a_package_that_is_not_installed_has_commands_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown(name: str) -> str:
+        raise PackageNotFoundError(name)
+
+    monkeypatch.setattr("vb.version.version", unknown)
+    build_parser()
+    assert own_version() == "unknown"
+
+
+@pytest.mark.parametrize(("number", "is_hard"), [(signal.SIGHUP, False), (signal.SIGTERM, True)])
+async def test_a_terminal_that_closes_while_the_server_stops_does_not_end_it_at_once(
+    nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch, number: signal.Signals, is_hard: bool
+) -> None:
+    monkeypatch.setattr(os, "_exit", lambda _status: None)
+    monkeypatch.setattr(cli, "HARD_STOP_S", 0.0)
+    everything = trio.CancelScope()
+    stop = await nursery.start(cli._watch_signals, everything, LogStream(None))
+    signal.raise_signal(signal.SIGTERM)
+    await stop.wait()
+    signal.raise_signal(number)
+    await wait_all_tasks_blocked(0.01)
+    assert everything.cancel_called is is_hard
 
 
 @pytest.mark.integration

@@ -9,7 +9,6 @@ import os
 import signal
 import sys
 from collections.abc import Mapping
-from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 import structlog
@@ -23,6 +22,7 @@ from vb.local_speech.arguments import add_parser as add_models_parser
 from vb.log import configure_logging
 from vb.log_stream import LogStream
 from vb.turns import BEAT_S, after_beat
+from vb.version import own_version
 
 if TYPE_CHECKING:
     from vb.engine import Engine
@@ -47,7 +47,7 @@ def _settings_text() -> str:
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
     parser = argparse.ArgumentParser(prog="vb", description="A voice server on Trio.")
-    parser.add_argument("--version", action="version", version=f"vb {version('vb')}")
+    parser.add_argument("--version", action="version", version=f"vb {own_version()}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="serve | demo | calls | models")
     commands.add_parser(
         "serve",
@@ -203,9 +203,11 @@ async def _watch_signals(
     stop = trio.Event()
     with trio.open_signal_receiver(*early_stop.heeded()) as signals:
         task_status.started(stop)
-        async for _ in signals:
+        async for number in signals:
             if not stop.is_set():
                 stop.set()
+                continue
+            if number == signal.SIGHUP:  # the terminal of what is asked to stop goes too
                 continue
             everything.cancel()
             with trio.move_on_after(HARD_STOP_S, shield=True):

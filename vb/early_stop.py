@@ -13,6 +13,7 @@ from typing import Final
 STOPPING: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 """What asks the server to stop; SIGHUP is what comes when its terminal goes."""
 _come: list[int] = []
+_before: dict[int, signal._HANDLER] = {}
 
 
 def _remember(number: int, _frame: FrameType | None) -> None:
@@ -31,7 +32,7 @@ def heeded() -> tuple[signal.Signals, ...]:
 def watch() -> None:
     """Remember a signal to stop from now on."""
     for number in heeded():
-        signal.signal(number, _remember)
+        _before.setdefault(number, signal.signal(number, _remember))
 
 
 def was_asked() -> bool:
@@ -40,12 +41,12 @@ def was_asked() -> bool:
 
 
 def give_up() -> None:
-    """Let signals act again as they do by default, at once if one has come already.
+    """Let signals act again as they did before, at once if one has come already.
 
     Raises:
         KeyboardInterrupt: SIGINT has come.
     """
-    for number in heeded():
-        signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+    for number, handler in _before.items():
+        signal.signal(number, handler)
     for come in _come:
         signal.raise_signal(come)

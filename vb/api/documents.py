@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from importlib.metadata import version
 
 from vb.api.asyncapi import build_asyncapi
 from vb.api.docs_page import build_page
@@ -13,6 +12,7 @@ from vb.commands.registry import REGISTRY, Command
 from vb.config import settings_table
 from vb.events.base import Event
 from vb.events.catalog import all_events
+from vb.version import own_version
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,8 +26,8 @@ class DocumentSet:
 
 def build_documents(commands: list[Command], events: dict[str, type[Event]]) -> DocumentSet:
     """Generate the documents."""
-    openapi = build_openapi(commands, version("vb"))
-    asyncapi = build_asyncapi(commands, events, version("vb"))
+    openapi = build_openapi(commands, own_version())
+    asyncapi = build_asyncapi(commands, events, own_version())
     page = build_page(openapi, asyncapi, settings_table())
     return DocumentSet(to_line(openapi), to_line(asyncapi), page.encode("utf-8"))
 
