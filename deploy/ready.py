@@ -16,8 +16,14 @@ LOOPBACK = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}
 
 
 def connect_to(http_addr: str) -> tuple[str, int]:
-    """Return host and port under which a server with this `HTTP_ADDR` can be reached from its own machine."""
-    host, _, port = http_addr.rpartition(":")
+    """Return host and port under which a server with this `HTTP_ADDR` can be reached from its own machine.
+
+    Raises:
+        ValueError: no server can have it.
+    """
+    host, colon, port = http_addr.rpartition(":")
+    if not (colon and port.isascii() and port.isdigit() and int(port) <= 65535):
+        raise ValueError
     host = host.strip("[]")
     return LOOPBACK.get(host, host), int(port)
 
@@ -25,12 +31,16 @@ def connect_to(http_addr: str) -> tuple[str, int]:
 def main() -> int:
     """Print what is wrong, if anything, and return the exit status."""
     http_addr = os.environ.get("HTTP_ADDR", "").strip()  # noqa: TID251 -- it stands alone, without vb's settings
-    host, port = connect_to(http_addr or DEFAULT)  # to the server, too, an empty value is none
+    try:
+        host, port = connect_to(http_addr or DEFAULT)  # to the server, too, an empty value is none
+    except ValueError:
+        print(f"not ready: HTTP_ADDR: {http_addr!r} is not host:port, :port or [ipv6]:port")
+        return 1
     connection = HTTPConnection(host, port, timeout=TIMEOUT_S)
     try:
         connection.request("GET", "/readyz")
         status = connection.getresponse().status
-    except (OSError, HTTPException) as exc:
+    except (OSError, HTTPException, UnicodeError) as exc:
         print(f"not ready: {exc!r}")
         return 1
     finally:

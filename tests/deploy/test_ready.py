@@ -54,6 +54,8 @@ def address_of(server: Server) -> str:
         ("192.0.2.7:83", ("192.0.2.7", 83)),
         ("[2001:db8::7]:84", ("2001:db8::7", 84)),
         ("vb.example:85", ("vb.example", 85)),
+        ("::1:86", ("::1", 86)),
+        (":::87", ("::1", 87)),
     ],
 )
 def test_it_asks_where_the_server_listens(http_addr: str, expected: tuple[str, int]) -> None:
@@ -96,3 +98,15 @@ async def test_any_other_answer_is_not_ready(tmp_path: Path) -> None:
     async with open_server(settings(tmp_path, ALLOWED_IPS="192.0.2.1")) as server:
         answer = await check(HTTP_ADDR=address_of(server))
     assert answer == (1, "not ready: /readyz answers 403\n")
+
+
+@pytest.mark.parametrize("http_addr", ["localhost", "x:y", "localhost:", ":99999", "8080"])
+async def test_an_address_that_is_none_is_not_ready_in_one_line(http_addr: str) -> None:
+    status, said = await check(HTTP_ADDR=http_addr)
+    assert (status, said.count("\n")) == (1, 1)
+    assert said.startswith(f"not ready: HTTP_ADDR: '{http_addr}' is not")
+
+
+async def test_a_host_that_can_have_no_address_is_not_ready_in_one_line() -> None:
+    status, said = await check(HTTP_ADDR=f"{'x' * 70}.example:80", PYTHONUTF8="1")
+    assert (status, said.count("\n")) == (1, 1)
