@@ -3,12 +3,13 @@ import fcntl
 import os
 import wave
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from vb.media.wav import MAX_DATA_BYTES
-from vb.media.wav_file import WavFile
+from vb.media.wav_file import WavFile, why_unwritable
 
 NAME = "20260304_050607_0a1b2c3d.wav"
 
@@ -111,3 +112,14 @@ def test_both_names_taken_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(FileExistsError):
         file.finish(8000)
     assert len(names(tmp_path)) == 2
+
+
+@pytest.mark.parametrize(("flags", "why"), [(os.ST_RDONLY, errno.EROFS), (0, errno.EACCES)])
+def test_a_folder_in_which_nothing_can_be_written_says_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, flags: int, why: int
+) -> None:
+    assert why_unwritable(tmp_path / "new") is None
+    mount = SimpleNamespace(f_flag=flags)
+    monkeypatch.setattr(os, "access", lambda *_: False)  # root may write everywhere else
+    monkeypatch.setattr(os, "statvfs", lambda _: mount)
+    assert why_unwritable(tmp_path) == os.strerror(why)

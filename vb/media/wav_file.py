@@ -30,9 +30,12 @@ def why_unwritable(directory: Path) -> str | None:
     """Return why no file could be made in a directory, which is made when missing; None when one could."""
     try:
         os.makedirs(directory, mode=DIRECTORY_MODE, exist_ok=True)
+        is_read_only = os.statvfs(directory).f_flag & os.ST_RDONLY
     except OSError as exc:
         return exc.strerror or type(exc).__name__
-    return None if os.access(directory, os.W_OK | os.X_OK) else os.strerror(errno.EACCES)
+    if os.access(directory, os.W_OK | os.X_OK):
+        return None
+    return os.strerror(errno.EROFS if is_read_only else errno.EACCES)
 
 
 class WavFile:
