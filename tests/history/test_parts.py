@@ -7,6 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from alembic import command
+from alembic.util import CommandError
 from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import inspect
@@ -15,7 +17,7 @@ from bench.history.load import load
 from tests.history.making import change, write
 from vb.errors import ConfigError
 from vb.history import words as words_module
-from vb.history.database import open_engine, parse_url, upgrade
+from vb.history.database import DatabaseUnknown, open_engine, parse_url, upgrade
 from vb.history.edge import list_calls
 from vb.history.labels import labels_of, metadata_label, pack_labels, unpack_labels
 from vb.history.packing import pack, unpack
@@ -215,6 +217,27 @@ def test_a_run_that_was_killed_with_nothing_to_write_is_found(tmp_path: Path) ->
 
 
 # -- the database ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("url", ["postgresql://vb:s3cret@db:port/calls", "nothing", "mysql://vb:s3cret@db/x"])
+def test_a_url_that_is_none_is_one_line_without_the_password(url: str) -> None:
+    with pytest.raises(ConfigError, match=r"^VB_DATABASE_URL: ") as caught:
+        parse_url(url)
+    assert "s3cret" not in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_only_steps_that_nobody_knows_are_those_of_a_newer_version(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise CommandError("two heads")
+
+    engine = open_engine(parse_url(f"sqlite:///{tmp_path}/calls.db"))
+    monkeypatch.setattr(command, "upgrade", refuse)
+    with pytest.raises(DatabaseUnknown, match=r"^the database cannot be brought up to date: two heads$"):
+        upgrade(engine)
+    engine.dispose()
 
 
 def test_the_steps_lead_to_the_tables_that_are_used(database_url: str) -> None:

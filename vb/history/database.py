@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from alembic import command
 from alembic.config import Config as AlembicConfig
+from alembic.script.revision import ResolutionError
 from alembic.util import CommandError
 from sqlalchemy import Connection, Engine, create_engine, event, func, select
 from sqlalchemy.engine import URL, make_url
@@ -49,7 +50,7 @@ _MIGRATION_LOCK: Final = 0x7662_0001
 
 
 class DatabaseUnknown(SQLAlchemyError):
-    """Tables that took steps which this version does not know."""
+    """Tables that took steps which this version does not know, or cannot take those to it."""
 
 
 _TAKEN: Final = {
@@ -99,7 +100,7 @@ def parse_url(text: str) -> URL:
     """
     try:
         url = make_url(text)
-    except ArgumentError:
+    except (ArgumentError, ValueError):  # a port that is no number; the text may hold a password
         raise ConfigError("VB_DATABASE_URL: must be a database URL or off") from None
     name = url.get_backend_name()
     if name == "sqlite":
@@ -226,7 +227,7 @@ def upgrade(engine: Engine, *, to: str = "head") -> None:
 
     Raises:
         OSError: the folder of an SQLite file cannot be made.
-        DatabaseUnknown: the tables are those of a newer version.
+        DatabaseUnknown: the tables are those of a newer version, or no steps lead on from them.
         SQLAlchemyError: the database cannot be reached or used.
     """
     make_folder(engine.url)
@@ -241,4 +242,6 @@ def upgrade(engine: Engine, *, to: str = "head") -> None:
         try:
             command.upgrade(config, to)
         except CommandError as exc:
-            raise DatabaseUnknown(f"the database was made by a newer version of vb: {exc}") from None
+            if isinstance(exc.__cause__, ResolutionError):
+                raise DatabaseUnknown(f"the database was made by a newer version of vb: {exc}") from None
+            raise DatabaseUnknown(f"the database cannot be brought up to date: {exc}") from None
