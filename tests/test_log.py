@@ -6,6 +6,7 @@ import io
 import json
 import logging
 import re
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -56,6 +57,36 @@ def test_a_library_that_logs_wrongly_is_not_told_of_it() -> None:
         logging.getLogger("some.library").warning(message, *args)
     lines = [json.loads(line) for line in out.getvalue().splitlines()]
     assert [line["event"] for line in lines] == ["%d of %d", "it is %s", "a line that cannot be read"]
+
+
+class Interrupted(io.StringIO):
+    """Is interrupted in its first line by somebody who logs, too."""
+
+    def write(self, text: str) -> int:
+        if "outer" in text:
+            structlog.get_logger().warning("inner")
+        return super().write(text)
+
+
+@pytest.mark.usefixtures("as_before")
+def test_who_logs_in_the_middle_of_a_line_does_not_wait_for_itself() -> None:
+    out = Interrupted()
+    configure_logging("info", out)
+    thread = threading.Thread(target=lambda: structlog.get_logger().info("outer"), daemon=True)
+    thread.start()
+    thread.join(5)
+    assert not thread.is_alive()
+    assert [json.loads(line)["event"] for line in out.getvalue().splitlines()] == ["inner", "outer"]
+
+
+@pytest.mark.usefixtures("as_before")
+@pytest.mark.parametrize("level", ["debug", "info", "warning", "error", "critical", "exception", "fatal"])
+def test_lines_of_each_level_are_written(level: str) -> None:
+    out = io.StringIO()
+    configure_logging("debug", out)
+    getattr(structlog.get_logger(), level)("it was so")
+    structlog.get_logger().log(logging.WARNING, "and so")
+    assert [json.loads(line)["event"] for line in out.getvalue().splitlines()] == ["it was so", "and so"]
 
 
 def test_strangers_write_so_many_lines_a_second_and_the_next_tells_of_the_rest() -> None:

@@ -6,7 +6,7 @@ import logging
 import sys
 import time
 from collections.abc import Callable
-from typing import Any, Final, TextIO, cast
+from typing import Any, Final, TextIO
 
 import structlog
 from structlog.typing import EventDict, WrappedLogger
@@ -84,6 +84,21 @@ class _Forward(logging.Handler):
         structlog.get_logger().log(level, text, logger=record.name, exc_info=record.exc_info)
 
 
+class _Lines:
+    """What structlog hands its lines to: its own loggers hold a lock then, which no thread can take twice.
+
+    A signal handler or a finalizer that logs while its thread does would wait for itself.
+    """
+
+    def __init__(self, write: Callable[[str], object]) -> None:
+        self._write = write
+
+    def msg(self, line: str) -> None:
+        self._write(line + "\n")
+
+    log = debug = info = warning = error = critical = exception = msg
+
+
 def configure_logging(level: str = "info", stream: TextIO | None = None) -> LogStream:
     """Send log lines as JSON to `stream` (standard error when None), those of libraries from warnings on.
 
@@ -92,6 +107,7 @@ def configure_logging(level: str = "info", stream: TextIO | None = None) -> LogS
         stream: where the lines go.
     """
     target = LogStream(stream if stream is not None else sys.stderr)
+    lines = _Lines(target.write)
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
@@ -102,7 +118,7 @@ def configure_logging(level: str = "info", stream: TextIO | None = None) -> LogS
             structlog.processors.JSONRenderer(),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
-        logger_factory=structlog.WriteLoggerFactory(file=cast("TextIO", target)),
+        logger_factory=lambda *_: lines,
         cache_logger_on_first_use=False,
     )
     logging.basicConfig(level=logging.WARNING, handlers=[_Forward()], force=True)
