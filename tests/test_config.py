@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import socket
 import uuid
+from ipaddress import IPv6Address
+from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
@@ -83,6 +85,21 @@ def test_addresses_have_several_forms(name: str, addr: str) -> None:
     family, *where = ADDRESSES[addr]
     assert where in ([found.host, found.port], ["::", found.port])  # `::` is 0.0.0.0 where there is no IPv6
     assert family == found.family or found.dual
+
+
+def test_a_link_local_address_is_bound_on_its_interface() -> None:
+    try:
+        table = Path("/proc/net/if_inet6").read_text(encoding="ascii")
+    except OSError:
+        pytest.skip("this machine has no IPv6")
+    rows = [row.split() for row in table.splitlines()]
+    found = [(IPv6Address(bytes.fromhex(row[0])), row[5]) for row in rows if row[3] == "20"]
+    if not found:
+        pytest.skip("this machine has no link-local address")
+    address, interface = found[0]
+    with socket.socket(socket.AF_INET6) as sock:
+        parse_listen_address(f"{address}%{interface}:0").bind(sock)
+        assert sock.getsockname()[3] == socket.if_nametoindex(interface)
 
 
 def test_a_list_may_stand_on_several_lines() -> None:

@@ -29,7 +29,8 @@ class ListenAddress:
         """
         if self.family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0 if self.dual else 1)
-        sock.bind((self.host, self.port))
+        # A pair would lose the interface of a link-local address.
+        sock.bind(socket.getaddrinfo(self.host, self.port, self.family, sock.type)[0][4])
 
 
 def parse_listen_address(addr: str) -> ListenAddress:
