@@ -308,6 +308,16 @@ def test_an_address_that_is_too_long_for_an_index_holds_up_no_call(
     one.close(calls_left=False)
 
 
+def test_words_without_their_call_hold_up_no_other_call(tmp_path: Path) -> None:
+    one, store = keeper(f"sqlite:///{tmp_path}/calls.db", tmp_path / "queue")
+    one.round([change(1)])
+    with store._engine.begin() as connection:
+        connection.exec_driver_sql("INSERT INTO call_words (rowid, words) VALUES (?, 'x')", (change(2).key,))
+    assert ids(one.round([change(2), change(3)]).recorded) == [change(3).call_id]
+    assert (one.damaged, one.queued, one.problems) == (1, 0, {})
+    one.close(calls_left=False)
+
+
 @pytest.mark.parametrize("kept", [0, 4_096], ids=["file is not a database", "malformed"])
 def test_a_damaged_file_loses_no_call(tmp_path: Path, kept: int) -> None:
     file = tmp_path / "calls.db"

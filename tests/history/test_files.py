@@ -9,6 +9,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests.history.keepers import RUN, Clock
@@ -142,3 +143,19 @@ def test_a_file_that_was_removed_or_completed_meanwhile_is_not_held(
 
     monkeypatch.setattr(fcntl, "flock", late)
     assert hold_orphan(temporary) is None
+
+
+def test_a_recording_that_is_finished_while_its_rest_is_waited_for_goes_too(
+    folder: Path, planned: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writer = WavFile(Path(planned), token=TOKEN, channels=1)
+    writer.announce(8_000)
+    writer.append(np.zeros((8_000, 1), np.int16))
+    assert any(folder.iterdir())
+
+    def sleep(_: float) -> None:
+        writer.finish(8_000)
+
+    monkeypatch.setattr(time, "sleep", sleep)
+    assert delete_files([planned], str(folder)) == ()
+    assert list(folder.iterdir()) == []

@@ -59,9 +59,12 @@ _TAKEN: Final = {
     "SQLITE_CONSTRAINT_UNIQUE",
     "SQLITE_CONSTRAINT_ROWID",
 }
-_BROKEN_BY_RECORDS: Final = _TAKEN | {"23503", "SQLITE_CONSTRAINT_FOREIGNKEY"}
+_BROKEN_BY_RECORDS: Final = _TAKEN | {"23503", "SQLITE_CONSTRAINT_FOREIGNKEY", "SQLITE_CONSTRAINT"}
 _TOO_LARGE: Final = {"54000"}
-"""What PostgreSQL and SQLite call a key that another row has or no row, and a value beyond a limit."""
+"""What PostgreSQL and SQLite call a key that another row has or no row, and a value beyond a limit.
+
+Of a row of the words that is there already SQLite tells no more than that it is forbidden.
+"""
 
 
 def _told(problem: DBAPIError) -> set[str | None]:

@@ -61,7 +61,21 @@ def delete_files(files: Iterable[str], folder: str | None) -> tuple[str, ...]:
         until = time.monotonic() + HOLD_S
         kept += _delete_rest(root, missing, temporary_token, lambda path: _unlink_orphan(path, until))
         kept += _delete_rest(root, missing, recovered_token, os.unlink)
+        kept += _delete_finished(missing.values())
     return tuple(dict.fromkeys(kept))
+
+
+def _delete_finished(files: Iterable[str]) -> list[str]:
+    """Delete what was finished while its rest was waited for; returns what could not be deleted."""
+    kept: list[str] = []
+    for file in files:
+        try:
+            os.unlink(file)
+        except FileNotFoundError:
+            pass
+        except OSError:
+            kept.append(file)
+    return kept
 
 
 def _delete_rest(
