@@ -25,6 +25,19 @@ from vb.version import own_version
 FREE_PORTS = {"HTTP_ADDR": "127.0.0.1:0", "SIP_PORT": "0", "RTP_PORT_MIN": "0", "RTP_PORT_MAX": "0"}
 
 
+@pytest.fixture(autouse=True)
+def signals_of_a_shell() -> Iterator[None]:
+    """Let what the tests start heed these signals: a run in the background, or under nohup, ignores them."""
+    ignored = [
+        number for number in (signal.SIGINT, signal.SIGHUP) if signal.getsignal(number) == signal.SIG_IGN
+    ]
+    for number in ignored:
+        signal.signal(number, signal.SIG_DFL)
+    yield
+    for number in ignored:
+        signal.signal(number, signal.SIG_IGN)
+
+
 def run(*args: str, **environ: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "vb", *args],
