@@ -61,6 +61,15 @@ def recordings(told: Told) -> dict[str, list[tuple[str, bool]]]:
     return {leg_id: short(leg.recordings) for leg_id, leg in details(told).items()}
 
 
+def leave_a_recording_that_goes_on(told: Told) -> None:
+    """Let one of two who are recorded end, and be written."""
+    join(told, LEG, MATE)
+    record(told)
+    leave(told, LEG)
+    told(ended(LEG))
+    told.collector.take()
+
+
 def test_who_leaves_before_a_recording_of_the_room_ends_learns_where_it_lies(told: Told) -> None:
     join(told, LEG, MATE)
     record(told)
@@ -113,11 +122,7 @@ def test_who_goes_and_comes_back_is_on_a_recording_once(told: Told) -> None:
 
 
 def test_a_call_waits_for_the_recording_that_it_is_on_and_no_longer(told: Told) -> None:
-    join(told, LEG, MATE)
-    record(told)
-    leave(told, LEG)
-    told(ended(LEG))
-    told.collector.take()
+    leave_a_recording_that_goes_on(told)
     told.collector.forget(LATER_US)
     finish(told)
     assert recordings(told)[LEG] == [("/r/a.wav", True)]
@@ -169,11 +174,7 @@ def test_of_many_who_have_left_recorded_rooms_of_all_the_earliest_waits_no_longe
 def test_calls_that_wait_for_a_recording_are_not_gone_through_each_time(
     told: Told, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    join(told, LEG, MATE)
-    record(told)
-    leave(told, LEG)
-    told(ended(LEG))
-    told.collector.take()
+    leave_a_recording_that_goes_on(told)
     asked: list[str] = []
     awaits = told.collector._rooms.awaits
 
@@ -190,11 +191,7 @@ def test_calls_that_wait_for_a_recording_are_not_gone_through_each_time(
 def test_who_waits_for_a_recording_is_given_up_first_when_there_is_no_room(
     told: Told, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    join(told, LEG, MATE)
-    record(told)
-    leave(told, LEG)
-    told(ended(LEG))
-    told.collector.take()
+    leave_a_recording_that_goes_on(told)
     told.collector.forget(LATER_US)
     told(ended(LATE))
     monkeypatch.setattr(collector_module, "MAX_HELD", 1)

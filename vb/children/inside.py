@@ -18,10 +18,8 @@ def settle_in(niceness: int) -> tuple[int, int]:
         niceness: added to the server's.
     """
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
-    for number in (
-        signal.SIGINT,
-        signal.SIGHUP,
-    ):  # a terminal's: it means the server, which then closes the pipe
+    # They come from a terminal and mean the server, which then closes the pipe.
+    for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     # Whoever runs the server may forbid either, as the systemd unit does: the work is done all the same.
     with suppress(OSError):

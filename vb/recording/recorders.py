@@ -145,9 +145,9 @@ class Recorders:
         if isinstance(task.failure, InternalError):
             self.outcomes["not_begun"] += 1
             log.error("recording not begun", **facts, problem=task.failure.message)
-        elif task.failure is None and task.outcome.errors:
+        elif task.failure is None and task.outcome.fault is not None:
             self.outcomes["incomplete"] += 1
-            log.error("recording incomplete", **facts, problem="; ".join(dict.fromkeys(task.outcome.errors)))
+            log.error("recording incomplete", **facts, problem=task.outcome.fault)
         elif task.failure is None:
             self.outcomes["complete"] += 1
 

@@ -59,6 +59,11 @@ class Outcome:
     goes_on: list[str] = field(default_factory=list)
 
     @property
+    def fault(self) -> str | None:
+        """What went wrong in one line, None when nothing did."""
+        return "; ".join(dict.fromkeys(self.errors)) or None
+
+    @property
     def error(self) -> str | None:
         """All that clients are told besides, in one line; None when there is nothing."""
         return "; ".join(dict.fromkeys((*self.errors, *self.goes_on))) or None
