@@ -15,13 +15,13 @@ import structlog
 import trio
 
 from vb import early_stop
+from vb.beat import BEAT_S, after_beat
 from vb.config import Config, settings_table
 from vb.errors import ConfigError, first_of
 from vb.history.arguments import add_parser
 from vb.local_speech.arguments import add_parser as add_models_parser
 from vb.log import configure_logging
 from vb.log_stream import LogStream
-from vb.turns import BEAT_S, after_beat
 from vb.version import own_version
 
 if TYPE_CHECKING:

@@ -2,8 +2,8 @@ import math
 
 import pytest
 
+from vb.beat import BEAT_S, beat_from
 from vb.mixer.ticks import TickGrid
-from vb.turns import BEAT_S, beat_from
 
 
 def test_the_grid_is_absolute() -> None:

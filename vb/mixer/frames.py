@@ -7,9 +7,10 @@ from typing import Final, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from vb.beat import BEAT_S
 from vb.choices import MIXING_RATES_HZ
 
-TICK_S: Final = 0.02
+TICK_S: Final = BEAT_S
 TICKS_PER_S: Final = 50
 RATES_HZ: Final = MIXING_RATES_HZ
 """Rates of rooms and of legs."""

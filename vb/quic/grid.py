@@ -5,13 +5,15 @@ from __future__ import annotations
 import math
 from typing import Final
 
-GRID_S: Final = 0.004
+from vb.beat import BEAT_S, next_multiple
+
+GRID_S: Final = BEAT_S / 5
 """Between two of them: a fifth of a frame of audio, and little beside the delay of ACKs."""
 
 
 def grid_from(moment: float) -> float:
     """Return the first of them that is not before a moment."""
-    return max(moment, math.ceil(moment / GRID_S) * GRID_S)  # not before it by rounding either
+    return next_multiple(moment, GRID_S)
 
 
 def grid_after(moment: float) -> float:

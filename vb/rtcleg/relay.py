@@ -19,8 +19,8 @@ from typing import Final, Protocol
 import structlog
 import trio
 
+from vb.beat import at_leisure
 from vb.rtp.packet import PacketKind, classify
-from vb.turns import at_leisure
 from vb.webrtc.stun import Address
 from vb.webrtc.turn import Allocated, TurnClient, TurnFailed
 

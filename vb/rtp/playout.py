@@ -19,13 +19,14 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from vb.beat import BEAT_S
 from vb.rtp.masks import every, some, true_places
 
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 Floats = NDArray[np.float64]
 
-TICK_S: Final = 0.02
+TICK_S: Final = BEAT_S
 HISTORY: Final = 512
 """Packets whose slack is remembered: ten seconds of 20 ms packets."""
 _PADDING: Final = 16

@@ -11,8 +11,8 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
+from vb.beat import BEAT_S, beat_from
 from vb.rtp.tasks import KeptService, RtpKeeper
-from vb.turns import BEAT_S, beat_from
 
 
 class Service:

@@ -9,10 +9,10 @@ import trio
 import trio.testing
 
 from tests.sip.tasks.test_endpoint import ignore
+from vb.beat import BEAT_S
 from vb.ids import SystemIds
 from vb.sip.tasks.endpoint import SipEndpoint, SipSettings
 from vb.sip.timers import AT_ONCE, QueueEntry
-from vb.turns import BEAT_S
 
 pytestmark = pytest.mark.integration
 COUNT = 1000

@@ -9,7 +9,7 @@ import pytest
 import trio
 import trio.testing
 
-from vb.turns import BEAT_S
+from vb.beat import BEAT_S
 from vb.webrtc.ice_events import Transmit
 from vb.webrtc.stun import Address
 from vb.webrtc.tasks.transport import Transport

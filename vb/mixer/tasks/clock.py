@@ -10,12 +10,12 @@ from typing import Final
 
 import trio
 
+from vb.beat import beat_from
 from vb.mixer.frames import TICK_S
 from vb.mixer.plane import Plane
 from vb.mixer.rest import Rest
 from vb.mixer.tasks.helpers import helpers
 from vb.mixer.ticks import TickGrid
-from vb.turns import beat_from
 
 OTHERS_SHARE: Final = 0.25
 """Of the time that a tick took, what other tasks get at least before the next one may go before them."""

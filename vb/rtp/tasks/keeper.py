@@ -16,8 +16,8 @@ from typing import Final
 
 import trio
 
+from vb.beat import at_leisure
 from vb.rtp.tasks.session import RtpService
-from vb.turns import at_leisure
 
 _AT_ONCE: Final = 32
 """Legs that are served before the media's tick and everybody else get a chance to run."""

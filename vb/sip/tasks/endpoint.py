@@ -16,6 +16,7 @@ from typing import Literal
 import structlog
 import trio
 
+from vb.beat import after_beat
 from vb.errors import NotAvailable, Unavailable
 from vb.ids import IdSource
 from vb.name_servers import LookUp
@@ -39,7 +40,6 @@ from vb.sip.tasks.settings import SipSettings
 from vb.sip.tasks.transport import BoundAddress, SipTransport
 from vb.sip.timers import AT_ONCE
 from vb.sip.uri import SipUri, is_ip_address
-from vb.turns import after_beat
 
 log = structlog.get_logger()
 

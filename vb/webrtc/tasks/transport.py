@@ -8,7 +8,7 @@ from typing import Generic, Protocol, TypeVar
 
 import trio
 
-from vb.turns import at_leisure
+from vb.beat import at_leisure
 from vb.webrtc.ice_events import Transmit
 from vb.webrtc.stun import Address
 
