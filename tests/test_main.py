@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
+from typing import IO
 from urllib.request import Request, urlopen
 
 import pytest
@@ -50,12 +51,14 @@ def run(*args: str, **environ: str) -> subprocess.CompletedProcess[str]:
 
 
 @contextmanager
-def serve(**environ: str) -> Iterator[tuple[subprocess.Popen[str], dict[str, object]]]:
+def serve(
+    *arguments: str, stderr: IO[str] | int = subprocess.DEVNULL, **environ: str
+) -> Iterator[tuple[subprocess.Popen[str], dict[str, object]]]:
     process = subprocess.Popen(
-        [sys.executable, "-m", "vb", "serve"],
+        [sys.executable, *(arguments or ("-m", "vb", "serve"))],
         env={"PATH": os.defpath, **FREE_PORTS, **environ},
         stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
+        stderr=stderr,
         text=True,
     )
     try:
@@ -115,25 +118,12 @@ def test_a_taken_port_ends_the_start_with_one_line() -> None:
 
 @pytest.mark.integration
 def test_a_server_whose_log_nobody_takes_serves_and_stops_all_the_same() -> None:
-    with open("/dev/full", "w") as full:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "vb", "serve"],
-            env={"PATH": os.defpath, **FREE_PORTS, "VB_API_TOKENS": "short"},
-            stdout=subprocess.PIPE,
-            stderr=full,
-            text=True,
-        )
-    try:
-        assert process.stdout is not None
-        listening = json.loads(process.stdout.readline())
+    with open("/dev/full", "w") as full, serve(stderr=full, VB_API_TOKENS="short") as (process, listening):
         asked = Request(f"{listening['http']}/metrics", headers={"Authorization": "Bearer short"})
         with urlopen(asked, timeout=5) as response:
             assert b"\nvoiceblender_log_lines_lost 2.0\n" in response.read()
         process.terminate()
         assert process.wait(timeout=15) == 0
-    finally:
-        process.kill()
-        process.communicate()
 
 
 @pytest.mark.integration
@@ -228,24 +218,12 @@ def test_a_server_that_may_not_hear_its_terminal_go_serves_on() -> None:
     ignoring = (
         "import signal, sys; signal.signal(signal.SIGHUP, signal.SIG_IGN); from vb.__main__ import main;"
     )
-    process = subprocess.Popen(
-        [sys.executable, "-c", f"{ignoring} sys.exit(main(['serve']))"],
-        env={"PATH": os.defpath, **FREE_PORTS},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    )
-    try:
-        assert process.stdout is not None
-        listening = json.loads(process.stdout.readline())
+    with serve("-c", f"{ignoring} sys.exit(main(['serve']))") as (process, listening):
         process.send_signal(signal.SIGHUP)
         with urlopen(f"{listening['http']}/readyz", timeout=5) as response:
             assert response.status == 200
         process.send_signal(signal.SIGTERM)
         assert process.wait(timeout=15) == 0
-    finally:
-        process.kill()
-        process.communicate()
 
 
 @pytest.mark.integration
