@@ -99,11 +99,13 @@ class WebRtcFigures(MediaFigures):
     """What a case of browsers shows.
 
     Attributes:
-        stages: of the steady window.
-        phones: the same of as many phones in the same rooms, where they were called.
+        stages: of the steady window in which they were counted.
+        tick_us: CPU of the whole server process per leg and tick that was played, while nothing was counted.
+        phones: stages of as many phones in the same rooms, where they were called.
     """
 
     stages: Stages
+    tick_us: float
     phones: Stages | None = None
 
 

@@ -80,7 +80,7 @@ def share_text(
 def _tick_us(runs: Sequence[Outcome]) -> float | None:
     """Return the least that a tick that was played cost a leg in any run."""
     figures = [run.figures for run in runs]
-    return min((one.stages.cpu_us for one in figures if isinstance(one, WebRtcFigures)), default=None)
+    return min((one.tick_us for one in figures if isinstance(one, WebRtcFigures)), default=None)
 
 
 def trend_lines(figures: SoakFigures) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import time
+from collections.abc import Mapping
 from typing import Final
 
 from bench.bed import Bed
@@ -13,6 +14,20 @@ from bench.outcome import Options, Stages, Window
 from bench.server import Server, late_percent
 
 TICK_S: Final = 0.02
+
+
+def played_ticks(before: Mapping[str, float], after: Mapping[str, float], took_s: float) -> float:
+    """Return how many ticks were played between two readings of the metrics, one at least.
+
+    Args:
+        before: at the beginning.
+        after: at the end.
+        took_s: time in between, which stands for the ticks of a server that does not count them.
+    """
+    name = "voiceblender_ticks"
+    if name not in after:
+        return max(1.0, took_s / TICK_S)
+    return max(1.0, after[name] - before.get(name, 0.0))
 
 
 class StageWatch:

@@ -1,5 +1,14 @@
 from __future__ import annotations
 
+import json
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+
+import vb.cli
+from bench import staged
 from bench.cases import WebRtcCase
 from bench.figures import Spread
 from bench.generator import LoadLateness
@@ -8,6 +17,7 @@ from bench.report import case_text
 from bench.rows import rows_of
 from bench.staged import GATES, put_gates
 from bench.staged import Stages as Counted
+from bench.window import played_ticks
 
 LATE = Spread(0.1, 0.2, 0.3, 0.4)
 
@@ -53,11 +63,54 @@ def test_names_that_a_checkout_does_not_have_are_left_out() -> None:
         GATES.update(saved)
 
 
+class Sample:
+    """Stands for what has stages."""
+
+    def work(self) -> int:
+        return 3
+
+
+def test_until_it_is_asked_it_counts_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    as_it_is = Sample.work
+    monkeypatch.setattr(Sample, "work", as_it_is)  # whatever is put there goes with the test
+    monkeypatch.setattr(staged, "GATES", {f"{__name__}:Sample.work": "mix"})
+    told = tmp_path / "told.json"
+    before = signal.getsignal(signal.SIGUSR1)
+
+    def serve(argv: list[str]) -> int:
+        assert (argv, Sample.work) == (["serve"], as_it_is)
+        for _ in range(2):
+            Sample().work()
+            signal.raise_signal(signal.SIGUSR1)
+        assert Sample.work is not as_it_is
+        return 7
+
+    monkeypatch.setattr(vb.cli, "run", serve)
+    monkeypatch.setattr(sys, "argv", ["staged.py", str(told), "serve"])
+    try:
+        assert staged.main() == 7
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    counted = json.loads(told.read_text())
+    assert counted["answer"] == 2
+    assert list(counted["spent_s"]) == ["mix"]
+
+
+@pytest.mark.parametrize(
+    ("after", "played"),
+    [({"voiceblender_ticks": 700.0}, 600.0), ({"voiceblender_ticks": 100.0}, 1.0), ({}, 50.0)],
+)
+def test_ticks_are_those_that_the_server_counts_or_those_that_were_due(
+    after: dict[str, float], played: float
+) -> None:
+    assert played_ticks({"voiceblender_ticks": 100.0}, after, 1.0) == played
+
+
 def outcome(phones: Stages | None) -> Outcome:
     load = LoadLateness(0.1, 0.2, 0.3, 0.4, 0.1)
     stages = Stages(100.0, {"decode": 20.0, "encode": 30.0, "srtp": 6.0}, LATE, 0.0, 0.5)
     figures = WebRtcFigures(
-        Window(100.0, 0.0, load, LATE, 0.0, 1.0), LATE, 300.0, 0, 0, 0.9, 0.01, stages, phones
+        Window(100.0, 0.0, load, LATE, 0.0, 1.0), LATE, 300.0, 0, 0, 0.9, 0.01, stages, 95.0, phones
     )
     return Outcome(figures, ())
 
