@@ -22,7 +22,13 @@ __all__ = ["Config", "Server", "VbError", "open_server"]
 _HOMES = {"Config": "config", "VbError": "errors", "Server": "server", "open_server": "server"}
 
 
-def __getattr__(name: str) -> Any:
-    if name in _HOMES:
-        return getattr(import_module(f"vb.{_HOMES[name]}"), name)
-    raise AttributeError(f"module vb has no attribute {name}")
+if not TYPE_CHECKING:  # or checkers would take any name of this package for one
+
+    def __getattr__(name: str) -> Any:
+        if name in _HOMES:
+            return getattr(import_module(f"vb.{_HOMES[name]}"), name)
+        raise AttributeError(f"module vb has no attribute {name}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
