@@ -37,6 +37,7 @@ from vb.figures import add_figures
 from vb.history.settings import history_settings
 from vb.history.tasks import History, open_history
 from vb.layers import open_layer
+from vb.log import log_as_a_library
 from vb.mixer.tasks import SocketIo, run_plane
 from vb.moqleg.kind import MoqLegs
 from vb.tracing.tasks import Tracing
@@ -129,6 +130,7 @@ async def open_server(config: Config | None = None, *, http: bool = True) -> Asy
     """
     if not trio.lowlevel.in_trio_task():
         raise RuntimeError("vb runs on Trio only; from asyncio, run it in a guest run of Trio")
+    log_as_a_library()
     raised: BaseException | None = None
     alone: BaseException | None = None
     try:

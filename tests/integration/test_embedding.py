@@ -6,11 +6,13 @@ import os
 from pathlib import Path
 
 import pytest
+import structlog
 import trio
 
 import vb
 from vb.config import Config
-from vb.errors import Unavailable
+from vb.errors import InternalError, Unavailable
+from vb.events.base import Published
 
 pytestmark = pytest.mark.integration
 
@@ -61,3 +63,21 @@ def test_a_program_without_trio_is_told_so() -> None:
     opening = vb.open_server(Config()).__aenter__()
     with pytest.raises(RuntimeError, match="vb runs on Trio"):
         opening.send(None)
+
+
+def fail(_published: Published) -> None:
+    """Be a fault of the server's own."""
+    raise LookupError
+
+
+async def test_a_program_that_knows_nothing_of_structlog_gets_lines_by_logging_and_none_on_its_output(
+    config: Config, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
+    structlog.reset_defaults()
+    async with vb.open_server(config, http=False) as server:
+        server.engine.bus.subscribe(fail)
+        with pytest.raises(InternalError):
+            await server.call("create_room")
+        assert capsys.readouterr().out == ""
+        lines = [each.getMessage() for each in caplog.records if each.name == "vb.commands.registry"]
+        assert lines == ["command failed command='create_room'"]
