@@ -1,8 +1,8 @@
 """vb: a voice server on Trio.
 
-The public names are those below, plus the commands (`vb.commands`) and the events (`vb.events`); every
-other module is internal, underscore or not. Each is imported on first use, so that importing `vb` costs
-nothing.
+The public names are those below, plus the models of settings (`vb.config`), the errors (`vb.errors`), the
+commands (`vb.commands`) and the events (`vb.events`); every other module is internal, underscore or not.
+Each is imported on first use, so that importing `vb` costs nothing.
 """
 
 from __future__ import annotations
