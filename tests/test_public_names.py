@@ -41,3 +41,12 @@ def test_a_checker_takes_no_other_name_for_one_of_the_package(tmp_path: Path) ->
     )
     errors = [line.partition(" error: ")[0] for line in found.stdout.splitlines() if "program.py" in line]
     assert errors == ["program.py:3:"]
+
+
+def test_a_program_without_docstrings_has_all_commands_and_events() -> None:
+    code = (
+        "from vb.commands.catalog import REGISTRY; from vb.events.catalog import all_events; "
+        "print(REGISTRY['get_leg'].summary, len(all_events()) > 0)"
+    )
+    shown = subprocess.run([sys.executable, "-OO", "-c", code], check=True, capture_output=True, text=True)
+    assert shown.stdout == "get_leg True\n"
