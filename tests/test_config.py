@@ -4,6 +4,7 @@ import socket
 import uuid
 from ipaddress import IPv6Address
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic import ValidationError
@@ -209,6 +210,18 @@ def test_the_complexity_of_opus_is_a_number_or_left_to_the_load(text: str, compl
 def test_another_complexity_of_opus_is_refused_in_one_line(text: str) -> None:
     with pytest.raises(ConfigError, match="VB_OPUS_COMPLEXITY"):
         Config.from_env({"VB_OPUS_COMPLEXITY": text})
+
+
+def test_settings_that_are_refused_are_not_quoted_with_the_secrets_beside_them() -> None:
+    wrong: list[dict[str, Any]] = [
+        {"rtp": {"port_min": 5, "port_max": 7}, "s3": {"secret_key": "hush"}},
+        {"s3": {"secret_key": ["hush"]}},
+        {"history": {"database_url": ["postgresql://user:hush@host/calls"]}},
+    ]
+    for values in wrong:
+        with pytest.raises(ValueError) as caught:
+            Config(**values)
+        assert "hush" not in str(caught.value)
 
 
 def test_secrets_do_not_show() -> None:

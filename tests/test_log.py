@@ -13,9 +13,10 @@ from pathlib import Path
 import pytest
 import structlog
 import structlog.testing
+import structlog.typing
 
 import vb
-from vb.log import STRANGERS_LINES_PER_S, StrangersLog, configure_logging
+from vb.log import STRANGERS_LINES_PER_S, StrangersLog, configure_logging, log_as_a_library
 
 
 @pytest.fixture
@@ -87,6 +88,69 @@ def test_lines_of_each_level_are_written(level: str) -> None:
     getattr(structlog.get_logger(), level)("it was so")
     structlog.get_logger().log(logging.WARNING, "and so")
     assert [json.loads(line)["event"] for line in out.getvalue().splitlines()] == ["it was so", "and so"]
+
+
+@pytest.fixture
+def unconfigured() -> Iterator[None]:
+    """Have structlog as a program finds it that knows nothing of it."""
+    structlog.reset_defaults()
+    yield
+    structlog.reset_defaults()
+
+
+@pytest.mark.usefixtures("unconfigured")
+def test_in_a_program_without_structlog_lines_are_those_of_a_library(
+    caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log_as_a_library()
+    log = structlog.get_logger("vb.some.module")
+    log.debug("heard", text="my card number is")
+    log.warning("call refused", peer="192.0.2.1\n", api_key="hush")
+    try:
+        raise ValueError("100%")
+    except ValueError:
+        log.exception("command failed")
+    log.error("leg failed", exc_info=KeyError("x"))
+    lines = [(each.name, each.levelname, each.getMessage()) for each in caplog.records]
+    assert lines == [
+        ("vb.some.module", "WARNING", "call refused peer='192.0.2.1\\n' api_key='***'"),
+        ("vb.some.module", "ERROR", "command failed"),
+        ("vb.some.module", "ERROR", "leg failed"),
+    ]
+    kinds = [each.exc_info[0] for each in caplog.records if each.exc_info]
+    assert kinds == [ValueError, KeyError]
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.usefixtures("unconfigured")
+def test_others_log_by_structlog_as_before(
+    caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log_as_a_library()
+    structlog.get_logger().debug("mine", number=1)
+    structlog.get_logger("my.module").info("mine too")
+    assert caplog.records == []
+    first, second = capsys.readouterr().out.splitlines()
+    assert "mine" in first
+    assert "mine too" in second
+
+
+@pytest.mark.usefixtures("unconfigured")
+@pytest.mark.parametrize("first", [True, False])
+def test_what_a_program_made_of_structlog_holds(first: bool, caplog: pytest.LogCaptureFixture) -> None:
+    if first:
+        log_as_a_library()
+    lines: list[str] = []
+
+    def keep(_logger: object, _method: str, event: structlog.typing.EventDict) -> str:
+        lines.append(event["event"])
+        raise structlog.DropEvent
+
+    structlog.configure(processors=[keep])
+    log_as_a_library()
+    structlog.get_logger("vb.some.module").warning("call refused")
+    assert lines == ["call refused"]
+    assert caplog.records == []
 
 
 def test_strangers_write_so_many_lines_a_second_and_the_next_tells_of_the_rest() -> None:

@@ -1,8 +1,8 @@
 """vb: a voice server on Trio.
 
-The public names are those below, plus the commands (`vb.commands`) and the events (`vb.events`); every
-other module is internal, underscore or not. Each is imported on first use, so that importing `vb` costs
-nothing.
+The public names are those below, plus the models of settings (`vb.config`), the errors (`vb.errors`), the
+commands (`vb.commands`) and the events (`vb.events`); every other module is internal, underscore or not.
+Each is imported on first use, so that importing `vb` costs nothing.
 """
 
 from __future__ import annotations
@@ -22,7 +22,13 @@ __all__ = ["Config", "Server", "VbError", "open_server"]
 _HOMES = {"Config": "config", "VbError": "errors", "Server": "server", "open_server": "server"}
 
 
-def __getattr__(name: str) -> Any:
-    if name in _HOMES:
-        return getattr(import_module(f"vb.{_HOMES[name]}"), name)
-    raise AttributeError(f"module vb has no attribute {name}")
+if not TYPE_CHECKING:  # or checkers would take any name of this package for one
+
+    def __getattr__(name: str) -> Any:
+        if name in _HOMES:
+            return getattr(import_module(f"vb.{_HOMES[name]}"), name)
+        raise AttributeError(f"module vb has no attribute {name}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -129,6 +129,7 @@ def build_engine(
     *,
     bus: EventBus | None = None,
     history: History | None = None,
+    sockets: SocketIo | None = None,
 ) -> Engine:
     """Return an engine whose parts are connected and not yet running.
 
@@ -139,6 +140,7 @@ def build_engine(
         legs: where legs live.
         bus: where events are published; a new one when None.
         history: of calls, on the same bus; None for none.
+        sockets: the plane's way to the network, which the caller closes; new ones when None.
 
     Raises:
         ConfigError: settings that cannot be used together.
@@ -149,7 +151,7 @@ def build_engine(
     hook = Hook(config.webhook.url, config.webhook.secret.get_secret_value(), trusted=True)
     hooks = HookTable(hook if config.webhook.url else None)
     plane = Plane(
-        SocketIo(),
+        sockets or SocketIo(),
         ids,
         playout=PlayoutSettings(config.rtp.jitter_buffer_ms, config.rtp.jitter_buffer_max_ms),
         pass_through=config.rooms.pass_through,

@@ -6,7 +6,7 @@ Protocol packages define their own named errors; commands translate them into th
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import Any, ClassVar
 
 
 class VbError(Exception):
@@ -22,6 +22,14 @@ class VbError(Exception):
     def __init__(self, message: str) -> None:
         super().__init__(message)
         self.message = message
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Be copied and pickled whatever the arguments of the class are."""
+        return _unchanged, (type(self), self.args), self.__dict__
+
+
+def _unchanged(kind: type[VbError], args: tuple[object, ...]) -> VbError:
+    return kind.__new__(kind, *args)
 
 
 class BadRequest(VbError):

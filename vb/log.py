@@ -1,4 +1,8 @@
-"""Structured logging: JSON lines, with secrets, digits and transcripts kept out above debug."""
+"""Structured logging: JSON lines, with secrets, digits and transcripts kept out above debug.
+
+A program around a server has its own idea of a log: what it made of structlog holds for vb, too. In a program
+that made nothing of it, vb logs as libraries do, by `logging`.
+"""
 
 from __future__ import annotations
 
@@ -123,3 +127,53 @@ def configure_logging(level: str = "info", stream: TextIO | None = None) -> LogS
     )
     logging.basicConfig(level=logging.WARNING, handlers=[_Forward()], force=True)
     return target
+
+
+_METHOD_LEVELS: Final = {
+    "debug": logging.DEBUG,
+    "info": logging.INFO,
+    "warn": logging.WARNING,
+    "warning": logging.WARNING,
+    "error": logging.ERROR,
+    "exception": logging.ERROR,
+    "critical": logging.CRITICAL,
+    "fatal": logging.CRITICAL,
+}
+
+
+class _Standard:
+    """What structlog hands lines of vb to, were they not taken before."""
+
+    def __init__(self, name: str) -> None:
+        self.target = logging.getLogger(name)
+
+
+def _to_logging(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
+    """Hand a line of vb to `logging`, and leave others alone."""
+    if not isinstance(logger, _Standard):
+        return event
+    level = _METHOD_LEVELS.get(method, logging.ERROR)
+    if logger.target.isEnabledFor(level):
+        facts = redact(logger, method, structlog.contextvars.merge_contextvars(logger, method, event))
+        what, exc_info = facts.pop("event", ""), facts.pop("exc_info", None)
+        text = " ".join([str(what), *(f"{name}={value!r}" for name, value in facts.items())])
+        logger.target.log(level, "%s", text, exc_info=exc_info)
+    raise structlog.DropEvent
+
+
+def log_as_a_library() -> None:
+    """Send the lines of vb to `logging`, to loggers named as its modules, until the program says otherwise.
+
+    Nothing happens where structlog is configured. Where it is not, it prints lines of every level on standard
+    output, with the local variables of errors; for others than vb it goes on with that.
+    """
+    if structlog.is_configured():
+        return
+    defaults = structlog.get_config()
+    others = defaults["logger_factory"]
+
+    def make(*names: Any) -> Any:
+        of_vb = bool(names) and str(names[0]).startswith("vb.")
+        return _Standard(names[0]) if of_vb else others(*names)
+
+    structlog.configure(processors=[_to_logging, *defaults["processors"]], logger_factory=make)

@@ -8,8 +8,8 @@ the inside.
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncIterator, Iterator
-from contextlib import aclosing, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import AbstractContextManager, aclosing, asynccontextmanager, closing
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, cast
@@ -24,7 +24,7 @@ from vb.api.serve import serve_http
 from vb.api.spool import Spool
 from vb.api.webhooks import WebhookDispatcher
 from vb.build import build_bus, build_engine, build_web
-from vb.channels import Channel, Feed
+from vb.channels import Channel
 from vb.commands import catalog as commands
 from vb.config import Config
 from vb.durable.queue import CLOSE_S
@@ -32,11 +32,13 @@ from vb.engine import Engine
 from vb.errors import ConfigError, leaves_of
 from vb.events.base import Event, Published
 from vb.events.bus import EventBus
+from vb.events.feeds import Feeds
 from vb.figures import add_figures
 from vb.history.settings import history_settings
 from vb.history.tasks import History, open_history
 from vb.layers import open_layer
-from vb.mixer.tasks import run_plane
+from vb.log import log_as_a_library
+from vb.mixer.tasks import SocketIo, run_plane
 from vb.moqleg.kind import MoqLegs
 from vb.tracing.tasks import Tracing
 from vb.turns import spread
@@ -65,9 +67,10 @@ class Addresses:
 class Server:
     """A running server; see `open_server`."""
 
-    def __init__(self, engine: Engine, addresses: Addresses) -> None:
+    def __init__(self, engine: Engine, addresses: Addresses, feeds: Feeds) -> None:
         self.engine = engine
         self.addresses = addresses
+        self._feeds = feeds
 
     @property
     def url(self) -> str | None:
@@ -82,34 +85,28 @@ class Server:
             **params: its fields; a trailing underscore is dropped, so `from_` names the field `from`.
 
         Raises:
-            VbError: the command was refused or failed.
+            VbError: the command was refused or failed; `Unavailable` once the block of the server is left.
         """
+        self.engine.life.check_up()
         values = {name.removesuffix("_"): value for name, value in params.items()}
         return await commands.call(self.engine, command, values)
 
-    @contextmanager
-    def events(self, *kinds: type[Event], buffer: int = 1000) -> Iterator[Channel[Published]]:
+    def events(self, *kinds: type[Event], buffer: int = 1000) -> AbstractContextManager[Channel[Published]]:
         """Subscribe to events inside the block.
+
+        What is read with `async for` ends when the server has ended and its last event is taken, and `get`
+        raises `ChannelClosed` then.
 
         Args:
             *kinds: event classes; all when none is given.
             buffer: how many events wait for a reader that has not come for any for a second. What goes beyond
                 it then, or beyond 8 MiB at any time, is dropped and counted in `dropped`.
+
+        Raises:
+            TypeError: a kind is no class of events.
+            ValueError: the buffer has no room for one event.
         """
-        channel: Feed[Published] = Feed(
-            buffer, size=lambda published: len(published.body), name="library events"
-        )
-
-        def receive(published: Published) -> None:
-            if not kinds or isinstance(published.event, kinds):
-                channel.put(published)
-
-        unsubscribe = self.engine.bus.subscribe(receive)
-        try:
-            yield channel
-        finally:
-            unsubscribe()
-            channel.close()
+        return self._feeds.subscribe(kinds, buffer)
 
 
 @asynccontextmanager
@@ -129,7 +126,11 @@ async def open_server(config: Config | None = None, *, http: bool = True) -> Asy
         ConfigError: settings that cannot be used together, or a bucket or spool folder that cannot be used.
         OSError: an address cannot be bound.
         BaseException: what the block raises comes out as it is. Only when several things fail is it a group.
+        RuntimeError: it is called outside of Trio.
     """
+    if not trio.lowlevel.in_trio_task():
+        raise RuntimeError("vb runs on Trio only; from asyncio, run it in a guest run of Trio")
+    log_as_a_library()
     raised: BaseException | None = None
     alone: BaseException | None = None
     try:
@@ -164,6 +165,16 @@ def _without_nurseries(
 async def _run_server(config: Config, *, http: bool) -> AsyncIterator[Server]:
     """Run a server inside the block; what goes wrong comes out in the groups of its nurseries."""
     bus = build_bus(config)
+    with closing(Feeds(bus)) as feeds, closing(SocketIo()) as sockets:
+        async with _run_engine(config, bus, sockets, http=http) as (engine, addresses):
+            yield Server(engine, addresses, feeds)
+
+
+@asynccontextmanager
+async def _run_engine(
+    config: Config, bus: EventBus, sockets: SocketIo, *, http: bool
+) -> AsyncIterator[tuple[Engine, Addresses]]:
+    """Run all parts of a server inside the block."""
     async with (
         _open_history(config, bus) as history,
         aclosing(build_web(config)) as web,
@@ -175,7 +186,7 @@ async def _run_server(config: Config, *, http: bool) -> AsyncIterator[Server]:
     ):
         await web.prepare()
         transports.start_soon(web.tend, name="kept connections")
-        engine = build_engine(config, web, rooms, legs, bus=bus, history=history)
+        engine = build_engine(config, web, rooms, legs, bus=bus, history=history, sockets=sockets)
         await engine.recorders.storage.check_server_bucket()
         await transports.start(engine.recorders.storage.uploads.run, name="uploads")
         transports.start_soon(engine.recorders.recover, name="recovery of recordings")
@@ -202,10 +213,10 @@ async def _run_server(config: Config, *, http: bool) -> AsyncIterator[Server]:
         engine.life.ready = True
         try:
             moq = next(iter(listening[MoqLegs.name]), None)
-            yield Server(engine, Addresses(url, tuple(listening["sip"]), moq))
+            yield engine, Addresses(url, tuple(listening["sip"]), moq)
             stop_by = await _stop(engine, webhooks)
         finally:
-            engine.life.ready, engine.life.stopping = False, True
+            engine.life.ready, engine.life.stopping, engine.life.over = False, True, True
             legs.cancel_scope.cancel()
 
 

@@ -241,4 +241,5 @@ def setting(env: str, meaning: str, default: Any, *, shown: str | None = None, *
 class Group(BaseModel):
     """A frozen group of settings."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=False)
+    # What cannot be used is not quoted: it may be a secret, or have secrets beside it.
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=False, hide_input_in_errors=True)

@@ -234,6 +234,7 @@ def test_documents_are_built_once_for_one_state_of_the_registry(
     documents = Documents()
     first = documents.current()
     assert documents.current() is first
+    assert Documents().current() is first  # of another server
     register(monkeypatch, "repaint", brush_leg, Route("PUT", "/v1/legs/{id}/paint", body=True), ())
     assert documents.current() is not first
 

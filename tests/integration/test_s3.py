@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -302,8 +303,9 @@ async def test_wrong_keys_keep_the_file_and_say_so(with_bucket: Config, store: S
 
 
 async def test_a_recording_under_a_wrong_secret_stays_here(
-    with_bucket: Config, store: Store, capfd: pytest.CaptureFixture[str]
+    with_bucket: Config, store: Store, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level(logging.DEBUG, "vb")
     async with open_server(with_bucket) as server, open_phone(500) as phone:
         with server.events() as events:
             leg = await call_in(server, phone, events)
@@ -319,4 +321,4 @@ async def test_a_recording_under_a_wrong_secret_stays_here(
     assert left_in(with_bucket) == [path.rpartition("/")[2]]
     assert isinstance(second, RecordingStop)
     assert (second.file.startswith("s3://recordings/asked/"), second.error) == (True, None)
-    assert "not-the-secret" not in "".join(capfd.readouterr())
+    assert "not-the-secret" not in caplog.text

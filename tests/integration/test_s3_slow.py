@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator
 from functools import partial
 from pathlib import Path
@@ -129,8 +130,9 @@ async def test_both_files_of_a_room_may_follow_later(
 
 
 async def test_a_stop_of_the_server_cancels_a_slow_upload_and_leaves_no_object(
-    near: ObjectStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    near: ObjectStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level(logging.DEBUG, "vb")
     monkeypatch.setattr(recording_task, "HURRIED_KEEP_TIMEOUT_S", 0.3)
     monkeypatch.setattr(s3, "PART_BYTES", 10_000)
     config = settings(tmp_path, VB_STOP_TIMEOUT="4s")
@@ -148,7 +150,7 @@ async def test_a_stop_of_the_server_cancels_a_slow_upload_and_leaves_no_object(
     assert (near.objects, near.parts) == ({}, {})
     assert left_in(config) == [path.rpartition("/")[2]]
     assert server.engine.recorders.storage.uploads.outcomes["cancelled"] == 1
-    assert "very-secret" not in "".join(capfd.readouterr())
+    assert "very-secret" not in caplog.text
 
 
 async def test_four_uploads_that_hang_do_not_hold_up_a_fifth_elsewhere(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -360,20 +361,18 @@ async def test_the_end_of_a_leg_does_not_wait_for_a_provider_that_hangs(config: 
         assert not at.server.engine.transcripts._transcribers
 
 
-async def test_neither_keys_nor_words_reach_the_log(
-    config: Config, capfd: pytest.CaptureFixture[str]
-) -> None:
+async def test_neither_keys_nor_words_reach_the_log(config: Config, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG, "vb")
     async with scene(config) as at:
         at.service.plans = [Plan(fault="close", after_ms=400), Plan(status=401)]
         program, leg_id = await at.leg()
         await at.server.call("leg_stt_start", id=leg_id, provider="deepgram", partial=True)
         await speak(program, "alpha bravo charlie")
         await wait_for(at.events, "stt.error", leg_id=leg_id)
-    out, err = capfd.readouterr()
-    assert "transcription ended" in out + err
-    lines = [line for line in (out + err).splitlines() if "[debug" not in line]
-    assert KEY not in out + err
-    assert not [line for line in lines if "alpha" in line]
+    assert "transcription ended" in caplog.text
+    assert KEY not in caplog.text
+    above_debug = [each.getMessage() for each in caplog.records if each.levelno > logging.DEBUG]
+    assert not [line for line in above_debug if "alpha" in line]
 
 
 async def test_a_browser_is_heard(config: Config) -> None:

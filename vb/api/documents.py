@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from vb.api.asyncapi import build_asyncapi
 from vb.api.docs_page import build_page
@@ -33,17 +34,20 @@ def build_documents(commands: list[Command], events: dict[str, type[Event]]) -> 
 
 
 class Documents:
-    """Keeps the documents; building them takes long enough to disturb audio, asking for them must not."""
+    """Keeps the documents; building them takes long enough to disturb audio, asking for them must not.
+
+    All servers of a process have the same, so that one that is opened later does not disturb the others.
+    """
+
+    _kept: ClassVar[tuple[list[Command], dict[str, type[Event]], DocumentSet] | None] = None
 
     def __init__(self) -> None:
-        self._commands = list(REGISTRY.values())
-        self._events = all_events()
-        self._built = build_documents(self._commands, self._events)
+        self.current()
 
     def current(self) -> DocumentSet:
         """Return the documents of the commands and events as they are registered now."""
         commands, events = list(REGISTRY.values()), all_events()
-        if commands != self._commands or events != self._events:
-            self._built = build_documents(commands, events)
-            self._commands, self._events = commands, events
-        return self._built
+        kept = Documents._kept
+        if kept is None or commands != kept[0] or events != kept[1]:
+            kept = Documents._kept = commands, events, build_documents(commands, events)
+        return kept[2]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dis
 import inspect
+import sys
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
@@ -18,6 +19,7 @@ import structlog
 from pydantic import BaseModel, ValidationError
 
 from vb.errors import BadRequest, InternalError, InvalidField, NotAvailable, VbError
+from vb.events.base import WITHOUT_DOCSTRINGS
 from vb.metrics import Metrics
 
 if TYPE_CHECKING:
@@ -180,6 +182,8 @@ def describe(
         hints = get_type_hints(func, {**func.__globals__, "Engine": object})
         params, result = hints[list(inspect.signature(func).parameters)[1]], hints["return"]
     text = inspect.getdoc(func) if text is None else text
+    if text is None and sys.flags.optimize >= WITHOUT_DOCSTRINGS:
+        text = name
     is_list = get_origin(result) is list
     whole = [rest.body_field] if rest.body_field else []
     for part in (*rest.path_fields.values(), *rest.body_names.values(), *whole):

@@ -7,11 +7,15 @@ the AsyncAPI document are views of that class.
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 from pydantic import BaseModel, ConfigDict
+
+WITHOUT_DOCSTRINGS: Final = 2
+"""The level of optimization at which Python leaves docstrings out."""
 
 CATALOG: dict[str, type[Event]] = {}
 
@@ -31,7 +35,7 @@ class Event(BaseModel):
             return
         if type in CATALOG:
             raise TypeError(f"event {type} is defined twice")
-        if not (cls.__doc__ or "").strip():
+        if sys.flags.optimize < WITHOUT_DOCSTRINGS and not (cls.__doc__ or "").strip():
             raise TypeError(f"event {type} needs a docstring")
         cls.type = type
         CATALOG[type] = cls
