@@ -12,7 +12,7 @@ from conformance.peers.certificates import Authority
 from conformance.peers.dns import open_dns_server
 from conformance.peers.sip_stream import open_listener, open_tcp, open_tls
 from conformance.peers.sip_ua import SipUa, open_udp
-from conformance.phones import answered, dialled, picked_up, refused
+from conformance.phones import answered, dialled, picked_up, refused, ringing
 from conformance.registry import scenario
 from conformance.targets import run_to_end
 from conformance.world import World
@@ -131,6 +131,41 @@ async def out_tcp(world: World) -> None:
         async with open_tcp(there.target.sip_address("tcp")) as ua:
             phone = await answered(there, ua=ua)
             await phone.hang_up()
+
+
+@scenario(
+    "A proxy closes the TCP connection of a call that rings, in and out: it is answered over another one",
+    needs=("servers",),
+)
+async def ringing_over_another(world: World) -> None:
+    async with (
+        world.server({"SIP_TCP_ENABLED": "true"}) as there,
+        open_listener(there.target.sip_address("tcp")) as proxy,
+    ):
+        async with open_tcp(there.target.sip_address("tcp")) as first:
+            first.local, first.calls = proxy.local, proxy.calls  # its Via names where the proxy listens
+            caller = await ringing(there, ua=first)
+            await there.rest("POST", f"{caller.path}/ring", status=202)
+            await caller.call.response(180)
+        caller.call.ua = proxy
+        await trio.sleep(0.3)
+        await caller.answer()
+        (await caller.hears(300)).is_steady()
+        await there.rest("DELETE", caller.path, status=202)
+        await caller.is_hung_up("api_hangup")
+
+        uri = f"sip:bob@{proxy.host_port};transport=tcp"
+        callee, _ = await dialled(there, {"to": uri, "codecs": ["PCMU"]}, ua=proxy, uri=uri)
+        assert callee.call.invite is not None
+        await callee.call.reply(callee.call.invite, 180)
+        await proxy.break_connections()
+        await callee.call.silence(0.5)
+        await picked_up(callee)
+        await callee.hang_up()
+
+        async with open_tcp(there.target.sip_address("tcp")) as gone:
+            vanished = await ringing(there, "gone", ua=gone)
+        await there.disconnected(vanished.leg_id, "caller_cancel")
 
 
 @scenario(

@@ -49,6 +49,14 @@ def lose_connection(peer: RawPeer) -> None:
     peer.collect()
 
 
+def lose_connections(peer: RawPeer) -> None:
+    """So is the one that was opened in its place."""
+    lose_connection(peer)
+    peer.agent.sent_on(peer.reopened(), 2)
+    peer.agent.flow_lost(2, 0.2)
+    peer.collect()
+
+
 def test_a_long_request_goes_over_tcp_and_says_so() -> None:
     peer, _ = dialled("sip:bob@127.0.0.1:5061", LONG)
     assert len(last_request(peer).to_bytes()) > MAX_UDP_REQUEST_BYTES
@@ -104,7 +112,7 @@ def test_after_an_answer_there_is_no_going_back() -> None:
     peer, _ = dialled("sip:bob@127.0.0.1:5061", LONG)
     peer.source = TCP
     peer.respond(last_request(peer), 100)
-    lose_connection(peer)
+    lose_connections(peer)
     assert statuses(peer.received) == ["INVITE", "CANCEL"]
     assert kinds(peer.side.take()) == ["DialFailed"]
     peer.respond(peer.received[0], 487)
@@ -116,7 +124,7 @@ def test_an_answer_that_comes_after_the_connection_is_lost_is_acked_and_hung_up(
     peer, _ = dialled("sip:bob@127.0.0.1:5061", LONG)
     peer.source = TCP
     peer.respond(last_request(peer), 180)
-    lose_connection(peer)
+    lose_connections(peer)
     assert statuses(peer.respond(peer.received[0], 200, body=ANSWER)) == ["ACK", "BYE"]
     assert kinds(peer.side.take()) == ["Ringing", "DialFailed"]
 
@@ -125,7 +133,7 @@ def test_without_any_answer_a_lost_connection_leaves_nothing_after_64_t1() -> No
     peer, _ = dialled("sip:bob@127.0.0.1:5061", LONG)
     peer.source = TCP
     peer.respond(last_request(peer), 180)
-    lose_connection(peer)
+    lose_connections(peer)
     peer.advance(33)
     assert (peer.agent.calls, peer.agent.transactions, peer.agent.deadline()) == (0, 0, None)
 
@@ -141,6 +149,27 @@ def test_a_request_that_cannot_be_sent_fails_alone() -> None:
     peer.collect()
     assert kinds(peer.side.take()) == ["DialFailed", "Closed"]
     assert (calls[0].state, calls[1].state, peer.agent.calls) == (CallState.EARLY, CallState.CLOSED, 1)
+
+
+def test_a_call_that_rings_outlives_a_connection_that_its_proxy_closes() -> None:
+    peer, call = dialled("sip:bob@127.0.0.1:5061;transport=tcp", OFFER)
+    peer.source = TCP
+    peer.respond(last_request(peer), 180)
+    lose_connection(peer)
+    for flow in range(2, 5):
+        peer.agent.sent_on(peer.reopened(), flow)
+        peer.agent.flow_lost(flow, 60.0 * flow)
+        peer.collect()
+    assert statuses(peer.respond(peer.received[0], 200, body=ANSWER)) == ["ACK"]
+    assert (kinds(peer.side.take()), call.state) == (["Ringing", "Answered"], CallState.CONFIRMED)
+
+
+def test_a_call_that_rings_ends_with_its_connection_where_nobody_could_open_another_one() -> None:
+    peer, _ = dialled("sip:bob@127.0.0.1:5061;transport=tcp", OFFER, tcp=False)
+    peer.source = TCP
+    peer.respond(last_request(peer), 180)
+    lose_connection(peer)
+    assert (statuses(peer.received), peer.keep_alives) == (["INVITE", "CANCEL"], [])
 
 
 def test_a_lost_connection_ends_only_what_went_over_it() -> None:

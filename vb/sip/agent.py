@@ -19,6 +19,7 @@ from vb.sip.call_events import CallEvent, Incoming
 from vb.sip.client_transaction import ClientTransaction, InviteClientTransaction, NonInviteClientTransaction
 from vb.sip.dialog_usage import response_headers
 from vb.sip.errors import SipParseError
+from vb.sip.framing import PING
 from vb.sip.headers import Via
 from vb.sip.hop import Hop, Outgoing, TransactionKey, default_port
 from vb.sip.inbound import InboundCall
@@ -179,14 +180,27 @@ class UserAgent:
         transaction = self._clients.get(sender)
         if transaction is not None:
             self._fail_over(transaction, now)
+        elif (call := self._invited_by(sender)) is not None:
+            call.transport_lost(now)
 
     def sent_on(self, sender: TransactionKey, flow: int) -> None:
-        """A request of ours goes out on this connection, and shares its fate."""
+        """A request of ours, or a keep-alive to a caller, goes out on this connection: it shares its fate."""
         transaction = self._clients.get(sender)
         if transaction is not None:
             _drop(self._by_flow, transaction.flow, sender)
             transaction.flow = flow
             self._by_flow.setdefault(flow, {})[sender] = transaction
+        elif (call := self._invited_by(sender)) is not None:
+            call.reopened(flow)
+            self._flows.setdefault(flow, {})[call] = None
+
+    def _invited_by(self, key: TransactionKey) -> InboundCall | None:
+        """Return the call that an INVITE of a peer has made, by the key of its transaction."""
+        transaction = self._servers.get(key)
+        if not isinstance(transaction, InviteServerTransaction) or transaction.identity is None:
+            return None
+        call = self._calls.get((transaction.identity[0], transaction.local_tag))
+        return call if isinstance(call, InboundCall) else None
 
     def _fail_over(self, transaction: ClientTransaction, now: float) -> None:
         if transaction.can_fall_back:
@@ -197,13 +211,26 @@ class UserAgent:
             transaction.transport_failed(now)
 
     def flow_lost(self, flow: int, now: float) -> None:
-        """A connection is gone: requests on it fail, unanswered calls are as good as cancelled."""
+        """A connection is gone: requests on it fail.
+
+        A call that rings, in either direction, goes on while its peer lets itself be reached anew: proxies
+        close what was idle for long, and the final response takes another connection.
+
+        Spec: RFC 3261 §18.2.2.
+        """
         for transaction in self._by_flow.pop(flow, {}).values():
             transaction.flow = 0
-            self._fail_over(transaction, now)
-        for call in list(self._flows.get(flow, ())):
+            if self._hears_on(transaction.hop.transport) and transaction.reopens(now):
+                self.send(PING, transaction.hop, transaction.key)
+            else:
+                self._fail_over(transaction, now)
+        for call in self._flows.pop(flow, {}):
             if isinstance(call, InboundCall):
                 call.transport_lost(now)
+
+    def _hears_on(self, transport: str) -> bool:
+        """Whether a peer can open a connection to us to send its response."""
+        return transport == "tls" or self.settings.tcp_enabled
 
     @property
     def calls(self) -> int:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import inf
 from typing import Final
 
 from vb.sip.headers import Via
 from vb.sip.hop import Hop
 from vb.sip.message import Headers, Request, Response
-from vb.sip.timers import T1_S, T2_S, TIMEOUT_S
+from vb.sip.timers import REOPEN_S, T1_S, T2_S, TIMEOUT_S
 from vb.sip.transaction import FailureKind, Transaction, TransactionHost
 from vb.sip.transaction_tables import (
     INVITE_CLIENT,
@@ -45,6 +46,7 @@ class ClientTransaction(Transaction):
         "_fallback",
         "_on_failure",
         "_on_response",
+        "_reopened_at",
         "ack_sent",
         "flow",
         "outlives_flow",
@@ -67,6 +69,7 @@ class ClientTransaction(Transaction):
         self._data = request.to_bytes()
         self._end_by: float | None = None
         self._fallback: Hop | None = None
+        self._reopened_at = -inf
         self._on_response = on_response
         self._on_failure = on_failure
 
@@ -122,6 +125,13 @@ class ClientTransaction(Transaction):
     def receive(self, response: Response, now: float) -> None:
         """Take a response that matches this transaction."""
         raise NotImplementedError
+
+    def reopens(self, now: float) -> bool:
+        """Whether its lost connection is to be opened anew: it rings, and that was not the last try."""
+        if not self.outlives_flow or self.state is not _PROCEEDING or now - self._reopened_at < REOPEN_S:
+            return False
+        self._reopened_at = now
+        return True
 
     def transport_failed(self, now: float) -> None:
         """The transport cannot deliver (ICMP refusal, broken connection); a ringing peer is believed more."""
