@@ -6,7 +6,7 @@ Bytes, orders and time go in; bytes, events and the next deadline come out. The 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from hashlib import blake2s
 from typing import TypeVar
@@ -26,7 +26,7 @@ from vb.sip.inbound import InboundCall
 from vb.sip.invite_handler import InviteHandler
 from vb.sip.message import Request, Response, response_to
 from vb.sip.outbound import DialPlan, OutboundCall
-from vb.sip.outside_dialog import OutsideHandler, OutsideRequest, method_table
+from vb.sip.outside_dialog import OutsideHandler, OutsideRequest, RefuseNew, method_table
 from vb.sip.parser import parse_message
 from vb.sip.replacing import EndedDialogs
 from vb.sip.server_transaction import (
@@ -73,7 +73,7 @@ class UserAgent:
         schedule: takes note of a changed deadline.
         deadline: tells when `expire` should be called next, None if that is not before some time.
         ended: calls that ended not long ago.
-        refuse_new: asked before a new INVITE becomes a call; status, reason and headers refuse it.
+        refuse_new: asked before a new INVITE becomes a call, and what would become of one.
     """
 
     def __init__(
@@ -85,14 +85,16 @@ class UserAgent:
         self.settings = settings
         self.ids = ids
         self.stats = AgentStats()
-        self.refuse_new: Callable[[], tuple[int, str | None, Sequence[tuple[str, str]]] | None] | None = None
+        self.refuse_new: RefuseNew | None = None
         self._secret = ids.token(16).encode()
         self._clients: dict[TransactionKey, ClientTransaction] = {}
         self._servers: dict[TransactionKey, ServerTransaction] = {}
         self._by_peer: dict[tuple[str, str, int], dict[TransactionKey, ClientTransaction]] = {}
         self._by_flow: dict[int, dict[TransactionKey, ClientTransaction]] = {}
         self._invites = InviteHandler(self)
-        self.methods = method_table(self._invites, info=settings.accept_info, further=further_methods)
+        self.methods = method_table(
+            self._invites, self._invites.tell_options, info=settings.accept_info, further=further_methods
+        )
         self.allow = self.methods.allow
         self._contacts: dict[tuple[str, bool, bool], str] = {}
         self._calls: dict[tuple[str, str], Call] = {}
@@ -461,11 +463,12 @@ class UserAgent:
         except SipParseError:
             self.stats.stray += 1
 
-    def refusal_when_full(self, *, in_dialog: bool) -> Refusal | None:
+    def refusal_when_full(self, *, in_dialog: bool, counts: bool = True) -> Refusal | None:
         """Return how a request is refused, and count it, if there is no room for it."""
         if not self._is_full(in_dialog=in_dialog):
             return None
-        self.count_overload()
+        if counts:
+            self.count_overload()
         return Refusal(503, headers=(("Retry-After", str(RETRY_AFTER_S)),))
 
     def count_overload(self) -> None:
