@@ -28,7 +28,7 @@ async def _read(stream: Stream, ua: SipUa, source: Address) -> None:
                 await ua.on_message(message, source)
             if len(buffer) > MAX_MESSAGE_BYTES:
                 return
-    except (trio.BrokenResourceError, trio.ClosedResourceError, ssl.SSLError):
+    except (trio.BrokenResourceError, ssl.SSLError):
         return
 
 
@@ -70,9 +70,10 @@ async def open_listener(server: Address, context: ssl.SSLContext | None = None) 
     It answers on the connection that a request came by, and sends its own requests on the newest one.
     """
     (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    streams: dict[Address, Stream] = {}
 
     async def send(data: bytes, to: Address) -> None:
-        stream = ua.connections.get(to) or next(reversed(ua.connections.values()))
+        stream = streams.get(to) or next(reversed(streams.values()))
         await stream.send_all(data)
 
     port = listener.socket.getsockname()[1]
@@ -88,7 +89,7 @@ async def open_listener(server: Address, context: ssl.SSLContext | None = None) 
                 await stream.do_handshake()
             except (trio.BrokenResourceError, ssl.SSLError):
                 return
-        ua.connections[source] = stream
+        streams[source] = stream
         async with stream:
             await _read(stream, ua, source)
 

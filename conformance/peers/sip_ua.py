@@ -34,7 +34,6 @@ class SipUa:
         self.strays: Mailbox[SipMessage] = Mailbox()
         self.unreadable: list[bytes] = []
         self.calls: dict[str, Call] = {}
-        self.connections: dict[Address, trio.abc.Stream] = {}
         self._send = send
 
     @property
@@ -49,12 +48,6 @@ class SipUa:
     async def send(self, data: bytes, to: Address | None = None) -> None:
         """Puts bytes on the wire."""
         await self._send(data, to or self.server)
-
-    async def break_connections(self) -> None:
-        """Closes every connection that the server has opened to this peer."""
-        while self.connections:
-            _, connection = self.connections.popitem()
-            await trio.aclose_forcefully(connection)
 
     def via(self, branch: str | None = None) -> str:
         """A Via value with a fresh branch unless one is given."""

@@ -24,6 +24,7 @@ from vb.sip.agent import MAX_UDP_REQUEST_BYTES
 from vb.sip.call_events import DialFailed, Ringing
 from vb.sip.call_state import CallState
 from vb.sip.dialog import uri_hop
+from vb.sip.framing import PING
 from vb.sip.hop import Hop
 from vb.sip.outbound import OutboundCall
 from vb.sip.settings import AgentSettings
@@ -46,14 +47,6 @@ def lose_connection(peer: RawPeer) -> None:
     """The connection that the INVITE went out on is gone."""
     peer.agent.sent_on((last_request(peer).via.branch.lower(), "INVITE"), 1)
     peer.agent.flow_lost(1, 0.1)
-    peer.collect()
-
-
-def lose_connections(peer: RawPeer) -> None:
-    """So is the one that was opened in its place."""
-    lose_connection(peer)
-    peer.agent.sent_on(peer.reopened(), 2)
-    peer.agent.flow_lost(2, 0.2)
     peer.collect()
 
 
@@ -112,7 +105,7 @@ def test_after_an_answer_there_is_no_going_back() -> None:
     peer, _ = dialled("sip:bob@127.0.0.1:5061", LONG)
     peer.source = TCP
     peer.respond(last_request(peer), 100)
-    lose_connections(peer)
+    lose_connection(peer)
     assert statuses(peer.received) == ["INVITE", "CANCEL"]
     assert kinds(peer.side.take()) == ["DialFailed"]
     peer.respond(peer.received[0], 487)
@@ -124,7 +117,7 @@ def test_an_answer_that_comes_after_the_connection_is_lost_is_acked_and_hung_up(
     peer, _ = dialled("sip:bob@127.0.0.1:5061", LONG)
     peer.source = TCP
     peer.respond(last_request(peer), 180)
-    lose_connections(peer)
+    lose_connection(peer)
     assert statuses(peer.respond(peer.received[0], 200, body=ANSWER)) == ["ACK", "BYE"]
     assert kinds(peer.side.take()) == ["Ringing", "DialFailed"]
 
@@ -133,7 +126,7 @@ def test_without_any_answer_a_lost_connection_leaves_nothing_after_64_t1() -> No
     peer, _ = dialled("sip:bob@127.0.0.1:5061", LONG)
     peer.source = TCP
     peer.respond(last_request(peer), 180)
-    lose_connections(peer)
+    lose_connection(peer)
     peer.advance(33)
     assert (peer.agent.calls, peer.agent.transactions, peer.agent.deadline()) == (0, 0, None)
 
@@ -151,25 +144,24 @@ def test_a_request_that_cannot_be_sent_fails_alone() -> None:
     assert (calls[0].state, calls[1].state, peer.agent.calls) == (CallState.EARLY, CallState.CLOSED, 1)
 
 
-def test_a_call_that_rings_outlives_a_connection_that_its_proxy_closes() -> None:
-    peer, call = dialled("sip:bob@127.0.0.1:5061;transport=tcp", OFFER)
+def test_a_connection_shows_life_while_a_call_rings_over_it() -> None:
+    peer, _ = dialled("sip:bob@127.0.0.1:5061;transport=tcp", OFFER)
     peer.source = TCP
+    assert (peer.advance(29), peer.keep_alives) == ([], [])
     peer.respond(last_request(peer), 180)
-    lose_connection(peer)
-    for flow in range(2, 5):
-        peer.agent.sent_on(peer.reopened(), flow)
-        peer.agent.flow_lost(flow, 60.0 * flow)
-        peer.collect()
-    assert statuses(peer.respond(peer.received[0], 200, body=ANSWER)) == ["ACK"]
-    assert (kinds(peer.side.take()), call.state) == (["Ringing", "Answered"], CallState.CONFIRMED)
+    assert peer.advance(95) == []
+    assert [(sign.data, sign.hop, sign.sender) for sign in peer.keep_alives] == [
+        (PING, TCP, (last_request(peer).via.branch.lower(), "INVITE"))
+    ] * 3
+    peer.respond(last_request(peer), 200, body=ANSWER)
+    peer.advance(95)
+    assert len(peer.keep_alives) == 3
 
 
-def test_a_call_that_rings_ends_with_its_connection_where_nobody_could_open_another_one() -> None:
-    peer, _ = dialled("sip:bob@127.0.0.1:5061;transport=tcp", OFFER, tcp=False)
-    peer.source = TCP
+def test_a_call_that_rings_over_udp_needs_no_sign_of_life() -> None:
+    peer, _ = dialled("sip:bob@127.0.0.1:5061", OFFER)
     peer.respond(last_request(peer), 180)
-    lose_connection(peer)
-    assert (statuses(peer.received), peer.keep_alives) == (["INVITE", "CANCEL"], [])
+    assert (peer.advance(95), peer.keep_alives) == ([], [])
 
 
 def test_a_lost_connection_ends_only_what_went_over_it() -> None:

@@ -19,7 +19,6 @@ from vb.sip.call_events import CallEvent, Incoming
 from vb.sip.client_transaction import ClientTransaction, InviteClientTransaction, NonInviteClientTransaction
 from vb.sip.dialog_usage import response_headers
 from vb.sip.errors import SipParseError
-from vb.sip.framing import PING
 from vb.sip.headers import Via
 from vb.sip.hop import Hop, Outgoing, TransactionKey, default_port
 from vb.sip.inbound import InboundCall
@@ -213,26 +212,13 @@ class UserAgent:
             transaction.transport_failed(now)
 
     def flow_lost(self, flow: int, now: float) -> None:
-        """A connection is gone: requests on it fail.
-
-        A call that rings, in either direction, goes on while its peer lets itself be reached anew: proxies
-        close what was idle for long, and the final response takes another connection.
-
-        Spec: RFC 3261 §18.2.2.
-        """
+        """A connection is gone: requests on it fail; a call that came over it and rings tries another one."""
         for transaction in self._by_flow.pop(flow, {}).values():
             transaction.flow = 0
-            if self._hears_on(transaction.hop.transport) and transaction.reopens(now):
-                self.send(PING, transaction.hop, transaction.key)
-            else:
-                self._fail_over(transaction, now)
+            self._fail_over(transaction, now)
         for call in self._flows.pop(flow, {}):
             if isinstance(call, InboundCall):
                 call.transport_lost(now)
-
-    def _hears_on(self, transport: str) -> bool:
-        """Whether a peer can open a connection to us to send its response."""
-        return transport == "tls" or self.settings.tcp_enabled
 
     @property
     def calls(self) -> int:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from math import inf
 from typing import Final
 
+from vb.sip.framing import PING
 from vb.sip.headers import Via
 from vb.sip.hop import Hop
 from vb.sip.message import Headers, Request, Response
-from vb.sip.timers import REOPEN_S, T1_S, T2_S, TIMEOUT_S
+from vb.sip.timers import KEEP_ALIVE_S, T1_S, T2_S, TIMEOUT_S
 from vb.sip.transaction import FailureKind, Transaction, TransactionHost
 from vb.sip.transaction_tables import (
     INVITE_CLIENT,
@@ -46,7 +46,6 @@ class ClientTransaction(Transaction):
         "_fallback",
         "_on_failure",
         "_on_response",
-        "_reopened_at",
         "ack_sent",
         "flow",
         "outlives_flow",
@@ -69,7 +68,6 @@ class ClientTransaction(Transaction):
         self._data = request.to_bytes()
         self._end_by: float | None = None
         self._fallback: Hop | None = None
-        self._reopened_at = -inf
         self._on_response = on_response
         self._on_failure = on_failure
 
@@ -126,13 +124,6 @@ class ClientTransaction(Transaction):
         """Take a response that matches this transaction."""
         raise NotImplementedError
 
-    def reopens(self, now: float) -> bool:
-        """Whether its lost connection is to be opened anew: it rings, and that was not the last try."""
-        if not self.outlives_flow or self.state is not _PROCEEDING or now - self._reopened_at < REOPEN_S:
-            return False
-        self._reopened_at = now
-        return True
-
     def transport_failed(self, now: float) -> None:
         """The transport cannot deliver (ICMP refusal, broken connection); a ringing peer is believed more."""
         if self.state is _PROCEEDING:
@@ -181,6 +172,9 @@ class InviteClientTransaction(ClientTransaction):
         on_response = self._on_response  # the end lets go of it
         if event is _PROVISIONAL:
             self._repeat_at, self._end_at = None, self._end_by
+            if self.hop.is_reliable:
+                self._repeat_at = now + KEEP_ALIVE_S
+                self._host.schedule(self)
         elif rule.sends is Sends.ACK and self.is_pending:
             self._ack = self._build_ack(response).to_bytes()
         self._follow(rule, now)
@@ -192,6 +186,14 @@ class InviteClientTransaction(ClientTransaction):
             self._host.send(self._ack, self.hop)
         else:
             super()._send(what)
+
+    def _repeat(self, now: float) -> None:
+        if self.state is not _PROCEEDING:
+            super()._repeat(now)
+            return
+        # It may ring for minutes, and proxies close what carries nothing: the response needs the connection.
+        self._host.send(PING, self.hop, self.key)
+        self._repeat_at = now + KEEP_ALIVE_S
 
     def _next_interval_s(self) -> float:
         return self._interval_s * 2  # timer A has no upper end
