@@ -160,6 +160,26 @@ async def ringing_over_another(world: World) -> None:
 
 
 @scenario(
+    "A TCP connection that has died unnoticed: the next INVITE and the BYE go again over another one",
+    needs=("servers",),
+)
+async def dead_connection(world: World) -> None:
+    async with (
+        world.server({"SIP_TCP_ENABLED": "true"}) as there,
+        open_listener(there.target.sip_address("tcp")) as ua,
+    ):
+        uri = f"sip:bob@{ua.host_port};transport=tcp"
+        body: dict[str, object] = {"to": uri, "codecs": ["PCMU"]}
+        for first in (True, False):
+            ua.drops_next = not first
+            phone, _ = await dialled(there, body, ua=ua, uri=uri)
+            await picked_up(phone)
+            ua.drops_next = True
+            await there.rest("DELETE", phone.path, status=202)
+            await phone.is_hung_up("api_hangup")
+
+
+@scenario(
     "SIP_OUTBOUND_PROXY gets every call, with its Route; a call may name its own; a bad one ends the start",
     needs=("servers",),
 )

@@ -158,6 +158,49 @@ def test_a_connection_shows_life_while_a_call_rings_over_it() -> None:
     assert len(peer.keep_alives) == 3
 
 
+def over_an_old_connection(peer: RawPeer) -> None:
+    """The last request went out on a connection that had carried others, and that is lost."""
+    request = last_request(peer)
+    peer.agent.sent_on((request.via.branch.lower(), request.method), 1, reused=True)
+    peer.agent.flow_lost(1, peer.now)
+
+
+def test_an_invite_goes_again_over_another_connection_when_an_old_one_turns_out_dead() -> None:
+    peer, call = dialled("sip:bob@127.0.0.1:5061;transport=tcp", OFFER)
+    over_an_old_connection(peer)
+    (again,) = peer.collect()
+    assert again.to_bytes() == peer.received[0].to_bytes()
+    over_an_old_connection(peer)  # once only
+    assert (peer.collect(), kinds(peer.side.take())) == ([], ["DialFailed", "Closed"])
+    assert (call.state, peer.agent.transactions) == (CallState.CLOSED, 0)
+
+
+def test_a_bye_goes_again_over_another_connection_when_an_old_one_turns_out_dead() -> None:
+    peer = RawPeer(source=TCP)
+    call = peer.connected()
+    call.hangup(0.0)
+    peer.collect()
+    over_an_old_connection(peer)
+    assert statuses(peer.collect()) == ["BYE"]
+    peer.respond(last_request(peer), 481)
+    assert kinds(peer.side.take()) == ["Closed"]
+
+
+def test_what_may_not_come_twice_fails_with_its_connection() -> None:
+    peer = RawPeer(AgentSettings(port=5062, accept_info=True), source=TCP)
+    call = peer.connected()
+    call.refer_client.refer("<sip:carol@127.0.0.1>", 0.0)
+    peer.collect()
+    over_an_old_connection(peer)
+    assert (peer.collect(), kinds(peer.side.take())) == ([], ["ReferRefused"])
+
+
+def test_a_request_on_a_connection_of_its_own_fails_with_it() -> None:
+    peer, _ = dialled("sip:bob@127.0.0.1:5061;transport=tcp", OFFER)
+    lose_connection(peer)
+    assert (statuses(peer.received), kinds(peer.side.take())) == (["INVITE"], ["DialFailed", "Closed"])
+
+
 def test_a_call_that_rings_over_udp_needs_no_sign_of_life() -> None:
     peer, _ = dialled("sip:bob@127.0.0.1:5061", OFFER)
     peer.respond(last_request(peer), 180)

@@ -184,12 +184,15 @@ class UserAgent:
         elif (call := self._invited_by(sender)) is not None:
             call.transport_lost(now)
 
-    def sent_on(self, sender: TransactionKey, flow: int) -> None:
-        """A request of ours, or a keep-alive to a caller, goes out on this connection: it shares its fate."""
+    def sent_on(self, sender: TransactionKey, flow: int, *, reused: bool = False) -> None:
+        """A request of ours, or a keep-alive to a caller, goes out on this connection: it shares its fate.
+
+        A connection that is used once more may have died unnoticed.
+        """
         transaction = self._clients.get(sender)
         if transaction is not None:
             _drop(self._by_flow, transaction.flow, sender)
-            transaction.flow = flow
+            transaction.flow, transaction.reuses_flow = flow, reused
             self._by_flow.setdefault(flow, {})[sender] = transaction
         elif (call := self._invited_by(sender)) is not None:
             call.reopened(flow)
@@ -215,7 +218,10 @@ class UserAgent:
         """A connection is gone: requests on it fail; a call that came over it and rings tries another one."""
         for transaction in self._by_flow.pop(flow, {}).values():
             transaction.flow = 0
-            self._fail_over(transaction, now)
+            if transaction.can_go_again and not transaction.can_fall_back:
+                transaction.go_again()
+            else:
+                self._fail_over(transaction, now)
         for call in self._flows.pop(flow, {}):
             if isinstance(call, InboundCall):
                 call.transport_lost(now)

@@ -351,10 +351,10 @@ class SipEndpoint:
         for place in sockets.resolver.known_as(transport, host, port):
             self._contained("failure", partial(agent.transport_failed, *place, now))
 
-    def sent_on(self, sender: TransactionKey, flow: int) -> None:
-        """Take note of the connection that a request goes out on."""
+    def sent_on(self, sender: TransactionKey, flow: int, *, reused: bool) -> None:
+        """Take note of the connection that a request goes out on, and whether that was up before."""
         if self._agent is not None:
-            self._agent.sent_on(sender, flow)
+            self._agent.sent_on(sender, flow, reused=reused)
 
     def undelivered(self, sender: TransactionKey) -> None:
         """Take note that a request cannot be sent."""
