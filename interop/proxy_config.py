@@ -27,6 +27,7 @@ PASSWORD = "open sesame"
 MARK = "WITNESS"
 GIVE_UP_MS = 1000
 NONCE_S = 3
+IDLE_S = 120
 STALE_NONCE = -4  # what Kamailio's check returns; 17 below asks for qop=auth and stale=true
 
 
@@ -177,8 +178,12 @@ def _listens(ports: Ports) -> list[str]:
     ]
 
 
-def write_config(folder: Path, ports: Ports, identities: Identities) -> Path:
-    """Write Kamailio's files into a folder and return the path of the main one."""
+def write_config(folder: Path, ports: Ports, identities: Identities, *, idle_s: int) -> Path:
+    """Write Kamailio's files into a folder and return the path of the main one.
+
+    Args:
+        idle_s: how long a connection may carry nothing before the proxy closes it.
+    """
     tls_file = folder / "tls.cfg"
     tls_file.write_text(_tls_file(ports, identities))
     head = [
@@ -190,6 +195,7 @@ def write_config(folder: Path, ports: Ports, identities: Identities) -> Path:
         "disable_tcp=no",
         "enable_tls=yes",
         "tcp_accept_no_cl=no",
+        f"tcp_connection_lifetime={idle_s}",
         "auto_aliases=no",
         'alias="localhost"',
         "server_signature=no",

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import trio
 
-from interop.proxy_config import MARK, Ports, write_config
+from interop.proxy_config import IDLE_S, MARK, Ports, write_config
 from interop.proxy_tls import Identities
 from interop.report import NotRun, ServerFailed
 
@@ -116,14 +116,16 @@ class Kamailio:
         seen: every message that came in, in the order of its log.
     """
 
-    def __init__(self, folder: Path, ports: Ports, identities: Identities, nursery: trio.Nursery) -> None:
+    def __init__(
+        self, folder: Path, ports: Ports, identities: Identities, nursery: trio.Nursery, idle_s: int
+    ) -> None:
         folder.mkdir()
         self.ports = ports
         self.seen: list[Seen] = []
         self._folder = folder
         self._log = folder / "kamailio.log"
         self._nursery = nursery
-        self._config = write_config(folder, ports, identities)
+        self._config = write_config(folder, ports, identities, idle_s=idle_s)
         self._process: trio.Process | None = None
         self._news = trio.Event()
         self._probes = 0
@@ -238,7 +240,9 @@ class Kamailio:
 
 
 @asynccontextmanager
-async def running_kamailio(folder: Path, identities: Identities) -> AsyncIterator[Kamailio]:
+async def running_kamailio(
+    folder: Path, identities: Identities, *, idle_s: int = IDLE_S
+) -> AsyncIterator[Kamailio]:
     """A proxy on free ports for the time of the block; its log is `folder`/kamailio.log.
 
     Raises:
@@ -247,7 +251,7 @@ async def running_kamailio(folder: Path, identities: Identities) -> AsyncIterato
     """
     find_kamailio()
     async with trio.open_nursery() as nursery:
-        kamailio = Kamailio(folder, free_ports(), identities, nursery)
+        kamailio = Kamailio(folder, free_ports(), identities, nursery, idle_s)
         try:
             await kamailio.start()
             yield kamailio

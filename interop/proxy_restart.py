@@ -11,6 +11,9 @@ from interop.proxy_world import Scenario, World, own_proxy
 
 CALLS = 40
 AWAY_S = 1.0
+IDLE_S = 35
+"""Above the 30 s after which we show life where a call of ours rings, below the minute of repeated 180s."""
+RINGING_S = 45
 NOTICED_S = 6.0
 """How long a request to a proxy that is down may take to fail: well below the 32 s of timer B and F."""
 
@@ -128,4 +131,27 @@ async def away(world: World) -> None:
                 await end.end(ours)
 
 
-SCENARIOS: dict[str, Scenario] = {"shared-connection": shared, "crash": crash, "proxy-down": away}
+async def idle(world: World) -> None:
+    """The proxy closes connections that carry nothing; a call rings for longer than that over two of them."""
+    report, west, east = world.report, world.west, world.east
+    async with own_proxy(world, idle_s=IDLE_S) as here:
+        name = here.name("east")
+        to = f"sip:{name}@127.0.0.1:{east.server.sip_port};transport=tcp"
+        proxy = f"sip:127.0.0.1:{here.kamailio.ports.plain};transport=tcp;lr"
+        leg_id = await west.dial(to, outbound_proxy=proxy)
+        other = await east.rung(name)
+        await east.app.command("leg_ring", id=other)
+        await trio.sleep(RINGING_S)
+        await east.app.command("answer_leg", id=other)
+        for end, ours in ((west, leg_id), (east, other)):
+            await end.event(ours, "leg.connected")
+        await west.app.command("delete_leg", id=leg_id)
+        report.equal(await east.end(other), "remote_bye", "idle connections: the call's end")
+
+
+SCENARIOS: dict[str, Scenario] = {
+    "shared-connection": shared,
+    "crash": crash,
+    "proxy-down": away,
+    "idle-connection": idle,
+}

@@ -17,6 +17,7 @@ from conformance.peers.sip_call import Call, Headers
 from conformance.peers.sip_message import SipMessage
 from conformance.peers.sip_ua import SipUa, open_udp
 from interop.application import Application, CommandFailed, Event, application
+from interop.proxy_config import IDLE_S
 from interop.proxy_kamailio import Kamailio, free_port, running_kamailio
 from interop.proxy_tls import Identities, make_identities
 from interop.report import Report
@@ -242,7 +243,8 @@ async def world(report: Report, folder: Path) -> AsyncIterator[World]:
 
 
 @asynccontextmanager
-async def own_proxy(world: World) -> AsyncIterator[World]:
-    """The same world with a proxy of its own, which may crash or sleep."""
-    async with running_kamailio(world.folder / world.name("proxy"), world.identities) as kamailio:
+async def own_proxy(world: World, *, idle_s: int = IDLE_S) -> AsyncIterator[World]:
+    """The same world with a proxy of its own, which may crash or sleep, or close what is idle."""
+    folder = world.folder / world.name("proxy")
+    async with running_kamailio(folder, world.identities, idle_s=idle_s) as kamailio:
         yield replace(world, kamailio=kamailio)

@@ -20,6 +20,9 @@ async def _read(stream: Stream, ua: SipUa, source: Address) -> None:
     buffer = b""
     try:
         async for chunk in stream:
+            if ua.drops_next:
+                ua.drops_next = False
+                return
             buffer += chunk
             while True:
                 message, buffer = split_stream(buffer)
@@ -92,6 +95,7 @@ async def open_listener(server: Address, context: ssl.SSLContext | None = None) 
         streams[source] = stream
         async with stream:
             await _read(stream, ua, source)
+        del streams[source]
 
     async with trio.open_nursery() as nursery:
         await nursery.start(trio.serve_listeners, serve, [listener])

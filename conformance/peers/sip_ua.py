@@ -18,7 +18,10 @@ MAX_CALLS = 500
 
 
 class SipUa:
-    """A peer with one local address. It does nothing by itself but repeat replies to repeated messages."""
+    """A peer with one local address. It does nothing by itself but repeat replies to repeated messages.
+
+    With ``drops_next`` the next thing that comes over a connection breaks it unread, as if it had been dead.
+    """
 
     def __init__(
         self,
@@ -34,6 +37,7 @@ class SipUa:
         self.strays: Mailbox[SipMessage] = Mailbox()
         self.unreadable: list[bytes] = []
         self.calls: dict[str, Call] = {}
+        self.drops_next = False
         self._send = send
 
     @property

@@ -31,6 +31,12 @@ async def _invited(world: World, name: str) -> tuple[Call, int]:
     return call, final.status
 
 
+async def _asked(world: World) -> int:
+    """What the server says to OPTIONS, by which proxies find out whether to send it calls."""
+    call = await world.ua.outside_dialog("OPTIONS", [])
+    return (await call.any_response("OPTIONS")).status
+
+
 SOME = between(1, 1_000_000)
 
 
@@ -208,18 +214,20 @@ async def process_stalls(world: World) -> None:
 
 
 @scenario(
-    "Drain: SIGTERM refuses new calls and readiness, lets the call finish, then stops with 0",
+    "Drain: SIGTERM refuses new calls, OPTIONS and readiness, lets the call finish, then stops with 0",
     needs=("servers",),
     timeout_s=60,
 )
 async def drain(world: World) -> None:
     async with world.server({"VB_DRAIN_TIMEOUT": "20s"}) as there:
         phone = await answered(there, tone=500.0)
+        check("OPTIONS", await _asked(there), 200)
         process = there.target.process
         assert process is not None
         os.kill(process.pid, signal.SIGTERM)
         await trio.sleep(0.3)
         check("a new call", (await _invited(there, "late"))[1], 503)
+        check("OPTIONS", await _asked(there), 503)
         for path, status in (("/readyz", 503), ("/healthz", 200)):
             check(path, (await there.http.ask("GET", path)).status, status)
         (await phone.hears(300)).is_steady()

@@ -12,7 +12,7 @@ from conformance.peers.certificates import Authority
 from conformance.peers.dns import open_dns_server
 from conformance.peers.sip_stream import open_listener, open_tcp, open_tls
 from conformance.peers.sip_ua import SipUa, open_udp
-from conformance.phones import answered, dialled, picked_up, refused
+from conformance.phones import answered, dialled, picked_up, refused, ringing
 from conformance.registry import scenario
 from conformance.targets import run_to_end
 from conformance.world import World
@@ -131,6 +131,52 @@ async def out_tcp(world: World) -> None:
         async with open_tcp(there.target.sip_address("tcp")) as ua:
             phone = await answered(there, ua=ua)
             await phone.hang_up()
+
+
+@scenario(
+    "A caller's TCP connection closes while its call rings: answered over another one, or cancelled without",
+    needs=("servers",),
+)
+async def ringing_over_another(world: World) -> None:
+    async with (
+        world.server({"SIP_TCP_ENABLED": "true"}) as there,
+        open_listener(there.target.sip_address("tcp")) as proxy,
+    ):
+        async with open_tcp(there.target.sip_address("tcp")) as first:
+            first.local, first.calls = proxy.local, proxy.calls  # its Via names where the proxy listens
+            caller = await ringing(there, ua=first)
+            await there.rest("POST", f"{caller.path}/ring", status=202)
+            await caller.call.response(180)
+        caller.call.ua = proxy
+        await trio.sleep(0.3)
+        await caller.answer()
+        (await caller.hears(300)).is_steady()
+        await there.rest("DELETE", caller.path, status=202)
+        await caller.is_hung_up("api_hangup")
+
+        async with open_tcp(there.target.sip_address("tcp")) as gone:
+            vanished = await ringing(there, "gone", ua=gone)
+        await there.disconnected(vanished.leg_id, "caller_cancel")
+
+
+@scenario(
+    "A TCP connection that has died unnoticed: the next INVITE and the BYE go again over another one",
+    needs=("servers",),
+)
+async def dead_connection(world: World) -> None:
+    async with (
+        world.server({"SIP_TCP_ENABLED": "true"}) as there,
+        open_listener(there.target.sip_address("tcp")) as ua,
+    ):
+        uri = f"sip:bob@{ua.host_port};transport=tcp"
+        body: dict[str, object] = {"to": uri, "codecs": ["PCMU"]}
+        for first in (True, False):
+            ua.drops_next = not first
+            phone, _ = await dialled(there, body, ua=ua, uri=uri)
+            await picked_up(phone)
+            ua.drops_next = True
+            await there.rest("DELETE", phone.path, status=202)
+            await phone.is_hung_up("api_hangup")
 
 
 @scenario(

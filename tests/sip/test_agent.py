@@ -233,10 +233,31 @@ def test_calls_beyond_the_limit_get_503_without_state() -> None:
 
 
 def test_refuse_new_is_asked_before_a_call_is_made(peer: RawPeer) -> None:
-    peer.agent.refuse_new = lambda: (503, "Draining", [("Retry-After", "30")])
+    peer.agent.refuse_new = lambda is_call: (503, "Draining", [("Retry-After", "30")])
     answer = only([*peer.send(peer.request("INVITE", body=OFFER))])
     assert (answer.status, answer.reason, answer.headers.get("Retry-After")) == (503, "Draining", "30")
     assert peer.agent.calls == 0
+
+
+def test_options_are_answered_as_an_invite_would_be(peer: RawPeer) -> None:
+    asked: list[bool] = []
+    peer.agent.refuse_new = asked.append  # which returns None: calls may come
+    assert only([*peer.send(peer.request("OPTIONS"))]).status == 200
+    assert asked == [False]
+    peer.agent.refuse_new = lambda is_call: (503, None, [("Retry-After", "30")])
+    answer = only([*peer.send(peer.request("OPTIONS"))])
+    assert (answer.status, answer.headers.get("Retry-After")) == (503, "30")
+    assert "INVITE" in (answer.headers.get("Allow") or "")
+    assert peer.agent.stats.refused_overload == 0
+
+
+def test_options_are_refused_where_there_is_no_room_for_a_call() -> None:
+    peer = RawPeer(AgentSettings(port=5062, max_calls=1))
+    call = peer.connected()
+    assert only([*peer.send(peer.request("OPTIONS"))]).status == 503
+    inside = peer.request("OPTIONS", to_tag=call.local_tag, cseq=2)
+    assert only([*peer.send(inside)]).status == 200
+    assert peer.agent.stats.refused_overload == 0
 
 
 def test_nothing_is_left_after_many_calls(peer: RawPeer) -> None:

@@ -8,6 +8,7 @@ from vb.sip.message import Headers, Response
 
 MUFASA = Credentials("Mufasa", "Circle of Life")
 URI = "/dir/index.html"
+REST = 'qop="auth", algorithm=MD5-sess'
 
 
 def test_md5_vector_of_rfc7616_3_9_1() -> None:
@@ -155,3 +156,20 @@ def test_a_request_is_not_tried_for_ever(challenge: str) -> None:
 
 def test_a_password_is_not_shown() -> None:
     assert "Circle" not in repr(MUFASA)
+
+
+def test_a_nonce_keeps_its_cnonce_for_the_key_of_a_session() -> None:
+    cnonces = iter("abc")
+    client = DigestClient(MUFASA, lambda: next(cnonces))
+    said = [
+        client.answer(
+            Response(
+                407, "", Headers([("Proxy-Authenticate", f'Digest realm="r", nonce="{nonce}", {REST}')])
+            ),
+            *("INVITE", "sip:a", Headers(), 0),
+        )
+        for nonce in ("n1", "n1", "n2")
+    ]
+    values = [answers[0][1] for answers in said if answers is not None]
+    assert ['cnonce="a"' in value for value in values] == [True, True, False]
+    assert [value[-8:] for value in values] == ["00000001", "00000002", "00000001"]

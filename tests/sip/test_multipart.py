@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from tests.support.sip_pair import OFFER
 from vb.sip.errors import SipParseError
 from vb.sip.message import Headers, Request
-from vb.sip.multipart import UnsupportedBody, sdp_of
+from vb.sip.multipart import MAX_DEPTH, UnsupportedBody, sdp_of
 
 
 def message(body: bytes, content_type: str | None, **headers: str) -> Request:
@@ -32,6 +32,32 @@ def test_no_body_is_no_offer() -> None:
 def test_the_first_sdp_part_is_found_byte_for_byte() -> None:
     body = b"preamble\r\n" + part("text/plain", b"x") + part("application/sdp", OFFER) + b"--b--\r\nepilogue"
     assert sdp_of(message(body, 'multipart/mixed; boundary="b"')) == OFFER
+
+
+def nested(depth: int) -> Request:
+    """An offer beside a text, inside so many multipart bodies."""
+    kind, body = "application/sdp", OFFER
+    for level in range(depth):
+        mark = b"--m%d" % level
+        kinds = ("text/plain", b"x"), (kind, body)
+        parts = (b"\r\n".join((mark, b"Content-Type: " + k.encode(), b"", c, b"")) for k, c in kinds)
+        kind, body = f'multipart/mixed; boundary="m{level}"', b"".join(parts) + mark + b"--"
+    return message(body, kind)
+
+
+@pytest.mark.parametrize("depth", range(1, MAX_DEPTH + 1))
+def test_an_offer_in_nested_multipart_bodies_is_found(depth: int) -> None:
+    assert sdp_of(nested(depth)) == OFFER
+
+
+def test_a_nested_body_that_cannot_be_taken_apart_is_passed_over() -> None:
+    body = part("multipart/mixed", b"x") + part("application/sdp", OFFER) + b"--b--"
+    assert sdp_of(message(body, "multipart/mixed;boundary=b")) == OFFER
+
+
+def test_an_offer_that_is_nested_too_deep_is_not_looked_for() -> None:
+    with pytest.raises(UnsupportedBody):
+        sdp_of(nested(MAX_DEPTH + 1))
 
 
 def test_a_part_without_headers_is_text() -> None:

@@ -24,6 +24,7 @@ from vb.sip.agent import MAX_UDP_REQUEST_BYTES
 from vb.sip.call_events import DialFailed, Ringing
 from vb.sip.call_state import CallState
 from vb.sip.dialog import uri_hop
+from vb.sip.framing import PING
 from vb.sip.hop import Hop
 from vb.sip.outbound import OutboundCall
 from vb.sip.settings import AgentSettings
@@ -141,6 +142,69 @@ def test_a_request_that_cannot_be_sent_fails_alone() -> None:
     peer.collect()
     assert kinds(peer.side.take()) == ["DialFailed", "Closed"]
     assert (calls[0].state, calls[1].state, peer.agent.calls) == (CallState.EARLY, CallState.CLOSED, 1)
+
+
+def test_a_connection_shows_life_while_a_call_rings_over_it() -> None:
+    peer, _ = dialled("sip:bob@127.0.0.1:5061;transport=tcp", OFFER)
+    peer.source = TCP
+    assert (peer.advance(29), peer.keep_alives) == ([], [])
+    peer.respond(last_request(peer), 180)
+    assert peer.advance(95) == []
+    assert [(sign.data, sign.hop, sign.sender) for sign in peer.keep_alives] == [
+        (PING, TCP, (last_request(peer).via.branch.lower(), "INVITE"))
+    ] * 3
+    peer.respond(last_request(peer), 200, body=ANSWER)
+    peer.advance(95)
+    assert len(peer.keep_alives) == 3
+
+
+def over_an_old_connection(peer: RawPeer) -> None:
+    """The last request went out on a connection that had carried others, and that is lost."""
+    request = last_request(peer)
+    peer.agent.sent_on((request.via.branch.lower(), request.method), 1, reused=True)
+    peer.agent.flow_lost(1, peer.now)
+
+
+def test_an_invite_goes_again_over_another_connection_when_an_old_one_turns_out_dead() -> None:
+    peer, call = dialled("sip:bob@127.0.0.1:5061;transport=tcp", OFFER)
+    over_an_old_connection(peer)
+    (again,) = peer.collect()
+    assert again.to_bytes() == peer.received[0].to_bytes()
+    over_an_old_connection(peer)  # once only
+    assert (peer.collect(), kinds(peer.side.take())) == ([], ["DialFailed", "Closed"])
+    assert (call.state, peer.agent.transactions) == (CallState.CLOSED, 0)
+
+
+def test_a_bye_goes_again_over_another_connection_when_an_old_one_turns_out_dead() -> None:
+    peer = RawPeer(source=TCP)
+    call = peer.connected()
+    call.hangup(0.0)
+    peer.collect()
+    over_an_old_connection(peer)
+    assert statuses(peer.collect()) == ["BYE"]
+    peer.respond(last_request(peer), 481)
+    assert kinds(peer.side.take()) == ["Closed"]
+
+
+def test_what_may_not_come_twice_fails_with_its_connection() -> None:
+    peer = RawPeer(AgentSettings(port=5062, accept_info=True), source=TCP)
+    call = peer.connected()
+    call.refer_client.refer("<sip:carol@127.0.0.1>", 0.0)
+    peer.collect()
+    over_an_old_connection(peer)
+    assert (peer.collect(), kinds(peer.side.take())) == ([], ["ReferRefused"])
+
+
+def test_a_request_on_a_connection_of_its_own_fails_with_it() -> None:
+    peer, _ = dialled("sip:bob@127.0.0.1:5061;transport=tcp", OFFER)
+    lose_connection(peer)
+    assert (statuses(peer.received), kinds(peer.side.take())) == (["INVITE"], ["DialFailed", "Closed"])
+
+
+def test_a_call_that_rings_over_udp_needs_no_sign_of_life() -> None:
+    peer, _ = dialled("sip:bob@127.0.0.1:5061", OFFER)
+    peer.respond(last_request(peer), 180)
+    assert (peer.advance(95), peer.keep_alives) == ([], [])
 
 
 def test_a_lost_connection_ends_only_what_went_over_it() -> None:

@@ -31,13 +31,13 @@ def peer_with(texts: Texts) -> RawPeer:
 
 
 def test_every_method_inside_a_dialog_is_one_that_we_say_we_take() -> None:
-    table = method_table(unused, info=True)
+    table = method_table(unused, unused, info=True)
     assert table.allow == "INVITE, ACK, CANCEL, BYE, UPDATE, PRACK, REFER, NOTIFY, OPTIONS, INFO"
     assert sorted(Call._IN_DIALOG) == sorted(set(table.allow.split(", ")) - {"ACK", "CANCEL"})
 
 
 def test_info_is_no_method_of_ours_unless_it_is_switched_on() -> None:
-    table = method_table(unused)
+    table = method_table(unused, unused)
     assert "INFO" not in table
     assert table.allow.endswith("OPTIONS")
 

@@ -9,7 +9,8 @@ from vb.sip.agent import UserAgent
 from vb.sip.call_events import CallEvent, Closed, Incoming, OfferDue
 from vb.sip.digest import Credentials
 from vb.sip.errors import SipParseError
-from vb.sip.hop import Hop
+from vb.sip.framing import PING
+from vb.sip.hop import Hop, Outgoing, TransactionKey
 from vb.sip.identity import Identity
 from vb.sip.inbound import InboundCall
 from vb.sip.message import Headers, Request, Response, response_to
@@ -146,6 +147,7 @@ class RawPeer:
 
     Attributes:
         received: every message that the agent sent, parsed, with its hop.
+        keep_alives: what it sent beside messages.
     """
 
     def __init__(self, settings: AgentSettings | None = None, source: Hop = ALICE) -> None:
@@ -155,6 +157,7 @@ class RawPeer:
         self.now = 0.0
         self.received: list[Request | Response] = []
         self.hops: list[Hop] = []
+        self.keep_alives: list[Outgoing] = []
         self._branch = 0
 
     def send(self, data: bytes) -> list[Request | Response]:
@@ -166,7 +169,11 @@ class RawPeer:
         """Return what the agent wants to send."""
         self.side.collect(self.now)
         new = []
-        for data, hop, _ in self.agent.outgoing():
+        for outgoing in self.agent.outgoing():
+            data, hop, _ = outgoing
+            if data == PING:
+                self.keep_alives.append(outgoing)
+                continue
             try:
                 new.append(parse_message(data))
             except SipParseError:  # the answer to a damaged request lacks what the request lacked
@@ -174,6 +181,12 @@ class RawPeer:
             self.hops.append(hop)
         self.received += new
         return new
+
+    def reopened(self) -> TransactionKey:
+        """Return for whom the agent has opened its last connection anew."""
+        sender = self.keep_alives[-1].sender
+        assert sender is not None
+        return sender
 
     def advance(self, seconds: float) -> list[Request | Response]:
         """Move the clock through every deadline and return what was sent."""

@@ -97,14 +97,17 @@ class Legs(Table[Leg]):
 
     # -- admission -----------------------------------------------------------------------------------------
 
-    def check_capacity(self) -> None:
+    def check_capacity(self, *, is_call: bool = True) -> None:
         """Refuse a new call when there is no room for it, or when they come too fast.
+
+        Args:
+            is_call: it counts among those of this second; False to learn only whether there is room.
 
         Raises:
             Unavailable: the server stops, or a cap is reached.
         """
         self._check(has_room)
-        if not self._rate.take(trio.current_time()):
+        if is_call and not self._rate.take(trio.current_time()):
             raise Unavailable("too many calls a second", retry_after_s=1)
 
     def check_place(self) -> None:

@@ -6,7 +6,7 @@ Bytes, orders and time go in; bytes, events and the next deadline come out. The 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from hashlib import blake2s
 from typing import TypeVar
@@ -25,7 +25,7 @@ from vb.sip.inbound import InboundCall
 from vb.sip.invite_handler import InviteHandler
 from vb.sip.message import Request, Response, response_to
 from vb.sip.outbound import DialPlan, OutboundCall
-from vb.sip.outside_dialog import OutsideHandler, OutsideRequest, method_table
+from vb.sip.outside_dialog import OutsideHandler, OutsideRequest, RefuseNew, method_table
 from vb.sip.parser import parse_message
 from vb.sip.replacing import EndedDialogs
 from vb.sip.server_transaction import (
@@ -72,7 +72,7 @@ class UserAgent:
         schedule: takes note of a changed deadline.
         deadline: tells when `expire` should be called next, None if that is not before some time.
         ended: calls that ended not long ago.
-        refuse_new: asked before a new INVITE becomes a call; status, reason and headers refuse it.
+        refuse_new: asked before a new INVITE becomes a call, and what would become of one.
     """
 
     def __init__(
@@ -84,14 +84,16 @@ class UserAgent:
         self.settings = settings
         self.ids = ids
         self.stats = AgentStats()
-        self.refuse_new: Callable[[], tuple[int, str | None, Sequence[tuple[str, str]]] | None] | None = None
+        self.refuse_new: RefuseNew | None = None
         self._secret = ids.token(16).encode()
         self._clients: dict[TransactionKey, ClientTransaction] = {}
         self._servers: dict[TransactionKey, ServerTransaction] = {}
         self._by_peer: dict[tuple[str, str, int], dict[TransactionKey, ClientTransaction]] = {}
         self._by_flow: dict[int, dict[TransactionKey, ClientTransaction]] = {}
         self._invites = InviteHandler(self)
-        self.methods = method_table(self._invites, info=settings.accept_info, further=further_methods)
+        self.methods = method_table(
+            self._invites, self._invites.tell_options, info=settings.accept_info, further=further_methods
+        )
         self.allow = self.methods.allow
         self._contacts: dict[tuple[str, bool, bool], str] = {}
         self._calls: dict[tuple[str, str], Call] = {}
@@ -179,14 +181,30 @@ class UserAgent:
         transaction = self._clients.get(sender)
         if transaction is not None:
             self._fail_over(transaction, now)
+        elif (call := self._invited_by(sender)) is not None:
+            call.transport_lost(now)
 
-    def sent_on(self, sender: TransactionKey, flow: int) -> None:
-        """A request of ours goes out on this connection, and shares its fate."""
+    def sent_on(self, sender: TransactionKey, flow: int, *, reused: bool = False) -> None:
+        """A request of ours, or a keep-alive to a caller, goes out on this connection: it shares its fate.
+
+        A connection that is used once more may have died unnoticed.
+        """
         transaction = self._clients.get(sender)
         if transaction is not None:
             _drop(self._by_flow, transaction.flow, sender)
-            transaction.flow = flow
+            transaction.flow, transaction.reuses_flow = flow, reused
             self._by_flow.setdefault(flow, {})[sender] = transaction
+        elif (call := self._invited_by(sender)) is not None:
+            call.reopened(flow)
+            self._flows.setdefault(flow, {})[call] = None
+
+    def _invited_by(self, key: TransactionKey) -> InboundCall | None:
+        """Return the call that an INVITE of a peer has made, by the key of its transaction."""
+        transaction = self._servers.get(key)
+        if not isinstance(transaction, InviteServerTransaction) or transaction.identity is None:
+            return None
+        call = self._calls.get((transaction.identity[0], transaction.local_tag))
+        return call if isinstance(call, InboundCall) else None
 
     def _fail_over(self, transaction: ClientTransaction, now: float) -> None:
         if transaction.can_fall_back:
@@ -197,11 +215,14 @@ class UserAgent:
             transaction.transport_failed(now)
 
     def flow_lost(self, flow: int, now: float) -> None:
-        """A connection is gone: requests on it fail, unanswered calls are as good as cancelled."""
+        """A connection is gone: requests on it fail; a call that came over it and rings tries another one."""
         for transaction in self._by_flow.pop(flow, {}).values():
             transaction.flow = 0
-            self._fail_over(transaction, now)
-        for call in list(self._flows.get(flow, ())):
+            if transaction.can_go_again and not transaction.can_fall_back:
+                transaction.go_again()
+            else:
+                self._fail_over(transaction, now)
+        for call in self._flows.pop(flow, {}):
             if isinstance(call, InboundCall):
                 call.transport_lost(now)
 
@@ -434,11 +455,12 @@ class UserAgent:
         except SipParseError:
             self.stats.stray += 1
 
-    def refusal_when_full(self, *, in_dialog: bool) -> Refusal | None:
+    def refusal_when_full(self, *, in_dialog: bool, counts: bool = True) -> Refusal | None:
         """Return how a request is refused, and count it, if there is no room for it."""
         if not self._is_full(in_dialog=in_dialog):
             return None
-        self.count_overload()
+        if counts:
+            self.count_overload()
         return Refusal(503, headers=(("Retry-After", str(RETRY_AFTER_S)),))
 
     def count_overload(self) -> None:

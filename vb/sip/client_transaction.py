@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
+from vb.sip.framing import PING
 from vb.sip.headers import Via
 from vb.sip.hop import Hop
 from vb.sip.message import Headers, Request, Response
-from vb.sip.timers import T1_S, T2_S, TIMEOUT_S
+from vb.sip.timers import KEEP_ALIVE_S, T1_S, T2_S, TIMEOUT_S
 from vb.sip.transaction import FailureKind, Transaction, TransactionHost
 from vb.sip.transaction_tables import (
     INVITE_CLIENT,
@@ -21,6 +22,7 @@ from vb.sip.transaction_tables import (
 
 # Looked up once: to Python 3.11 the member of an enumeration is a slow property.
 _PROCEEDING: Final = TransactionState.PROCEEDING
+_MAY_COME_TWICE: Final = frozenset({"INVITE", "BYE", "CANCEL"})
 _PROVISIONAL: Final = TransactionEvent.PROVISIONAL
 
 
@@ -35,6 +37,7 @@ class ClientTransaction(Transaction):
     Attributes:
         ack_sent: the user's ACK of a 2xx, for the 2xx that come again.
         flow: number of the connection that the request went out on; 0 = none.
+        reuses_flow: that connection was up before the request.
         outlives_flow: once there was a provisional response, a lost connection is told to the user but ends
             nothing: a final response may come over another one.
     """
@@ -43,12 +46,14 @@ class ClientTransaction(Transaction):
         "_data",
         "_end_by",
         "_fallback",
+        "_has_gone_again",
         "_on_failure",
         "_on_response",
         "ack_sent",
         "flow",
         "outlives_flow",
         "request",
+        "reuses_flow",
     )
 
     def __init__(
@@ -63,10 +68,12 @@ class ClientTransaction(Transaction):
         self.request = request
         self.ack_sent: tuple[bytes, Hop] | None = None
         self.flow = 0
+        self.reuses_flow = False
         self.outlives_flow = False
         self._data = request.to_bytes()
         self._end_by: float | None = None
         self._fallback: Hop | None = None
+        self._has_gone_again = False
         self._on_response = on_response
         self._on_failure = on_failure
 
@@ -99,6 +106,21 @@ class ClientTransaction(Transaction):
         self._move(self._fallback)
         self._fallback = None
         self.start(now)
+
+    @property
+    def can_go_again(self) -> bool:
+        """Whether another connection is worth a try, because the lost one may have been dead before.
+
+        Firewalls forget connections, and peers restart. Only a request that may come twice qualifies: an
+        INVITE finds its transaction again, and the second BYE or CANCEL finds nothing to end.
+        """
+        is_first = self.state is self.machine.first and not self._has_gone_again
+        return is_first and self.reuses_flow and self.request.method in _MAY_COME_TWICE
+
+    def go_again(self) -> None:
+        """Send the request once more, over another connection than the lost one."""
+        self._has_gone_again = True
+        self._host.send(self._data, self.hop, self.key)
 
     def _move(self, hop: Hop) -> None:
         """Go to another hop; the top Via names its transport.  Spec: RFC 3261 §18.1.1."""
@@ -171,6 +193,9 @@ class InviteClientTransaction(ClientTransaction):
         on_response = self._on_response  # the end lets go of it
         if event is _PROVISIONAL:
             self._repeat_at, self._end_at = None, self._end_by
+            if self.hop.is_reliable:
+                self._repeat_at = now + KEEP_ALIVE_S
+                self._host.schedule(self)
         elif rule.sends is Sends.ACK and self.is_pending:
             self._ack = self._build_ack(response).to_bytes()
         self._follow(rule, now)
@@ -182,6 +207,14 @@ class InviteClientTransaction(ClientTransaction):
             self._host.send(self._ack, self.hop)
         else:
             super()._send(what)
+
+    def _repeat(self, now: float) -> None:
+        if self.state is not _PROCEEDING:
+            super()._repeat(now)
+            return
+        # It may ring for minutes, and proxies close what carries nothing: the response needs the connection.
+        self._host.send(PING, self.hop, self.key)
+        self._repeat_at = now + KEEP_ALIVE_S
 
     def _next_interval_s(self) -> float:
         return self._interval_s * 2  # timer A has no upper end

@@ -119,14 +119,18 @@ def authorization(
 
 
 class DigestClient:
-    """Answers challenges with one set of credentials and counts the uses of each nonce."""
+    """Answers challenges with one set of credentials and counts the uses of each nonce.
 
-    __slots__ = ("_counts", "_credentials", "_known", "_new_cnonce")
+    A nonce has one cnonce of ours: the session algorithms make their key of the first one, and a server may
+    keep that key.  Spec: RFC 7616 §3.4.2.
+    """
+
+    __slots__ = ("_credentials", "_known", "_new_cnonce", "_uses")
 
     def __init__(self, credentials: Credentials, new_cnonce: Callable[[], str]) -> None:
         self._credentials = credentials
         self._new_cnonce = new_cnonce
-        self._counts: dict[str, int] = {}
+        self._uses: dict[str, tuple[str, int]] = {}
         self._known: dict[tuple[str, str], Challenge] = {}
 
     def answer(
@@ -169,12 +173,12 @@ class DigestClient:
         ]
 
     def _authorize(self, challenge: Challenge, method: str, uri: str) -> str:
-        count = self._counts.get(challenge.nonce, 0) + 1
-        if len(self._counts) >= _MAX_KNOWN and challenge.nonce not in self._counts:
-            del self._counts[next(iter(self._counts))]
-        self._counts[challenge.nonce] = count
-        cnonce = self._new_cnonce()
-        return authorization(challenge, self._credentials, method, uri, cnonce=cnonce, nonce_count=count)
+        known = self._uses.get(challenge.nonce)
+        if known is None and len(self._uses) >= _MAX_KNOWN:
+            del self._uses[next(iter(self._uses))]
+        cnonce, count = known if known is not None else (self._new_cnonce(), 0)
+        self._uses[challenge.nonce] = cnonce, count + 1
+        return authorization(challenge, self._credentials, method, uri, cnonce=cnonce, nonce_count=count + 1)
 
 
 def _challenges(values: Sequence[str]) -> list[Challenge]:

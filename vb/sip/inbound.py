@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import replace
+from math import inf
 from typing import Final, Literal
 from weakref import ref
 
@@ -22,11 +23,13 @@ from vb.sip.call_host import HeaderList
 from vb.sip.call_state import CallState, CallStep
 from vb.sip.dialog import Dialog
 from vb.sip.errors import CallStateError
+from vb.sip.framing import PING
 from vb.sip.hop import Hop
 from vb.sip.message import Request
 from vb.sip.multipart import readable_sdp
 from vb.sip.reliable import Provisional, ReliableProvisionals
 from vb.sip.server_transaction import InviteServerTransaction, ServerTransaction
+from vb.sip.timers import REOPEN_S
 
 # Proxies give up on an INVITE that is silent for three minutes (RFC 3261 §13.3.1.1).
 REPEAT_PROVISIONAL_S = 60.0
@@ -47,6 +50,7 @@ class InboundCall(Call):
     """
 
     direction: Literal["inbound", "outbound"] = "inbound"
+    _reopened_at = -inf
 
     def __init__(
         self,
@@ -281,12 +285,30 @@ class InboundCall(Call):
         self._transaction.let_go()
 
     def transport_lost(self, now: float) -> None:
-        """The connection of the INVITE broke: before the answer that is as good as a CANCEL."""
-        if self.state is CallState.EARLY:
+        """The connection of the INVITE broke: before the answer another one is tried.
+
+        A caller that it does not lead to, or that breaks it as well, has as good as cancelled.
+
+        Spec: RFC 3261 §18.2.2.
+        """
+        if self.state is not CallState.EARLY:
+            return
+        if now - self._reopened_at >= REOPEN_S:
+            self._reopened_at = now
+            self.host.send(PING, self._transaction.hop, self._transaction.key)
+        else:
             self._transaction.terminate()
             self._reliable.finish()
             self.emit(Cancelled())
             self.close(now)
+
+    def reopened(self, flow: int) -> None:
+        """Another connection leads to the caller, in place of the one that broke."""
+        assert self.dialog is not None
+        assert self.peer is not None
+        lost, self.peer = self.peer, replace(self.peer, port=self._transaction.hop.port, flow=flow)
+        if self.dialog.source == lost:
+            self.dialog.source = self.peer
 
     def _receive_prack(self, request: Request, transaction: ServerTransaction, now: float) -> None:
         """Take the PRACK of a reliable response, with the answer to our offer or an offer of its own."""

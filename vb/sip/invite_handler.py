@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Protocol
 
 from vb.sip.admission import Refusal
@@ -12,7 +12,7 @@ from vb.sip.hop import Hop, TransactionKey
 from vb.sip.inbound import InboundCall
 from vb.sip.message import Request
 from vb.sip.multipart import sdp_of, unsupported_body_headers
-from vb.sip.outside_dialog import OutsideRequest
+from vb.sip.outside_dialog import OutsideRequest, RefuseNew
 from vb.sip.replacing import EndedDialogs, find_replaced
 from vb.sip.server_transaction import InviteServerTransaction, ServerTransaction
 
@@ -28,11 +28,11 @@ class InviteAgent(CallAgent, Protocol):
         ...
 
     @property
-    def refuse_new(self) -> Callable[[], tuple[int, str | None, Sequence[tuple[str, str]]] | None] | None:
-        """Asked before a new INVITE becomes a call; status, reason and headers refuse it."""
+    def refuse_new(self) -> RefuseNew | None:
+        """Asked before a new INVITE becomes a call, and what would become of one."""
         ...
 
-    def refusal_when_full(self, *, in_dialog: bool) -> Refusal | None:
+    def refusal_when_full(self, *, in_dialog: bool, counts: bool = True) -> Refusal | None:
         """Return how a request is refused, and count it, if there is no room for it."""
         ...
 
@@ -92,12 +92,26 @@ class InviteHandler:
         agent.add_inbound(call, transaction, outside.source)
         return None
 
+    def tell_options(self, outside: OutsideRequest, now: float) -> Refusal | None:
+        """Answer OPTIONS as an INVITE would be: proxies ask so whether calls may be sent here.
+
+        Every response says what we take.
+
+        Spec: RFC 3261 §11.2.
+        """
+        agent = self._agent
+        full = agent.refusal_when_full(in_dialog=False, counts=False)
+        if full is not None or agent.refuse_new is None:
+            return full or Refusal(200)
+        refused = agent.refuse_new(False)
+        return Refusal(200) if refused is None else Refusal(refused[0], refused[1], tuple(refused[2]))
+
     def _refusal_of(self, identity: tuple[str, str, int]) -> Refusal | None:
         """Return why a request is refused that has this identity, the same in every copy of a forked one."""
         agent = self._agent
         if identity in self._pending:
             return Refusal(482)  # the same request over another path: RFC 3261 §8.2.2.2
-        refused = agent.refuse_new() if agent.refuse_new is not None else None
+        refused = agent.refuse_new(True) if agent.refuse_new is not None else None
         if refused is None:
             return None
         agent.count_overload()

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from vb.sip.errors import SipParseError
 from vb.sip.headers import media_type, parse_params, unquote
 from vb.sip.message import Message
 
 SDP_TYPE = "application/sdp"
 MAX_PARTS = 32
+MAX_DEPTH = 4
+"""How many multipart bodies may stand inside each other."""
 
 
 class UnsupportedBody(SipParseError):
@@ -69,7 +73,8 @@ def _is_optional(disposition: str) -> bool:
     return (params.get("handling") or "").lower() == "optional"
 
 
-def _sdp_part(content_type: str, body: bytes) -> bytes | None:
+def _sdp_part(content_type: str, body: bytes, depth: int = 1) -> bytes | None:
+    """Return the first session description among the parts, and those of multipart parts (RFC 5621 §3)."""
     params = parse_params(content_type[content_type.index(";") :] if ";" in content_type else "")
     boundary = unquote(params.get("boundary") or "").encode()
     if not 0 < len(boundary) <= 70:
@@ -83,6 +88,13 @@ def _sdp_part(content_type: str, body: bytes) -> bytes | None:
         # Without part headers the section starts with two line ends: its content is plain text.
         for line in head.split(b"\r\n")[1:]:
             name, _, value = line.partition(b":")
-            if name.strip().lower() == b"content-type" and media_type(value.decode("latin-1")) == SDP_TYPE:
+            if name.strip().lower() != b"content-type":
+                continue
+            kind = media_type(text := value.decode("latin-1").strip())
+            if kind == SDP_TYPE:
                 return content
+            if kind.startswith("multipart/") and depth < MAX_DEPTH:
+                with suppress(SipParseError):  # nobody may need what cannot be taken apart
+                    if (found := _sdp_part(text, content, depth + 1)) is not None:
+                        return found
     return None

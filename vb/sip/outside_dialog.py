@@ -7,7 +7,7 @@ Spec: RFC 3261 §8.2, §11.2.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from vb.sip.admission import Refusal
@@ -37,6 +37,13 @@ A response without a transaction costs no memory: a repeated request is simply h
 """
 
 
+RefuseNew = Callable[[bool], tuple[int, str | None, Sequence[tuple[str, str]]] | None]
+"""Returns status, reason and headers that refuse a new INVITE, None where it may come in.
+
+With True the INVITE is there and counts; with False somebody only asks.
+"""
+
+
 class MethodTable:
     """The methods that an agent takes, each with what handles it outside any dialog.
 
@@ -60,12 +67,17 @@ class MethodTable:
 
 
 def method_table(
-    invite: OutsideHandler, *, info: bool = False, further: Mapping[str, OutsideHandler] | None = None
+    invite: OutsideHandler,
+    options: OutsideHandler,
+    *,
+    info: bool = False,
+    further: Mapping[str, OutsideHandler] | None = None,
 ) -> MethodTable:
     """Return the methods of a user agent.
 
     Args:
         invite: makes calls.
+        options: tells whether it would.
         info: take INFO inside dialogs.
         further: what handles other methods.
     """
@@ -77,16 +89,11 @@ def method_table(
             "PRACK": need_dialog,
             "REFER": decline,
             "NOTIFY": need_dialog,
-            "OPTIONS": tell_options,
+            "OPTIONS": options,
             **({"INFO": need_dialog} if info else {}),
             **(further or {}),
         }
     )
-
-
-def tell_options(outside: OutsideRequest, now: float) -> Refusal | None:
-    """Answer OPTIONS: every response to it says what we take.  Spec: RFC 3261 §11.2."""
-    return Refusal(200)
 
 
 def decline(outside: OutsideRequest, now: float) -> Refusal | None:

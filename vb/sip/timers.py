@@ -10,6 +10,10 @@ T1_S = 0.5
 T2_S = 4.0
 T4_S = 5.0
 TIMEOUT_S = 64 * T1_S
+KEEP_ALIVE_S = 30.0
+"""How often a connection shows life on which nothing but a response to an INVITE of ours is awaited."""
+REOPEN_S = 10.0
+"""A connection that was opened anew and is lost within this time was the last try; to connect takes less."""
 MIN_SWEEP = 64
 AT_ONCE = 16
 """Of thousands of timers that are due at once, so many run before everybody else has a turn."""

@@ -48,10 +48,10 @@ class _Offer(NamedTuple):
     choice: Choice
 
 
-def refusal(sip: SipLegs) -> Refusal | None:
+def refusal(sip: SipLegs, is_call: bool) -> Refusal | None:
     """Return the answer to a new INVITE that there is no room for, or None when it may come in."""
     try:
-        sip.engine.legs.check_capacity()
+        sip.engine.legs.check_capacity(is_call=is_call)
     except Unavailable as exc:
         return _unavailable(exc)
     return None

@@ -78,7 +78,7 @@ class Partner:
     def unframed(self, data: bytes, status: int, source: Hop) -> None:
         raise AssertionError("every message is whole")
 
-    def sent_on(self, sender: TransactionKey, flow: int) -> None:
+    def sent_on(self, sender: TransactionKey, flow: int, *, reused: bool) -> None:
         """Nothing waits here."""
 
     def undelivered(self, sender: TransactionKey) -> None:

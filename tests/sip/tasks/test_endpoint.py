@@ -28,9 +28,10 @@ from vb.sip.client_transaction import ClientTransaction
 from vb.sip.errors import CallStateError, HeaderRefused, SipTargetError
 from vb.sip.hop import Hop
 from vb.sip.message import Request, Response
+from vb.sip.outside_dialog import RefuseNew
 from vb.sip.parser import parse_message
 from vb.sip.settings import AgentSettings
-from vb.sip.tasks.endpoint import DialRequest, RefuseNew, SipCall, SipEndpoint, SipSettings
+from vb.sip.tasks.endpoint import DialRequest, SipCall, SipEndpoint, SipSettings
 from vb.sip.transaction import FailureKind
 
 pytestmark = pytest.mark.integration
@@ -284,7 +285,7 @@ async def test_garbage_does_not_disturb_the_next_request() -> None:
 async def test_refuse_new_answers_before_the_owner_hears_of_a_call() -> None:
     calls: list[SipCall] = []
 
-    def refuse() -> tuple[int, str | None, Sequence[tuple[str, str]]]:
+    def refuse(is_call: bool) -> tuple[int, str | None, Sequence[tuple[str, str]]]:
         return 503, None, [("Retry-After", "7")]
 
     async with running(calls.append, refuse_new=refuse) as (_, port), running() as (alice, _):

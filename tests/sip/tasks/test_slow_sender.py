@@ -25,7 +25,7 @@ class Handler:
     def unframed(self, data: bytes, status: int, source: Hop) -> None:
         self.messages.append(b"unframed")
 
-    def sent_on(self, sender: TransactionKey, flow: int) -> None:
+    def sent_on(self, sender: TransactionKey, flow: int, *, reused: bool) -> None:
         """Nobody sends requests here."""
 
     def undelivered(self, sender: TransactionKey) -> None:

@@ -7,7 +7,7 @@ sockets ─ received() ─▶ agent ─ events() ─▶ SipCall.next_event()
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from math import inf
@@ -31,6 +31,7 @@ from vb.sip.hop import Hop, TransactionKey
 from vb.sip.identity import caller_identity, check_custom_headers
 from vb.sip.inbound import InboundCall
 from vb.sip.outbound import DialPlan, OutboundCall
+from vb.sip.outside_dialog import RefuseNew
 from vb.sip.settings import AgentSettings
 from vb.sip.target import dial_target, proxy_route
 from vb.sip.tasks.call import SipCall
@@ -46,7 +47,6 @@ log = structlog.get_logger()
 __all__ = ["DialRequest", "SipCall", "SipEndpoint", "SipSettings"]
 
 OnMessage = Callable[[Literal["in", "out"], bytes], None]
-RefuseNew = Callable[[], tuple[int, str | None, Sequence[tuple[str, str]]] | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +100,7 @@ class SipEndpoint:
         on_invite: called with each new inbound call, without waiting; if it refuses the call at once,
             the caller gets no 100 before that. A fault in it refuses the call with 480.
         on_message: is shown every message as it is on the wire, `in` or `out`; must neither wait nor raise.
-        refuse_new: asked before a new INVITE reaches `on_invite`; status, reason and headers refuse it.
+        refuse_new: asked before a new INVITE reaches `on_invite`, and before OPTIONS is answered.
 
     Attributes:
         names: looks up the hosts of peers.
@@ -160,7 +160,7 @@ class SipEndpoint:
             tls_port=settings.tls_port,
         )
         self._agent = UserAgent(self._agent_settings(self._transport), self._ids)
-        self._agent.refuse_new = self._ask_refuse_new
+        self._agent.refuse_new = self._refuse_new
         self._clock = trio.lowlevel.current_clock().current_time
         try:
             async with trio.open_nursery() as nursery:
@@ -188,9 +188,6 @@ class SipEndpoint:
                 await trio.sleep_forever()
             self._contained("timer", lambda: agent.expire(trio.current_time(), AT_ONCE))
             self.flush()
-
-    def _ask_refuse_new(self) -> tuple[int, str | None, Sequence[tuple[str, str]]] | None:
-        return self._refuse_new() if self._refuse_new is not None else None
 
     # -- dialling -------------------------------------------------------------------------------
 
@@ -354,10 +351,10 @@ class SipEndpoint:
         for place in sockets.resolver.known_as(transport, host, port):
             self._contained("failure", partial(agent.transport_failed, *place, now))
 
-    def sent_on(self, sender: TransactionKey, flow: int) -> None:
-        """Take note of the connection that a request goes out on."""
+    def sent_on(self, sender: TransactionKey, flow: int, *, reused: bool) -> None:
+        """Take note of the connection that a request goes out on, and whether that was up before."""
         if self._agent is not None:
-            self._agent.sent_on(sender, flow)
+            self._agent.sent_on(sender, flow, reused=reused)
 
     def undelivered(self, sender: TransactionKey) -> None:
         """Take note that a request cannot be sent."""

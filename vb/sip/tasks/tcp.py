@@ -43,8 +43,8 @@ class StreamHandler(Protocol):
         """Take what could not be framed; the connection is closed after the answer."""
         ...
 
-    def sent_on(self, sender: TransactionKey, flow: int) -> None:
-        """Take note of the connection that a request goes out on."""
+    def sent_on(self, sender: TransactionKey, flow: int, *, reused: bool) -> None:
+        """Take note of the connection that a request goes out on, and whether that was up before."""
         ...
 
     def undelivered(self, sender: TransactionKey) -> None:
@@ -74,6 +74,7 @@ class Connection:
         self.drained = trio.Event()
         self.wakeup = trio.Event()
         self.scope = trio.CancelScope()
+        self.is_up = False
         self.is_closing = False
 
     def put(self, data: bytes, *, is_answer: bool = True) -> bool:
@@ -189,7 +190,7 @@ class TcpTransport:
                 self._handler.undelivered(sender)
             return
         if sender is not None:
-            self._handler.sent_on(sender, connection.peer.flow)
+            self._handler.sent_on(sender, connection.peer.flow, reused=connection.is_up)
         if not connection.put(data, is_answer=sender is None):
             self.dropped += 1
             connection.scope.cancel()
@@ -283,6 +284,7 @@ class TcpTransport:
 
     async def _run(self, connection: Connection, stream: SipStream) -> None:
         connection.scope = trio.CancelScope()
+        connection.is_up = True
         socket_stream = stream if isinstance(stream, trio.SocketStream) else stream.transport_stream
         socket_stream.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         try:
