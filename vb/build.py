@@ -42,6 +42,7 @@ from vb.rooms.registry import Rooms
 from vb.rtcleg.kind import RtcLegs
 from vb.rtp.playout import PlayoutSettings
 from vb.rtp.ports import PortPool
+from vb.self_signed import SERIAL_BITS
 from vb.sipleg.kind import SipLegs
 from vb.stt.local import LocalTranscripts
 from vb.stt.tasks.providers import transcript_providers
@@ -64,7 +65,6 @@ log = structlog.get_logger(__name__)
 DECODER_THREADS = 4
 DISK_THREADS = 4
 OWN_LOOKUPS = 4
-SERIAL_BITS = 158
 
 
 def build_web(config: Config) -> WebClient:

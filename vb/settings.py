@@ -1,4 +1,8 @@
-"""What settings are made of: their types, how text becomes a value, and how one is described."""
+"""What settings are made of: their types, how text becomes a value, and how one is described.
+
+Whatever is called `parse_` or `check_` raises ValueError for what cannot be used, in words that go behind the
+name of the setting.
+"""
 
 from __future__ import annotations
 

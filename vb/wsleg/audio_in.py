@@ -24,6 +24,7 @@ MAX_CONCEALED: Final = 2
 UNDERFLOW_TICKS: Final = 5
 """A shorter pause is audio that came too late; a longer one is a program that has nothing to say."""
 _FADE: Final = 0.5
+"""What each frame that stands in is multiplied by, against the one before."""
 
 
 class AudioIn:

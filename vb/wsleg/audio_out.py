@@ -15,6 +15,7 @@ from vb.wsleg.socket import MediaSocket, Outbox
 from vb.wsleg.wire import WireFormat, audio_message
 
 _REMEMBERED: Final = 64
+"""Different frames of a mix that are kept; those of a tick that is over are never asked for again."""
 
 
 class AudioOut:
