@@ -13,9 +13,10 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from conformance.fields import Place, groups
-from conformance.ledger import ROOT, is_known
+from conformance.ledger import is_known
 from conformance.registry import Scenario
 from conformance.runner import Outcome
+from conformance.targets import ROOT
 
 FILE = Path(__file__).with_name("fields.toml")
 UNSHOWN = "unshown"

@@ -26,9 +26,8 @@ from conformance.peers.http import HttpClient
 from conformance.registry import Scenario
 from conformance.runner import Outcome
 from conformance.surface import messages_of, operations_of, settings_of
-from conformance.targets import Target, command, environment, started
+from conformance.targets import ROOT, Target, command, environment, started
 
-ROOT = Path(__file__).parent.parent
 FILE = Path(__file__).with_name("ledger.toml")
 STATEMENTS = Path(__file__).with_name("statements.toml")
 SEEN = ("operations", "commands", "events")
@@ -95,7 +94,7 @@ async def read_surface(remote: Target | None) -> Surface:
     else:
         with tempfile.TemporaryDirectory(prefix="conformance-") as home:
             shown = await trio.run_process(
-                [*command(), "--help"], env=environment(Path(home), {}), capture_stdout=True
+                [*command(), "--help"], env=environment(Path(home), {}), cwd=ROOT, capture_stdout=True
             )
             settings = frozenset(settings_of(shown.stdout.decode()))
             async with started(Path(home), {}) as target:

@@ -17,6 +17,7 @@ import trio
 
 from conformance.expect import Difference
 
+ROOT = Path(__file__).parent.parent
 Address = tuple[str, int]
 SECRET = "conformance-secret"
 START_TIMEOUT_S = 30.0
@@ -94,9 +95,12 @@ class Target:
 
 
 def command() -> list[str]:
-    """How the server is started: the script beside this interpreter, else the module."""
-    script = Path(sys.executable).with_name("vb")
-    return [str(script), "serve"] if script.exists() else [sys.executable, "-m", "vb", "serve"]
+    """How the server of this checkout is started, in ROOT.
+
+    The script beside the interpreter would start the checkout that the environment was made for, which may be
+    another one where several share it.
+    """
+    return [sys.executable, "-m", "vb", "serve"]
 
 
 def environment(home: Path, settings: Mapping[str, str]) -> dict[str, str]:
@@ -175,7 +179,7 @@ async def started(
     process = await trio.lowlevel.open_process(
         argv or command(),
         env=env,
-        cwd=Path(__file__).parent.parent,
+        cwd=ROOT,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -220,7 +224,7 @@ async def run_to_end(home: Path, settings: Mapping[str, str], within_s: float = 
         result = await trio.run_process(
             command(),
             env=environment(home, settings),
-            cwd=Path(__file__).parent.parent,
+            cwd=ROOT,
             capture_stdout=True,
             stderr=subprocess.STDOUT,
             check=False,

@@ -35,6 +35,16 @@ def test_an_instance_without_a_name_draws_one() -> None:
     assert Config.from_env({"INSTANCE_ID": "edge-1"}).server.instance_id == "edge-1"
 
 
+@pytest.mark.parametrize("edge", ["[x]:5061", "[]:5061", "[fe80::1%eth0]:5061", "[::1]:0", "h:70000"])
+def test_an_edge_that_no_call_could_reach_is_refused(edge: str) -> None:
+    with pytest.raises(ConfigError, match=r"^VB_WHATSAPP_EDGE: must be host:port$"):
+        Config.from_env({"VB_WHATSAPP_EDGE": edge})
+
+
+def test_an_edge_may_be_an_ipv6_address() -> None:
+    assert Config.from_env({"VB_WHATSAPP_EDGE": "[2001:db8::1]:5061"}).whatsapp.edge == "[2001:db8::1]:5061"
+
+
 def test_an_empty_value_counts_as_unset() -> None:
     assert Config.from_env({"SIP_PORT": "", "HTTP_ADDR": "   "}).sip.port == 5060
 

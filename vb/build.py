@@ -42,6 +42,7 @@ from vb.rooms.registry import Rooms
 from vb.rtcleg.kind import RtcLegs
 from vb.rtp.playout import PlayoutSettings
 from vb.rtp.ports import PortPool
+from vb.self_signed import SERIAL_BITS
 from vb.sipleg.kind import SipLegs
 from vb.stt.local import LocalTranscripts
 from vb.stt.tasks.providers import transcript_providers
@@ -64,7 +65,6 @@ log = structlog.get_logger(__name__)
 DECODER_THREADS = 4
 DISK_THREADS = 4
 OWN_LOOKUPS = 4
-SERIAL_BITS = 158
 
 
 def build_web(config: Config) -> WebClient:
@@ -220,21 +220,27 @@ def build_engine(
     metrics.add_source(engine.local_speech.readings)
     metrics.add_source(engine.transcripts.readings)
     if history is not None:
-        metrics.add_source(history.readings)
-        storage = engine.recorders.storage
-        history.delete_stored, history.find_stored = storage.delete, storage.find
-        storage.on_upload = history.uploading
-        history.live_legs = lambda: engine.legs
+        _connect_history(engine, history)
     metrics.add_source(agents.readings)
-    sip, rtc = SipLegs(engine), RtcLegs(engine)
-    engine.add_kind(sip)
-    engine.add_kind(rtc)
-    engine.add_kind(WhatsAppLegs(engine, sip, rtc))
-    websockets = WebSocketLegs(engine)
-    engine.add_kind(websockets)
-    engine.add_kind(MoqLegs(engine))
-    plane.set_fault_handlers(partial(_leg_fault, engine, websockets), _room_fault)
+    _add_kinds(engine)
     return engine
+
+
+def _connect_history(engine: Engine, history: History) -> None:
+    """Let the history follow recordings into buckets, and see the legs that there are."""
+    engine.metrics.add_source(history.readings)
+    storage = engine.recorders.storage
+    history.delete_stored, history.find_stored = storage.delete, storage.find
+    storage.on_upload = history.uploading
+    history.live_legs = lambda: engine.legs
+
+
+def _add_kinds(engine: Engine) -> None:
+    """Register every kind of leg, and what becomes of one that fails inside the plane."""
+    sip, rtc, websockets = SipLegs(engine), RtcLegs(engine), WebSocketLegs(engine)
+    for kind in (sip, rtc, WhatsAppLegs(engine, sip, rtc), websockets, MoqLegs(engine)):
+        engine.add_kind(kind)
+    engine.plane.set_fault_handlers(partial(_leg_fault, engine, websockets), _room_fault)
 
 
 def _new_dtls() -> DtlsContext:

@@ -56,7 +56,7 @@ class NameServers:
     def __init__(self, servers: Sequence[str] = ()) -> None:
         self._servers = [_Server(*split_name_server(server)) for server in servers]
         self._backend = dns.asyncbackend.get_backend("trio")
-        self._files: tuple[object, ...] = ()
+        self._files: tuple[object, ...] = ()  # unlike any stamps: the first look-up reads the files
         self._hosts: dict[str, tuple[str, ...]] = {}
         self._resolver = dns.asyncresolver.Resolver(configure=False)
 
@@ -222,7 +222,10 @@ def _host(name: dns.name.Name) -> str:
 
 
 def _rank(address: str) -> int:
-    """Tell addresses that can be reached from others; a connected UDP socket sends nothing."""
+    """Sort IPv4 first, then IPv6, then what this machine has no route to.
+
+    To connect a UDP socket asks the kernel for a route and sends nothing.
+    """
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     with socket.socket(family, socket.SOCK_DGRAM) as probe:
         try:

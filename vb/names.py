@@ -25,6 +25,7 @@ Resolve: TypeAlias = Callable[[str, int], Awaitable[Sequence[str]]]
 Key: TypeAlias = tuple[str, Kind]
 
 PATIENCE_S: Final = 8.0
+"""How long somebody waits for a name where the caller does not say."""
 KEPT_S: Final = 30.0
 """How long an answer is kept that does not say so itself."""
 LEAST_KEPT_S: Final = 1.0
@@ -37,6 +38,7 @@ PER_DOMAIN: Final = 8
 """Look-ups at a time for names that end alike: what one domain's name servers can hold up."""
 WAITING_PER_DOMAIN: Final = 32
 WAITING: Final = 256
+"""Names that wait their turn, of one domain and in all; further ones fail at once."""
 
 
 class NameNotFound(OSError):

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import datetime
+from typing import Final
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
+
+SERIAL_BITS: Final = 158
+"""Random bits of a serial number, to which one is added: it is positive, and with its sign no longer than
+20 octets (RFC 5280 §4.1.2.2)."""
 
 
 def make_certificate(

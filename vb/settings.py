@@ -1,4 +1,8 @@
-"""What settings are made of: their types, how text becomes a value, and how one is described."""
+"""What settings are made of: their types, how text becomes a value, and how one is described.
+
+Whatever is called `parse_` or `check_` raises ValueError for what cannot be used, in words that go behind the
+name of the setting.
+"""
 
 from __future__ import annotations
 
@@ -164,12 +168,20 @@ def check_domain(value: str) -> str:
 
 
 def check_edge(value: str) -> str:
-    """Accept a host name or address with a port."""
+    """Accept a host name or address with a port: an IPv6 address in brackets, without a zone."""
     host, colon, port = value.rpartition(":")
-    is_host = _HOST_NAME.fullmatch(host) or (host.startswith("[") and host.endswith("]"))
+    in_brackets = host.startswith("[") and host.endswith("]")
+    is_host = _is_ipv6(host[1:-1]) if in_brackets else is_host_name(host)
     if not (is_host and colon and port.isascii() and port.isdigit() and 0 < int(port) < 65_536):
         raise ValueError("must be host:port")
     return value
+
+
+def _is_ipv6(text: str) -> bool:
+    try:
+        return "%" not in text and bool(ipaddress.IPv6Address(text))
+    except ValueError:
+        return False
 
 
 def check_allow(value: tuple[str, ...]) -> tuple[str, ...]:

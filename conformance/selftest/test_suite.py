@@ -18,7 +18,7 @@ from conformance.peers.vsi import open_vsi
 from conformance.registry import Scenario, load_all
 from conformance.runner import Outcome, as_json, first_problem, judged, outcome_of
 from conformance.stalls import StallWatch, watching
-from conformance.targets import environment, read_bound, started
+from conformance.targets import ROOT, command, environment, read_bound, started
 from conformance.workers import from_line, run_parallel, to_line
 from conformance.world import World
 
@@ -139,6 +139,15 @@ def test_the_environment_is_fresh_and_settings_can_be_unset(tmp_path: Path) -> N
     assert "VB_FETCH_ALLOW" not in made
     assert made["SIP_PORT"] == "5099"
     assert "PYTHONPATH" not in made
+
+
+@pytest.mark.integration
+async def test_the_server_is_of_this_checkout_whoever_made_the_environment(tmp_path: Path) -> None:
+    env = {**environment(tmp_path, {}), "PYTHONVERBOSE": "1"}  # names each module that is loaded
+    ended = await trio.run_process(
+        [*command(), "--help"], env=env, cwd=ROOT, capture_stdout=True, capture_stderr=True
+    )
+    assert f"{ROOT}/vb/cli.py".encode() in ended.stderr
 
 
 @pytest.mark.integration

@@ -10,7 +10,7 @@ from contextlib import suppress
 import pytest
 import trio
 
-from vb.children.inside import write_while_owned
+from vb.children.inside import FAULT_STATUS, write_while_owned
 from vb.children.tasks.process import HelperProcess, launcher
 
 pytestmark = pytest.mark.integration
@@ -41,6 +41,16 @@ write_all(settle_in(5)[1], b"%d" % os.nice(0))
 """
 
 
+_THREAD_FAILS = """
+import threading
+from vb.children.inside import end_with_any_thread
+
+end_with_any_thread()
+threading.Thread(target=lambda: 1 / 0).start()
+threading.Event().wait()
+"""
+
+
 async def _output(process: HelperProcess) -> str:
     said = b""
     with trio.fail_after(WITHIN_S):
@@ -52,6 +62,14 @@ async def _output(process: HelperProcess) -> str:
 
 async def _said(*command: str) -> str:
     return await _output(await launcher([sys.executable, "-P", *command])())
+
+
+async def test_a_process_ends_with_the_first_of_its_threads_that_fails() -> None:
+    with trio.fail_after(WITHIN_S):
+        command = [sys.executable, "-c", _THREAD_FAILS]
+        ended = await trio.run_process(command, capture_stderr=True, check=False)
+    assert ended.returncode == FAULT_STATUS
+    assert b"ZeroDivisionError" in ended.stderr
 
 
 async def test_a_process_that_may_not_stand_back_works_all_the_same() -> None:

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.mixer.support import G722, OPUS, PCMU, Pcm, level, strength, to_ulaw, tone
-from vb.codecs.base import make_encoder
+from vb.codecs.base import CODECS, Codec, make_encoder
+from vb.mixer.facts import TABLES
 from vb.mixer.streams import RESTS_AFTER, StreamReceiver, opus_duration_ms
 
 
@@ -22,6 +23,17 @@ def joined(parts: list[tuple[int, Pcm]], samples: int) -> Pcm:
     for position, part in parts:
         pcm[position : position + part.size] = part
     return pcm
+
+
+@pytest.mark.parametrize("codec", CODECS.values(), ids=lambda codec: codec.name)
+def test_a_frame_of_every_codec_counts_as_20_ms(codec: Codec) -> None:
+    rate_hz = codec.pcm_rate_hz
+    payload = make_encoder(codec).encode(tone(400, rate_hz // 50, rate_hz=rate_hz))
+    assert StreamReceiver({96: codec}, rate_hz).length(96, payload) == rate_hz // 50
+
+
+def test_every_codec_that_is_coded_by_table_has_its_tables_in_the_plane() -> None:
+    assert {codec.name for codec in CODECS.values() if codec.tabled} == set(TABLES)
 
 
 def test_packets_are_decoded_in_order_whatever_order_they_come_in() -> None:

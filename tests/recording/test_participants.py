@@ -18,7 +18,7 @@ class Recording:
         self.legs = {name: self.floor.leg(name, self.room) for name in names}
         self.now = 0.0
         self.recorder = Recorder(channels=1, clock=lambda: self.now, rate_hz=16000, max_queued_slots=10_000)
-        self.room.mix.add_tap(self.recorder.mono)
+        self.room.mix.add_tap(self.recorder.sinks[0])
         self.participants = Participants(self.room, self.recorder)
 
     def run(self, ticks: int) -> None:

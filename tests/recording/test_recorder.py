@@ -135,7 +135,7 @@ def test_frames_far_ahead_of_the_clock_are_dropped_and_counted() -> None:
 
 def test_a_mono_recording_has_one_sink() -> None:
     rig = Rig(channels=1)
-    assert rig.recorder.mono is rig.recorder.left
+    assert len(rig.recorder.sinks) == 1
     rig.tick(1)
     rig.tick(2)
     assert rig.recorded() == [(1,), (2,)]
@@ -158,18 +158,18 @@ def test_pause_records_silence_of_the_same_length() -> None:
 def test_the_file_rate_is_that_of_the_first_frame_unless_given() -> None:
     clock = Clock()
     first = Recorder(channels=1, clock=clock)
-    first.mono.push(frame(1, 16000), 16000)
-    first.mono.push(frame(1, 8000), 8000)
+    first.sinks[0].push(frame(1, 16000), 16000)
+    first.sinks[0].push(frame(1, 8000), 8000)
     assert first.rate_hz == 16000
     given = Recorder(channels=1, clock=clock, rate_hz=48000)
-    given.mono.push(frame(1, 16000), 16000)
+    given.sinks[0].push(frame(1, 16000), 16000)
     assert given.rate_hz == 48000
 
 
 def test_pushed_frames_are_copied() -> None:
     rig = Rig(channels=1)
     reused = frame(5)
-    rig.recorder.mono.push(reused, 8000)
+    rig.recorder.sinks[0].push(reused, 8000)
     reused[:] = 0
     assert rig.recorded() == [(5,)]
 

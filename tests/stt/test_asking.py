@@ -13,6 +13,7 @@ from vb.config.providers import DeepgramConfig
 from vb.errors import BadRequest, InvalidField, Unavailable
 from vb.stt.asking import choose
 from vb.stt.base import Options, Provider
+from vb.stt.names import NAMES
 from vb.stt.tasks.providers import transcript_providers
 
 KEY = SecretStr("k-1")
@@ -25,6 +26,10 @@ def providers(config: Config | None = None) -> dict[str, Provider]:
 
 def ask(name: str, **options: Any) -> Provider:
     return choose(providers(), name, Options(api_key=KEY, **options))
+
+
+def test_requests_and_documents_know_each_provider_that_there_is() -> None:
+    assert (*providers(), "local") == NAMES
 
 
 def test_elevenlabs_is_the_default() -> None:

@@ -13,6 +13,7 @@ from vb.codecs.g711 import ALAW_TO_PCM, PCM_TO_ALAW, PCM_TO_ULAW, ULAW_TO_PCM
 from vb.codecs.pcm import Pcm, levels_of, pcm_bytes
 from vb.codecs.resample import RATES_HZ, StreamResampler
 from vb.media.conversion import RateConverter
+from vb.media.one_rate import OneRate
 from vb.mixer.frames import TICKS_PER_S
 
 Encoding = Literal["s16le", "ulaw", "alaw"]
@@ -83,23 +84,18 @@ class Ears:
 
     def __init__(self, rate_hz: int, block_ms: int, send: Callable[[Pcm], None]) -> None:
         near_hz = AudioFormat(rate_hz).near_hz
-        self._rate_hz = near_hz
+        self._rate = OneRate(near_hz)
         self._converter = RateConverter(near_hz, rate_hz) if near_hz != rate_hz else None
         self._frames_per_block = max(1, block_ms // FRAME_MS)
         self._send = send
         self._block: list[Pcm] = []
-        self._resampler: StreamResampler | None = None
 
     def push(self, frame: Pcm, rate_hz: int) -> None:
         """Take 20 ms."""
-        if rate_hz != self._rate_hz:
-            resampler = self._resampler
-            if resampler is None or resampler.kernel.from_hz != rate_hz:
-                resampler = self._resampler = StreamResampler(rate_hz, self._rate_hz)
-            frame = resampler.process(frame)
-        elif self._frames_per_block > 1:
-            frame = frame.copy()  # it is only lent
-        self._block.append(frame)
+        pcm = self._rate.convert(frame, rate_hz)
+        if pcm is frame and self._frames_per_block > 1:
+            pcm = frame.copy()  # it is only lent
+        self._block.append(pcm)
         if len(self._block) == self._frames_per_block:
             block = self._block[0] if len(self._block) == 1 else np.concatenate(self._block)
             self._block.clear()

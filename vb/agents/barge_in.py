@@ -29,29 +29,29 @@ class BargeIn:
     def __init__(self, ears: FrameSink, mouth: Mouth, speech_ms: int, interrupt: Callable[[], None]) -> None:
         self._ears = ears
         self._voice = VoiceActivity()
-        self._needed = max(1, -(-speech_ms // FRAME_MS))
+        self._needed_frames = max(1, -(-speech_ms // FRAME_MS))
         self._interrupt = interrupt
-        self._speech = self._gap = 0
-        self._agent = 0
+        self._speech_frames = self._gap_frames = 0
+        self._agent_frames = 0
         self._told = False
         mouth.on_said = self._said
 
     def _said(self, level: float) -> None:
         self._voice.spoke(level)
-        self._agent = ECHO_FRAMES
+        self._agent_frames = ECHO_FRAMES
 
     def push(self, frame: Pcm, rate_hz: int) -> None:
         """Take 20 ms."""
         self._ears.push(frame, rate_hz)
-        speaks = self._agent > 0
-        self._agent -= speaks
+        speaks = self._agent_frames > 0
+        self._agent_frames -= speaks
         if self._voice.judge(frame, agent_speaks=speaks):
-            self._speech += 1 + (self._gap if self._speech else 0)
-            self._gap = 0
+            self._speech_frames += 1 + (self._gap_frames if self._speech_frames else 0)
+            self._gap_frames = 0
         else:
-            self._gap += 1
-            if self._gap > BREATH_FRAMES:
-                self._speech, self._told = 0, False
-        if speaks and not self._told and self._speech >= self._needed:
+            self._gap_frames += 1
+            if self._gap_frames > BREATH_FRAMES:
+                self._speech_frames, self._told = 0, False
+        if speaks and not self._told and self._speech_frames >= self._needed_frames:
             self._told = True
             self._interrupt()

@@ -67,9 +67,12 @@ class ElevenLabsCodec(PlainCodec):
         self._options = options
 
     @property
+    def _socket_base(self) -> str:
+        return self._options.base_url.replace("http", "ws", 1)
+
+    @property
     def _socket_url(self) -> str:
-        base = self._options.base_url.replace("http", "ws", 1)
-        return f"{base}/v1/convai/conversation?agent_id={quote(self.agent_id, safe='')}"
+        return f"{self._socket_base}/v1/convai/conversation?agent_id={quote(self.agent_id, safe='')}"
 
     def prepare(self) -> HttpCall | None:
         """Ask for a signed URL, which opens private agents."""
@@ -89,7 +92,7 @@ class ElevenLabsCodec(PlainCodec):
         if not url:
             raise ProviderFailed("unknown", "elevenlabs: no signed URL in the answer")
         # The operator's server stands in for the real one wherever a base URL is set.
-        return Address(url, foreign=not url.startswith(self._options.base_url.replace("http", "ws", 1)))
+        return Address(url, foreign=not url.startswith(self._socket_base))
 
     def opened(self) -> Iterable[Message]:
         """Send the initiation data, for which the server may wait."""

@@ -214,7 +214,9 @@ def create_app(engine: EdgeEngine) -> Application:
     app = Application(engine)
     add_commands(app, app.runner, app.replies, app.address)
     add_calls(app, engine, app.replies)
-    _add_pages(app)
+    _add_documents(app)
+    _add_moq(app)
+    _add_sockets(app)
     add_pages(app, {"/moq": lambda: listener_origin(app.moq_listener(), request.host)})
     _add_error_handlers(app)
     for rule in app.url_map.iter_rules():
@@ -238,7 +240,9 @@ async def _answer_preflight(send: Send) -> None:
     await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
-def _add_pages(app: Application) -> None:
+def _add_documents(app: Application) -> None:
+    """Serve what tells of the server: whether it is well, its figures, and the documents of its API."""
+
     async def health() -> Response:
         return app.replies.json(200, {"status": "ok"})
 
@@ -275,6 +279,10 @@ def _add_pages(app: Application) -> None:
             path, endpoint=path, view_func=view, methods=["GET"], provide_automatic_options=False
         )
 
+
+def _add_moq(app: Application) -> None:
+    """Say where WebTransport is served, and that plain HTTP is not the way to open a session."""
+
     async def moq_listener() -> Response:
         return app.replies.json(200, listener_facts(app.moq_listener(), request.host))
 
@@ -299,6 +307,9 @@ def _add_pages(app: Application) -> None:
         provide_automatic_options=False,
     )
 
+
+def _add_sockets(app: Application) -> None:
+    """Answer requests at the paths of WebSockets that do not become one."""
     for route in SOCKETS:
         app.add_url_rule(
             route.path.replace("{", "<").replace("}", ">"),

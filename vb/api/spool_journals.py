@@ -6,6 +6,7 @@ lock on it, so that a journal without a lock belongs to a run that is gone.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
@@ -108,7 +109,7 @@ def _adopt(path: Path) -> int | None:
     ours = False
     try:
         if not stat.S_ISREG(os.fstat(fd).st_mode):
-            raise OSError(22, "not a regular file")
+            raise OSError(errno.EINVAL, "not a regular file")
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         ours = os.path.samestat(os.fstat(fd), os.stat(path, follow_symlinks=False))
     except (BlockingIOError, FileNotFoundError):

@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 import select
 import signal
+import threading
 from contextlib import suppress
 from typing import Final
 
 LOOK_EVERY_S: Final = 1.0
+FAULT_STATUS: Final = 3
+"""Exit status of a process one of whose threads failed."""
 
 
 def settle_in(niceness: int) -> tuple[int, int]:
@@ -30,6 +33,19 @@ def settle_in(niceness: int) -> tuple[int, int]:
     outgoing = os.dup(1)
     os.dup2(2, 1)  # whatever a library prints stays out of the messages
     return 0, outgoing
+
+
+def end_with_any_thread() -> None:
+    """Have the process end when one of its threads fails: without it the others would wait for ever.
+
+    The server starts another process; the trace goes to standard error, where the server reads it.
+    """
+    threading.excepthook = _end
+
+
+def _end(args: threading.ExceptHookArgs) -> None:
+    threading.__excepthook__(args)
+    os._exit(FAULT_STATUS)  # an exit by an exception would end this thread only
 
 
 def read_while_owned(pipe: int, size: int, parent: int) -> bytes:

@@ -208,7 +208,11 @@ def describe(
 
 
 def _waits(func: Callable[..., Awaitable[Any]]) -> bool:
-    """Say whether a coroutine function has an `await` of any kind; of anything else it is not known."""
+    """Say whether a coroutine function has an `await` of any kind; of anything else it is not known.
+
+    One that does not wait needs no shield against a client that leaves. No command has to say so itself, and
+    none can say it wrongly: Python makes a SEND of every `await`, also those of `async for` and `async with`.
+    """
     if not (inspect.isfunction(func) and inspect.iscoroutinefunction(func)):
         return True
     return any(step.opname == "SEND" for step in dis.get_instructions(func))

@@ -11,6 +11,7 @@ from vb.commands.views import RoomSttStart, Status, SttStart
 from vb.engine import Engine
 from vb.owner import Owner
 from vb.stt.base import Options
+from vb.stt.names import NAMES
 
 _MAX_MS = 3_600_000
 
@@ -24,9 +25,9 @@ class Transcribe(OwnerRef):
     partial: bool = Field(default=False, description="tell what may still change, too")
     provider: str | None = Field(
         default=None,
-        description="who listens; elevenlabs when absent",
+        description=f"who listens; {NAMES[0]} when absent",
         max_length=64,
-        json_schema_extra={"enum": ["elevenlabs", "deepgram", "deepgram_flux", "azure", "local"]},
+        json_schema_extra={"enum": [*NAMES]},
     )
     api_key: SecretStr = Field(
         default=SecretStr(""), description="key for the provider, else the server's", max_length=4096

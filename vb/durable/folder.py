@@ -22,6 +22,7 @@ from vb.durable.store import Record, Store, StoreBusy, StoreDamaged, salvage, se
 log = structlog.get_logger(__name__)
 
 MAX_FILES: Final = 256
+"""Processes that may share a folder: each has a file of its own."""
 
 
 @contextmanager
@@ -74,7 +75,7 @@ def open_own(directory: Path, name: str) -> tuple[Store, int]:
                 except StoreBusy:
                     continue
                 except OSError as error:
-                    if error.errno != errno.EINVAL:
+                    if error.errno != errno.EINVAL:  # this says that it is no file; others concern the folder
                         raise
                     damaged += 1
                     log.error("file of a queue cannot be read", file=path.name, problem=str(error))

@@ -45,6 +45,7 @@ WORK_MEM: Final = "64MB"
 AS_BYTES: Final[dict[str, Any]] = {"as_bytes": True}
 """Options of a statement that reads long binary values: else PostgreSQL would spell them out in digits."""
 CACHE_KIB: Final = 65_536
+"""Pages that each connection of SQLite may keep in memory."""
 _MIGRATION_LOCK: Final = 0x7662_0001
 """Of PostgreSQL's advisory locks: servers that start together take turns."""
 

@@ -20,7 +20,13 @@ from uuid import UUID
 import structlog
 
 from vb.children.framing import Garbage, Message, Splitter, fields_of
-from vb.children.inside import read_while_owned, resident_kb, settle_in, write_while_owned
+from vb.children.inside import (
+    end_with_any_thread,
+    read_while_owned,
+    resident_kb,
+    settle_in,
+    write_while_owned,
+)
 from vb.history.change import Change
 from vb.history.intake import Unkept
 from vb.history.keeper import TEND_EVERY_S, TEND_PAUSE_S, Keeper, Kept, tend
@@ -45,7 +51,6 @@ BUSY_S: Final = 120.0
 """A round that takes so long hangs: each of its statements is given up long before."""
 _READ_BYTES: Final = 262_144
 _GARBAGE_STATUS: Final = 2
-_FAULT_STATUS: Final = 3
 
 Job = tuple[Kind | None, int, list[Change], dict[str, Any]]
 """None for the end of the pipe, with the changes that belong to no message yet."""
@@ -206,16 +211,10 @@ def _text(value: object) -> object:
     return value if isinstance(value, bool | int | float | None) else str(value)[:8_192]
 
 
-def _end_by_fault(args: threading.ExceptHookArgs) -> None:
-    """End the process because one of its threads did: the server starts another."""
-    threading.__excepthook__(args)
-    os._exit(_FAULT_STATUS)
-
-
 def main() -> NoReturn:
     """Serve standard input and output as messages until input ends."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # whoever stops all of a service stops the server first
-    threading.excepthook = _end_by_fault
+    end_with_any_thread()
     program = Program(*settle_in(NICENESS))
     structlog.configure(processors=[structlog.processors.format_exc_info, program.say])
     program.run()

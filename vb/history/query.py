@@ -11,7 +11,7 @@ import hashlib
 import json
 import re
 import struct
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import astuple, dataclass, field
 from datetime import UTC, date, datetime
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
@@ -43,7 +43,6 @@ SORTS: Final[dict[str, SortField]] = {
     "duration": "duration",
     "billedDuration": "duration",
 }
-Pairs = Sequence[tuple[str, str]]
 T = TypeVar("T")
 
 _DURATION: Final = re.compile(DURATION_PATTERN)

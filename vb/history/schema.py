@@ -25,6 +25,7 @@ from sqlalchemy import (
 from sqlalchemy.types import UserDefinedType
 
 KEY_BITS: Final = 8
+"""A call's key is the µs of its creation, with so many bits of a hash below: keys sort by time."""
 MAX_CREATED_US: Final = (1 << 63 - KEY_BITS) - 1
 DAY_US: Final = 86_400_000_000
 OPEN: Final = -1

@@ -22,7 +22,9 @@ MAX_COMMON: Final = 1_000
 MAX_AT_ONCE: Final = 50
 PROBES: Final = 100
 PROBE_CALLS: Final = 40
+"""The sample: so many calls in a row from each of so many places."""
 MIN_HITS: Final = 5
+"""A word that fewer of its calls have was met by chance."""
 MAX_MARK: Final = (1 << 31) - 1
 LIMIT_MS: Final = 60_000
 """Nobody waits for these statements, and nobody is held up by them."""

@@ -8,11 +8,11 @@ import structlog
 import trio
 
 from vb.channels import Channel
-from vb.codecs.resample import StreamResampler
 from vb.errors import BadRequest, Conflict
 from vb.events.speech import AmdBeep, AmdResult
 from vb.legs.leg import Leg
 from vb.legs.requests import AmdParams
+from vb.media.one_rate import OneRate
 from vb.mixer.frames import Pcm
 from vb.slots import SlotsClosed
 from vb.speech import amd
@@ -31,17 +31,15 @@ class _Ear:
 
     def __init__(self, name: str) -> None:
         self.frames: Channel[tuple[Pcm, int]] = Channel(WAITING_FRAMES, overflow="drop_oldest", name=name)
-        self._resampler = StreamResampler(RATE_HZ, RATE_HZ)
+        self._rate = OneRate(RATE_HZ)
 
     def push(self, frame: Pcm, rate_hz: int) -> None:
         """Take 20 ms from the mixer."""
         self.frames.put((frame.copy(), rate_hz))
 
     def convert(self, frame: Pcm, rate_hz: int) -> Pcm:
-        """Return a frame at the analysis's rate; the leg's rate changes as it moves between rooms."""
-        if rate_hz != self._resampler.kernel.from_hz:
-            self._resampler = StreamResampler(rate_hz, RATE_HZ)
-        return self._resampler.process(frame)
+        """Return a frame at the analysis's rate."""
+        return self._rate.convert(frame, rate_hz)
 
 
 def amd_parameters(p: AmdParams) -> AmdParameters:

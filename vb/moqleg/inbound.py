@@ -15,7 +15,7 @@ from vb.moqleg.request import read_moq_request
 from vb.moqleg.talk import Talk
 from vb.quic.session import Receiver, Refusal, Request, Session
 from vb.web.hooks import make_hook
-from vb.wsleg.asked import check_asked_leg, join_room, open_room
+from vb.wsleg.asked import check_asked_leg
 from vb.wsleg.losses import Losses
 from vb.wsleg.request import AskedLeg, kept_headers
 
@@ -67,10 +67,10 @@ async def _run(kind: MoqLegs, asked: AskedLeg, headers: dict[str, str], talk: Ta
 
     def announce() -> None:
         engine.legs.admit(leg)
-        open_room(engine, asked.room_id, leg)
+        engine.rooms.prepare(asked.room_id, leg.app_id)
         leg.connect()
         if not leg.ended:
-            join_room(engine, asked.room_id, leg)
+            engine.rooms.join_asked(leg, asked.room_id)
 
     try:
         await leg.serve(announce)

@@ -30,6 +30,7 @@ from vb.quic.invariants import CONNECTION_ID_BYTES, Heading
 RESET_TOKEN_BYTES: Final = 16
 _LEAST_RESET_BYTES: Final = 21
 _MOST_RESET_BYTES: Final = 41
+"""A reset is shorter than what it answers, or two servers could go on for ever (RFC 9000 §10.3, §10.3.3)."""
 _MAX_DATAGRAM_BYTES: Final = 1200
 _CLOSE_CAPACITY: Final = 25
 

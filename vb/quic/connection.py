@@ -321,7 +321,7 @@ class Connection:
         answer: Receiver | Refusal
         try:
             answer = self._hooks.accept(request, session)
-        except Exception:
+        except Exception:  # the boundary of a request: the connection goes on
             log.exception("a request for a session failed")
             self._hooks.fault()
             answer = Refusal(500, "internal error")

@@ -165,7 +165,7 @@ class Endpoint:
             return
         try:
             self._take_stranger(heading, data, source, now)
-        except Exception:
+        except Exception:  # the boundary of a datagram: whoever sent it has no connection to lose
             log.exception("the datagram of a stranger failed")
             self._count_fault("connection")
 
@@ -373,7 +373,7 @@ class Endpoint:
         """Do something for a connection; a fault ends it alone."""
         try:
             return call()
-        except Exception:
+        except Exception:  # the boundary of a connection: the endpoint and all others go on
             log.exception("a connection failed")
             self._count_fault("connection")
         connection.failure = "fault"

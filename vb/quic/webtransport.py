@@ -215,7 +215,7 @@ class WebTransportSession:
         if receiver is not None:
             try:
                 receiver.closed(code, reason)
-            except Exception:
+            except Exception:  # the boundary of a session: whoever serves it ends with it
                 log.exception("the receiver of a session failed")
                 self._failed()
 
@@ -225,7 +225,7 @@ class WebTransportSession:
             return
         try:
             call(self._receiver)
-        except Exception:
+        except Exception:  # the boundary of a session, as in `end`
             log.exception("the receiver of a session failed")
             self._failed()
             self.close(FAULT_CODE, "internal error")

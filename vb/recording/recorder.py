@@ -71,7 +71,11 @@ class Recorder:
         channels: how many there are at first: 1, or 2 for left and right.
         clock: monotonic seconds.
         rate_hz: rate of the file; None takes the first frame's.
-        max_queued_slots: how far the writer may fall behind.
+        max_queued_slots: how far the writer may fall behind, in slots of 20 ms.
+
+    Attributes:
+        sinks: one for each channel; of left and right the first takes what the leg says, the second what it
+            hears.
     """
 
     def __init__(
@@ -99,21 +103,6 @@ class Recorder:
         self._open: list[Chunk | None] = [None] * channels
         self._pushed = 0
         self._opened_at = 0.0
-
-    @property
-    def left(self) -> ChannelSink:
-        """What the leg says; the only channel of a mono recording."""
-        return self.sinks[0]
-
-    @property
-    def right(self) -> ChannelSink:
-        """What the leg hears."""
-        return self.sinks[1]
-
-    @property
-    def mono(self) -> ChannelSink:
-        """The only channel of a mono recording."""
-        return self.sinks[0]
 
     def add_channel(self) -> ChannelSink:
         """Return the sink of one more channel, which is silent up to now. Call it on the pushing thread."""

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 
 import structlog
 import trio
 
 from vb.choices import MIXING_RATES_HZ, MIXING_RATES_TEXT
-from vb.errors import BadRequest, Conflict, NotFound
+from vb.errors import BadRequest, Conflict, NotFound, VbError
 from vb.events.bus import EventBus
 from vb.events.hooks import Hook, HookTable
 from vb.events.room import RoomCreated, RoomDeleted
@@ -191,6 +191,24 @@ class Rooms(Table[Room]):
         log.exception("room failed", room_id=room.id)
 
     # -- members -------------------------------------------------------------------------------------------
+
+    def prepare(self, room_id: str | None, app_id: str | None) -> None:
+        """Make the room that was asked for with a leg, if one was and it is missing.
+
+        One that is being deleted is left to `join_asked`: it may be gone by then.
+        """
+        if room_id and room_id not in self:
+            with suppress(Conflict):
+                self.open(room_id, app_id=app_id)
+
+    def join_asked(self, leg: Leg, room_id: str | None) -> None:
+        """Let a leg join the room that was asked for with it, if any; if it cannot it goes on alone."""
+        if not room_id:
+            return
+        try:
+            self.join(leg, room_id)
+        except VbError as exc:
+            log.info("leg cannot join its room", leg_id=leg.id, problem=exc.message)
 
     def join(self, leg: Leg, room_id: str, role: str | None = None) -> None:
         """Let a leg join a room, which is created when it does not exist; nothing happens to an ended leg.

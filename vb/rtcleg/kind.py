@@ -44,6 +44,7 @@ AUTO: Final = "auto"
 _LOOKUPS_AT_ONCE: Final = 4
 _HIGHEST_PREFERENCE: Final = 65_535
 _SECOND_PREFERENCE: Final = 32_767
+"""Local preferences of the first address of either family; further ones follow below (RFC 8445 §5.1.2.1)."""
 
 
 class RtcLegs:

@@ -20,6 +20,9 @@ AUTHORIZATIONS = frozenset({"authorization", "proxy-authorization"})
 MAX_ATTEMPTS = 4
 """How often one request is sent again because of a challenge: two proxies, the callee, one stale nonce."""
 _MAX_KNOWN = 16
+"""Realms and nonces of one set of credentials that are remembered; peers choose how many they name."""
+_MAX_CHALLENGES = 8
+"""Of one response; more are left unread."""
 _HEADERS = {401: ("WWW-Authenticate", "Authorization"), 407: ("Proxy-Authenticate", "Proxy-Authorization")}
 
 
@@ -183,7 +186,7 @@ class DigestClient:
 
 def _challenges(values: Sequence[str]) -> list[Challenge]:
     found = []
-    for value in values[:8]:
+    for value in values[:_MAX_CHALLENGES]:
         try:
             found.append(parse_challenge(value))
         except SipParseError:

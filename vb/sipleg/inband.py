@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import Final
 
 from vb.channels import Channel
-from vb.codecs.resample import StreamResampler
 from vb.log import StrangersLog
+from vb.media.one_rate import OneRate
 from vb.mixer.frames import Pcm
 from vb.mixer.port import Port
 from vb.speech.inband_dtmf import RATE_HZ, InbandDtmfDetector
@@ -15,6 +15,7 @@ from vb.speech.inband_dtmf import RATE_HZ, InbandDtmfDetector
 strangers = StrangersLog(__name__)
 
 DIGITS: Final = 32
+"""Digits that wait to be told; a hand presses far fewer before the task has its turn."""
 
 
 class _Ear:
@@ -23,15 +24,11 @@ class _Ear:
     def __init__(self) -> None:
         self.digits: Channel[str] = Channel(DIGITS, overflow="drop_newest", name="inband digits")
         self._detector = InbandDtmfDetector()
-        self._resampler: StreamResampler | None = None
-        self._rate_hz = RATE_HZ
+        self._rate = OneRate(RATE_HZ)
 
     def push(self, frame: Pcm, rate_hz: int) -> None:
         """Listen to 20 ms."""
-        if rate_hz != self._rate_hz:
-            self._rate_hz = rate_hz
-            self._resampler = StreamResampler(rate_hz, RATE_HZ) if rate_hz != RATE_HZ else None
-        digit = self._detector.feed(frame if self._resampler is None else self._resampler.process(frame))
+        digit = self._detector.feed(self._rate.convert(frame, rate_hz))
         if digit is not None:
             self.digits.put(digit)
 

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-import structlog
 import trio
 
 from vb.codecs.base import Codec, find_codec
-from vb.errors import BadRequest, Conflict, Unavailable, VbError
+from vb.errors import BadRequest, Unavailable
 from vb.events.hooks import Hook
 from vb.events.leg import LegRinging
 from vb.ids import check_id
@@ -31,8 +29,6 @@ from vb.web.hooks import make_hook
 
 if TYPE_CHECKING:
     from vb.sipleg.kind import SipLegs
-
-log = structlog.get_logger(__name__)
 
 
 async def create_call(sip: SipLegs, request: CreateLeg) -> SipLeg:
@@ -192,19 +188,13 @@ class OutgoingCall:
 
                 def announce() -> None:
                     engine.legs.admit(leg)
-                    self._open_room()
+                    engine.rooms.prepare(request.room_id, request.app_id)
                     leg.publish(self._ringing(leg))
                     task_status.started(leg)
 
                 await leg.serve(announce)
         except MediaUnavailable as exc:
             raise Unavailable(str(exc)) from None
-
-    def _open_room(self) -> None:
-        room_id, rooms = self.request.room_id, self.sip.engine.rooms
-        if room_id and room_id not in rooms:
-            with suppress(Conflict):  # it is being deleted; the join makes it anew
-                rooms.open(room_id, app_id=self.request.app_id)
 
     @property
     def _leg_type(self) -> Callable[..., SipLeg]:
@@ -222,13 +212,10 @@ class OutgoingCall:
 
     def _join(self, leg: SipLeg) -> None:
         rooms = self.sip.engine.rooms
-        try:
-            if self.request.room_id:
-                rooms.join(leg, self.request.room_id)
-            elif self.room is not None:
-                rooms.join_live(leg, self.room)
-        except VbError as exc:  # the room is being deleted: the call goes on alone
-            log.info("leg cannot join its room", leg_id=leg.id, problem=exc.message)
+        if self.request.room_id or self.room is None:
+            rooms.join_asked(leg, self.request.room_id)
+        else:
+            rooms.join_live(leg, self.room)
 
     def _ringing(self, leg: SipLeg) -> LegRinging:
         return LegRinging(

@@ -29,6 +29,7 @@ MAX_TWIST: Final = 8.0
 """Greatest ratio of the two tones' powers, 9 dB."""
 FRAMES_ON: Final = 2
 FRAMES_OFF: Final = 2
+"""Frames of 20 ms in a row that begin and end a digit."""
 
 
 def _basis() -> NDArray[np.float64]:

@@ -8,7 +8,9 @@ from ipaddress import IPv6Address, ip_address
 from typing import Final
 from urllib.parse import urlsplit
 
-_DEFAULT_PORTS: Final = {"http": 80, "https": 443}
+from vb.web.policy import DEFAULT_PORTS, authority_of
+
+_SCHEMES: Final = ("http", "https")
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,253}")
 _PATH = re.compile(r"[A-Za-z0-9._~/-]*")
 
@@ -32,8 +34,7 @@ class Endpoint:
     @property
     def authority(self) -> str:
         """The value of the Host header."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return host if self.port == _DEFAULT_PORTS[self.scheme] else f"{host}:{self.port}"
+        return authority_of(self.scheme, self.host, self.port)
 
     def __str__(self) -> str:
         return f"{self.scheme}://{self.authority}{self.path}"
@@ -53,13 +54,13 @@ def parse_endpoint(url: str) -> Endpoint:
     except ValueError:
         raise ValueError("must be an http or https URL") from None
     known = ":" in host or _NAME.fullmatch(host)
-    if parts.scheme not in _DEFAULT_PORTS or not known or not url.isprintable() or " " in url or port == 0:
+    if parts.scheme not in _SCHEMES or not known or not url.isprintable() or " " in url or port == 0:
         raise ValueError("must be an http or https URL")
     if parts.query or parts.fragment or parts.username is not None:
         raise ValueError("must have no query, fragment or credentials")
     if not _PATH.fullmatch(parts.path):
         raise ValueError("must have a plain path")
-    return Endpoint(parts.scheme, host, port or _DEFAULT_PORTS[parts.scheme], parts.path.rstrip("/"))
+    return Endpoint(parts.scheme, host, port or DEFAULT_PORTS[parts.scheme], parts.path.rstrip("/"))
 
 
 def check_endpoint(url: str, *, allow_insecure: bool) -> str:

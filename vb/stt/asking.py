@@ -8,8 +8,8 @@ from typing import Final
 
 from vb.errors import InvalidField, Unavailable
 from vb.stt.base import Options, Provider
+from vb.stt.names import NAMES
 
-DEFAULT_PROVIDER: Final = "elevenlabs"
 _LANGUAGE: Final = re.compile(r"(?:[A-Za-z0-9]{1,8}(?:-[A-Za-z0-9]{1,8}){0,4})?")
 _MODEL: Final = re.compile(r"[A-Za-z0-9._:/@-]{0,128}")
 _NAMES: Final = {"endpointing_ms": "endpointing"}
@@ -35,7 +35,7 @@ def choose(providers: Mapping[str, Provider], name: str, options: Options) -> Pr
         NotAvailable: it is not installed.
         BadRequest: it can never do what is asked.
     """
-    name = name or DEFAULT_PROVIDER
+    name = name or NAMES[0]
     key = options.api_key.get_secret_value()
     provider = providers.get(name)
     if provider is None:

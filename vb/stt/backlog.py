@@ -15,7 +15,7 @@ from typing import Final
 import numpy as np
 
 from vb.codecs.pcm import Pcm
-from vb.codecs.resample import StreamResampler
+from vb.media.one_rate import OneRate
 from vb.stt.base import RATE_HZ
 
 FRAME_MS: Final = 20
@@ -58,7 +58,7 @@ class Backlog:
         self._again_samples = 0
         self._sent: deque[Pcm] = deque()
         self._sent_samples = 0
-        self._resampler = StreamResampler(RATE_HZ, RATE_HZ)
+        self._rate = OneRate(RATE_HZ)
         self.position_samples = 0
         self.dropped_frames = 0
         self.open = True
@@ -142,15 +142,10 @@ class Backlog:
         self.position_samples += samples
 
     def _convert(self, count: int) -> Pcm:
-        """Return the oldest frames at the rate of providers; the leg's rate changes between rooms."""
+        """Return the oldest frames at the rate of providers, those of one rate all at once."""
         taken = [self._frames.popleft() for _ in range(count)]
         rate_hz = taken[0][1]
         if all(rate == rate_hz for _, rate in taken):
             joined = taken[0][0] if count == 1 else np.concatenate([pcm for pcm, _ in taken])
-            return self._process(joined, rate_hz)
-        return np.concatenate([self._process(pcm, rate) for pcm, rate in taken])
-
-    def _process(self, pcm: Pcm, rate_hz: int) -> Pcm:
-        if rate_hz != self._resampler.kernel.from_hz:
-            self._resampler = StreamResampler(rate_hz, RATE_HZ)
-        return self._resampler.process(pcm)
+            return self._rate.convert(joined, rate_hz)
+        return np.concatenate([self._rate.convert(pcm, rate) for pcm, rate in taken])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import time
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
@@ -13,7 +12,7 @@ import trio
 
 from vb.codecs.base import OPUS
 from vb.codecs.opus import opus_available
-from vb.errors import Conflict, InvalidField, NotAvailable, Unavailable, VbError
+from vb.errors import InvalidField, NotAvailable, Unavailable, VbError
 from vb.events.hooks import Hook
 from vb.events.leg import LegRinging
 from vb.ids import check_id
@@ -152,7 +151,7 @@ class OutgoingCall:
 
             def announce() -> None:
                 engine.legs.admit(leg)
-                self._open_room()
+                engine.rooms.prepare(request.room_id, request.app_id)
                 leg.publish(
                     LegRinging(
                         leg_id=leg.id,
@@ -168,24 +167,13 @@ class OutgoingCall:
 
             await leg.serve(announce)
 
-    def _open_room(self) -> None:
-        room_id, rooms = self.request.room_id, self.kind.engine.rooms
-        if room_id and room_id not in rooms:
-            with suppress(Conflict):  # it is being deleted; the join makes it anew
-                rooms.open(room_id, app_id=self.request.app_id)
-
     def _connected(self, leg: WhatsAppLeg) -> None:
         self.ticket.answered(trio.current_time(), time.time())
         if self.amd is not None and not leg.ended:
             start_amd(leg, self.amd)
 
     def _join(self, leg: WhatsAppLeg) -> None:
-        if not self.request.room_id:
-            return
-        try:
-            self.kind.engine.rooms.join(leg, self.request.room_id)
-        except VbError as exc:  # the room is being deleted: the call goes on alone
-            log.info("leg cannot join its room", leg_id=leg.id, problem=exc.message)
+        self.kind.engine.rooms.join_asked(leg, self.request.room_id)
 
     async def place(self, leg: WhatsAppLeg) -> SipCall | None:
         """Send the INVITE once all candidates are there; None if the leg has ended by then.

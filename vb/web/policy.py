@@ -23,7 +23,7 @@ MAX_URL_CHARS: Final = 8192
 _MAX_HOST_CHARS: Final = 253
 HTTP: Final = frozenset({"http", "https"})
 WEBSOCKET: Final = frozenset({"ws", "wss"})
-_DEFAULT_PORTS: Final = {"http": 80, "https": 443, "ws": 80, "wss": 443}
+DEFAULT_PORTS: Final = {"http": 80, "https": 443, "ws": 80, "wss": 443}
 _VERBS: Final = {HTTP: "fetched", WEBSOCKET: "connected to"}
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f]")
 _NOT_IN_AUTHORITY = re.compile(r"[ \\]")
@@ -60,6 +60,20 @@ def is_public(address: IpAddress) -> bool:
     return address in _GLOBAL_UNICAST_V6 and not any(address in network for network in _NOT_PUBLIC_V6)
 
 
+def authority_of(scheme: str, host: str, port: int) -> str:
+    """Return the value of the Host header: the port is named only if the scheme has another.
+
+    Args:
+        scheme: one of `DEFAULT_PORTS`.
+        host: name or address, without brackets.
+        port: TCP port.
+
+    Spec: RFC 9110 §7.2.
+    """
+    host = f"[{host}]" if ":" in host else host
+    return host if port == DEFAULT_PORTS[scheme] else f"{host}:{port}"
+
+
 @dataclass(frozen=True, slots=True)
 class UrlTarget:
     """A URL taken apart: what to resolve, what to judge and what to ask the server for.
@@ -78,8 +92,7 @@ class UrlTarget:
     @property
     def authority(self) -> str:
         """The value of the Host header."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return host if self.port == _DEFAULT_PORTS[self.scheme] else f"{host}:{self.port}"
+        return authority_of(self.scheme, self.host, self.port)
 
     @property
     def path(self) -> str:
@@ -147,7 +160,7 @@ def parse_url(url: str, *, schemes: frozenset[str] = HTTP) -> UrlTarget:
     return UrlTarget(
         scheme=parts.scheme,
         host=host,
-        port=port if port is not None else _DEFAULT_PORTS[parts.scheme],
+        port=port if port is not None else DEFAULT_PORTS[parts.scheme],
         selector=selector,
         address=address,
         credentials=credentials,

@@ -10,18 +10,21 @@ from typing import Final
 
 import numpy as np
 
+from vb.codecs.pcm import VOICED_RMS, level_of
 from vb.codecs.resample import StreamResampler
 from vb.mixer.frames import TICKS_PER_S, Pcm
 from vb.wsleg.wire import SAMPLE_BYTES
 
 CAPACITY_MS: Final = 1000
 FRAME_MS: Final = 1000 // TICKS_PER_S
-QUIET_RMS: Final = 300.0
+QUIET_RMS: Final = VOICED_RMS
+"""What is fainter may be played twice or left out."""
 MAX_CONCEALED: Final = 2
 """Frames that stand in for missing audio, each fainter; then there is silence."""
 UNDERFLOW_TICKS: Final = 5
 """A shorter pause is audio that came too late; a longer one is a program that has nothing to say."""
 _FADE: Final = 0.5
+"""What each frame that stands in is multiplied by, against the one before."""
 
 
 class AudioIn:
@@ -96,7 +99,7 @@ class AudioIn:
         """Play a frame: once, or twice to hold back more, or not at all to hold back less."""
         size, self._last = self._frame_bytes, frame
         off = left - self._lead_bytes
-        if (off < -size or off > size) and _rms(frame) < QUIET_RMS:
+        if (off < -size or off > size) and level_of(frame) < QUIET_RMS:
             if off < 0:
                 return frame  # it stays, and is played again
             del self._held[:size]
@@ -112,8 +115,3 @@ class AudioIn:
             return None
         frame: Pcm = (self._last * _FADE**self._dry).astype(np.int16)
         return frame
-
-
-def _rms(frame: Pcm) -> float:
-    samples = frame.astype(np.float32)
-    return float(np.sqrt(np.dot(samples, samples) / frame.size))

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Final
 
 from vb.codecs.pcm import pcm_bytes
-from vb.codecs.resample import StreamResampler
+from vb.media.one_rate import OneRate
 from vb.mixer.frames import Pcm
 from vb.web.message import Message
 from vb.wsleg.audio_in import FRAME_MS
@@ -15,6 +15,7 @@ from vb.wsleg.socket import MediaSocket, Outbox
 from vb.wsleg.wire import WireFormat, audio_message
 
 _REMEMBERED: Final = 64
+"""Different frames of a mix that are kept; those of a tick that is over are never asked for again."""
 
 
 class AudioOut:
@@ -38,24 +39,18 @@ class AudioOut:
         losses: Losses,
         wanted: Callable[[], bool],
     ) -> None:
-        self._rate_hz = rate_hz
+        self._rate = OneRate(rate_hz)
         self._wire_format: WireFormat = wire_format
         self._socket = socket
         self._outbox = outbox
         self._losses = losses
         self._wanted = wanted
-        self._resampler: StreamResampler | None = None
 
     def push(self, frame: Pcm, rate_hz: int) -> None:
         """Send 20 ms on, at the program's rate."""
         if not self._wanted():
             return
-        if rate_hz != self._rate_hz:
-            resampler = self._resampler
-            if resampler is None or resampler.kernel.from_hz != rate_hz:
-                resampler = self._resampler = StreamResampler(rate_hz, self._rate_hz)
-            frame = resampler.process(frame)
-        message = audio_message(pcm_bytes(frame), self._wire_format)
+        message = audio_message(pcm_bytes(self._rate.convert(frame, rate_hz)), self._wire_format)
         if self._socket.put(self._socket.frame(message)):
             self._outbox.add(self._socket)
         else:

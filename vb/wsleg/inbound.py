@@ -12,7 +12,7 @@ from vb.log import StrangersLog
 from vb.mixer.columns import PlaneFull
 from vb.web.hooks import make_hook
 from vb.web.message import TRY_AGAIN
-from vb.wsleg.asked import check_asked_leg, join_room, open_room
+from vb.wsleg.asked import check_asked_leg
 from vb.wsleg.leg import AudioOptions, WebSocketLeg
 from vb.wsleg.request import LegRequest, UpgradeRequest, kept_headers, read_leg_request
 from vb.wsleg.socket import MediaSocket
@@ -94,7 +94,7 @@ async def _run(kind: WebSocketLegs, request: UpgradeRequest, socket: MediaSocket
         app_id=wanted.app_id or None,
         now=trio.current_time(),
         speech_detection=engine.config.speech.detection,
-        on_connected=lambda leg: join_room(engine, wanted.room_id, leg),
+        on_connected=lambda leg: engine.rooms.join_asked(leg, wanted.room_id),
     )
     leg.headers = kept_headers(request.headers, authorization=not engine.config.http.api_tokens)
     if hook is not None:
@@ -102,7 +102,7 @@ async def _run(kind: WebSocketLegs, request: UpgradeRequest, socket: MediaSocket
 
     def announce() -> None:
         engine.legs.admit(leg)
-        open_room(engine, wanted.room_id, leg)
+        engine.rooms.prepare(wanted.room_id, leg.app_id)
         leg.publish(
             LegRinging(
                 leg_id=leg.id, app_id=leg.app_id, leg_type=leg.type, sip_headers=dict(leg.headers) or None

@@ -23,7 +23,6 @@ from vb.web.hooks import make_hook
 from vb.web.policy import WEBSOCKET, UrlTarget
 from vb.web.tasks.websocket import WebSocket, connect_websocket
 from vb.web.websocket import Opening
-from vb.wsleg.asked import join_room
 from vb.wsleg.client import PACE, ClientSocket
 from vb.wsleg.leg import AudioOptions, WebSocketLeg
 from vb.wsleg.request import shown_headers
@@ -207,4 +206,4 @@ class _Call:
 
     def _connected(self, leg: WebSocketLeg) -> None:
         self.ticket.answered(trio.current_time(), time.time())
-        join_room(self.kind.engine, self.request.room_id or "", leg)
+        self.kind.engine.rooms.join_asked(leg, self.request.room_id)

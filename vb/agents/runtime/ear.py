@@ -7,8 +7,14 @@ from typing import Final
 from vb.codecs.pcm import VOICED_RMS, Pcm, level_of
 
 _RISE: Final = 1.001
+"""What the noise floor is multiplied by in 20 ms of something louder: it doubles in 14 s."""
 _FALL: Final = 0.9
+"""What is left in 20 ms of how far the floor is above something quieter."""
+_LEAST_FLOOR: Final = 10.0
+_MOST_FLOOR: Final = 2000.0
+"""Between these the floor stays; nobody could speak over a higher one."""
 _ABOVE_FLOOR: Final = 3.0
+"""How much louder than the floor a voice is, 9.5 dB."""
 _WHILE_SPEAKING: Final = 1.6
 """How much louder the user must be while the agent speaks."""
 _ECHO: Final = 0.15
@@ -44,7 +50,7 @@ class VoiceActivity:
         rms = level_of(frame[frame.size // 2 :])
         self._own *= _ECHO_FADES
         self._floor = min(self._floor * _RISE, rms) if rms > self._floor else self._floor * _FALL + rms * 0.1
-        self._floor = min(max(self._floor, 10.0), 2000.0)
+        self._floor = min(max(self._floor, _LEAST_FLOOR), _MOST_FLOOR)
         threshold = max(VOICED_RMS, self._floor * _ABOVE_FLOOR)
         self.above_echo = rms > self._own * _ECHO
         return self.above_echo and rms > threshold * (_WHILE_SPEAKING if agent_speaks else 1.0)

@@ -19,11 +19,11 @@ import trio
 from vb.agents.runtime.ear import VoiceActivity
 from vb.blocking import Bell
 from vb.codecs.pcm import Pcm
-from vb.codecs.resample import StreamResampler
 from vb.local_speech.rows import MAX_ROWS
 from vb.local_speech.segments import FRAME_SAMPLES, RATE_HZ
 from vb.local_speech.tasks.speech import LocalSpeech
 from vb.local_speech.tasks.watch import Watch
+from vb.media.one_rate import OneRate
 from vb.metrics import Reading
 from vb.providers.failure import ProviderFailed
 
@@ -98,7 +98,7 @@ class Ear:
         self._watching = watching
         self._voiced = voiced
         self._kept: deque[Pcm] = deque(maxlen=round(keep_s / TICK_S))
-        self._resampler: StreamResampler | None = None
+        self._rate = OneRate(RATE_HZ)
         self._rest = np.zeros(0, np.int16)
         self._loud = self._above_echo = self._speaking = False
         self._before = 0
@@ -122,12 +122,8 @@ class Ear:
                 self._cut(pcm, now, loud=loud)
 
     def _convert(self, frame: Pcm, rate_hz: int) -> Pcm:
-        if rate_hz == RATE_HZ:
-            return frame.copy()  # it is only lent
-        resampler = self._resampler
-        if resampler is None or resampler.kernel.from_hz != rate_hz:
-            resampler = self._resampler = StreamResampler(rate_hz, RATE_HZ)
-        return resampler.process(frame)
+        pcm = self._rate.convert(frame, rate_hz)
+        return frame.copy() if pcm is frame else pcm  # it is only lent
 
     def _cut(self, pcm: Pcm, now: float, *, loud: bool) -> None:
         self._loud |= loud

@@ -10,8 +10,10 @@ from numpy.typing import NDArray
 from vb.codecs.pcm import Pcm
 
 _QUIET_RMS: Final = 60.0
+"""No noise counts as fainter: on a silent line each crackle would be speech."""
 _FALL: Final = 0.2
 _RISE: Final = 0.005
+"""Part of the way to a quieter or a louder frame that the noise goes: speech must not become noise."""
 _MARGIN_DB: Final = 9.0
 """How far speech lies above the noise where both are equally likely."""
 _SLOPE_DB: Final = 2.0

@@ -22,8 +22,10 @@ from vb.local_speech.engines.base import EngineFailed, Written
 from vb.local_speech.mel import BANDS, log_mel
 
 _WINDOW_FRAMES: Final = 3000
+"""What the model reads at most, in frames of 10 ms."""
 _LEAST_FRAMES: Final = 500
 _EMPTY_FRAMES: Final = 300
+"""Part of a window takes less time. The model was trained on whole ones: at least so much, so much empty."""
 _TOKENS_PER_S: Final = 6
 _TOKENS_MORE: Final = 12
 """Nobody says more than this in an utterance; who says everything twice is stopped by it."""
@@ -40,6 +42,7 @@ _REPEATED: Final = 2.4
 """Text that compresses better than this says one thing again and again."""
 _NO_SPEECH: Final = 0.6
 _UNSURE: Final = -1.0
+"""More likely no speech than this, and words with a lower mean log probability than this, are no words."""
 
 
 def _byte_letters() -> dict[str, int]:

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable
 from typing import Final, NoReturn
 
 from vb.children.framing import Garbage
-from vb.children.inside import resident_kb, settle_in, write_all
+from vb.children.inside import end_with_any_thread, resident_kb, settle_in, write_all
 from vb.local_speech.engines.base import Engines
 from vb.local_speech.engines.installed import Installed, find_all
 from vb.local_speech.frames import Frame, FrameReader, Kind, with_fields
@@ -30,7 +30,6 @@ LIFE_S: Final = 60
 interpreter cannot be in the way."""
 _READ_BYTES: Final = 262_144
 _GARBAGE_STATUS: Final = 2
-_FAULT_STATUS: Final = 3
 
 
 class Helper:
@@ -115,15 +114,9 @@ class Helper:
                     os._exit(0)
 
 
-def _end_by_fault(args: threading.ExceptHookArgs) -> None:
-    """End the process because one of its threads did: the server starts another."""
-    threading.__excepthook__(args)
-    os._exit(_FAULT_STATUS)
-
-
 def serve(engines: Engines, rows: int) -> NoReturn:
     """Serve standard input and output as frames until input ends."""
-    threading.excepthook = _end_by_fault
+    end_with_any_thread()
     Helper(engines, rows, *settle_in(NICENESS)).run()
 
 

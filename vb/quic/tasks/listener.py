@@ -19,13 +19,13 @@ from vb.quic.certificate import CertificateError, Identity, make_identity, read_
 from vb.quic.grid import grid_after
 from vb.quic.session import Accept
 from vb.quic.tasks.socket import Address, QuicSocket
+from vb.self_signed import SERIAL_BITS
 
 if TYPE_CHECKING:
     from vb.quic.endpoint import Endpoint
 
 log = structlog.get_logger(__name__)
 
-SERIAL_BITS: Final = 150
 _KEY_BYTES: Final = 32
 _LOOK_S: Final = 3600.0
 """How often the age of the certificate is looked at."""

@@ -16,6 +16,7 @@ SO_TIMESTAMPNS: Final = 35
 """Linux: have the kernel stamp each packet when it arrives."""
 _RECEIVE_BUFFER_BYTES: Final = 128 * 1024
 _EXPEDITED_FORWARDING: Final = 0xB8
+"""The byte of IP with the code point for voice, 46, in its upper six bits (RFC 3246, RFC 4594 §4.1)."""
 _MAX_OS_ATTEMPTS: Final = 64
 _BUSY: Final = frozenset({errno.EADDRINUSE, errno.EACCES})
 

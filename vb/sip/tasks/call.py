@@ -21,6 +21,7 @@ from vb.sip.refer_server import Phase
 from vb.sip.settings import AgentSettings
 
 EVENTS = 64
+"""Events of one call that wait for its owner; a call of which more are left unread is ended."""
 HeaderList = Sequence[tuple[str, str]]
 
 

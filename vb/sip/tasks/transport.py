@@ -20,6 +20,7 @@ from vb.sip.uri import is_ip_address
 
 MAX_RESOLVING = 64
 _BIND_TRIES = 20
+"""A port that UDP finds free may be taken on TCP or the other family: another one is tried then."""
 
 
 class BoundAddress(NamedTuple):

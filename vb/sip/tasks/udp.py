@@ -14,9 +14,11 @@ import trio
 from vb.sip.hop import Hop, Outgoing, TransactionKey
 
 BATCH = 64
+"""Datagrams that are read or written in a row, before others have a turn."""
 TURN_S = 0.002
 """How long one batch may keep the loop: the media's tick comes every 20 ms."""
 BACKLOG = 1024
+"""Datagrams that wait for room in the socket; SIP repeats what is dropped."""
 _RECEIVE_BUFFER_BYTES = 1 << 20
 _IP_RECVERR, _IPV6_RECVERR = 11, 25  # linux/in.h, linux/in6.h
 _UNREACHABLE = {errno.ECONNREFUSED, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EHOSTDOWN}

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Final, Protocol, TypeVar
+from typing import Final, TypeVar
 
 import trio
 
+from vb.blocking import Blocking
 from vb.storage import s3
 from vb.storage.base import BucketAbsent, NotPermitted, StorageError, Unreachable
 from vb.storage.s3 import Answer, Request, S3Target
@@ -27,14 +28,6 @@ _COMPLETE_PATIENCE_S: Final = 180.0
 """Making one object of its parts takes Amazon up to some minutes."""
 _ABORT_TIMEOUT_S: Final = 2.0
 _CLOSE_TIMEOUT_S: Final = 1.0
-
-
-class Blocking(Protocol):
-    """Runs what blocks in a thread."""
-
-    async def __call__(self, function: Callable[[], T], /) -> T:
-        """Run `function` and return its result."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)

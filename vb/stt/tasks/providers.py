@@ -1,4 +1,4 @@
-"""Every provider of transcripts that there is: the one place where a new one is entered."""
+"""The providers of transcripts of a server over WebSockets: a line for each of them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def _utc_now() -> str:
 
 
 def transcript_providers(config: Config, web: WebClient) -> list[Provider]:
-    """Return the providers of transcripts over WebSockets, the default one first."""
+    """Return the providers of transcripts over WebSockets, in the order of `vb.stt.names`."""
     stamps = Stamps(new_id=lambda: os.urandom(16).hex(), utc_now=_utc_now)
     services = (
         elevenlabs(config.elevenlabs),
