@@ -181,6 +181,7 @@ class HttpConnection:
         context: shared state of the server, such as whether it ends.
         accepts_upgrade: which upgrades become WebSockets.
         stream: the connection.
+        waiting: the connections that wait for a request, who waits longest first; it enters itself.
     """
 
     def __init__(
@@ -190,6 +191,7 @@ class HttpConnection:
         context: WorkerContext,
         accepts_upgrade: AcceptsUpgrade,
         stream: trio.SocketStream,
+        waiting: dict[HttpConnection, None],
     ) -> None:
         self._app = app
         self._config = config
@@ -203,7 +205,8 @@ class HttpConnection:
         self._ended = False
         self._gone = False
         self._closing = False
-        self._idle = True
+        self._waiting = waiting
+        waiting[self] = None
         self._read_scope = trio.CancelScope()
         self._read_deadline = trio.current_time() + FIRST_REQUEST_TIMEOUT_S
         self._look_at = math.inf
@@ -217,6 +220,7 @@ class HttpConnection:
         try:
             client, server = socket.getpeername()[:2], socket.getsockname()[:2]
         except OSError:
+            self._waiting.pop(self, None)
             await self._stream.aclose()
             return
         try:
@@ -243,6 +247,7 @@ class HttpConnection:
                     self._receiver.lost(reset=False)
                 await self._protocol.handle(Closed())
         finally:
+            self._waiting.pop(self, None)
             await trio.aclose_forcefully(self._stream)
             del self._protocol  # it refers to this object
 
@@ -261,8 +266,13 @@ class HttpConnection:
 
     def close_if_idle(self) -> None:
         """End a connection that waits for its next request."""
-        if self._idle:
+        if self in self._waiting:
             self._read_scope.cancel()
+
+    def dismiss(self) -> None:
+        """End a connection that waits for a request as if that had taken too long."""
+        self._waiting.pop(self, None)
+        self._set_read_deadline(0)
 
     async def abandon(self) -> None:
         """End the connection with whatever is still being written to it."""
@@ -368,7 +378,9 @@ class HttpConnection:
         elif isinstance(event, Closed):
             await self._begin_close()
         elif isinstance(event, Updated):
-            self._idle = event.idle
+            self._waiting.pop(self, None)
+            if event.idle:
+                self._waiting[self] = None
             self._set_read_deadline(KEEP_ALIVE_TIMEOUT_S if event.idle else math.inf)
 
     async def _write(self, data: bytes) -> None:
