@@ -20,6 +20,7 @@ import structlog
 
 from vb.config import HttpConfig
 from vb.limits.guessing import Guessing
+from vb.limits.sources import source_of
 from vb.metrics import Metrics
 
 log = structlog.get_logger(__name__)
@@ -224,12 +225,8 @@ def _from_protocols(offered: bytes) -> bytes:
 
 
 def _source(address: IpAddress | None) -> str:
-    """Return what counts as one source: an address, or the /64 that one IPv6 host can fill by itself."""
-    if address is None:
-        return "unknown"
-    if address.version == 4:
-        return str(address)
-    return str(ipaddress.IPv6Network((int(address) >> 64 << 64, 64)))
+    """Return what counts as one source."""
+    return "unknown" if address is None else source_of(str(address).partition("%")[0])
 
 
 def _address(text: str) -> IpAddress | None:

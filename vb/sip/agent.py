@@ -215,6 +215,10 @@ class UserAgent:
             if isinstance(call, InboundCall):
                 call.transport_lost(now)
 
+    def needs(self, flow: int) -> bool:
+        """Say whether a call came over a connection, or a request of ours went out on it."""
+        return flow in self._flows or flow in self._by_flow
+
     @property
     def calls(self) -> int:
         """Number of calls that are not closed."""

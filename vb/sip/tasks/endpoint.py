@@ -373,6 +373,10 @@ class SipEndpoint:
         if agent is not None:
             self._contained("flow", lambda: agent.flow_lost(flow, trio.current_time()))
 
+    def needs(self, flow: int) -> bool:
+        """Say whether a call or a request of ours would suffer from the loss of a connection."""
+        return self._agent is not None and self._agent.needs(flow)
+
     def flush(self) -> None:
         """Deliver events, send what is due, and set the timer; orders given meanwhile are included."""
         agent, transport = self._agent, self._transport
