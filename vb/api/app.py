@@ -24,6 +24,7 @@ from vb.api.moq import NAME as MOQ_NAME
 from vb.api.moq import SessionGuard, listener_facts, listener_origin, plain_refusal
 from vb.api.pages import add_pages
 from vb.api.patterns import Pattern, PatternError
+from vb.api.pieces import Pieces
 from vb.api.rest import CORS_HEADERS, PREFLIGHT_HEADERS, Replies, add_commands
 from vb.api.sockets import SOCKETS, SocketRoute, find_socket
 from vb.api.vsi import CLOSE_GOING_AWAY, Receive, Send, VsiSession
@@ -332,7 +333,8 @@ def _upgrade_required(app: Application) -> Response:
 
 
 def _page(body: bytes, content_type: str) -> Response:
-    return Response(body, 200, CORS_HEADERS, content_type=content_type)
+    headers = {**CORS_HEADERS, "Content-Length": str(len(body))}
+    return Response(Pieces(body), 200, headers, content_type=content_type)
 
 
 def _add_error_handlers(app: Application) -> None:
