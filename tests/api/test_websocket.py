@@ -203,35 +203,3 @@ async def test_a_fault_of_one_connection_is_counted_and_contained(
         engine.bus.publish(LegMuted(leg_id="a"))
         assert (await peer.event())["leg_id"] == "a"
     assert b'recovered_panics_total{component="api",site="connection"} 1.0' in engine.metrics.render()
-
-
-async def test_who_waits_longest_for_a_request_makes_room_for_a_newcomer(
-    connect: Connect, engine: SmallEngine, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("vb.api.serve.MAX_CONNECTIONS", 3)
-    async with serving(engine) as url:
-        vsi, asked, silent = await connect(url), await connect(url), await connect(url)
-        await vsi.open_vsi()
-        for peer in (silent, asked):
-            await peer.send(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
-            assert (await peer.response())[0] == 200
-        await silent.send(b"GET /healthz HTTP/1.1\r\nHo")  # begun, and not a request yet
-        newcomer = await connect(url)
-        assert await silent.ended()
-        await newcomer.send(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
-        assert (await newcomer.response())[0] == 200
-        await asked.send(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
-        assert (await asked.response())[0] == 200
-        engine.bus.publish(LegMuted(leg_id="a"))
-        assert (await vsi.event())["leg_id"] == "a"
-
-
-async def test_connections_beyond_the_cap_are_refused(
-    connect: Connect, engine: SmallEngine, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("vb.api.serve.MAX_CONNECTIONS", 1)
-    async with serving(engine) as url:
-        first = await connect(url)
-        await first.open_vsi()
-        second = await connect(url)
-        assert await second.ended()

@@ -106,7 +106,7 @@ class Access:
         values = _values(headers)
         if not self._is_allowed(client_host, values):
             return _FORBIDDEN
-        if not self._tokens or path in OPEN_PATHS or _is_page(path):
+        if not self._tokens or is_open(path):
             return None
         if upgrade and not _same_origin(values):
             return _FORBIDDEN
@@ -207,8 +207,9 @@ def _bearer(authorization: bytes) -> bytes:
     return given.strip() if scheme.lower() == b"bearer" else b""
 
 
-def _is_page(path: str) -> bool:
-    return any(path == page or path.startswith(f"{page}/") for page in PAGES)
+def is_open(path: str) -> bool:
+    """Say whether a path needs no token."""
+    return path in OPEN_PATHS or any(path == page or path.startswith(f"{page}/") for page in PAGES)
 
 
 def _from_protocols(offered: bytes) -> bytes:

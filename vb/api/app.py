@@ -13,7 +13,7 @@ from quart import Response, request
 from quart_trio import QuartTrio
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
 
-from vb.api.access import AccessRefusal, WrongTokens, access_of, warn_of_short_tokens
+from vb.api.access import AccessRefusal, WrongTokens, access_of, is_open, warn_of_short_tokens
 from vb.api.calls import add_calls
 from vb.api.documents import Documents
 from vb.api.edge import CommandRunner, EdgeEngine
@@ -85,8 +85,11 @@ class Application(QuartTrio):
         elif scope["type"] == "http" and scope["method"] == "OPTIONS":
             await _answer_preflight(cast(Send, send))
         elif scope["type"] == "http":
+            path = _origin_path(scope["path"])
+            if not is_open(path):
+                _admit(scope)
             try:
-                await super().asgi_app({**scope, "path": _origin_path(scope["path"])}, receive, send)
+                await super().asgi_app({**scope, "path": path}, receive, send)
             except* StorageError as failures:  # the answer has begun, and can only be cut off
                 problem = first_of(failures)
                 log.warning("recording breaks off", path=scope["path"], problem=str(problem))
@@ -131,6 +134,7 @@ class Application(QuartTrio):
         return True
 
     async def _serve_vsi(self, scope: WebsocketScope, receive: Receive, send: Send) -> None:
+        _admit(scope)
         flow: Flow = scope["state"]["flow"]
         events = app_filter(scope["query_string"])
         session = VsiSession(
@@ -152,6 +156,7 @@ class Application(QuartTrio):
 
     async def _serve_media(self, scope: WebsocketScope, send: Send) -> None:
         """Serve a WebSocket that carries audio, whose request has been found good."""
+        _admit(scope)
         path = scope["raw_path"].partition(b"?")[0].decode("ascii")
         found = find_socket(path)
         assert found is not None
@@ -185,6 +190,13 @@ class Application(QuartTrio):
     def readings(self) -> list[Reading]:
         """Return the gauges of the edge itself."""
         return [("vsi_clients", "VSI clients that are connected now", len(self._sessions), {})]
+
+
+def _admit(scope: HTTPScope | WebsocketScope) -> None:
+    """Tell the connection that it is no stranger's; only real ones want to know."""
+    admitted = scope["state"].get("admitted")
+    if admitted is not None:
+        admitted()
 
 
 def _protocol(scope: WebsocketScope) -> str | None:

@@ -181,7 +181,8 @@ class HttpConnection:
         context: shared state of the server, such as whether it ends.
         accepts_upgrade: which upgrades become WebSockets.
         stream: the connection.
-        waiting: the connections that wait for a request, who waits longest first; it enters itself.
+        unknown: the connections of whom nobody knows that they may do anything, the oldest first: those that
+            wait for a request, or are answered one that is open to all. It enters itself.
     """
 
     def __init__(
@@ -191,7 +192,7 @@ class HttpConnection:
         context: WorkerContext,
         accepts_upgrade: AcceptsUpgrade,
         stream: trio.SocketStream,
-        waiting: dict[HttpConnection, None],
+        unknown: dict[HttpConnection, None],
     ) -> None:
         self._app = app
         self._config = config
@@ -205,8 +206,9 @@ class HttpConnection:
         self._ended = False
         self._gone = False
         self._closing = False
-        self._waiting = waiting
-        waiting[self] = None
+        self._idle = True
+        self._unknown = unknown
+        unknown[self] = None
         self._read_scope = trio.CancelScope()
         self._read_deadline = trio.current_time() + FIRST_REQUEST_TIMEOUT_S
         self._look_at = math.inf
@@ -220,7 +222,7 @@ class HttpConnection:
         try:
             client, server = socket.getpeername()[:2], socket.getsockname()[:2]
         except OSError:
-            self._waiting.pop(self, None)
+            self._unknown.pop(self, None)
             await self._stream.aclose()
             return
         try:
@@ -230,7 +232,9 @@ class HttpConnection:
                     self._config,
                     self._context,
                     tasks,
-                    ConnectionState({"flow": self._flow, "hand_over": self._hand_over}),
+                    ConnectionState(
+                        {"flow": self._flow, "hand_over": self._hand_over, "admitted": self._admitted}
+                    ),
                     False,
                     client,
                     server,
@@ -247,7 +251,7 @@ class HttpConnection:
                     self._receiver.lost(reset=False)
                 await self._protocol.handle(Closed())
         finally:
-            self._waiting.pop(self, None)
+            self._unknown.pop(self, None)
             await trio.aclose_forcefully(self._stream)
             del self._protocol  # it refers to this object
 
@@ -266,13 +270,18 @@ class HttpConnection:
 
     def close_if_idle(self) -> None:
         """End a connection that waits for its next request."""
-        if self in self._waiting:
+        if self._idle:
             self._read_scope.cancel()
 
     def dismiss(self) -> None:
-        """End a connection that waits for a request as if that had taken too long."""
-        self._waiting.pop(self, None)
-        self._set_read_deadline(0)
+        """End it at once, whatever it does."""
+        self._unknown.pop(self, None)
+        self._broken = True
+        self._stream.socket.close()  # the reading task sees it, as in `abandon`
+
+    def _admitted(self) -> None:
+        """Take note that whoever asks may do so."""
+        self._unknown.pop(self, None)
 
     async def abandon(self) -> None:
         """End the connection with whatever is still being written to it."""
@@ -378,9 +387,10 @@ class HttpConnection:
         elif isinstance(event, Closed):
             await self._begin_close()
         elif isinstance(event, Updated):
-            self._waiting.pop(self, None)
+            self._idle = event.idle
             if event.idle:
-                self._waiting[self] = None
+                self._unknown.pop(self, None)
+                self._unknown[self] = None
             self._set_read_deadline(KEEP_ALIVE_TIMEOUT_S if event.idle else math.inf)
 
     async def _write(self, data: bytes) -> None:

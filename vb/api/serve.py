@@ -133,7 +133,7 @@ class _HttpServer:
         self._config = _hypercorn_config()
         self._context = WorkerContext(None)
         self._connections: set[HttpConnection] = set()
-        self._waiting: dict[HttpConnection, None] = {}
+        self._unknown: dict[HttpConnection, None] = {}
         self._empty = trio.Event()
 
     async def run(self, listener: trio.SocketListener, stop: trio.Event) -> None:
@@ -166,7 +166,7 @@ class _HttpServer:
             await trio.aclose_forcefully(stream)
             return
         connection = HttpConnection(
-            self._wrapped, self._config, self._context, self.app.accepts_upgrade, stream, self._waiting
+            self._wrapped, self._config, self._context, self.app.accepts_upgrade, stream, self._unknown
         )
         self._connections.add(connection)
         try:
@@ -180,14 +180,15 @@ class _HttpServer:
                 self._empty.set()
 
     def _make_room(self) -> bool:
-        """Close the connection that waits longest for a request; False if none waits.
+        """Close the connection of a stranger; False if there is none.
 
-        Else strangers, who need no token to connect, could keep everybody out by connections alone.
+        Else strangers could keep everybody out by connections alone, silent ones or such as read slowly what
+        is open to all.
         """
-        longest = next(iter(self._waiting), None)
-        if longest is None:
+        oldest = next(iter(self._unknown), None)
+        if oldest is None:
             return False
-        longest.dismiss()
+        oldest.dismiss()
         return True
 
     async def _finish(self) -> None:
