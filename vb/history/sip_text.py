@@ -23,11 +23,11 @@ _SECRET: Final = frozenset(
         "set-cookie",
     }
 )
-_TELLING: Final = re.compile(r"token|secret|passw|api-?key|authoriz|credential", re.IGNORECASE)
-"""Names of headers of one's own that look as if their values opened something."""
+_TELLING: Final = re.compile(r"token|secret|passw|api-?key|authoriz|credential|webhook", re.IGNORECASE)
+"""Names of headers of one's own that look as if their values opened something; URLs of webhooks often do."""
 _HINTS: Final = (
     "authoriz", "authenti", "\nidentity", "cookie", "token", "secret", "passw", "apikey", "api-key",
-    "credential",
+    "credential", "webhook",
 )  # fmt: skip
 """What the name of every secret header has in it: most messages have none, and need not be read by line."""
 _KEY_HINTS: Final = ("crypto", "key-mgmt", "ice-pwd", "k=")
