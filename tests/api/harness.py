@@ -144,7 +144,11 @@ class Reply:
 
     status: int
     headers: Mapping[str, str]
-    body: bytes
+    pieces: tuple[bytes, ...]
+
+    @property
+    def body(self) -> bytes:
+        return b"".join(self.pieces)
 
 
 async def ask(
@@ -187,7 +191,7 @@ async def ask(
     application: Any = app
     await application(scope, receive, send)
     answer = {name.decode().lower(): value.decode() for name, value in sent[0]["headers"]}
-    return Reply(sent[0]["status"], answer, b"".join(item.get("body", b"") for item in sent[1:]))
+    return Reply(sent[0]["status"], answer, tuple(item.get("body", b"") for item in sent[1:]))
 
 
 @asynccontextmanager

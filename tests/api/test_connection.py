@@ -354,7 +354,7 @@ async def test_the_end_of_a_connection_comes_after_what_is_being_written() -> No
     ours, theirs = (trio.SocketStream(end) for end in trio.socket.socketpair())
     app = ASGIWrapper(QuartTrio(__name__))
     context = WorkerContext(None)
-    ending = connection.HttpConnection(app, HypercornConfig(), context, lambda *_: False, ours)
+    ending = connection.HttpConnection(app, HypercornConfig(), context, lambda *_: False, ours, {})
     long = bytes(range(256)) * 8000  # more than the sockets hold
     async with trio.open_nursery() as nursery:
         nursery.start_soon(ending._write, long)
@@ -402,7 +402,7 @@ async def test_a_client_that_reads_slowly_keeps_its_connection_and_an_idle_one_d
     ours, theirs = (trio.SocketStream(end) for end in trio.socket.socketpair())
     app = ASGIWrapper(QuartTrio(__name__))
     context = WorkerContext(None)
-    subject = connection.HttpConnection(app, HypercornConfig(), context, lambda *_: False, ours)
+    subject = connection.HttpConnection(app, HypercornConfig(), context, lambda *_: False, ours, {})
     flow = _Trickle(per_second)
     vars(subject).update(_flow=flow, _protocol=SimpleNamespace(client=None))
     await subject._write(bytes(65_536))
@@ -441,7 +441,9 @@ async def test_a_peer_that_acknowledges_nothing_for_ten_seconds_has_vanished(
 ) -> None:
     ours, theirs = (trio.SocketStream(end) for end in trio.socket.socketpair())
     app = ASGIWrapper(QuartTrio(__name__))
-    subject = connection.HttpConnection(app, HypercornConfig(), WorkerContext(None), lambda *_: False, ours)
+    subject = connection.HttpConnection(
+        app, HypercornConfig(), WorkerContext(None), lambda *_: False, ours, {}
+    )
     flow = _Silent(per_six_seconds)
     vars(subject).update(_flow=flow, _protocol=SimpleNamespace(client=None), _read_deadline=math.inf)
     began = trio.current_time()

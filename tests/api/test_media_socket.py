@@ -181,7 +181,7 @@ async def test_a_client_that_goes_while_its_upgrade_is_accepted_is_handed_to_nob
         client = await trio.open_tcp_stream(*listener.socket.getsockname())
         stream = await listener.accept()
         context = WorkerContext(None)
-        connection = HttpConnection(ASGIWrapper(app), HypercornConfig(), context, lambda *_: True, stream)
+        connection = HttpConnection(ASGIWrapper(app), HypercornConfig(), context, lambda *_: True, stream, {})
         nursery.start_soon(connection.run)
         await client.send_all(UPGRADE + b"\r\n")
         await client.receive_some()

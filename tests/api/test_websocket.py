@@ -203,13 +203,3 @@ async def test_a_fault_of_one_connection_is_counted_and_contained(
         engine.bus.publish(LegMuted(leg_id="a"))
         assert (await peer.event())["leg_id"] == "a"
     assert b'recovered_panics_total{component="api",site="connection"} 1.0' in engine.metrics.render()
-
-
-async def test_connections_beyond_the_cap_are_refused(
-    connect: Connect, engine: SmallEngine, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("vb.api.serve.MAX_CONNECTIONS", 1)
-    async with serving(engine) as url:
-        first, second = await connect(url), await connect(url)
-        await first.open_vsi()
-        assert await second.ended()

@@ -162,6 +162,13 @@ def test_a_terminal_need_not_know_every_letter(
     assert raw.getvalue().count(b"\n") >= 4
 
 
+@pytest.mark.parametrize("form", ["table", "csv"])
+def test_what_a_caller_calls_himself_turns_nothing_round(store: Store, config: Config, form: str) -> None:
+    store.write([write(9, **{"from": "\u202e\u2066evil\u200f\x1b[2J\u2028x"})])
+    status, told = ask(config, "list", "--format", form)
+    assert (status, "??evil??[2J?x" in told) == (0, True)
+
+
 def test_who_has_read_enough_is_told_nothing(config: Config, capsys: pytest.CaptureFixture[str]) -> None:
     reading, writing = os.pipe()
     os.close(reading)

@@ -12,6 +12,7 @@ from vb.errors import InvalidField
 from vb.history import find
 from vb.history.edge import list_calls
 from vb.history.model import Call
+from vb.history.query import Position, parse_query
 from vb.history.store import Store
 from vb.history.times import to_us
 
@@ -243,3 +244,18 @@ def test_where_all_that_followed_is_gone_the_page_leads_back(store: Store, sort:
     store.prune(1 << 54)
     empty = list_calls(store, [*asked, ("cursor", first.next.rsplit("cursor=", 1)[1])])
     assert (empty.results, empty.next, empty.previous) == ([], None, None)
+
+
+@pytest.mark.parametrize("sort", ["created", "-created", "joined", "-duration"])
+@pytest.mark.parametrize("key", [-(2**63), 2**63 - 1])
+def test_a_made_up_cursor_of_a_place_beyond_which_is_no_number_lists_a_page(
+    store: Store, sort: str, key: int
+) -> None:
+    _fill(store, 5)
+    for backwards in (False, True):
+        cursor = parse_query([("sort", sort)]).cursor(Position(key, key, backwards))
+        page = list_calls(store, [("sort", sort), ("cursor", cursor)])
+        for link in (page.next, page.previous):
+            if link is not None:
+                beyond = [("sort", sort), ("cursor", link.rsplit("cursor=", 1)[1])]
+                assert list_calls(store, beyond).total == 5

@@ -3,6 +3,7 @@ import os
 import shutil
 import stat
 import wave
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -56,6 +57,23 @@ def test_a_finished_file_has_both_channels_and_nothing_is_left_over(tmp_path: Pa
     assert names(directory) == [NAME]
     assert stat.S_IMODE((directory / NAME).stat().st_mode) == 0o644
     assert stat.S_IMODE(directory.stat().st_mode) == 0o755
+
+
+@pytest.fixture
+def own_files_only() -> Iterator[None]:
+    before = os.umask(0o077)
+    yield
+    os.umask(before)
+
+
+@pytest.mark.usefixtures("own_files_only")
+def test_who_narrows_the_permissions_of_the_process_has_recordings_of_his_own(tmp_path: Path) -> None:
+    directory = tmp_path / "new"
+    recorder, writer = start(directory)
+    queue(recorder, sine(500, 8000, 1.0), sine(900, 8000, 1.0))
+    writer.finish()
+    assert stat.S_IMODE((directory / NAME).stat().st_mode) == 0o600
+    assert stat.S_IMODE(directory.stat().st_mode) == 0o700
 
 
 def test_the_temporary_file_is_hidden_and_private(tmp_path: Path) -> None:

@@ -49,6 +49,18 @@ def test_a_killed_recording_becomes_a_file_with_all_that_was_written(tmp_path: P
     assert stat.S_IMODE(os.stat(found.file).st_mode) == 0o644
 
 
+def test_who_narrows_the_permissions_of_the_process_has_completed_recordings_of_his_own(
+    tmp_path: Path,
+) -> None:
+    leave_behind(tmp_path)
+    before = os.umask(0o077)
+    try:
+        (found,) = salvage(tmp_path, before_s=LATER_S)
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE(os.stat(found.file).st_mode) == 0o600
+
+
 def test_half_a_frame_at_the_end_is_cut_off(tmp_path: Path) -> None:
     temporary = leave_behind(tmp_path)
     with open(temporary, "ab") as file:

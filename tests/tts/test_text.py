@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from time import process_time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -36,3 +38,10 @@ def test_nothing_is_lost_and_nothing_too_long(text: str, limit: int) -> None:
         pieces = split_text(text, limit, measure)
         assert all(piece.strip() and measure(piece) <= limit for piece in pieces)
         assert "".join("".join(pieces).split()) == "".join(text.split())
+
+
+def test_a_long_gap_is_read_once() -> None:
+    began = process_time()
+    pieces = split_text(("x" + " " * 19_998) * 2 + "x", 20_000)
+    assert process_time() - began < 0.5  # seconds where each blank of it begins a search of its own
+    assert "".join("".join(pieces).split()) == "xxx"

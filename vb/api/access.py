@@ -20,6 +20,7 @@ import structlog
 
 from vb.config import HttpConfig
 from vb.limits.guessing import Guessing
+from vb.limits.sources import source_of
 from vb.metrics import Metrics
 
 log = structlog.get_logger(__name__)
@@ -103,9 +104,9 @@ class Access:
             upgrade: whether it asks for a WebSocket, which browsers send to any site.
         """
         values = _values(headers)
-        if self._allowed and not self._is_allowed(client_host, values):
+        if not self._is_allowed(client_host, values):
             return _FORBIDDEN
-        if not self._tokens or path in OPEN_PATHS or _is_page(path):
+        if not self._tokens or is_open(path):
             return None
         if upgrade and not _same_origin(values):
             return _FORBIDDEN
@@ -118,6 +119,10 @@ class Access:
             return _UNAUTHORIZED
         return None if self._has_token(given) else self._wrong_token(client_host, values)
 
+    def refuse_preflight(self, client_host: str | None, headers: HeaderList) -> AccessRefusal | None:
+        """Return why a browser's question ahead of a request is refused; it never has a token with it."""
+        return None if self._is_allowed(client_host, _values(headers)) else _FORBIDDEN
+
     def _client(self, client_host: str | None, values: dict[bytes, bytes]) -> IpAddress | None:
         text = client_host or ""
         forwarded = values.get(b"x-forwarded-for")
@@ -126,6 +131,8 @@ class Access:
         return _address(text)
 
     def _is_allowed(self, client_host: str | None, values: dict[bytes, bytes]) -> bool:
+        if not self._allowed:
+            return True
         address = self._client(client_host, values)
         return address is not None and any(
             address in network for network in self._allowed if network.version == address.version
@@ -200,8 +207,9 @@ def _bearer(authorization: bytes) -> bytes:
     return given.strip() if scheme.lower() == b"bearer" else b""
 
 
-def _is_page(path: str) -> bool:
-    return any(path == page or path.startswith(f"{page}/") for page in PAGES)
+def is_open(path: str) -> bool:
+    """Say whether a path needs no token."""
+    return path in OPEN_PATHS or any(path == page or path.startswith(f"{page}/") for page in PAGES)
 
 
 def _from_protocols(offered: bytes) -> bytes:
@@ -218,12 +226,8 @@ def _from_protocols(offered: bytes) -> bytes:
 
 
 def _source(address: IpAddress | None) -> str:
-    """Return what counts as one source: an address, or the /64 that one IPv6 host can fill by itself."""
-    if address is None:
-        return "unknown"
-    if address.version == 4:
-        return str(address)
-    return str(ipaddress.IPv6Network((int(address) >> 64 << 64, 64)))
+    """Return what counts as one source."""
+    return "unknown" if address is None else source_of(str(address).partition("%")[0])
 
 
 def _address(text: str) -> IpAddress | None:

@@ -13,7 +13,7 @@ from quart import Response, request
 from quart_trio import QuartTrio
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
 
-from vb.api.access import AccessRefusal, WrongTokens, access_of, warn_of_short_tokens
+from vb.api.access import AccessRefusal, WrongTokens, access_of, is_open, warn_of_short_tokens
 from vb.api.calls import add_calls
 from vb.api.documents import Documents
 from vb.api.edge import CommandRunner, EdgeEngine
@@ -24,6 +24,7 @@ from vb.api.moq import NAME as MOQ_NAME
 from vb.api.moq import SessionGuard, listener_facts, listener_origin, plain_refusal
 from vb.api.pages import add_pages
 from vb.api.patterns import Pattern, PatternError
+from vb.api.pieces import Pieces
 from vb.api.rest import CORS_HEADERS, PREFLIGHT_HEADERS, Replies, add_commands
 from vb.api.sockets import SOCKETS, SocketRoute, find_socket
 from vb.api.vsi import CLOSE_GOING_AWAY, Receive, Send, VsiSession
@@ -79,13 +80,16 @@ class Application(QuartTrio):
             await self._serve_vsi(scope, cast(Receive, receive), cast(Send, send))
         elif scope["type"] == "websocket":
             await self._serve_media(scope, cast(Send, send))
-        elif scope["type"] == "http" and scope["method"] == "OPTIONS":
-            await _answer_preflight(cast(Send, send))
         elif scope["type"] == "http" and (refusal := self._refusal(scope)) is not None:
             await _answer_refusal(refusal, self.replies.error_body(refusal.message), cast(Send, send))
+        elif scope["type"] == "http" and scope["method"] == "OPTIONS":
+            await _answer_preflight(cast(Send, send))
         elif scope["type"] == "http":
+            path = _origin_path(scope["path"])
+            if not is_open(path):
+                _admit(scope)
             try:
-                await super().asgi_app({**scope, "path": _origin_path(scope["path"])}, receive, send)
+                await super().asgi_app({**scope, "path": path}, receive, send)
             except* StorageError as failures:  # the answer has begun, and can only be cut off
                 problem = first_of(failures)
                 log.warning("recording breaks off", path=scope["path"], problem=str(problem))
@@ -95,6 +99,8 @@ class Application(QuartTrio):
     def _refusal(self, scope: HTTPScope) -> AccessRefusal | None:
         headers = list(scope["headers"])
         client = scope["client"]
+        if scope["method"] == "OPTIONS":
+            return self.access.refuse_preflight(client[0] if client else None, headers)
         upgrade = any(name == b"upgrade" for name, _ in headers)
         path = _origin_path(scope["path"])
         refusal = self.access.refuse(path, client[0] if client else None, headers, upgrade=upgrade)
@@ -128,6 +134,7 @@ class Application(QuartTrio):
         return True
 
     async def _serve_vsi(self, scope: WebsocketScope, receive: Receive, send: Send) -> None:
+        _admit(scope)
         flow: Flow = scope["state"]["flow"]
         events = app_filter(scope["query_string"])
         session = VsiSession(
@@ -149,6 +156,7 @@ class Application(QuartTrio):
 
     async def _serve_media(self, scope: WebsocketScope, send: Send) -> None:
         """Serve a WebSocket that carries audio, whose request has been found good."""
+        _admit(scope)
         path = scope["raw_path"].partition(b"?")[0].decode("ascii")
         found = find_socket(path)
         assert found is not None
@@ -182,6 +190,13 @@ class Application(QuartTrio):
     def readings(self) -> list[Reading]:
         """Return the gauges of the edge itself."""
         return [("vsi_clients", "VSI clients that are connected now", len(self._sessions), {})]
+
+
+def _admit(scope: HTTPScope | WebsocketScope) -> None:
+    """Tell the connection that it is no stranger's; only real ones want to know."""
+    admitted = scope["state"].get("admitted")
+    if admitted is not None:
+        admitted()
 
 
 def _protocol(scope: WebsocketScope) -> str | None:
@@ -341,7 +356,8 @@ def _upgrade_required(app: Application) -> Response:
 
 
 def _page(body: bytes, content_type: str) -> Response:
-    return Response(body, 200, CORS_HEADERS, content_type=content_type)
+    headers = {**CORS_HEADERS, "Content-Length": str(len(body))}
+    return Response(Pieces(body), 200, headers, content_type=content_type)
 
 
 def _add_error_handlers(app: Application) -> None:

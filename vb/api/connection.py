@@ -181,6 +181,8 @@ class HttpConnection:
         context: shared state of the server, such as whether it ends.
         accepts_upgrade: which upgrades become WebSockets.
         stream: the connection.
+        unknown: the connections of whom nobody knows that they may do anything, the oldest first: those that
+            wait for a request, or are answered one that is open to all. It enters itself.
     """
 
     def __init__(
@@ -190,6 +192,7 @@ class HttpConnection:
         context: WorkerContext,
         accepts_upgrade: AcceptsUpgrade,
         stream: trio.SocketStream,
+        unknown: dict[HttpConnection, None],
     ) -> None:
         self._app = app
         self._config = config
@@ -204,6 +207,8 @@ class HttpConnection:
         self._gone = False
         self._closing = False
         self._idle = True
+        self._unknown = unknown
+        unknown[self] = None
         self._read_scope = trio.CancelScope()
         self._read_deadline = trio.current_time() + FIRST_REQUEST_TIMEOUT_S
         self._look_at = math.inf
@@ -217,6 +222,7 @@ class HttpConnection:
         try:
             client, server = socket.getpeername()[:2], socket.getsockname()[:2]
         except OSError:
+            self._unknown.pop(self, None)
             await self._stream.aclose()
             return
         try:
@@ -226,7 +232,9 @@ class HttpConnection:
                     self._config,
                     self._context,
                     tasks,
-                    ConnectionState({"flow": self._flow, "hand_over": self._hand_over}),
+                    ConnectionState(
+                        {"flow": self._flow, "hand_over": self._hand_over, "admitted": self._admitted}
+                    ),
                     False,
                     client,
                     server,
@@ -243,6 +251,7 @@ class HttpConnection:
                     self._receiver.lost(reset=False)
                 await self._protocol.handle(Closed())
         finally:
+            self._unknown.pop(self, None)
             await trio.aclose_forcefully(self._stream)
             del self._protocol  # it refers to this object
 
@@ -263,6 +272,16 @@ class HttpConnection:
         """End a connection that waits for its next request."""
         if self._idle:
             self._read_scope.cancel()
+
+    def dismiss(self) -> None:
+        """End it at once, whatever it does."""
+        self._unknown.pop(self, None)
+        self._broken = True
+        self._stream.socket.close()  # the reading task sees it, as in `abandon`
+
+    def _admitted(self) -> None:
+        """Take note that whoever asks may do so."""
+        self._unknown.pop(self, None)
 
     async def abandon(self) -> None:
         """End the connection with whatever is still being written to it."""
@@ -369,6 +388,9 @@ class HttpConnection:
             await self._begin_close()
         elif isinstance(event, Updated):
             self._idle = event.idle
+            if event.idle:
+                self._unknown.pop(self, None)
+                self._unknown[self] = None
             self._set_read_deadline(KEEP_ALIVE_TIMEOUT_S if event.idle else math.inf)
 
     async def _write(self, data: bytes) -> None:

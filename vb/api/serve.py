@@ -133,6 +133,7 @@ class _HttpServer:
         self._config = _hypercorn_config()
         self._context = WorkerContext(None)
         self._connections: set[HttpConnection] = set()
+        self._unknown: dict[HttpConnection, None] = {}
         self._empty = trio.Event()
 
     async def run(self, listener: trio.SocketListener, stop: trio.Event) -> None:
@@ -160,12 +161,12 @@ class _HttpServer:
         await trio.serve_listeners(self._handle, [listener], handler_nursery=connections)
 
     async def _handle(self, stream: trio.SocketStream) -> None:
-        if len(self._connections) >= MAX_CONNECTIONS:
+        if len(self._connections) >= MAX_CONNECTIONS and not self._make_room():
             strangers.warning("connection_refused", reason="too many connections")
             await trio.aclose_forcefully(stream)
             return
         connection = HttpConnection(
-            self._wrapped, self._config, self._context, self.app.accepts_upgrade, stream
+            self._wrapped, self._config, self._context, self.app.accepts_upgrade, stream, self._unknown
         )
         self._connections.add(connection)
         try:
@@ -177,6 +178,18 @@ class _HttpServer:
             self._connections.discard(connection)
             if not self._connections:
                 self._empty.set()
+
+    def _make_room(self) -> bool:
+        """Close the connection of a stranger; False if there is none.
+
+        Else strangers could keep everybody out by connections alone, silent ones or such as read slowly what
+        is open to all.
+        """
+        oldest = next(iter(self._unknown), None)
+        if oldest is None:
+            return False
+        oldest.dismiss()
+        return True
 
     async def _finish(self) -> None:
         """Say goodbye to WebSockets, let requests end, and give up on what is left after the time-out."""

@@ -6,6 +6,7 @@ import argparse
 import csv
 import io
 import os
+import re
 import sys
 import time
 import uuid
@@ -30,6 +31,8 @@ from vb.history.settings import history_settings
 from vb.history.store import Store
 
 _COLUMNS: Final = ("created", "length", "direction", "from", "to", "end", "id")
+_ACTING: Final = re.compile(rf"{CONTROL.pattern}|[\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+"""Control characters, and those that decide about directions and lines (Unicode TR 36 §2.4)."""
 _CSV: Final = (
     "call_id",
     "created",
@@ -143,8 +146,8 @@ def _calls(store: Store, query: Query, limit: int | None) -> Iterator[Found]:
 
 
 def _clean(text: object) -> str:
-    """Return text that does nothing to a terminal."""
-    return CONTROL.sub("?", "" if text is None else str(text))
+    """Return text that does nothing to a terminal, nor turns round what stands beside it."""
+    return _ACTING.sub("?", "" if text is None else str(text))
 
 
 def _write(calls: Iterable[Found], form: str, out: IO[str]) -> None:

@@ -51,6 +51,8 @@ PROBE_MAX: Final = 2_000
 PROBE_SHARE: Final = 10
 """Unless these are so many times as many."""
 
+_MOST: Final = (1 << 63) - 1
+
 _COLUMNS: Final = {
     "created": CALLS.c.call_key,
     "joined": CALLS.c.joined_us,
@@ -275,7 +277,9 @@ class Finder:
             previous = Position(*rows[0], backwards=True)
         total = self.total()
         if not rows and place is not None and total:  # what was behind this place is gone: lead back
-            turned = Position(place.value, place.key + (-1 if self._down else 1), not backwards)
+            key = place.key + (-1 if self._down else 1)
+            # Anybody can compute a cursor, also of a place beyond which there is no number.
+            turned = Position(place.value, max(-_MOST, min(key, _MOST)), not backwards)
             following, previous = (turned, None) if backwards else (None, turned)
         return Page(calls, total, following, previous)
 

@@ -9,6 +9,7 @@ the file of a process that was killed. Everything here blocks, so it runs in wor
 import errno
 import fcntl
 import os
+import re
 import shutil
 import stat
 from pathlib import Path
@@ -21,9 +22,24 @@ from vb.media.recording_names import temporary_name
 from vb.media.wav import HEADER_BYTES, MAX_DATA_BYTES, build_header
 
 DIRECTORY_MODE: Final = 0o755
-FILE_MODE: Final = 0o644
+_FILE_MODE: Final = 0o644
+_PROCESS_STATUS: Final = "/proc/self/status"
+_UMASK = re.compile(rb"^Umask:\s*([0-7]+)$", re.MULTILINE)
 _SAMPLE_BYTES: Final = 2
 _NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
+
+
+def file_mode() -> int:
+    """Return the permissions of a complete recording: whoever runs the server may narrow them by its umask.
+
+    The kernel tells it only by a file: to ask with `os.umask` would change it for other threads meanwhile.
+    """
+    try:
+        with open(_PROCESS_STATUS, "rb") as status:
+            found = _UMASK.search(status.read())
+    except OSError:
+        found = None
+    return _FILE_MODE & ~(int(found[1], 8) if found is not None else 0)
 
 
 def why_unwritable(directory: Path) -> str | None:
@@ -172,7 +188,7 @@ class WavFile:
         header = build_header(channels=self.channels, rate_hz=rate_hz, data_bytes=self.data_bytes)
         os.ftruncate(self._fd, HEADER_BYTES + self.data_bytes)
         self._write_header(header)
-        os.fchmod(self._fd, FILE_MODE)
+        os.fchmod(self._fd, file_mode())
         os.fsync(self._fd)
 
     def _publish(self) -> Path:
@@ -194,7 +210,7 @@ class WavFile:
                 shutil.copyfileobj(source, copy)
         finally:
             os.close(lost)
-        os.fchmod(self._fd, FILE_MODE)
+        os.fchmod(self._fd, file_mode())
         os.fsync(self._fd)
 
     def discard(self) -> None:

@@ -22,6 +22,7 @@ from aioquic.h3.events import (
 from aioquic.quic import events
 from aioquic.quic.packet import QuicErrorCode
 
+from vb.limits import sources
 from vb.limits.rate import RateLimit
 from vb.quic.bounds import BoundedHttp
 from vb.quic.requests import Headers, Site, accepting_headers, read_request, refusing_answer
@@ -357,11 +358,8 @@ def plain_host(address: Address) -> str:
 
 
 def source_of(address: Address) -> str:
-    """Return what counts as one source: an IPv4 address, or the /64 that one host of IPv6 can fill."""
-    host = plain_host(address)
-    if ":" not in host:
-        return host
-    return str(ipaddress.IPv6Network((int(ipaddress.IPv6Address(host)) >> 64 << 64, 64)))
+    """Return what counts as one source."""
+    return sources.source_of(plain_host(address))
 
 
 def _failure(event: events.ConnectionTerminated) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -17,7 +17,7 @@ Headers = Sequence[tuple[bytes, bytes]]
 
 _PROTOCOLS: Final = (b"webtransport", b"webtransport-h3")
 """As Chromium and the first drafts say, and as the later ones do."""
-_ITEM: Final = re.compile(r'"((?:[^"\\]|\\.)*)"')
+_ITEM: Final = re.compile(r'[^"]*+"((?:[^"\\]++|\\.)*+)"')
 AVAILABLE: Final = "wt-available-protocols"
 """The header with what a client can speak in its session."""
 
@@ -55,7 +55,15 @@ def read_request(headers: Headers, site: Site, address: tuple[str, int]) -> Requ
 
 def offered_protocols(request: Request) -> list[str]:
     """Return what the client can speak in the session, as it says, the best first."""
-    return [item for name, value in request.headers if name == AVAILABLE for item in _ITEM.findall(value)]
+    return [item for name, value in request.headers if name == AVAILABLE for item in _strings(value)]
+
+
+def _strings(value: str) -> Iterator[str]:
+    """Give the strings of a list up to one without an end, in which each quote would begin a search."""
+    found = _ITEM.match(value)
+    while found is not None:
+        yield found[1]
+        found = _ITEM.match(value, found.end())
 
 
 def accepting_headers(request: Request, site: Site) -> list[tuple[bytes, bytes]]:

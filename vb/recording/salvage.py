@@ -13,7 +13,7 @@ from typing import Final
 
 from vb.media.recording_names import recovered_name, temporary_token
 from vb.media.wav import HEADER_BYTES, MAX_DATA_BYTES, build_header
-from vb.media.wav_file import FILE_MODE, hold_orphan, publish
+from vb.media.wav_file import file_mode, hold_orphan, publish
 
 _RATES_HZ: Final = (8_000, 16_000, 24_000, 48_000)
 
@@ -88,7 +88,7 @@ def _complete(fd: int, temporary: Path, token: str, facts: os.stat_result) -> Sa
     data_bytes = min(facts.st_size - HEADER_BYTES, MAX_DATA_BYTES) // frame_bytes * frame_bytes
     os.ftruncate(fd, HEADER_BYTES + data_bytes)
     os.pwrite(fd, build_header(channels=channels, rate_hz=rate_hz, data_bytes=data_bytes), 0)
-    os.fchmod(fd, FILE_MODE)
+    os.fchmod(fd, file_mode())
     os.fsync(fd)
     path = temporary.with_name(recovered_name(datetime.fromtimestamp(facts.st_mtime), token))
     publish(temporary, path)

@@ -27,6 +27,7 @@ from vb.sip.message import Request, Response, response_to
 from vb.sip.outbound import DialPlan, OutboundCall
 from vb.sip.outside_dialog import OutsideHandler, OutsideRequest, RefuseNew, method_table
 from vb.sip.parser import parse_message
+from vb.sip.quoted import quoted_key
 from vb.sip.replacing import EndedDialogs
 from vb.sip.server_transaction import (
     InviteServerTransaction,
@@ -168,6 +169,15 @@ class UserAgent:
         """Run the timers that are due, at most so many of them: then the deadline stays in the past."""
         self._timers.expire(now, most)
 
+    def has_asked(self, places: Sequence[tuple[str, str, int]], quoted: bytes) -> bool:
+        """Say whether a report that quotes this is about a request of ours that a peer has yet to answer.
+
+        Anybody may send such a report, whatever it says of its origin (RFC 5927 §4); our branches nobody can
+        guess. One that quotes less than them tells nothing, and the request ends by its timers.
+        """
+        key = quoted_key(quoted)
+        return key is not None and any(key in self._by_peer.get(place, ()) for place in places)
+
     def transport_failed(self, transport: str, host: str, port: int, now: float) -> None:
         """The transport reports that a peer cannot be reached: requests that wait for it fail.
 
@@ -225,6 +235,10 @@ class UserAgent:
         for call in self._flows.pop(flow, {}):
             if isinstance(call, InboundCall):
                 call.transport_lost(now)
+
+    def needs(self, flow: int) -> bool:
+        """Say whether a call came over a connection, or a request of ours went out on it."""
+        return flow in self._flows or flow in self._by_flow
 
     @property
     def calls(self) -> int:

@@ -9,7 +9,7 @@ from typing import Final
 _BORDERS: Final = (
     re.compile(r"\n\s*\n\s*"),
     re.compile(r"(?<=[.!?…])[\"'”’)\]]*\s+|(?<=[。！？])"),
-    re.compile(r"(?<=[,;:，、；])\s*|\s+[–—-]\s+"),
+    re.compile(r"(?<=[,;:，、；])\s*|(?<!\s)\s++[–—-]\s+"),
     re.compile(r"\s+"),
 )
 """Where a text may be cut, the best places first: paragraphs, sentences, clauses, words."""

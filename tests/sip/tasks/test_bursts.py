@@ -84,6 +84,9 @@ class Partner:
     def undelivered(self, sender: TransactionKey) -> None:
         raise AssertionError("the connection is up")
 
+    def needs(self, flow: int) -> bool:
+        return False
+
     def flow_lost(self, flow: int) -> None:
         self.lost.append(flow)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 
 import pytest
 import structlog
@@ -344,6 +344,35 @@ async def test_connections_per_peer_are_limited(monkeypatch: pytest.MonkeyPatch)
         assert bob.connections == 2
         for stream in streams:
             await stream.aclose()
+
+
+async def test_a_full_endpoint_closes_who_is_silent_for_longest_without_a_call(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("vb.sip.tasks.tcp.MAX_CONNECTIONS", 5)
+    monkeypatch.setattr("vb.sip.tasks.tcp.KEPT_FOR_US", 2)
+    async with running() as (bob, port), AsyncExitStack() as stack:
+
+        async def connect() -> trio.SocketStream:
+            stream = await stack.enter_async_context(await trio.open_tcp_stream("127.0.0.1", port))
+            await stream.send_all(b"\r\n\r\n")
+            assert await stream.receive_some(10) == b"\r\n"  # it has been let in
+            return stream
+
+        raw = RawPeer()
+        ringing, heard, silent = await connect(), await connect(), await connect()
+        await ringing.send_all(raw.request("INVITE", body=OFFER))
+        assert (await receive(ringing)).status == 100
+        await heard.send_all(raw.request("OPTIONS"))
+        assert (await receive(heard)).status == 200
+        newcomer = await connect()
+        assert await silent.receive_some(10) == b""
+        for stream in (heard, newcomer):
+            await stream.send_all(raw.request("INVITE", body=OFFER, call_id=f"call-{id(stream)}"))
+            assert (await receive(stream)).status == 100
+        refused = await stack.enter_async_context(await trio.open_tcp_stream("127.0.0.1", port))
+        assert await refused.receive_some(10) == b""  # everybody has a call
+        assert (bob.calls, bob.connections) == (3, 3)
 
 
 async def test_a_burst_of_invites_and_a_reset_leaves_nothing() -> None:

@@ -31,6 +31,9 @@ class Handler:
     def undelivered(self, sender: TransactionKey) -> None:
         """Nobody waits for an answer here."""
 
+    def needs(self, flow: int) -> bool:
+        return False
+
     def flow_lost(self, flow: int) -> None:
         self.lost.append(flow)
 

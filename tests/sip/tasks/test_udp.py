@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from contextlib import suppress
 from time import perf_counter
 
 import pytest
@@ -30,7 +31,7 @@ class Slow:
         while perf_counter() - began < self._cost_s:
             pass
 
-    def failed(self, transport: str, host: str, port: int) -> None:
+    def failed(self, transport: str, host: str, port: int, quoted: bytes) -> None:
         raise AssertionError("nothing was sent")
 
     def undelivered(self, sender: TransactionKey) -> None:
@@ -79,7 +80,7 @@ class Batches:
     def received(self, data: bytes, source: Hop) -> None:
         raise AssertionError("nobody sends")
 
-    def failed(self, transport: str, host: str, port: int) -> None:
+    def failed(self, transport: str, host: str, port: int, quoted: bytes) -> None:
         raise AssertionError("the peer is there")
 
     def undelivered(self, sender: TransactionKey) -> None:
@@ -112,3 +113,57 @@ async def test_datagrams_that_had_to_wait_go_out_a_batch_at_a_time_in_order() ->
     subject.close()
     assert handler.texts == [b"%d" % number for number in range(count)]
     assert handler.batches == [BATCH, BATCH, 5]
+
+
+class Reports:
+    """Notes what is told of peers that cannot be reached."""
+
+    def __init__(self) -> None:
+        self.quoted: list[bytes] = []
+        self.undelivered_requests = 0
+
+    def received(self, data: bytes, source: Hop) -> None:
+        raise AssertionError("nobody sends")
+
+    def failed(self, transport: str, host: str, port: int, quoted: bytes) -> None:
+        self.quoted.append(quoted)
+
+    def undelivered(self, sender: TransactionKey) -> None:
+        self.undelivered_requests += 1
+
+    def flush(self) -> None:
+        pass
+
+
+def refuse(subject: UdpSocket, count: int) -> None:
+    """Let the system hear of so many refused datagrams."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as gone:
+        gone.bind(("127.0.0.1", 0))
+        address = gone.getsockname()
+    for _ in range(2 * count - 1):  # every other one only reports the one before; the last is still to tell
+        with suppress(ConnectionRefusedError):
+            subject._socket.sendto(b"refused", address)
+
+
+async def test_many_reports_about_one_peer_keep_no_request_from_another() -> None:
+    subject, handler = UdpSocket("127.0.0.1", 0), Reports()
+    refuse(subject, 4 * BATCH)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as peer:
+        peer.bind(("127.0.0.1", 0))
+        subject.send(Outgoing(b"hello", Hop("udp", *peer.getsockname()), ("branch", "INVITE")), handler)
+        assert peer.recv(100, socket.MSG_DONTWAIT) == b"hello"
+    assert handler.undelivered_requests == 0
+    subject.close()
+
+
+async def test_reports_quote_what_was_refused() -> None:
+    subject, handler = UdpSocket("127.0.0.1", 0), Reports()
+    refuse(subject, 3)
+    with trio.fail_after(10):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(subject.run, handler)
+            while len(handler.quoted) < 3:
+                await trio.lowlevel.checkpoint()
+            nursery.cancel_scope.cancel()
+    assert set(handler.quoted) == {b"refused"}
+    subject.close()

@@ -22,6 +22,7 @@ from vb.web.errors import (
     UrlRefused,
     WebError,
 )
+from vb.web.policy import parse_url
 from vb.web.tasks import client, transport
 from vb.web.tasks.client import KEEPING_REDIRECTS, WebClient
 from vb.web.tasks.dial import Dialer
@@ -140,6 +141,42 @@ async def test_trust_ends_where_a_redirect_leads_to_another_host(method: str) ->
         with pytest.raises(UrlRefused):
             await web.open(method, f"http://a.x:{server.port}/", trusted=True)
         assert (names.asked, server.connections) == (["a.x", "a.x", "b.x"], 1)
+
+
+async def test_a_redirect_to_another_server_carries_no_key_there_nor_back() -> None:
+    names = Names(a_x="127.0.0.1", b_x="127.0.0.1")
+    heads: list[str] = []
+
+    async def move(peer: Peer) -> None:
+        while head := await peer.head():
+            heads.append(head.lower())
+            asked = len(heads)
+            if asked == 4:
+                await peer.stream.send_all(OK)
+                continue
+            there = ("/there", f"http://b.x:{server.port}/", f"http://a.x:{server.port}/back")[asked - 1]
+            moved = f"HTTP/1.1 307 Moved\r\nLocation: {there}\r\nContent-Length: 0\r\n\r\n"
+            await peer.stream.send_all(moved.encode())
+
+    async with open_server(move) as server, aclosing(local_web(["127.0.0.1"], names)) as web:
+        response = await web.open(
+            "GET",
+            f"http://a.x:{server.port}/",
+            headers={"Authorization": "Bearer key", "xi-api-key": "key", "Content-Type": "text/plain"},
+            trusted=True,
+        )
+        await response.finish()
+    assert ["key" in head for head in heads] == [True, True, False, False]
+    assert all("content-type: text/plain" in head for head in heads)
+
+
+def test_a_redirect_may_turn_to_tls_and_not_away_from_it() -> None:
+    plain, secured = parse_url("http://a.x/1"), parse_url("https://A.x:443/2")
+    assert client._is_at_home(secured, plain)
+    assert client._is_at_home(parse_url("https://a.x/"), secured)
+    assert not client._is_at_home(plain, secured)
+    assert not client._is_at_home(parse_url("https://a.x:444/"), secured)
+    assert not client._is_at_home(parse_url("https://b.x/"), secured)
 
 
 async def test_redirects_have_an_end() -> None:

@@ -342,14 +342,16 @@ class SipEndpoint:
         if agent is not None:
             self._contained("stream", lambda: agent.refuse_unframed(data, status, source))
 
-    def failed(self, transport: str, host: str, port: int) -> None:
+    def failed(self, transport: str, host: str, port: int, quoted: bytes) -> None:
         """Take note that a peer cannot be reached, by its address and by every name that it goes by."""
         agent, sockets = self._agent, self._transport
         if agent is None or sockets is None:
             return
         now = trio.current_time()
-        for place in sockets.resolver.known_as(transport, host, port):
-            self._contained("failure", partial(agent.transport_failed, *place, now))
+        places = sockets.resolver.known_as(transport, host, port)
+        if agent.has_asked(places, quoted):
+            for place in places:
+                self._contained("failure", partial(agent.transport_failed, *place, now))
 
     def sent_on(self, sender: TransactionKey, flow: int, *, reused: bool) -> None:
         """Take note of the connection that a request goes out on, and whether that was up before."""
@@ -367,6 +369,10 @@ class SipEndpoint:
         agent = self._agent
         if agent is not None:
             self._contained("flow", lambda: agent.flow_lost(flow, trio.current_time()))
+
+    def needs(self, flow: int) -> bool:
+        """Say whether a call or a request of ours would suffer from the loss of a connection."""
+        return self._agent is not None and self._agent.needs(flow)
 
     def flush(self) -> None:
         """Deliver events, send what is due, and set the timer; orders given meanwhile are included."""

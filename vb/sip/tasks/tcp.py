@@ -13,6 +13,7 @@ from typing import Literal, Protocol
 
 import trio
 
+from vb.limits.sources import source_of
 from vb.sip.errors import SipParseError
 from vb.sip.framing import PING, PONG, StreamFramer
 from vb.sip.hop import Hop, TransactionKey
@@ -20,6 +21,8 @@ from vb.sip.tasks.tls import Tls, TlsStream, greet, introduce
 from vb.sip.tasks.udp import TURN_S
 
 MAX_CONNECTIONS = 1024
+KEPT_FOR_US = 256
+"""So many of them are for connections that we open ourselves."""
 MAX_CONNECTIONS_PER_PEER = 64
 MAX_QUEUED_BYTES = 8 << 20
 """What waits for one peer at most: a BYE for each call that a process may have, with something to spare."""
@@ -53,6 +56,10 @@ class StreamHandler(Protocol):
 
     def flow_lost(self, flow: int) -> None:
         """Take note that a connection is gone."""
+        ...
+
+    def needs(self, flow: int) -> bool:
+        """Say whether a call or a request of ours would suffer from the loss of a connection."""
         ...
 
     def flush(self) -> None:
@@ -138,7 +145,8 @@ class TcpTransport:
         self._listeners: list[trio.SocketListener] = []
         self._flows: dict[int, Connection] = {}
         self._by_peer: dict[tuple[str, int, str], Connection] = {}
-        self._per_host: Counter[str] = Counter()
+        self._per_source: Counter[str] = Counter()
+        self._inbound: dict[Connection, None] = {}  # who was silent for longest is the first
         self._tls = tls
         self._next_flow = flows or count(1)
         self._spawn: Callable[[Connection], None] | None = None
@@ -207,7 +215,7 @@ class TcpTransport:
         connection = Connection(Hop(self.transport, host, port, next(self._next_flow), server_name))
         self._flows[connection.peer.flow] = connection
         self._by_peer[_key(connection.peer)] = connection
-        self._per_host[host] += 1
+        self._per_source[source_of(host)] += 1
         return connection
 
     def _forget(self, connection: Connection) -> None:
@@ -215,9 +223,11 @@ class TcpTransport:
         del self._flows[peer.flow]
         if self._by_peer.get(_key(peer)) is connection:
             del self._by_peer[_key(peer)]
-        self._per_host[peer.host] -= 1
-        if not self._per_host[peer.host]:
-            del self._per_host[peer.host]
+        self._inbound.pop(connection, None)
+        source = source_of(peer.host)
+        self._per_source[source] -= 1
+        if not self._per_source[source]:
+            del self._per_source[source]
         self._handler.flow_lost(peer.flow)
         self._handler.flush()
 
@@ -239,11 +249,15 @@ class TcpTransport:
             await trio.aclose_forcefully(stream)
             return
         host = str(address[0]).partition("%")[0]
-        if len(self._flows) >= MAX_CONNECTIONS or self._per_host[host] >= MAX_CONNECTIONS_PER_PEER:
+        is_full = len(self._flows) >= MAX_CONNECTIONS - KEPT_FOR_US
+        if self._per_source[source_of(host)] >= MAX_CONNECTIONS_PER_PEER or (
+            is_full and not self._make_room()
+        ):
             self.refused += 1
             await trio.aclose_forcefully(stream)
             return
         connection = self._register(host, int(address[1]))
+        self._inbound[connection] = None
         if self._tls is None:
             await self._run(connection, stream)
             return
@@ -256,6 +270,18 @@ class TcpTransport:
                 self._drop(connection, stream)
         if secured is not None:
             await self._run(connection, secured)
+
+    def _make_room(self) -> bool:
+        """Close the connection that was silent for longest of those that nobody needs; False if all are.
+
+        Else a few strangers, who have to say nothing to connect, could keep all peers away.
+        """
+        for connection in self._inbound:
+            if not self._handler.needs(connection.peer.flow):
+                del self._inbound[connection]
+                connection.scope.cancel()
+                return True
+        return False
 
     def _drop(self, connection: Connection, stream: trio.SocketStream | None) -> None:
         self._forget(connection)
@@ -328,6 +354,8 @@ class TcpTransport:
                     return
             if not data:
                 return
+            if connection in self._inbound:
+                self._inbound[connection] = self._inbound.pop(connection)
             now = trio.current_time()
             framer.feed(bytes(data), now)
             try:

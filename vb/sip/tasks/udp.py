@@ -21,6 +21,9 @@ BACKLOG = 1024
 """Datagrams that wait for room in the socket; SIP repeats what is dropped."""
 _RECEIVE_BUFFER_BYTES = 1 << 20
 _IP_RECVERR, _IPV6_RECVERR = 11, 25  # linux/in.h, linux/in6.h
+_QUOTED_BYTES = 1024
+"""Reports quote 520 bytes of a datagram at most over IPv4, and some 1200 over IPv6."""
+_TRIES = 8
 _UNREACHABLE = {errno.ECONNREFUSED, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EHOSTDOWN}
 
 
@@ -31,8 +34,8 @@ class DatagramHandler(Protocol):
         """Take one message."""
         ...
 
-    def failed(self, transport: str, host: str, port: int) -> None:
-        """Take note that a peer cannot be reached."""
+    def failed(self, transport: str, host: str, port: int, quoted: bytes) -> None:
+        """Take note of a report that a peer cannot be reached, and of what it quotes of our datagram."""
         ...
 
     def undelivered(self, sender: TransactionKey) -> None:
@@ -91,7 +94,8 @@ class UdpSocket:
             self._queue(outgoing)
             return
         data, hop, sender = outgoing
-        for _ in range(3):  # a try may report an older failure instead
+        # A try may report an older failure instead. Those wait for `run`: to read one brings up the next.
+        for _ in range(_TRIES):
             try:
                 self._socket.sendto(data, (hop.host, hop.port))
             except BlockingIOError:
@@ -100,7 +104,6 @@ class UdpSocket:
             except OSError as error:
                 if error.errno not in _UNREACHABLE:
                     break
-                self._take_errors(handler)
             else:
                 return
         if sender is not None:
@@ -154,12 +157,12 @@ class UdpSocket:
         """Empty the socket's error queue: each entry names the peer it is about."""
         for _ in range(BATCH):
             try:
-                _, ancillary, _, address = self._socket.recvmsg(64, 512, socket.MSG_ERRQUEUE)
+                quoted, ancillary, _, address = self._socket.recvmsg(_QUOTED_BYTES, 512, socket.MSG_ERRQUEUE)
             except OSError:
                 return
             for _, _, payload in ancillary:
                 if len(payload) >= 4 and struct.unpack_from("=I", payload)[0] in _UNREACHABLE and address:
-                    handler.failed("udp", str(address[0]).partition("%")[0], int(address[1]))
+                    handler.failed("udp", str(address[0]).partition("%")[0], int(address[1]), quoted)
 
 
 @lru_cache(maxsize=1024)

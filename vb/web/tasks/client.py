@@ -30,6 +30,8 @@ REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 KEEPING_REDIRECTS: Final = frozenset({307, 308})
 """Those that keep a POST a POST."""
 MAX_REDIRECTS: Final = 5
+CARRIED: Final = frozenset({"accept", "accept-encoding", "content-type", "x-event-id", "x-signature-256"})
+"""Headers that go along where a redirect leads to another server; any other may hold a key."""
 _SHORT_BYTES: Final = 65_536
 """What is read of an answer that nobody wants, so that its connection can be used again."""
 _SHORT_TIME_S: Final = 1.0
@@ -127,7 +129,8 @@ class WebClient:
             url: http or https.
             headers: besides those that HTTP itself needs.
             content: the body.
-            trusted: the operator has set the URL. A redirect to another host is judged nevertheless.
+            trusted: the operator has set the URL. A redirect to another server is judged nevertheless, and
+                gets of the headers only those CARRIED.
             repeatable: the server bears to get it twice, although it is no GET.
             redirects: statuses whose Location is followed; what is not followed is the answer.
 
@@ -138,14 +141,18 @@ class WebClient:
             WebError: there is no answer.
         """
         target = parse_url(url)
-        home = target.authority
+        home = target
+        headers = headers or {}
         for _ in range(MAX_REDIRECTS + 1):
+            if not _is_at_home(target, home):  # for good: who was asked meanwhile may lead back anywhere
+                trusted = False
+                headers = {name: value for name, value in headers.items() if name.lower() in CARRIED}
             response = await self._send(
                 method,
                 target,
-                headers or {},
+                headers,
                 content,
-                {TRUSTED: trusted and target.authority == home, REPEATABLE: repeatable, TARGET: target},
+                {TRUSTED: trusted, REPEATABLE: repeatable, TARGET: target},
             )
             location = response.location
             if response.status not in redirects or location is None:
@@ -313,6 +320,11 @@ async def unwind(chunks: AsyncIterator[bytes]) -> None:
     with suppress(WebError):  # nobody wants the rest
         while await anext(chunks, None) is not None:
             pass
+
+
+def _is_at_home(target: UrlTarget, home: UrlTarget) -> bool:
+    """Say whether a redirect stays on the server of the first URL; it may go on with TLS, but not without."""
+    return target.authority == home.authority and (target.secure or not home.secure)
 
 
 def _failure(error: Exception) -> WebError:
