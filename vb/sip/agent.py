@@ -6,7 +6,7 @@ Bytes, orders and time go in; bytes, events and the next deadline come out. The 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2s
 from typing import TypeVar
