@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.sip_pair import OFFER
+from vb.sip import multipart
 from vb.sip.errors import SipParseError
 from vb.sip.message import Headers, Request
 from vb.sip.multipart import MAX_DEPTH, UnsupportedBody, sdp_of
@@ -58,6 +59,24 @@ def test_a_nested_body_that_cannot_be_taken_apart_is_passed_over() -> None:
 def test_an_offer_that_is_nested_too_deep_is_not_looked_for() -> None:
     with pytest.raises(UnsupportedBody):
         sdp_of(nested(MAX_DEPTH + 1))
+
+
+def test_a_part_counts_once_however_often_it_says_what_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    taken_apart: list[bytes] = []
+    real = multipart._sdp_part
+
+    def counted(content_type: str, body: bytes, depth: int = 1) -> bytes | None:
+        taken_apart.append(body)
+        return real(content_type, body, depth)
+
+    monkeypatch.setattr(multipart, "_sdp_part", counted)
+    body = b"x"
+    for level in range(MAX_DEPTH):
+        kind = b"\r\nContent-Type: multipart/mixed;boundary=m%d" % (level - 1)
+        body = b"--m%d" % level + 4 * kind + b"\r\n\r\n" + body
+    with pytest.raises(UnsupportedBody):
+        sdp_of(message(body, f"multipart/mixed;boundary=m{MAX_DEPTH - 1}"))
+    assert len(taken_apart) == MAX_DEPTH
 
 
 def test_a_part_without_headers_is_text() -> None:

@@ -85,16 +85,22 @@ def _sdp_part(content_type: str, body: bytes, depth: int = 1) -> bytes | None:
         if section.startswith(b"--"):
             return None
         head, _, content = section.partition(b"\r\n\r\n")
-        # Without part headers the section starts with two line ends: its content is plain text.
-        for line in head.split(b"\r\n")[1:]:
-            name, _, value = line.partition(b":")
-            if name.strip().lower() != b"content-type":
-                continue
-            kind = media_type(text := value.decode("latin-1").strip())
-            if kind == SDP_TYPE:
-                return content
-            if kind.startswith("multipart/") and depth < MAX_DEPTH:
-                with suppress(SipParseError):  # nobody may need what cannot be taken apart
-                    if (found := _sdp_part(text, content, depth + 1)) is not None:
-                        return found
+        text = _content_type(head)
+        kind = media_type(text)
+        if kind == SDP_TYPE:
+            return content
+        if kind.startswith("multipart/") and depth < MAX_DEPTH:
+            with suppress(SipParseError):  # nobody may need what cannot be taken apart
+                if (found := _sdp_part(text, content, depth + 1)) is not None:
+                    return found
     return None
+
+
+def _content_type(head: bytes) -> str:
+    """Return the first Content-Type of a part: were each one tried, few bytes would cost hours."""
+    # Without part headers the section starts with two line ends: its content is plain text.
+    for line in head.split(b"\r\n")[1:]:
+        name, _, value = line.partition(b":")
+        if name.strip().lower() == b"content-type":
+            return value.decode("latin-1").strip()
+    return ""
