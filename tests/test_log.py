@@ -153,6 +153,24 @@ def test_what_a_program_made_of_structlog_holds(first: bool, caplog: pytest.LogC
     assert caplog.records == []
 
 
+@pytest.mark.usefixtures("unconfigured")
+def test_a_program_that_changes_nothing_but_the_processors_gets_its_lines(
+    caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log_as_a_library()
+    structlog.configure(processors=[structlog.processors.JSONRenderer()])
+    structlog.get_logger("vb.some.module").warning("call refused")
+    assert json.loads(capsys.readouterr().out) == {"event": "call refused"}
+    assert caplog.records == []
+
+
+def test_every_logger_is_named_as_its_module() -> None:
+    """In a program around a server the others are not told from loggers of the program."""
+    nameless = re.compile(r"^\w+ = structlog\.get_logger\((?!__name__\))", re.MULTILINE)
+    folder = Path(vb.__file__).parent
+    assert [path for path in folder.rglob("*.py") if nameless.search(path.read_text("utf-8"))] == []
+
+
 def test_strangers_write_so_many_lines_a_second_and_the_next_tells_of_the_rest() -> None:
     now = 100.0
     log = StrangersLog("test", clock=lambda: now)

@@ -142,10 +142,17 @@ _METHOD_LEVELS: Final = {
 
 
 class _Standard:
-    """What structlog hands lines of vb to, were they not taken before."""
+    """What structlog hands lines of vb to, were they not taken before.
 
-    def __init__(self, name: str) -> None:
+    A program may give it other processors later and nothing else: then it is what there was without vb.
+    """
+
+    def __init__(self, name: str, others: Callable[..., Any]) -> None:
         self.target = logging.getLogger(name)
+        self._others = others
+
+    def __getattr__(self, method: str) -> Any:
+        return getattr(self._others(self.target.name), method)
 
 
 def _to_logging(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
@@ -174,6 +181,6 @@ def log_as_a_library() -> None:
 
     def make(*names: Any) -> Any:
         of_vb = bool(names) and str(names[0]).startswith("vb.")
-        return _Standard(names[0]) if of_vb else others(*names)
+        return _Standard(names[0], others) if of_vb else others(*names)
 
     structlog.configure(processors=[_to_logging, *defaults["processors"]], logger_factory=make)

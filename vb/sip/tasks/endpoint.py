@@ -42,7 +42,7 @@ from vb.sip.tasks.transport import BoundAddress, SipTransport
 from vb.sip.timers import AT_ONCE
 from vb.sip.uri import SipUri, is_ip_address
 
-log = structlog.get_logger()
+log = structlog.get_logger(__name__)
 
 __all__ = ["DialRequest", "SipCall", "SipEndpoint", "SipSettings"]
 

@@ -8,7 +8,7 @@ import structlog
 
 from vb.sip.hop import Hop
 
-log = structlog.get_logger()
+log = structlog.get_logger(__name__)
 _SECRET_LINE = re.compile(
     r"(?im)^((?:proxy-)?authorization|x-webhook-secret|x-webhook-url)[ \t]*:.*(?:\n[ \t].*)*$"
 )

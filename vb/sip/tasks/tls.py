@@ -16,7 +16,7 @@ from vb.errors import ConfigError
 from vb.sip.hop import Hop
 from vb.sip.tls_identity import names_host
 
-log = structlog.get_logger()
+log = structlog.get_logger(__name__)
 
 HANDSHAKE_TIMEOUT_S = 5.0
 _CERTIFICATES: Final = tuple(b"-----BEGIN %sCERTIFICATE-----" % kind for kind in (b"", b"TRUSTED ", b"X509 "))
