@@ -17,6 +17,7 @@ from vb.ids import SystemIds
 from vb.sip.call_events import (
     Answered,
     CallEvent,
+    Cancelled,
     Closed,
     DialFailed,
     OfferAnswered,
@@ -373,6 +374,30 @@ async def test_a_full_endpoint_closes_who_is_silent_for_longest_without_a_call(
         refused = await stack.enter_async_context(await trio.open_tcp_stream("127.0.0.1", port))
         assert await refused.receive_some(10) == b""  # everybody has a call
         assert (bob.calls, bob.connections) == (3, 3)
+
+
+async def test_a_caller_that_goes_gets_no_more_connections_from_us_than_it_may_open(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("vb.sip.tasks.tcp.MAX_CONNECTIONS_PER_PEER", 2)
+    calls: list[SipCall] = []
+    async with running(calls.append) as (bob, port), AsyncExitStack() as stack:
+        stream = await stack.enter_async_context(await trio.open_tcp_stream("127.0.0.1", port))
+        listeners = [await stack.enter_async_context(each) for each in await many_listeners(4)]
+        for number, listener in enumerate(listeners):
+            via = f"SIP/2.0/TCP 127.0.0.1:{listener.socket.getsockname()[1]};branch=z9hG4bKx{number}"
+            invite = RawPeer().request("INVITE", body=OFFER, call_id=f"c{number}", headers={"Via": via})
+            await stream.send_all(invite)
+            assert (await receive(stream)).status == 100
+        await stream.aclose()
+        for call in calls[2:]:
+            assert isinstance(await until(call, Cancelled), Cancelled)
+        assert (bob.calls, bob.connections, bob.refused_connections) == (2, 2, 2)
+
+
+async def many_listeners(number: int) -> list[trio.SocketListener]:
+    """Open so many, each on a port of its own."""
+    return [(await trio.open_tcp_listeners(0, host="127.0.0.1"))[0] for _ in range(number)]
 
 
 async def test_a_burst_of_invites_and_a_reset_leaves_nothing() -> None:

@@ -204,7 +204,9 @@ class TcpTransport:
             connection.scope.cancel()
 
     def _open(self, hop: Hop) -> Connection | None:
-        if self._spawn is None or len(self._flows) >= MAX_CONNECTIONS:
+        # A peer that connects and goes must not have us open, in place of that one, more than it may itself.
+        is_over = hop.flow and self._per_source[source_of(hop.host)] >= MAX_CONNECTIONS_PER_PEER
+        if self._spawn is None or len(self._flows) >= MAX_CONNECTIONS or is_over:
             self.refused += 1
             return None
         connection = self._register(hop.host, hop.port, hop.server_name)
