@@ -57,6 +57,22 @@ async def test_who_reads_slowly_what_is_open_to_all_makes_room_too(
         assert (await newcomer.response())[0] == 200
 
 
+async def test_who_is_answered_makes_no_room_while_somebody_waits(
+    connect: Connect, engine: SmallEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vb.api.serve.MAX_CONNECTIONS", 2)
+    long = SimpleNamespace(html=b"x" * 16 * 1_048_576)  # more than the system holds
+    monkeypatch.setattr("vb.api.documents.Documents.current", lambda _: long)
+    async with serving(engine) as url:
+        asked, silent = await connect(url), await connect(url)
+        await asked.send(b"GET /docs HTTP/1.1\r\nHost: x\r\n\r\n")
+        await asked.read(100)
+        await connect(url)
+        assert await silent.ended()
+        for _ in range(15):
+            await asked.read(1_048_576)
+
+
 async def test_who_waits_for_a_command_makes_no_room(
     connect: Connect, engine: SmallEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -181,8 +181,9 @@ class HttpConnection:
         context: shared state of the server, such as whether it ends.
         accepts_upgrade: which upgrades become WebSockets.
         stream: the connection.
-        unknown: the connections of whom nobody knows that they may do anything, the oldest first: those that
-            wait for a request, or are answered one that is open to all. It enters itself.
+        unknown: the connections of whom nobody knows that they may do anything: those that wait for a
+            request, or are answered one that is open to all; first of them whose latest request began or
+            ended longest ago. It enters itself.
     """
 
     def __init__(
@@ -388,7 +389,7 @@ class HttpConnection:
             await self._begin_close()
         elif isinstance(event, Updated):
             self._idle = event.idle
-            if event.idle:
+            if not self._broken:  # who has just asked is answered before anybody who waits has to go
                 self._unknown.pop(self, None)
                 self._unknown[self] = None
             self._set_read_deadline(KEEP_ALIVE_TIMEOUT_S if event.idle else math.inf)

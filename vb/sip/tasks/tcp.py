@@ -251,7 +251,7 @@ class TcpTransport:
             await trio.aclose_forcefully(stream)
             return
         host = str(address[0]).partition("%")[0]
-        is_full = len(self._flows) >= MAX_CONNECTIONS - KEPT_FOR_US
+        is_full = len(self._inbound) >= MAX_CONNECTIONS - KEPT_FOR_US or len(self._flows) >= MAX_CONNECTIONS
         if self._per_source[source_of(host)] >= MAX_CONNECTIONS_PER_PEER or (
             is_full and not self._make_room()
         ):
@@ -311,7 +311,10 @@ class TcpTransport:
             await self._run(connection, ready)
 
     async def _run(self, connection: Connection, stream: SipStream) -> None:
+        is_given_up = connection.scope.cancel_called  # just as it came up
         connection.scope = trio.CancelScope()
+        if is_given_up:
+            connection.scope.cancel()
         connection.is_up = True
         socket_stream = stream if isinstance(stream, trio.SocketStream) else stream.transport_stream
         socket_stream.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
