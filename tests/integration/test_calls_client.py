@@ -170,7 +170,7 @@ async def test_a_client_made_from_a_description_reads_the_answers(
     over, open_ = page.results
     assert page.total == 2
     assert (over.end_reason.value, over.billing_status.value) == ("agent_hangup", "BILLING_STATUS_BILLED")
-    assert over.ended > over.joined > over.created
+    assert over.ended >= over.joined > over.created  # it may be hung up within the millisecond
     assert over.sip_details.termination_reason.value == "SIP_TERMINATION_NORMAL"
     assert (open_.ended, open_.end_reason, open_.billed_duration) == (None, None, None)
     assert over.medium.sip.incoming is not None
