@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2s
-from typing import TypeVar
 
 from vb.errors import Unavailable
 from vb.ids import IdSource
@@ -19,6 +18,7 @@ from vb.sip.call_events import CallEvent, Incoming
 from vb.sip.client_transaction import ClientTransaction, InviteClientTransaction, NonInviteClientTransaction
 from vb.sip.dialog_usage import response_headers
 from vb.sip.errors import SipParseError
+from vb.sip.fates import Fates, Place
 from vb.sip.headers import Via
 from vb.sip.hop import Hop, Outgoing, TransactionKey, default_port
 from vb.sip.inbound import InboundCall
@@ -27,7 +27,6 @@ from vb.sip.message import Request, Response, response_to
 from vb.sip.outbound import DialPlan, OutboundCall
 from vb.sip.outside_dialog import OutsideHandler, OutsideRequest, RefuseNew, method_table
 from vb.sip.parser import parse_message
-from vb.sip.quoted import quoted_key
 from vb.sip.replacing import EndedDialogs
 from vb.sip.server_transaction import (
     InviteServerTransaction,
@@ -43,10 +42,6 @@ from vb.sip.uri import bracketed
 RETRY_AFTER_S = 5
 MAX_UDP_REQUEST_BYTES = 1300
 _KEEP_ALIVE_BYTES = b"\r\n\0 \t"
-
-G = TypeVar("G")
-K = TypeVar("K")
-V = TypeVar("V")
 
 
 @dataclass(slots=True)
@@ -89,8 +84,7 @@ class UserAgent:
         self._secret = ids.token(16).encode()
         self._clients: dict[TransactionKey, ClientTransaction] = {}
         self._servers: dict[TransactionKey, ServerTransaction] = {}
-        self._by_peer: dict[tuple[str, str, int], dict[TransactionKey, ClientTransaction]] = {}
-        self._by_flow: dict[int, dict[TransactionKey, ClientTransaction]] = {}
+        self._fates = Fates()
         self._invites = InviteHandler(self)
         self.methods = method_table(
             self._invites, self._invites.tell_options, info=settings.accept_info, further=further_methods
@@ -99,7 +93,6 @@ class UserAgent:
         self._contacts: dict[tuple[str, bool, bool], str] = {}
         self._calls: dict[tuple[str, str], Call] = {}
         self.ended = EndedDialogs()
-        self._flows: dict[int, dict[Call, None]] = {}
         self._timers = TimerQueue()
         self.schedule, self.deadline = self._timers.schedule, self._timers.deadline
         self._outgoing: list[Outgoing] = []
@@ -169,21 +162,16 @@ class UserAgent:
         """Run the timers that are due, at most so many of them: then the deadline stays in the past."""
         self._timers.expire(now, most)
 
-    def has_asked(self, places: Sequence[tuple[str, str, int]], quoted: bytes) -> bool:
-        """Say whether a report that quotes this is about a request of ours that a peer has yet to answer.
-
-        Anybody may send such a report, whatever it says of its origin (RFC 5927 §4); our branches nobody can
-        guess. One that quotes less than them tells nothing, and the request ends by its timers.
-        """
-        key = quoted_key(quoted)
-        return key is not None and any(key in self._by_peer.get(place, ()) for place in places)
+    def has_asked(self, places: Sequence[Place], quoted: bytes) -> bool:
+        """Say whether a report of the network that quotes this is about a request that awaits a peer."""
+        return self._fates.has_asked(places, quoted)
 
     def transport_failed(self, transport: str, host: str, port: int, now: float) -> None:
         """The transport reports that a peer cannot be reached: requests that wait for it fail.
 
         A peer that some requests know by a name is reported under that as well.
         """
-        for transaction in list(self._by_peer.get((transport, host, port), {}).values()):
+        for transaction in self._fates.waiting_for((transport, host, port)):
             self._fail_over(transaction, now)
 
     def undelivered(self, sender: TransactionKey, now: float) -> None:
@@ -201,12 +189,10 @@ class UserAgent:
         """
         transaction = self._clients.get(sender)
         if transaction is not None:
-            _drop(self._by_flow, transaction.flow, sender)
-            transaction.flow, transaction.reuses_flow = flow, reused
-            self._by_flow.setdefault(flow, {})[sender] = transaction
+            self._fates.ride(transaction, flow, reused=reused)
         elif (call := self._invited_by(sender)) is not None:
             call.reopened(flow)
-            self._flows.setdefault(flow, {})[call] = None
+            self._fates.ride_in(call, flow)
 
     def _invited_by(self, key: TransactionKey) -> InboundCall | None:
         """Return the call that an INVITE of a peer has made, by the key of its transaction."""
@@ -218,27 +204,28 @@ class UserAgent:
 
     def _fail_over(self, transaction: ClientTransaction, now: float) -> None:
         if transaction.can_fall_back:
-            self._unindex(transaction)
+            self._fates.leave(transaction)
             transaction.fall_back(now)
-            self._index(transaction)
+            self._fates.enter(transaction)
         else:
             transaction.transport_failed(now)
 
     def flow_lost(self, flow: int, now: float) -> None:
         """A connection is gone: requests on it fail; a call that came over it and rings tries another one."""
-        for transaction in self._by_flow.pop(flow, {}).values():
+        requests, calls = self._fates.lost(flow)
+        for transaction in requests:
             transaction.flow = 0
             if transaction.can_go_again and not transaction.can_fall_back:
                 transaction.go_again()
             else:
                 self._fail_over(transaction, now)
-        for call in self._flows.pop(flow, {}):
+        for call in calls:
             if isinstance(call, InboundCall):
                 call.transport_lost(now)
 
     def needs(self, flow: int) -> bool:
         """Say whether a call came over a connection, or a request of ours went out on it."""
-        return flow in self._flows or flow in self._by_flow
+        return self._fates.hangs_on(flow)
 
     @property
     def calls(self) -> int:
@@ -273,25 +260,18 @@ class UserAgent:
         if transaction.size > MAX_UDP_REQUEST_BYTES and self._may_go_over_tcp(hop):
             transaction.try_first(Hop("tcp", hop.host, hop.port))
         self._clients[transaction.key] = transaction
-        self._index(transaction)
+        self._fates.enter(transaction)
         transaction.start(now)
         return transaction
 
     def _may_go_over_tcp(self, hop: Hop) -> bool:
         return hop.may_switch and self.settings.tcp_enabled
 
-    def _index(self, transaction: ClientTransaction) -> None:
-        self._by_peer.setdefault(_peer(transaction.hop), {})[transaction.key] = transaction
-
-    def _unindex(self, transaction: ClientTransaction) -> None:
-        _drop(self._by_peer, _peer(transaction.hop), transaction.key)
-
     def forget(self, transaction: Transaction) -> None:
         """Drop a terminated transaction."""
         if isinstance(transaction, ClientTransaction):
             self._clients.pop(transaction.key, None)
-            self._unindex(transaction)
-            _drop(self._by_flow, transaction.flow, transaction.key)
+            self._fates.forget(transaction)
         elif isinstance(transaction, ServerTransaction):
             self._servers.pop(transaction.key, None)
             if isinstance(transaction, InviteServerTransaction):
@@ -305,8 +285,7 @@ class UserAgent:
     def add_inbound(self, call: InboundCall, transaction: InviteServerTransaction, source: Hop) -> None:
         """Take a new call in, and tell its owner."""
         self._calls[call.call_id, call.local_tag] = call
-        if source.flow:
-            self._flows.setdefault(source.flow, {})[call] = None
+        self._fates.ride_in(call, source.flow)
         self._unanswered.append(transaction)
         self.emit(call, Incoming())
 
@@ -319,8 +298,7 @@ class UserAgent:
         self._timers.discard(call)
         if self._calls.pop((call.call_id, call.local_tag), None) is not None and call.is_answered:
             self.ended.add(call.call_id, call.local_tag)
-        if call.peer is not None:
-            _drop(self._flows, call.peer.flow, call)
+        self._fates.forget_call(call)
 
     def local_via(self, hop: Hop) -> str:
         """Return a Via value with a new branch for a request to a hop."""
@@ -486,16 +464,3 @@ class UserAgent:
         if self.transactions >= self.settings.max_transactions:
             return True
         return not in_dialog and len(self._calls) >= self.settings.max_calls
-
-
-def _drop(index: dict[G, dict[K, V]], group: G, key: K) -> None:
-    """Take a member out of its group, and the group out of the index when it was the last."""
-    members = index.get(group)
-    if members is not None:
-        members.pop(key, None)
-        if not members:
-            del index[group]
-
-
-def _peer(hop: Hop) -> tuple[str, str, int]:
-    return (hop.transport, hop.host, hop.port)
