@@ -217,6 +217,7 @@ async def test_the_end_of_the_owner_closes_the_connection(config: Config, owner:
 
 
 async def test_twenty_slow_sources_do_not_hold_up_a_quick_one(config: Config) -> None:
+    idle = threading.active_count()  # threads of tests before wait for a while for more work
     async with open_scene(config) as scene, open_phone(900) as other:
         second = await call_in(scene.server, other, scene.events)
         for leg in (scene.leg, second):
@@ -230,4 +231,4 @@ async def test_twenty_slow_sources_do_not_hold_up_a_quick_one(config: Config) ->
         assert trio.current_time() - asked_at < 0.5
         finished = await scene.told("finished", playback)
         assert finished["played_ms"] == 1500
-        assert threading.active_count() <= 1 + DECODER_THREADS + DISK_THREADS + 4
+        assert threading.active_count() <= idle + DECODER_THREADS + DISK_THREADS + 4
