@@ -1,12 +1,8 @@
 from __future__ import annotations
 
 import pytest
-from pydantic import SecretStr
 
-from tests.api.harness import SmallEngine, ask
 from vb.api.access import Access, parse_networks
-from vb.api.app import create_app
-from vb.config import Config, HttpConfig
 
 HOST = (b"host", b"pbx.example")
 
@@ -115,19 +111,3 @@ def test_a_web_page_of_another_site_may_not_open_a_websocket() -> None:
     assert status(rules.refuse("/v1/vsi", "192.0.2.1", [HOST, token, foreign], upgrade=True)) == 403
     assert rules.refuse("/v1/vsi", "192.0.2.1", [HOST, token, own], upgrade=True) is None
     assert rules.refuse("/v1/vsi", "192.0.2.1", [HOST, token], upgrade=True) is None
-
-
-@pytest.mark.parametrize(("host", "status"), [("192.0.2.7", 204), ("203.0.113.9", 403)])
-async def test_options_is_for_the_listed_addresses_too_and_never_wants_a_token(
-    engine: SmallEngine, host: str, status: int
-) -> None:
-    engine.config = Config(
-        http=HttpConfig(
-            addr="127.0.0.1:0",
-            allowed_ips=("192.0.2.0/24",),
-            trust_proxy_headers=True,
-            api_tokens=(SecretStr("right"),),
-        )
-    )
-    headers = ((b"x-forwarded-for", host.encode()),)
-    assert (await ask(create_app(engine), "OPTIONS", "/v1/legs", headers=headers)).status == status

@@ -104,7 +104,7 @@ class Access:
             upgrade: whether it asks for a WebSocket, which browsers send to any site.
         """
         values = _values(headers)
-        if not self._is_allowed(client_host, values):
+        if self._allowed and not self._is_allowed(client_host, values):
             return _FORBIDDEN
         if not self._tokens or is_open(path):
             return None
@@ -119,10 +119,6 @@ class Access:
             return _UNAUTHORIZED
         return None if self._has_token(given) else self._wrong_token(client_host, values)
 
-    def refuse_preflight(self, client_host: str | None, headers: HeaderList) -> AccessRefusal | None:
-        """Return why a browser's question ahead of a request is refused; it never has a token with it."""
-        return None if self._is_allowed(client_host, _values(headers)) else _FORBIDDEN
-
     def _client(self, client_host: str | None, values: dict[bytes, bytes]) -> IpAddress | None:
         text = client_host or ""
         forwarded = values.get(b"x-forwarded-for")
@@ -131,8 +127,6 @@ class Access:
         return _address(text)
 
     def _is_allowed(self, client_host: str | None, values: dict[bytes, bytes]) -> bool:
-        if not self._allowed:
-            return True
         address = self._client(client_host, values)
         return address is not None and any(
             address in network for network in self._allowed if network.version == address.version

@@ -80,10 +80,10 @@ class Application(QuartTrio):
             await self._serve_vsi(scope, cast(Receive, receive), cast(Send, send))
         elif scope["type"] == "websocket":
             await self._serve_media(scope, cast(Send, send))
-        elif scope["type"] == "http" and (refusal := self._refusal(scope)) is not None:
-            await _answer_refusal(refusal, self.replies.error_body(refusal.message), cast(Send, send))
         elif scope["type"] == "http" and scope["method"] == "OPTIONS":
             await _answer_preflight(cast(Send, send))
+        elif scope["type"] == "http" and (refusal := self._refusal(scope)) is not None:
+            await _answer_refusal(refusal, self.replies.error_body(refusal.message), cast(Send, send))
         elif scope["type"] == "http":
             path = _origin_path(scope["path"])
             if not is_open(path):
@@ -99,8 +99,6 @@ class Application(QuartTrio):
     def _refusal(self, scope: HTTPScope) -> AccessRefusal | None:
         headers = list(scope["headers"])
         client = scope["client"]
-        if scope["method"] == "OPTIONS":
-            return self.access.refuse_preflight(client[0] if client else None, headers)
         upgrade = any(name == b"upgrade" for name, _ in headers)
         path = _origin_path(scope["path"])
         refusal = self.access.refuse(path, client[0] if client else None, headers, upgrade=upgrade)
