@@ -99,6 +99,26 @@ def test_rtcp_and_sources_that_are_not_known_are_left_alone() -> None:
     assert batch.levels[:2].tolist() == [NO_LEVEL, NO_LEVEL]
 
 
+def test_rows_that_all_had_an_extension_need_not_be_asked_again() -> None:
+    def of(packets: list[bytes]) -> bool:
+        batch = Batch(len(packets))
+        for row, data in enumerate(packets):
+            batch.matrix[row, : len(data)] = np.frombuffer(data, np.uint8)
+            batch.lengths[row], batch.slots[row] = len(data), row
+        count = len(packets)
+        return skip_extensions(batch, 0, count, np.ones(count, np.bool_), np.ones(count, np.uint8))[1]
+
+    usual = [extended(rtp(row, 0, b"abcd"), b"\x10\x7f\x00\x00") for row in range(3)]
+    assert of(usual)
+    longer = extended(rtp(1, 0, b"abcd"), b"\x10\x7f\x00\x00" * 2)
+    cut_off = usual[0][:18]
+    odd = {"plain": rtp(1, 0, b"abcd"), "longer": longer, "cut off": cut_off, "empty": b""}
+    for second_byte in (72, 95, 200, 223):
+        odd[f"type {second_byte}"] = usual[0][:1] + bytes([second_byte]) + usual[0][2:]
+    assert [name for name, packet in odd.items() if of([*usual, packet])] == []
+    assert of([b"\x90" + bytes([96]) + usual[0][2:]])
+
+
 def levels_of(bodies: list[bytes], level_id: int, profile: int = 0xBEDE) -> list[int]:
     batch = Batch(len(bodies))
     batch.levels[:] = 99
@@ -234,7 +254,8 @@ def test_only_the_sizes_of_extensions_cost_a_pass_over_the_round(monkeypatch: py
         return true_places(mask)
 
     monkeypatch.setattr("vb.mixer.extensions.true_places", counted)
-    heads = skip_extensions(batch, 0, 300, np.ones(300, np.bool_), np.zeros(300, np.uint8))
+    heads, all_extended = skip_extensions(batch, 0, 300, np.ones(300, np.bool_), np.zeros(300, np.uint8))
     assert passes <= 3
+    assert not all_extended
     assert (heads[:, 0] == 0x80).all()
     assert int(batch.lengths[150]) == int(batch.lengths[149])

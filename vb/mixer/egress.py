@@ -278,17 +278,23 @@ class Egress:
 
         core.hands.share(len(coded) + len(pieces), encode)
         alone: list[tuple[int, bytes]] = []
+        led: list[tuple[list[int], int]] = []
         for one, outcome in zip(coded, outcomes, strict=True):
             if isinstance(outcome, Exception):
                 core.fault(one.port, outcome)
-            elif one.recipients is not None:
-                self._send_led(one, outcome, one.recipients)
-            elif len(outcome) == 1 and not outcome[0].ticks_ago:
-                alone.append((one.port.slot, outcome[0].data))
+                continue
+            whole = len(outcome) == 1 and not outcome[0].ticks_ago
+            if one.recipients is None:
+                if whole:
+                    alone.append((one.port.slot, outcome[0].data))
+                else:
+                    self._send_parts(one, outcome)
+            elif whole and core.transforms:
+                led.append((one.recipients.slot_list, self._put(outcome[0].data, one.recipients)))
             else:
-                self._send_parts(one, outcome)
-        if alone:
-            self._send_alone(alone)
+                self._send_led(one, outcome, one.recipients)
+        if alone or led:
+            self._send_together(alone, led)
         for legs in framewise:
             self._send_framed(legs)
 
@@ -317,20 +323,36 @@ class Egress:
         """Send what a leader is sent to all who follow it."""
         columns = self._core.columns
         for payload in payloads:
-            size = len(payload.data)
-            code = np.frombuffer(payload.data, np.uint8)
-            columns.packets[recipients.slots, HEADER_BYTES : HEADER_BYTES + size] = code
+            size = self._put(payload.data, recipients)
             offset = _begins(one, payload) & 0xFFFF_FFFF
             self._transmit_all(recipients, size, columns.timestamp[recipients.slots] + np.uint32(offset))
 
-    def _send_alone(self, alone: list[tuple[int, bytes]]) -> None:
-        """Send one packet on each of some legs, each with its own payload, which begins with this tick."""
+    def _put(self, data: bytes, recipients: _Recipients) -> int:
+        """Put a payload into the packet of every leg that is sent it; returns its size."""
+        size = len(data)
+        code = np.frombuffer(data, np.uint8)
+        self._core.columns.packets[recipients.slots, HEADER_BYTES : HEADER_BYTES + size] = code
+        return size
+
+    def _send_together(self, alone: list[tuple[int, bytes]], led: list[tuple[list[int], int]]) -> None:
+        """Send one packet on each of some legs, whose payloads all begin with this tick.
+
+        Where packets are protected their buffers differ in size with each tick, so that nothing is gained by
+        sending those of a leader by themselves, and a pass through all that is done to packets is saved.
+
+        Args:
+            alone: legs, each with its own payload.
+            led: legs with the same payload, which is in place, and its size.
+        """
         whole = self._core.columns.packets.reshape(-1).data
+        slots, sizes = [slot for slot, _ in alone], [len(data) for _, data in alone]
         for slot, data in alone:
             start = slot * MAX_PACKET_BYTES + HEADER_BYTES
             whole[start : start + len(data)] = data
-        slots = [slot for slot, _ in alone]
-        self._send_placed(np.array(slots), slots, [len(data) for _, data in alone])
+        for members, size in led:
+            slots += members
+            sizes += [size] * len(members)
+        self._send_placed(np.array(slots), slots, sizes)
 
     def _send_placed(self, slots: Slots, slot_list: list[int], sizes: list[int]) -> None:
         """Send one packet on each of some legs, each payload being in place, of its own size."""

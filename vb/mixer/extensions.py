@@ -28,8 +28,9 @@ _FIRST_ELEMENT: Final = HEADER_BYTES + _INTRODUCTION_BYTES
 _SEEN_BYTES: Final = _FIRST_ELEMENT + 4
 """As far as the first element, in whole words of four bytes."""
 _ONE_BYTE_FORM: Final = 0xBEDE
-_FIRST_RTCP_TYPE: Final = np.uint8(192)
-_RTCP_TYPES: Final = 32
+RTCP_TYPES_MASK: Final = 0x60
+RTCP_TYPES: Final = 0x40
+"""Second bytes 192 to 223, and 64 to 95 with the marker off: never audio."""
 _STOP: Final = 15
 """Number of the element after which nothing is read any more (RFC 8285 §4.2)."""
 _MAX_ELEMENTS: Final = 16
@@ -40,7 +41,7 @@ SILENT_LEVEL: Final = 75
 
 def skip_extensions(
     batch: Batch, start: int, stop: int, trusted: NDArray[np.bool_], level_ids: NDArray[np.uint8]
-) -> NDArray[np.uint8]:
+) -> tuple[NDArray[np.uint8], bool]:
     """Take the extensions out of the rows from `start` to before `stop` that have nothing else odd.
 
     `batch.levels` of all these rows tells the audio level of each, or that it has none.
@@ -55,7 +56,8 @@ def skip_extensions(
         level_ids: of each leg, the number of the audio level among its extensions, 0 for none.
 
     Returns:
-        The headers of all these rows without what was taken out, (n, 12).
+        The headers of all these rows without what was taken out, (n, 12), and whether each row had an
+        extension that was: then all are RTP of legs without oddities, and need not be asked again.
     """
     batch.levels[start:stop] = NO_LEVEL
     # What is read of a shorter packet is not used.
@@ -63,11 +65,11 @@ def skip_extensions(
     heads = seen[:, :HEADER_BYTES]
     chosen = heads[:, 0] == _EXTENDED
     if not some(chosen):
-        return heads
+        return heads, False
     slots, lengths = batch.slots[start:stop], batch.lengths[start:stop] - HEADER_BYTES
     words = seen.view(">u2")
     sizes = _INTRODUCTION_BYTES + 4 * words[:, _SIZE_WORD].astype(np.int64)
-    chosen &= trusted[slots] & (sizes <= lengths) & (heads[:, 1] - _FIRST_RTCP_TYPE >= _RTCP_TYPES)
+    chosen &= trusted[slots] & (sizes <= lengths) & ((heads[:, 1] & RTCP_TYPES_MASK) != RTCP_TYPES)
     wanted = level_ids[slots]
     told = chosen & (wanted > 0) & (words[:, _FORM_WORD] == _ONE_BYTE_FORM)
     # Most have one element, the level, or it is the first one.
@@ -83,11 +85,11 @@ def skip_extensions(
     if len(different) == 1 and every(chosen):
         _cut_out(batch, slice(start, stop), different.pop())
         heads[:, 0] = _PLAIN
-        return heads
+        return heads, True
     for size in different:
         _cut_out(batch, start + true_places(chosen & (sizes == size)), size)
     heads[chosen, 0] = _PLAIN
-    return heads
+    return heads, False
 
 
 def _cut_out(batch: Batch, rows: Slots | slice, size: int) -> None:

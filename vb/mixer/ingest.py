@@ -28,7 +28,7 @@ from vb.mixer.columns import (
 )
 from vb.mixer.core import PlaneCore
 from vb.mixer.demux import MAX_AGE_S, PLAIN_FIRST_BYTE, Demux
-from vb.mixer.extensions import SILENT_LEVEL, skip_extensions
+from vb.mixer.extensions import RTCP_TYPES, RTCP_TYPES_MASK, SILENT_LEVEL, skip_extensions
 from vb.mixer.frames import TICKS_PER_S, Slots
 from vb.mixer.port import MAX_EVENTS, RtpPort
 from vb.mixer.resting import MAX_BYTES
@@ -42,9 +42,6 @@ _OPUS_HZ: Final = 48000
 _MAX_OFFSET_STEP_S: Final = 0.001
 _TABLES: Final = {ULAW: g711.ULAW_TO_PCM, ALAW: g711.ALAW_TO_PCM}
 _MARKER_BIT: Final = np.uint8(0x80)
-_RTCP_TYPES_MASK: Final = 0x60
-_RTCP_TYPES: Final = 0x40
-"""Second bytes 192 to 223, and 64 to 95 with the marker off: never audio."""
 _FIRST_RTP_BYTE: Final = 0x80
 _FEW: Final = 4
 """So few packets are looked at one by one where none of them can be RTP."""
@@ -149,22 +146,23 @@ class Ingest:
                 self._demux.examine(batch, row, float(arrival_s[row - start]))
             return
         slots, lengths = batch.slots[start:stop], batch.lengths[start:stop]
-        heads = skip_extensions(batch, start, stop, columns.trusted, columns.level_id)
-        plain = (
-            (heads[:, 0] == PLAIN_FIRST_BYTE)
-            & ((heads[:, 1] & _RTCP_TYPES_MASK) != _RTCP_TYPES)
-            & (lengths >= HEADER_BYTES)
-            & columns.trusted[slots]
-        )
+        heads, all_plain = skip_extensions(batch, start, stop, columns.trusted, columns.level_id)
         rows = np.arange(start, stop)
-        if not every(plain):
-            for i in true_places(~plain).tolist():
-                plain[i] = self._demux.examine(batch, start + i, float(arrival_s[i]))
-            chosen = true_places(plain)
-            if not chosen.size:
-                return
-            rows, slots, arrival_s = rows[chosen], slots[chosen], arrival_s[chosen]
-            lengths, heads = batch.lengths[rows], heads[chosen]
+        if not all_plain:
+            plain = (
+                (heads[:, 0] == PLAIN_FIRST_BYTE)
+                & ((heads[:, 1] & RTCP_TYPES_MASK) != RTCP_TYPES)
+                & (lengths >= HEADER_BYTES)
+                & columns.trusted[slots]
+            )
+            if not every(plain):
+                for i in true_places(~plain).tolist():
+                    plain[i] = self._demux.examine(batch, start + i, float(arrival_s[i]))
+                chosen = true_places(plain)
+                if not chosen.size:
+                    return
+                rows, slots, arrival_s = rows[chosen], slots[chosen], arrival_s[chosen]
+                lengths, heads = batch.lengths[rows], heads[chosen]
         self._receive_heads(batch, rows, heads, lengths - HEADER_BYTES, slots, arrival_s, tick_at)
 
     def _receive_heads(
@@ -183,16 +181,21 @@ class Ingest:
         kinds = columns.kinds[slots, types]
         tabled = (kinds - np.uint8(1)) < np.uint8(ALAW)
         all_tabled = every(tabled)
-        clock_hz, is_audio = arrivals.clock_hz[slots], tabled
-        streamed = kinds == STREAM
-        at_ease = streamed if all_tabled else streamed & (clock_hz == _OPUS_HZ) & (columns.opus_hz[slots] > 0)
-        if all_tabled or not every(at_ease):
-            off_clock = tabled & (clock_hz != _TABLED_HZ)
-            if not all_tabled or some(off_clock):
-                is_audio = tabled | streamed
-                self._follow_clocks(slots, types, (streamed & ~at_ease) | off_clock, off_clock)
+        clock_hz, is_audio, all_opus = arrivals.clock_hz[slots], tabled, False
+        if all_tabled:
+            off_clock = clock_hz != _TABLED_HZ
+            if some(off_clock):
+                self._follow_clocks(slots, types, off_clock, off_clock)
         else:
-            is_audio = at_ease
+            streamed = kinds == STREAM
+            at_ease = streamed & (clock_hz == _OPUS_HZ) & (columns.opus_hz[slots] > 0)
+            is_audio, all_opus = at_ease, every(at_ease)
+            if not all_opus:
+                is_audio, off_clock = tabled | streamed, tabled & (clock_hz != _TABLED_HZ)
+                self._follow_clocks(slots, types, (streamed & ~at_ease) | off_clock, off_clock)
+        samples = lengths
+        if not all_tabled:
+            samples = self._audio_lengths(batch, rows, slots, kinds, types, lengths, all_opus=all_opus)
         words = heads.view(">u4")
         headers = Headers(
             slots=slots,
@@ -201,7 +204,7 @@ class Ingest:
             ssrc=words[:, 2].astype(np.uint32),
             arrival_s=arrival_s,
             audio=is_audio,
-            lengths=lengths if all_tabled else self._audio_lengths(batch, rows, slots, kinds, types, lengths),
+            lengths=samples,
         )
         columns.heard_at[slots] = arrival_s
         aside = arrivals.foreign(headers)
@@ -376,13 +379,19 @@ class Ingest:
         kinds: NDArray[np.uint8],
         types: NDArray[np.uint8],
         lengths: Slots,
+        *,
+        all_opus: bool,
     ) -> Slots:
-        """Turn payload lengths into samples of each leg's ring, none for what holds no audio."""
-        streamed = kinds == STREAM
+        """Turn payload lengths into samples of each leg's ring, none for what holds no audio.
+
+        `all_opus` says that it is known of all of them that they are Opus.
+        """
         opus_hz = self._core.columns.opus_hz[slots]
         # A first byte with two zeros at its end says that the packet is one frame.
         heads = batch.matrix[rows, HEADER_BYTES]
-        single = streamed & (opus_hz > 0) & (heads & 3 == 0)
+        single = heads & 3 == 0
+        if not all_opus:
+            single &= (kinds == STREAM) & (opus_hz > 0)
         whole: Slots = (OPUS_FRAME_MS[heads >> 3] * opus_hz / 1000).astype(np.int64)
         sounds = lengths > DTX_MAX_BYTES
         if not every(sounds):
@@ -390,7 +399,7 @@ class Ingest:
         if every(single):
             return whole
         samples = np.where(single, whole, np.where((kinds == ULAW) | (kinds == ALAW), lengths, 0))
-        for i in true_places(streamed & ~single).tolist():
+        for i in true_places((kinds == STREAM) & ~single).tolist():
             stream, payload_type = self._core.streams[slots[i]], int(types[i])
             if stream is not None:
                 payload = self._payload(batch, int(rows[i]))

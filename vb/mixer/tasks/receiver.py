@@ -22,7 +22,6 @@ _NAME_BYTES: Final = 28
 """A sockaddr_in6, the longest address that a media socket has."""
 _NAME_ROW_BYTES: Final = 32
 _CONTROL_BYTES: Final = socket.CMSG_SPACE(16)
-_SCM_TIMESTAMPNS: Final = 35
 _NS_PER_S: Final = 1_000_000_000
 _IS_SIZE: Final = (0).__le__
 # Plain numbers: numpy and ctypes take several times as long over a member of an enumeration.
@@ -77,7 +76,6 @@ class Receiver:
         headers["part_count"] = 1
         headers["control"] = self._control.ctypes.data + place * np.uint64(_CONTROL_BYTES)
         self._pointers: list[int] = (headers.ctypes.data + np.arange(rows) * headers.itemsize).tolist()
-        self._kinds = self._control[:, _CONTROL_BYTES - 20 : _CONTROL_BYTES - 16].view(np.int32)[:, 0]
         self._times = self._control[:, _CONTROL_BYTES - 16 :].view(np.int64)
         # Looking up a column by its name costs as much as reading it.
         self._name_bytes, self._control_bytes = headers["name_bytes"], headers["control_bytes"]
@@ -86,9 +84,10 @@ class Receiver:
         batch.sources = Sources(self._names)
 
     def _reset(self, count: int) -> None:
-        """Say again how much room there is; the kernel wrote how much it used."""
+        """Say again how much room there is, the kernel wrote how much it used, and that nothing has come."""
         self._name_bytes[:count] = _NAME_BYTES
         self._control_bytes[:count] = _CONTROL_BYTES
+        self._times[:count] = 0
 
     def receive(self, handles: list[int], row: int) -> list[int]:
         """Take a packet of each of some sockets into rows, until one of them gives none.
@@ -111,12 +110,10 @@ class Receiver:
 
     def tabulate(self, count: int) -> NDArray[np.int64]:
         """Write when the packets of the first rows came; return the rows of those that were cut off."""
-        seconds, nanoseconds = self._times[:count, 0], self._times[:count, 1]
-        stamped = (self._control_bytes[:count] == _CONTROL_BYTES) & (self._kinds[:count] == _SCM_TIMESTAMPNS)
+        # There is room for a time stamp only, and no socket of the plane asks for anything else.
         stamps_ns = self._batch.stamps_ns[:count]
-        np.multiply(seconds, _NS_PER_S, out=stamps_ns)
-        stamps_ns += nanoseconds
-        stamps_ns *= stamped
+        np.multiply(self._times[:count, 0], _NS_PER_S, out=stamps_ns)
+        stamps_ns += self._times[:count, 1]
         cut: NDArray[np.int64] = (self._flags[:count] & _CUT_OFF).nonzero()[0]
         self._reset(count)
         return cut
