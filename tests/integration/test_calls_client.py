@@ -11,6 +11,7 @@ import json
 import subprocess
 import sys
 from collections.abc import AsyncIterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -166,21 +167,25 @@ async def test_a_client_made_from_a_description_reads_the_answers(
     def read(**values: Any) -> Any:
         return listing.sync(client=ask, **values)
 
-    page = await trio.to_thread.run_sync(lambda: read(sort="created"))
-    over, open_ = page.results
-    assert page.total == 2
-    assert (over.end_reason.value, over.billing_status.value) == ("agent_hangup", "BILLING_STATUS_BILLED")
-    assert over.ended >= over.joined > over.created  # it may be hung up within the millisecond
-    assert over.sip_details.termination_reason.value == "SIP_TERMINATION_NORMAL"
-    assert (open_.ended, open_.end_reason, open_.billed_duration) == (None, None, None)
-    assert over.medium.sip.incoming is not None
-    found = await trio.to_thread.run_sync(
-        lambda: read(
-            from_date=over.created, to_date=over.ended, duration_min="0s", duration_max="90s", search="tester"
+    with closing(ask.get_httpx_client()):
+        page = await trio.to_thread.run_sync(lambda: read(sort="created"))
+        over, open_ = page.results
+        assert page.total == 2
+        assert (over.end_reason.value, over.billing_status.value) == ("agent_hangup", "BILLING_STATUS_BILLED")
+        assert over.ended >= over.joined > over.created  # it may be hung up within the millisecond
+        assert over.sip_details.termination_reason.value == "SIP_TERMINATION_NORMAL"
+        assert (open_.ended, open_.end_reason, open_.billed_duration) == (None, None, None)
+        assert over.medium.sip.incoming is not None
+        found = await trio.to_thread.run_sync(
+            lambda: read(
+                from_date=over.created,
+                to_date=over.ended,
+                duration_min="0s",
+                duration_max="90s",
+                search="tester",
+            )
         )
-    )
-    ask.get_httpx_client().close()
-    assert [call.call_id for call in found.results] == [over.call_id]
+        assert [call.call_id for call in found.results] == [over.call_id]
 
 
 async def test_no_request_that_is_made_up_makes_the_server_fail(server: Server, tmp_path: Path) -> None:
