@@ -93,6 +93,7 @@ async def open_listener(server: Address, context: ssl.SSLContext | None = None) 
             except (trio.BrokenResourceError, ssl.SSLError):
                 return
         streams[source] = stream
+        ua.connected.set()
         async with stream:
             await _read(stream, ua, source)
         del streams[source]

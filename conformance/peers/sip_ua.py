@@ -21,6 +21,7 @@ class SipUa:
     """A peer with one local address. It does nothing by itself but repeat replies to repeated messages.
 
     With ``drops_next`` the next thing that comes over a connection breaks it unread, as if it had been dead.
+    ``connected`` is set once the server has connected to one that listens.
     """
 
     def __init__(
@@ -38,6 +39,7 @@ class SipUa:
         self.unreadable: list[bytes] = []
         self.calls: dict[str, Call] = {}
         self.drops_next = False
+        self.connected = trio.Event()
         self._send = send
 
     @property

@@ -148,7 +148,8 @@ async def ringing_over_another(world: World) -> None:
             await there.rest("POST", f"{caller.path}/ring", status=202)
             await caller.call.response(180)
         caller.call.ua = proxy
-        await trio.sleep(0.3)
+        with trio.fail_after(5):
+            await proxy.connected.wait()
         await caller.answer()
         (await caller.hears(300)).is_steady()
         await there.rest("DELETE", caller.path, status=202)

@@ -112,6 +112,20 @@ def register(
     monkeypatch.setitem(registry.REGISTRY, name, describe(name, func, route, errors))
 
 
+def register_held(monkeypatch: pytest.MonkeyPatch) -> tuple[trio.Event, trio.Event]:
+    """Register `GET /v1/slow` for one test; returns what says that it has begun, and what it waits for."""
+    begun, go_on = trio.Event(), trio.Event()
+
+    async def slow(engine: Engine, p: NoParams) -> Status:
+        """Wait for a word."""
+        begun.set()
+        await go_on.wait()
+        return Status(status="done")
+
+    register(monkeypatch, "slow", slow, Route("GET", "/v1/slow"), ())
+    return begun, go_on
+
+
 def use_small_registry(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let only the commands of this module exist during one test."""
     for name in list(registry.REGISTRY):

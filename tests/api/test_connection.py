@@ -18,7 +18,7 @@ from hypercorn.trio.worker_context import WorkerContext
 from quart_trio import QuartTrio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from tests.api.harness import SmallEngine, register, serving
+from tests.api.harness import SmallEngine, register, register_held, serving
 from vb.api import connection
 from vb.api.serve import serve_http
 from vb.commands.params import NoParams
@@ -269,15 +269,7 @@ async def test_an_idle_connection_is_closed_but_a_websocket_is_not(
 async def test_a_running_request_is_finished_while_the_server_stops(
     connect: Connect, engine: SmallEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    running, go_on = trio.Event(), trio.Event()
-
-    async def slow(engine: Engine, p: NoParams) -> Status:
-        """Wait for a word."""
-        running.set()
-        await go_on.wait()
-        return Status(status="done")
-
-    register(monkeypatch, "slow", slow, Route("GET", "/v1/slow"), ())
+    running, go_on = register_held(monkeypatch)
     stop = trio.Event()
     async with trio.open_nursery() as nursery:
         url: str = await nursery.start(partial(serve_http, engine, stop=stop))

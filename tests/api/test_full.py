@@ -6,17 +6,13 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pytest
-import trio
 
-from tests.api.harness import SmallEngine, register, serving
+from tests.api.harness import SmallEngine, register_held, serving
 from tests.api.peer import Connect
-from vb.commands.params import NoParams
-from vb.commands.registry import Route
-from vb.commands.views import Status
 from vb.events.leg import LegMuted
 
 if TYPE_CHECKING:
-    from vb.engine import Engine
+    pass
 
 pytestmark = pytest.mark.integration
 
@@ -77,15 +73,7 @@ async def test_who_waits_for_a_command_makes_no_room(
     connect: Connect, engine: SmallEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("vb.api.serve.MAX_CONNECTIONS", 1)
-    begun, go_on = trio.Event(), trio.Event()
-
-    async def slow(engine: Engine, p: NoParams) -> Status:
-        """Wait for a word."""
-        begun.set()
-        await go_on.wait()
-        return Status(status="done")
-
-    register(monkeypatch, "slow", slow, Route("GET", "/v1/slow"), ())
+    begun, go_on = register_held(monkeypatch)
     async with serving(engine) as url:
         first = await connect(url)
         await first.send(b"GET /v1/slow HTTP/1.1\r\nHost: x\r\n\r\n")

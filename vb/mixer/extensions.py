@@ -28,8 +28,8 @@ _FIRST_ELEMENT: Final = HEADER_BYTES + _INTRODUCTION_BYTES
 _SEEN_BYTES: Final = _FIRST_ELEMENT + 4
 """As far as the first element, in whole words of four bytes."""
 _ONE_BYTE_FORM: Final = 0xBEDE
-RTCP_TYPES_MASK: Final = 0x60
-RTCP_TYPES: Final = 0x40
+_RTCP_TYPES_MASK: Final = 0x60
+_RTCP_TYPES: Final = 0x40
 """Second bytes 192 to 223, and 64 to 95 with the marker off: never audio."""
 _STOP: Final = 15
 """Number of the element after which nothing is read any more (RFC 8285 §4.2)."""
@@ -37,6 +37,12 @@ _MAX_ELEMENTS: Final = 16
 _LEVEL_MASK: Final = 0x7F
 SILENT_LEVEL: Final = 75
 """dB below full scale from which on nobody would hear it: 10 below our own comfort noise."""
+
+
+def may_be_audio(heads: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """Tell which packets have a type that may be audio's, by their headers, (n, 12)."""
+    may_be: NDArray[np.bool_] = (heads[:, 1] & _RTCP_TYPES_MASK) != _RTCP_TYPES
+    return may_be
 
 
 def skip_extensions(
@@ -69,7 +75,7 @@ def skip_extensions(
     slots, lengths = batch.slots[start:stop], batch.lengths[start:stop] - HEADER_BYTES
     words = seen.view(">u2")
     sizes = _INTRODUCTION_BYTES + 4 * words[:, _SIZE_WORD].astype(np.int64)
-    chosen &= trusted[slots] & (sizes <= lengths) & ((heads[:, 1] & RTCP_TYPES_MASK) != RTCP_TYPES)
+    chosen &= trusted[slots] & (sizes <= lengths) & may_be_audio(heads)
     wanted = level_ids[slots]
     told = chosen & (wanted > 0) & (words[:, _FORM_WORD] == _ONE_BYTE_FORM)
     # Most have one element, the level, or it is the first one.

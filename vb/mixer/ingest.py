@@ -28,7 +28,7 @@ from vb.mixer.columns import (
 )
 from vb.mixer.core import PlaneCore
 from vb.mixer.demux import MAX_AGE_S, PLAIN_FIRST_BYTE, Demux
-from vb.mixer.extensions import RTCP_TYPES, RTCP_TYPES_MASK, SILENT_LEVEL, skip_extensions
+from vb.mixer.extensions import SILENT_LEVEL, may_be_audio, skip_extensions
 from vb.mixer.frames import TICKS_PER_S, Slots
 from vb.mixer.port import MAX_EVENTS, RtpPort
 from vb.mixer.resting import MAX_BYTES
@@ -151,7 +151,7 @@ class Ingest:
         if not all_plain:
             plain = (
                 (heads[:, 0] == PLAIN_FIRST_BYTE)
-                & ((heads[:, 1] & RTCP_TYPES_MASK) != RTCP_TYPES)
+                & may_be_audio(heads)
                 & (lengths >= HEADER_BYTES)
                 & columns.trusted[slots]
             )
