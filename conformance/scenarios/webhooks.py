@@ -152,6 +152,24 @@ async def hook_routing(world: World) -> None:
 
 
 @scenario(
+    "With VB_SIP_WEBHOOK_HEADER=false a caller cannot lead its events away, nor is what it names shown",
+    needs=("hooks",),
+    env={"VB_SIP_WEBHOOK_HEADER": "false"},
+)
+async def hook_header_off(world: World) -> None:
+    hooks = _Hooks(world)
+    headers = [("X-Webhook-URL", world.sink.url("/hook/header")), ("X-Webhook-Secret", "headersecret")]
+    caller = await ringing(world, "call3", headers=headers)
+    told = await hooks.get("/hook", "leg.ringing", leg_id=caller.leg_id)
+    for hidden in (b"headersecret", b"/hook/header"):
+        require(hidden not in told.raw, "leg.ringing", f"no {hidden!r} in it", told.event)
+    await caller.answer()
+    await caller.hang_up()
+    await hooks.get("/hook", "leg.disconnected", leg_id=caller.leg_id)
+    check("deliveries to the caller's address", world.sink.order("/hook/header"), [])
+
+
+@scenario(
     "A failing receiver gets the same bytes at 0, 2 and 6 s; a slow one delays only itself",
     needs=("hooks",),
     timeout_s=60,

@@ -204,6 +204,11 @@ class SipConfig(Group):
     dtmf_inband: Bool = setting(
         "VB_DTMF_INBAND", "listen for digits in the audio of calls without telephone-events", False
     )
+    webhook_header: Bool = setting(
+        "VB_SIP_WEBHOOK_HEADER",
+        "a caller's X-Webhook-URL receives the events of its call, in place of WEBHOOK_URL",
+        True,
+    )
     strict_mline_answer: Bool = setting(
         "SIP_SDP_STRICT_MLINE_ANSWER", "accepted for compatibility: every m-line is always answered", False
     )

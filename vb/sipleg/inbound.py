@@ -163,7 +163,10 @@ async def _can_be_reached(
 
 
 def invite_hook(engine: Engine, headers: CallHeaders) -> Hook | None:
-    """Return the webhook that the INVITE names, if it is of use."""
+    """Return the webhook that the INVITE names, if callers may name one and it is of use."""
+    if headers.webhook_url and not engine.config.sip.webhook_header:
+        strangers.warning("webhook of an INVITE ignored", problem="VB_SIP_WEBHOOK_HEADER is off")
+        return None
     try:
         return make_hook(engine.web.policy, headers.webhook_url, headers.webhook_secret)
     except BadRequest as exc:
