@@ -38,7 +38,9 @@ _PROFILES: Final = {
     SrtpProfile.AES128_CM_SHA1_80: Policy.SRTP_PROFILE_AES128_CM_SHA1_80,
     SrtpProfile.AES128_CM_SHA1_32: Policy.SRTP_PROFILE_AES128_CM_SHA1_32,
 }
-_REPLAY_WINDOW: Final = 1024
+_REPLAY_WINDOW: Final = 256
+"""Packets that may be overtaken. Later ones are seconds too late to be played; libsrtp moves all of a window's
+bits at each packet, either way."""
 
 
 class Context:
