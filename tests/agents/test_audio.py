@@ -65,6 +65,17 @@ def test_nothing_of_an_interrupted_turn_is_heard_even_if_it_comes_later() -> Non
     assert not mouth.interrupt(1)
 
 
+def test_half_a_sample_of_an_interrupted_turn_does_not_shift_what_follows() -> None:
+    mouth = Mouth(AudioFormat())
+    mouth.put(tone(1, 100), 1)
+    mouth.interrupt(1)
+    assert not mouth.put(tone(1, 20)[:-1], 1)
+    mouth.put(tone(2, 40), 2)
+    frame = mouth.take(16000)
+    assert frame is not None
+    assert set(frame.tolist()) == {2}
+
+
 def test_an_agent_that_is_too_far_ahead_loses_what_has_no_room() -> None:
     mouth = Mouth(AudioFormat(8000))
     assert mouth.put(tone(1, MAX_SPEECH_MS, 8000), 1)

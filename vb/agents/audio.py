@@ -188,13 +188,13 @@ class Mouth:
 
     def put(self, data: bytes, turn: int) -> bool:
         """Take audio of any length, unless its turn is over or there is no room; returns whether it was."""
+        if turn <= self._cut or self.finished:
+            return False  # nor is half a sample of it kept, which would shift all that follows
         size = self._format.sample_bytes
         data = self._odd + data
         whole = len(data) // size * size
         data, self._odd = data[:whole], data[whole:]
         length_ms = whole / size * 1000 / self._format.rate_hz
-        if turn <= self._cut or self.finished:
-            return False
         if self.waiting_ms + length_ms > MAX_SPEECH_MS:
             self.dropped_ms += length_ms
             return False
