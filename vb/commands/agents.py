@@ -18,9 +18,10 @@ from vb.commands.params import OwnerRef
 from vb.commands.registry import Route
 from vb.commands.views import AgentStart, Status
 from vb.engine import Engine
-from vb.errors import BadRequest, Unavailable
+from vb.errors import BadRequest, InvalidField, Unavailable
 from vb.owner import Owner
 from vb.parameters import Url, shown_as_required
+from vb.providers.reading import is_key
 from vb.web.errors import UrlRefused
 from vb.web.policy import WEBSOCKET
 
@@ -129,6 +130,8 @@ def _key(given: SecretStr, own: SecretStr, whose: str, setting: str) -> str:
     key = given.get_secret_value() or own.get_secret_value()
     if not key:
         raise Unavailable(f"no {whose} API key provided (api_key or {setting})")
+    if not is_key(key):
+        raise InvalidField("api_key", "has letters that no key has")
     return key
 
 
