@@ -394,6 +394,24 @@ async def test_wrong_requests_are_refused_with_one_clear_error(tmp_path: Path) -
                     assert await rest_of(events) == []
 
 
+async def test_who_was_stopped_is_gone_at_once_and_makes_room_for_another(tmp_path: Path) -> None:
+    async with open_provider() as provider, open_server(config_for(provider, tmp_path)) as server:
+        with server.events() as events:
+            async with open_phone(500) as phone:
+                leg = await call_in(server, phone, events)
+                await attach(server, "elevenlabs", leg, agent_id="a1")
+                await greet_elevenlabs(provider)
+                await wait_for(events, "agent.connected", agent_id="a1")
+                await server.call("leg_agent_stop", id=leg)
+                for name, fields in (("message", {"message": "x"}), ("stop", {})):
+                    with pytest.raises(NotFound):
+                        await server.call(f"leg_agent_{name}", id=leg, **fields)
+                await attach(server, "elevenlabs", leg, agent_id="a2")
+                await greet_elevenlabs(provider)
+                assert (await wait_for(events, "agent.disconnected"))["reason"] == "stopped"
+                await wait_for(events, "agent.connected", agent_id="a2")
+
+
 async def test_an_address_that_is_none_ends_the_conversation_with_one_clear_error(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
