@@ -173,6 +173,9 @@ def test_deepgram_results_become_text() -> None:
     assert codec.receive('{"type":"SpeechStarted","channel":[0],"timestamp":1}') == []
     assert not is_over(codec)
     assert codec.receive('{"type":"Metadata"}') == []
+    assert not is_over(codec)
+    codec.finish()
+    assert codec.receive('{"type":"Metadata"}') == []
     assert is_over(codec)
 
 
