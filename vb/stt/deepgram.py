@@ -87,7 +87,8 @@ class DeepgramCodec(PlainCodec):
         if kind == "Results":
             return self._results(found)
         if kind == "UtteranceEnd":
-            return [Turn("utterance_end", last_word_end_ms=to_ms(found["last_word_end"]))]
+            end = found["last_word_end"]  # -1 where the provider does not know it
+            return [Turn("utterance_end", last_word_end_ms=None if end == -1 else to_ms(end))]
         if kind == "Error":
             text = found.get("description") or found.get("message") or found.get("variant")
             return [self._failed(category_of_code(str(found.get("code") or text)), text)]
