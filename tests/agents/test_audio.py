@@ -92,6 +92,26 @@ def test_half_a_sample_waits_for_its_other_half() -> None:
     assert all(frame is not None and set(frame.tolist()) == {0x0102} for frame in frames)
 
 
+@pytest.mark.parametrize("rate_hz", [8000, 22_050, 24_000, 48_000])
+def test_what_waits_is_heard_before_speech_in_another_format(rate_hz: int) -> None:
+    mouth = Mouth(AudioFormat())
+    mouth.put(tone(1000, 200), 0)
+    mouth.take(16000)
+    mouth.reformat(AudioFormat(rate_hz))
+    mouth.put(tone(2000, 200, rate_hz), 0)
+    frames = heard(mouth, 24)
+    levels = [None if frame is None else round(int(frame[160]), -2) for frame in frames]
+    assert levels[:8] == [1000] * 8
+    assert levels[10:17] == [2000] * 7
+    assert levels[21:] == [None] * 3
+    assert 390 <= mouth.played_ms <= 400
+    mouth.put(tone(3000, 60, rate_hz), 0)
+    frames = heard(mouth, 3)
+    assert frames[1] is not None
+    assert abs(int(frames[1][160]) - 3000) < 100
+    assert 430 <= mouth.played_ms <= 460
+
+
 def test_speech_is_heard_at_the_rate_of_the_listener() -> None:
     mouth = Mouth(AudioFormat(24000))
     mouth.put(tone(1000, 100, 24000), 1)
