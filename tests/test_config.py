@@ -234,6 +234,13 @@ def test_settings_that_are_refused_are_not_quoted_with_the_secrets_beside_them()
         assert "hush" not in str(caught.value)
 
 
+@pytest.mark.parametrize("name", ["ELEVENLABS_API_KEY", "DEEPGRAM_API_KEY", "OPENAI_API_KEY"])
+def test_a_key_that_no_header_can_hold_is_refused_in_one_line(name: str) -> None:
+    for text in ("ключ", "a b"):
+        with pytest.raises(ConfigError, match=f"^{name}: must be printable ASCII without blanks$"):
+            Config.from_env({name: text})
+
+
 def test_secrets_do_not_show() -> None:
     config = Config.from_env({"WEBHOOK_SECRET": "hush"})
     assert config.webhook.secret.get_secret_value() == "hush"

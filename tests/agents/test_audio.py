@@ -65,6 +65,17 @@ def test_nothing_of_an_interrupted_turn_is_heard_even_if_it_comes_later() -> Non
     assert not mouth.interrupt(1)
 
 
+def test_half_a_sample_of_an_interrupted_turn_does_not_shift_what_follows() -> None:
+    mouth = Mouth(AudioFormat())
+    mouth.put(tone(1, 100), 1)
+    mouth.interrupt(1)
+    assert not mouth.put(tone(1, 20)[:-1], 1)
+    mouth.put(tone(2, 40), 2)
+    frame = mouth.take(16000)
+    assert frame is not None
+    assert set(frame.tolist()) == {2}
+
+
 def test_an_agent_that_is_too_far_ahead_loses_what_has_no_room() -> None:
     mouth = Mouth(AudioFormat(8000))
     assert mouth.put(tone(1, MAX_SPEECH_MS, 8000), 1)
@@ -79,6 +90,26 @@ def test_half_a_sample_waits_for_its_other_half() -> None:
         mouth.put(data[start : start + 7], 1)
     frames = heard(mouth, 3)
     assert all(frame is not None and set(frame.tolist()) == {0x0102} for frame in frames)
+
+
+@pytest.mark.parametrize("rate_hz", [8000, 22_050, 24_000, 48_000])
+def test_what_waits_is_heard_before_speech_in_another_format(rate_hz: int) -> None:
+    mouth = Mouth(AudioFormat())
+    mouth.put(tone(1000, 200), 0)
+    mouth.take(16000)
+    mouth.reformat(AudioFormat(rate_hz))
+    mouth.put(tone(2000, 200, rate_hz), 0)
+    frames = heard(mouth, 24)
+    levels = [None if frame is None else round(int(frame[160]), -2) for frame in frames]
+    assert levels[:8] == [1000] * 8
+    assert levels[10:17] == [2000] * 7
+    assert levels[21:] == [None] * 3
+    assert 390 <= mouth.played_ms <= 400
+    mouth.put(tone(3000, 60, rate_hz), 0)
+    frames = heard(mouth, 3)
+    assert frames[1] is not None
+    assert abs(int(frames[1][160]) - 3000) < 100
+    assert 430 <= mouth.played_ms <= 460
 
 
 def test_speech_is_heard_at_the_rate_of_the_listener() -> None:

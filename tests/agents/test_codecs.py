@@ -161,6 +161,37 @@ def test_overrides_that_are_not_allowed_are_wrong_input() -> None:
     assert (over.reason, over.category) == ("refused", "permanent_input")
 
 
+@pytest.mark.parametrize("code", [1006, 1011, 1013])
+def test_elevenlabs_that_fails_before_its_metadata_has_refused_nothing(code: int) -> None:
+    over = elevenlabs().closed(code, "")
+    assert (over.reason, over.category) == ("connection_lost", "retryable")
+    assert elevenlabs().closed(3000, "").reason == "refused"
+
+
+def test_no_key_is_in_what_providers_say_of_their_failures() -> None:
+    key = "s3cret" * 5
+    told = [
+        elevenlabs(key).closed(1008, f"wrong key {key}"),
+        *take(elevenlabs(key), type="client_error", client_error_event={"message": f"wrong key {key}"}),
+        *take(
+            DeepgramCodec(DeepgramOptions(key, BASE)), type="Error", description=f"{'x' * 180} of\nkey {key}"
+        ),
+        VapiCodec(VapiOptions("a", key, BASE)).closed(4000, key),
+        UltravoxCodec(UltravoxOptions(key, BASE)).closed(1011, key),
+    ]
+    for over in told:
+        assert isinstance(over, Over)
+        assert over.error is not None
+        assert "s3c" not in over.error
+        assert over.error.isprintable()
+
+
+def test_an_address_that_only_begins_like_the_operators_is_judged() -> None:
+    codec = ElevenLabsCodec(ElevenLabsOptions("a", "k", "http://127.0.0.1:80"))
+    for url, foreign in (("ws://127.0.0.1:80/x", False), ("ws://127.0.0.1:8080/x", True)):
+        assert codec.prepared(200, json.dumps({"signed_url": url}).encode()).foreign is foreign
+
+
 @pytest.mark.parametrize("name", sorted(CODECS))
 def test_a_connection_that_breaks_has_a_category_and_says_how(name: str) -> None:
     codec = CODECS[name]()

@@ -374,6 +374,15 @@ async def test_wrong_requests_are_refused_with_one_clear_error(tmp_path: Path) -
                     ):
                         with pytest.raises(error):
                             await server.call(f"leg_agent_{name}", id=leg, **fields)
+                    for name, fields in (
+                        ("elevenlabs", {"agent_id": "a"}),
+                        ("vapi", {"assistant_id": "a"}),
+                        ("deepgram", {}),
+                        ("ultravox", {"agent_id": "a"}),
+                    ):
+                        for key in ("ключ", "a\r\nX-Evil: 1"):
+                            with pytest.raises(BadRequest, match=r"^api_key: "):
+                                await server.call(f"leg_agent_{name}", id=leg, api_key=key, **fields)
                     with pytest.raises(BadRequest):
                         await server.call("leg_agent_deepgram", id="")
                     with pytest.raises(NotFound):
@@ -383,6 +392,45 @@ async def test_wrong_requests_are_refused_with_one_clear_error(tmp_path: Path) -
                     with pytest.raises(BadRequest):
                         await server.call("leg_agent_message", id=leg, message=" ")
                     assert await rest_of(events) == []
+
+
+async def test_who_was_stopped_is_gone_at_once_and_makes_room_for_another(tmp_path: Path) -> None:
+    async with open_provider() as provider, open_server(config_for(provider, tmp_path)) as server:
+        with server.events() as events:
+            async with open_phone(500) as phone:
+                leg = await call_in(server, phone, events)
+                await attach(server, "elevenlabs", leg, agent_id="a1")
+                await greet_elevenlabs(provider)
+                await wait_for(events, "agent.connected", agent_id="a1")
+                await server.call("leg_agent_stop", id=leg)
+                for name, fields in (("message", {"message": "x"}), ("stop", {})):
+                    with pytest.raises(NotFound):
+                        await server.call(f"leg_agent_{name}", id=leg, **fields)
+                await attach(server, "elevenlabs", leg, agent_id="a2")
+                await greet_elevenlabs(provider)
+                assert (await wait_for(events, "agent.disconnected"))["reason"] == "stopped"
+                await wait_for(events, "agent.connected", agent_id="a2")
+
+
+async def test_an_address_that_is_none_ends_the_conversation_with_one_clear_error(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with open_provider() as provider, open_server(config_for(provider, tmp_path)) as server:
+        with server.events() as events:
+            async with open_phone(500) as phone:
+                leg = await call_in(server, phone, events)
+                for url in ("no URL", "https://127.0.0.1/s3cret", "wss://s3cret:x:y/"):
+                    provider.answers["GET /v1/convai/conversation/get-signed-url"] = (
+                        200,
+                        {"signed_url": url},
+                    )
+                    await attach(server, "elevenlabs", leg, agent_id="a1")
+                    over = await wait_for(events, "agent.disconnected", leg_id=leg)
+                    assert (over["reason"], over["category"]) == ("failed", "permanent_input")
+                    assert over["error"].startswith("elevenlabs: ")
+                    assert "s3cret" not in over["error"]
+                    await trio.sleep(0.05)
+                assert "Traceback" not in caplog.text
 
 
 async def test_a_provider_that_never_answers_ends_with_its_call_at_once(tmp_path: Path) -> None:

@@ -11,13 +11,13 @@ import pytest
 import trio
 
 from tests.agents.provider import open_provider
-from tests.agents.runtime.engines import OTHER_HZ, TONES, ScriptEars, TonesVoice
+from tests.agents.runtime.engines import OTHER_HZ, TONES, ScriptEars, SocketVoice, TonesVoice
 from tests.integration.test_agents import config_for
 from tests.support.phone import Phone, open_phone
 from tests.support.world import call_in, wait_for
 from vb.agents.runtime.brain import ToolCall
 from vb.commands.own_agents import Deeds
-from vb.errors import BadRequest, Conflict
+from vb.errors import BadRequest, Conflict, NotFound
 from vb.server import Server, open_server
 from vb.sip import call_events as sip
 
@@ -247,6 +247,20 @@ async def test_a_model_behind_a_chat_api_answers_and_its_failure_is_spoken_of(tm
             error = await world.next("agent.error")
             assert (error["part"], error["category"]) == ("model", "permanent_input")
             assert (await world.next("agent.agent_response"))["text"].startswith("Sorry")
+
+
+async def test_another_agent_takes_the_place_of_one_whose_voice_takes_its_time_to_go(tmp_path: Any) -> None:
+    async with open_world(tmp_path) as world:
+        world.voice = slow = SocketVoice(takes_s=0)
+        world.server.engine.voices.providers["tones"] = slow  # type: ignore[index]  # as above
+        slow.closes_s = 0.3
+        await world.start(greeting="alpha", agent_id="one")
+        await world.next("agent.agent_response")
+        await world.server.call("leg_agent_stop", id=world.leg)
+        with pytest.raises(NotFound):
+            await world.server.call("leg_agent_stop", id=world.leg)
+        await world.start(greeting="bravo", agent_id="two")
+        assert (await world.next("agent.agent_response"))["text"] == "bravo"
 
 
 async def test_only_local_voices_have_a_default(tmp_path: Any) -> None:

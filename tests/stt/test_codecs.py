@@ -170,8 +170,13 @@ def test_deepgram_results_become_text() -> None:
     assert codec.receive(results("", is_final=True)) == [FinalText("", None, 1500, 1750)]
     end = '{"type":"UtteranceEnd","channel":[0,1],"last_word_end":2.395}'
     assert codec.receive(end) == [Turn("utterance_end", last_word_end_ms=2395)]
+    unknown = '{"type":"UtteranceEnd","channel":[0,1],"last_word_end":-1}'
+    assert codec.receive(unknown) == [Turn("utterance_end", last_word_end_ms=None)]
     assert codec.receive('{"type":"SpeechStarted","channel":[0],"timestamp":1}') == []
     assert not is_over(codec)
+    assert codec.receive('{"type":"Metadata"}') == []
+    assert not is_over(codec)
+    codec.finish()
     assert codec.receive('{"type":"Metadata"}') == []
     assert is_over(codec)
 

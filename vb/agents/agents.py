@@ -106,6 +106,12 @@ class Agents:
         if self.local_speech is not None and self.local_speech.judges_turns:
             self.turn_model = TurnModel(self.local_speech)
 
+    async def let_go(self, owner: Owner) -> None:
+        """Wait until an agent is gone that was stopped, so that another can take its place."""
+        session, handle = self._running.get(owner.key), owner.slots.get(AGENT_SLOT)
+        if session is not None and session.why and handle is not None:
+            await handle.join()
+
     def start(self, owner: Owner, codec: AgentCodec) -> None:
         """Attach an agent that runs at a provider; whether it can be reached shows in its events.
 
@@ -231,7 +237,7 @@ class Agents:
 
     def _find(self, owner: Owner) -> Conversation:
         session = self._running.get(owner.key)
-        if session is None:
+        if session is None or session.why:  # one that was stopped only has its last event to tell
             raise NotFound("no agent attached")
         return session
 

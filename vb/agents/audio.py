@@ -176,11 +176,18 @@ class Mouth:
         return self._format
 
     def reformat(self, audio_format: AudioFormat) -> None:
-        """Go on in another format; what is held of the old one is dropped."""
+        """Go on in another format: behind what is held of the old one, at its rate until that was heard."""
         if audio_format != self._format:
-            self._format, self._rate_hz = audio_format, audio_format.near_hz
+            self._format, self._odd = audio_format, b""
             self._converter = self._make_converter()
-            self._drop()
+
+    def _settle(self) -> None:
+        """Hold audio at the rate of its format, now that nothing is held at another."""
+        rate_hz = self._format.near_hz
+        self._played = self._played * rate_hz // self._rate_hz
+        self._rate_hz = rate_hz
+        self._converter = self._make_converter()
+        self._forget_ahead()
 
     def _make_converter(self) -> RateConverter | None:
         own_hz = self._format.rate_hz
@@ -188,13 +195,15 @@ class Mouth:
 
     def put(self, data: bytes, turn: int) -> bool:
         """Take audio of any length, unless its turn is over or there is no room; returns whether it was."""
+        if turn <= self._cut or self.finished:
+            return False  # nor is half a sample of it kept, which would shift all that follows
+        if not self._held and self._rate_hz != self._format.near_hz:
+            self._settle()
         size = self._format.sample_bytes
         data = self._odd + data
         whole = len(data) // size * size
         data, self._odd = data[:whole], data[whole:]
         length_ms = whole / size * 1000 / self._format.rate_hz
-        if turn <= self._cut or self.finished:
-            return False
         if self.waiting_ms + length_ms > MAX_SPEECH_MS:
             self.dropped_ms += length_ms
             return False

@@ -102,18 +102,6 @@ class Over:
 AgentEvent: TypeAlias = Ready | Spoke | Interrupted | Heard | Responded | Corrected | Latency | Over
 
 
-def told_close(provider: str, code: int, reason: str) -> str:
-    """Say how a provider has closed its WebSocket, in words fit for clients."""
-    return f"{provider}: closed with {code} {reason}".strip()[:200]
-
-
-def over_by_close(provider: str, code: int, reason: str) -> Over:
-    """Return why a conversation is over whose WebSocket the provider has closed, by the codes all share."""
-    if code in (1000, 1001, 1005):
-        return Over("provider_closed")
-    return Over("connection_lost", "retryable", told_close(provider, code, reason))
-
-
 @dataclass(frozen=True, slots=True)
 class HttpCall:
     """One request to the provider's REST API.

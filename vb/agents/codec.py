@@ -6,10 +6,11 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from vb.agents.audio import AudioFormat
-from vb.agents.base import AgentEvent, HttpCall, Interrupted, Over, ProviderName, Ready, over_by_close
+from vb.agents.base import AgentEvent, HttpCall, Interrupted, Over, ProviderName, Ready
 from vb.agents.messages import parse_object
 from vb.codecs.pcm import Pcm
-from vb.providers.failure import ProviderFailed, category_of_status
+from vb.providers.failure import FailureCategory, ProviderFailed, category_of_status
+from vb.providers.reading import shown_words
 from vb.web.message import Message
 
 
@@ -18,6 +19,10 @@ class PlainCodec:
 
     It has what the driver asks of an `AgentCodec` but `prepared`, `receive` and `inject`. What a provider
     does in another way, its codec overrides.
+
+    Args:
+        agent_id: what the agent is called there, "" when there is no such thing.
+        key: in whose name; providers repeat it in what they say of failures.
     """
 
     provider: ProviderName
@@ -25,9 +30,10 @@ class PlainCodec:
     interruption_ms = 0
     keep_alive_s: float | None = None
 
-    def __init__(self, agent_id: str = "") -> None:
+    def __init__(self, agent_id: str = "", key: str = "") -> None:
         self.hears = self.says = AudioFormat()
         self.agent_id = agent_id
+        self._key = key
         self._ready = False
         self._turn = 0
         self._replies: list[Message] = []
@@ -92,4 +98,10 @@ class PlainCodec:
 
     def closed(self, code: int, reason: str) -> Over:
         """Say whether it was meant."""
-        return over_by_close(self.provider, code, reason)
+        if code in (1000, 1001, 1005):
+            return Over("provider_closed")
+        return self._over("connection_lost", "retryable", f"closed with {code} {reason}".strip())
+
+    def _over(self, reason: str, category: FailureCategory, told: str) -> Over:
+        """Return the end of a conversation for which there are words of the provider's own."""
+        return Over(reason, category, shown_words(self.provider, self._key, told))

@@ -14,7 +14,6 @@ from vb.agents.base import (
     HttpCall,
     Latency,
     NotReady,
-    Over,
     ProviderName,
     Responded,
     Spoke,
@@ -60,7 +59,7 @@ class DeepgramCodec(PlainCodec):
     keep_alive_s: float | None = 8.0
 
     def __init__(self, options: DeepgramOptions) -> None:
-        super().__init__(options.stored_agent or "")
+        super().__init__(options.stored_agent or "", options.key)
         self._options = options
         self._conversation_id = ""
 
@@ -116,7 +115,7 @@ class DeepgramCodec(PlainCodec):
             case "FunctionCallRequest":
                 self._decline(found.get("functions"))
             case "Error":
-                yield Over("provider_error", _category(text_at(found, "code")), f"deepgram: {_told(found)}")
+                yield self._over("provider_error", _category(text_at(found, "code")), _told(found))
 
     def _decline(self, functions: object) -> None:
         """Answer calls of functions that the client should have, or the agent waits for them for ever."""
@@ -154,4 +153,4 @@ def _category(code: str) -> FailureCategory:
 
 
 def _told(found: Mapping[str, Any]) -> str:
-    return (words_at(found, "description") or words_at(found, "message") or "error")[:200]
+    return words_at(found, "description") or words_at(found, "message") or "error"

@@ -22,7 +22,6 @@ from vb.agents.base import (
     ProviderName,
     Responded,
     Spoke,
-    told_close,
 )
 from vb.agents.codec import PlainCodec
 from vb.agents.messages import number_at, object_at, parse_object, text_at, words_at
@@ -33,6 +32,8 @@ from vb.web.message import Message
 
 _NOT_ENABLED: Final = 1008
 """Closes a conversation whose overrides the agent's settings do not allow."""
+_OUT_OF_ORDER: Final = frozenset({1001, 1005, 1006, 1011, 1012, 1013, 1014})
+"""With these a server goes away or has failed, whatever it was asked for."""
 _ENCODINGS: Final[dict[str, Encoding]] = {"pcm": "s16le", "ulaw": "ulaw", "alaw": "alaw"}
 
 
@@ -63,7 +64,7 @@ class ElevenLabsCodec(PlainCodec):
     provider: ProviderName = "elevenlabs"
 
     def __init__(self, options: ElevenLabsOptions) -> None:
-        super().__init__(options.agent_id)
+        super().__init__(options.agent_id, options.key)
         self._options = options
 
     @property
@@ -92,7 +93,7 @@ class ElevenLabsCodec(PlainCodec):
         if not url:
             raise ProviderFailed("unknown", "elevenlabs: no signed URL in the answer")
         # The operator's server stands in for the real one wherever a base URL is set.
-        return Address(url, foreign=not url.startswith(self._socket_base))
+        return Address(url, foreign=not url.startswith(f"{self._socket_base}/"))
 
     def opened(self) -> Iterable[Message]:
         """Send the initiation data, for which the server may wait."""
@@ -165,7 +166,7 @@ class ElevenLabsCodec(PlainCodec):
                 text = words_at(object_at(found, "client_error_event"), "message") or words_at(
                     found, "message"
                 )
-                yield Over("provider_error", "unknown", f"elevenlabs: {text or 'client error'}"[:200])
+                yield self._over("provider_error", "unknown", text or "client error")
 
     def _begun(self, event: Mapping[str, Any]) -> Iterable[AgentEvent]:
         try:
@@ -184,8 +185,8 @@ class ElevenLabsCodec(PlainCodec):
 
     def closed(self, code: int, reason: str) -> Over:
         """Tell a refusal of the overrides from an ordinary end."""
-        if code == _NOT_ENABLED or (not self._ready and code != 1000):
-            return Over("refused", "permanent_input", told_close(self.provider, code, reason))
+        if code == _NOT_ENABLED or not (self._ready or code == 1000 or code in _OUT_OF_ORDER):
+            return self._over("refused", "permanent_input", f"closed with {code} {reason}".strip())
         return super().closed(code, reason)
 
 

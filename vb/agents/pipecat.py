@@ -153,7 +153,7 @@ class PipecatCodec(PlainCodec):
                 yield from _say(Responded, text)
             case "error" if flag_at(data, "fatal") is True:
                 told = words_at(data, "message") or words_at(data, "error") or "error"
-                yield Over("provider_error", "unknown", f"pipecat: {told}"[:200])
+                yield self._over("provider_error", "unknown", told)
             case str() if kind in _INTERRUPTIONS:
                 yield from self._interrupted()
 

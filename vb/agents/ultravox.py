@@ -48,7 +48,7 @@ class UltravoxCodec(PlainCodec):
     provider: ProviderName = "ultravox"
 
     def __init__(self, options: UltravoxOptions) -> None:
-        super().__init__(options.agent_id or "")
+        super().__init__(options.agent_id or "", options.key)
         self._options = options
         self._call_id = ""
         self._parts: dict[int, str] = {}

@@ -51,7 +51,7 @@ class VapiCodec(PlainCodec):
     block_ms = 20
 
     def __init__(self, options: VapiOptions) -> None:
-        super().__init__(options.assistant_id)
+        super().__init__(options.assistant_id, options.key)
         self._options = options
         self._call_id = ""
         self._control_url = ""

@@ -18,9 +18,10 @@ from vb.commands.params import OwnerRef
 from vb.commands.registry import Route
 from vb.commands.views import AgentStart, Status
 from vb.engine import Engine
-from vb.errors import BadRequest, Unavailable
+from vb.errors import BadRequest, InvalidField, Unavailable
 from vb.owner import Owner
 from vb.parameters import Url, shown_as_required
+from vb.providers.reading import is_key
 from vb.web.errors import UrlRefused
 from vb.web.policy import WEBSOCKET
 
@@ -129,6 +130,8 @@ def _key(given: SecretStr, own: SecretStr, whose: str, setting: str) -> str:
     key = given.get_secret_value() or own.get_secret_value()
     if not key:
         raise Unavailable(f"no {whose} API key provided (api_key or {setting})")
+    if not is_key(key):
+        raise InvalidField("api_key", "has letters that no key has")
     return key
 
 
@@ -205,7 +208,8 @@ def _ultravox(engine: Engine, p: UltravoxAgent) -> UltravoxCodec:
 _ERRORS: Final = (400, 404, 409, 503)
 
 
-def _start(engine: Engine, owner: Owner, codec: AgentCodec) -> AgentStart:
+async def _start(engine: Engine, owner: Owner, codec: AgentCodec) -> AgentStart:
+    await engine.agents.let_go(owner)
     engine.agents.start(owner, codec)
     return started(owner)
 
@@ -227,7 +231,7 @@ def started(owner: Owner) -> AgentStart:
 )
 async def agent_elevenlabs(engine: Engine, owner: Owner, p: ElevenLabsAgent) -> AgentStart:
     """Attach an agent of ElevenLabs."""
-    return _start(engine, owner, _elevenlabs(engine, p))
+    return await _start(engine, owner, _elevenlabs(engine, p))
 
 
 @owner_command(
@@ -240,7 +244,7 @@ async def agent_elevenlabs(engine: Engine, owner: Owner, p: ElevenLabsAgent) -> 
 )
 async def agent_vapi(engine: Engine, owner: Owner, p: VapiAgent) -> AgentStart:
     """Attach an assistant of VAPI."""
-    return _start(engine, owner, _vapi(engine, p))
+    return await _start(engine, owner, _vapi(engine, p))
 
 
 @owner_command(
@@ -253,7 +257,7 @@ async def agent_vapi(engine: Engine, owner: Owner, p: VapiAgent) -> AgentStart:
 )
 async def agent_pipecat(engine: Engine, owner: Owner, p: PipecatAgent) -> AgentStart:
     """Attach a Pipecat bot."""
-    return _start(engine, owner, _pipecat(engine, p))
+    return await _start(engine, owner, _pipecat(engine, p))
 
 
 @owner_command(
@@ -266,7 +270,7 @@ async def agent_pipecat(engine: Engine, owner: Owner, p: PipecatAgent) -> AgentS
 )
 async def agent_deepgram(engine: Engine, owner: Owner, p: DeepgramAgent) -> AgentStart:
     """Attach a voice agent of Deepgram."""
-    return _start(engine, owner, _deepgram(engine, p))
+    return await _start(engine, owner, _deepgram(engine, p))
 
 
 @owner_command(
@@ -279,7 +283,7 @@ async def agent_deepgram(engine: Engine, owner: Owner, p: DeepgramAgent) -> Agen
 )
 async def agent_ultravox(engine: Engine, owner: Owner, p: UltravoxAgent) -> AgentStart:
     """Attach an agent of Ultravox."""
-    return _start(engine, owner, _ultravox(engine, p))
+    return await _start(engine, owner, _ultravox(engine, p))
 
 
 def _check_message(engine: Engine, p: AgentMessage) -> None:

@@ -283,5 +283,6 @@ def _check(engine: Engine, p: OwnAgentStart) -> Callable[[Owner], Parts]:
 )
 async def agent_local(engine: Engine, owner: Owner, p: OwnAgentStart) -> AgentStart:
     """Attach an agent that runs here."""
+    await engine.agents.let_go(owner)
     engine.agents.start_own(owner, _check(engine, p)(owner))
     return started(owner)

@@ -6,6 +6,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, SecretStr
 
+from vb.config.providers import Key
 from vb.settings import Group, check_url, setting
 
 
@@ -17,5 +18,5 @@ class AgentConfig(Group):
         "chat API in the manner of OpenAI's, with its version; empty = agents follow rules",
         "",
     )
-    api_key: SecretStr = setting("OPENAI_API_KEY", "its key", SecretStr(""), shown="")
+    api_key: Key = setting("OPENAI_API_KEY", "its key", SecretStr(""), shown="")
     model: str = setting("VB_AGENT_MODEL", "model that answers where a request names none", "")

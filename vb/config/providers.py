@@ -6,6 +6,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field, SecretStr, model_validator
 
+from vb.providers.reading import is_key
 from vb.settings import Group, check_url, is_host_name, setting
 
 
@@ -21,6 +22,17 @@ BaseUrl = Annotated[str, AfterValidator(check_base_url)]
 """Where a service answers; private clouds and tests name another place than the public one."""
 
 
+def check_key(value: SecretStr) -> SecretStr:
+    """Accept a key that can stand in a header."""
+    if not is_key(value.get_secret_value()):
+        raise ValueError("must be printable ASCII without blanks")
+    return value
+
+
+Key = Annotated[SecretStr, AfterValidator(check_key)]
+"""A key for a service."""
+
+
 def _key(env: str, whose: str) -> SecretStr:
     found: SecretStr = setting(env, f"key for {whose}, where a request brings none", SecretStr(""), shown="")
     return found
@@ -34,14 +46,14 @@ def _base_url(env: str, whose: str, default: str, shown: str | None = None) -> s
 class ElevenLabsConfig(Group):
     """ElevenLabs: voices, transcripts and agents."""
 
-    api_key: SecretStr = _key("ELEVENLABS_API_KEY", "ElevenLabs")
+    api_key: Key = _key("ELEVENLABS_API_KEY", "ElevenLabs")
     base_url: BaseUrl = _base_url("VB_ELEVENLABS_BASE_URL", "ElevenLabs", "https://api.elevenlabs.io")
 
 
 class DeepgramConfig(Group):
     """Deepgram: voices, transcripts and agents."""
 
-    api_key: SecretStr = _key("DEEPGRAM_API_KEY", "Deepgram")
+    api_key: Key = _key("DEEPGRAM_API_KEY", "Deepgram")
     base_url: BaseUrl = _base_url("VB_DEEPGRAM_BASE_URL", "Deepgram", "https://api.deepgram.com")
     agent_base_url: BaseUrl = _base_url(
         "VB_DEEPGRAM_AGENT_BASE_URL", "Deepgram's agents", "https://agent.deepgram.com"
@@ -51,7 +63,7 @@ class DeepgramConfig(Group):
 class AzureSpeechConfig(Group):
     """Azure AI Speech: voices and transcripts."""
 
-    api_key: SecretStr = _key("AZURE_SPEECH_KEY", "Azure AI Speech")
+    api_key: Key = _key("AZURE_SPEECH_KEY", "Azure AI Speech")
     region: str = setting("AZURE_SPEECH_REGION", "region of Azure AI Speech", "eastus", min_length=1)
     base_url: BaseUrl = _base_url(
         "VB_AZURE_BASE_URL", "Azure AI Speech", "", shown="as AZURE_SPEECH_REGION says"
@@ -86,14 +98,14 @@ class GoogleSpeechConfig(Group):
 class VapiConfig(Group):
     """VAPI: agents."""
 
-    api_key: SecretStr = _key("VAPI_API_KEY", "VAPI")
+    api_key: Key = _key("VAPI_API_KEY", "VAPI")
     base_url: BaseUrl = _base_url("VB_VAPI_BASE_URL", "VAPI", "https://api.vapi.ai")
 
 
 class UltravoxConfig(Group):
     """Ultravox: agents."""
 
-    api_key: SecretStr = _key("ULTRAVOX_API_KEY", "Ultravox")
+    api_key: Key = _key("ULTRAVOX_API_KEY", "Ultravox")
     base_url: BaseUrl = _base_url("VB_ULTRAVOX_BASE_URL", "Ultravox", "https://api.ultravox.ai")
 
 

@@ -108,6 +108,11 @@ def number_of(value: object) -> float:
     return value
 
 
+def is_key(text: str) -> bool:
+    """Say whether a text can be a key: one word that can stand in a header."""
+    return text.isascii() and text.isprintable() and " " not in text
+
+
 def shown_words(provider: str, key: str, words: object) -> str:
     """Return a provider's own words about a failure: one line, not long, and never with a key in it."""
     text = _NOT_PRINTABLE.sub(" ", str(words or "failed")).encode("utf-8", "replace").decode()

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from vb.errors import InvalidField, Unavailable
+from vb.providers.reading import is_key
 from vb.stt.base import Options, Provider
 from vb.stt.names import NAMES
 
@@ -42,7 +43,7 @@ def choose(providers: Mapping[str, Provider], name: str, options: Options) -> Pr
         if key:
             raise InvalidField("provider", f"knows {', '.join(providers)}")
         raise Unavailable(f"no {name[:64]} API key provided")
-    if key and not (key.isascii() and key.isprintable() and " " not in key):
+    if not is_key(key):
         raise InvalidField("api_key", "has letters that no key has")
     provider.check_ready(options)
     _check(provider, options)

@@ -13,10 +13,12 @@ from vb.stt.base import (
     Capabilities,
     Dial,
     FinalText,
+    Options,
     PartialText,
     Range,
     Read,
     Service,
+    Stamps,
     Turn,
 )
 from vb.stt.codec import PlainCodec, to_ms
@@ -41,6 +43,10 @@ class DeepgramCodec(PlainCodec):
     """
 
     name = NAME
+
+    def __init__(self, base_url: str, options: Options, key: str, stamps: Stamps) -> None:
+        super().__init__(base_url, options, key, stamps)
+        self._finishing = False
 
     def dial(self) -> Dial:
         """Return where to connect to."""
@@ -72,6 +78,7 @@ class DeepgramCodec(PlainCodec):
 
     def finish(self) -> list[Message]:
         """Say that no audio will come."""
+        self._finishing = True
         return ['{"type":"CloseStream"}']
 
     def _read(self, message: Message) -> list[Read]:
@@ -80,12 +87,13 @@ class DeepgramCodec(PlainCodec):
         if kind == "Results":
             return self._results(found)
         if kind == "UtteranceEnd":
-            return [Turn("utterance_end", last_word_end_ms=to_ms(found["last_word_end"]))]
+            end = found["last_word_end"]  # -1 where the provider does not know it
+            return [Turn("utterance_end", last_word_end_ms=None if end == -1 else to_ms(end))]
         if kind == "Error":
             text = found.get("description") or found.get("message") or found.get("variant")
             return [self._failed(category_of_code(str(found.get("code") or text)), text)]
-        if kind == "Metadata":  # what it says last, after the end of audio
-            self.over = True
+        if kind == "Metadata":  # what it says last, after the end of audio; before that it ends nothing
+            self.over = self._finishing
         return []
 
     def _results(self, message: dict[str, Any]) -> list[Read]:

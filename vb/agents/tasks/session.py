@@ -161,12 +161,12 @@ class Session:
 
     async def _converse(self) -> Over:
         address = await self._prepare()
+        opening = Opening(
+            parse_url(address.url, schemes=WEBSOCKET),
+            headers=address.headers,
+            max_message_bytes=MAX_MESSAGE_BYTES,
+        )
         async with trio.open_nursery() as nursery:
-            opening = Opening(
-                parse_url(address.url, schemes=WEBSOCKET),
-                headers=address.headers,
-                max_message_bytes=MAX_MESSAGE_BYTES,
-            )
             try:
                 self._websocket = websocket = await connect_websocket(
                     nursery, self._web, opening, trusted=not address.foreign, pace=_PACE
