@@ -39,8 +39,8 @@ _PROFILES: Final = {
     SrtpProfile.AES128_CM_SHA1_32: Policy.SRTP_PROFILE_AES128_CM_SHA1_32,
 }
 _REPLAY_WINDOW: Final = 256
-"""Packets that may be overtaken. Later ones are seconds too late to be played; libsrtp moves all of a window's
-bits at each packet, either way."""
+"""Packets by which one may be late: seconds, more than play-out waits. libsrtp moves all bits of a window at each
+packet, either way."""
 
 
 class Context:
