@@ -1,0 +1,168 @@
+"""A browser's phone in trouble: what its page does where calls, tokens, networks and devices fail."""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import httpx
+import trio
+
+from interop.chromium import Page, open_page
+from interop.report import Report, run_peer
+from interop.server import Server, running_server
+
+TOKEN: Final = "ein-Schlüssel-den-niemand-errät"
+TONE_HZ: Final = 600
+STATE: Final = "document.getElementById('state').textContent"
+ASKS: Final = "document.getElementById('ask')?.open"
+SETTLE_S: Final = 1.0
+WAIT_S: Final = 10.0
+POLL_S: Final = 0.1
+RUN_S: Final = 240.0
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """A browser at the page, and a client that sees what the server has."""
+
+    report: Report
+    server: Server
+    page: Page
+    client: httpx.AsyncClient
+
+    async def legs(self) -> list[dict[str, Any]]:
+        """The calls that there are."""
+        found: list[dict[str, Any]] = (await self.client.get("/v1/legs")).json()
+        return found
+
+    async def holds(self, question: Callable[[], Awaitable[bool]]) -> bool:
+        """Wait until the server says so; False when that takes too long."""
+        with trio.move_on_after(WAIT_S):
+            while not await question():  # noqa: ASYNC110 - the server tells it nowhere
+                await trio.sleep(POLL_S)
+            return True
+        return False
+
+    async def idle(self) -> bool:
+        """Say whether there are no calls."""
+        return not await self.legs()
+
+    async def told(self) -> bool:
+        """Say whether somebody gets events."""
+        return await self.figure("vsi_clients") > 0
+
+    async def figure(self, name: str) -> float:
+        """A gauge of the server."""
+        lines = (await self.client.get("/metrics")).text.splitlines()
+        return next(
+            float(line.rpartition(" ")[2]) for line in lines if line.startswith(f"voiceblender_{name} ")
+        )
+
+    async def check(self, script: str, what: str) -> bool:
+        """Check that an expression becomes true in the page."""
+        return self.report.check(await self.page.wait_for(script), what, await self.page.run(STATE))
+
+    async def click(self, name: str) -> None:
+        """Use a button."""
+        await self.page.run(f"document.getElementById('{name}').click()")
+
+    async def give_token(self, text: str) -> None:
+        """Fill in the token that the page asks for."""
+        await self.page.wait_for(ASKS)
+        await self.page.run(f"document.getElementById('token').value = {json.dumps(text)}")
+        await self.page.press("Enter")
+
+    async def join(self) -> None:
+        """Call, and wait until the call is up."""
+        await self.click("call")
+        await self.check(f"{STATE} === 'Connected'", "the page joins")
+
+    async def hang_up(self) -> None:
+        """End the call."""
+        await self.click("hangup")
+        await self.page.wait_for("!document.getElementById('call').disabled")
+
+
+async def _tokens(desk: Desk) -> None:
+    """Tokens that are pasted badly, forgotten in mid call, or given while an old one is still refused."""
+    page, report = desk.page, desk.report
+    await desk.click("call")
+    await desk.give_token("tok\u200ben")
+    await desk.check(
+        "document.getElementById('ask-problem')?.textContent === 'That token was not right.'",
+        "a token that no header can hold as it is counts as any other wrong one",
+    )
+    await desk.give_token(f"{TOKEN} ")
+    await desk.check(
+        f"{STATE} === 'Connected'", "a token with letters of any language and a blank at its end is taken"
+    )
+    report.check(await desk.holds(desk.told), "for the events too")
+    await desk.click("forget")
+    over = await desk.holds(desk.idle)
+    await trio.sleep(SETTLE_S)
+    report.check(
+        not await page.run(f"Boolean({ASKS})"), "who forgets the token in a call is not asked for it again"
+    )
+    report.check(over, "and is hung up")
+    await page.run("""
+      window.late = fetch;
+      const later = new Promise((resolve) => setTimeout(resolve, 2000));
+      window.fetch = async (path, request) => {
+        const answer = await late(path, request);
+        if (path === "/v1/rooms" && answer.status === 401) await later;
+        return answer;
+      };
+      window.found = 0;
+      import("/calls/server.js").then(({ read }) => {
+        for (const path of ["/v1/legs", "/v1/rooms"]) read(path).then(() => { found += 1; });
+      });
+      undefined""")
+    await desk.give_token(TOKEN)
+    await desk.check("found === 2", "a late refusal of no token does not forget the one that was given since")
+    await page.run("window.fetch = late; undefined")
+
+
+CASES: Final[tuple[Callable[[Desk], Awaitable[None]], ...]] = (_tokens,)
+
+
+async def run(report: Report) -> None:
+    """Run every case, each at a page of its own.
+
+    Raises:
+        NotRun: Chromium is not installed.
+    """
+    settings = {"VB_API_TOKENS": TOKEN, "ICE_SERVERS": "none"}
+    headers = {b"Authorization": b"Bearer " + TOKEN.encode()}
+    with tempfile.TemporaryDirectory(prefix="interop-", ignore_cleanup_errors=True) as name:
+        folder = Path(name)
+        (folder / "browser").mkdir()
+        with trio.move_on_after(RUN_S) as scope:
+            async with (
+                running_server(folder, settings) as server,
+                open_page(folder / "browser", f"{server.http_url}/phone", TONE_HZ) as page,
+                httpx.AsyncClient(base_url=server.http_url, headers=headers, trust_env=False) as client,
+            ):
+                for case in CASES:
+                    await page.ask("Page.navigate", url=f"{server.http_url}/phone")
+                    await page.wait_for(
+                        "document.readyState === 'complete' && document.getElementById('call')"
+                    )
+                    await case(Desk(report, server, page, client))
+        report.check(not scope.cancelled_caught, f"all is over within {RUN_S:g} s")
+
+
+def main() -> int:
+    """Run this peer alone."""
+    report = Report("phone_page")
+    run_peer(report, run)
+    return 1 if report.failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
