@@ -92,6 +92,7 @@ class Desk:
 async def _tokens(desk: Desk) -> None:
     """Tokens that are pasted badly, forgotten in mid call, or given while an old one is still refused."""
     page, report = desk.page, desk.report
+    await page.run("sessionStorage.clear()")
     await desk.click("call")
     await desk.give_token("tok\u200ben")
     await desk.check(
@@ -128,7 +129,71 @@ async def _tokens(desk: Desk) -> None:
     await page.run("window.fetch = late; undefined")
 
 
-CASES: Final[tuple[Callable[[Desk], Awaitable[None]], ...]] = (_tokens,)
+SPY: Final = """
+  window.peers = [];
+  window.RTCPeerConnection = class extends RTCPeerConnection {
+    constructor(...given) { super(...given); peers.push(this); }
+  };
+  window.streams = [];
+  const open = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
+  navigator.mediaDevices.getUserMedia = async (...given) => {
+    await window.heldMicrophone;
+    const stream = await open(...given);
+    streams.push(stream);
+    return stream;
+  };
+  const ask = window.fetch;
+  window.held = {};
+  window.fetch = async (path, request) => {
+    await window.held[String(path).split("/").at(-1)];
+    return ask(path, request);
+  };
+  window.hold = (path) => { held[path] = new Promise((resolve) => { window.letGo = resolve; }); };
+  undefined"""
+"""Keeps what the page opens; `hold` lets requests whose path ends in a word wait for `letGo`."""
+OPEN: Final = """({
+  peers: peers.filter((peer) => peer.connectionState !== "closed").length,
+  streams: streams.filter((stream) => stream.getTracks().some((track) => track.readyState === "live")).length,
+})"""
+
+
+async def _beginnings(desk: Desk) -> None:
+    """Calls that are hung up, or whose network comes back, while they begin."""
+    page, report = desk.page, desk.report
+    await page.run(SPY)
+    await page.run("hold('offer')")
+    await desk.click("call")
+    await page.wait_for("peers.length === 1")
+    await trio.sleep(SETTLE_S)
+    await page.run("dispatchEvent(new Event('online')) && undefined")
+    await trio.sleep(SETTLE_S)
+    await page.run("letGo()")
+    await desk.check(
+        f"{STATE} === 'Connected'", "a network that comes back while a call begins does not begin another"
+    )
+    report.equal(len(await desk.legs()), 1, "calls")
+    await desk.hang_up()
+    await trio.sleep(SETTLE_S)
+    report.equal(await page.run(OPEN), {"peers": 0, "streams": 0}, "what calls leave open")
+    await page.run("held = {}, hold('lobby')")
+    await desk.click("call")
+    await desk.check(
+        "!document.getElementById('hangup').disabled", "a call can be hung up before its room is there"
+    )
+    await desk.click("hangup")
+    await page.run("letGo()")
+    await desk.check(f"{STATE} === 'Hung up'", "and is")
+    await page.run("held = {}, hold('legs')")
+    await desk.click("call")
+    await page.wait_for("peers.length === 2")
+    await trio.sleep(SETTLE_S)
+    await desk.click("hangup")
+    await page.run("letGo()")
+    report.check(await desk.holds(desk.idle), "a call that is hung up on its way into the room is over")
+    report.equal(await page.run(OPEN), {"peers": 0, "streams": 0}, "what calls leave open")
+
+
+CASES: Final[tuple[Callable[[Desk], Awaitable[None]], ...]] = (_tokens, _beginnings)
 
 
 async def run(report: Report) -> None:
@@ -153,6 +218,7 @@ async def run(report: Report) -> None:
                     await page.wait_for(
                         "document.readyState === 'complete' && document.getElementById('call')"
                     )
+                    await page.run(f"sessionStorage.setItem('vb token', {json.dumps(TOKEN)})")
                     await case(Desk(report, server, page, client))
         report.check(not scope.cancelled_caught, f"all is over within {RUN_S:g} s")
 

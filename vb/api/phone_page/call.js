@@ -21,8 +21,16 @@ export class Call {
     this.mending = false;
     this.muted = false;
     this.heardWhole = false;
-    this.hasNetwork = () => this.mend();
+    this.hasNetwork = () => this.inRoom && this.mend();
     addEventListener("online", this.hasNetwork);
+  }
+
+  // The first time: what is lost meanwhile is mended after it, not beside it.
+  async begin() {
+    this.mending = true;
+    await this.dial();
+    this.mending = false;
+    if (["failed", "closed"].includes(this.peer.connectionState)) this.mend();
   }
 
   async start() {
@@ -44,6 +52,7 @@ export class Call {
 
   async dial() {
     this.peer?.close();
+    if (this.over) throw new Refused(0, "hung up");
     this.leg = null;
     this.inRoom = false;
     const peer = new RTCPeerConnection();

@@ -52,18 +52,18 @@ async function join() {
   try {
     const stream = await listenToMicrophone();
     listDevices($("microphone"), $("speaker"));
-    begun = new Call($("room").value, $("name").value.trim(), stream, told);
-    await begun.makeRoom();
-    call = begun;
+    call = begun = new Call($("room").value, $("name").value.trim(), stream, told);
     show();
     $("pressed").value = "";
     $("hangup").focus();
+    await begun.makeRoom(); // asks for the token, which the events need as well
+    if (begun.over) return;
     stopEvents = listen((event) => people.take(event), () => {
       people.refresh();
       begun.check();
     });
     people.watch(begun);
-    await begun.start();
+    await begun.begin();
     people.refresh();
   } catch (error) {
     const over = begun?.over; // hung up meanwhile: that is told already
