@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import httpx
 import trio
+from trio_websocket import open_websocket_url
 
 from interop.chromium import Page, open_page
 from interop.report import Report, run_peer
@@ -25,6 +26,7 @@ SETTLE_S: Final = 1.0
 WAIT_S: Final = 10.0
 POLL_S: Final = 0.1
 RUN_S: Final = 240.0
+NO_LIMITS: Final = {"latency": 0, "downloadThroughput": -1, "uploadThroughput": -1}
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,7 +195,44 @@ async def _beginnings(desk: Desk) -> None:
     report.equal(await page.run(OPEN), {"peers": 0, "streams": 0}, "what calls leave open")
 
 
-CASES: Final[tuple[Callable[[Desk], Awaitable[None]], ...]] = (_tokens, _beginnings)
+async def _texts(desk: Desk) -> None:
+    """What others write, and what is written while the server is away."""
+    page, report = desk.page, desk.report
+    await page.resize(360, 640)
+    await page.run("""import("/phone/people.js").then(({ People }) => {
+      const people = new People(
+        document.createElement("ul"), document.createElement("p"), document.getElementById("texts"));
+      people.legs = [{ id: "a", app_id: "A" }, { id: "b", app_id: "B" }];
+      people.call = { leg: "c", room: "lobby" };
+      scrollTo(0, 0);
+      const texts = [["a", "one\\r\\ntwo\\n"], ["a", "H"], ["b", "W"], ["a", "ix\\b"], ["b", "e\\n"]];
+      for (const [leg, text] of texts)
+        people.take({ type: "rtt.received", leg_id: leg, text });
+    })""")
+    lines = await page.run("[...document.getElementById('texts').children].map((line) => line.textContent)")
+    report.equal(lines, ["A: one", "A: two", "A: Hi", "B: We"], "each who writes has lines of his own")
+    report.equal(await page.run("scrollY"), 0, "and leaves a small page where it is")
+    await desk.join()
+    async with open_websocket_url(
+        f"{desk.server.http_url.replace('http', 'ws', 1)}/v1/legs/websocket?room_id=lobby&rtt=true",
+        extra_headers=[(b"Authorization", b"Bearer " + TOKEN.encode())],
+    ):
+        await page.wait_for("document.querySelectorAll('#people li').length === 2")
+        await page.ask("Network.emulateNetworkConditions", offline=True, **NO_LIMITS)
+        await page.run("document.getElementById('text').value = 'hello'")
+        await desk.click("send")
+        await desk.check(
+            f"{STATE} === 'The server cannot be reached.'", "text that cannot be sent is told of"
+        )
+        report.equal(await page.run("document.getElementById('text').value"), "hello", "and kept")
+        await page.ask("Network.emulateNetworkConditions", offline=False, **NO_LIMITS)
+        await desk.click("send")
+        sent = "document.getElementById('texts').textContent.includes('You: hello')"
+        await desk.check(sent, "so that it can be sent again")
+    await desk.hang_up()
+
+
+CASES: Final[tuple[Callable[[Desk], Awaitable[None]], ...]] = (_tokens, _beginnings, _texts)
 
 
 async def run(report: Report) -> None:

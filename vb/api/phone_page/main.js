@@ -59,7 +59,7 @@ async function join() {
     await begun.makeRoom(); // asks for the token, which the events need as well
     if (begun.over) return;
     stopEvents = listen((event) => people.take(event), () => {
-      people.refresh();
+      people.missed();
       begun.check();
     });
     people.watch(begun);
@@ -92,7 +92,11 @@ $("write").addEventListener("submit", async (event) => {
   const text = $("text").value;
   if (!call || !text) return;
   $("text").value = "";
-  if (!(await people.write(text))) tell("Nobody here has text in his call.");
+  const writing = call;
+  const { reached, problem } = await people.write(text);
+  if (reached) return;
+  $("text").value ||= text;
+  if (writing === call) tell(problem ? why(problem) : "Nobody here has text in his call.", Boolean(problem));
 });
 navigator.mediaDevices?.addEventListener("devicechange", () => listDevices($("microphone"), $("speaker")));
 makeKeys($("keys"), $("pressed"), (key) => Boolean(call?.press(key)));
