@@ -232,7 +232,30 @@ async def _texts(desk: Desk) -> None:
     await desk.hang_up()
 
 
-CASES: Final[tuple[Callable[[Desk], Awaitable[None]], ...]] = (_tokens, _beginnings, _texts)
+async def _devices(desk: Desk) -> None:
+    """A microphone that is unplugged in a call, and one that is chosen when it is over."""
+    page, report = desk.page, desk.report
+    await page.run(SPY)
+    await desk.join()
+    await page.run("""
+      const track = streams.at(-1).getTracks()[0];
+      track.stop();
+      track.dispatchEvent(new Event("ended"));""")
+    await desk.check(
+        f"{STATE}.startsWith('The microphone was unplugged')", "a page tells of a microphone that is gone"
+    )
+    report.equal((await page.run(OPEN))["streams"], 1, "and takes the next")
+    await page.run("window.heldMicrophone = new Promise((resolve) => { window.letGo = resolve; }); undefined")
+    await desk.click("clean")
+    await desk.hang_up()
+    await page.run("letGo()")
+    await page.wait_for("streams.length === 3")
+    await trio.sleep(SETTLE_S)
+    report.equal(await page.run(STATE), "Hung up", "a microphone for a call that is over is not told of")
+    report.equal((await page.run(OPEN))["streams"], 0, "and closed")
+
+
+CASES: Final[tuple[Callable[[Desk], Awaitable[None]], ...]] = (_tokens, _beginnings, _texts, _devices)
 
 
 async def run(report: Report) -> None:

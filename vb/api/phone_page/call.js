@@ -196,7 +196,7 @@ export class Call {
   async use(stream) {
     const old = this.stream;
     this.stream = stream;
-    this.mute(this.muted);
+    stream.getAudioTracks().forEach((track) => { track.enabled = !this.muted; });
     await this.sender?.replaceTrack(stream.getAudioTracks()[0]);
     old.getTracks().forEach((track) => track.stop());
   }

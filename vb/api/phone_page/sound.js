@@ -13,6 +13,7 @@ export function openMicrophone(device, clean) {
 export const why = (error) => ({
   NotAllowedError: "The browser does not let this page use the microphone.",
   NotFoundError: "There is no microphone.",
+  OverconstrainedError: "This microphone is not there any more.",
   NotReadableError: "The microphone is in use by another program.",
 }[error.name] ?? error.message);
 
