@@ -255,7 +255,34 @@ async def _devices(desk: Desk) -> None:
     report.equal((await page.run(OPEN))["streams"], 0, "and closed")
 
 
-CASES: Final[tuple[Callable[[Desk], Awaitable[None]], ...]] = (_tokens, _beginnings, _texts, _devices)
+async def _muting(desk: Desk) -> None:
+    """A page that is unmuted while the server is away."""
+    page = desk.page
+
+    async def is_muted() -> bool:
+        return [leg["muted"] for leg in await desk.legs()] == [True]
+
+    async def is_heard() -> bool:
+        return [leg["muted"] for leg in await desk.legs()] == [False]
+
+    await desk.join()
+    await desk.click("mute")
+    desk.report.check(await desk.holds(is_muted), "the server knows who is muted")
+    await page.ask("Network.emulateNetworkConditions", offline=True, **NO_LIMITS)
+    await desk.click("mute")
+    await trio.sleep(SETTLE_S)
+    await page.ask("Network.emulateNetworkConditions", offline=False, **NO_LIMITS)
+    desk.report.check(await desk.holds(is_heard), "and who is not any more, also if it was away then")
+    await desk.hang_up()
+
+
+CASES: Final[tuple[Callable[[Desk], Awaitable[None]], ...]] = (
+    _tokens,
+    _beginnings,
+    _texts,
+    _devices,
+    _muting,
+)
 
 
 async def run(report: Report) -> None:

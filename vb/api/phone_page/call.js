@@ -5,6 +5,7 @@ import { Refused, read, send } from "/calls/server.js";
 const SILENT_MS = 3000;
 const RETRY_MS = [0, 1000, 2000, 4000, 8000];
 const GIVE_UP_MS = 120000;
+const TELL_AGAIN_MS = 1000;
 const CANDIDATES_MS = 250;
 const GONE = new Set([404, 409]);
 
@@ -184,7 +185,24 @@ export class Call {
   mute(muted) {
     this.muted = muted;
     this.stream.getAudioTracks().forEach((track) => { track.enabled = !muted; });
-    if (this.leg) send(muted ? "POST" : "DELETE", `/v1/legs/${this.leg}/mute`).catch(() => {});
+    this.tellMute();
+  }
+
+  // One request at a time, until the server knows: whom it holds for muted nobody hears, whatever this page shows.
+  async tellMute() {
+    if (this.telling) return;
+    this.telling = true;
+    for (let known = null; known !== this.muted && this.leg && !this.over;) {
+      const muted = this.muted;
+      try {
+        await send(muted ? "POST" : "DELETE", `/v1/legs/${this.leg}/mute`);
+        known = muted;
+      } catch (error) {
+        if (error.status) break; // it has answered
+        await pause(TELL_AGAIN_MS);
+      }
+    }
+    this.telling = false;
   }
 
   press(key) {
