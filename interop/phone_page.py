@@ -276,12 +276,34 @@ async def _muting(desk: Desk) -> None:
     await desk.hang_up()
 
 
+async def _without_events(desk: Desk) -> None:
+    """Calls that others join and end while the page gets no events."""
+    page, report = desk.page, desk.report
+    await page.run("""
+      window.WebSocket = class {
+        constructor() { setTimeout(() => this.onclose?.(), 50); }
+        close() {}
+      };
+      undefined""")
+    await desk.join()
+    url = f"{desk.server.http_url.replace('http', 'ws', 1)}/v1/legs/websocket?room_id=lobby"
+    async with open_websocket_url(url, extra_headers=[(b"Authorization", b"Bearer " + TOKEN.encode())]):
+        there = "document.querySelectorAll('#people li').length === 2"
+        await desk.check(there, "who joins is shown without events")
+    (leg,) = [leg for leg in await desk.legs() if leg["type"] == "webrtc"]
+    await desk.client.delete(f"/v1/legs/{leg['id']}")
+    await desk.check(f"{STATE} === 'The other side hung up'", "so is who hangs up")
+    await trio.sleep(SETTLE_S)
+    report.equal(await desk.legs(), [], "calls that the page begins again")
+
+
 CASES: Final[tuple[Callable[[Desk], Awaitable[None]], ...]] = (
     _tokens,
     _beginnings,
     _texts,
     _devices,
     _muting,
+    _without_events,
 )
 
 
