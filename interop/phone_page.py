@@ -297,6 +297,27 @@ async def _without_events(desk: Desk) -> None:
     report.equal(await desk.legs(), [], "calls that the page begins again")
 
 
+async def _refusals(desk: Desk) -> None:
+    """Names that no path can have, devices that are not there, and servers without a word."""
+    page, report = desk.page, desk.report
+    valid = await page.run("""[".", "..", "a b", "...", "lobby"].filter((name) => {
+      document.getElementById("room").value = name;
+      return document.getElementById("room").checkValidity();
+    })""")
+    report.equal(valid, ["...", "lobby"], "rooms that can be joined")
+    said = await page.run("""(async () => {
+      const { why } = await import("/phone/sound.js");
+      const { read } = await import("/calls/server.js");
+      const absent = { audio: { deviceId: { exact: "absent" } } };
+      return [
+        await navigator.mediaDevices.getUserMedia(absent).catch(why),
+        await read("/v1/rooms/legs/legs/legs").catch(why),
+        await read("/v1/webrtc/offer").catch(why),
+      ];
+    })()""")
+    report.check(all(said), "every error has a message", said)
+
+
 CASES: Final[tuple[Callable[[Desk], Awaitable[None]], ...]] = (
     _tokens,
     _beginnings,
@@ -304,6 +325,7 @@ CASES: Final[tuple[Callable[[Desk], Awaitable[None]], ...]] = (
     _devices,
     _muting,
     _without_events,
+    _refusals,
 )
 
 

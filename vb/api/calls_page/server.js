@@ -18,7 +18,7 @@ export async function get(path, signal, request = {}) {
     });
     if (answer.ok) return answer;
     const body = await answer.json().catch(() => ({}));
-    if (answer.status !== 401) throw new Refused(answer.status, body.error ?? answer.statusText);
+    if (answer.status !== 401) throw new Refused(answer.status, body.error || answer.statusText || `The server answers ${answer.status}.`);
     if (token() === sent) forgetToken(); // a late answer says nothing of the token that was given since
     if (!hasToken()) await askForToken(sent ? "That token was not right." : "");
     if (!hasToken()) throw new Refused(401, "A token is needed.");
