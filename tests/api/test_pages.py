@@ -91,6 +91,24 @@ def test_every_element_that_a_phone_looks_for_is_there(path: str) -> None:
     assert wanted <= Reader(text_of(path)).ids
 
 
+@pytest.mark.parametrize("path", ["/phone", "/moq"])
+@pytest.mark.parametrize(
+    ("room", "taken"),
+    [
+        ("lobby", True),
+        ("a.b-c_9", True),
+        ("...", True),
+        (".", False),  # a browser takes these out of every path
+        ("..", False),
+        ("a b", False),
+        ("a/b", False),
+    ],
+)
+def test_a_phone_takes_only_rooms_that_a_path_can_name(path: str, room: str, taken: bool) -> None:
+    (pattern,) = (field["pattern"] for field in Reader(text_of(path)).fields if field["id"] == "room")
+    assert (re.fullmatch(pattern or "", room) is not None) == taken
+
+
 def test_the_first_page_leads_everywhere() -> None:
     assert Reader(text_of("/")).links >= {
         "/phone", "/moq", "/calls", "/docs", "/openapi.json", "/asyncapi.json", "/healthz", "/readyz",

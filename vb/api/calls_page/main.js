@@ -3,6 +3,7 @@
 import { showList } from "/calls/list.js";
 import { $, tell, wireHead } from "/calls/page.js";
 import { showStory } from "/calls/story.js";
+import { forgetToken } from "/calls/token.js";
 
 const root = $("content");
 let view = null;
@@ -18,6 +19,7 @@ async function show() {
 }
 
 wireHead(() => {
+  forgetToken();
   location.hash = "#/";
   show();
 });

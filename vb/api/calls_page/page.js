@@ -1,6 +1,6 @@
 // What every page has: its elements by name, the line that tells how it stands, and what its head does.
 
-import { forgetToken, hasToken } from "/calls/token.js";
+import { hasToken } from "/calls/token.js";
 
 export const $ = (id) => document.getElementById(id);
 
@@ -10,11 +10,8 @@ export function tell(text, bad = false) {
   $("forget").hidden = !hasToken();
 }
 
-export function wireHead(forgotten) {
-  $("forget").addEventListener("click", () => {
-    forgetToken();
-    forgotten();
-  });
+export function wireHead(forget) {
+  $("forget").addEventListener("click", forget);
   document.querySelector(".skip").addEventListener("click", (event) => {
     event.preventDefault();
     $("content").focus();

@@ -1,6 +1,6 @@
 // What the page asks of the server, with the token where one is needed.
 
-import { askForToken, forgetToken, hasToken, token } from "/calls/token.js";
+import { askForToken, forgetToken, hasToken, token, tokenBytes } from "/calls/token.js";
 
 export class Refused extends Error {
   constructor(status, message) {
@@ -12,15 +12,15 @@ export class Refused extends Error {
 export async function get(path, signal, request = {}) {
   for (;;) {
     const sent = token();
-    const headers = sent ? { Authorization: `Bearer ${sent}` } : {};
+    const headers = sent ? { Authorization: `Bearer ${tokenBytes()}` } : {};
     const answer = await fetch(path, { ...request, headers, signal }).catch((error) => {
       throw error instanceof TypeError ? new Error("The server cannot be reached.") : error;
     });
     if (answer.ok) return answer;
     const body = await answer.json().catch(() => ({}));
-    if (answer.status !== 401) throw new Refused(answer.status, body.error ?? answer.statusText);
-    forgetToken();
-    await askForToken(sent ? "That token was not right." : "");
+    if (answer.status !== 401) throw new Refused(answer.status, body.error || answer.statusText || `The server answers ${answer.status}.`);
+    if (token() === sent) forgetToken(); // a late answer says nothing of the token that was given since
+    if (!hasToken()) await askForToken(sent ? "That token was not right." : "");
     if (!hasToken()) throw new Refused(401, "A token is needed.");
   }
 }
@@ -35,8 +35,7 @@ export async function send(method, path, body = {}) {
 // one that is spoken.
 export function tokenProtocol() {
   if (!hasToken()) return [];
-  const bytes = new TextEncoder().encode(token());
-  return [`vb.token.${btoa(String.fromCharCode(...bytes)).replace(/[+]/g, "-").replace(/[/]/g, "_").replace(/=+$/, "")}`];
+  return [`vb.token.${btoa(tokenBytes()).replace(/[+]/g, "-").replace(/[/]/g, "_").replace(/=+$/, "")}`];
 }
 
 export function socket(path) {

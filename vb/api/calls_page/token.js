@@ -8,6 +8,8 @@ let asking = null;
 export const token = () => sessionStorage.getItem(KEY);
 export const hasToken = () => Boolean(token());
 export const forgetToken = () => sessionStorage.removeItem(KEY);
+// Headers take bytes only: those of the token in UTF-8, as the server has it.
+export const tokenBytes = () => String.fromCharCode(...new TextEncoder().encode(token()));
 export const isAsking = () => asking !== null;
 
 function makeDialog(problem, input) {
@@ -26,7 +28,8 @@ export function askForToken(problem) {
     const dialog = makeDialog(problem, input);
     dialog.addEventListener("close", () => {
       asking = null;
-      if (input.value) sessionStorage.setItem(KEY, input.value);
+      const given = input.value.trim(); // what is pasted often has a blank at its end
+      if (given) sessionStorage.setItem(KEY, given);
       dialog.remove();
       resolve();
     });

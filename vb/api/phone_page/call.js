@@ -5,7 +5,9 @@ import { Refused, read, send } from "/calls/server.js";
 const SILENT_MS = 3000;
 const RETRY_MS = [0, 1000, 2000, 4000, 8000];
 const GIVE_UP_MS = 120000;
+const TELL_AGAIN_MS = 1000;
 const CANDIDATES_MS = 250;
+const ENDED = "api_hangup";
 const GONE = new Set([404, 409]);
 
 const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
@@ -21,8 +23,16 @@ export class Call {
     this.mending = false;
     this.muted = false;
     this.heardWhole = false;
-    this.hasNetwork = () => this.mend();
+    this.hasNetwork = () => this.inRoom && this.mend();
     addEventListener("online", this.hasNetwork);
+  }
+
+  // The first time: what is lost meanwhile is mended after it, not beside it.
+  async begin() {
+    this.mending = true;
+    await this.dial();
+    this.mending = false;
+    if (["failed", "closed"].includes(this.peer.connectionState)) this.mend();
   }
 
   async start() {
@@ -44,6 +54,7 @@ export class Call {
 
   async dial() {
     this.peer?.close();
+    if (this.over) throw new Refused(0, "hung up");
     this.leg = null;
     this.inRoom = false;
     const peer = new RTCPeerConnection();
@@ -119,7 +130,10 @@ export class Call {
         await this.again();
         if (await this.comesUp()) break;
       } catch (error) {
-        if (GONE.has(error.status)) this.leg = null;
+        if (GONE.has(error.status)) {
+          if (this.leg && (await this.endOf(this.leg)) === ENDED) this.gone(ENDED);
+          this.leg = null;
+        }
       }
       if (Date.now() - began > GIVE_UP_MS) {
         this.end("The connection is lost");
@@ -133,6 +147,7 @@ export class Call {
     const goesOn = this.inRoom && !["failed", "closed"].includes(this.peer.connectionState);
     const leg = this.leg;
     if (leg && goesOn) await this.exchange({ iceRestart: true });
+    else if (leg && (await this.endOf(leg)) === ENDED) this.gone(ENDED);
     else if (leg) {
       this.leg = null; // its end is no news
       await send("DELETE", `/v1/legs/${leg}`).catch(() => {});
@@ -157,7 +172,7 @@ export class Call {
     if (this.over) return;
     this.leg = null;
     if (reason === "ice_failure") this.mend(true);
-    else this.end(reason === "api_hangup" ? "The other side hung up" : `The call ended (${reason})`);
+    else this.end(reason === ENDED ? "The other side hung up" : `The call ended (${reason})`);
   }
 
   // Events were missed: look whether the leg is still there.
@@ -167,15 +182,40 @@ export class Call {
     try {
       await read(`/v1/legs/${leg}`);
     } catch (error) {
-      if (error.status === 404 && leg === this.leg) this.gone("ice_failure");
+      if (error.status !== 404) return;
+      const reason = await this.endOf(leg);
+      if (leg === this.leg) this.gone(reason);
     }
+  }
+
+  // Where no event tells why a call is over the history does: one that somebody has ended is not begun again.
+  async endOf(leg) {
+    const found = await read(`/api/calls/${leg}`).catch(() => null);
+    return found?.endReason === "agent_hangup" ? ENDED : "ice_failure";
   }
 
   // Silenced here, so that nothing leaves this machine; the server is told for the others to see.
   mute(muted) {
     this.muted = muted;
     this.stream.getAudioTracks().forEach((track) => { track.enabled = !muted; });
-    if (this.leg) send(muted ? "POST" : "DELETE", `/v1/legs/${this.leg}/mute`).catch(() => {});
+    this.tellMute();
+  }
+
+  // One request at a time, until the server knows: whom it holds for muted nobody hears, whatever this page shows.
+  async tellMute() {
+    if (this.telling) return;
+    this.telling = true;
+    for (let known = null; known !== this.muted && this.leg && !this.over;) {
+      const muted = this.muted;
+      try {
+        await send(muted ? "POST" : "DELETE", `/v1/legs/${this.leg}/mute`);
+        known = muted;
+      } catch (error) {
+        if (error.status) break; // it has answered
+        await pause(TELL_AGAIN_MS);
+      }
+    }
+    this.telling = false;
   }
 
   press(key) {
@@ -187,7 +227,7 @@ export class Call {
   async use(stream) {
     const old = this.stream;
     this.stream = stream;
-    this.mute(this.muted);
+    stream.getAudioTracks().forEach((track) => { track.enabled = !this.muted; });
     await this.sender?.replaceTrack(stream.getAudioTracks()[0]);
     old.getTracks().forEach((track) => track.stop());
   }

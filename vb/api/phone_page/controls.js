@@ -1,6 +1,7 @@
 // What pages that call have in common: joining, mute, hanging up, the sound of the others.
 
 import { $, tell, wireHead } from "/calls/page.js";
+import { forgetToken } from "/calls/token.js";
 
 // current: gives the call, null when there is none; join: begins one; shown: shows whether there is one.
 export function wireCall(current, join, shown) {
@@ -16,7 +17,8 @@ export function wireCall(current, join, shown) {
   });
   addEventListener("pagehide", () => current()?.hangUp());
   wireHead(() => {
-    current()?.hangUp();
+    current()?.hangUp(); // with the token, which this takes for the last time
+    forgetToken();
     tell("");
   });
 }

@@ -4,7 +4,7 @@ import { socket } from "/calls/server.js";
 
 const LONGEST_WAIT_MS = 8000;
 
-// take: gets each event; opened: called whenever events flow again, because some may have been missed.
+// take: gets each event; opened: called while none flow and whenever they flow again, because some may have been missed.
 export function listen(take, opened) {
   let line = null;
   let timer = 0;
@@ -22,7 +22,10 @@ export function listen(take, opened) {
     };
     line.onclose = () => {
       if (over) return;
-      timer = setTimeout(connect, wait);
+      timer = setTimeout(() => {
+        opened(); // where events cannot be had the page looks itself
+        connect();
+      }, wait);
       wait = Math.min(2 * wait, LONGEST_WAIT_MS);
     };
   };

@@ -17,11 +17,35 @@ let heard = null;
 
 const show = () => showCall(call, ["keys", "text", "send"], []);
 
-async function listenToMicrophone() {
-  const stream = await openMicrophone($("microphone").value, $("clean").checked);
+function watchMicrophone(stream) {
   spoken?.stop();
   spoken = meterOf(stream);
-  return stream;
+  stream.getAudioTracks()[0].addEventListener("ended", () => stream === call?.stream && devicesChanged());
+}
+
+async function changeMicrophone() {
+  const used = call;
+  if (!used) return;
+  try {
+    const stream = await openMicrophone($("microphone").value, $("clean").checked);
+    if (used === call) {
+      watchMicrophone(stream);
+      await used.use(stream);
+    } else stream.getTracks().forEach((track) => track.stop());
+  } catch (error) {
+    if (used === call) tell(why(error), true);
+  }
+}
+
+// What is unplugged in a call is replaced by what there is.
+async function devicesChanged() {
+  await listDevices($("microphone"), $("speaker"));
+  const sound = $("sound");
+  if (sound.sinkId && sound.sinkId !== $("speaker").value) sound.setSinkId($("speaker").value).catch(() => {});
+  if (call?.stream.getAudioTracks()[0].readyState !== "ended") return;
+  tell("The microphone is gone.", true);
+  await changeMicrophone();
+  if (call?.stream.getAudioTracks()[0].readyState === "live") tell("The microphone was unplugged: another one is used now.");
 }
 
 const told = {
@@ -50,20 +74,21 @@ async function join() {
   $("call").disabled = true;
   let begun = null;
   try {
-    const stream = await listenToMicrophone();
+    const stream = await openMicrophone($("microphone").value, $("clean").checked);
+    watchMicrophone(stream);
     listDevices($("microphone"), $("speaker"));
-    begun = new Call($("room").value, $("name").value.trim(), stream, told);
-    await begun.makeRoom();
-    call = begun;
+    call = begun = new Call($("room").value, $("name").value.trim(), stream, told);
     show();
     $("pressed").value = "";
     $("hangup").focus();
+    await begun.makeRoom(); // asks for the token, which the events need as well
+    if (begun.over) return;
     stopEvents = listen((event) => people.take(event), () => {
-      people.refresh();
+      people.missed();
       begun.check();
     });
     people.watch(begun);
-    await begun.start();
+    await begun.begin();
     people.refresh();
   } catch (error) {
     const over = begun?.over; // hung up meanwhile: that is told already
@@ -77,24 +102,21 @@ async function join() {
 
 wireCall(() => call, join, show);
 for (const id of ["microphone", "clean"]) {
-  $(id).addEventListener("change", async () => {
-    if (!call) return;
-    try {
-      await call.use(await listenToMicrophone());
-    } catch (error) {
-      tell(why(error), true);
-    }
-  });
+  $(id).addEventListener("change", changeMicrophone);
 }
-$("speaker").addEventListener("change", () => $("sound").setSinkId($("speaker").value).catch((error) => tell(why(error), true)));
+$("speaker").addEventListener("change", () => $("sound").setSinkId($("speaker").value).catch(() => tell("This speaker cannot be used.", true)));
 $("write").addEventListener("submit", async (event) => {
   event.preventDefault();
   const text = $("text").value;
   if (!call || !text) return;
   $("text").value = "";
-  if (!(await people.write(text))) tell("Nobody here has text in his call.");
+  const writing = call;
+  const { reached, problem } = await people.write(text);
+  if (reached) return;
+  $("text").value ||= text;
+  if (writing === call) tell(problem ? why(problem) : "Nobody here has text in his call.", Boolean(problem));
 });
-navigator.mediaDevices?.addEventListener("devicechange", () => listDevices($("microphone"), $("speaker")));
+navigator.mediaDevices?.addEventListener("devicechange", devicesChanged);
 makeKeys($("keys"), $("pressed"), (key) => Boolean(call?.press(key)));
 setInterval(() => {
   $("spoken").value = spoken?.() ?? 0;

@@ -41,6 +41,12 @@ export class People {
     } catch { /* asked again with the next event, or once events flow again */ }
   }
 
+  // Events were missed, ends of speaking among them.
+  missed() {
+    this.speaking.clear();
+    return this.refresh();
+  }
+
   take(event) {
     if (!this.call) return;
     const leg = event.leg_id;
@@ -87,26 +93,31 @@ export class People {
 
   // Real-time text comes in pieces: those of one person go on in one line until he ends it.
   wrote(leg, text) {
-    const last = this.texts.lastElementChild;
     const known = this.legs.find((item) => item.id === leg);
-    const line = last?.dataset.leg === leg && !last.dataset.whole ? last : this.line(leg, known ? this.nameOf(known) : "");
-    const said = line.lastElementChild;
+    let line = [...this.texts.children].findLast((item) => item.dataset.leg === leg && !item.dataset.whole);
     for (const character of text) {
-      if (character === "\b") said.textContent = [...said.textContent].slice(0, -1).join("");
-      else if (character === "\n" || character === "\u2028" || character === "\r") line.dataset.whole = "yes";
-      else said.textContent += character;
+      if ("\n\r\u2028".includes(character)) {
+        if (line) line.dataset.whole = "yes";
+        line = null;
+      } else if (character !== "\b") {
+        line ??= this.line(leg, known ? this.nameOf(known) : "");
+        line.lastElementChild.textContent += character;
+      } else if (line) {
+        line.lastElementChild.textContent = [...line.lastElementChild.textContent].slice(0, -1).join("");
+      }
     }
+    this.texts.scrollTop = this.texts.scrollHeight;
   }
 
   line(leg, name) {
     const line = h("li", { "data-leg": leg }, h("b", {}, `${name}: `), h("span"));
     this.texts.append(line);
     while (this.texts.childElementCount > TEXTS) this.texts.firstElementChild.remove();
-    line.scrollIntoView({ block: "nearest" });
+    this.texts.scrollTop = this.texts.scrollHeight; // of the list alone: the page stays where it is read
     return line;
   }
 
-  // Returns how many there are who can read it.
+  // Returns how many have got it, and what went wrong besides that somebody has no text.
   async write(text) {
     const others = this.legs.filter((leg) => leg.id !== this.call.leg);
     const sent = await Promise.allSettled(others.map((leg) => send("POST", `/v1/legs/${leg.id}/rtt`, { text: `${text}\n` })));
@@ -116,6 +127,7 @@ export class People {
       line.dataset.whole = "yes";
       line.lastElementChild.textContent = text;
     }
-    return reached;
+    const problem = sent.find((item) => item.status === "rejected" && ![404, 409].includes(item.reason.status));
+    return { reached, problem: problem?.reason };
   }
 }

@@ -13,8 +13,9 @@ export function openMicrophone(device, clean) {
 export const why = (error) => ({
   NotAllowedError: "The browser does not let this page use the microphone.",
   NotFoundError: "There is no microphone.",
+  OverconstrainedError: "This microphone is not there any more.",
   NotReadableError: "The microphone is in use by another program.",
-}[error.name] ?? error.message);
+}[error.name] ?? (error.message || error.name));
 
 // Returns a function that tells the level of a stream: 0 for silence, 1 for full scale.
 export function meterOf(stream) {
