@@ -54,6 +54,10 @@ class DatabaseUnknown(SQLAlchemyError):
     """Tables that took steps which this version does not know, or cannot take those to it."""
 
 
+class DatabaseUnfit(SQLAlchemyError):
+    """A database that has no room for every letter."""
+
+
 _TAKEN: Final = {
     "23505",
     "SQLITE_CONSTRAINT_PRIMARYKEY",
@@ -142,6 +146,7 @@ def open_engine(url: URL) -> Engine:
             pool_pre_ping=True,
             connect_args={
                 "connect_timeout": CONNECT_S,
+                "client_encoding": "utf8",  # whatever the environment says: names have all kinds of letters
                 "options": f"-c statement_timeout={STATEMENT_MS} -c timezone=UTC -c work_mem={WORK_MEM}",
                 "prepare_threshold": 5,
             },
@@ -231,6 +236,7 @@ def upgrade(engine: Engine, *, to: str = "head") -> None:
 
     Raises:
         OSError: the folder of an SQLite file cannot be made.
+        DatabaseUnfit: PostgreSQL keeps its text in another encoding than UTF-8.
         DatabaseUnknown: the tables are those of a newer version, or no steps lead on from them.
         SQLAlchemyError: the database cannot be reached or used.
     """
@@ -240,6 +246,9 @@ def upgrade(engine: Engine, *, to: str = "head") -> None:
     config.set_main_option("path_separator", "os")
     with writing(engine) as connection:
         if connection.dialect.name == "postgresql":
+            encoding = connection.scalar(select(func.current_setting("server_encoding")))
+            if encoding != "UTF8":  # it would refuse some calls, each for good
+                raise DatabaseUnfit(f"the database's encoding is {encoding}, and has to be UTF8")
             connection.execute(select(func.pg_advisory_xact_lock(_MIGRATION_LOCK)))
         attributes: dict[str, Any] = config.attributes
         attributes["connection"] = connection
