@@ -6,7 +6,7 @@ import os
 import sqlite3
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from importlib import resources
 from pathlib import Path
 from typing import Any, Final
@@ -172,6 +172,7 @@ def _prepare_sqlite(connection: sqlite3.Connection, _: object) -> None:
         f"cache_size=-{CACHE_KIB}",
         "temp_store=MEMORY",
         "journal_size_limit=67108864",
+        "secure_delete=ON",  # what is said of a deleted call is not left in the file
     ):
         connection.execute(f"PRAGMA {pragma}").close()
 
@@ -187,6 +188,25 @@ def writing(engine: Engine) -> Iterator[Connection]:
     """Give a transaction that writes; it is rolled back when the block fails."""
     with engine.connect().execution_options(writes=True) as connection, connection.begin():
         yield connection
+
+
+def empty_log(engine: Engine) -> bool:
+    """Empty the log of an SQLite file, which has in it what was deleted since; others look after theirs.
+
+    Returns:
+        Whether it is empty; not while somebody reads or writes what lies there.
+    """
+    if engine.dialect.name != "sqlite":
+        return True
+    with closing(engine.raw_connection()) as connection, closing(connection.cursor()) as cursor:
+        try:
+            cursor.execute("PRAGMA busy_timeout=0")  # who writes must not be held up
+            cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            return not any(is_held for is_held, *_ in cursor.fetchall())
+        except sqlite3.OperationalError:  # locked
+            return False
+        finally:
+            cursor.execute(f"PRAGMA busy_timeout={BUSY_MS}")
 
 
 @contextmanager
