@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from sqlalchemy import inspect
 
 from bench.history.load import load
+from tests.history.conftest import new_database
 from tests.history.making import change, write
 from vb.errors import ConfigError
 from vb.history import words as words_module
@@ -308,3 +309,25 @@ def test_sqlite_finds_every_word_that_a_text_is_cut_into() -> None:
         database.execute("INSERT INTO call_words (words) VALUES (?)", (" ".join(sorted(words)),))
         database.execute("CREATE VIRTUAL TABLE terms USING fts5vocab(call_words, row)")
         assert {term for (term,) in database.execute("SELECT term FROM terms")} == words
+
+
+@pytest.mark.parametrize("place", ["address", "environment"])
+def test_a_schema_of_postgresql_may_be_given(
+    postgres_server: str, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    url = new_database(postgres_server)
+    other = open_engine(parse_url(url))
+    with other.begin() as connection:
+        connection.exec_driver_sql("CREATE SCHEMA ours")
+    if place == "environment":
+        monkeypatch.setenv("PGOPTIONS", "-c search_path=ours")
+    else:
+        url += "&options=-csearch_path%3Dours"
+    store = Store(url, run_id=uuid.UUID(int=1))
+    store.open()
+    store.close()
+    try:
+        assert not inspect(other).get_table_names("public")
+        assert "calls" in inspect(other).get_table_names("ours")
+    finally:
+        other.dispose()

@@ -147,7 +147,7 @@ def open_engine(url: URL) -> Engine:
             connect_args={
                 "connect_timeout": CONNECT_S,
                 "client_encoding": "utf8",  # whatever the environment says: names have all kinds of letters
-                "options": f"-c statement_timeout={STATEMENT_MS} -c timezone=UTC -c work_mem={WORK_MEM}",
+                "options": _options(url),
                 "prepare_threshold": 5,
             },
         )
@@ -155,6 +155,15 @@ def open_engine(url: URL) -> Engine:
         raise ConfigError("VB_DATABASE_URL: PostgreSQL needs psycopg; install vb[postgres]") from None
     event.listen(engine, "before_cursor_execute", _prepare_cursor)
     return engine
+
+
+def _options(url: URL) -> str:
+    """Return the settings of sessions of PostgreSQL: those that are given, such as a schema, and ours."""
+    given = url.query.get("options")
+    if given is None:
+        given = os.environ.get("PGOPTIONS", "")  # noqa: TID251 -- libpq would read it, were there no others
+    theirs = given if isinstance(given, str) else " ".join(given)
+    return f"{theirs} -c statement_timeout={STATEMENT_MS} -c timezone=UTC -c work_mem={WORK_MEM}".strip()
 
 
 def _prepare_cursor(
