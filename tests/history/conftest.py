@@ -35,9 +35,10 @@ def _administer(server: str, *statements: str) -> None:
     engine.dispose()
 
 
-def _new_database(server: str) -> str:
+def new_database(server: str, rest: str = "") -> str:
+    """Make an empty PostgreSQL database; returns its URL."""
     name = f"t{uuid.uuid4().hex}"
-    _administer(server, f"CREATE DATABASE {name}")
+    _administer(server, f"CREATE DATABASE {name} {rest}")
     return make_url(server).set(database=name).render_as_string(hide_password=False)
 
 
@@ -67,7 +68,7 @@ class LosableDatabase:
 @pytest.fixture
 def losable(postgres_server: str) -> LosableDatabase:
     """An empty PostgreSQL database that can be lost."""
-    return LosableDatabase(postgres_server, _new_database(postgres_server))
+    return LosableDatabase(postgres_server, new_database(postgres_server))
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -75,7 +76,7 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """An empty database of each kind."""
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path}/history/calls.db"
-    return _new_database(request.getfixturevalue("postgres_server"))
+    return new_database(request.getfixturevalue("postgres_server"))
 
 
 @pytest.fixture

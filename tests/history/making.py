@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Iterable
 from typing import Any
 
 from vb.history.change import Change
+from vb.history.model import Message
+from vb.history.present import entry_of, lines_of, said_in, show_message
 from vb.history.record import call_key
 from vb.history.writer import CallWrite, prepare
 
@@ -49,3 +52,14 @@ def change(
 def write(number: int = 1, **fields: Any) -> CallWrite:
     """The same as the database takes it."""
     return prepare(change(number, **fields))
+
+
+def entries_of(parts: Iterable[bytes]) -> list[dict[str, Any]]:
+    """What happened in a call, of its parts."""
+    return [entry_of(line) for line in lines_of(parts)]
+
+
+def messages_of(call: Change) -> list[Message]:
+    """What was said in a call."""
+    said = said_in(lines_of(data for _, data in call.parts))
+    return [show_message(call.document, entry) for entry in said]

@@ -9,6 +9,7 @@ from typing import Any, Literal
 import pytest
 from pydantic import create_model
 
+from tests.history.making import entries_of, messages_of
 from tests.history.told import LEG, MATE, Told, ended
 from vb.events.agent import (
     AgentConnected,
@@ -34,7 +35,7 @@ from vb.events.room import RoomDeleted
 from vb.history import collector as module
 from vb.history.change import Change
 from vb.history.collector import HANDLERS, Collector
-from vb.history.present import entries_of, messages_of, show_detail
+from vb.history.present import show_detail
 from vb.history.record import PART_ENTRIES, call_id_of, call_key
 from vb.history.sip_trace import SipMessage
 from vb.history.times import event_time_us
@@ -289,16 +290,12 @@ def test_transcripts_and_agents_are_kept_as_soon_as_there_are_such_events() -> N
     (session,) = show_detail(change.call_id, change.document).leg.agents
     assert (session.agent_id, session.conversation_id, session.turns) == (agent, "c1", 1)
     assert session.ended is not None
-    entries = entries_of(data for _, data in change.parts)
-    said = [(message.role, message.text) for message in messages_of(change.document, entries)]
+    said = [(message.role, message.text) for message in messages_of(change)]
     assert said == [("MESSAGE_ROLE_USER", "hello"), ("MESSAGE_ROLE_AGENT", "good day")]
 
 
 def _said_in(change: Change) -> list[tuple[str, str]]:
-    entries = entries_of(data for _, data in change.parts)
-    return [
-        (message.role.rpartition("_")[2], message.text) for message in messages_of(change.document, entries)
-    ]
+    return [(message.role.rpartition("_")[2], message.text) for message in messages_of(change)]
 
 
 def test_an_agents_session_is_kept_with_what_was_heard_of_it() -> None:

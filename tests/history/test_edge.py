@@ -316,3 +316,22 @@ def test_a_page_of_details_takes_one_question_however_many_calls_it_has(store: S
     assert page.next is not None
     assert page.next.startswith("http://vb/api/calls/details?pageSize=20&cursor=")
     assert page.results == [get_call(store, str(call.call_id)) for call in page.results]
+
+
+def test_a_page_of_a_long_call_reads_no_more_of_it_than_it_shows(store: Store) -> None:
+    said = b'{"type":"stt.text","timestamp":"2026-01-01T00:00:00Z","text":"hello","is_final":true}'
+    store.write([write(1, parts=((1, b"\n".join([b"{", said, b"{"])), (2, b"{\n{")))])
+    page = list_entries(store, ID, [("cursor", "1"), ("pageSize", "1")])
+    assert ([(entry.number, entry.type) for entry in page.results], page.total) == ([(2, "stt.text")], 5)
+    assert [message.text for message in list_messages(store, ID).results] == ["hello"]
+
+
+def test_what_is_no_unicode_in_an_event_is_shown_all_the_same(store: Store) -> None:
+    said = b'{"type":"stt.text","timestamp":"2026-01-01T00:00:00Z","text":"\\ud800","is_final":false}'
+    store.write([write(1, parts=((1, said),))])
+    assert list_entries(store, ID).results[0].event == {
+        "type": "stt.text",
+        "timestamp": "2026-01-01T00:00:00Z",
+        "text": "\ud800",
+        "is_final": False,
+    }

@@ -259,3 +259,9 @@ def test_a_made_up_cursor_of_a_place_beyond_which_is_no_number_lists_a_page(
             if link is not None:
                 beyond = [("sort", sort), ("cursor", link.rsplit("cursor=", 1)[1])]
                 assert list_calls(store, beyond).total == 5
+
+
+@pytest.mark.parametrize("text", ["\u1982\u19b1\u19b2", "abc\u19b0def", "x\u1cf3 hello"])
+def test_a_search_with_signs_that_an_index_takes_for_no_letters_is_answered(store: Store, text: str) -> None:
+    store.write([write(1, texts=("\u1982\u19b1\u19b2 abc\u19b0def x\u1cf3 hello",)), write(2)])
+    assert list_calls(store, [("search", text)]).total == 1

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.history.conftest import LosableDatabase
+from tests.history.conftest import LosableDatabase, new_database
 from tests.history.keepers import ids, keeper
 from tests.history.making import change
 from vb.errors import Unavailable
@@ -136,4 +136,29 @@ def test_a_damaged_file_loses_no_call(tmp_path: Path, kept: int) -> None:
     store._engine.dispose()
     file.write_bytes(whole)
     writes_after_all(one)
+    one.close(calls_left=False)
+
+
+@pytest.mark.parametrize("encoding", ["LATIN1", "SQL_ASCII"])
+def test_a_database_that_has_no_room_for_every_letter_loses_no_call(
+    postgres_server: str, tmp_path: Path, encoding: str
+) -> None:
+    url = new_database(postgres_server, f"ENCODING '{encoding}' TEMPLATE template0")
+    one, store = keeper(url, tmp_path / "queue")
+    one.round([change(1, texts=("\u65e5\u672c",)), change(2)])
+    assert (one.damaged, one.queued) == (0, 2)
+    assert one.problems == {"database": f"the database's encoding is {encoding}, and has to be UTF8"}
+    with pytest.raises(Unavailable):
+        list_calls(store, [("search", "\u65e5")])
+    one.close(calls_left=False)
+
+
+def test_the_encoding_of_the_environment_loses_no_call(
+    losable: LosableDatabase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PGCLIENTENCODING", "LATIN1")
+    one, store = keeper(losable.url, tmp_path / "queue")
+    one.round([change(1, texts=("\u65e5\u672c",))])
+    assert (one.damaged, one.problems) == (0, {})
+    assert list_calls(store, [("search", "\u65e5")]).total == 1
     one.close(calls_left=False)

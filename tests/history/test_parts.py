@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 import uuid
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,12 +16,14 @@ from hypothesis import strategies as st
 from sqlalchemy import inspect
 
 from bench.history.load import load
+from tests.history.conftest import new_database
 from tests.history.making import change, write
 from vb.errors import ConfigError
 from vb.history import words as words_module
 from vb.history.database import DatabaseUnknown, open_engine, parse_url, upgrade
 from vb.history.edge import list_calls
 from vb.history.labels import labels_of, metadata_label, pack_labels, unpack_labels
+from vb.history.migrations.versions.v0001_calls import FTS5
 from vb.history.packing import pack, unpack
 from vb.history.reasons import MEANINGS, billing_status, end_reason, termination_reason
 from vb.history.schema import METADATA
@@ -295,3 +299,35 @@ def test_a_database_of_an_older_step_is_brought_up_to_date_with_its_calls(
     assert list_calls(store, [("metadata.X-Team", "red")]).total == 3
     assert list_calls(store, [("durationMin", "1s"), ("metadata.X-Team", "red")]).total == 3
     store.close()
+
+
+def test_sqlite_finds_every_word_that_a_text_is_cut_into() -> None:
+    letters = [chr(code) for code in range(0x80, 0x20000) if chr(code).isalnum()]
+    words = {word for letter in letters for word in split_words(f"a{letter}b")}
+    with closing(sqlite3.connect(":memory:")) as database:
+        database.execute(FTS5)
+        database.execute("INSERT INTO call_words (words) VALUES (?)", (" ".join(sorted(words)),))
+        database.execute("CREATE VIRTUAL TABLE terms USING fts5vocab(call_words, row)")
+        assert {term for (term,) in database.execute("SELECT term FROM terms")} == words
+
+
+@pytest.mark.parametrize("place", ["address", "environment"])
+def test_a_schema_of_postgresql_may_be_given(
+    postgres_server: str, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    url = new_database(postgres_server)
+    other = open_engine(parse_url(url))
+    with other.begin() as connection:
+        connection.exec_driver_sql("CREATE SCHEMA ours")
+    if place == "environment":
+        monkeypatch.setenv("PGOPTIONS", "-c search_path=ours")
+    else:
+        url += "&options=-csearch_path%3Dours"
+    store = Store(url, run_id=uuid.UUID(int=1))
+    store.open()
+    store.close()
+    try:
+        assert not inspect(other).get_table_names("public")
+        assert "calls" in inspect(other).get_table_names("ours")
+    finally:
+        other.dispose()

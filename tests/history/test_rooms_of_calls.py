@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tests.history.making import entries_of
 from tests.history.told import LEG, MATE, Told, ended
 from vb.events.agent import AgentConnected, AgentDisconnected
 from vb.events.leg import LegConnected, LegJoinedRoom, LegLeftRoom, LegRinging
@@ -15,7 +16,7 @@ from vb.events.room import RoomDeleted
 from vb.history import collector as collector_module
 from vb.history import rooms as module
 from vb.history.model import AgentSession, Recording
-from vb.history.present import entries_of, show_detail
+from vb.history.present import show_detail
 from vb.history.times import event_time_us
 
 LATER_US = event_time_us("2026-11-29T09:00:00Z")

@@ -261,4 +261,7 @@ def _prune(
         calls += len(removed.calls)
         left += len(delete_files(removed.files, folder))
     print(f"{calls} calls deleted" + (f", {left} recordings left where they are" if left else ""), file=out)
+    out.flush()
+    store.rewrite_words()
+    store.empty_log()
     return 0

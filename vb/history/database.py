@@ -6,7 +6,7 @@ import os
 import sqlite3
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from importlib import resources
 from pathlib import Path
 from typing import Any, Final
@@ -52,6 +52,10 @@ _MIGRATION_LOCK: Final = 0x7662_0001
 
 class DatabaseUnknown(SQLAlchemyError):
     """Tables that took steps which this version does not know, or cannot take those to it."""
+
+
+class DatabaseUnfit(SQLAlchemyError):
+    """A database that has no room for every letter."""
 
 
 _TAKEN: Final = {
@@ -142,7 +146,8 @@ def open_engine(url: URL) -> Engine:
             pool_pre_ping=True,
             connect_args={
                 "connect_timeout": CONNECT_S,
-                "options": f"-c statement_timeout={STATEMENT_MS} -c timezone=UTC -c work_mem={WORK_MEM}",
+                "client_encoding": "utf8",  # whatever the environment says: names have all kinds of letters
+                "options": _options(url),
                 "prepare_threshold": 5,
             },
         )
@@ -150,6 +155,15 @@ def open_engine(url: URL) -> Engine:
         raise ConfigError("VB_DATABASE_URL: PostgreSQL needs psycopg; install vb[postgres]") from None
     event.listen(engine, "before_cursor_execute", _prepare_cursor)
     return engine
+
+
+def _options(url: URL) -> str:
+    """Return the settings of sessions of PostgreSQL: those that are given, such as a schema, and ours."""
+    given = url.query.get("options")
+    if given is None:
+        given = os.environ.get("PGOPTIONS", "")  # noqa: TID251 -- libpq would read it, were there no others
+    theirs = given if isinstance(given, str) else " ".join(given)
+    return f"{theirs} -c statement_timeout={STATEMENT_MS} -c timezone=UTC -c work_mem={WORK_MEM}".strip()
 
 
 def _prepare_cursor(
@@ -167,6 +181,7 @@ def _prepare_sqlite(connection: sqlite3.Connection, _: object) -> None:
         f"cache_size=-{CACHE_KIB}",
         "temp_store=MEMORY",
         "journal_size_limit=67108864",
+        "secure_delete=ON",  # what is said of a deleted call is not left in the file
     ):
         connection.execute(f"PRAGMA {pragma}").close()
 
@@ -182,6 +197,25 @@ def writing(engine: Engine) -> Iterator[Connection]:
     """Give a transaction that writes; it is rolled back when the block fails."""
     with engine.connect().execution_options(writes=True) as connection, connection.begin():
         yield connection
+
+
+def empty_log(engine: Engine) -> bool:
+    """Empty the log of an SQLite file, which has in it what was deleted since; others look after theirs.
+
+    Returns:
+        Whether it is empty; not while somebody reads or writes what lies there.
+    """
+    if engine.dialect.name != "sqlite":
+        return True
+    with closing(engine.raw_connection()) as connection, closing(connection.cursor()) as cursor:
+        try:
+            cursor.execute("PRAGMA busy_timeout=0")  # who writes must not be held up
+            cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            return not any(is_held for is_held, *_ in cursor.fetchall())
+        except sqlite3.OperationalError:  # locked
+            return False
+        finally:
+            cursor.execute(f"PRAGMA busy_timeout={BUSY_MS}")
 
 
 @contextmanager
@@ -231,6 +265,7 @@ def upgrade(engine: Engine, *, to: str = "head") -> None:
 
     Raises:
         OSError: the folder of an SQLite file cannot be made.
+        DatabaseUnfit: PostgreSQL keeps its text in another encoding than UTF-8.
         DatabaseUnknown: the tables are those of a newer version, or no steps lead on from them.
         SQLAlchemyError: the database cannot be reached or used.
     """
@@ -240,6 +275,9 @@ def upgrade(engine: Engine, *, to: str = "head") -> None:
     config.set_main_option("path_separator", "os")
     with writing(engine) as connection:
         if connection.dialect.name == "postgresql":
+            encoding = connection.scalar(select(func.current_setting("server_encoding")))
+            if encoding != "UTF8":  # it would refuse some calls, each for good
+                raise DatabaseUnfit(f"the database's encoding is {encoding}, and has to be UTF8")
             connection.execute(select(func.pg_advisory_xact_lock(_MIGRATION_LOCK)))
         attributes: dict[str, Any] = config.attributes
         attributes["connection"] = connection

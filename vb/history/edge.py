@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Final, TypeVar
 from urllib.parse import urlencode
@@ -22,19 +21,19 @@ from vb.history.model import (
     Call,
     CallDetail,
     CallDetailList,
-    Entry,
     EntryList,
-    Message,
     MessageList,
     PaginatedCallList,
     QualityList,
 )
 from vb.history.present import (
-    entries_of,
-    messages_of,
+    entry_of,
+    lines_of,
+    said_in,
     show_call,
     show_detail,
     show_entry,
+    show_message,
     show_quality,
     stored_objects,
 )
@@ -140,15 +139,16 @@ def list_entries(
         Unavailable: the database is away.
     """
     story = store.story(parse_call_id(call_id))
-    entries = list(enumerate(entries_of(story.parts), 1))
+    lines = lines_of(story.parts)
     asked = list(pairs)
     start, size = _slice(asked)
     link = _linker(f"{base_url}{CALLS_PATH}/{story.call.call_id}/events", asked)
-    chosen: list[Entry] = [
-        show_entry(number, entry) for number, entry in islice(entries, start, start + size)
+    chosen = [
+        show_entry(number, entry_of(line))
+        for number, line in enumerate(lines[start : start + size], start + 1)
     ]
-    following, previous = _neighbours(start, size, len(entries), link)
-    return EntryList(next=following, previous=previous, results=chosen, total=len(entries))
+    following, previous = _neighbours(start, size, len(lines), link)
+    return EntryList(next=following, previous=previous, results=chosen, total=len(lines))
 
 
 def list_messages(
@@ -162,14 +162,13 @@ def list_messages(
         Unavailable: the database is away.
     """
     story = store.story(parse_call_id(call_id))
-    messages: list[Message] = messages_of(story.call.document, entries_of(story.parts))
+    said = said_in(lines_of(story.parts))
     asked = list(pairs)
     start, size = _slice(asked)
     link = _linker(f"{base_url}{CALLS_PATH}/{story.call.call_id}/messages", asked)
-    following, previous = _neighbours(start, size, len(messages), link)
-    return MessageList(
-        next=following, previous=previous, results=messages[start : start + size], total=len(messages)
-    )
+    chosen = [show_message(story.call.document, entry) for entry in said[start : start + size]]
+    following, previous = _neighbours(start, size, len(said), link)
+    return MessageList(next=following, previous=previous, results=chosen, total=len(said))
 
 
 def list_quality(store: Store, call_id: str) -> QualityList:

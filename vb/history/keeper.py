@@ -332,6 +332,7 @@ class Keeper:
         if now - self._swept_at >= SWEEP_EVERY_S:
             self._sweeping = not self._sweep(kept)
             if not self._sweeping:
+                self._store.empty_log()
                 self._swept_at = now
 
     def _take_over(self) -> None:

@@ -21,7 +21,9 @@ MIN_END: Final = 4
 MAX_TEXT_CHARS: Final = 400_000
 """What is read of one text."""
 
-_RUN: Final = re.compile(r"[^\W_]+")
+_SIGNS: Final = "\u19b0-\u19c0\u19c8\u19c9\u1cf2\u1cf3"
+"""Vowels and tones that FTS5 knows as marks, from a time when Unicode did: it finds no word that has them."""
+_RUN: Final = re.compile(rf"[^\W_{_SIGNS}]+")
 _ALONE: Final = re.compile(
     "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]"
 )

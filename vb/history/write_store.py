@@ -15,7 +15,15 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from vb.errors import Conflict, NotFound, Unavailable
 from vb.history import runs
-from vb.history.database import is_of_database, open_engine, parse_url, reading, upgrade, writing
+from vb.history.database import (
+    empty_log,
+    is_of_database,
+    open_engine,
+    parse_url,
+    reading,
+    upgrade,
+    writing,
+)
 from vb.history.removal import Removed, bar, doomed, forget_removed, outdated, remove
 from vb.history.schema import CALLS
 from vb.history.seal import tend_segments
@@ -163,6 +171,22 @@ class WriteStore:
         """Let go of the ids of calls that were deleted before a time; until then nothing brings them back."""
         with writing(self._engine) as connection:
             forget_removed(connection, before_us)
+
+    def rewrite_words(self) -> None:
+        """Lay out the index of words of an SQLite file anew: it goes on to have those of deleted calls.
+
+        That takes seconds for a million calls, and who writes waits meanwhile.
+
+        Raises:
+            SQLAlchemyError: it is as it was.
+        """
+        if self.kind == "sqlite":
+            with writing(self._engine) as connection:
+                connection.exec_driver_sql("INSERT INTO call_words (call_words) VALUES ('optimize')")
+
+    def empty_log(self) -> bool:
+        """Let nothing of deleted calls be left in the log of an SQLite file; returns whether nothing is."""
+        return empty_log(self._engine)
 
     def tend(self, stop: Callable[[], bool] = lambda: False) -> bool:
         """Do some of what makes questions fast: see `vb.history.tend` and `vb.history.seal`.

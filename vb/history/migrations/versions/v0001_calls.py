@@ -9,7 +9,7 @@ from sqlalchemy.dialects.postgresql import TSVECTOR
 revision = "0001"
 down_revision = None
 
-_FTS5 = (
+FTS5 = (
     "CREATE VIRTUAL TABLE call_words USING fts5("
     "words, detail=none, columnsize=0, tokenize='unicode61 remove_diacritics 0')"
 )
@@ -75,7 +75,7 @@ def upgrade() -> None:
     )
     op.create_index("ix_call_files_file", "call_files", ["file"])
     if op.get_bind().dialect.name == "sqlite":
-        op.execute(_FTS5)
+        op.execute(FTS5)
         return
     op.create_table(
         "call_words",
