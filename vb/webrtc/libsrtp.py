@@ -39,8 +39,7 @@ _PROFILES: Final = {
     SrtpProfile.AES128_CM_SHA1_32: Policy.SRTP_PROFILE_AES128_CM_SHA1_32,
 }
 _REPLAY_WINDOW: Final = 256
-"""Packets by which one may be late: seconds, more than play-out waits. libsrtp moves all bits of a window at each
-packet, either way."""
+"""Packets by which one may be late: seconds, more than play-out waits. Each packet moves all of its bits."""
 
 
 class Context:
