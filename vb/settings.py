@@ -149,9 +149,17 @@ def check_codecs(value: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def check_url(value: str) -> str:
-    """Accept an http or https URL or nothing."""
-    if value and (urlsplit(value).scheme not in ("http", "https") or not urlsplit(value).hostname):
-        raise ValueError("must be an http or https URL")
+    """Accept an http or https URL, with a port that there is if it names one, or nothing."""
+    if value:
+        parts = urlsplit(value)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError("must be an http or https URL")
+        try:
+            usable = parts.port != 0
+        except ValueError:  # what stands there may be part of a password: it is not quoted
+            usable = False
+        if not usable:
+            raise ValueError("must be a URL whose port is 1 to 65535")
     return value
 
 

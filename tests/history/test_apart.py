@@ -186,6 +186,37 @@ async def test_what_happens_while_a_round_hangs_is_told_all_the_same_and_is_not_
         assert (bed.refused, bed.processes[1].asked) == ([], [Kind.ROUND])
 
 
+async def test_two_rounds_that_find_it_free_at_once_are_both_taken_by_the_same_process(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(apart, "WRITE_S", 0.0)
+    async with opened() as bed:
+        await bed.keeper.wait_free()
+        bed.processes[0].takes = True
+        async with trio.open_nursery() as rounds:
+            for number in (1, 2):
+                rounds.start_soon(bed.keeper.round, [change(number)])
+        (process,) = bed.processes
+        assert len(process.changes) == 2
+        assert bed.refused == []
+        assert bed.keeper.status.failures.get("process", 0) == 0
+
+
+async def test_a_round_that_is_cancelled_before_its_turn_gives_its_changes_back() -> None:
+    async with opened() as bed:
+        await bed.keeper.wait_free()
+        (process,) = bed.processes
+        process.answers = False
+        async with trio.open_nursery() as rounds:
+            rounds.start_soon(bed.keeper.round, [change(1)])
+            await trio.testing.wait_all_tasks_blocked()
+            rounds.start_soon(bed.keeper.round, [late := change(2)])
+            await trio.testing.wait_all_tasks_blocked()
+            rounds.cancel_scope.cancel()
+        assert bed.refused == [late]
+        assert len(process.changes) == 1
+
+
 async def test_what_is_only_to_be_kept_asks_nothing_of_the_database() -> None:
     async with opened() as bed:
         await bed.keeper.wait_free()

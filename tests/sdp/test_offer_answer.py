@@ -1,5 +1,7 @@
 """Offer/answer where the peer offers, over the life of a call."""
 
+from dataclasses import replace
+
 import pytest
 
 from tests.sdp.offers import (
@@ -53,7 +55,7 @@ def test_offered_mux_puts_rtcp_on_the_rtp_port() -> None:
 def test_parameters_of_the_peer_reach_the_encoder() -> None:
     peer = offer("m=audio 40000 RTP/AVP 96", "a=rtpmap:96 opus/48000/2", "a=fmtp:96 maxaveragebitrate=16000")
     agreed = answered(leg(), peer)
-    assert (agreed.send_codec, agreed.send_payload_type) == (OPUS, 96)
+    assert (agreed.send_codec, agreed.send_payload_type) == (replace(OPUS, bit_rate=16_000), 96)
     assert agreed.send_fmtp == "maxaveragebitrate=16000"
 
 

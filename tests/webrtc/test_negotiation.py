@@ -81,6 +81,12 @@ def test_chrome_is_answered_with_opus_and_both_clocks_of_digits() -> None:
     assert agreed.audio.direction == "sendrecv"
 
 
+def test_the_bit_rate_is_what_the_far_end_takes_at_most() -> None:
+    fmtp = "a=fmtp:111 maxaveragebitrate=20000;maxplaybackrate=16000;minptime=20;useinbandfec=1"
+    _, agreed = answered(changed(CHROME, "a=fmtp:111", fmtp))
+    assert agreed.audio.send_codec.bit_rate == 20_000
+
+
 @pytest.mark.parametrize(
     ("heard_hz", "asked"),
     [(8000, "; maxplaybackrate=16000; maxaveragebitrate=32000"),

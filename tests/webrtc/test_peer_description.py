@@ -46,6 +46,11 @@ def test_candidates_are_read_names_and_tcp_among_them() -> None:
     assert [item.port for item in read(sdp(*SAFARI))[1].candidates] == [51372, 51372]
 
 
+def test_a_candidate_of_a_further_type_leaves_the_others() -> None:
+    further = "a=candidate:3 1 udp 1 198.51.100.5 51373 typ overlay raddr 0.0.0.0 rport 0"
+    assert [item.port for item in read(sdp(*SAFARI, further))[1].candidates] == [51372, 51372]
+
+
 @pytest.mark.parametrize(
     ("extmap", "expected"),
     [

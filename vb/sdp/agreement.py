@@ -5,6 +5,7 @@ Spec: RFC 3264 §6, §7.
 
 from collections.abc import Sequence
 
+from vb.codecs.base import within
 from vb.sdp.description import LocalAudio
 from vb.sdp.formats import Format, choose_event
 from vb.sdp.ice import Credentials
@@ -39,7 +40,7 @@ def agreement(
         remote_rtp=audio.rtp,
         remote_rtcp=audio.rtp if ours.rtcp_mux else audio.rtcp,
         rtcp_mux=ours.rtcp_mux,
-        send_codec=codec,
+        send_codec=within(codec, sent.fmtp),
         send_payload_type=sent.payload_type,
         receive=codecs_heard(ours.formats, audio.formats),
         telephone_event_send=None if event is None else (event.payload_type, event.clock_rate_hz),

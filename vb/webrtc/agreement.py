@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from vb.codecs.base import Codec
+from vb.codecs.base import Codec, within
 from vb.sdp.direction import Direction, receives
 from vb.sdp.formats import Format, choose_event, event_format
 from vb.sdp.negotiate import Agreed
@@ -67,7 +67,7 @@ def audio_agreement(
         remote_rtp=None,
         remote_rtcp=None,
         rtcp_mux=True,
-        send_codec=codec,
+        send_codec=within(codec, sent.fmtp),
         send_payload_type=sent.payload_type,
         receive={item.payload_type: item.codec for item in local.formats if item.codec is not None},
         telephone_event_send=None if event is None else (event.payload_type, event.clock_rate_hz),

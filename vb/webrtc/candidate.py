@@ -27,6 +27,10 @@ class CandidateError(Exception):
     """The text is no candidate."""
 
 
+class UnknownCandidateType(CandidateError):
+    """It is a candidate of a type that came after those that are known here."""
+
+
 @dataclass(frozen=True, slots=True)
 class Candidate:
     """One candidate of either side.
@@ -79,6 +83,7 @@ def parse_candidate(text: str) -> Candidate:
     """Reads a candidate, with or without `a=` and `candidate:` before it; extensions are passed over.
 
     Raises:
+        UnknownCandidateType: it is of a further type, which the grammar allows for.
         CandidateError: it is none.
     """
     text = text.strip().removeprefix("a=").removeprefix("candidate:")
@@ -92,7 +97,7 @@ def parse_candidate(text: str) -> Candidate:
     if None in numbers or len(foundation) > 32:
         raise CandidateError("a candidate has a number out of range")
     if kind.lower() not in _TYPES:
-        raise CandidateError(f"a candidate is of the unknown type {kind[:16]!r}")
+        raise UnknownCandidateType(f"a candidate is of the unknown type {kind[:16]!r}")
     extensions = dict(zip(words[8::2], words[9::2], strict=False))
     related_port = decimal(extensions.get("rport", ""), _MAX_PORT)
     related = None

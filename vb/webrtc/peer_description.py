@@ -21,7 +21,7 @@ from vb.sdp.negotiate import packet_time_ms
 from vb.sdp.parser import decimal
 from vb.sdp.session import MediaDescription, SessionDescription
 from vb.sdp.stream import read_direction
-from vb.webrtc.candidate import Candidate, CandidateError, parse_candidate
+from vb.webrtc.candidate import Candidate, CandidateError, UnknownCandidateType, parse_candidate
 
 SECURE_PROFILES: Final = frozenset({"UDP/TLS/RTP/SAVPF", "UDP/TLS/RTP/SAVP", "RTP/SAVPF", "RTP/SAVP"})
 AUDIO_LEVEL_URI: Final = "urn:ietf:params:rtp-hdrext:ssrc-audio-level"
@@ -235,14 +235,18 @@ def _setup(description: SessionDescription, lines: list[MediaDescription]) -> Se
 
 
 def _candidates(line: MediaDescription) -> tuple[Candidate, ...]:
-    try:
-        return tuple(
-            parse_candidate(attribute.value or "")
-            for attribute in line.attributes
-            if attribute.name == "candidate"
-        )
-    except CandidateError as error:
-        raise SdpParseError(f"a=candidate cannot be used: {error}") from None
+    """Returns the candidates of a line but those of unknown types, as others lead to the peer too."""
+    found: list[Candidate] = []
+    for attribute in line.attributes:
+        if attribute.name != "candidate":
+            continue
+        try:
+            found.append(parse_candidate(attribute.value or ""))
+        except UnknownCandidateType:
+            continue
+        except CandidateError as error:
+            raise SdpParseError(f"a=candidate cannot be used: {error}") from None
+    return tuple(found)
 
 
 def _audio_level_id(media: MediaDescription) -> int | None:

@@ -139,7 +139,11 @@ class Apart:
             await self._changed.wait()
 
     async def round(self, changes: Sequence[Change], *, write: bool = True, last: bool = False) -> None:
-        """Keep changes; see `Keeping`. To be called when it is free."""
+        """Keep changes; see `Keeping`. To be called when it is free.
+
+        Cancellation: changes that the process was not given yet come back as refused.
+        """
+        await self._wait_turn(changes)
         if not self._lives:  # it has ended since then, and nobody would answer
             self._report(Kept(refused=list(changes)))
             return
@@ -150,6 +154,15 @@ class Apart:
                 await self._changed.wait()
         with trio.move_on_after(math.inf if last else WRITE_S):
             await self.wait_done()
+
+    async def _wait_turn(self, changes: Sequence[Change]) -> None:
+        """Wait while changes are on their way: two rounds may have found it free before one of them began."""
+        try:
+            while self._lives and self._asked is not None:
+                await self._changed.wait()
+        except trio.Cancelled:
+            self._report(Kept(refused=list(changes)))
+            raise
 
     def _ask(self, changes: Sequence[Change], kind: Kind, **fields: bool) -> Asked:
         self._numbers += 1
