@@ -1,7 +1,8 @@
 from __future__ import annotations
 
+import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import pytest
@@ -9,11 +10,6 @@ import structlog
 
 from vb.durable.folder import folder_lock, open_own, take_over
 from vb.durable.store import Record, Store
-
-
-@pytest.fixture(autouse=True)
-def no_patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("vb.durable.store._BUSY_MS", 0)
 
 
 def left(path: Path, *numbers: int) -> None:
@@ -52,6 +48,15 @@ def test_what_a_living_process_took_over_is_given_to_nobody_else(tmp_path: Path)
     with closing(owner), closing(other):
         assert numbers_in(owner) == [1, 2]
         assert numbers_in(other) == []
+
+
+def test_a_start_beside_many_processes_waits_for_none_of_them(tmp_path: Path) -> None:
+    with ExitStack() as living:
+        for _ in range(6):
+            living.enter_context(closing(open_own(tmp_path, "queue")[0]))
+        before = time.monotonic()
+        living.enter_context(closing(open_own(tmp_path, "queue")[0]))
+        assert time.monotonic() - before < 3  # it would be a second for each
 
 
 def test_processes_that_start_at_once_share_left_overs_without_doubling_or_losing_any(tmp_path: Path) -> None:

@@ -93,14 +93,12 @@ def test_the_room_of_items_that_are_done_is_given_back(path: Path, store: Store)
 # -- several owners ----------------------------------------------------------------------------------------
 
 
-def test_a_file_has_one_owner(path: Path, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("vb.durable.store._BUSY_MS", 0)
+def test_a_file_has_one_owner(path: Path, store: Store) -> None:
     with pytest.raises(StoreBusy):
         Store(path)
 
 
-def test_a_file_that_something_else_has_locked_is_busy(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("vb.durable.store._BUSY_MS", 0)
+def test_a_file_that_something_else_has_locked_is_busy(path: Path) -> None:
     with closing(Store(path)) as store:
         store.apply([record(1)], [])
     with closing(sqlite3.connect(path, isolation_level=None)) as other:

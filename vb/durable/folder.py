@@ -112,7 +112,7 @@ def take_over(directory: Path, name: str, own: Store) -> bool:
             if path == own.path or not path.exists():
                 continue
             try:
-                store = Store(path, busy_ms=0)
+                store = Store(path)
             except (StoreBusy, StoreDamaged, OSError):  # the next start looks at what is damaged
                 continue
             _empty_into(own, store)

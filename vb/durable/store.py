@@ -17,7 +17,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-_BUSY_MS: Final = 1000
 _SLACK_PAGES: Final = 256
 """Pages that may lie free in the file before they are given back."""
 _LOG_BYTES: Final = 1_048_576
@@ -83,7 +82,6 @@ class Store:
 
     Args:
         path: of the file.
-        busy_ms: how long one that somebody else has locked for a moment is waited for.
 
     Raises:
         StoreBusy: somebody else owns it.
@@ -91,13 +89,12 @@ class Store:
         OSError: it cannot be made or opened, or there is no room for it.
     """
 
-    def __init__(self, path: Path, *, busy_ms: int = _BUSY_MS) -> None:
+    def __init__(self, path: Path) -> None:
         self.path = path
         _make(path)
         # Any thread may be the one that works on it, but the driver lets only one at a time.
-        self._db = sqlite3.connect(
-            path, timeout=busy_ms / 1000, isolation_level=None, check_same_thread=False
-        )
+        # Whose file it is has it for life: a wait would make a start beside many others take seconds.
+        self._db = sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False)
         self._db.text_factory = _text
         try:
             self._open()
