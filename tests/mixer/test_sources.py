@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from tests.mixer.odd_stamps import CODECS, Talker, right, shaken, times
 from tests.mixer.support import (
     G722,
+    OPUS,
     PCMA,
     PCMU,
     World,
@@ -89,6 +91,17 @@ class TestWhatWasLearntOfASource:
         last += 160 * 30
         assert talker.whole(talker.say(100, lambda number: last + 320 * number))
         assert self.by_sequence(talker)
+
+    def test_a_bit_rate_asked_for_beside_other_codecs_leaves_the_source_alone(self) -> None:
+        talker = Talker(World(), OPUS)
+        stamps, asked = right(OPUS), replace(OPUS, bit_rate=20_000)
+        talker.phone.port.configure(agreed(talker.source[1], codec=asked, receive={111: OPUS}))
+        talker.say(30, stamps)
+        talker.phone.port.configure(agreed(talker.source[1], codec=asked, receive={0: PCMU, 111: OPUS}))
+        reception = talker.phone.port.reception()
+        assert reception is not None
+        assert reception.clock_rate_hz == 48_000
+        assert talker.whole(talker.say(30, lambda number: stamps(number + 30)))
 
     def test_the_same_address_again_keeps_the_counts(self) -> None:
         talker = Talker(World(), G722)

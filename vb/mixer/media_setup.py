@@ -134,7 +134,8 @@ class MediaSetup:
         else:
             core.playout.stop(slot)
         first = agreed.send_codec
-        if agreed.receive and first not in agreed.receive.values():
+        # What is sent may have a bit rate of its own: the far end sends the codec all the same.
+        if agreed.receive and first.name not in {codec.name for codec in agreed.receive.values()}:
             first = next(iter(agreed.receive.values()))
         core.arrivals.configure(slot, first.clock_rate_hz, rate_hz)
         core.arrivals.unlearn(slot)
