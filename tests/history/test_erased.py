@@ -15,6 +15,7 @@ from vb.config import Config, HistoryConfig
 from vb.history.console import run
 from vb.history.database import empty_log, reading
 from vb.history.keeper import SWEEP_EVERY_S
+from vb.history.removal import Removed
 from vb.history.writer import prepare
 
 SECRET = change(2, texts=("zzconfidential zzdiagnosis",), metadata={"X-Card": "zzcardholder"})
@@ -73,3 +74,28 @@ def test_a_log_that_somebody_reads_is_emptied_later_and_nobody_waits(url: str, t
     assert empty_log(store._engine)
     assert (tmp_path / "calls.db-wal").stat().st_size == 0
     one.close(calls_left=False)
+
+
+@pytest.mark.parametrize("damage", ["none", "folder"])
+def test_a_file_that_is_damaged_meanwhile_ends_no_round(url: str, tmp_path: Path, damage: str) -> None:
+    clock = Clock()
+    one, store = keeper(url, tmp_path / "queue", clock=clock)
+    one.round([change(1)])
+    forget_removed = store.forget_removed
+
+    def damages(before_us: int) -> None:
+        forget_removed(before_us)
+        store.prune = lambda before_us: Removed((), ())  # type: ignore[method-assign]
+        store.close()
+        for path in tmp_path.glob("calls.db*"):
+            path.unlink()
+        if damage == "folder":
+            (tmp_path / "calls.db").mkdir()
+        else:
+            (tmp_path / "calls.db").write_bytes(b"none" * 2_000)
+
+    store.forget_removed = damages  # type: ignore[method-assign]
+    clock.now_s += SWEEP_EVERY_S
+    one.round([change(2)])
+    assert ("database" in one.problems) == (damage == "none")
+    one.close(calls_left=True)

@@ -204,18 +204,24 @@ def empty_log(engine: Engine) -> bool:
 
     Returns:
         Whether it is empty; not while somebody reads or writes what lies there.
+
+    Raises:
+        SQLAlchemyError: no connection is free, or the file cannot be used.
     """
     if engine.dialect.name != "sqlite":
         return True
-    with closing(engine.raw_connection()) as connection, closing(connection.cursor()) as cursor:
-        try:
-            cursor.execute("PRAGMA busy_timeout=0")  # who writes must not be held up
-            cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-            return not any(is_held for is_held, *_ in cursor.fetchall())
-        except sqlite3.OperationalError:  # locked
+    try:
+        with closing(engine.raw_connection()) as connection, closing(connection.cursor()) as cursor:
+            try:
+                cursor.execute("PRAGMA busy_timeout=0")  # who writes must not be held up
+                cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+                return not any(is_held for is_held, *_ in cursor.fetchall())
+            finally:
+                cursor.execute(f"PRAGMA busy_timeout={BUSY_MS}")
+    except sqlite3.Error as exc:  # past SQLAlchemy: it comes as what the driver calls it
+        if isinstance(exc, sqlite3.OperationalError):  # locked
             return False
-        finally:
-            cursor.execute(f"PRAGMA busy_timeout={BUSY_MS}")
+        raise DatabaseError("PRAGMA wal_checkpoint", None, exc) from exc
 
 
 @contextmanager
