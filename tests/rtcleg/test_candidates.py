@@ -67,3 +67,7 @@ def test_a_generation_beside_the_text_counts() -> None:
 def test_nonsense_is_refused_whatever_its_line() -> None:
     with pytest.raises(CandidateError):
         LocalCandidates("0", 0).read(TrickledCandidate("nonsense", mid="1"))
+
+
+def test_one_of_a_further_type_is_passed_over_as_in_a_description() -> None:
+    assert LocalCandidates("0", 0).read(TrickledCandidate(TEXT.replace("host", "overlay"))) is None

@@ -85,7 +85,7 @@ async def webrtc_offer(engine: Engine, p: WebRtcOffer) -> WebRtcAnswer:
 async def webrtc_add_candidate(engine: Engine, p: AddCandidate) -> Status:
     """Give a WebRTC leg a candidate of its far end.
 
-    Candidates of other media lines than the audio are taken and not used.
+    Candidates of other media lines than the audio, and of unknown types, are taken and not used.
     """
     given = p.candidate
     engine.legs.get(p.id).add_candidate(

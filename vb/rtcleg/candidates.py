@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from vb.legs.capabilities import TrickledCandidate
 from vb.sdp.ice import Credentials
-from vb.webrtc.candidate import Candidate, parse_candidate
+from vb.webrtc.candidate import Candidate, UnknownCandidateType, parse_candidate
 
 
 class LocalCandidates:
@@ -55,14 +55,19 @@ class LocalCandidates:
         self._taken = 0
 
     def read(self, given: TrickledCandidate) -> Candidate | None:
-        """Return a candidate of the peer, None for the end of candidates and for other media lines.
+        """Return a candidate of the peer, None for the end of candidates and for what is not used.
+
+        That are those of other media lines, and of types that are unknown here, as in a description.
 
         Raises:
             CandidateError: it is none.
         """
         if not given.text.strip():
             return None
-        candidate = parse_candidate(given.text)
+        try:
+            candidate = parse_candidate(given.text)
+        except UnknownCandidateType:
+            return None
         if not any(_is_of(given, mid, index) for mid, index in self._lines):
             return None
         if candidate.username_fragment is None and given.username_fragment:
