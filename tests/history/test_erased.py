@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import os
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,7 @@ from tests.history.keepers import Clock, keeper
 from tests.history.making import change
 from vb.cli import build_parser
 from vb.config import Config, HistoryConfig
+from vb.history import write_store
 from vb.history.console import run
 from vb.history.database import empty_log, reading
 from vb.history.keeper import SWEEP_EVERY_S
@@ -62,6 +65,37 @@ def test_words_of_deleted_calls_go_when_old_ones_are_pruned(url: str, tmp_path: 
     assert b"hello" in _files(tmp_path)
     assert b"zz" not in _files(tmp_path)
     assert STORED[-60:] not in _files(tmp_path)
+
+
+def test_who_writes_gets_in_between_while_the_words_are_laid_out_anew(
+    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(write_store, "MERGE_PAGES", 4)
+    one, store = keeper(url, tmp_path / "queue")
+    for first in range(0, 1_000, 100):
+        texts = [" ".join(f"word{number}x{other}" for other in range(40)) for number in range(100)]
+        one.round([change(first + number, texts=(texts[number],)) for number in range(100)])
+        if not first:
+            one.round([secret := change(5_000, texts=("zzconfidential",))])
+    store.delete(secret.call_id)
+    pauses: list[float] = []
+
+    def pause(seconds: float) -> None:
+        with closing(sqlite3.connect(tmp_path / "calls.db", timeout=0)) as other, other:
+            other.execute("BEGIN IMMEDIATE")
+        pauses.append(seconds)
+
+    store.rewrite_words(pause)
+    assert len(pauses) > 3
+    with reading(store._engine) as connection:
+        segments = "SELECT count(DISTINCT segid) FROM call_words_idx"
+        assert connection.exec_driver_sql(segments).scalar() == 1
+    before = len(pauses)
+    store.rewrite_words(pause)
+    assert len(pauses) == before
+    assert empty_log(store._engine)
+    assert b"zzconf" not in _files(tmp_path)
+    one.close(calls_left=False)
 
 
 def test_a_log_that_somebody_reads_is_emptied_later_and_nobody_waits(url: str, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Container, Iterable, Iterator
 from contextlib import contextmanager
@@ -31,6 +32,13 @@ from vb.history.tend import tend_words
 from vb.history.writer import CallWrite, Recorded, Writer
 
 REMOVE_AT_ONCE: Final = 200
+MERGE_PAGES: Final = 1_000
+"""Of the index of words that are laid out at once: a fraction of what others wait for before they give up."""
+MERGE_PAUSE_S: Final = 0.12
+"""SQLite looks every tenth of a second whether it may write."""
+_STEPS: Final = 8
+_CHANGES: Final = 2
+"""A merge that has nothing to do makes fewer."""
 NEVER_SEEN: Final = 0
 """When a process was last there of which nobody knows more than that it has left calls."""
 
@@ -172,17 +180,32 @@ class WriteStore:
         with writing(self._engine) as connection:
             forget_removed(connection, before_us)
 
-    def rewrite_words(self) -> None:
+    def rewrite_words(self, pause: Callable[[float], object] | None = None) -> None:
         """Lay out the index of words of an SQLite file anew: it goes on to have those of deleted calls.
 
-        That takes seconds for a million calls, and who writes waits meanwhile.
+        That takes seconds for a million calls. Who writes meanwhile does so between two steps.
+
+        Args:
+            pause: lets others write for so many seconds; None to wait for them.
 
         Raises:
-            SQLAlchemyError: it is as it was.
+            SQLAlchemyError: some of it is as it was.
         """
-        if self.kind == "sqlite":
+        if self.kind != "sqlite":
+            return
+        wait = pause or threading.Event().wait
+        with reading(self._engine) as connection:
+            pages = connection.exec_driver_sql("SELECT count(*) FROM call_words_idx").scalar() or 0
+        merge = "INSERT INTO call_words (call_words, rank) VALUES ('merge', ?)"
+        # The first step says that all is to become one, the others go on; as others write, perhaps for ever.
+        for step in range(_STEPS + 2 * pages // MERGE_PAGES):
             with writing(self._engine) as connection:
-                connection.exec_driver_sql("INSERT INTO call_words (call_words) VALUES ('optimize')")
+                before = connection.exec_driver_sql("SELECT total_changes()").scalar_one()
+                connection.exec_driver_sql(merge, (MERGE_PAGES if step else -MERGE_PAGES,))
+                after = connection.exec_driver_sql("SELECT total_changes()").scalar_one()
+            if after - before < _CHANGES:
+                return
+            wait(MERGE_PAUSE_S)
 
     def empty_log(self) -> bool:
         """Let nothing of deleted calls be left in the log of an SQLite file; returns whether nothing is."""
