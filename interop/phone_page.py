@@ -273,6 +273,16 @@ async def _muting(desk: Desk) -> None:
     await trio.sleep(SETTLE_S)
     await page.ask("Network.emulateNetworkConditions", offline=False, **NO_LIMITS)
     desk.report.check(await desk.holds(is_heard), "and who is not any more, also if it was away then")
+    await page.run(SPY)
+    await desk.hang_up()
+    await desk.join()
+    await page.run("hold('mute')")
+    await desk.click("mute")
+    await page.run("peers.at(-1).close(); dispatchEvent(new Event('online')) && undefined")
+    await page.wait_for("peers.length === 2 && peers[1].connectionState === 'connected'")
+    await trio.sleep(SETTLE_S)
+    await page.run("held = {}, letGo()")
+    desk.report.check(await desk.holds(is_muted), "and also in a call that was begun anew meanwhile")
     await desk.hang_up()
 
 

@@ -205,14 +205,15 @@ export class Call {
   async tellMute() {
     if (this.telling) return;
     this.telling = true;
-    for (let known = null; known !== this.muted && this.leg && !this.over;) {
-      const muted = this.muted;
+    // A leg that was begun anew meanwhile knows nothing of what its predecessor was told.
+    for (let known = null, whose = null; (known !== this.muted || whose !== this.leg) && this.leg && !this.over;) {
+      const { muted, leg } = this;
       try {
-        await send(muted ? "POST" : "DELETE", `/v1/legs/${this.leg}/mute`);
-        known = muted;
+        await send(muted ? "POST" : "DELETE", `/v1/legs/${leg}/mute`);
+        [known, whose] = [muted, leg];
       } catch (error) {
-        if (error.status) break; // it has answered
-        await pause(TELL_AGAIN_MS);
+        if (!error.status) await pause(TELL_AGAIN_MS);
+        else if (leg === this.leg) break; // it has answered
       }
     }
     this.telling = false;
