@@ -7,6 +7,8 @@ const RETRY_MS = [0, 1000, 2000, 4000, 8000];
 const GIVE_UP_MS = 120000;
 const TELL_AGAIN_MS = 1000;
 const CANDIDATES_MS = 250;
+const LATE_MS = 250;
+const LATE_ASKS = 4;
 const ENDED = "api_hangup";
 const GONE = new Set([404, 409]);
 
@@ -131,7 +133,7 @@ export class Call {
         if (await this.comesUp()) break;
       } catch (error) {
         if (GONE.has(error.status)) {
-          if (this.leg && (await this.endOf(this.leg)) === ENDED) this.gone(ENDED);
+          if (this.leg && (await this.endOf(this.leg, true)) === ENDED) this.gone(ENDED);
           this.leg = null;
         }
       }
@@ -183,15 +185,20 @@ export class Call {
       await read(`/v1/legs/${leg}`);
     } catch (error) {
       if (error.status !== 404) return;
-      const reason = await this.endOf(leg);
-      if (leg === this.leg) this.gone(reason);
+      const reason = await this.endOf(leg, true);
+      if (leg === this.leg && (reason === ENDED || !this.mending)) this.gone(reason);
     }
   }
 
   // Where no event tells why a call is over the history does: one that somebody has ended is not begun again.
-  async endOf(leg) {
-    const found = await read(`/api/calls/${leg}`).catch(() => null);
-    return found?.endReason === "agent_hangup" ? ENDED : "ice_failure";
+  // It is written a moment later than a leg goes: of one that is gone already its end is waited for.
+  async endOf(leg, isGone = false) {
+    for (let asked = 1; ; asked += 1) {
+      const found = await read(`/api/calls/${leg}`).catch(() => null);
+      if (found?.endReason === "agent_hangup") return ENDED;
+      if (!isGone || !found || found.endReason || this.over || asked === LATE_ASKS) return "ice_failure";
+      await pause(LATE_MS);
+    }
   }
 
   // Silenced here, so that nothing leaves this machine; the server is told for the others to see.
