@@ -113,6 +113,17 @@ async def _tokens(desk: Desk) -> None:
         not await page.run(f"Boolean({ASKS})"), "who forgets the token in a call is not asked for it again"
     )
     report.check(over, "and is hung up")
+    await page.run(SPY)
+    for path in ("elsewhere", "offer"):
+        await page.run(f"sessionStorage.setItem('vb token', {json.dumps(TOKEN)}), hold('{path}')")
+        await page.run("document.getElementById('room').value = 'elsewhere'")
+        await desk.click("call")
+        await trio.sleep(SETTLE_S)
+        await desk.click("forget")
+        await page.run("held = {}, letGo()")
+        await trio.sleep(SETTLE_S)
+        report.check(not await page.run(f"Boolean({ASKS})"), f"nor in one that begins, by {path}")
+        report.equal(await desk.legs(), [], "calls that are left of it")
     await page.run("""
       window.late = fetch;
       const later = new Promise((resolve) => setTimeout(resolve, 2000));

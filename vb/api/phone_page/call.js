@@ -1,6 +1,6 @@
 // One call: an offer, its answer, candidates both ways, and a new start whenever the network was lost.
 
-import { Refused, read, send } from "/calls/server.js";
+import { Refused, canDelete, read, send } from "/calls/server.js";
 
 const SILENT_MS = 3000;
 const RETRY_MS = [0, 1000, 2000, 4000, 8000];
@@ -47,7 +47,7 @@ export class Call {
       const room = await read(`/v1/rooms/${encodeURIComponent(this.room)}`);
       this.heardWhole = room.sample_rate > 16000;
     } catch (error) {
-      if (error.status !== 404) throw error;
+      if (error.status !== 404 || this.over) throw error;
       await send("POST", "/v1/rooms", { id: this.room }).catch((problem) => {
         if (problem.status !== 409) throw problem; // somebody else has just made it
       });
@@ -79,13 +79,14 @@ export class Call {
   async exchange(options) {
     const peer = this.peer;
     await peer.setLocalDescription(await peer.createOffer(options));
+    const drop = canDelete();
     const answer = await send("POST", "/v1/webrtc/offer", {
       sdp: peer.localDescription.sdp,
       ...(this.heardWhole ? { max_playback_rate: 48000 } : {}),
       ...(this.leg ? { leg_id: this.leg } : { speech_detection: true, ...(this.name ? { app_id: this.name } : {}) }),
     });
     if (this.over || peer !== this.peer) {
-      if (!this.leg) await send("DELETE", `/v1/legs/${answer.leg_id}`).catch(() => {});
+      if (!this.leg) await drop(`/v1/legs/${answer.leg_id}`).catch(() => {});
       throw new Refused(0, "hung up");
     }
     this.leg = answer.leg_id;
