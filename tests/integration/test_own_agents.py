@@ -19,6 +19,7 @@ from tests.support.world import call_in, wait_for
 from vb.agents.runtime.brain import ToolCall
 from vb.commands.own_agents import Deeds
 from vb.errors import BadRequest, Conflict, NotFound
+from vb.rooms.room import RECORDING_SLOT
 from vb.server import Server, open_server
 from vb.sip import call_events as sip
 
@@ -264,7 +265,9 @@ async def test_another_agent_takes_the_place_of_one_whose_voice_takes_its_time_t
         assert (await world.next("agent.agent_response"))["text"] == "bravo"
 
 
-async def test_who_comes_into_a_room_that_was_just_empty_gets_an_agent_at_once(tmp_path: Any) -> None:
+async def test_who_comes_into_a_room_that_was_just_empty_gets_an_agent_at_once_and_keeps_his_recording(
+    tmp_path: Any,
+) -> None:
     async with open_world(tmp_path) as world:
         world.server.engine.voices.providers["tones"] = slow = SocketVoice(takes_s=0)  # type: ignore[index]  # as above
         slow.closes_s = 0.5
@@ -279,9 +282,12 @@ async def test_who_comes_into_a_room_that_was_just_empty_gets_an_agent_at_once(t
             await call("add_leg_to_room", room_id="r", leg_id=world.leg)
             with pytest.raises(NotFound):
                 await call("room_agent_message", id="r", message="x")
+            await call("room_record_start", id="r")
             await call("room_agent_local", id="r", greeting="bravo", **agent)
         answer = await wait_for(world.events, "agent.agent_response", room_id="r")
         assert answer["text"] == "bravo"
+        assert world.server.engine.rooms.get("r").slots.get(RECORDING_SLOT) is not None
+        await call("room_record_stop", id="r")
 
 
 async def test_only_local_voices_have_a_default(tmp_path: Any) -> None:
