@@ -113,6 +113,17 @@ async def _tokens(desk: Desk) -> None:
         not await page.run(f"Boolean({ASKS})"), "who forgets the token in a call is not asked for it again"
     )
     report.check(over, "and is hung up")
+    await page.run(SPY)
+    for path in ("elsewhere", "offer"):
+        await page.run(f"sessionStorage.setItem('vb token', {json.dumps(TOKEN)}), hold('{path}')")
+        await page.run("document.getElementById('room').value = 'elsewhere'")
+        await desk.click("call")
+        await trio.sleep(SETTLE_S)
+        await desk.click("forget")
+        await page.run("held = {}, letGo()")
+        await trio.sleep(SETTLE_S)
+        report.check(not await page.run(f"Boolean({ASKS})"), f"nor in one that begins, by {path}")
+        report.equal(await desk.legs(), [], "calls that are left of it")
     await page.run("""
       window.late = fetch;
       const later = new Promise((resolve) => setTimeout(resolve, 2000));
@@ -273,6 +284,16 @@ async def _muting(desk: Desk) -> None:
     await trio.sleep(SETTLE_S)
     await page.ask("Network.emulateNetworkConditions", offline=False, **NO_LIMITS)
     desk.report.check(await desk.holds(is_heard), "and who is not any more, also if it was away then")
+    await page.run(SPY)
+    await desk.hang_up()
+    await desk.join()
+    await page.run("hold('mute')")
+    await desk.click("mute")
+    await page.run("peers.at(-1).close(); dispatchEvent(new Event('online')) && undefined")
+    await page.wait_for("peers.length === 2 && peers[1].connectionState === 'connected'")
+    await trio.sleep(SETTLE_S)
+    await page.run("held = {}, letGo()")
+    desk.report.check(await desk.holds(is_muted), "and also in a call that was begun anew meanwhile")
     await desk.hang_up()
 
 
@@ -284,6 +305,14 @@ async def _without_events(desk: Desk) -> None:
         constructor() { setTimeout(() => this.onclose?.(), 50); }
         close() {}
       };
+      const ask = window.fetch;
+      let asked = false;
+      window.fetch = async (path, request) => {
+        const answer = await ask(path, request);
+        if (asked || !String(path).startsWith("/api/calls/")) return answer;
+        asked = true;
+        return new Response(JSON.stringify({ ...await answer.json(), endReason: null }));
+      };
       undefined""")
     await desk.join()
     url = f"{desk.server.http_url.replace('http', 'ws', 1)}/v1/legs/websocket?room_id=lobby"
@@ -292,7 +321,7 @@ async def _without_events(desk: Desk) -> None:
         await desk.check(there, "who joins is shown without events")
     (leg,) = [leg for leg in await desk.legs() if leg["type"] == "webrtc"]
     await desk.client.delete(f"/v1/legs/{leg['id']}")
-    await desk.check(f"{STATE} === 'The other side hung up'", "so is who hangs up")
+    await desk.check(f"{STATE} === 'The other side hung up'", "so is who hangs up, told late or not")
     await trio.sleep(SETTLE_S)
     report.equal(await desk.legs(), [], "calls that the page begins again")
 

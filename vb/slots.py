@@ -37,6 +37,11 @@ class TaskHandle:
         """Whether the task has ended."""
         return self._done.is_set()
 
+    @property
+    def ending(self) -> bool:
+        """Whether the task was asked to end."""
+        return self._scope.cancel_called
+
     def cancel(self) -> None:
         """Ask the task to end; it does its cleanup first."""
         self._scope.cancel()

@@ -161,7 +161,7 @@ def test_overrides_that_are_not_allowed_are_wrong_input() -> None:
     assert (over.reason, over.category) == ("refused", "permanent_input")
 
 
-@pytest.mark.parametrize("code", [1006, 1011, 1013])
+@pytest.mark.parametrize("code", [1001, 1005, 1006, 1011, 1013])
 def test_elevenlabs_that_fails_before_its_metadata_has_refused_nothing(code: int) -> None:
     over = elevenlabs().closed(code, "")
     assert (over.reason, over.category) == ("connection_lost", "retryable")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from tests.support.world import call_in, wait_for
 from vb.agents.runtime.brain import ToolCall
 from vb.commands.own_agents import Deeds
 from vb.errors import BadRequest, Conflict, NotFound
+from vb.rooms.room import RECORDING_SLOT
 from vb.server import Server, open_server
 from vb.sip import call_events as sip
 
@@ -261,6 +263,31 @@ async def test_another_agent_takes_the_place_of_one_whose_voice_takes_its_time_t
             await world.server.call("leg_agent_stop", id=world.leg)
         await world.start(greeting="bravo", agent_id="two")
         assert (await world.next("agent.agent_response"))["text"] == "bravo"
+
+
+async def test_who_comes_into_a_room_that_was_just_empty_gets_an_agent_at_once_and_keeps_his_recording(
+    tmp_path: Any,
+) -> None:
+    async with open_world(tmp_path) as world:
+        world.server.engine.voices.providers["tones"] = slow = SocketVoice(takes_s=0)  # type: ignore[index]  # as above
+        slow.closes_s = 0.5
+        call = world.server.call
+        agent = {"voice_provider": "tones", "transcript_provider": "script", "voice": "v"}
+        await call("add_leg_to_room", room_id="r", leg_id=world.leg)
+        await call("room_agent_local", id="r", greeting="alpha", **agent)
+        await wait_for(world.events, "agent.agent_response", room_id="r")
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(partial(call, "remove_leg_from_room", room_id="r", leg_id=world.leg))
+            await wait_for(world.events, "leg.left_room", leg_id=world.leg)
+            await call("add_leg_to_room", room_id="r", leg_id=world.leg)
+            with pytest.raises(NotFound):
+                await call("room_agent_message", id="r", message="x")
+            await call("room_record_start", id="r")
+            await call("room_agent_local", id="r", greeting="bravo", **agent)
+        answer = await wait_for(world.events, "agent.agent_response", room_id="r")
+        assert answer["text"] == "bravo"
+        assert world.server.engine.rooms.get("r").slots.get(RECORDING_SLOT) is not None
+        await call("room_record_stop", id="r")
 
 
 async def test_only_local_voices_have_a_default(tmp_path: Any) -> None:

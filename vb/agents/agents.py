@@ -107,9 +107,9 @@ class Agents:
             self.turn_model = TurnModel(self.local_speech)
 
     async def let_go(self, owner: Owner) -> None:
-        """Wait until an agent is gone that was stopped, so that another can take its place."""
+        """Wait until an agent is gone that is to end, so that another can take its place."""
         session, handle = self._running.get(owner.key), owner.slots.get(AGENT_SLOT)
-        if session is not None and session.why and handle is not None:
+        if session is not None and handle is not None and (session.why or handle.ending):
             await handle.join()
 
     def start(self, owner: Owner, codec: AgentCodec) -> None:
@@ -236,8 +236,9 @@ class Agents:
             raise Conflict("too much waits to be said") from None
 
     def _find(self, owner: Owner) -> Conversation:
-        session = self._running.get(owner.key)
-        if session is None or session.why:  # one that was stopped only has its last event to tell
+        session, handle = self._running.get(owner.key), owner.slots.get(AGENT_SLOT)
+        if session is None or session.why or handle is None or handle.ending:
+            # One that was stopped, or whose room was empty, only has its last event to tell.
             raise NotFound("no agent attached")
         return session
 

@@ -184,10 +184,13 @@ class ElevenLabsCodec(PlainCodec):
         return [_json(type="user_message" if respond else "contextual_update", text=text)]
 
     def closed(self, code: int, reason: str) -> Over:
-        """Tell a refusal of the overrides from an ordinary end."""
-        if code == _NOT_ENABLED or not (self._ready or code == 1000 or code in _OUT_OF_ORDER):
-            return self._over("refused", "permanent_input", f"closed with {code} {reason}".strip())
-        return super().closed(code, reason)
+        """Tell a refusal of the overrides, and an end before the beginning, from an ordinary end."""
+        told = f"closed with {code} {reason}".strip()
+        if code != _NOT_ENABLED and (self._ready or code == 1000):
+            return super().closed(code, reason)
+        if code in _OUT_OF_ORDER:
+            return self._over("connection_lost", "retryable", told)
+        return self._over("refused", "permanent_input", told)
 
 
 def _format(name: str) -> AudioFormat:

@@ -251,8 +251,10 @@ class Room:
     async def settle(self) -> None:
         """Let the room's agent go and finish its recording once nobody is left in it."""
         if not self.members:
-            await self._stop(AGENT_SLOT)
-            await self.stop_recording()
+            # Those of now: who comes in meanwhile may begin others.
+            for handle in [self.slots.get(AGENT_SLOT), self.slots.get(RECORDING_SLOT)]:
+                if handle is not None:
+                    await handle.stop()
 
     async def stop_recording(self) -> None:
         """Finish the recording, if one runs, and wait until its file is safe."""

@@ -9,10 +9,18 @@ export class Refused extends Error {
   }
 }
 
+const tokenHeader = () => (hasToken() ? { Authorization: `Bearer ${tokenBytes()}` } : {});
+
+// What is begun with a token can be ended with it, though it may be forgotten by then.
+export function canDelete() {
+  const headers = tokenHeader();
+  return (path) => fetch(path, { method: "DELETE", headers });
+}
+
 export async function get(path, signal, request = {}) {
   for (;;) {
     const sent = token();
-    const headers = sent ? { Authorization: `Bearer ${tokenBytes()}` } : {};
+    const headers = tokenHeader();
     const answer = await fetch(path, { ...request, headers, signal }).catch((error) => {
       throw error instanceof TypeError ? new Error("The server cannot be reached.") : error;
     });

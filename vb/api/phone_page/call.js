@@ -1,12 +1,14 @@
 // One call: an offer, its answer, candidates both ways, and a new start whenever the network was lost.
 
-import { Refused, read, send } from "/calls/server.js";
+import { Refused, canDelete, read, send } from "/calls/server.js";
 
 const SILENT_MS = 3000;
 const RETRY_MS = [0, 1000, 2000, 4000, 8000];
 const GIVE_UP_MS = 120000;
 const TELL_AGAIN_MS = 1000;
 const CANDIDATES_MS = 250;
+const LATE_MS = 250;
+const LATE_ASKS = 4;
 const ENDED = "api_hangup";
 const GONE = new Set([404, 409]);
 
@@ -45,7 +47,7 @@ export class Call {
       const room = await read(`/v1/rooms/${encodeURIComponent(this.room)}`);
       this.heardWhole = room.sample_rate > 16000;
     } catch (error) {
-      if (error.status !== 404) throw error;
+      if (error.status !== 404 || this.over) throw error;
       await send("POST", "/v1/rooms", { id: this.room }).catch((problem) => {
         if (problem.status !== 409) throw problem; // somebody else has just made it
       });
@@ -77,13 +79,14 @@ export class Call {
   async exchange(options) {
     const peer = this.peer;
     await peer.setLocalDescription(await peer.createOffer(options));
+    const drop = canDelete();
     const answer = await send("POST", "/v1/webrtc/offer", {
       sdp: peer.localDescription.sdp,
       ...(this.heardWhole ? { max_playback_rate: 48000 } : {}),
       ...(this.leg ? { leg_id: this.leg } : { speech_detection: true, ...(this.name ? { app_id: this.name } : {}) }),
     });
     if (this.over || peer !== this.peer) {
-      if (!this.leg) await send("DELETE", `/v1/legs/${answer.leg_id}`).catch(() => {});
+      if (!this.leg) await drop(`/v1/legs/${answer.leg_id}`).catch(() => {});
       throw new Refused(0, "hung up");
     }
     this.leg = answer.leg_id;
@@ -131,7 +134,7 @@ export class Call {
         if (await this.comesUp()) break;
       } catch (error) {
         if (GONE.has(error.status)) {
-          if (this.leg && (await this.endOf(this.leg)) === ENDED) this.gone(ENDED);
+          if (this.leg && (await this.endOf(this.leg, true)) === ENDED) this.gone(ENDED);
           this.leg = null;
         }
       }
@@ -183,15 +186,20 @@ export class Call {
       await read(`/v1/legs/${leg}`);
     } catch (error) {
       if (error.status !== 404) return;
-      const reason = await this.endOf(leg);
-      if (leg === this.leg) this.gone(reason);
+      const reason = await this.endOf(leg, true);
+      if (leg === this.leg && (reason === ENDED || !this.mending)) this.gone(reason);
     }
   }
 
   // Where no event tells why a call is over the history does: one that somebody has ended is not begun again.
-  async endOf(leg) {
-    const found = await read(`/api/calls/${leg}`).catch(() => null);
-    return found?.endReason === "agent_hangup" ? ENDED : "ice_failure";
+  // It is written a moment later than a leg goes: of one that is gone already its end is waited for.
+  async endOf(leg, isGone = false) {
+    for (let asked = 1; ; asked += 1) {
+      const found = await read(`/api/calls/${leg}`).catch(() => null);
+      if (found?.endReason === "agent_hangup") return ENDED;
+      if (!isGone || !found || found.endReason || this.over || asked === LATE_ASKS) return "ice_failure";
+      await pause(LATE_MS);
+    }
   }
 
   // Silenced here, so that nothing leaves this machine; the server is told for the others to see.
@@ -205,14 +213,15 @@ export class Call {
   async tellMute() {
     if (this.telling) return;
     this.telling = true;
-    for (let known = null; known !== this.muted && this.leg && !this.over;) {
-      const muted = this.muted;
+    // A leg that was begun anew meanwhile knows nothing of what its predecessor was told.
+    for (let known = null, whose = null; (known !== this.muted || whose !== this.leg) && this.leg && !this.over;) {
+      const { muted, leg } = this;
       try {
-        await send(muted ? "POST" : "DELETE", `/v1/legs/${this.leg}/mute`);
-        known = muted;
+        await send(muted ? "POST" : "DELETE", `/v1/legs/${leg}/mute`);
+        [known, whose] = [muted, leg];
       } catch (error) {
-        if (error.status) break; // it has answered
-        await pause(TELL_AGAIN_MS);
+        if (!error.status) await pause(TELL_AGAIN_MS);
+        else if (leg === this.leg) break; // it has answered
       }
     }
     this.telling = false;
