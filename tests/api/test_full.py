@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
-from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.api.harness import SmallEngine, register_held, serving
 from tests.api.peer import Connect
 from vb.events.leg import LegMuted
-
-if TYPE_CHECKING:
-    pass
 
 pytestmark = pytest.mark.integration
 
