@@ -3,6 +3,7 @@
 import pytest
 
 from tests.sdp.offers import G722, OPUS, PCMA, PCMU, offer
+from vb.codecs.base import CODECS
 from vb.sdp import parse_sdp
 from vb.sdp.formats import (
     UNMAPPED,
@@ -14,6 +15,7 @@ from vb.sdp.formats import (
     event_format,
     read_formats,
     wanted_formats,
+    within,
 )
 
 
@@ -144,3 +146,19 @@ def test_types_stay_distinct_when_every_dynamic_one_is_bound() -> None:
     types = [item.payload_type for item in assigned]
     assert len(set(types)) == len(types) == 6
     assert all(35 <= number <= 63 or number >= 96 for number in types)
+
+
+@pytest.mark.parametrize(
+    ("fmtp", "bit_rate"),
+    [
+        ("maxplaybackrate=16000; MaxAverageBitrate = 20999;useinbandfec=1", 20_000),
+        ("maxaveragebitrate=6000", 6000),
+        ("maxaveragebitrate=5999", 0),
+        ("maxaveragebitrate=510000", 0),
+        ("maxaveragebitrate=-1;maxaveragebitrate;=;maxaveragebitrate=²0000", 0),
+        (None, 0),
+    ],
+)
+def test_opus_takes_no_more_bits_than_a_far_end_allows(fmtp: str | None, bit_rate: int) -> None:
+    assert within(CODECS["opus"], fmtp).bit_rate == bit_rate
+    assert within(CODECS["G722"], fmtp) == CODECS["G722"]

@@ -1,6 +1,5 @@
 """The audio codecs vb speaks, and the objects that code one stream of each."""
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cache
@@ -25,7 +24,6 @@ __all__ = [
     "has_rates",
     "make_decoder",
     "make_encoder",
-    "within",
 ]
 
 
@@ -79,27 +77,6 @@ def at_rate(codec: Codec, rate_hz: int) -> Codec:
     Opus runs at the rate of those who listen: what is above it would be lost in the conversion anyway.
     """
     return replace(codec, pcm_rate_hz=rate_hz) if has_rates(codec) else codec
-
-
-_BIT_RATE_STEP: Final = 1000
-"""Rates that far ends ask for are rounded down, so that they make few kinds of streams."""
-
-
-def within(codec: Codec, fmtp: str | None) -> Codec:
-    """Return a codec at no more bit/s than a far end's parameters allow.
-
-    Spec: RFC 7587 §6.1; values of `maxaveragebitrate` outside of 6000 to 510000 count as none.
-    """
-    if codec.name != OPUS.name or not fmtp:
-        return codec
-    for parameter in fmtp.split(";"):
-        name, _, text = parameter.partition("=")
-        text = text.strip()
-        if name.strip().lower() != "maxaveragebitrate" or not re.fullmatch("[0-9]{4,6}", text):
-            continue
-        if 6000 <= int(text) < (codec.bit_rate or DEFAULT_BIT_RATE):
-            return replace(codec, bit_rate=int(text) // _BIT_RATE_STEP * _BIT_RATE_STEP)
-    return codec
 
 
 _BY_FOLDED_NAME = {name.casefold(): codec for name, codec in CODECS.items()}

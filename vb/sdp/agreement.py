@@ -5,9 +5,8 @@ Spec: RFC 3264 §6, §7.
 
 from collections.abc import Sequence
 
-from vb.codecs.base import within
 from vb.sdp.description import LocalAudio
-from vb.sdp.formats import Format, choose_event
+from vb.sdp.formats import Format, choose_event, within
 from vb.sdp.ice import Credentials
 from vb.sdp.keying import Keys
 from vb.sdp.negotiate import Agreed, Choice

@@ -1,11 +1,12 @@
 """RTP payload formats of a media line, and the payload types a session has given away."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from typing import Final
 
-from vb.codecs.base import CODECS, Codec, find_codec
+from vb.codecs.base import CODECS, OPUS, Codec, find_codec
+from vb.codecs.opus import DEFAULT_BIT_RATE
 from vb.sdp.parser import decimal
 from vb.sdp.session import Attribute, MediaDescription
 
@@ -23,6 +24,10 @@ _WRONG_CLOCKS: Final[Mapping[tuple[str, int | None], int]] = {
 }
 """Clocks that peers write, and those that they mean."""
 _UNSAID_CLOCKS: Final = {TELEPHONE_EVENT: ["8000"]}
+_BIT_RATES: Final = range(6000, 510_001)
+"""What `maxaveragebitrate` may say."""
+_BIT_RATE_STEP: Final = 1000
+"""Rates that far ends ask for are rounded down, so that they make few kinds of streams."""
 _DYNAMIC_TYPES: Final = (*range(96, 128), *range(35, 64))
 
 
@@ -221,3 +226,24 @@ def codecs_by_type(formats: Iterable[Format]) -> dict[int, Codec]:
 def events_by_type(formats: Iterable[Format]) -> dict[int, int]:
     """Return the clocks in Hz of the telephone events among formats by their payload types."""
     return {item.payload_type: item.clock_rate_hz for item in formats if item.is_event}
+
+
+def parameters_of(fmtp: str | None) -> Iterator[tuple[str, str]]:
+    """Yield the format parameters that are written as `name=value;…`, names in lower case."""
+    for parameter in (fmtp or "").split(";"):
+        name, _, value = parameter.partition("=")
+        yield name.strip().lower(), value.strip()
+
+
+def within(codec: Codec, fmtp: str | None) -> Codec:
+    """Return a codec at no more bit/s than a far end's parameters allow.
+
+    Spec: RFC 7587 §6.1; values of `maxaveragebitrate` outside of 6000 to 510000 count as none.
+    """
+    if codec.name != OPUS.name:
+        return codec
+    for name, value in parameters_of(fmtp):
+        rate = decimal(value, _BIT_RATES[-1]) if name == "maxaveragebitrate" else None
+        if rate is not None and rate in _BIT_RATES and rate < (codec.bit_rate or DEFAULT_BIT_RATE):
+            return replace(codec, bit_rate=rate // _BIT_RATE_STEP * _BIT_RATE_STEP)
+    return codec

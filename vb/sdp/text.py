@@ -10,7 +10,7 @@ from typing import Final
 from vb.sdp.address import ANYWHERE, Network
 from vb.sdp.direction import Direction, intersect, mirror
 from vb.sdp.errors import SdpParseError
-from vb.sdp.formats import Format, read_formats
+from vb.sdp.formats import Format, parameters_of, read_formats
 from vb.sdp.ice import Credentials, LocalIce
 from vb.sdp.keying import NO_KEYS, Keying, Keys, LocalKeys, OfferedKeys, offered_keys, takes
 from vb.sdp.parser import as_description, decimal
@@ -256,8 +256,7 @@ def _generations(fmtp: str | None, t140: int) -> int:
 
 
 def _characters_per_s(fmtp: str | None) -> int:
-    for parameter in (fmtp or "").split(";"):
-        name, _, value = parameter.partition("=")
-        if name.strip().lower() == "cps":
-            return decimal(value.strip(), _MAX_CHARACTERS_PER_S) or _USUAL_CHARACTERS_PER_S
+    for name, value in parameters_of(fmtp):
+        if name == "cps":
+            return decimal(value, _MAX_CHARACTERS_PER_S) or _USUAL_CHARACTERS_PER_S
     return _USUAL_CHARACTERS_PER_S

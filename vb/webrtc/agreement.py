@@ -6,9 +6,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from vb.codecs.base import Codec, within
+from vb.codecs.base import Codec
 from vb.sdp.direction import Direction, receives
-from vb.sdp.formats import Format, choose_event, event_format
+from vb.sdp.formats import Format, choose_event, event_format, within
 from vb.sdp.negotiate import Agreed
 from vb.webrtc.dtls import Role
 from vb.webrtc.local_description import LocalMedia
