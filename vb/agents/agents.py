@@ -31,7 +31,7 @@ from vb.mixer.port import Port
 from vb.owner import Owner
 from vb.providers.failure import ProviderFailed
 from vb.rooms.room import AGENT_SLOT, Room
-from vb.slots import SlotsClosed, SlotTaken
+from vb.slots import SlotsClosed, SlotTaken, TaskHandle
 from vb.web.tasks.client import WebClient
 
 _ID_BYTES: Final = 4
@@ -109,7 +109,7 @@ class Agents:
     async def let_go(self, owner: Owner) -> None:
         """Wait until an agent is gone that is to end, so that another can take its place."""
         session, handle = self._running.get(owner.key), owner.slots.get(AGENT_SLOT)
-        if session is not None and handle is not None and (session.why or handle.ending):
+        if session is not None and handle is not None and _is_to_end(session, handle):
             await handle.join()
 
     def start(self, owner: Owner, codec: AgentCodec) -> None:
@@ -237,8 +237,7 @@ class Agents:
 
     def _find(self, owner: Owner) -> Conversation:
         session, handle = self._running.get(owner.key), owner.slots.get(AGENT_SLOT)
-        if session is None or session.why or handle is None or handle.ending:
-            # One that was stopped, or whose room was empty, only has its last event to tell.
+        if session is None or handle is None or _is_to_end(session, handle):
             raise NotFound("no agent attached")
         return session
 
@@ -266,3 +265,8 @@ class Agents:
         yield from self.watching.readings()
         text = "Providers of agents whose connection was cut because too many goodbyes were being said"
         yield "agent_farewells_skipped", text, self.farewells.skipped, {}
+
+
+def _is_to_end(session: Conversation, handle: TaskHandle) -> bool:
+    """Say whether an agent was stopped, or its room was empty: it only has its last event to tell."""
+    return bool(session.why) or handle.ending

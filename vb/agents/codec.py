@@ -100,7 +100,11 @@ class PlainCodec:
         """Say whether it was meant."""
         if code in (1000, 1001, 1005):
             return Over("provider_closed")
-        return self._over("connection_lost", "retryable", f"closed with {code} {reason}".strip())
+        return self._broken_off("connection_lost", "retryable", code, reason)
+
+    def _broken_off(self, why: str, category: FailureCategory, code: int, reason: str) -> Over:
+        """Return the end of a conversation that the provider's close frame was."""
+        return self._over(why, category, f"closed with {code} {reason}".strip())
 
     def _over(self, reason: str, category: FailureCategory, told: str) -> Over:
         """Return the end of a conversation for which there are words of the provider's own."""

@@ -185,12 +185,11 @@ class ElevenLabsCodec(PlainCodec):
 
     def closed(self, code: int, reason: str) -> Over:
         """Tell a refusal of the overrides, and an end before the beginning, from an ordinary end."""
-        told = f"closed with {code} {reason}".strip()
         if code != _NOT_ENABLED and (self._ready or code == 1000):
             return super().closed(code, reason)
         if code in _OUT_OF_ORDER:
-            return self._over("connection_lost", "retryable", told)
-        return self._over("refused", "permanent_input", told)
+            return self._broken_off("connection_lost", "retryable", code, reason)
+        return self._broken_off("refused", "permanent_input", code, reason)
 
 
 def _format(name: str) -> AudioFormat:
